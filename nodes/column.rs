@@ -1,0 +1,105 @@
+//! Columns of the batches, one constant each, and the way between them and plain slices.
+use crate::Result;
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, StringArray};
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{DataType, Field, Float32Type, UInt32Type};
+use std::sync::Arc;
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Column {
+    pub name: &'static str,
+    pub holds: Holds,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Holds {
+    Text,
+    U32,
+    U64,
+    F32,
+    Floats,
+    /// One list of floats a layer, each frames x width, row-major.
+    FloatsByLayer,
+}
+
+/// What the manifest calls the utterance.
+pub const ID: Column = Column { name: "id", holds: Holds::Text };
+/// The waveform at 16 kHz.
+pub const SAMPLES: Column = Column { name: "samples", holds: Holds::Floats };
+/// Which deterministic crop of the utterance this is.
+pub const VIEW: Column = Column { name: "view", holds: Holds::U64 };
+/// How many 20 ms frames the row has.
+pub const FRAMES: Column = Column { name: "frames", holds: Holds::U32 };
+/// The teacher's hidden states.
+pub const HIDDEN: Column = Column { name: "hidden", holds: Holds::FloatsByLayer };
+pub const STEP: Column = Column { name: "step", holds: Holds::U64 };
+pub const EPOCH: Column = Column { name: "epoch", holds: Holds::U64 };
+pub const NAME: Column = Column { name: "name", holds: Holds::Text };
+pub const VALUE: Column = Column { name: "value", holds: Holds::F32 };
+
+/// What `decode` sends.
+pub const SPEECH: &[Column] = &[ID, SAMPLES, VIEW];
+/// What `teacher` sends.
+pub const TARGETS: &[Column] = &[ID, FRAMES, HIDDEN];
+/// What `optimize` sends.
+pub const METRICS: &[Column] = &[STEP, EPOCH, NAME, VALUE];
+
+fn get(batch: &RecordBatch, column: Column) -> Result<&ArrayRef> {
+    batch.column_by_name(column.name).ok_or_else(|| format!("a batch has no column `{}`", column.name).into())
+}
+
+fn item(kind: DataType) -> Arc<Field> {
+    Arc::new(Field::new_list_field(kind, false))
+}
+
+/// One list a row, of `lengths` numbers each, taken from `values` without a copy.
+pub fn list(values: Vec<f32>, lengths: impl IntoIterator<Item = usize>) -> ListArray {
+    let values = arrow::array::Float32Array::new(ScalarBuffer::from(values), None);
+    ListArray::new(item(DataType::Float32), OffsetBuffer::from_lengths(lengths), Arc::new(values), None)
+}
+
+/// One list of `layers` lists a row: `lists[row * layers + layer]`.
+pub fn list_by_layer(
+    values: Vec<f32>,
+    lengths: impl IntoIterator<Item = usize>,
+    rows: usize,
+    layers: usize,
+) -> ListArray {
+    let inner = list(values, lengths);
+    let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(layers, rows));
+    ListArray::new(item(inner.data_type().clone()), offsets, Arc::new(inner), None)
+}
+
+pub fn batch(columns: Vec<(Column, ArrayRef)>) -> Result<RecordBatch> {
+    Ok(RecordBatch::try_from_iter(columns.into_iter().map(|(c, a)| (c.name, a)))?)
+}
+
+pub fn texts(batch: &RecordBatch, column: Column) -> Result<&StringArray> {
+    Ok(get(batch, column)?.as_string_opt::<i32>().ok_or("a column of text holds something else")?)
+}
+
+pub fn u32s(batch: &RecordBatch, column: Column) -> Result<&[u32]> {
+    let array = get(batch, column)?.as_primitive_opt::<UInt32Type>().ok_or("a column of u32 holds something else")?;
+    Ok(array.values())
+}
+
+/// The numbers of row `row`, where they lie.
+pub fn floats(batch: &RecordBatch, column: Column, row: usize) -> Result<&[f32]> {
+    slice(get(batch, column)?.as_list_opt::<i32>().ok_or("a column of lists holds something else")?, row)
+}
+
+/// The numbers of row `row` and the `layer`-th of its layers, where they lie.
+pub fn floats_of_layer(batch: &RecordBatch, column: Column, row: usize, layer: usize) -> Result<&[f32]> {
+    let outer = get(batch, column)?.as_list_opt::<i32>().ok_or("a column of lists holds something else")?;
+    let at = outer.value_offsets()[row] as usize + layer;
+    if at >= outer.value_offsets()[row + 1] as usize {
+        return Err(format!("a row has no layer at place {layer}").into());
+    }
+    slice(outer.values().as_list_opt::<i32>().ok_or("a column of lists of lists holds something else")?, at)
+}
+
+fn slice(lists: &ListArray, at: usize) -> Result<&[f32]> {
+    let floats = lists.values().as_primitive_opt::<Float32Type>().ok_or("a list of floats holds something else")?;
+    let offsets = lists.value_offsets();
+    Ok(&floats.values()[offsets[at] as usize..offsets[at + 1] as usize])
+}

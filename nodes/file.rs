@@ -1,0 +1,165 @@
+//! Files that appear whole or not at all, and tensors in them.
+use crate::Result;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::{fs, io::Write, path::Path, path::PathBuf};
+
+/// The name under which `path` grows before it is there.
+pub fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".tmp{}", std::process::id()));
+    path.with_file_name(name)
+}
+
+/// Write, sync, rename, sync the folder.
+pub fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let at = |e: std::io::Error| format!("{}: {e}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(at)?;
+    }
+    let growing = temporary(path);
+    (|| {
+        let mut file = fs::File::create(&growing)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        settle(&growing, path)
+    })()
+    .map_err(|e| {
+        let _ = fs::remove_file(&growing);
+        at(e).into()
+    })
+}
+
+/// Renames what has been written and synced to its final name.
+pub fn settle(growing: &Path, path: &Path) -> std::io::Result<()> {
+    fs::rename(growing, path)?;
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
+}
+
+/// Removes what a killed run left half-written in `folder` and below.
+pub fn remove_leftovers(folder: &Path, stale: &dyn Fn(u32) -> bool) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let of = name.to_str().and_then(|n| n.rsplit_once(".tmp")).and_then(|(_, pid)| pid.parse().ok());
+        match (of, path.is_dir()) {
+            (Some(pid), true) if stale(pid) => drop(fs::remove_dir_all(&path)),
+            (Some(pid), false) if stale(pid) => drop(fs::remove_file(&path)),
+            (None, true) => remove_leftovers(&path, stale),
+            _ => (),
+        }
+    }
+}
+
+/// Puts a folder that has been written whole in the place of `folder`.
+pub fn replace_folder(growing: &Path, folder: &Path) -> Result<()> {
+    let at = |e: std::io::Error| format!("{}: {e}", folder.display());
+    if folder.exists() {
+        fs::remove_dir_all(folder).map_err(at)?;
+    }
+    Ok(settle(growing, folder).map_err(at)?)
+}
+
+/// Name, shape and values of what is to be written.
+pub type Tensor<'a> = (String, Vec<usize>, &'a [f32]);
+/// Shape and values by name.
+pub type Loaded = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+struct Floats<'a>(&'a [usize], &'a [f32]);
+
+impl View for Floats<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+    fn shape(&self) -> &[usize] {
+        self.0
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.1.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>().into()
+    }
+    fn data_len(&self) -> usize {
+        size_of_val(self.1)
+    }
+}
+
+/// safetensors, f32; one tensor at a time is in memory twice.
+pub fn save(path: &Path, tensors: &[Tensor], about: HashMap<String, String>) -> Result<()> {
+    let at = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|e| at(&e))?;
+    }
+    let growing = temporary(path);
+    let views = tensors.iter().map(|(name, shape, values)| (name, Floats(shape, values)));
+    let written = safetensors::serialize_to_file(views, Some(about), &growing)
+        .map_err(|e| at(&e))
+        .and_then(|()| fs::File::open(&growing).and_then(|f| f.sync_all()).map_err(|e| at(&e)))
+        .and_then(|()| settle(&growing, path).map_err(|e| at(&e)));
+    written.map_err(|e| {
+        let _ = fs::remove_file(&growing);
+        e.into()
+    })
+}
+
+/// Reads safetensors of f32, f16 or bf16.
+pub fn load(path: &Path) -> Result<Loaded> {
+    let bytes = fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+    let mut all = Loaded::new();
+    for (name, view) in file.tensors() {
+        let values =
+            floats(&view).ok_or_else(|| format!("{}: `{name}` is {:?}, not floats", path.display(), view.dtype()))?;
+        all.insert(name, (view.shape().to_vec(), values));
+    }
+    Ok(all)
+}
+
+/// The metadata of a safetensors file that is whole: its tensors fill it to the last byte.
+pub fn about(path: &Path) -> Result<HashMap<String, String>> {
+    let bytes = fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let at = |e| format!("{}: {e}", path.display());
+    SafeTensors::deserialize(&bytes).map_err(at)?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(at)?;
+    Ok(header.metadata().clone().unwrap_or_default())
+}
+
+fn floats(view: &TensorView) -> Option<Vec<f32>> {
+    let halves = || view.data().as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b));
+    Some(match view.dtype() {
+        Dtype::F32 => view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        Dtype::F16 => halves().map(half_to_float).collect(),
+        Dtype::BF16 => halves().map(|h| f32::from_bits((h as u32) << 16)).collect(),
+        _ => return None,
+    })
+}
+
+/// IEEE 754 binary16: 1 sign bit, 5 of exponent (bias 15), 10 of fraction.
+fn half_to_float(h: u16) -> f32 {
+    let (sign, exponent, fraction) = ((h as u32 & 0x8000) << 16, h >> 10 & 31, h as u32 & 1023);
+    match exponent {
+        0 => f32::from_bits(sign | (fraction as f32 / 16_777_216.0).to_bits()), // subnormal: fraction 2^-24
+        31 => f32::from_bits(sign | 0x7f80_0000 | fraction << 13),
+        e => f32::from_bits(sign | (e as u32 + 112) << 23 | fraction << 13),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::half_to_float;
+
+    #[test]
+    fn halves() {
+        let cases = [
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x3555, 0.333_251_95),
+            (0x0001, 5.960_464_5e-8),
+            (0x7bff, 65504.0),
+            (0x8000, 0.0),
+        ];
+        for (bits, value) in cases {
+            assert_eq!(half_to_float(bits), value);
+        }
+        assert!(half_to_float(0x7c00).is_infinite() && half_to_float(0x7e00).is_nan());
+    }
+}

@@ -1,0 +1,203 @@
+//! The seam for matrix products: c = a b or c += a b, on strided views; what follows is done while a tile is in cache.
+//!
+//! A view may overlap itself: a convolution over (frames, channels) is a product with a view whose row stride is
+//! smaller than its width, so no window is ever copied. Every number of c is the same whatever the thread count, and
+//! whatever other rows c has.
+use crate::par::{Shared, Vectors, threads};
+pub use epilogue::Epilogue;
+
+#[cfg(target_arch = "x86_64")]
+mod blocked;
+mod epilogue;
+#[cfg(target_arch = "x86_64")]
+mod isa;
+#[cfg(target_arch = "x86_64")]
+mod kernel;
+mod portable;
+
+/// Rows, columns and depth of a product: (m, k) times (k, n).
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+}
+
+/// Element (row, column) lies at `data[row * rs + column * cs]`.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    data: &'a [f32],
+    rs: usize,
+    cs: usize,
+}
+
+impl<'a> View<'a> {
+    /// Row-major, rows `stride` apart.
+    pub fn rows(data: &'a [f32], stride: usize) -> Self {
+        View { data, rs: stride, cs: 1 }
+    }
+    /// The transpose.
+    pub fn t(self) -> Self {
+        View { rs: self.cs, cs: self.rs, ..self }
+    }
+    fn holds(&self, rows: usize, columns: usize) -> bool {
+        rows * columns == 0 || (rows - 1) * self.rs + (columns - 1) * self.cs < self.data.len()
+    }
+}
+
+/// Where a product goes: row-major, rows `rs` apart; added to what is there, or in its place.
+pub struct Out<'a> {
+    to: Shared<'a>,
+    rs: usize,
+    add: bool,
+}
+
+impl<'a> Out<'a> {
+    pub fn set(data: &'a mut [f32], stride: usize) -> Self {
+        Out { to: Shared::new(data), rs: stride, add: false }
+    }
+    pub fn add(data: &'a mut [f32], stride: usize) -> Self {
+        Out { to: Shared::new(data), rs: stride, add: true }
+    }
+    /// Columns of a matrix of which other tasks write other columns.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes these columns meanwhile.
+    pub unsafe fn columns(to: Shared<'a>, stride: usize, add: bool) -> Self {
+        Out { to, rs: stride, add }
+    }
+}
+
+/// c = a b or c += a b, over all threads.
+pub fn gemm(s: Shape, a: View, b: View, c: Out) {
+    run(Vectors::here(), threads(), s, a, b, c, &Epilogue::None)
+}
+
+/// As [`gemm`]; then `then` on each tile of the result.
+pub fn gemm_then(s: Shape, a: View, b: View, c: Out, then: Epilogue) {
+    run(Vectors::here(), threads(), s, a, b, c, &then)
+}
+
+/// As [`gemm`], on the calling thread alone: for products of which many run side by side.
+pub fn gemm_here(s: Shape, a: View, b: View, c: Out) {
+    run(Vectors::here(), 1, s, a, b, c, &Epilogue::None)
+}
+
+fn run(vectors: Vectors, threads: usize, s: Shape, a: View, b: View, c: Out, then: &Epilogue) {
+    if s.m * s.n == 0 {
+        return;
+    }
+    assert!(a.holds(s.m, s.k), "a is too short for {s:?}");
+    assert!(b.holds(s.k, s.n), "b is too short for {s:?}");
+    assert!(c.to.holds((s.m - 1) * c.rs + s.n), "c is too short for {s:?}");
+    match vectors {
+        // SAFETY: the views are long enough, as just checked; `vectors` are the machine's.
+        #[cfg(target_arch = "x86_64")]
+        Vectors::Avx512 if s.k > 0 => unsafe { blocked::gemm(&isa::AVX512, threads, s, a, b, c, then) },
+        #[cfg(target_arch = "x86_64")]
+        Vectors::Avx2 if s.k > 0 => unsafe { blocked::gemm(&isa::AVX2, threads, s, a, b, c, then) },
+        _ => portable::gemm(threads, s, a, b, c, then),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::math::Dropout;
+    use crate::op::check::{close, gelu, gelu_slope, noise};
+
+    const SHAPES: [[usize; 3]; 11] = [
+        [1, 1, 1],
+        [0, 3, 2],
+        [3, 4, 0],
+        [6, 64, 384],
+        [7, 65, 385],
+        [13, 5, 3],
+        [5, 130, 771],
+        [150, 33, 40],
+        [300, 70, 129],
+        [2, 16, 4000],
+        [40, 48, 17],
+    ];
+
+    fn every_path(mut f: impl FnMut(Vectors, usize, Shape)) {
+        for vectors in Vectors::all() {
+            for [m, n, k] in SHAPES {
+                f(vectors, 1, Shape { m, n, k });
+                f(vectors, 3, Shape { m, n, k });
+            }
+        }
+    }
+
+    /// By definition, in f64: the product and the sum of the sizes of its terms.
+    fn definition(s: Shape, a: View, b: View) -> Vec<f64> {
+        let at = |v: View, i: usize, j: usize| v.data[i * v.rs + j * v.cs] as f64;
+        let entry = |i: usize, j: usize| (0..s.k).map(|p| at(a, i, p) * at(b, p, j)).sum();
+        (0..s.m * s.n).map(|x| entry(x / s.n, x % s.n)).collect()
+    }
+
+    #[test]
+    fn products_are_those_of_the_definition() {
+        every_path(|vectors, threads, s| {
+            let (x, y) = (noise("a", (s.m + 1) * (s.k + 3)), noise("b", (s.n + 1) * (s.k + 3)));
+            let lefts = [View::rows(&x, s.k + 3), View::rows(&x, s.m + 1).t(), View::rows(&x, 2), View::rows(&x, 1)];
+            let rights = [View::rows(&y, s.n), View::rows(&y, s.k + 3).t(), View { data: &y, rs: 1, cs: 1 }];
+            for (a, b) in lefts.iter().flat_map(|a| rights.iter().map(move |b| (*a, *b))) {
+                let product = definition(s, a, b);
+                for add in [false, true] {
+                    let rs = s.n + 2;
+                    let before = noise("c", s.m * rs);
+                    let mut c = before.clone();
+                    run(vectors, threads, s, a, b, Out { to: Shared::new(&mut c), rs, add }, &Epilogue::None);
+                    for (i, (c, before)) in c.chunks_exact(rs).zip(before.chunks_exact(rs)).enumerate() {
+                        let keep = |j: usize| if add { before[j] as f64 } else { 0.0 };
+                        let row: Vec<f64> = (0..s.n).map(|j| product[i * s.n + j] + keep(j)).collect();
+                        close(&c[..s.n], &row, 1e-6 * (10.0 + s.k as f64));
+                        assert_eq!(c[s.n..], before[s.n..], "wrote beside the columns");
+                    }
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_number_depends_neither_on_threads_nor_on_other_rows() {
+        every_path(|vectors, threads, s| {
+            let (x, y) = (noise("a", s.m * s.k), noise("b", s.n * s.k));
+            let product = |threads: usize, rows: usize| {
+                let mut c = vec![0.0; rows * s.n];
+                let (a, b) = (View::rows(&x, s.k), View::rows(&y, s.k).t());
+                run(vectors, threads, Shape { m: rows, ..s }, a, b, Out::set(&mut c, s.n), &Epilogue::None);
+                c
+            };
+            let all = product(1, s.m);
+            assert!(all == product(threads, s.m) && all[..s.m / 2 * s.n] == product(threads, s.m / 2));
+        });
+    }
+
+    #[test]
+    fn epilogues() {
+        let drop = Dropout { rate: 0.3, key: 1 };
+        every_path(|vectors, threads, s| {
+            let (x, y, bias, z) =
+                (noise("a", s.m * s.k), noise("b", s.n * s.k), noise("bias", s.n), noise("z", s.m * s.n));
+            let (a, b) = (View::rows(&x, s.k), View::rows(&y, s.n));
+            let product = definition(s, a, b);
+            let biased: Vec<f64> = product.iter().enumerate().map(|(i, c)| c + bias[i % s.n] as f64).collect();
+            let factor = |i: usize| drop.factor(i) as f64;
+            let [mut c, mut kept, mut h] = [vec![0.0; s.m * s.n], vec![0.0; s.m * s.n], z.clone()];
+            let tolerance = 1e-6 * (10.0 + s.k as f64);
+            let mut then = |then: Epilogue, reference: &dyn Fn(usize) -> f64| {
+                run(vectors, threads, s, a, b, Out::set(&mut c, s.n), &then);
+                close(&c, &(0..s.m * s.n).map(reference).collect::<Vec<_>>(), tolerance);
+            };
+            then(Epilogue::Bias(&bias), &|i| biased[i]);
+            let keep = Some(Shared::new(&mut kept));
+            then(Epilogue::BiasGelu { bias: &bias, keep, drop }, &|i| gelu(biased[i]) * factor(i));
+            let slope = Epilogue::GeluSlope { z: Shared::new(&mut h), width: s.n, drop };
+            then(slope, &|i| product[i] * gelu_slope(z[i] as f64) * factor(i));
+            close(&kept, &biased, tolerance);
+            close(&h, &(0..h.len()).map(|i| gelu(z[i] as f64) * factor(i)).collect::<Vec<_>>(), 1e-5);
+        });
+    }
+}

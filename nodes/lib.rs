@@ -1,0 +1,79 @@
+//! What happens to a batch: nodes, their ports, their tensors. Knows no thread, no channel, no JSON text.
+pub mod cache;
+pub mod column;
+pub mod decode;
+pub mod extract;
+pub mod file;
+pub mod gemm;
+pub mod inspect;
+pub mod math;
+pub mod model;
+pub mod node;
+pub mod op;
+pub mod optimize;
+pub mod par;
+pub mod port;
+pub mod prune;
+pub mod random;
+pub mod report;
+pub mod step;
+pub mod tensor;
+
+mod log;
+mod loss;
+#[cfg(test)]
+mod parity;
+mod project;
+mod prune_step;
+mod student;
+mod teacher;
+
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+/// What crosses threads, named here so that `pipeline` needs no arrow.
+pub type Batch = arrow::record_batch::RecordBatch;
+
+/// Every kind of node, one line each: its name in the graph file and how its options are read.
+pub const KINDS: &[(&str, node::Parse)] = &[
+    ("decode", node::parse::<decode::Options>),
+    ("log", node::parse::<log::Options>),
+    ("loss", node::parse::<loss::Options>),
+    ("optimize", node::parse::<optimize::Options>),
+    ("project", node::parse::<project::Options>),
+    ("prune-step", node::parse::<prune_step::Options>),
+    ("student", node::parse::<student::Options>),
+    ("teacher", node::parse::<teacher::Options>),
+];
+
+/// What a model computes in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Precision {
+    #[default]
+    F32,
+    Bf16,
+}
+
+impl Precision {
+    fn warning(self) -> Option<String> {
+        (self == Precision::Bf16).then(|| "option `precision`: this version computes in f32".to_owned())
+    }
+}
+
+/// What is wrong with the option `layers` of a teacher or student.
+fn layers_wrong(layers: &[usize], a: &model::Architecture) -> Result<(), Vec<node::Wrong>> {
+    let (mut wrong, deepest) = (vec![], a.num_hidden_layers);
+    if layers.is_empty() {
+        wrong.push(node::Wrong::at("layers", "option `layers`: names no layer"));
+    }
+    for (i, layer) in layers.iter().enumerate() {
+        let mut add =
+            |says: String| wrong.push(node::Wrong::at(&format!("layers.{i}"), format!("option `layers`: {says}")));
+        if *layer > deepest {
+            add(format!("there is no layer {layer}, the model has 0 to {deepest}"));
+        } else if layers[..i].contains(layer) {
+            add(format!("layer {layer} stands in it twice"));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}

@@ -1,0 +1,179 @@
+//! How far a student's hidden states are from a teacher's: Σ over terms of weight · term, over the layers' mean or sum.
+//! Student and target are paired by their place in `layers`. Every term is a mean over valid frames.
+use crate::Result;
+use crate::column::{self, FRAMES, HIDDEN, TARGETS};
+use crate::node::{Config, Facts, Node, Place, World, Wrong, shapes};
+use crate::op::{cosine, l1, log_sigmoid_cosine, mse};
+use crate::port::{Carries, Port, Ports, Scalar, Shape, Shapes, Value};
+use crate::step::Step;
+use crate::tensor::{Hidden, Number, Spans, Tape, read};
+use arrow::record_batch::RecordBatch;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// What is summed.
+    terms: Vec<Term>,
+    /// A factor for each layer; null: 1.
+    #[serde(default)]
+    layer_weights: Option<Vec<f64>>,
+    /// Over layers.
+    #[serde(default)]
+    reduce: Reduce,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Term {
+    r#type: TermType,
+    #[serde(default = "one")]
+    weight: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum TermType {
+    L1,
+    Mse,
+    Cosine,
+    LogSigmoidCosine,
+}
+
+/// A student's hidden state and its target, (frames, width) each, to one number.
+type Distance = fn(Hidden<Tape>, &Hidden) -> Number<Tape>;
+
+impl TermType {
+    /// The name in metrics.jsonl, and the term.
+    fn known(self) -> (&'static str, Distance) {
+        match self {
+            TermType::L1 => ("loss_l1", l1),
+            TermType::Mse => ("loss_mse", mse),
+            TermType::Cosine => ("loss_cos", cosine),
+            TermType::LogSigmoidCosine => ("loss_cos", log_sigmoid_cosine),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Reduce {
+    #[default]
+    Mean,
+    Sum,
+}
+
+const STUDENT: &str = "student";
+const TARGET: &str = "target";
+const OUT: &str = "loss";
+
+impl Config for Options {
+    fn ports(&self) -> Ports {
+        const INPUTS: &[Port] = &[Port::new(STUDENT, Carries::Hiddens), Port::new(TARGET, Carries::Batch(TARGETS))];
+        const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Scalar)];
+        Ports { inputs: INPUTS, outputs: OUTPUTS }
+    }
+    fn facts(&self, _: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
+        let mut wrong = vec![];
+        let mut add = |way: &str, says: String| wrong.push(Wrong::at(way, says));
+        if self.terms.is_empty() {
+            add("terms", "option `terms`: names nothing to measure".into());
+        }
+        for (i, term) in self.terms.iter().enumerate().filter(|(_, t)| !t.weight.is_finite()) {
+            add(&format!("terms.{i}.weight"), format!("option `terms[{i}].weight`: {} is no number", term.weight));
+        }
+        let of = |port: &str| match inputs.get(port).map(Vec::as_slice) {
+            Some([Shape::Hiddens { layers, width }]) => Some((layers.len(), *width)),
+            _ => None,
+        };
+        if let (Some((student, width)), Some((target, wide))) = (of(STUDENT), of(TARGET)) {
+            if student != target {
+                add(
+                    "inputs",
+                    format!("`{STUDENT}` has {student} layers, `{TARGET}` {target}: they are paired one by one"),
+                );
+            }
+            if width != wide {
+                add("inputs", format!("`{STUDENT}` is {width} wide, `{TARGET}` {wide}: put a `project` between"));
+            }
+        }
+        if let (Some(weights), Some((layers, _))) = (&self.layer_weights, of(STUDENT))
+            && weights.len() != layers
+        {
+            add("layer_weights", format!("option `layer_weights`: {} numbers for {layers} layers", weights.len()));
+        }
+        if wrong.is_empty() {
+            Ok(Facts { outputs: shapes([(OUT, Shape::Plain)]), ..Facts::default() })
+        } else {
+            Err(wrong)
+        }
+    }
+    fn build(&self, _: &Place) -> Result<Box<dyn Node>> {
+        let (terms, weights) = (self.terms.clone(), self.layer_weights.clone());
+        Ok(Box::new(Loss { terms, weights, reduce: self.reduce }))
+    }
+}
+
+struct Loss {
+    terms: Vec<Term>,
+    weights: Option<Vec<f64>>,
+    reduce: Reduce,
+}
+
+impl Node for Loss {
+    fn run(&mut self, step: &mut Step) -> Result<()> {
+        let (student, batch) = (step.hiddens(STUDENT)?.layers, step.batch(TARGET)?);
+        let targets = (0..student.len()).map(|at| target(&batch, at)).collect::<Result<Vec<_>>>()?;
+        let share = if self.reduce == Reduce::Mean { 1.0 / student.len() as f64 } else { 1.0 };
+        let mut total = Scalar::nothing(step.tape()).value;
+        let mut parts: Vec<(String, f32)> = vec![];
+        for term in &self.terms {
+            let (name, distance) = term.r#type.known();
+            let mut sum = 0.0;
+            for (at, ((layer, hidden), target)) in student.iter().zip(&targets).enumerate() {
+                if (hidden.width(), &hidden.spans) != (target.width(), &target.spans) {
+                    return Err(format!(
+                        "layer {layer} of the student does not fit its target: frames or width differ"
+                    )
+                    .into());
+                }
+                let weight = share * self.weights.as_ref().map_or(1.0, |w| w[at]);
+                let value = distance(hidden.clone(), target);
+                sum += read(&value)[0] as f64 * weight;
+                total = total + value * (weight * term.weight) as f32;
+            }
+            parts.push((name.into(), sum as f32));
+        }
+        parts.insert(0, ("loss_distill".into(), read(&total)[0]));
+        let frames = targets.first().map_or(0, |t| t.spans.total());
+        let loss = Scalar { value: total, parts, weight: frames as f64, node: step.place.node.clone() };
+        step.send(OUT, Value::Scalar(loss));
+        Ok(())
+    }
+}
+
+/// The `at`-th layer of the targets, all rows one behind the other.
+fn target(batch: &RecordBatch, at: usize) -> Result<Hidden> {
+    let frames = column::u32s(batch, FRAMES)?;
+    let rows =
+        (0..frames.len()).map(|row| column::floats_of_layer(batch, HIDDEN, row, at)).collect::<Result<Vec<_>>>()?;
+    let spans = Spans::new(frames.iter().map(|&n| n as usize));
+    let width = rows.iter().map(|r| r.len()).sum::<usize>() / spans.total().max(1);
+    if rows.iter().zip(frames).any(|(row, &n)| row.len() != n as usize * width) {
+        return Err("a target has another width than its neighbours".into());
+    }
+    Ok(Hidden::new(rows.concat(), width, spans))
+}
+
+/// Every term by its golden's name.
+#[cfg(test)]
+pub(crate) mod parity {
+    use super::*;
+
+    pub const DISTANCES: [(&str, Distance); 4] =
+        [("l1", l1), ("mse", mse), ("cosine", cosine), ("log_sigmoid_cosine", log_sigmoid_cosine)];
+}

@@ -1,0 +1,25 @@
+//! HuBERT-type encoders: what they look like, their weights, and the way from a waveform to hidden states. Teacher and
+//! student are the same code: with [`NoneTape`](crate::tensor::NoneTape) nothing is kept for a backward pass.
+mod architecture;
+pub mod count;
+mod forward;
+mod source;
+mod weights;
+
+pub use architecture::{Architecture, ExtractNorm, NAMES};
+pub use forward::{Drops, Pass};
+pub use source::{Known, Source};
+pub use weights::{Model, Weights, read_architecture};
+
+use serde::{Deserialize, Serialize};
+
+/// What libraries number differently: layer 0, and the last layer of a pre-LN model. Layers between are the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Convention {
+    /// transformers and s3prl: 0 is the input of layer 1; the last layer of a pre-LN model has the final norm.
+    #[default]
+    Hf,
+    /// torchaudio and DPHuBERT: 0 is the output of the feature projection; no final norm.
+    Torchaudio,
+}

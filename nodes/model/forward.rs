@@ -1,0 +1,188 @@
+//! Waveforms to hidden states: convolutions, feature projection, positional convolution, layers (methods: fairseq's
+//! HuBERT; order of operations as in transformers). An activation is applied by whoever reads it, so that `z`, the
+//! value before GELU, is all that is kept of a convolution.
+use super::{Convention, ExtractNorm, Model};
+use crate::math::Dropout;
+use crate::op::{
+    Input, attention, broadcast, conv_first, conv1d, dropout, feed_forward, gelu_gate, layer_norm, linear,
+    norm_projection, positional, residual,
+};
+use crate::tensor::{Hidden, Spans, Track, Vector};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// The dropouts of one pass; None: a pass without.
+#[derive(Clone, Copy)]
+pub struct Drops(pub Option<u32>);
+
+impl Drops {
+    fn at(self, rate: f64, site: usize) -> Dropout {
+        self.0.map_or(Dropout::NONE, |key| Dropout { rate: rate as f32, key }.fork(site as u32))
+    }
+}
+
+/// Norms of convolutions keep PyTorch's own default, whatever `layer_norm_eps` says.
+const CONV_EPS: f32 = 1e-5;
+
+/// One pass of a batch through a model.
+pub struct Pass<'a, T: Track> {
+    pub model: &'a Model,
+    /// Factors of units, by unit vector: `conv.0`, `head.3`, `ffn.11`. Those that are not named are open.
+    pub gates: &'a BTreeMap<String, Vector<T>>,
+    pub drops: Drops,
+    pub tape: T,
+}
+
+impl<T: Track> Pass<'_, T> {
+    /// Outputs of `layers` (numbers by `convention`) for `rows` of samples, as many frames a row as
+    /// [`Architecture::frames`](super::Architecture::frames) says.
+    pub fn hiddens(&self, rows: &[&[f32]], layers: &[usize], convention: Convention) -> Vec<Hidden<T>> {
+        let rows: Vec<Cow<[f32]>> =
+            rows.iter().map(|r| if self.model.normalize { normalized(r).into() } else { (*r).into() }).collect();
+        let rows: Vec<&[f32]> = rows.iter().map(|r| &**r).collect();
+        let a = &self.model.architecture;
+        let deepest = layers.iter().copied().max().unwrap_or(0);
+        let projected = self.project(self.extract(&rows));
+        let mut outputs =
+            vec![if convention == Convention::Torchaudio { projected.clone() } else { self.enter(projected.clone()) }];
+        if deepest > 0 {
+            let mut x = if convention == Convention::Torchaudio { self.enter(projected) } else { outputs[0].clone() };
+            for l in 0..deepest {
+                x = if a.do_stable_layer_norm { self.layer_pre(l, x) } else { self.layer_post(l, x) };
+                outputs.push(x.clone());
+            }
+            if a.do_stable_layer_norm && deepest == a.num_hidden_layers && convention == Convention::Hf {
+                outputs[deepest] = self.norm(x, "encoder.layer_norm");
+            }
+        }
+        layers.iter().map(|&l| outputs[l].clone()).collect()
+    }
+
+    /// Convolutions, up to and with the last activation.
+    fn extract(&self, rows: &[&[f32]]) -> Hidden<T> {
+        let (a, w) = (&self.model.architecture, &self.model.weights);
+        let at = |i: usize, name: &str| format!("feature_extractor.conv_layers.{i}.{name}");
+        let shape = |i: usize| (a.conv_kernel[i], a.conv_stride[i]);
+        let by_layer = a.feat_extract_norm == ExtractNorm::Layer;
+        let channel_norm = |z, i| {
+            let [gamma, beta] = w.all(&at(i, "layer_norm"), [".weight", ".bias"]);
+            layer_norm(z, gamma, beta, CONV_EPS)
+        };
+        let (k, s) = shape(0);
+        let mut z = if by_layer {
+            let speech = Hidden::new(rows.concat(), 1, Spans::new(rows.iter().map(|r| r.len()))).on(&self.tape);
+            let z = conv1d(speech, Input::Raw, w.get(&at(0, "conv.weight")), w.find(&at(0, "conv.bias")), k, s);
+            channel_norm(z, 0)
+        } else {
+            // A bias before a norm over time changes nothing.
+            let of_conv = w.all(&at(0, ""), ["conv.weight", "layer_norm.weight", "layer_norm.bias"]);
+            conv_first(rows, of_conv, k, s, self.tape.clone())
+        };
+        for i in 1..a.conv_dim.len() {
+            let (k, s) = shape(i);
+            let gate = self.gates.get(&format!("conv.{}", i - 1));
+            z = conv1d(z, Input::Gelu(gate), w.get(&at(i, "conv.weight")), w.find(&at(i, "conv.bias")), k, s);
+            if by_layer {
+                z = channel_norm(z, i);
+            }
+        }
+        let gate = self.gates.get(&format!("conv.{}", a.conv_dim.len() - 1));
+        gelu_gate(z, gate, w.find("feature_extractor.dummy_weight"))
+    }
+
+    fn project(&self, x: Hidden<T>) -> Hidden<T> {
+        let (a, w, at) = (&self.model.architecture, &self.model.weights, "feature_projection.");
+        let x = if let Some(width) = a.feature_norm_width {
+            let names = ["layer_norm.weight", "layer_norm.bias", "projection.weight", "projection.bias", "folded"];
+            norm_projection(x, w.all(at, names), a.layer_norm_eps as f32, width)
+        } else {
+            let x = if a.feat_proj_layer_norm { self.norm(x, "feature_projection.layer_norm") } else { x };
+            if a.feature_projection { self.dense(x, "feature_projection.projection") } else { x }
+        };
+        dropout(x, self.drops.at(a.feat_proj_dropout, 0))
+    }
+
+    /// The input of layer 1.
+    fn enter(&self, x: Hidden<T>) -> Hidden<T> {
+        let (a, w) = (&self.model.architecture, &self.model.weights);
+        let names = ["weight_g", "weight_v", "bias"];
+        let x = positional(x, w.all("encoder.pos_conv_embed.conv.", names), a.num_conv_pos_embedding_groups);
+        let x = if a.do_stable_layer_norm { x } else { self.norm(x, "encoder.layer_norm") };
+        dropout(x, self.drops.at(a.hidden_dropout, 1))
+    }
+
+    /// Base: x = LN(x + drop(attention(x))), x = LN(x + drop(ffn(x))).
+    fn layer_post(&self, l: usize, x: Hidden<T>) -> Hidden<T> {
+        let branch = self.attention(l, x.clone());
+        let x = self.norm(add(x, branch, self.after(l, 0)), &format!("encoder.layers.{l}.layer_norm"));
+        let branch = self.feed_forward(l, x.clone());
+        self.norm(add(x, branch, self.after(l, 1)), &format!("encoder.layers.{l}.final_layer_norm"))
+    }
+
+    /// Large: x = x + drop(attention(LN(x))), x = x + drop(ffn(LN(x))).
+    fn layer_pre(&self, l: usize, x: Hidden<T>) -> Hidden<T> {
+        let branch = self.attention(l, self.norm(x.clone(), &format!("encoder.layers.{l}.layer_norm")));
+        let x = add(x, branch, self.after(l, 0));
+        let branch = self.feed_forward(l, self.norm(x.clone(), &format!("encoder.layers.{l}.final_layer_norm")));
+        add(x, branch, self.after(l, 1))
+    }
+
+    /// Dropout of a sub-layer's output.
+    fn after(&self, l: usize, which: usize) -> Dropout {
+        self.drops.at(self.model.architecture.hidden_dropout, 2 + 4 * l + which)
+    }
+
+    /// None where the sub-layer is gone and has left nothing.
+    fn attention(&self, l: usize, x: Hidden<T>) -> Option<Hidden<T>> {
+        let (a, at) = (&self.model.architecture, format!("encoder.layers.{l}.attention."));
+        if a.heads(l) == 0 {
+            return self.constant(&x, &format!("{at}out_proj.bias"));
+        }
+        let [q, k, v] = ["q_proj", "k_proj", "v_proj"].map(|p| self.dense(x.clone(), &format!("{at}{p}")));
+        let drop = self.drops.at(a.attention_dropout, 4 + 4 * l);
+        let context = attention(q, k, v, a.heads(l), self.gates.get(&format!("head.{l}")), drop);
+        Some(self.dense(context, &format!("{at}out_proj")))
+    }
+
+    fn feed_forward(&self, l: usize, x: Hidden<T>) -> Option<Hidden<T>> {
+        let (a, at) = (&self.model.architecture, format!("encoder.layers.{l}.feed_forward."));
+        if a.ffn(l) == 0 {
+            return self.constant(&x, &format!("{at}output_dense.bias"));
+        }
+        let names =
+            ["intermediate_dense.weight", "intermediate_dense.bias", "output_dense.weight", "output_dense.bias"];
+        let drop = self.drops.at(a.activation_dropout, 5 + 4 * l);
+        Some(feed_forward(x, self.model.weights.all(&at, names), self.gates.get(&format!("ffn.{l}")), drop))
+    }
+
+    /// What a sub-layer without units still adds: its output bias.
+    fn constant(&self, like: &Hidden<T>, bias: &str) -> Option<Hidden<T>> {
+        self.model.weights.find(bias).map(|b| broadcast(b, like.spans.clone(), self.tape.clone()))
+    }
+
+    fn norm(&self, x: Hidden<T>, at: &str) -> Hidden<T> {
+        let [gamma, beta] = self.model.weights.all(at, [".weight", ".bias"]);
+        layer_norm(x, gamma, beta, self.model.architecture.layer_norm_eps as f32)
+    }
+
+    fn dense(&self, x: Hidden<T>, at: &str) -> Hidden<T> {
+        let [w, b] = self.model.weights.all(at, [".weight", ".bias"]);
+        linear(x, w, b)
+    }
+}
+
+fn add<T: Track>(x: Hidden<T>, branch: Option<Hidden<T>>, drop: Dropout) -> Hidden<T> {
+    match branch {
+        Some(branch) => residual(x, branch, drop),
+        None => x,
+    }
+}
+
+/// (x - mean) / sqrt(variance + 1e-7), as transformers' feature extractor; sums in f64.
+fn normalized(x: &[f32]) -> Vec<f32> {
+    let n = x.len().max(1) as f64;
+    let mean = x.iter().map(|&x| x as f64).sum::<f64>() / n;
+    let variance = x.iter().map(|&x| (x as f64 - mean).powi(2)).sum::<f64>() / n;
+    let scale = 1.0 / (variance + 1e-7).sqrt();
+    x.iter().map(|&x| ((x as f64 - mean) * scale) as f32).collect()
+}

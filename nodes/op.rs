@@ -1,0 +1,82 @@
+//! Fused ops on dfdx tensors. A file: formula and shapes, forward, backward, tests.
+//!
+//! Without a tape ([`crate::tensor::NoneTape`]) the rule of an op, and all that it keeps, is dropped at once: one code
+//! serves what is trained and what is frozen. Batches are ragged; an op that looks across frames goes row by row.
+mod attention;
+mod broadcast;
+#[cfg(test)]
+pub mod check;
+mod conv1d;
+mod conv_first;
+mod distance;
+mod elementwise;
+mod feed_forward;
+mod gate;
+mod gelu_gate;
+mod layer_norm;
+mod linear;
+mod norm_projection;
+mod positional;
+
+pub use attention::attention;
+pub use broadcast::broadcast;
+pub use conv_first::conv_first;
+pub use conv1d::{Input, conv1d};
+pub use distance::{cosine, l1, log_sigmoid_cosine, mse};
+pub use elementwise::{dropout, residual};
+pub use feed_forward::feed_forward;
+pub use gelu_gate::gelu_gate;
+pub use layer_norm::layer_norm;
+pub use linear::linear;
+pub use norm_projection::norm_projection;
+pub use positional::positional;
+
+#[cfg(test)]
+mod tests {
+    use super::{check::noise, *};
+    use crate::math::Dropout;
+    use crate::tensor::{Hidden, Tape, backward, param, put, read};
+
+    /// All ops one behind the other, on waveforms of these lengths: the loss and all gradients.
+    fn network(samples: &[usize]) -> Vec<Vec<f32>> {
+        const SIZES: [usize; 24] =
+            [80, 8, 8, 192, 8, 8, 8, 8, 8, 96, 12, 12, 5, 360, 12, 144, 12, 144, 12, 144, 12, 288, 24, 288];
+        let p: Vec<_> = SIZES.iter().enumerate().map(|(i, n)| param(noise(&format!("p{i}"), *n))).collect();
+        let (bias, gates) = (param(noise("bias", 12)), [8, 3, 24].map(|n| param(noise("gate", n))));
+        let (drop, tape) = (Dropout { rate: 0.2, key: 9 }, Tape::default());
+        let on = gates.each_ref().map(|g| put(g, &tape));
+        let waves: Vec<_> = samples.iter().map(|n| noise("wave", *n)).collect();
+        let waves: Vec<&[f32]> = waves.iter().map(|w| &w[..]).collect();
+        let x = conv_first(&waves, [&p[0], &p[1], &p[2]], 10, 5, tape.clone());
+        let x = conv1d(x, Input::Gelu(Some(&on[0])), &p[3], Some(&p[4]), 3, 2);
+        let x = layer_norm(x, &p[5], &p[6], 1e-5);
+        let x = gelu_gate(x, Some(&on[0]), Some(&p[4]));
+        let x = norm_projection(x, [&p[7], &p[8], &p[9], &p[10], &p[11]], 1e-5, 9);
+        let x = positional(x, [&p[12], &p[13], &p[14]], 2);
+        let [q, k, v] = [15, 17, 19].map(|i| linear(x.clone(), &p[i], &p[i + 1]));
+        let x = residual(x, attention(q, k, v, 3, Some(&on[1]), drop.fork(0)), drop.fork(1));
+        let x = feed_forward(x, [&p[21], &p[22], &p[23], &bias], Some(&on[2]), drop.fork(2));
+        let target = Hidden::new(noise("target", x.spans.total() * 12), 12, x.spans.clone());
+        let loss = l1(x.clone(), &target) + log_sigmoid_cosine(x, &target);
+        let value = read(&loss).to_vec();
+        let mut g = backward(loss, 1.0);
+        std::iter::once(value).chain(p.iter().chain(&gates).chain([&bias]).map(|p| g.take(p))).collect()
+    }
+
+    #[test]
+    fn no_bit_depends_on_the_number_of_threads() {
+        let with = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            pool.install(|| network(&[900, 3, 2500, 0, 400, 20]))
+        };
+        let one = with(1);
+        assert!(one.iter().flatten().all(|x| x.is_finite()) && one[0][0] > 0.0 && one == with(3));
+    }
+
+    #[test]
+    fn batches_without_frames_have_zero_gradients() {
+        for samples in [&[][..], &[0], &[3, 0, 12]] {
+            assert!(network(samples).iter().flatten().all(|x| *x == 0.0));
+        }
+    }
+}

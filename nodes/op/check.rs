@@ -1,0 +1,121 @@
+//! What tests of ops share: noise, functions in f64, and gradients against differences.
+use crate::math::Dropout;
+use crate::random::Key;
+use crate::tensor::{Device, Hidden, Param, Spans, Tape, backward, param, read, record, split};
+use dfdx::prelude::{Shape, Tensor};
+
+/// Frames of the rows of a ragged batch, and odd widths.
+pub const ROWS: [usize; 5] = [1, 0, 13, 37, 0];
+pub const WIDTHS: [usize; 3] = [5, 7, 11];
+pub const DROP: Dropout = Dropout { rate: 0.3, key: 5 };
+
+/// Uniform in [-1.7, 1.7).
+pub fn noise(name: &str, n: usize) -> Vec<f32> {
+    let key = Key::new(n as u64, &[name]);
+    (0..n as u64).map(|i| (key.uniform(0, i) * 2.0 - 1.0) * 1.7).collect()
+}
+
+/// Each number within `tolerance` times the size of the largest, or of 1.
+pub fn close(y: &[f32], reference: &[f64], tolerance: f64) {
+    assert_eq!(y.len(), reference.len());
+    let size = reference.iter().fold(1.0f64, |a, x| a.max(x.abs()));
+    for (i, (y, r)) in y.iter().zip(reference).enumerate() {
+        assert!((*y as f64 - r).abs() <= tolerance * size, "number {i} is {y}, not {r}; the largest is {size}");
+    }
+}
+
+/// By its series; accurate up to |x| about 5.
+pub fn erf(x: f64) -> f64 {
+    if x.abs() > 5.0 {
+        return x.signum();
+    }
+    let (mut term, mut total) = (x, x);
+    for n in 1..200 {
+        term *= -x * x / n as f64;
+        total += term / (2 * n + 1) as f64;
+    }
+    total * std::f64::consts::FRAC_2_SQRT_PI
+}
+
+pub fn gelu(x: f64) -> f64 {
+    0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2))
+}
+
+pub fn gelu_slope(x: f64) -> f64 {
+    0.5 * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)) + x * (-0.5 * x * x).exp() / std::f64::consts::TAU.sqrt()
+}
+
+/// x wᵀ + b
+pub fn affine(x: &[f64], width: usize, w: &Param, b: &Param) -> Vec<f64> {
+    let dot = |x: &[f64], w: &[f32]| x.iter().zip(w).map(|(x, w)| x * *w as f64).sum::<f64>();
+    let row =
+        |x: &[f64]| -> Vec<f64> { read(w).chunks(width).zip(read(b)).map(|(w, b)| dot(x, w) + *b as f64).collect() };
+    x.chunks(width).flat_map(row).collect()
+}
+
+/// The norm of one frame over `over` channels, those beyond the frame being zero; mean; 1 / standard deviation.
+pub fn norm(x: &[f64], gamma: &Param, beta: &Param, eps: f64, over: usize) -> (Vec<f64>, f64, f64) {
+    let full: Vec<f64> = x.iter().copied().chain(std::iter::repeat(0.0)).take(over).collect();
+    let mean = full.iter().sum::<f64>() / over as f64;
+    let rstd = 1.0 / (full.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / over as f64 + eps).sqrt();
+    let affine = x.iter().zip(read(gamma)).zip(read(beta));
+    (affine.map(|((x, g), b)| (x - mean) * rstd * *g as f64 + *b as f64).collect(), mean, rstd)
+}
+
+/// A ragged input and parameters, all noise.
+pub struct Case {
+    pub x: Hidden,
+    pub p: Vec<Param>,
+}
+
+impl Case {
+    pub fn new(rows: &[usize], width: usize, sizes: &[usize]) -> Self {
+        let spans = Spans::new(rows.iter().copied());
+        let x = Hidden::new(noise(&format!("x{}", sizes.len()), spans.total() * width), width, spans);
+        Case { x, p: sizes.iter().enumerate().map(|(i, n)| param(noise(&format!("p{i}"), *n))).collect() }
+    }
+
+    /// The input in f64.
+    pub fn frames(&self) -> Vec<f64> {
+        self.x.read().iter().map(|x| *x as f64).collect()
+    }
+
+    /// The gradients of r · f(x, p) for a random r, along a random direction of each input, against Richardson's
+    /// extrapolation of central differences. The forward is f32; only its sum with r is f64.
+    pub fn check<S: Shape>(&self, f: impl Fn(Hidden<Tape>, &[Param], &Tape) -> Tensor<S, f32, Device, Tape>) {
+        const STEP: f32 = 4e-3;
+        let run = |x: &Hidden, p: &[Param]| {
+            let tape = Tape::default();
+            f(x.on(&tape), p, &tape)
+        };
+        let (y, tape) = split(run(&self.x, &self.p));
+        let r = noise("r", read(&y).len());
+        let value = |y: &[f32]| y.iter().zip(&r).map(|(y, r)| *y as f64 * *r as f64).sum::<f64>();
+        let rounding = read(&y).iter().zip(&r).map(|(y, r)| (y * r).abs() as f64).sum::<f64>() * 1e-7 / STEP as f64;
+        let (pull, inner) = (r.clone(), y.clone());
+        let loss = record(vec![0.0], (), tape, move |dy, g| {
+            g.of(&inner).iter_mut().zip(&pull).for_each(|(d, r)| *d += dy[0] * r);
+        });
+        let mut gradients = backward(loss, 1.0);
+        let mut exact = vec![gradients.take(&self.x.values)];
+        exact.extend(self.p.iter().map(|p| gradients.take(p)));
+        for (input, exact) in exact.iter().enumerate() {
+            let direction = noise(&format!("direction{input}"), exact.len());
+            let moved = |step: f32| {
+                let add = |v: &[f32]| v.iter().zip(&direction).map(|(v, d)| v + step * d).collect::<Vec<_>>();
+                let (mut x, mut p) = (self.x.clone(), self.p.clone());
+                match input {
+                    0 => x = Hidden::new(add(x.read()), x.width(), x.spans.clone()),
+                    i => p[i - 1] = param(add(read(&p[i - 1]))),
+                }
+                value(read(&run(&x, &p)))
+            };
+            let slope = |h: f32| (moved(h) - moved(-h)) / (2.0 * h as f64);
+            let difference = (4.0 * slope(STEP) - slope(2.0 * STEP)) / 3.0;
+            let along: f64 = exact.iter().zip(&direction).map(|(g, d)| *g as f64 * *d as f64).sum();
+            let size = exact.iter().map(|g| (*g as f64).powi(2)).sum::<f64>().sqrt();
+            let off = (along - difference).abs();
+            assert!(off <= 3e-3 * size + rounding + 1e-6, "input {input}: {along} is not {difference}, norm {size}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! y = conv(x', w) + b, row by row. x (frames, in), w (out, in, k), y ((frames - k) / s + 1 a row, out).
+//! x' is x, or GELU(x) ∘ gate: the activation belongs to its consumer, so only x is kept.
+//!
+//! Channels last, a window of k frames is k · in numbers in a row, and window t starts at t · s · in. So the matrix of
+//! windows is x' itself, seen with a row stride smaller than its width; none is copied. For the input's gradient, frame
+//! s t + p receives Σ_q dy[t - q] w[:, :, p + q s]: for each phase p again a product with overlapping windows, of dy.
+//! The gate is part of w (op/gate.rs).
+use super::gate;
+use crate::gemm::{Epilogue, Out, Shape, View, gemm, gemm_then};
+use crate::math::{gelu, gelu_both};
+use crate::par::{add, column_sums, parts, zip};
+use crate::tensor::{Hidden, Param, Spans, Track, Vector, read, record_hidden};
+
+/// What the convolution sees of x.
+pub enum Input<'a, T> {
+    /// x: a waveform off the tape, whose gradient nobody asks for.
+    Raw,
+    /// GELU(x), times one factor a channel.
+    Gelu(Option<&'a Vector<T>>),
+}
+
+/// Frames that a convolution makes of `frames`.
+pub fn frames_out(frames: usize, k: usize, s: usize) -> usize {
+    if frames < k { 0 } else { (frames - k) / s + 1 }
+}
+
+pub fn conv1d<T: Track>(
+    x: Hidden<T>,
+    input: Input<T>,
+    w: &Param,
+    bias: Option<&Param>,
+    k: usize,
+    s: usize,
+) -> Hidden<T> {
+    let (x, tape) = x.split();
+    let (activates, (gate, tape)) = match input {
+        Input::Raw => (false, (None, tape)),
+        Input::Gelu(gate) => (true, gate::join(tape, gate)),
+    };
+    let (width, out) = (x.width(), read(w).len() / x.width() / k);
+    let spans = Spans::new(x.spans.lengths().map(|frames| frames_out(frames, k, s)));
+    let longest = x.spans.lengths().max().unwrap_or(0) * width;
+
+    let taps = gated(taps_first(read(w), width, k, None), gate.as_ref());
+    let (mut h, mut y) = (vec![0.0; longest], vec![0.0; spans.total() * out]);
+    for (from, to) in x.spans.iter().zip(spans.iter()) {
+        let h = seen(activates, &x.read()[from.start * width..from.end * width], &mut h);
+        let shape = Shape { m: to.len(), n: out, k: k * width };
+        let y = Out::set(&mut y[to.start * out..], out);
+        let then = bias.map_or(Epilogue::None, |b| Epilogue::Bias(read(b)));
+        gemm_then(shape, View::rows(h, s * width), View::rows(&taps, k * width).t(), y, then);
+    }
+
+    let (w, bias, rows) = (w.clone(), bias.cloned(), spans.clone());
+    record_hidden(y, out, spans, tape, move |dy, g| {
+        let taps = taps_first(read(&w), width, k, None);
+        let (mut dtaps, mut h) = (vec![0.0; taps.len()], vec![0.0; longest]);
+        let phases = if activates { phases(&gated(taps.clone(), gate.as_ref()), [out, width, k, s]) } else { vec![] };
+        for (from, to) in x.spans.iter().zip(rows.iter()).filter(|(_, to)| !to.is_empty()) {
+            let (numbers, dy) = (from.start * width..from.end * width, &dy[to.start * out..to.end * out]);
+            let x_row = &x.read()[numbers.clone()];
+            let shape = Shape { m: out, n: k * width, k: to.len() };
+            let windows = View::rows(seen(activates, x_row, &mut h), s * width);
+            gemm(shape, View::rows(dy, out).t(), windows, Out::add(&mut dtaps, k * width));
+            if activates {
+                let dh = &mut h[..numbers.len()];
+                input_gradient(dy, &phases, [out, width, k, s], dh);
+                zip(dh, x_row, |dh, x| *dh *= gelu_both(x).1);
+                add(&mut g.of(&x.values)[numbers], dh);
+            }
+        }
+        let dtaps = match &gate {
+            None => dtaps,
+            Some(gate) => gate::pull(&taps, dtaps, gate, g.of(gate)),
+        };
+        parts(g.of(&w), width * k, |o, dw| {
+            for (i, dw) in dw.iter_mut().enumerate() {
+                *dw += dtaps[(o * k + i % k) * width + i / k];
+            }
+        });
+        if let Some(bias) = &bias {
+            add(g.of(bias), &column_sums(&dy, out));
+        }
+    })
+}
+
+/// GELU of a row, in the buffer; or the row itself.
+fn seen<'a>(activates: bool, x: &'a [f32], buffer: &'a mut [f32]) -> &'a [f32] {
+    if !activates {
+        return x;
+    }
+    let h = &mut buffer[..x.len()];
+    zip(h, x, |h, x| *h = gelu(x));
+    h
+}
+
+fn gated(taps: Vec<f32>, gate: Option<&Param>) -> Vec<f32> {
+    if let Some(gate) = gate { gate::times(taps, gate) } else { taps }
+}
+
+/// (out, in, k) -> (out, k, in), each tap times its factor, if there is one.
+pub fn taps_first(w: &[f32], width: usize, k: usize, factor: Option<&[f32]>) -> Vec<f32> {
+    let mut taps = vec![0.0; w.len()];
+    parts(&mut taps, width * k, |o, taps| {
+        let w = &w[o * width * k..][..width * k];
+        for (j, tap) in taps.chunks_exact_mut(width).enumerate() {
+            let factor = factor.map_or(1.0, |f| f[j]);
+            tap.iter_mut().enumerate().for_each(|(c, t)| *t = w[c * k + j] * factor);
+        }
+    });
+    taps
+}
+
+/// For each phase the taps that reach it, latest first: (q, out, in).
+fn phases(taps: &[f32], [out, width, k, s]: [usize; 4]) -> Vec<Vec<f32>> {
+    let phase = |p: usize| {
+        let q = k.saturating_sub(p).div_ceil(s);
+        let mut reach = vec![0.0; q * out * width];
+        parts(&mut reach, width, |i, row| {
+            let (tap, o) = (p + (q - 1 - i / out) * s, i % out);
+            row.copy_from_slice(&taps[(o * k + tap) * width..][..width]);
+        });
+        reach
+    };
+    (0..s).map(phase).collect()
+}
+
+/// dh of one row, from all windows that see it.
+fn input_gradient(dy: &[f32], phases: &[Vec<f32>], [out, width, k, s]: [usize; 4], dh: &mut [f32]) {
+    dh.fill(0.0);
+    let (frames, windows, lead) = (dh.len() / width, dy.len() / out, (k - 1) / s);
+    let mut padded = vec![0.0; (windows + 2 * lead) * out]; // zero frames before and after dy
+    padded[lead * out..][..dy.len()].copy_from_slice(dy);
+    for (p, taps) in phases.iter().enumerate().filter(|(_, taps)| !taps.is_empty()) {
+        let q = taps.len() / (out * width);
+        let m = (frames - p).div_ceil(s).min(windows + q - 1); // frames of this phase that a window sees
+        let dy = View::rows(&padded[(lead + 1 - q) * out..], out);
+        let dh = Out::set(&mut dh[p * width..], s * width);
+        gemm(Shape { m, n: width, k: q * out }, dy, View::rows(taps, width), dh);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::check::{self, Case, close};
+    use crate::tensor::put;
+
+    const OUT: usize = 17;
+    const KERNELS: [(usize, usize); 7] = [(3, 2), (2, 2), (5, 3), (1, 1), (3, 1), (2, 3), (10, 5)];
+
+    fn definition(case: &Case, input: impl Fn(usize, f64) -> f64, k: usize, s: usize) -> Vec<f64> {
+        let (x, width, w, b) = (case.frames(), case.x.width(), read(&case.p[0]), read(&case.p[1]));
+        let mut y = vec![];
+        for row in case.x.spans.iter() {
+            for (t, o) in (0..frames_out(row.len(), k, s)).flat_map(|t| (0..OUT).map(move |o| (t, o))) {
+                let at = |c: usize, j: usize| input(c, x[(row.start + t * s + j) * width + c]);
+                let terms = (0..width * k).map(|i| w[o * width * k + i] as f64 * at(i / k, i % k));
+                y.push(terms.sum::<f64>() + b[o] as f64);
+            }
+        }
+        y
+    }
+
+    #[test]
+    fn conv1d_is_its_formula_and_its_gradient() {
+        for ((k, s), width) in KERNELS.into_iter().flat_map(|k| [(k, 5), (k, 7)]) {
+            let case = Case::new(&[1, 0, 13, 38, 11], width, &[OUT * width * k, OUT, width]);
+            let gate = read(&case.p[2]);
+            let y = conv1d(case.x.clone(), Input::Gelu(Some(&case.p[2])), &case.p[0], Some(&case.p[1]), k, s);
+            close(y.read(), &definition(&case, |c, x| check::gelu(x) * gate[c] as f64, k, s), 1e-5);
+            case.check(|x, p, tape| {
+                let gate = put(&p[2], tape);
+                conv1d(x, Input::Gelu(Some(&gate)), &p[0], Some(&p[1]), k, s).values
+            });
+            case.check(|x, p, _| conv1d(x, Input::Gelu(None), &p[0], None, k, s).values);
+            let y = conv1d(case.x.clone(), Input::Raw, &case.p[0], Some(&case.p[1]), k, s);
+            close(y.read(), &definition(&case, |_, x| x, k, s), 1e-5);
+            let wave = &case.x;
+            case.check(|_, p, tape| conv1d(wave.on(tape), Input::Raw, &p[0], Some(&p[1]), k, s).values);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Our numbers against PyTorch's, transformers' and DPHuBERT's own, on small random weights (tests/golden/README.md).
+use crate::file::{self, Loaded};
+use crate::model::{Convention, Drops, Model, Pass};
+use crate::op::linear;
+use crate::optimize::parity::{Adam, clip};
+use crate::prune::{Finalize, Unit, expected, gate, penalty::penalty, shrink::shrink, vectors};
+use crate::tensor::{Gradients, Hidden, NoneTape, Number, Param, Spans, Tape, Vector, backward, param, read};
+use crate::{loss, model::Architecture};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+fn golden(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden")).join(name)
+}
+
+fn load(name: &str) -> Loaded {
+    file::load(&golden(name)).expect(name)
+}
+
+fn values<'a>(of: &'a Loaded, name: &str) -> &'a [f32] {
+    &of.get(name).unwrap_or_else(|| panic!("no golden `{name}`")).1
+}
+
+/// Within 1e-4 of the largest value.
+fn close(what: &str, ours: &[f32], theirs: &[f32]) {
+    close_to(what, ours, theirs, 1e-4);
+}
+
+fn close_to(what: &str, ours: &[f32], theirs: &[f32], within: f32) {
+    assert_eq!(ours.len(), theirs.len(), "{what}: lengths differ");
+    let largest = theirs.iter().fold(0f32, |m, x| m.max(x.abs()));
+    let worst = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst <= within * largest.max(1e-3), "{what}: differs by {worst}, largest value {largest}");
+}
+
+/// `conv.0` for `feature_extractor.conv_layers.0.hard_concrete`, and so on.
+fn vector(gate: &str) -> String {
+    let number = gate.split('.').find(|p| p.parse::<usize>().is_ok()).expect("a layer's number");
+    let unit = if gate.starts_with("feature") {
+        "conv"
+    } else if gate.contains("heads") {
+        "head"
+    } else {
+        "ffn"
+    };
+    format!("{unit}.{number}")
+}
+
+/// All tensors under `prefix`, by gate vector.
+fn by_vector(of: &Loaded, prefix: &str) -> BTreeMap<String, Vec<f32>> {
+    let under = of.iter().filter_map(|(name, (_, v))| Some((name.strip_prefix(prefix)?, v)));
+    under.map(|(gate, v)| (vector(gate), v.clone())).collect()
+}
+
+fn params(of: &BTreeMap<String, Vec<f32>>) -> BTreeMap<String, Param> {
+    of.iter().map(|(name, v)| (name.clone(), param(v.clone()))).collect()
+}
+
+const ALL: [Unit; 3] = [Unit::Conv, Unit::Head, Unit::Ffn];
+
+fn hidden_states_agree(name: &str) {
+    let model = Model::load(&golden(name), None).expect(name);
+    let theirs = load(&format!("{name}_hidden.safetensors"));
+    let pass = Pass { model: &model, gates: &BTreeMap::new(), drops: Drops(None), tape: NoneTape };
+    for n in [400, 4000, 5999] {
+        let audio = values(&theirs, &format!("{n}/audio"));
+        for (convention, word) in [(Convention::Hf, "hf"), (Convention::Torchaudio, "torchaudio")] {
+            for (layer, ours) in pass.hiddens(&[audio], &[0, 1, 2], convention).iter().enumerate() {
+                let name = format!("{n}/{word}/{layer}");
+                close(&name, ours.read(), values(&theirs, &name));
+            }
+        }
+    }
+    // Rows of a batch do not see each other.
+    let [a, b] = ["4000/audio", "5999/audio"].map(|n| values(&theirs, n));
+    let both = pass.hiddens(&[a, b], &[2], Convention::Hf);
+    let expected = [values(&theirs, "4000/hf/2"), values(&theirs, "5999/hf/2")].concat();
+    close("two rows", both[0].read(), &expected);
+}
+
+#[test]
+fn hidden_states_of_base_type() {
+    hidden_states_agree("base");
+}
+
+#[test]
+fn hidden_states_of_large_type() {
+    hidden_states_agree("large");
+}
+
+/// Σ upstream · x, so that its gradient by x is `upstream`.
+fn weighted(x: Vector<Tape>, upstream: Vec<f32>) -> Number<Tape> {
+    let (x, tape) = crate::tensor::split(x);
+    crate::tensor::record(vec![0.0], (), tape, move |dy, g| {
+        g.of(&x).iter_mut().zip(&upstream).for_each(|(to, u)| *to += dy[0] * u);
+    })
+}
+
+#[test]
+fn gates() {
+    let theirs = load("gates.safetensors");
+    for mean in ["0.0", "4.6"] {
+        let of = |name: &str| values(&theirs, &format!("train/{mean}/{name}"));
+        let log_alpha = param(of("log_alpha").to_vec());
+        let z = gate::sample(&log_alpha, |i| of("u")[i] as f64, &Tape::default());
+        close("z", read(&z), of("z"));
+        let mut gradients = backward(weighted(z, of("upstream").to_vec()), 1.0);
+        close("gradient", &gradients.take(&log_alpha), of("grad"));
+        let (open, slope) = gate::open(read(&log_alpha));
+        close("expected", &[open as f32], of("l0"));
+        close("slope", &slope.iter().map(|x| *x as f32).collect::<Vec<_>>(), of("l0_grad"));
+    }
+    let fixed: Vec<&str> = theirs.keys().filter_map(|k| k.strip_prefix("eval/")?.strip_suffix("/z")).collect();
+    assert!(fixed.len() > 10);
+    for case in fixed {
+        let of = |name: &str| values(&theirs, &format!("eval/{case}/{name}"));
+        close(case, &gate::fixed(of("log_alpha"), 0), of("z"));
+    }
+}
+
+#[test]
+fn penalty_and_its_gradient() {
+    let theirs = load("penalty.safetensors");
+    let of = |name: &str| values(&theirs, &format!("three/{name}"));
+    let architecture = crate::model::read_architecture(&golden("base")).expect("base");
+    let log_alpha = params(&by_vector(&theirs, "three/log_alpha/"));
+    assert_eq!(log_alpha.len(), vectors(&architecture, &ALL).len());
+
+    let open = log_alpha.iter().map(|(v, a)| (v.clone(), gate::open(read(a)).0)).collect();
+    let left = expected::parameters(&architecture, &open);
+    close("original", &[expected::parameters(&architecture, &BTreeMap::new()).count as f32], of("original"));
+    close("expected", &[left.count as f32], of("expected"));
+    for (v, theirs) in by_vector(&theirs, "three/size_grad/") {
+        let ours: Vec<f32> = gate::open(read(&log_alpha[&v])).1.iter().map(|d| (d * left.slope[&v]) as f32).collect();
+        close(&v, &ours, &theirs);
+    }
+    let lambda = [0, 1].map(|i| param(vec![of("lambda")[i]]));
+    let loss = penalty(&architecture, &log_alpha, &lambda, of("target")[0] as f64, &Tape::default());
+    close("loss", read(&loss.value), of("loss"));
+    let mut gradients = backward(loss.value, 1.0);
+    for (v, theirs) in by_vector(&theirs, "three/loss_grad/") {
+        close(&v, &gradients.take(&log_alpha[&v]), &theirs);
+    }
+    close("lambda", &[gradients.take(&lambda[0])[0], gradients.take(&lambda[1])[0]], of("lambda_grad"));
+}
+
+#[test]
+fn losses() {
+    let theirs = load("losses.safetensors");
+    let (shape, student) = &theirs["student"];
+    let spans = Spans::new(vec![shape[1]; shape[0]]);
+    let student = Hidden::new(student.clone(), shape[2], spans.clone());
+    let target = Hidden::new(values(&theirs, "target").to_vec(), shape[2], spans);
+    for (name, distance) in loss::parity::DISTANCES {
+        let value = distance(student.on(&Tape::default()), &target);
+        close(name, read(&value), values(&theirs, name));
+        let gradient = backward(value, 1.0).take(&student.values);
+        close(name, &gradient, values(&theirs, &format!("{name}_grad")));
+    }
+}
+
+/// The student of `step.safetensors` with everything that an update moves, by the golden's names.
+struct Trained {
+    model: Model,
+    log_alpha: BTreeMap<String, Param>,
+    maps: [[Param; 2]; 2],
+    lambda: [Param; 2],
+}
+
+impl Trained {
+    fn new(theirs: &Loaded) -> Trained {
+        let before = |name: &str| param(values(theirs, &format!("before/{name}")).to_vec());
+        let mut model = Model::load(&golden("base"), None).expect("base");
+        for (name, p) in model.weights.0.iter_mut().filter(|(n, _)| theirs.contains_key(&format!("before/{n}"))) {
+            *p = before(name);
+        }
+        let alphas = theirs.keys().filter_map(|k| k.strip_prefix("before/")?.strip_suffix(".log_alpha"));
+        let log_alpha = alphas.map(|gate| (vector(gate), before(&format!("{gate}.log_alpha")))).collect();
+        let map = |g: usize| ["weight", "bias"].map(|p| before(&format!("distill_linear_projs.{g}.{p}")));
+        let lambda = ["lambda1", "lambda2"].map(before);
+        Trained { model, log_alpha, maps: [map(0), map(1)], lambda }
+    }
+
+    fn get(&mut self, name: &str) -> Option<&mut Param> {
+        if let Some(gate) = name.strip_suffix(".log_alpha") {
+            return self.log_alpha.get_mut(&vector(gate));
+        }
+        if let Some((g, p)) = name.strip_prefix("distill_linear_projs.").and_then(|n| n.split_once('.')) {
+            return Some(&mut self.maps[g.parse::<usize>().expect("a number")][(p == "bias") as usize]);
+        }
+        match name {
+            "lambda1" => Some(&mut self.lambda[0]),
+            "lambda2" => Some(&mut self.lambda[1]),
+            name => self.model.weights.0.get_mut(name),
+        }
+    }
+
+    /// Losses by name, and all gradients.
+    fn gradients(
+        &self,
+        theirs: &Loaded,
+        targets: &[Hidden],
+        rows: &[&[f32]],
+    ) -> (BTreeMap<&'static str, f32>, Gradients) {
+        let (tape, u) = (Tape::default(), by_vector(theirs, "u/"));
+        let gates =
+            self.log_alpha.iter().map(|(v, a)| (v.clone(), gate::sample(a, |i| u[v][i] as f64, &tape))).collect();
+        let pass = Pass { model: &self.model, gates: &gates, drops: Drops(None), tape: tape.clone() };
+        let hiddens = pass.hiddens(rows, &[0, 1, 2], Convention::Torchaudio);
+        let mapped = |(l, h)| linear(h, &self.maps[usize::min(l, 1)][0], &self.maps[usize::min(l, 1)][1]);
+        let mapped: Vec<Hidden<Tape>> = hiddens.into_iter().enumerate().map(mapped).collect();
+        let term = |name: &str| {
+            let distance = loss::parity::DISTANCES.iter().find(|(n, _)| *n == name).expect(name).1;
+            let each = mapped.iter().zip(targets).map(|(o, t)| distance(o.clone(), t) * (1.0 / 3.0));
+            each.reduce(|a, b| a + b).expect("layers")
+        };
+        let (l1, cosine) = (term("l1"), term("cosine"));
+        let regular = penalty(&self.model.architecture, &self.log_alpha, &self.lambda, 0.2, &tape);
+        let numbers =
+            [("loss_l1", read(&l1)[0]), ("loss_cos", read(&cosine)[0]), ("loss_reg", read(&regular.value)[0])];
+        (numbers.into(), backward(l1 + cosine + regular.value, 1.0))
+    }
+}
+
+#[test]
+fn two_updates_of_a_student() {
+    let theirs = load("step.safetensors");
+    let (shape, audio) = &theirs["audio"];
+    let rows: Vec<&[f32]> = audio.chunks_exact(shape[1]).collect();
+    let teacher = Model::load(&golden("teacher"), None).expect("teacher");
+    let pass = Pass { model: &teacher, gates: &BTreeMap::new(), drops: Drops(None), tape: NoneTape };
+    let targets = pass.hiddens(&rows, &[0, 1, 2], Convention::Torchaudio);
+    let mut trained = Trained::new(&theirs);
+    let mut adam = Adam::default();
+    for update in 1..=2u64 {
+        let of = |name: &str| values(&theirs, &format!("{update}/{name}"));
+        let (numbers, mut gradients) = trained.gradients(&theirs, &targets, &rows);
+        numbers.iter().for_each(|(name, ours)| close(name, &[*ours], of(name)));
+        let prefix = format!("{update}/grad/");
+        let names: Vec<&str> = theirs.keys().filter_map(|k| k.strip_prefix(prefix.as_str())).collect();
+        let mut all: Vec<(&str, Vec<f32>)> = vec![];
+        for name in &names {
+            let p = trained.get(name).unwrap_or_else(|| panic!("no parameter `{name}`"));
+            all.push((name, gradients.take(p)));
+        }
+        for (name, ours) in &all {
+            // The gradient of a key's bias is 0 but for rounding: softmax does not see what all keys share.
+            if !name.ends_with("k_proj.bias") {
+                close(&format!("{update}: gradient of {name}"), ours, of(&format!("grad/{name}")));
+            }
+        }
+        let (norm, factor) = clip(all.iter().map(|(_, g)| g), 0.5);
+        close("norm", &[norm as f32], of("norm"));
+        for (name, g) in &all {
+            let (rate, sign) = match *name {
+                n if n.starts_with("lambda") => (2e-2, -1.0),
+                n if n.ends_with("log_alpha") => (2e-2, 1.0),
+                _ => (2e-4, 1.0),
+            };
+            let p = trained.get(name).expect("there");
+            adam.step(name, p, g, rate, factor * sign, update);
+            if !name.ends_with("k_proj.bias") {
+                close(&format!("{update}: {name} after"), read(p), of(&format!("after/{name}")));
+            }
+        }
+    }
+}
+
+/// The exact cut moves nothing; the reference's gives the reference's states.
+#[test]
+fn cutting_a_model() {
+    let theirs = load("finalized/states.safetensors");
+    let model = Model::load(&golden("base"), None).expect("base");
+    let gates: BTreeMap<String, Vec<f32>> =
+        by_vector(&theirs, "log_alpha/").iter().map(|(v, a)| (v.clone(), gate::fixed(a, 0))).collect();
+    for (v, z) in by_vector(&theirs, "z/") {
+        close(&v, &gates[&v], &z);
+    }
+    let states = |model: &Model, open: &BTreeMap<String, Vector>| {
+        let pass = Pass { model, gates: open, drops: Drops(None), tape: NoneTape };
+        pass.hiddens(&[values(&theirs, "audio")], &[0, 1, 2], Convention::Torchaudio)
+    };
+    let none = BTreeMap::new();
+    let gated = states(&model, &params(&gates));
+    let cases = [(Finalize::Exact, "before"), (Finalize::Reference, "after")];
+    for (how, word) in cases {
+        let small = shrink(&model, &gates, how);
+        for (layer, state) in states(&small, &none).iter().enumerate() {
+            close_to(&format!("{word}/{layer}"), state.read(), values(&theirs, &format!("{word}/{layer}")), 1e-5);
+        }
+        let stored: usize = small.weights.0.values().map(|p| read(p).len()).sum();
+        assert_eq!(stored as u64, crate::model::count::parameters(&small.architecture));
+        assert!(small.architecture.encoder_num_heads.iter().flatten().any(|n| *n == 0), "a layer loses its heads");
+    }
+    gated
+        .iter()
+        .enumerate()
+        .for_each(|(l, h)| close(&format!("gated {l}"), h.read(), values(&theirs, &format!("before/{l}"))));
+}
+
+/// A cut model is cut again: what was folded stays folded.
+#[test]
+fn cutting_twice() {
+    let theirs = load("finalized/states.safetensors");
+    let model = Model::load(&golden("base"), None).expect("base");
+    let gates: BTreeMap<String, Vec<f32>> = by_vector(&theirs, "z/");
+    let once = shrink(&model, &gates, Finalize::Exact);
+    let half = |(v, n): (String, usize)| (v, (0..n).map(|i| if i % 2 == 0 { 0.75 } else { 0.0 }).collect::<Vec<f32>>());
+    let more: BTreeMap<String, Vec<f32>> = vectors(&once.architecture, &ALL).into_iter().map(half).collect();
+    let twice = shrink(&once, &more, Finalize::Exact);
+    let states = |model: &Model, gates: &BTreeMap<String, Vector>| {
+        let pass = Pass { model, gates, drops: Drops(None), tape: NoneTape };
+        pass.hiddens(&[values(&theirs, "audio")], &[0, 1, 2], Convention::Hf)
+    };
+    let open: Architecture = twice.architecture.clone();
+    assert!(crate::model::count::parameters(&open) < crate::model::count::parameters(&once.architecture));
+    for (a, b) in states(&once, &params(&more)).iter().zip(states(&twice, &BTreeMap::new())) {
+        close_to("twice", b.read(), a.read(), 1e-5);
+    }
+}

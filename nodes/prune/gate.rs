@@ -1,0 +1,86 @@
+//! Hard-concrete gates (Louizos et al. 2018), with DPHuBERT's constants: β = 2/3, stretched to (l, r) = (-0.1, 1.1).
+//!
+//! Training: u ~ U(ε, 1-ε), s = σ((ln u - ln(1-u) + log α) / β), z = clamp(s (r - l) + l, 0, 1).
+//! Open with probability σ(log α - β ln(-l/r)). Fixed: as many of the smallest are closed as are expected to be, the
+//! others keep σ(0.8 log α / β).
+use crate::tensor::{Param, Tape, Vector, read, record};
+
+const BETA: f64 = 2.0 / 3.0;
+const LEFT: f64 = -0.1;
+const RIGHT: f64 = 1.1;
+const EPSILON: f64 = 1e-6;
+/// -β ln(-l/r)
+const SHIFT: f64 = 1.598_596_848_5;
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// The initial log α of units that are dropped with probability `drop`.
+pub fn log_alpha(drop: f64) -> f64 {
+    (1.0 - drop).ln() - drop.ln()
+}
+
+/// A draw in [0, 1) as one in (0, 1).
+pub fn inside(u: f32) -> f64 {
+    EPSILON + (1.0 - 2.0 * EPSILON) * u as f64
+}
+
+/// Gates of one vector for uniform draws `u` in (0, 1), on the tape.
+pub fn sample(log_alpha: &Param, u: impl Fn(usize) -> f64, tape: &Tape) -> Vector<Tape> {
+    let at = |i: usize, a: f32| {
+        let u = u(i);
+        sigmoid((u.ln() - (1.0 - u).ln() + a as f64) / BETA)
+    };
+    let s: Vec<f64> = read(log_alpha).iter().enumerate().map(|(i, &a)| at(i, a)).collect();
+    let stretched = |s: f64| s * (RIGHT - LEFT) + LEFT;
+    let z = s.iter().map(|&s| stretched(s).clamp(0.0, 1.0) as f32).collect::<Vec<f32>>();
+    let log_alpha = log_alpha.clone();
+    record(z, (s.len(),), tape.clone(), move |dz, g| {
+        for ((to, dz), s) in g.of(&log_alpha).iter_mut().zip(dz).zip(s) {
+            if (0.0..=1.0).contains(&stretched(s)) {
+                *to += (dz as f64 * (RIGHT - LEFT) * s * (1.0 - s) / BETA) as f32;
+            }
+        }
+    })
+}
+
+/// The expected number of open gates, and its derivative by each log α.
+pub fn open(log_alpha: &[f32]) -> (f64, Vec<f64>) {
+    let p = log_alpha.iter().map(|&a| sigmoid(a as f64 + SHIFT));
+    (p.clone().sum(), p.map(|p| p * (1.0 - p)).collect())
+}
+
+/// The fixed gates. At least `least` stay open.
+pub fn fixed(log_alpha: &[f32], least: usize) -> Vec<f32> {
+    let n = log_alpha.len();
+    let closed = (n as f64 - open(log_alpha).0).round_ties_even() as usize;
+    let mut order: Vec<usize> = (0..n).collect();
+    order.sort_by(|&a, &b| log_alpha[a].total_cmp(&log_alpha[b]));
+    let mut z: Vec<f32> = log_alpha.iter().map(|&a| sigmoid(0.8 * a as f64 / BETA) as f32).collect();
+    order.iter().take(closed.min(n - least.min(n))).for_each(|&i| z[i] = 0.0);
+    z
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants() {
+        assert!((SHIFT + BETA * (-LEFT / RIGHT).ln()).abs() < 1e-9);
+        assert!((log_alpha(0.01) - 4.595).abs() < 1e-3 && log_alpha(0.5) == 0.0);
+        let p = |drop| open(&[log_alpha(drop) as f32]).0;
+        assert!((p(0.01) - 0.99796).abs() < 1e-5 && (p(0.5) - 0.83182).abs() < 1e-5);
+    }
+
+    #[test]
+    fn as_many_close_as_are_expected_to() {
+        let log_alpha: Vec<f32> = (0..40).map(|i| i as f32 * 0.2 - 5.0).collect();
+        let z = fixed(&log_alpha, 0);
+        let closed = z.iter().filter(|z| **z == 0.0).count();
+        assert_eq!(closed, (40.0 - open(&log_alpha).0).round() as usize);
+        assert!(z[..closed].iter().all(|z| *z == 0.0));
+        assert_eq!(fixed(&[-20.0; 5], 1).iter().filter(|z| **z > 0.0).count(), 1);
+    }
+}

@@ -1,0 +1,167 @@
+//! An encoder under training. At the end it takes the fixed gates, if it has any, shrinks, and writes its own folder.
+use crate::column::{self, SAMPLES, SPEECH};
+use crate::model::{Convention, Drops, Model, Pass, Source, count};
+use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, shapes};
+use crate::port::{Carries, Gates, Hiddens, Port, Ports, Shape, Shapes, Value};
+use crate::prune::{
+    Finalize,
+    shrink::{Fixed, shrink},
+    vectors,
+};
+use crate::random::Key;
+use crate::step::Step;
+use crate::tensor::{Hidden, NoneTape, Track, Vector, read, split};
+use crate::{Precision, Result, layers_wrong};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// Model folder to begin with (`$OUT/phase/node`: an earlier phase's); null: random weights of `architecture`.
+    #[serde(default)]
+    init: Option<String>,
+    /// What to draw; with a folder, dropouts and the like.
+    #[serde(default)]
+    architecture: Option<serde_json::Value>,
+    /// Which hidden states, by `convention`.
+    layers: Vec<usize>,
+    #[serde(default)]
+    convention: Convention,
+    /// Waveforms to zero mean and unit variance; null: as the model says.
+    #[serde(default)]
+    normalize: Option<bool>,
+    #[serde(default)]
+    precision: Precision,
+}
+
+const IN: &str = "speech";
+const GATES: &str = "gates";
+const OUT: &str = "hiddens";
+/// Moved by nothing here: a constant of pruning, and the embedding of masked frames.
+const FROZEN: [&str; 2] = ["feature_extractor.dummy_weight", "masked_spec_embed"];
+
+impl Options {
+    fn source(&self) -> Source<'_> {
+        Source { option: "init", folder: self.init.as_deref(), architecture: self.architecture.as_ref() }
+    }
+}
+
+impl Config for Options {
+    fn ports(&self) -> Ports {
+        const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(SPEECH)), Port::new(GATES, Carries::Gates).optional()];
+        const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Hiddens)];
+        Ports { inputs: INPUTS, outputs: OUTPUTS }
+    }
+    fn trains(&self) -> bool {
+        true
+    }
+    fn facts(&self, world: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
+        let known = self.source().known(world).map_err(|w| vec![w])?;
+        layers_wrong(&self.layers, &known.architecture)?;
+        let mut leaves = (known.architecture.clone(), known.estimated);
+        if let Some([Shape::Gates(pruning)]) = inputs.get(GATES).map(Vec::as_slice) {
+            let units = |a| vectors(a, &pruning.units);
+            if units(&pruning.architecture) != units(&known.architecture) {
+                let says = "input `gates`: its gates are for a model of another shape than this student's";
+                return Err(vec![Wrong::at("inputs.gates", says)]);
+            }
+            leaves = (pruning.estimate(), true);
+        }
+        let width = known.architecture.hidden_size;
+        Ok(Facts {
+            outputs: shapes([(OUT, Shape::Hiddens { layers: self.layers.clone(), width })]),
+            parameters: Some(count::parameters(&known.architecture)),
+            macs: Some(count::macs(&known.architecture)),
+            estimated: known.estimated,
+            leaves: Some(leaves),
+            reads: known.reads.into_iter().collect(),
+            warnings: self.precision.warning().into_iter().collect(),
+            ..Facts::default()
+        })
+    }
+    fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
+        let mut model = self.source().open(place, place.key("weights"))?;
+        model.normalize = self.normalize.unwrap_or(model.normalize);
+        let (layers, convention) = (self.layers.clone(), self.convention);
+        Ok(Box::new(Student { model, layers, convention, noise: place.key("dropout") }))
+    }
+}
+
+struct Student {
+    model: Model,
+    layers: Vec<usize>,
+    convention: Convention,
+    noise: Key,
+}
+
+impl Node for Student {
+    fn run(&mut self, step: &mut Step) -> Result<()> {
+        let batch = step.batch(IN)?;
+        let rows = (0..batch.num_rows()).map(|row| column::floats(&batch, SAMPLES, row)).collect::<Result<Vec<_>>>()?;
+        let gates = step.gates(GATES).unwrap_or_default().vectors;
+        let hiddens = if step.trains() {
+            let drops = Drops(Some(self.noise.word(step.head.step)));
+            self.hiddens(&rows, &gates, drops, step.tape().clone())
+        } else {
+            let gates = gates.into_iter().map(|(name, z)| (name, split(z).0)).collect();
+            let hiddens = self.hiddens(&rows, &gates, Drops(None), NoneTape);
+            hiddens.into_iter().map(|h| h.on(step.tape())).collect()
+        };
+        let layers = self.layers.iter().copied().zip(hiddens).collect();
+        step.send(OUT, Value::Hiddens(Hiddens { layers }));
+        Ok(())
+    }
+
+    fn finish(&mut self, step: &mut Step) -> Result<()> {
+        let Some(Gates { vectors, finalize: Some(how) }) = step.gates(GATES) else {
+            return self.model.save(&step.place.folder());
+        };
+        let gates: Fixed = vectors.into_iter().map(|(name, z)| (name, read(&z).to_vec())).collect();
+        let small = shrink(&self.model, &gates, how);
+        step.place.say(self.about_cut(&small, &gates, how));
+        small.save(&step.place.folder())
+    }
+
+    fn parameters(&mut self) -> Vec<Parameter<'_>> {
+        let mut shapes: BTreeMap<String, Vec<usize>> = self.model.architecture.tensors().into_iter().collect();
+        let trained = self.model.weights.0.iter_mut().filter(|(name, _)| !FROZEN.contains(&name.as_str()));
+        let parameter = |(name, weight)| {
+            let shape = shapes.remove(name).unwrap_or_default();
+            Parameter { name: String::clone(name), shape, weight, sign: 1.0 }
+        };
+        trained.map(parameter).collect()
+    }
+}
+
+impl Student {
+    fn hiddens<T: Track>(
+        &self,
+        rows: &[&[f32]],
+        gates: &BTreeMap<String, Vector<T>>,
+        drops: Drops,
+        tape: T,
+    ) -> Vec<Hidden<T>> {
+        Pass { model: &self.model, gates, drops, tape }.hiddens(rows, &self.layers, self.convention)
+    }
+
+    /// Counts before and after, and how far the cut moved the hidden states of a second of noise.
+    fn about_cut(&self, small: &Model, gates: &Fixed, how: Finalize) -> String {
+        let speech: Vec<f32> = (0..16000).map(|i| 0.1 * self.noise.normal(u64::MAX, i)).collect();
+        let open: BTreeMap<String, Vector> =
+            gates.iter().map(|(n, z)| (n.clone(), crate::tensor::param(z.clone()))).collect();
+        let all: Vec<usize> = (0..=self.model.architecture.num_hidden_layers).collect();
+        let before = Pass { model: &self.model, gates: &open, drops: Drops(None), tape: NoneTape };
+        let after = Pass { model: small, gates: &BTreeMap::new(), drops: Drops(None), tape: NoneTape };
+        let [before, after] = [before, after].map(|p| p.hiddens(&[&speech], &all, self.convention));
+        let jump =
+            before.iter().zip(&after).flat_map(|(b, a)| b.read().iter().zip(a.read()).map(|(b, a)| (b - a).abs()));
+        let jump = jump.fold(0f32, f32::max);
+        let (was, is) = (count::parameters(&self.model.architecture), count::parameters(&small.architecture));
+        let sparsity = 1.0 - is as f64 / was as f64;
+        let how = if how == Finalize::Exact { "exactly" } else { "as the reference does" };
+        format!(
+            "cut {how} from {was} to {is} parameters, sparsity {sparsity:.4}; hidden states moved by at most {jump:.1e}"
+        )
+    }
+}

@@ -1,0 +1,222 @@
+//! The only border with dfdx: its generics, its tape and its storage are named here and nowhere else.
+//!
+//! Rows of a batch stand one behind the other without padding ([`Spans`]), so no op ever sees a padded frame.
+use dfdx::prelude::*;
+use std::{cell::RefCell, ops::Range, rc::Rc, sync::Arc};
+
+pub use dfdx::prelude::{Merge, NoneTape, Tape as Taped};
+
+pub type Device = Cpu;
+/// (frames of all rows, width).
+pub type Matrix<T = NoneTape> = Tensor<(usize, usize), f32, Device, T>;
+/// One number a unit.
+pub type Vector<T = NoneTape> = Tensor<(usize,), f32, Device, T>;
+/// One number.
+pub type Number<T = NoneTape> = Tensor<Rank0, f32, Device, T>;
+/// A parameter, flat; whoever uses it knows its shape.
+pub type Param = Vector;
+
+/// Where each row of a batch begins: frames of row `i` are `spans.of(i)`. A row may have no frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spans(Arc<[usize]>);
+
+impl Spans {
+    pub fn new(lengths: impl IntoIterator<Item = usize>) -> Self {
+        let mut starts = vec![0];
+        for length in lengths {
+            starts.push(starts[starts.len() - 1] + length);
+        }
+        Spans(starts.into())
+    }
+    pub fn rows(&self) -> usize {
+        self.0.len() - 1
+    }
+    /// Frames of all rows.
+    pub fn total(&self) -> usize {
+        self.0[self.rows()]
+    }
+    pub fn of(&self, row: usize) -> Range<usize> {
+        self.0[row]..self.0[row + 1]
+    }
+    pub fn iter(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        self.0.windows(2).map(|w| w[0]..w[1])
+    }
+    pub fn lengths(&self) -> impl Iterator<Item = usize> + '_ {
+        self.iter().map(|s| s.len())
+    }
+}
+
+/// A sequence of frames for each row of a batch: samples, features of a convolution, a layer's output.
+#[derive(Clone)]
+pub struct Hidden<T = NoneTape> {
+    pub values: Matrix<T>,
+    pub spans: Spans,
+}
+
+impl<T> Hidden<T> {
+    pub fn width(&self) -> usize {
+        self.values.shape().1
+    }
+    /// The numbers, where they lie: (frames of all rows, width), row-major.
+    pub fn read(&self) -> &[f32] {
+        read(&self.values)
+    }
+}
+
+impl Hidden {
+    pub fn new(values: Vec<f32>, width: usize, spans: Spans) -> Self {
+        Hidden { values: tensor(values, (spans.total(), width)), spans }
+    }
+    pub fn on<T: Track>(&self, tape: &T) -> Hidden<T> {
+        Hidden { values: self.values.clone().put_tape(tape.clone()), spans: self.spans.clone() }
+    }
+}
+
+impl<T: Track> Hidden<T> {
+    pub fn split(self) -> (Hidden, T) {
+        let (values, tape) = self.values.split_tape();
+        (Hidden { values, spans: self.spans }, tape)
+    }
+}
+
+/// What an op may be recorded on: [`Tape`] for what is trained, [`NoneTape`] for what is frozen.
+pub trait Track: Taped<f32, Device> + Merge<Self> + Clone + 'static {}
+impl<T: Taped<f32, Device> + Merge<T> + Clone + 'static> Track for T {}
+
+/// One tape shared by all tensors of a stage. `Rc` keeps the stage in one thread.
+#[derive(Clone, Default)]
+pub struct Tape(Rc<RefCell<OwnedTape<f32, Device>>>);
+
+impl Taped<f32, Device> for Tape {
+    const OWNS_TAPE: bool = true;
+    fn add_backward_op<F>(&mut self, operation: F)
+    where
+        F: 'static + FnOnce(&mut dfdx::prelude::Gradients<f32, Device>) -> Result<(), CpuError>,
+    {
+        self.0.borrow_mut().add_backward_op(operation)
+    }
+}
+impl Merge<NoneTape> for Tape {
+    fn merge(self, _: NoneTape) -> Self {
+        self
+    }
+}
+impl Merge<Tape> for Tape {
+    fn merge(self, other: Tape) -> Self {
+        assert!(Rc::ptr_eq(&self.0, &other.0), "two tapes in one stage");
+        self
+    }
+}
+
+/// The tape of two operands.
+pub fn merge<T: Track>(a: T, b: T) -> T {
+    Merge::<T>::merge(a, b)
+}
+
+thread_local!(static DEVICE: Device = Device::default());
+
+/// Takes the Vec, copies nothing.
+pub fn tensor<S: Shape>(data: Vec<f32>, shape: S) -> Tensor<S, f32, Device> {
+    DEVICE.with(|d| d.tensor_from_vec(data, shape))
+}
+
+pub fn param(data: Vec<f32>) -> Param {
+    let len = data.len();
+    tensor(data, (len,))
+}
+
+pub fn put<S: Shape, T: Track>(t: &Tensor<S, f32, Device>, tape: &T) -> Tensor<S, f32, Device, T> {
+    t.clone().put_tape(tape.clone())
+}
+
+pub fn split<S: Shape, T: Track>(t: Tensor<S, f32, Device, T>) -> (Tensor<S, f32, Device>, T) {
+    t.split_tape()
+}
+
+/// The numbers of a contiguous tensor, where they lie.
+pub fn read<S: Shape, T>(t: &Tensor<S, f32, Device, T>) -> &[f32] {
+    let len = t.shape().num_elements();
+    if len == 0 {
+        return &[];
+    }
+    let (shape, first) = (t.shape().concrete(), &t[S::Concrete::default()] as *const f32);
+    let mut stride = 1;
+    for axis in (0..S::NUM_DIMS).rev().filter(|&a| shape[a] > 1) {
+        let mut one = S::Concrete::default();
+        one[axis] = 1;
+        assert!(std::ptr::eq(&t[one], first.wrapping_add(stride)), "a tensor that is not contiguous");
+        stride *= shape[axis];
+    }
+    // SAFETY: the strides just checked are those of a contiguous array, whose `len` elements begin at `first`.
+    unsafe { std::slice::from_raw_parts(first, len) }
+}
+
+/// As [`read`], to change in place; copies first if someone else holds the tensor.
+pub fn write<S: Shape>(t: &mut Tensor<S, f32, Device>) -> &mut [f32] {
+    let len = read(t).len();
+    if len == 0 {
+        return &mut [];
+    }
+    // SAFETY: `read` has checked that the elements are contiguous; the borrow of `t` is exclusive.
+    unsafe { std::slice::from_raw_parts_mut(&mut t[S::Concrete::default()], len) }
+}
+
+/// Gradients during and after the backward pass.
+pub struct Gradients(dfdx::prelude::Gradients<f32, Device>);
+
+/// Gradients as an op's rule sees them.
+pub struct Grads<'a>(&'a mut dfdx::prelude::Gradients<f32, Device>);
+
+impl Grads<'_> {
+    /// The gradient of `t`, to add to; zeros at first.
+    pub fn of<S: Shape>(&mut self, t: &Tensor<S, f32, Device>) -> &mut Vec<f32> {
+        self.0.get_or_alloc_mut(t).expect("memory for a gradient")
+    }
+    /// Takes it out, where an op needs several at once; give it back with `*g.of(t) = ..`.
+    pub fn take<S: Shape>(&mut self, t: &Tensor<S, f32, Device>) -> Vec<f32> {
+        std::mem::take(self.of(t))
+    }
+}
+
+impl Gradients {
+    /// The gradient of `t`, taken out; zeros if nothing reached it.
+    pub fn take<S: Shape>(&mut self, t: &Tensor<S, f32, Device>) -> Vec<f32> {
+        Grads(&mut self.0).take(t)
+    }
+}
+
+/// The result of an op: `y` on `tape`, with the rule that turns the gradient of `y` into those of its inputs.
+/// The gradient of `y` is handed over and so freed with the rule; without a tape the rule is dropped at once.
+pub fn record<S: Shape, T: Track>(
+    y: Vec<f32>,
+    shape: S,
+    mut tape: T,
+    backward: impl FnOnce(Vec<f32>, &mut Grads) + 'static,
+) -> Tensor<S, f32, Device, T> {
+    let y = tensor(y, shape);
+    let ghost = y.ghost();
+    tape.add_backward_op(move |g| {
+        let dy = std::mem::take::<Vec<f32>>(g.get_or_alloc_mut(&ghost)?);
+        backward(dy, &mut Grads(g));
+        Ok(())
+    });
+    y.put_tape(tape)
+}
+
+/// As [`record`], for a result that has frames.
+pub fn record_hidden<T: Track>(
+    y: Vec<f32>,
+    width: usize,
+    spans: Spans,
+    tape: T,
+    backward: impl FnOnce(Vec<f32>, &mut Grads) + 'static,
+) -> Hidden<T> {
+    Hidden { values: record(y, (spans.total(), width), tape, backward), spans }
+}
+
+/// Runs the tape backward from `loss`, times `scale`.
+pub fn backward(loss: Number<Tape>, scale: f32) -> Gradients {
+    let (loss, tape) = (loss * scale).split_tape();
+    let owned = std::mem::take(&mut *tape.0.borrow_mut());
+    Gradients(loss.put_tape(owned).backward())
+}

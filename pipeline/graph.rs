@@ -1,0 +1,43 @@
+//! The graph of a command line.
+use crate::Failure;
+use pipeline::plan::{Plan, plan};
+use pipeline::problem::{At, Problems};
+use pipeline::spec;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The graph file
+    pub graph: PathBuf,
+    /// Set an option: `node.option=value`, `phase.node.option=value` or `seed=value`
+    #[arg(long = "set", value_name = "WAY=VALUE")]
+    pub sets: Vec<String>,
+}
+
+impl Arguments {
+    /// The graph, checked; `folder` gives the run's folder, where there is one, by the graph's name.
+    pub fn plan(&self, folder: impl FnOnce(&str) -> Option<PathBuf>) -> Result<Plan, Failure> {
+        self.plan_with(&[], folder)
+    }
+
+    /// With more settings, after those of the command line.
+    pub fn plan_with(&self, more: &[String], folder: impl FnOnce(&str) -> Option<PathBuf>) -> Result<Plan, Failure> {
+        let bytes = std::fs::read(&self.graph).map_err(|e| Failure::Usage(format!("{}: {e}", self.graph.display())))?;
+        let mut problems = Problems::default();
+        let text = String::from_utf8_lossy(&bytes);
+        if let Err(e) = std::str::from_utf8(&bytes) {
+            problems.add(&At::Byte(e.valid_up_to()), "this is not UTF-8 text");
+            return Err(self.problems(problems, &text));
+        }
+        let graph = spec::read(&text, &[&self.sets, more].concat(), &mut problems);
+        let plan = graph.and_then(|graph| {
+            let out = folder(&graph.name);
+            plan(graph, out.as_deref(), &mut problems)
+        });
+        plan.filter(|_| problems.0.is_empty()).ok_or_else(|| self.problems(problems, &text))
+    }
+
+    fn problems(&self, problems: Problems, text: &str) -> Failure {
+        Failure::Graph(problems.print(&Path::display(&self.graph).to_string(), text))
+    }
+}

@@ -1,0 +1,195 @@
+//! The nodes of one thread. The loop is here, the step is the node's.
+use crossbeam::channel::{Receiver, Sender};
+use nodes::node::{Config, Node, Place};
+use nodes::port::Value;
+use nodes::step::{Head, Member, Step};
+use nodes::tensor::Tape;
+use nodes::{Batch, Result};
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// A batch as it crosses threads.
+pub type Message = (Head, Batch);
+
+/// Sees how long each node took in each step.
+pub type Watch<'a> = &'a (dyn Fn(&str, Head, Duration) + Sync);
+
+/// What comes to an input port: from a node before it in the stage, or from the edge of this number out of another thread.
+pub enum Feed {
+    Within { seat: usize, port: &'static str },
+    Across(usize),
+}
+
+/// A node before it is built, with its edges.
+pub struct Seat {
+    pub place: Place,
+    pub config: Arc<dyn Config>,
+    pub cache: Option<String>,
+    pub feeds: Vec<(&'static str, Feed)>,
+    pub sends: Vec<(&'static str, Sender<Message>)>,
+}
+
+pub struct Stage {
+    pub seats: Vec<Seat>,
+    pub receive: Vec<Receiver<Message>>,
+    /// The source stands here: it makes the heads.
+    pub source: bool,
+    /// A signal ends the phase here: there is no optimizer to do so.
+    pub heeds_stop: bool,
+    /// The checkpoint to go on from.
+    pub resume: Option<PathBuf>,
+    /// Every step has been done, but the end of the phase has not.
+    pub over: bool,
+}
+
+/// Who failed, and with what.
+pub struct Failed {
+    pub node: String,
+    pub error: nodes::Error,
+}
+
+#[derive(PartialEq)]
+pub enum Ended {
+    /// After the last step.
+    Finished,
+    /// Before: a signal came, or a neighbour is gone and says why.
+    Left,
+}
+
+/// Why a step did not come to its end.
+enum Stop {
+    Left,
+    Failed(Failed),
+}
+
+impl From<Failed> for Stop {
+    fn from(failed: Failed) -> Stop {
+        Stop::Failed(failed)
+    }
+}
+
+type Call = fn(&mut dyn Node, &mut Step) -> Result<()>;
+
+impl Stage {
+    pub fn run(&self, watch: Watch) -> Result<Ended, Failed> {
+        let mut members = vec![];
+        for seat in &self.seats {
+            let node = guard(seat, || match &seat.cache {
+                Some(root) => nodes::cache::wrap(seat.config.clone(), &seat.place.path(root), &seat.place),
+                None => seat.config.build(&seat.place),
+            })?;
+            members.push(Member { name: seat.place.node.clone(), node });
+        }
+        match self.steps(&mut members, watch) {
+            Ok(()) => Ok(Ended::Finished),
+            Err(Stop::Failed(failed)) => Err(failed),
+            Err(Stop::Left) => {
+                for (seat, member) in self.seats.iter().zip(&mut members) {
+                    guard(seat, || member.node.leave())?;
+                }
+                Ok(Ended::Left)
+            }
+        }
+    }
+
+    fn steps(&self, members: &mut [Member], watch: Watch) -> Result<(), Stop> {
+        let place = &self.seats[0].place;
+        let from = place.clock.from;
+        let mut head = Head { step: from * place.clock.accumulate, update: from, last: self.over, ..Head::default() };
+        self.pass(members, head, None, |n, s| n.start(s), &|_, _, _| ())?;
+        while !head.last {
+            if self.heeds_stop && place.stop.load(Ordering::Relaxed) {
+                return Err(Stop::Left);
+            }
+            let arrived;
+            (head, arrived) = if self.source { (self.head(members)?, vec![]) } else { self.receive()? };
+            self.pass(members, head, Some(arrived), |n, s| n.run(s), watch)?;
+        }
+        if place.bench {
+            return Err(Stop::Left); // nothing is written but what a cache gathered
+        }
+        self.pass(members, head, None, |n, s| n.finish(s), &|_, _, _| ())
+    }
+
+    /// The source has no tape edge, so it is alone in its stage.
+    fn head(&self, members: &mut [Member]) -> Result<Head, Failed> {
+        guard(&self.seats[0], || members[0].node.head())
+    }
+
+    /// One message from every edge out of another thread, before any node runs: also a node without inputs must know
+    /// which step it is in.
+    fn receive(&self) -> Result<(Head, Vec<Batch>), Stop> {
+        let messages: Vec<Message> =
+            self.receive.iter().map(|r| r.recv().map_err(|_| Stop::Left)).collect::<Result<_, _>>()?;
+        let head = messages.first().map(|(head, _)| *head).unwrap_or_default();
+        guard(&self.seats[0], || match messages.iter().all(|(other, _)| *other == head) {
+            true => Ok(()),
+            false => Err("its inputs are in different steps".into()),
+        })?;
+        Ok((head, messages.into_iter().map(|(_, batch)| batch).collect()))
+    }
+
+    /// Calls every node once, in order, with what its edges carry; `arrived` crossed threads. Without it nothing crosses:
+    /// that is the start and the end of a phase.
+    fn pass(
+        &self,
+        members: &mut [Member],
+        head: Head,
+        arrived: Option<Vec<Batch>>,
+        call: Call,
+        watch: Watch,
+    ) -> Result<(), Stop> {
+        let (tape, mut ends) = (Tape::default(), false);
+        let mut sent: Vec<HashMap<&'static str, Value>> = vec![];
+        for (i, seat) in self.seats.iter().enumerate() {
+            let mut inputs: HashMap<String, Vec<Value>> = HashMap::new();
+            for (port, feed) in &seat.feeds {
+                let value = match feed {
+                    Feed::Within { seat, port } => sent[*seat].get(port).cloned(),
+                    Feed::Across(edge) => arrived.as_ref().and_then(|a| a.get(*edge)).cloned().map(Value::Batch),
+                };
+                inputs.entry((*port).to_owned()).or_default().extend(value);
+            }
+            let (upstream, rest) = members.split_at_mut(i);
+            let mut step = Step::new(head, &seat.place, tape.clone(), inputs, upstream);
+            step.resume = self.resume.as_deref();
+            let begun = Instant::now();
+            guard(seat, || call(&mut *rest[0].node, &mut step))?;
+            watch(&seat.place.node, head, begun.elapsed());
+            ends |= step.ends();
+            sent.push(step.into_outputs());
+            if arrived.is_some() {
+                seat.send(head, &sent[i])?;
+            }
+        }
+        if ends { Err(Stop::Left) } else { Ok(()) }
+    }
+}
+
+impl Seat {
+    fn send(&self, head: Head, outputs: &HashMap<&'static str, Value>) -> Result<(), Stop> {
+        for (port, sender) in &self.sends {
+            let Some(Value::Batch(batch)) = outputs.get(port) else {
+                let error = format!("sent no batch on `{port}`").into();
+                return Err(Stop::Failed(Failed { node: self.place.node.clone(), error }));
+            };
+            sender.send((head, batch.clone())).map_err(|_| Stop::Left)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a node did, or its name with what went wrong, panics included.
+fn guard<T>(seat: &Seat, call: impl FnOnce() -> Result<T>) -> Result<T, Failed> {
+    let failed = |error| Failed { node: seat.place.node.clone(), error };
+    catch_unwind(AssertUnwindSafe(call))
+        .unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            Err(format!("panicked: {}", text.unwrap_or("without a word")).into())
+        })
+        .map_err(failed)
+}

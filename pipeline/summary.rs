@@ -1,0 +1,114 @@
+//! What a finished run did, from its plan, its metrics and the models it wrote.
+use crate::plan::{Phase, Plan};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Read;
+use std::path::Path;
+
+#[derive(Serialize)]
+pub struct Summary {
+    pub phase: String,
+    pub updates: u64,
+    pub seconds: f64,
+    /// Of the dev set, before the first and after the last update.
+    pub dev_loss: Option<[f64; 2]>,
+    /// Reached and aimed at.
+    pub sparsity: Option<[f64; 2]>,
+    /// Parameters before and after, of each node that wrote a model.
+    pub parameters: BTreeMap<String, [Option<u64>; 2]>,
+}
+
+/// One entry a phase.
+pub fn read(plan: &Plan, run: &Path) -> Vec<Summary> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
+    let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let mut written: BTreeMap<String, u64> = BTreeMap::new();
+    let one = |phase: &Phase| {
+        let folder = if plan.phased { run.join(&phase.name) } else { run.to_owned() };
+        let mut parameters = BTreeMap::new();
+        for node in phase.nodes.iter().filter(|n| n.facts.leaves.is_some()) {
+            let after = elements(&folder.join(node.name()).join("model.safetensors"));
+            // What an earlier phase wrote is known by now; the plan could only estimate it.
+            let before = written.get(node.name()).copied().filter(|_| node.facts.estimated).or(node.facts.parameters);
+            written.extend(after.map(|n| (node.name().to_owned(), n)));
+            parameters.insert(node.name().to_owned(), [before, after]);
+        }
+        summary(&phase.name, &lines, parameters)
+    };
+    plan.phases.iter().map(one).collect()
+}
+
+fn summary(phase: &str, lines: &[Value], parameters: BTreeMap<String, [Option<u64>; 2]>) -> Summary {
+    let lines: Vec<&Value> = lines.iter().filter(|line| line["phase"] == phase).collect();
+    let values =
+        |name: &str| lines.iter().filter(|l| l["name"] == name).filter_map(|l| l["value"].as_f64()).collect::<Vec<_>>();
+    let last = |name: &str| values(name).last().copied();
+    let dev = values("dev/loss_distill");
+    let time = |line: Option<&&Value>| line.and_then(|l| l["wall_time"].as_f64()).unwrap_or(0.0);
+    Summary {
+        phase: phase.into(),
+        updates: lines.iter().filter_map(|l| l["step"].as_u64()).max().unwrap_or(0),
+        seconds: time(lines.last()) - time(lines.first()),
+        dev_loss: dev.first().zip(dev.last()).map(|(a, b)| [*a, *b]),
+        sparsity: last("sparsity_expected").zip(last("sparsity_target")).map(|(a, b)| [a, b]),
+        parameters,
+    }
+}
+
+/// All elements of a safetensors file, from its header: 8 bytes of length, then JSON.
+fn elements(path: &Path) -> Option<u64> {
+    let mut file = std::fs::File::open(path).ok()?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).ok()?;
+    let mut header = vec![];
+    file.take(u64::from_le_bytes(length)).read_to_end(&mut header).ok()?;
+    let header: serde_json::Map<String, Value> = serde_json::from_slice(&header).ok()?;
+    let shapes = header.values().filter_map(|tensor| tensor["shape"].as_array());
+    Some(shapes.map(|shape| shape.iter().filter_map(Value::as_u64).product::<u64>()).sum())
+}
+
+/// 94,371,712
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|c| std::str::from_utf8(c).ok()).collect();
+    groups.join(",")
+}
+
+/// 2 h 3 min, 3 min 5 s, 5.2 s
+pub fn duration(seconds: f64) -> String {
+    match seconds as u64 {
+        0..60 => format!("{seconds:.1} s"),
+        s @ 60..3600 => format!("{} min {} s", s / 60, s % 60),
+        s => format!("{} h {} min", s / 3600, s / 60 % 60),
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "phase `{}`: {} updates in {}", self.phase, thousands(self.updates), duration(self.seconds))?;
+        for (node, [before, after]) in &self.parameters {
+            let count = |n: &Option<u64>| n.map_or("?".into(), thousands);
+            write!(f, "; `{node}` {} -> {} parameters", count(before), count(after))?;
+        }
+        if let Some([reached, aim]) = self.sparsity {
+            write!(f, "; sparsity {reached:.4}, aimed at {aim:.4}")?;
+        }
+        if let Some([before, after]) = self.dev_loss {
+            write!(f, "; dev loss {before:.4} -> {after:.4}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!(["0", "999", "1,000", "94,371,712"].map(str::to_owned), [0, 999, 1000, 94_371_712].map(thousands));
+        assert_eq!([5.23, 185.0, 7380.0].map(duration), ["5.2 s", "3 min 5 s", "2 h 3 min"]);
+    }
+}

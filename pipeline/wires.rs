@@ -1,0 +1,156 @@
+//! The edges of a phase: that they exist and fit, that nothing waits in a circle, which nodes share a stage.
+use crate::problem::{Problems, near, quoted};
+use crate::spec::{Phase, Spec};
+use nodes::port::{Carries, Port, Ports};
+use petgraph::algo::tarjan_scc;
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::unionfind::UnionFind;
+use petgraph::visit::EdgeRef;
+use std::collections::HashMap;
+
+/// Nodes by their number in the phase.
+pub type Wires = DiGraph<(), Wire>;
+
+/// From an output port to an input port.
+#[derive(Clone, Copy)]
+pub struct Wire {
+    pub from: &'static str,
+    pub to: &'static str,
+    pub on_tape: bool,
+}
+
+/// All edges that exist and fit; the others are problems, unless the node that feeds them has problems of its own.
+pub fn connect(phase: &Phase, problems: &mut Problems) -> Wires {
+    let ports: Vec<Option<Ports>> = phase.nodes.iter().map(|s| s.config.as_ref().map(|c| c.ports())).collect();
+    let index: HashMap<&str, usize> = phase.nodes.iter().enumerate().map(|(i, s)| (s.name.as_str(), i)).collect();
+    let names = || phase.nodes.iter().map(|s| s.name.as_str());
+    let mut wires = Wires::new();
+    (0..ports.len()).for_each(|_| {
+        wires.add_node(());
+    });
+    for (to, spec) in phase.nodes.iter().enumerate() {
+        for (i, input) in spec.inputs.iter().enumerate() {
+            let mut wrong = |says: String| problems.add(&input.at, format!("node `{}`: {says}", spec.name));
+            let (node, out) = input.from.split_once('.').unwrap_or((&input.from, ""));
+            let Some(&source) = index.get(node) else {
+                wrong(format!(
+                    "input `{}` names `{}`, which no node sends{}",
+                    input.port,
+                    input.from,
+                    near(node, names())
+                ));
+                continue;
+            };
+            let (Some(here), Some(there)) = (&ports[to], &ports[source]) else { continue };
+            let again = spec.inputs[..i].iter().any(|other| other.port == input.port);
+            match fit(here, there, &input.port, &input.from, out, again) {
+                Ok(wire) => drop(wires.add_edge(NodeIndex::new(source), NodeIndex::new(to), wire)),
+                Err(says) if says.about_source && phase.nodes[source].broken => {}
+                Err(says) => wrong(says.text),
+            }
+        }
+        unfed(spec, ports[to].as_ref(), problems);
+    }
+    wires
+}
+
+fn unfed(spec: &Spec, ports: Option<&Ports>, problems: &mut Problems) {
+    let given = spec.json.get("inputs").map_or(&[][..], |i| i.entries());
+    for port in ports.into_iter().flat_map(|p| p.inputs) {
+        if !port.optional && !given.iter().any(|(name, ..)| name == port.name) {
+            problems.add(&spec.at, format!("node `{}`: nothing feeds input `{}`", spec.name, port.name));
+        }
+    }
+}
+
+/// Why an edge cannot be, and whether that may be the fault of the node it comes from.
+struct Misfit {
+    text: String,
+    about_source: bool,
+}
+
+/// The edge from port `out` of one node to `port` of another.
+fn fit(to: &Ports, from: &Ports, port: &str, way: &str, out: &str, again: bool) -> Result<Wire, Misfit> {
+    let here = |text| Misfit { text, about_source: false };
+    let there = |text| Misfit { text, about_source: true };
+    let names = |ports: &'static [Port]| ports.iter().map(|p| p.name);
+    let input = to.inputs.iter().find(|p| p.name == port);
+    let input = input.ok_or_else(|| here(format!("has no input `{port}`{}", near(port, names(to.inputs)))))?;
+    if again && !input.many {
+        return Err(here(format!("input `{port}` takes one edge")));
+    }
+    let output = from.outputs.iter().find(|p| p.name == out).ok_or_else(|| {
+        there(format!("input `{port}` names `{way}`, which no node sends{}", near(out, names(from.outputs))))
+    })?;
+    let fits = match (input.carries, output.carries) {
+        (Carries::Batch(wants), Carries::Batch(has)) => wants.iter().all(|w| has.contains(w)),
+        (wants, has) => wants == has,
+    };
+    if !fits {
+        let (wants, has) = (what(input.carries), what(output.carries));
+        return Err(there(format!("input `{port}` wants {wants}, but `{way}` carries {has}")));
+    }
+    Ok(Wire { from: output.name, to: input.name, on_tape: output.carries.on_tape() })
+}
+
+/// What an edge carries, in words.
+pub fn what(carries: Carries) -> String {
+    match carries {
+        Carries::Batch(columns) => format!("columns {}", columns.iter().map(|c| c.name).collect::<Vec<_>>().join(", ")),
+        Carries::Hiddens => "hiddens".into(),
+        Carries::Gates => "gates".into(),
+        Carries::Scalar => "a loss".into(),
+    }
+}
+
+/// The nodes in an order in which each comes after those that feed it; nodes in a circle are problems, and left out.
+pub fn order(wires: &Wires, phase: &Phase, problems: &mut Problems) -> Vec<usize> {
+    let mut order = vec![];
+    for knot in tarjan_scc(wires).into_iter().rev() {
+        if let [node] = knot[..]
+            && !wires.contains_edge(node, node)
+        {
+            order.push(node.index());
+            continue;
+        }
+        let mut nodes: Vec<&Spec> = knot.iter().map(|n| &phase.nodes[n.index()]).collect();
+        nodes.sort_by_key(|spec| phase.nodes.iter().position(|s| s.name == spec.name));
+        let names = quoted(nodes.iter().map(|s| s.name.as_str()));
+        let says = if nodes.len() > 1 {
+            format!("nodes {names} wait for each other")
+        } else {
+            format!("node {names} waits for itself")
+        };
+        problems.add(&nodes[0].at, says);
+    }
+    order
+}
+
+/// The stage of each node: nodes joined by tape edges stand in one.
+pub fn stages(wires: &Wires) -> Vec<usize> {
+    let mut sets = UnionFind::new(wires.node_count());
+    for wire in wires.edge_references().filter(|e| e.weight().on_tape) {
+        sets.union(wire.source().index(), wire.target().index());
+    }
+    sets.into_labeling()
+}
+
+/// A stage whose output comes back to it through another stage would wait forever.
+pub fn waiting_stages(wires: &Wires, stage_of: &[usize], phase: &Phase, problems: &mut Problems) {
+    let mut stages: DiGraph<(), ()> = DiGraph::new();
+    (0..stage_of.len()).for_each(|_| {
+        stages.add_node(());
+    });
+    for wire in wires.edge_references() {
+        let [from, to] = [wire.source(), wire.target()].map(|n| stage_of[n.index()]);
+        if from != to {
+            stages.update_edge(NodeIndex::new(from), NodeIndex::new(to), ());
+        }
+    }
+    for circle in tarjan_scc(&stages).into_iter().filter(|c| c.len() > 1) {
+        let inside = |node: &usize| circle.contains(&NodeIndex::new(stage_of[*node]));
+        let nodes: Vec<&Spec> = (0..phase.nodes.len()).filter(inside).map(|n| &phase.nodes[n]).collect();
+        let names = quoted(nodes.iter().map(|s| s.name.as_str()));
+        problems.add(&nodes[0].at, format!("the stages of nodes {names} wait for each other"));
+    }
+}
