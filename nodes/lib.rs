@@ -8,6 +8,7 @@ pub mod gemm;
 pub mod inspect;
 pub mod math;
 pub mod model;
+pub mod near;
 pub mod node;
 pub mod op;
 pub mod optimize;

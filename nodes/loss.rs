@@ -86,6 +86,15 @@ impl Config for Options {
         for (i, term) in self.terms.iter().enumerate().filter(|(_, t)| !t.weight.is_finite()) {
             add(&format!("terms.{i}.weight"), format!("option `terms[{i}].weight`: {} is no number", term.weight));
         }
+        for (i, term) in self.terms.iter().enumerate() {
+            let name = term.r#type.known().0;
+            if self.terms[..i].iter().any(|t| t.r#type.known().0 == name) {
+                add(
+                    &format!("terms.{i}"),
+                    format!("option `terms[{i}]`: a term before it is logged as `{name}` already"),
+                );
+            }
+        }
         let of = |port: &str| match inputs.get(port).map(Vec::as_slice) {
             Some([Shape::Hiddens { layers, width }]) => Some((layers.len(), *width)),
             _ => None,

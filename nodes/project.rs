@@ -114,17 +114,17 @@ impl Config for Options {
             return Err("does not know what comes in".into());
         };
         let groups = self.groups_of(layers).map_err(|w| w.says)?;
-        let mut earlier = match self.init.as_str() {
-            "default" | "identity" => file::Loaded::new(),
-            path => file::load(&place.path(path))?,
-        };
+        let path = place.path(&self.init);
+        // A benchmark builds what an earlier phase has not written.
+        let fresh = ["default", "identity"].contains(&self.init.as_str()) || (place.bench && !path.exists());
+        let mut earlier = if fresh { file::Loaded::new() } else { file::load(&path)? };
         let mut maps = vec![];
         for (g, layers) in groups.into_iter().enumerate() {
             let mut tensor =
                 |name: &str, shape: Vec<usize>, drawn: Vec<f32>| match earlier.remove(&format!("{g}.{name}")) {
                     Some((found, values)) if found == shape => Ok(values),
                     Some((found, _)) => Err(format!("{}: `{g}.{name}` is {found:?}, not {shape:?}", self.init)),
-                    None if earlier.is_empty() && ["default", "identity"].contains(&self.init.as_str()) => Ok(drawn),
+                    None if fresh => Ok(drawn),
                     None => Err(format!("{}: there is no tensor `{g}.{name}`", self.init)),
                 };
             let [weight, bias] = self.drawn(g, *width, place);

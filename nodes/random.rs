@@ -33,7 +33,8 @@ impl Key {
     /// An integer below `n`, by the high half of a product: bias below n / 2^64.
     pub fn below(self, counter: u64, index: u64, n: u64) -> u64 {
         let [a, b, ..] = self.draw(counter, index);
-        ((((a as u128) << 32) | b as u128) * n as u128 >> 64) as u64
+        let draw = ((a as u64) << 32) | b as u64;
+        ((draw as u128 * n as u128) >> 64) as u64
     }
     /// A key for code that mixes its own counter (dropout): another one for every `counter`.
     pub fn word(self, counter: u64) -> u32 {

@@ -14,6 +14,8 @@ pub struct Head {
     /// The update this batch belongs to, from 1; of a dev batch the update after which the set is measured.
     pub update: u64,
     pub epoch: u64,
+    /// Batches before this one in its epoch, or in its dev pass.
+    pub batch: u64,
     pub dev: bool,
     /// A train batch: it completes its update. A dev batch: it completes the pass.
     pub closes: bool,

@@ -2,11 +2,11 @@
 use crate::screen::Screen;
 use crate::signal::Signals;
 use crate::{Failure, Format, Outcome, graph, print};
+use nodes::near::near;
 use nodes::node::{Place, Synthetic};
 use nodes::port::Shapes;
 use nodes::step::Head;
 use pipeline::plan::{Phase, Plan};
-use pipeline::problem::near;
 use pipeline::{phase, run};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -145,9 +145,7 @@ impl Arguments {
     }
 
     fn found(&self, phase: &Phase, done: &[Done]) -> Result<Value, Failure> {
-        // The node at which an update is complete.
-        let last = phase.optimizer.or(phase.stages.last().and_then(|s| s.last().copied())).unwrap_or(phase.source);
-        let last = phase.nodes[last].name();
+        let last = phase.last().name();
         let timed = |d: &&Done| !d.head.dev && (WARM_UP + 1..=WARM_UP + self.steps).contains(&d.head.update);
         let closes = done.iter().filter(|d| d.node == last && d.head.closes && !d.head.dev);
         let ends: Vec<Instant> =
@@ -158,13 +156,14 @@ impl Arguments {
         let (Some(min), Some(max)) = (seconds.first(), seconds.last()) else {
             return Err("the data ended before the updates to time".into());
         };
+        let median = (seconds[(seconds.len() - 1) / 2] + seconds[seconds.len() / 2]) / 2.0;
         let mut nodes: BTreeMap<&str, f64> = phase.nodes.iter().map(|n| (n.name(), 0.0)).collect();
         for d in done.iter().filter(timed) {
             *nodes.entry(&d.node).or_default() += d.took.as_secs_f64() / seconds.len() as f64;
         }
         let samples: u64 = done.iter().filter(timed).filter(|d| d.node == last).map(|d| d.head.samples).sum();
         Ok(json!({
-            "step_seconds": { "median": seconds[seconds.len() / 2], "min": min, "max": max },
+            "step_seconds": { "median": median, "min": min, "max": max },
             "node_seconds": nodes,
             "audio_per_second": samples as f64 / 16000.0 / total,
             "peak_bytes": peak(),

@@ -25,8 +25,12 @@ impl Arguments {
             let all = if plan.phased { json!({ "name": plan.name, "phases": phases }) } else { phases[0].clone() };
             return print(&format!("{all:#}\n"));
         }
-        for phase in &plan.phases {
-            warnings(phase).iter().for_each(|w| eprintln!("warning: {w}"));
+        let mut said: Vec<String> = vec![];
+        for warning in plan.phases.iter().flat_map(warnings) {
+            if !said.contains(&warning) {
+                eprintln!("warning: {warning}");
+                said.push(warning);
+            }
         }
         print(&plan.phases.iter().map(text).collect::<String>())
     }

@@ -7,18 +7,8 @@ use std::path::{Path, PathBuf};
 /// BLAKE3 of each manifest of the graph, by its path as written; None where it cannot be read.
 pub fn hashes(plan: &Plan) -> BTreeMap<String, Option<String>> {
     let sources = plan.phases.iter().map(|p| p.source());
-    let mut manifests: Vec<String> =
-        sources.flat_map(|s| [Some(s.manifest.clone()), s.dev.clone()]).flatten().collect();
-    let beside: Vec<String> = manifests.iter().filter_map(|m| segments(m)).collect();
-    manifests.extend(beside);
-    manifests.into_iter().map(|path| (path.clone(), hash(Path::new(&path)).ok())).collect()
-}
-
-/// Kaldi's `segments` belongs to the `wav.scp` it lies beside.
-fn segments(manifest: &str) -> Option<String> {
-    let path = Path::new(manifest);
-    let beside = path.with_file_name("segments");
-    (path.file_name()? == "wav.scp" && beside.is_file()).then(|| beside.to_string_lossy().into_owned())
+    let manifests = sources.flat_map(|s| [Some(s.manifest.clone()), s.dev.clone()]).flatten();
+    manifests.map(|path| (path.clone(), hash(Path::new(&path)).ok())).collect()
 }
 
 /// Of a file its bytes, of a folder the sorted paths and sizes of the files below it.

@@ -3,6 +3,7 @@
 use crate::problem::{At, Problems};
 use serde::de::{MapAccess, Visitor};
 use serde_json::{Value, value::RawValue};
+use std::collections::BTreeSet;
 use std::fmt;
 
 const DEPTH: usize = 64;
@@ -85,14 +86,14 @@ impl<'a> Reader<'a, '_> {
 
     fn map(&mut self, piece: &'a str, level: usize) -> Option<Vec<(String, At, Json)>> {
         let Entries(entries) = self.piece(piece)?;
-        let mut map: Vec<(String, At, Json)> = vec![];
+        let (mut map, mut seen) = (vec![], BTreeSet::new());
         for (raw, value) in entries {
             let (key, at) = (self.piece::<String>(raw.get())?, self.at(raw.get()));
             let value = self.read(value, level + 1)?;
-            if map.iter().any(|(k, _, _)| *k == key) {
-                self.problems.add(&at, format!("`{key}` stands here for the second time"));
-            } else {
+            if seen.insert(key.clone()) {
                 map.push((key, at, value));
+            } else {
+                self.problems.add(&at, format!("`{key}` stands here for the second time"));
             }
         }
         Some(map)
@@ -231,5 +232,45 @@ impl<'de> Visitor<'de> for Collect {
 impl<'de> serde::Deserialize<'de> for Entries<'de> {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         d.deserialize_map(Collect)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> Json {
+        let mut problems = Problems::default();
+        let json = parse(text, &mut problems).expect("JSON");
+        assert!(problems.0.is_empty());
+        json
+    }
+
+    fn path(way: &str) -> Vec<String> {
+        way.split('.').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn places_are_those_of_keys_and_items() {
+        let json = json(r#"{ "a": [1, {"b": 2}] }"#);
+        let places = [("a", 2), ("a.0", 8), ("a.1", 11), ("a.1.b", 12), ("a.1.c", 11), ("a.7", 7), ("x", 0)];
+        for (way, byte) in places {
+            assert_eq!(json.place(&path(way)), At::Byte(byte), "{way}");
+        }
+        assert_eq!(json.way(&At::Byte(12)), Some(path("a.1.b")));
+    }
+
+    #[test]
+    fn what_is_put_can_be_removed() {
+        let mut json = json(r#"{"a": [{"b": 2}]}"#);
+        let value = argument("3", &At::Set("x".into()), &mut Problems::default()).expect("JSON");
+        for way in ["a.0.c", "d.e.f"] {
+            assert_eq!(json.put(&path(way), value.clone()), Ok(()));
+        }
+        assert_eq!(json.value().to_string(), r#"{"a":[{"b":2,"c":3}],"d":{"e":{"f":3}}}"#);
+        assert_eq!(json.clone().put(&path("a.1"), value.clone()), Err("1"));
+        assert_eq!(json.clone().put(&path("a.0.b.x"), value), Err("x"));
+        assert!(json.remove(&path("a.0.b")) && json.remove(&path("d.e.x")) && !json.remove(&path("x")));
+        assert_eq!(json.value().to_string(), r#"{"a":[{"c":3}],"d":{}}"#);
     }
 }

@@ -1,8 +1,8 @@
 //! `pipeline nodes [KIND]`
 use crate::{Failure, Outcome, print};
 use nodes::KINDS;
+use nodes::near::near;
 use nodes::port::Port;
-use pipeline::problem::near;
 use pipeline::{options, wires};
 
 #[derive(clap::Args)]

@@ -1,7 +1,8 @@
 //! The options of one node. serde stops at the first that is wrong; so that one is taken away and the rest is read again,
 //! until all are known. A required option that is wrong or missing gets something in its place that serde takes.
 use crate::json::{Json, argument};
-use crate::problem::{At, Problems, near};
+use crate::problem::{At, Problems};
+use nodes::near::near;
 use nodes::node::{Config, Parse, Wrong};
 
 /// Stand-ins for an option of unknown type.

@@ -97,3 +97,119 @@ fn wire(phase: &Phase, place: &Place, resume: Option<&Path>) -> Vec<Stage> {
     };
     phase.stages.iter().map(stage).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::{Json, Kind};
+    use crate::plan::{Edge, Planned};
+    use crate::problem::At;
+    use crate::spec::Spec;
+    use nodes::node::{Clock, Config, Facts, Node, Role, World, Wrong};
+    use nodes::port::{Ports, Shapes};
+    use nodes::report::{Progress, Report};
+    use nodes::step::{Head, Step};
+    use nodes::{Result, decode};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// A source that fails at its first step, or a node that waits for it.
+    #[derive(Clone)]
+    struct Fake {
+        source: decode::Options,
+        fails: Option<fn() -> Result<Head>>,
+        left: Arc<AtomicBool>,
+    }
+
+    impl Config for Fake {
+        fn ports(&self) -> Ports {
+            Ports { inputs: &[], outputs: &[] }
+        }
+        fn facts(&self, _: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
+            Ok(Facts::default())
+        }
+        fn build(&self, _: &Place) -> Result<Box<dyn Node>> {
+            Ok(Box::new(self.clone()))
+        }
+        fn role(&self) -> Role<'_> {
+            if self.fails.is_some() { Role::Source(&self.source) } else { Role::Other }
+        }
+    }
+
+    impl Node for Fake {
+        fn head(&mut self) -> Result<Head> {
+            self.fails.map_or(Ok(Head::default()), |fails| fails())
+        }
+        fn run(&mut self, _: &mut Step) -> Result<()> {
+            Ok(())
+        }
+        fn leave(&mut self) -> Result<()> {
+            self.left.store(true, Ordering::Relaxed);
+            Err("what goes wrong later is not told".into())
+        }
+    }
+
+    struct Silence;
+    impl Report for Silence {
+        fn update(&self, _: &str, _: Progress) {}
+        fn say(&self, _: &str) {}
+    }
+
+    /// What is said of a source that fails so, when the node after it has been told to leave.
+    fn says(fails: fn() -> Result<Head>) -> String {
+        let source = serde_json::json!({ "manifest": "", "seconds_per_batch": 1 });
+        let source: decode::Options = serde_json::from_value(source).expect("options");
+        let left = Arc::new(AtomicBool::new(false));
+        let node = |name: &str, fails| {
+            let config: Arc<dyn Config> = Arc::new(Fake { source: source.clone(), fails, left: left.clone() });
+            let json = Json { at: At::Byte(0), kind: Kind::Map(vec![]) };
+            let spec = Spec {
+                name: name.into(),
+                at: At::Byte(0),
+                kind: String::new(),
+                json,
+                config: Some(config.clone()),
+                broken: false,
+                cache: None,
+                inputs: vec![],
+            };
+            Planned { spec, config, facts: Facts::default(), inputs: Shapes::new() }
+        };
+        let phase = Phase {
+            name: "main".into(),
+            nodes: vec![node("source", Some(fails)), node("sink", None)],
+            edges: vec![Edge { from: 0, out: "out", to: 1, port: "in", on_tape: false, within: false }],
+            stages: vec![vec![0], vec![1]],
+            source: 0,
+            optimizer: None,
+        };
+        let place = Place {
+            node: String::new(),
+            phase: "main".into(),
+            phases: false,
+            run: "nowhere".into(),
+            seed: 0,
+            clock: Clock { updates: None, accumulate: 1, checkpoint_every: 0, from: 0 },
+            graph: String::new(),
+            bench: false,
+            synthetic: None,
+            inputs: Shapes::new(),
+            world: Arc::new(World::default()),
+            report: Arc::new(Silence),
+            stop: Arc::new(AtomicBool::new(false)),
+        };
+        let failed = run(&phase, &place, None, &|_, _, _| ()).err().expect("a failure");
+        assert!(left.load(Ordering::Relaxed), "the other stage keeps what it has");
+        failed
+    }
+
+    #[test]
+    fn an_error_names_its_node() {
+        assert_eq!(says(|| Err("no more data".into())), "node `source`: no more data");
+    }
+
+    #[test]
+    fn a_panic_is_an_error() {
+        assert_eq!(says(|| panic!("index {} out of bounds", 3)), "node `source`: panicked: index 3 out of bounds");
+    }
+}

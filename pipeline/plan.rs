@@ -1,9 +1,10 @@
 //! The graph as checked and cut: every problem that options and edges alone can show is found here, before data or weights
 //! are touched. What a phase will leave behind is known to the phases after it.
 use crate::json::{Json, Kind};
-use crate::problem::{Problems, near};
+use crate::problem::Problems;
 use crate::spec::{self, Graph, Spec};
 use crate::wires::{self, Wires};
+use nodes::near::near;
 use nodes::node::{Clock, Config, Facts, Role, World};
 use nodes::port::Shapes;
 use nodes::{decode, optimize};
@@ -75,6 +76,11 @@ impl Phase {
             _ => None,
         }
     }
+    /// The node with which a step is complete: the optimizer, or else the last one.
+    pub fn last(&self) -> &Planned {
+        let last = self.stages.last().and_then(|stage| stage.last());
+        &self.nodes[self.optimizer.or(last.copied()).unwrap_or(self.source)]
+    }
     /// When the phase ends: after `steps` updates, if that is given, or when the file says so.
     pub fn clock(&self, steps: Option<u64>, from: u64) -> Clock {
         match self.optimizer() {
@@ -115,11 +121,11 @@ fn phase(phase: spec::Phase, past: &mut Past, problems: &mut Problems) -> Option
     wires::waiting_stages(&wires, &stage_of, &phase, problems);
     let sound = problems.0.len() == before && phase.nodes.iter().all(|s| !s.broken);
     let (source, optimizer) = clockwork(&phase, problems);
+    if let Some(source) = source.filter(|_| sound && problems.0.len() == before) {
+        idle_stages(&phase, &wires, &stage_of, source, problems);
+    }
     if let Some(optimizer) = optimizer {
         rates(&phase, optimizer, &stage_of, sound, problems);
-    }
-    if let Some(source) = source.filter(|_| sound) {
-        idle_stages(&phase, &wires, &stage_of, source, problems);
     }
     let facts = facts(&phase, &wires, &order, past, problems);
     leave(&phase, &facts, past);
@@ -127,7 +133,7 @@ fn phase(phase: spec::Phase, past: &mut Past, problems: &mut Problems) -> Option
         return None;
     }
     let edges = edges(&wires, &stage_of);
-    let stages = stages(&order, &stage_of, optimizer, &edges);
+    let stages = stages(&order, &stage_of, source?, optimizer, &edges);
     let inputs: Vec<Shapes> = (0..facts.len()).map(|i| shapes(i, &wires, &facts)).collect();
     let nodes = phase.nodes.into_iter().zip(facts).zip(inputs);
     let nodes = nodes
@@ -301,10 +307,16 @@ fn edges(wires: &Wires, stage_of: &[usize]) -> Vec<Edge> {
     (0..stage_of.len()).flat_map(|node| incoming(wires, node)).map(edge).collect()
 }
 
-/// Stages in the order of their first node. The optimizer comes last in its stage if nothing there waits for it: so it
+/// Stages in the order of their first node, that of the source first. The optimizer comes last in its stage if nothing there waits for it: so it
 /// reaches the parameters of all others.
-fn stages(order: &[usize], stage_of: &[usize], optimizer: Option<usize>, edges: &[Edge]) -> Vec<Vec<usize>> {
-    let mut labels: Vec<usize> = vec![];
+fn stages(
+    order: &[usize],
+    stage_of: &[usize],
+    source: usize,
+    optimizer: Option<usize>,
+    edges: &[Edge],
+) -> Vec<Vec<usize>> {
+    let mut labels = vec![stage_of[source]];
     order.iter().for_each(|n| labels.extend((!labels.contains(&stage_of[*n])).then_some(stage_of[*n])));
     let members = |label: usize| order.iter().copied().filter(move |n| stage_of[*n] == label);
     let mut stages: Vec<Vec<usize>> = labels.iter().map(|l| members(*l).collect()).collect();

@@ -25,24 +25,20 @@ impl Problems {
     /// One line each: `file:line:column: sentence`, in the order of the file; what `--set` did comes last.
     pub fn print(mut self, file: &str, text: &str) -> String {
         self.0.sort_by_key(|p| if let At::Byte(b) = p.at { b } else { usize::MAX });
+        // A name may hold anything, a problem stays on its line.
+        let plain = |s: &str| s.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>();
         let line = |p: &Problem| match &p.at {
-            At::Set(argument) => format!("--set {argument}: {}\n", p.says),
+            At::Set(argument) => format!("--set {}: {}\n", plain(argument), plain(&p.says)),
             At::Byte(b) => {
                 let before = &text[..text.floor_char_boundary(*b)];
                 let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-                format!("{file}:{}:{column}: {}\n", before.matches('\n').count() + 1, p.says)
+                format!("{file}:{}:{column}: {}\n", before.matches('\n').count() + 1, plain(&p.says))
             }
         };
-        self.0.iter().map(line).collect()
+        let mut lines: Vec<String> = self.0.iter().map(line).collect();
+        lines.dedup(); // one `--set` may go wrong in every phase
+        lines.concat()
     }
-}
-
-/// `; did you mean `x`?`, or nothing.
-pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let likeness = |k: &str| strsim::jaro_winkler(word, k);
-    let close = known.into_iter().filter(|k| likeness(k) > 0.8);
-    let best = close.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    best.map_or(String::new(), |k| format!("; did you mean `{k}`?"))
 }
 
 /// `` `a`, `b`, `c` ``

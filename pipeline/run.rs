@@ -2,14 +2,15 @@
 use crate::plan::{Phase, Plan};
 use crate::stage::Ended;
 use crate::{data, phase, resume, summary};
-use nodes::node::Place;
+use nodes::node::{Clock, Place};
 use nodes::port::Shapes;
-use nodes::report::Report;
+use nodes::report::{Progress, Report};
+use nodes::step::Head;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub struct Run<'a> {
     pub plan: &'a Plan,
@@ -163,11 +164,31 @@ impl Run<'_> {
                 report: self.report.clone(),
                 stop: self.stop.clone(),
             };
-            if let Ended::Left = phase::run(phase, &place, point.map(|p| p.path.as_path()), &|_, _, _| ())? {
+            let (samples, begun) = (AtomicU64::new(0), Instant::now());
+            // With an optimizer that one reports.
+            let watch = |node: &str, head: Head, _: Duration| {
+                if phase.optimizer.is_none() && node == phase.last().name() {
+                    let all = samples.fetch_add(head.samples, Ordering::Relaxed) + head.samples;
+                    self.report.update(&phase.name, progress(head, &place.clock, all, begun.elapsed()));
+                }
+            };
+            if let Ended::Left = phase::run(phase, &place, point.map(|p| p.path.as_path()), &watch)? {
                 return Ok(Outcome::Stopped);
             }
         }
         Ok(Outcome::Finished)
+    }
+}
+
+/// Where a phase without optimizer stands, after so many samples; it has no loss, and its end may not be known.
+fn progress(head: Head, clock: &Clock, samples: u64, time: Duration) -> Progress {
+    Progress {
+        update: head.update,
+        updates: clock.updates.unwrap_or(0),
+        loss: f32::NAN,
+        sparsity: None,
+        audio_seconds: head.samples as f64 / 16000.0,
+        audio_per_second: (samples as f64 / 16000.0 / time.as_secs_f64()) as f32,
     }
 }
 

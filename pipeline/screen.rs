@@ -33,9 +33,7 @@ impl Screen {
 
     /// Leaves the bar as it is; what comes next stands below it.
     pub fn close(&self) {
-        if let Some(shown) = self.lock().take() {
-            shown.bar.abandon();
-        }
+        self.lock().take().inspect(Shown::leave);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Shown>> {
@@ -44,9 +42,8 @@ impl Screen {
 
     fn begin(&self, phase: &str, p: &Progress) -> Shown {
         let bar = if self.terminal { ProgressBar::new(p.updates) } else { ProgressBar::hidden() };
-        let style =
-            ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} {msg}").unwrap_or(ProgressStyle::default_bar());
-        bar.set_style(style);
+        let template = if p.updates > 0 { "{prefix} {bar:24} {pos}/{len} {msg}" } else { "{prefix} {pos} {msg}" };
+        bar.set_style(ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar()));
         bar.set_prefix(phase.to_owned());
         let now = Instant::now();
         Shown { phase: phase.into(), bar, begun: now, before: p.update.saturating_sub(1), line: now, part: u64::MAX }
@@ -54,13 +51,19 @@ impl Screen {
 }
 
 impl Shown {
+    fn leave(&self) {
+        if !self.bar.is_finished() {
+            self.bar.abandon();
+        }
+    }
+
     /// `loss 0.4321 · sparsity 0.31 of 0.75 · 12.3 s of audio a second · 3 min 5 s left`
     fn text(&self, p: &Progress) -> String {
-        let mut text = format!("loss {:.4}", p.loss);
+        let mut text = if p.loss.is_nan() { String::new() } else { format!("loss {:.4} · ", p.loss) };
         if let Some((reached, aim)) = p.sparsity {
-            text += &format!(" · sparsity {reached:.3} of {aim:.3}");
+            text += &format!("sparsity {reached:.3} of {aim:.3} · ");
         }
-        text += &format!(" · {:.1} s of audio a second", p.audio_per_second);
+        text += &format!("{:.1} s of audio a second", p.audio_per_second);
         let done = p.update.saturating_sub(self.before);
         if done > 1 && p.update < p.updates {
             let left = self.begun.elapsed().as_secs_f64() / (done - 1) as f64 * (p.updates - p.update) as f64;
@@ -72,7 +75,7 @@ impl Shown {
     /// Whether a plain line is due: the first, the last, and now and then between.
     fn due(&mut self, p: &Progress) -> bool {
         let part = p.update * PART / p.updates.max(1);
-        let due = part != self.part || self.line.elapsed() >= PAUSE || p.update == p.updates;
+        let due = part != self.part && p.updates > 0 || self.line.elapsed() >= PAUSE || p.update == p.updates;
         if due {
             (self.part, self.line) = (part, Instant::now());
         }
@@ -84,13 +87,14 @@ impl Report for Screen {
     fn update(&self, phase: &str, p: Progress) {
         let mut shown = self.lock();
         if shown.as_ref().is_none_or(|s| s.phase != phase) {
-            shown.take().inspect(|old| old.bar.abandon());
+            shown.take().inspect(Shown::leave);
         }
         let shown = shown.get_or_insert_with(|| self.begin(phase, &p));
         let text = shown.text(&p);
         if !self.terminal {
             if shown.due(&p) {
-                let _ = writeln!(std::io::stderr(), "{phase} {}/{} {text}", p.update, p.updates);
+                let of = if p.updates > 0 { format!("/{}", p.updates) } else { String::new() };
+                let _ = writeln!(std::io::stderr(), "{phase} {}{of} {text}", p.update);
             }
             return;
         }

@@ -1,8 +1,9 @@
 //! The graph as written: who is there, of which kind, fed by whom, with which options. Every problem of form is found here.
 use crate::json::{self, Json, Kind};
-use crate::problem::{At, Problems, near, quoted};
+use crate::problem::{At, Problems};
 use crate::{json::argument, options};
 use nodes::KINDS;
+use nodes::near::near;
 use nodes::node::Config;
 use serde_json::Value;
 use std::sync::Arc;
@@ -173,6 +174,7 @@ fn node(name: &str, at: &At, json: &Json, problems: &mut Problems) -> Spec {
                     (&at.at, format!("no kind `{kind}`{}", near(kind, KINDS.iter().map(|k| k.0))))
                 }
                 Some(other) => (&other.at, "`kind` is text".into()),
+                None if !matches!(json.kind, Kind::Map(_)) => (at, "a node is an object".into()),
                 None => (at, "needs a `kind`".into()),
             };
             problems.add(at, format!("node `{name}`: {says}"));
@@ -275,9 +277,7 @@ fn targets(file: &Json, way: &[String]) -> Result<Vec<Vec<String>>, String> {
     match option.first().map(String::as_str) {
         _ if !known.contains(&node.as_str()) => Err(format!("there is no node `{node}`{}", near(node, known))),
         None => Err(format!("`{node}` is a node; name one of its options")),
-        Some(fixed @ ("kind" | "inputs")) => {
-            Err(format!("`{fixed}` is no option; {} can be set", quoted(["seed", "node.option"])))
-        }
+        Some(fixed @ ("kind" | "inputs")) => Err(format!("`{fixed}` is no option: nodes and edges stand in the file")),
         Some(_) => {
             let here = groups.into_iter().filter(|(_, _, nodes)| nodes.get(node).is_some());
             Ok(here.map(|(_, prefix, _)| [&prefix, rest].concat()).collect())

@@ -14,6 +14,8 @@ pub struct Summary {
     pub seconds: f64,
     /// Of the dev set, before the first and after the last update.
     pub dev_loss: Option<[f64; 2]>,
+    /// Likewise, where the loss is L1 - cosine: how far the student is from its target, 0 at best.
+    pub l1_and_cosine_distance: Option<[f64; 2]>,
     /// Reached and aimed at.
     pub sparsity: Option<[f64; 2]>,
     /// Parameters before and after, of each node that wrote a model.
@@ -45,13 +47,18 @@ fn summary(phase: &str, lines: &[Value], parameters: BTreeMap<String, [Option<u6
     let values =
         |name: &str| lines.iter().filter(|l| l["name"] == name).filter_map(|l| l["value"].as_f64()).collect::<Vec<_>>();
     let last = |name: &str| values(name).last().copied();
-    let dev = values("dev/loss_distill");
+    let dev = values("dev/loss");
+    let ends = |of: &[f64]| of.first().zip(of.last()).map(|(a, b)| [*a, *b]);
+    let [l1, cosine] = ["dev/loss_l1", "dev/loss_cos"].map(|name| ends(&values(name)));
+    let distance = l1.zip(cosine).map(|(l1, minus)| [0, 1].map(|i| l1[i] + 1.0 + minus[i]));
+    let is_loss = |d: &[f64; 2]| ends(&dev).is_some_and(|e| (0..2).all(|i| (e[i] + 1.0 - d[i]).abs() < 1e-4));
     let time = |line: Option<&&Value>| line.and_then(|l| l["wall_time"].as_f64()).unwrap_or(0.0);
     Summary {
         phase: phase.into(),
         updates: lines.iter().filter_map(|l| l["step"].as_u64()).max().unwrap_or(0),
         seconds: time(lines.last()) - time(lines.first()),
-        dev_loss: dev.first().zip(dev.last()).map(|(a, b)| [*a, *b]),
+        dev_loss: ends(&dev),
+        l1_and_cosine_distance: distance.filter(is_loss),
         sparsity: last("sparsity_expected").zip(last("sparsity_target")).map(|(a, b)| [a, b]),
         parameters,
     }
@@ -87,7 +94,10 @@ pub fn duration(seconds: f64) -> String {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "phase `{}`: {} updates in {}", self.phase, thousands(self.updates), duration(self.seconds))?;
+        match self.updates {
+            0 => write!(f, "phase `{}`: done", self.phase)?,
+            n => write!(f, "phase `{}`: {} updates in {}", self.phase, thousands(n), duration(self.seconds))?,
+        }
         for (node, [before, after]) in &self.parameters {
             let count = |n: &Option<u64>| n.map_or("?".into(), thousands);
             write!(f, "; `{node}` {} -> {} parameters", count(before), count(after))?;
@@ -97,6 +107,9 @@ impl fmt::Display for Summary {
         }
         if let Some([before, after]) = self.dev_loss {
             write!(f, "; dev loss {before:.4} -> {after:.4}")?;
+        }
+        if let Some([before, after]) = self.l1_and_cosine_distance {
+            write!(f, " (L1 + 1 - cosine {before:.4} -> {after:.4}, {:.2} of it)", after / before)?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The edges of a phase: that they exist and fit, that nothing waits in a circle, which nodes share a stage.
-use crate::problem::{Problems, near, quoted};
+use crate::problem::{Problems, quoted};
 use crate::spec::{Phase, Spec};
+use nodes::near::near;
 use nodes::port::{Carries, Port, Ports};
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -152,5 +153,66 @@ pub fn waiting_stages(wires: &Wires, stage_of: &[usize], phase: &Phase, problems
         let nodes: Vec<&Spec> = (0..phase.nodes.len()).filter(inside).map(|n| &phase.nodes[n]).collect();
         let names = quoted(nodes.iter().map(|s| s.name.as_str()));
         problems.add(&nodes[0].at, format!("the stages of nodes {names} wait for each other"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::{Json, Kind};
+    use crate::problem::At;
+
+    /// A phase of nodes `a`, `b`, ... at the bytes 0, 1, ..., and wires between them.
+    fn phase(nodes: usize, edges: &[(usize, usize, bool)]) -> (Phase, Wires) {
+        let spec = |i: usize| Spec {
+            name: char::from(b'a' + i as u8).into(),
+            at: At::Byte(i),
+            kind: String::new(),
+            json: Json { at: At::Byte(i), kind: Kind::Map(vec![]) },
+            config: None,
+            broken: false,
+            cache: None,
+            inputs: vec![],
+        };
+        let mut wires = Wires::new();
+        (0..nodes).for_each(|_| {
+            wires.add_node(());
+        });
+        for (from, to, on_tape) in edges {
+            wires.add_edge(
+                NodeIndex::new(*from),
+                NodeIndex::new(*to),
+                Wire { from: "out", to: "in", on_tape: *on_tape },
+            );
+        }
+        (Phase { name: "main".into(), at: At::Byte(0), nodes: (0..nodes).map(spec).collect() }, wires)
+    }
+
+    fn said(problems: Problems) -> Vec<String> {
+        problems.0.into_iter().map(|p| p.says).collect()
+    }
+
+    #[test]
+    fn nodes_in_a_circle_are_named_and_left_out() {
+        let (phase, wires) = phase(5, &[(0, 1, false), (1, 2, true), (2, 1, true), (2, 3, true), (4, 4, true)]);
+        let mut problems = Problems::default();
+        let mut order = order(&wires, &phase, &mut problems);
+        order.sort();
+        assert_eq!(order, [0, 3]);
+        let mut said = said(problems);
+        said.sort();
+        assert_eq!(said, ["node `e` waits for itself", "nodes `b`, `c` wait for each other"]);
+    }
+
+    #[test]
+    fn a_stage_does_not_wait_for_its_own_output() {
+        let edges = [(0, 1, true), (0, 2, false), (2, 1, false), (3, 0, false)];
+        let (phase, wires) = phase(4, &edges);
+        let stage_of = stages(&wires);
+        assert!(stage_of[0] == stage_of[1] && stage_of[0] != stage_of[2] && stage_of[2] != stage_of[3]);
+        let mut problems = Problems::default();
+        assert_eq!(order(&wires, &phase, &mut problems), [3, 0, 2, 1]);
+        waiting_stages(&wires, &stage_of, &phase, &mut problems);
+        assert_eq!(said(problems), ["the stages of nodes `a`, `b`, `c` wait for each other"]);
     }
 }

@@ -1,1 +1,7 @@
-
+//! Scenarios: the program as its users call it.
+mod damage;
+mod problems;
+mod program;
+mod run;
+mod sample;
+mod shipped;

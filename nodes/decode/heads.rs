@@ -39,6 +39,7 @@ impl Heads {
             step: self.step,
             update: self.step / self.clock.accumulate,
             epoch: self.step.saturating_sub(1) / self.train, // of the train batch before it
+            batch,
             dev: true,
             closes,
             last: closes && self.step == self.steps,
@@ -55,6 +56,7 @@ impl Heads {
             step,
             update,
             epoch: step / self.train,
+            batch: step % self.train,
             closes,
             checkpoint: closes && (ends || update.is_multiple_of(self.clock.checkpoint_every)),
             last: ends && self.pass.is_none(),

@@ -35,12 +35,28 @@ pub fn loss(metrics: &str, every: u64) -> Result<String> {
         let range = around(phases.iter().flat_map(losses));
         for (area, phase) in upper.split_evenly((1, phases.len().max(1))).iter().zip(&phases) {
             let title = format!("{}: loss", phase.name);
-            chart(area, &title, phase, range.clone(), &[(&phase.train, TRAIN, "train")], Some(&phase.dev))?;
+            chart(
+                area,
+                &title,
+                phase,
+                range.clone(),
+                &[(&phase.train, TRAIN, "train")],
+                Some(&phase.dev),
+                SeriesLabelPosition::UpperRight,
+            )?;
         }
         for (area, phase) in lower.split_evenly((1, phases.len().max(1))).iter().zip(&phases) {
             if !phase.sparsity.is_empty() {
                 let lines = [(&phase.target, AIM, "target"), (&phase.sparsity, TRAIN, "expected")];
-                chart(area, &format!("{}: sparsity", phase.name), phase, 0.0..1.0, &lines, None)?;
+                chart(
+                    area,
+                    &format!("{}: sparsity", phase.name),
+                    phase,
+                    0.0..1.0,
+                    &lines,
+                    None,
+                    SeriesLabelPosition::LowerRight,
+                )?;
             }
         }
         root.present()?;
@@ -55,6 +71,7 @@ fn chart(
     range: std::ops::Range<f64>,
     lines: &[(&Points, RGBColor, &str)],
     dots: Option<&Points>,
+    legend: SeriesLabelPosition,
 ) -> Result<()> {
     let updates = phase.train.iter().chain(&phase.dev).map(|p| p.0).fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(area)
@@ -89,7 +106,7 @@ fn chart(
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(legend)
         .border_style(TRANSPARENT)
         .background_style(WHITE.mix(0.8))
         .label_font(("sans-serif", 12).into_font().color(&INK))
@@ -105,7 +122,7 @@ fn around(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     low - margin..high + margin
 }
 
-/// The losses without their penalty, where they are named alone.
+/// The losses without their penalty.
 fn read(metrics: &str, every: u64) -> Vec<Phase> {
     let mut phases: Vec<Phase> = vec![];
     for line in metrics.lines().filter_map(|l| serde_json::from_str::<Json>(l).ok()) {
@@ -120,8 +137,13 @@ fn read(metrics: &str, every: u64) -> Vec<Phase> {
         }
         let Some(phase) = phases.last_mut() else { continue };
         let points = match name {
-            "loss_distill" => &mut phase.train,
-            "dev/loss_distill" => &mut phase.dev,
+            "loss" => &mut phase.train,
+            "loss_reg" => {
+                // It stands behind its update's `loss`.
+                phase.train.last_mut().filter(|p| p.0 == step as f64).into_iter().for_each(|p| p.1 -= value);
+                continue;
+            }
+            "dev/loss" => &mut phase.dev,
             "sparsity_expected" => &mut phase.sparsity,
             "sparsity_target" => &mut phase.target,
             _ => continue,
@@ -137,8 +159,8 @@ fn read(metrics: &str, every: u64) -> Vec<Phase> {
 mod tests {
     #[test]
     fn empty_and_odd_metrics_draw_something() {
-        let line = r#"{"phase": "main", "step": 1, "name": "loss_distill", "value": null}"#;
-        let one = r#"{"phase": "main", "step": 1, "name": "loss_distill", "value": 0.5}"#;
+        let line = r#"{"phase": "main", "step": 1, "name": "loss", "value": null}"#;
+        let one = r#"{"phase": "main", "step": 1, "name": "loss", "value": 0.5}"#;
         for text in ["", "{", line, one] {
             assert!(super::loss(text, 1).expect(text).starts_with("<svg"));
         }

@@ -1,5 +1,5 @@
 //! What a model looks like: HubertConfig's keys, and those that a pruned model needs besides (docs/nodes.md, "Model folders").
-use crate::{Result, node::Wrong};
+use crate::{Result, near::near, node::Wrong};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 
@@ -158,19 +158,26 @@ impl Architecture {
         }
     }
 
-    /// The option `architecture` on top of what a folder says (`under`), or alone.
+    /// The option `architecture`: an object on top of what a folder says (`under`) or of the defaults, a name only where
+    /// there is no folder.
     pub fn from_option(option: &Json, under: Option<&Architecture>) -> Result<Architecture, Wrong> {
         let wrong = |way: &str, says: String| Wrong::at(&format!("architecture{way}"), says);
         let architecture = match option {
-            Json::String(name) => Architecture::named(name).ok_or_else(|| {
-                wrong("", format!("option `architecture`: unknown name `{name}`, expected one of {}", listed(NAMES)))
-            })?,
+            Json::String(name) => {
+                let known = Architecture::named(name).ok_or_else(|| {
+                    wrong(
+                        "",
+                        format!("option `architecture`: unknown name `{name}`{}", near(name, NAMES.iter().copied())),
+                    )
+                })?;
+                under.cloned().unwrap_or(known)
+            }
             Json::Object(keys) => {
                 let Json::Object(mut all) = json!(under.cloned().unwrap_or_default()) else { unreachable!() };
                 let known = known_keys();
                 for (key, value) in keys {
                     if !known.contains(key) && !LEFT_ALONE.contains(&key.as_str()) {
-                        let says = format!("unknown option `{key}`, expected one of {}", listed(&known));
+                        let says = format!("unknown option `{key}`{}", near(key, known.iter().map(String::as_str)));
                         return Err(wrong(&format!(".{key}"), says));
                     }
                     all.insert(key.clone(), value.clone());
@@ -407,10 +414,6 @@ fn known_keys() -> Vec<String> {
         ..Architecture::default()
     };
     json!(all).as_object().into_iter().flat_map(|keys| keys.keys().cloned()).collect()
-}
-
-fn listed(names: &[impl std::fmt::Display]) -> String {
-    names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn read(keys: Map<String, Json>) -> Result<Architecture, (String, String)> {

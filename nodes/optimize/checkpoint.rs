@@ -19,6 +19,7 @@ pub fn write(folder: &Path, update: u64, moments: &BTreeMap<String, Moments>, st
         ("update", update.to_string()),
         ("next_step", next.to_string()),
         ("epoch", head.epoch.to_string()),
+        ("batch", head.batch.to_string()),
         ("graph", place.graph.clone()),
     ];
     let parameters = step.parameters();

@@ -1,0 +1,175 @@
+//! No way through a run changes what it leaves: stopped, killed, cached and plain runs end alike.
+use crate::program::{Folder, output, pipeline, stderr};
+use crate::sample::{left, run, sample};
+use serde_json::Value;
+use std::fs;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Starts or goes on with a run, and sends a signal once `lines` more lines of metrics are there.
+fn interrupted(folder: &Folder, out: &str, signal: &str, lines: usize) -> Option<i32> {
+    let metrics = folder.0.join(out).join("metrics.jsonl");
+    let count = || fs::read_to_string(&metrics).unwrap_or_default().lines().count();
+    let enough = count() + lines;
+    let mut command = pipeline(&folder.0, &["run", "g.json", "--out", out, "--resume"]);
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while count() < enough && child.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the run does not go on");
+        sleep(Duration::from_millis(1));
+    }
+    Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
+    child.wait().unwrap().code()
+}
+
+#[test]
+fn stopped_killed_and_plain_runs_end_alike() {
+    let folder = sample("alike");
+    let plain = run(&folder, "plain", &[]);
+    assert!(plain.status.success(), "{}", stderr(&plain));
+    let plain = left(&folder.0.join("plain"));
+    assert_eq!(interrupted(&folder, "stopped", "TERM", 20), Some(75));
+    assert_eq!(interrupted(&folder, "stopped", "INT", 40), Some(130));
+    for lines in [30, 100, 60] {
+        assert_eq!(interrupted(&folder, "stopped", "KILL", lines), None);
+    }
+    assert!(run(&folder, "stopped", &["--resume"]).status.success());
+    assert!(left(&folder.0.join("stopped")) == plain);
+}
+
+/// Live, cold, half-filled and full: the same students, bit for bit; with a full cache the teacher is not opened.
+#[test]
+fn a_cache_changes_nothing() {
+    let folder = sample("cache");
+    assert!(run(&folder, "live", &[]).status.success());
+    let live = left(&folder.0.join("live"));
+    let cached = |out: &str, cache: &str, more: &[&str]| {
+        let set = format!("teacher.cache={cache}");
+        let said = run(&folder, out, &[&["--set", &set], more].concat());
+        assert!(said.status.success(), "{}", stderr(&said));
+    };
+    cached("part", "half", &["--steps", "2"]);
+    cached("half-filled", "half", &[]);
+    assert!(left(&folder.0.join("half-filled")) == live);
+    cached("cold", "cache", &[]);
+    assert!(left(&folder.0.join("cold")) == live);
+
+    // Who opened the weights now would read zeros: size and time, by which the cache knows the file, stay.
+    let weights = folder.0.join("teacher/model.safetensors");
+    let (size, time) = fs::metadata(&weights).map(|m| (m.len(), m.modified().unwrap())).unwrap();
+    let student = format!("student.init={}", folder.0.join("student").display());
+    fs::create_dir(folder.0.join("student")).unwrap();
+    for file in ["config.json", "model.safetensors", "preprocessor_config.json"] {
+        fs::copy(folder.0.join("teacher").join(file), folder.0.join("student").join(file)).unwrap();
+    }
+    fs::write(&weights, vec![0; size as usize]).unwrap();
+    fs::File::options().write(true).open(&weights).unwrap().set_modified(time).unwrap();
+    cached("full", "cache", &["--set", &format!("prune.{student}")]);
+    assert!(left(&folder.0.join("full")) == live);
+
+    let verify = |cache: &str| output(&mut pipeline(&folder.0, &["cache", "verify", cache])).status.code();
+    assert_eq!(verify("cache"), Some(0));
+    let parts = |folder: &std::path::Path| -> Vec<std::path::PathBuf> {
+        let below = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir());
+        let layers = below.flat_map(|f| fs::read_dir(f).unwrap().map(|e| e.unwrap().path()));
+        layers.filter(|p| p.is_dir()).flat_map(|l| fs::read_dir(l).unwrap().map(|e| e.unwrap().path())).collect()
+    };
+    let part = parts(&folder.0.join("cache")).remove(0);
+    let mut bytes = fs::read(&part).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&part, bytes).unwrap();
+    assert_eq!(verify("cache"), Some(1));
+}
+
+/// The models of a phase are written after its last checkpoint: lost, they come again from there.
+#[test]
+fn the_end_of_a_phase_is_done_again() {
+    let folder = sample("end");
+    assert!(run(&folder, "out", &[]).status.success());
+    let (out, whole) = (folder.0.join("out"), left(&folder.0.join("out")));
+    let file = out.join("run.json");
+    let mut about: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert!(about["finished"].is_number() && about["summary"].is_array());
+    about["finished"] = Value::Null;
+    fs::write(&file, about.to_string()).unwrap();
+    fs::remove_dir_all(out.join("distill")).unwrap();
+    assert!(run(&folder, "out", &["--resume"]).status.success());
+    assert!(left(&out) == whole);
+}
+
+#[test]
+fn a_run_goes_on_only_as_it_began() {
+    let folder = sample("bound");
+    assert!(run(&folder, "out", &["--steps", "2"]).status.success());
+    let says = |more: &[&str]| {
+        let said = run(&folder, "out", more);
+        (said.status.code(), stderr(&said))
+    };
+    assert_eq!(says(&["--steps", "2"]).0, Some(2));
+    assert_eq!(says(&["--steps", "2", "--resume"]), (Some(0), "out is finished already\n".into()));
+    let otherwise =
+        |keys: &str| (Some(1), format!("out was begun otherwise, so it does not go on; different: {keys}\n"));
+    assert_eq!(
+        says(&["--resume", "--set", "step.steps=50"]),
+        otherwise("distill.step.steps, prune.step.steps, --steps")
+    );
+    let free = ["--set", "step.checkpoint_every=9", "--set", "teacher.cache=c", "--set", "log.every=3"];
+    assert_eq!(says(&[&["--resume", "--steps", "2"][..], &free].concat()).0, Some(0));
+    fs::write(folder.0.join("train.tsv"), "other").unwrap();
+    assert_eq!(says(&["--resume", "--steps", "2"]), otherwise("the data in train.tsv"));
+}
+
+#[test]
+fn files_are_missed_before_the_first_step() {
+    let folder = sample("missing");
+    fs::remove_file(folder.0.join("teacher/model.safetensors")).unwrap();
+    fs::remove_file(folder.0.join("train.tsv")).unwrap();
+    let said = run(&folder, "out", &[]);
+    let lines = [
+        "node `speech`: there is no `train.tsv`",
+        "node `teacher`: there is no `teacher/model.safetensors`",
+        "node `gates`: there is no `teacher/model.safetensors`",
+        "node `student`: there is no `teacher/model.safetensors`",
+    ];
+    assert_eq!(stderr(&said).lines().collect::<Vec<_>>(), lines);
+    assert_eq!((said.status.code(), folder.0.join("out").exists()), (Some(1), false));
+    assert!(output(&mut pipeline(&folder.0, &["check", "g.json"])).status.success());
+}
+
+#[test]
+fn a_failure_names_its_node_and_leaves_the_checkpoint() {
+    let folder = sample("failure");
+    // So high a rate that the first updates end in numbers that are none.
+    let said = run(&folder, "hot", &["--set", "prune.step.rates.student=1e30", "--set", "step.checkpoint_every=1"]);
+    let last = stderr(&said).lines().last().unwrap_or_default().to_owned();
+    assert!(last.starts_with("node `step`: the ") && last.contains("is not finite at update"), "{last}");
+    assert_eq!(said.status.code(), Some(1));
+    assert!(folder.0.join("hot/checkpoint/prune-00000001.safetensors").exists());
+
+    fs::write(folder.0.join("3.wav"), "RIFF").unwrap();
+    fs::write(folder.0.join("5.wav"), "").unwrap();
+    let said = run(&folder, "bad", &["--set", "speech.bad_files=1"]);
+    assert_eq!(said.status.code(), Some(1));
+    let last = stderr(&said).lines().last().unwrap_or_default().to_owned();
+    assert!(last.starts_with("node `speech`: "), "{last}");
+    let said = run(&folder, "fine", &["--set", "speech.bad_files=2", "--steps", "2"]);
+    assert!(said.status.success(), "{}", stderr(&said));
+    assert!(stderr(&said).contains("3.wav") && stderr(&said).contains("5.wav"));
+}
+
+#[test]
+fn a_benchmark_leaves_nothing() {
+    let folder = sample("bench");
+    let before = fs::read_dir(&folder.0).unwrap().count();
+    for more in [&["--phase", "prune"][..], &["--phase", "distill", "--cached"], &["--synthetic", "2x0.5"]] {
+        let words = [&["bench", "g.json", "--steps", "3", "--format", "json"], more].concat();
+        let said = output(&mut pipeline(&folder.0, &words));
+        assert!(said.status.success(), "{more:?}: {}", stderr(&said));
+        let found: Value = serde_json::from_slice(&said.stdout).unwrap();
+        assert!(found["step_seconds"]["median"].as_f64() > Some(0.0) && found["peak_bytes"].as_u64() > Some(0));
+        assert!(found["node_seconds"]["student"].as_f64() > Some(0.0));
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), before);
+    }
+}

@@ -1,0 +1,85 @@
+//! What ships: the graphs check, the sample is what its manifests say, the docs name every kind and option.
+use crate::program::{output, pipeline, stderr};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn check(graph: &str) -> Value {
+    let said = output(&mut pipeline(root(), &["check", graph, "--format", "json"]));
+    assert!(said.status.success(), "{graph}: {}", stderr(&said));
+    serde_json::from_slice(&said.stdout).unwrap()
+}
+
+#[test]
+fn shipped_graphs_check() {
+    for folder in ["graphs", "graphs/librispeech"] {
+        for file in fs::read_dir(root().join(folder)).unwrap().map(|e| e.unwrap().path()) {
+            if file.extension().is_some_and(|e| e == "json") {
+                let name = format!("{folder}/{}", file.file_name().unwrap().to_string_lossy());
+                assert!(check(&name)["phases"].is_array());
+            }
+        }
+    }
+}
+
+#[test]
+fn counts_of_the_full_recipe() {
+    let prune = &check("graphs/librispeech/dphubert.json")["phases"][0];
+    assert_eq!(prune["parameters"]["teacher"], 94_371_712);
+    assert_eq!(prune["macs"]["student"], 1_665_522_780_160u64);
+    assert_eq!(prune["parameters"]["heads"], 2 * 769 * 768);
+    assert_eq!(prune["cache_bytes"], Value::Null);
+    assert!(prune["warnings"].as_array().unwrap().iter().any(|w| w.as_str().unwrap().contains("train960.tsv")));
+}
+
+#[test]
+fn the_sample_fills_its_cache_as_said() {
+    let prune = &check("graphs/dphubert.json")["phases"][0];
+    assert_eq!(prune["parameters"]["teacher"], 5_028_480);
+    assert!(prune["warnings"].as_array().unwrap().is_empty());
+    // Some 46,000 train and 6,200 dev frames, 256 wide, three layers.
+    let bytes = prune["cache_bytes"].as_u64().unwrap();
+    assert!((120_000_000..170_000_000).contains(&bytes), "{bytes}");
+}
+
+#[test]
+fn no_speaker_is_in_both_sets() {
+    let speakers = |manifest: &str| -> BTreeSet<String> {
+        let text = fs::read_to_string(root().join("data/sample").join(manifest)).unwrap();
+        let name = |line: &str| line.split('-').next().unwrap().to_owned();
+        text.lines().skip(1).map(name).collect()
+    };
+    let (train, dev) = (speakers("train.tsv"), speakers("dev.tsv"));
+    assert!(train.len() > 50 && dev.len() > 5 && train.is_disjoint(&dev));
+}
+
+#[test]
+fn docs_name_every_kind_and_option() {
+    let docs = fs::read_to_string(root().join("docs/nodes.md")).unwrap();
+    for (kind, parse) in nodes::KINDS {
+        let section = docs.split("\n## ").find(|s| s.lines().next() == Some(kind));
+        let section = section.unwrap_or_else(|| panic!("docs/nodes.md has no heading `## {kind}`"));
+        // serde's sentence for an unknown key lists those it knows.
+        let Err(wrong) = parse(serde_json::json!({ "?": 0 })) else { panic!("`{kind}` takes an unknown option") };
+        for option in wrong.says.split('`').skip(3).step_by(2) {
+            assert!(section.contains(&format!("`{option}`")), "docs/nodes.md: `{kind}` has an option `{option}`");
+        }
+    }
+}
+
+#[test]
+fn drawings_hold_every_node() {
+    for (format, begin) in [("dot", "digraph"), ("mermaid", "flowchart")] {
+        let said = output(&mut pipeline(root(), &["show", "graphs/dphubert.json", "--format", format]));
+        let text = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(said.status.success() && text.starts_with(begin), "{text}");
+        for node in ["speech", "teacher", "gates", "student", "heads", "match", "step", "log"] {
+            assert!(text.matches(node).count() >= 2, "{format} draws {node} in both phases");
+        }
+    }
+}
