@@ -102,6 +102,7 @@ impl Report for Screen {
         shown.bar.set_message(text);
         if p.update == p.updates {
             shown.bar.abandon();
+            let _ = writeln!(std::io::stderr()); // a finished bar leaves the cursor behind it
         }
     }
 

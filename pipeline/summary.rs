@@ -100,16 +100,21 @@ impl fmt::Display for Summary {
         }
         for (node, [before, after]) in &self.parameters {
             let count = |n: &Option<u64>| n.map_or("?".into(), thousands);
-            write!(f, "; `{node}` {} -> {} parameters", count(before), count(after))?;
+            write!(f, "\n  {node:9}{} -> {} parameters", count(before), count(after))?;
+            if let (Some(before), Some(after)) = (before, after)
+                && before != after
+            {
+                write!(f, ", {:.1} % of it", 100.0 * *after as f64 / *before as f64)?;
+            }
         }
         if let Some([reached, aim]) = self.sparsity {
-            write!(f, "; sparsity {reached:.4}, aimed at {aim:.4}")?;
+            write!(f, "\n  sparsity {reached:.4} expected, aimed at {aim:.4}")?;
         }
         if let Some([before, after]) = self.dev_loss {
-            write!(f, "; dev loss {before:.4} -> {after:.4}")?;
+            write!(f, "\n  dev loss {before:.4} -> {after:.4}")?;
         }
         if let Some([before, after]) = self.l1_and_cosine_distance {
-            write!(f, " (L1 + 1 - cosine {before:.4} -> {after:.4}, {:.2} of it)", after / before)?;
+            write!(f, "\n  dev L1 + 1 - cosine {before:.4} -> {after:.4}, {:.2} of it", after / before)?;
         }
         Ok(())
     }
