@@ -1,4 +1,4 @@
-//! λ1 (ŝ - t) + λ2 (ŝ - t)² with ŝ = 1 - E[parameters] / parameters, t the sparsity aimed at (Wang et al. 2020,
+//! λ1 (ŝ - t) + λ2 (ŝ - t)² with ŝ = 1 - expected / all parameters, t the sparsity aimed at (Wang et al. 2020,
 //! arXiv:1910.04732, equation 8). The derivative by each log α goes through the expected count, closed form.
 use super::{expected, gate};
 use crate::model::Architecture;
