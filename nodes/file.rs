@@ -1,9 +1,10 @@
 //! Files that appear whole or not at all, and tensors in them.
 use crate::Result;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
-use std::borrow::Cow;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, HashMap};
-use std::{fs, io::Write, path::Path, path::PathBuf};
+use std::io::{BufWriter, Write};
+use std::{fs, path::Path, path::PathBuf};
 
 /// The name under which `path` grows before it is there.
 pub fn temporary(path: &Path) -> PathBuf {
@@ -66,39 +67,42 @@ pub type Tensor<'a> = (String, Vec<usize>, &'a [f32]);
 /// Shape and values by name.
 pub type Loaded = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-struct Floats<'a>(&'a [usize], &'a [f32]);
-
-impl View for Floats<'_> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-    fn shape(&self) -> &[usize] {
-        self.0
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        self.1.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>().into()
-    }
-    fn data_len(&self) -> usize {
-        size_of_val(self.1)
-    }
-}
-
-/// safetensors, f32; one tensor at a time is in memory twice.
-pub fn save(path: &Path, tensors: &[Tensor], about: HashMap<String, String>) -> Result<()> {
-    let at = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+/// safetensors, f32: 8 bytes of length, a JSON header of that length, the numbers. Written here and not by the crate, whose
+/// metadata stands in the order of a hash map: equal runs are to leave equal bytes. One tensor at a time is in memory twice.
+pub fn save(path: &Path, tensors: &[Tensor], about: BTreeMap<String, String>) -> Result<()> {
+    let at = |e: std::io::Error| format!("{}: {e}", path.display());
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|e| at(&e))?;
+        fs::create_dir_all(folder).map_err(at)?;
     }
     let growing = temporary(path);
-    let views = tensors.iter().map(|(name, shape, values)| (name, Floats(shape, values)));
-    let written = safetensors::serialize_to_file(views, Some(about), &growing)
-        .map_err(|e| at(&e))
-        .and_then(|()| fs::File::open(&growing).and_then(|f| f.sync_all()).map_err(|e| at(&e)))
-        .and_then(|()| settle(&growing, path).map_err(|e| at(&e)));
+    let written = (|| {
+        let mut file = BufWriter::new(fs::File::create(&growing)?);
+        let header = header(tensors, about);
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(header.as_bytes())?;
+        for (.., values) in tensors {
+            file.write_all(&values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())?;
+        }
+        file.into_inner()?.sync_all()?;
+        settle(&growing, path)
+    })();
     written.map_err(|e| {
         let _ = fs::remove_file(&growing);
-        e.into()
+        at(e).into()
     })
+}
+
+/// Padded with spaces to a multiple of 8, so that the numbers are aligned.
+fn header(tensors: &[Tensor], about: BTreeMap<String, String>) -> String {
+    let mut keys = serde_json::Map::from_iter([("__metadata__".to_owned(), json!(about))]);
+    let mut from = 0;
+    for (name, shape, values) in tensors {
+        let to = from + size_of_val(*values);
+        keys.insert(name.clone(), json!({ "dtype": "F32", "shape": shape, "data_offsets": [from, to] }));
+        from = to;
+    }
+    let text = Json::Object(keys).to_string();
+    format!("{text:width$}", width = text.len().next_multiple_of(8))
 }
 
 /// Reads safetensors of f32, f16 or bf16.

@@ -136,7 +136,8 @@ struct Loss {
 impl Node for Loss {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let (student, batch) = (step.hiddens(STUDENT)?.layers, step.batch(TARGET)?);
-        let targets = (0..student.len()).map(|at| target(&batch, at)).collect::<Result<Vec<_>>>()?;
+        let each = student.iter().enumerate();
+        let targets = each.map(|(at, (_, hidden))| target(&batch, at, hidden.width())).collect::<Result<Vec<_>>>()?;
         let share = if self.reduce == Reduce::Mean { 1.0 / student.len() as f64 } else { 1.0 };
         let mut total = Scalar::nothing(step.tape()).value;
         let mut parts: Vec<(String, f32)> = vec![];
@@ -144,11 +145,8 @@ impl Node for Loss {
             let (name, distance) = term.r#type.known();
             let mut sum = 0.0;
             for (at, ((layer, hidden), target)) in student.iter().zip(&targets).enumerate() {
-                if (hidden.width(), &hidden.spans) != (target.width(), &target.spans) {
-                    return Err(format!(
-                        "layer {layer} of the student does not fit its target: frames or width differ"
-                    )
-                    .into());
+                if hidden.spans != target.spans {
+                    return Err(format!("layer {layer} of the student has other frames than its target").into());
                 }
                 let weight = share * self.weights.as_ref().map_or(1.0, |w| w[at]);
                 let value = distance(hidden.clone(), target);
@@ -165,17 +163,15 @@ impl Node for Loss {
     }
 }
 
-/// The `at`-th layer of the targets, all rows one behind the other.
-fn target(batch: &RecordBatch, at: usize) -> Result<Hidden> {
+/// The `at`-th layer of the targets, `width` wide, all rows one behind the other.
+fn target(batch: &RecordBatch, at: usize, width: usize) -> Result<Hidden> {
     let frames = column::u32s(batch, FRAMES)?;
-    let rows =
-        (0..frames.len()).map(|row| column::floats_of_layer(batch, HIDDEN, row, at)).collect::<Result<Vec<_>>>()?;
-    let spans = Spans::new(frames.iter().map(|&n| n as usize));
-    let width = rows.iter().map(|r| r.len()).sum::<usize>() / spans.total().max(1);
+    let row = |row| column::floats_of_layer(batch, HIDDEN, row, at);
+    let rows = (0..frames.len()).map(row).collect::<Result<Vec<_>>>()?;
     if rows.iter().zip(frames).any(|(row, &n)| row.len() != n as usize * width) {
-        return Err("a target has another width than its neighbours".into());
+        return Err(format!("a target is not {width} wide, as its student is").into());
     }
-    Ok(Hidden::new(rows.concat(), width, spans))
+    Ok(Hidden::new(rows.concat(), width, Spans::new(frames.iter().map(|&n| n as usize))))
 }
 
 /// Every term by its golden's name.

@@ -8,6 +8,7 @@ use crate::step::Step;
 use crate::tensor::{Param, param, read};
 use crate::{Result, file};
 use serde::Deserialize;
+use serde_json::json;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +28,8 @@ fn default_init() -> String {
 }
 
 const PORT: &str = "hiddens";
+/// Key of the metadata of heads.safetensors: which layers share a map, as JSON.
+const GROUPS: &str = "groups";
 const WIDEST: usize = 1 << 16;
 
 impl Options {
@@ -74,13 +77,10 @@ impl Config for Options {
         }
         let mut reads = vec![];
         if let Some(earlier) = self.init.strip_prefix("$OUT/") {
-            let node = earlier.strip_suffix("/heads.safetensors").unwrap_or(earlier);
-            match world.heads.get(node) {
+            match earlier.strip_suffix("/heads.safetensors").and_then(|node| world.heads.get(node)) {
                 None => {
-                    return one(Wrong::at(
-                        "init",
-                        format!("option `init`: no `project` of an earlier phase writes `{}`", self.init),
-                    ));
+                    let says = format!("option `init`: no `project` of an earlier phase writes `{}`", self.init);
+                    return one(Wrong::at("init", says));
                 }
                 Some(there) if *there != groups => {
                     let says =
@@ -118,6 +118,10 @@ impl Config for Options {
         // A benchmark builds what an earlier phase has not written.
         let fresh = ["default", "identity"].contains(&self.init.as_str()) || (place.bench && !path.exists());
         let mut earlier = if fresh { file::Loaded::new() } else { file::load(&path)? };
+        let there = if fresh { None } else { file::about(&path)?.get(GROUPS).cloned() };
+        if there.is_some_and(|there| there != json!(groups).to_string()) {
+            return Err(format!("{}: its maps are not for the groups {groups:?}", path.display()).into());
+        }
         let mut maps = vec![];
         for (g, layers) in groups.into_iter().enumerate() {
             let mut tensor =
@@ -179,7 +183,7 @@ impl Node for Project {
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
         let groups: Vec<_> = self.maps.iter().map(|m| m.layers.clone()).collect();
-        let about = [("groups".to_owned(), serde_json::json!(groups).to_string())].into();
+        let about = [(GROUPS.to_owned(), json!(groups).to_string())].into();
         let mut parameters = self.parameters();
         let tensors: Vec<_> =
             parameters.iter_mut().map(|p| (p.name.clone(), p.shape.clone(), read(&*p.weight))).collect();

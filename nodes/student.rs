@@ -3,11 +3,8 @@ use crate::column::{self, SAMPLES, SPEECH};
 use crate::model::{Convention, Drops, Model, Pass, Source, count};
 use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, shapes};
 use crate::port::{Carries, Gates, Hiddens, Port, Ports, Shape, Shapes, Value};
-use crate::prune::{
-    Finalize,
-    shrink::{Fixed, shrink},
-    vectors,
-};
+use crate::prune::Finalize;
+use crate::prune::shrink::{Fixed, shrink};
 use crate::random::Key;
 use crate::step::Step;
 use crate::tensor::{Hidden, NoneTape, Track, Vector, read, split};
@@ -61,8 +58,7 @@ impl Config for Options {
         layers_wrong(&self.layers, &known.architecture)?;
         let mut leaves = (known.architecture.clone(), known.estimated);
         if let Some([Shape::Gates(pruning)]) = inputs.get(GATES).map(Vec::as_slice) {
-            let units = |a| vectors(a, &pruning.units);
-            if units(&pruning.architecture) != units(&known.architecture) {
+            if pruning.architecture.tensors() != known.architecture.tensors() {
                 let says = "input `gates`: its gates are for a model of another shape than this student's";
                 return Err(vec![Wrong::at("inputs.gates", says)]);
             }

@@ -133,7 +133,11 @@ fn plain(says: &str) -> String {
         ("floating point `", "number `"),
         ("integer `", "number `"),
     ];
-    words.iter().fold(says.to_owned(), |s, (from, to)| s.replace(from, to))
+    let says = words.iter().fold(says.to_owned(), |s, (from, to)| s.replace(from, to));
+    match says.split_once("expected struct ") {
+        Some((before, _)) => format!("{before}expected an object"),
+        None => says,
+    }
 }
 
 /// A config of this kind made of stand-ins, to ask for its ports.

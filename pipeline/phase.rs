@@ -86,14 +86,7 @@ fn wire(phase: &Phase, place: &Place, resume: Option<&Path>) -> Vec<Stage> {
                 sends: sends.map(|(i, e)| (e.out, channels[&i].0.clone())).collect(),
             });
         }
-        Stage {
-            seats,
-            receive,
-            source,
-            heeds_stop: source && phase.optimizer.is_none(),
-            resume: resume.map(Into::into),
-            over,
-        }
+        Stage { seats, receive, source, heeds_stop: phase.optimizer.is_none(), resume: resume.map(Into::into), over }
     };
     phase.stages.iter().map(stage).collect()
 }

@@ -27,25 +27,27 @@ pub fn newest(run: &Path, plan: &Plan) -> Option<Point> {
 /// The ways (as of `--set`) at which two resolved graphs differ, but for what a run may change when it goes on.
 pub fn differences(before: &Value, now: &Value) -> Vec<String> {
     let mut ways = vec![];
-    compare("", &bound(before), &bound(now), &mut ways);
+    for part in [head, body] {
+        compare("", &part(before), &part(now), &mut ways);
+    }
     ways
 }
 
-/// The graph without what is free, and phases by name.
-fn bound(graph: &Value) -> Value {
+/// What stands beside the nodes, and the order of phases.
+fn head(graph: &Value) -> Value {
     let mut top = graph.as_object().cloned().unwrap_or_default();
-    top.retain(|key, _| !["$schema", "about"].contains(&key.as_str()));
-    if let Some(nodes) = top.remove("nodes") {
-        top.extend(bound_nodes(&nodes));
-    }
-    if let Some(Value::Array(phases)) = top.remove("phases") {
-        let order: Vec<&Value> = phases.iter().map(|p| &p["name"]).collect();
-        top.insert("phases".into(), order.into_iter().cloned().collect());
-        let named =
-            phases.iter().filter_map(|p| Some((p["name"].as_str()?.to_owned(), bound_nodes(&p["nodes"]).into())));
-        top.extend(named);
+    top.retain(|key, _| !["$schema", "about", "nodes"].contains(&key.as_str()));
+    if let Some(Value::Array(phases)) = top.get_mut("phases") {
+        phases.iter_mut().for_each(|phase| *phase = phase["name"].take());
     }
     Value::Object(top)
+}
+
+/// Nodes, or phases by name, without what is free.
+fn body(graph: &Value) -> Value {
+    let phases = graph["phases"].as_array().into_iter().flatten();
+    let named = phases.filter_map(|p| Some((p["name"].as_str()?.to_owned(), bound_nodes(&p["nodes"]).into())));
+    bound_nodes(&graph["nodes"]).into_iter().chain(named).collect::<Map<_, _>>().into()
 }
 
 fn bound_nodes(nodes: &Value) -> Map<String, Value> {
@@ -90,6 +92,9 @@ mod tests {
         assert!(differences(&graph(vec![1], None, 1), &graph(vec![1], Some("c"), 2)).is_empty());
         assert_eq!(differences(&graph(vec![1], None, 1), &graph(vec![2], None, 1)), ["prune.student.layers"]);
         let (one, other) = (json!({ "nodes": { "a": { "kind": "k" } } }), json!({ "nodes": {}, "seed": 1 }));
-        assert_eq!(differences(&one, &other), ["a", "seed"]);
+        assert_eq!(differences(&one, &other), ["seed", "a"]);
+        // A node may be called as a key of the file.
+        let called = |seed: u64| json!({ "seed": seed, "nodes": { "seed": { "kind": "decode" } } });
+        assert_eq!(differences(&called(1), &called(2)), ["seed"]);
     }
 }

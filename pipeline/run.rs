@@ -88,10 +88,20 @@ impl Run<'_> {
             return Err(Refusal::Holds(says));
         }
         if !file.exists() {
+            let begun =
+                resume::newest(&self.out, self.plan).map(|point| nodes::file::about(&point.path)).transpose()?;
+            if begun.is_some_and(|about| about.get("graph") != Some(&self.graph())) {
+                return Err(format!("{} was begun with another graph, so it does not go on", self.out.display()).into());
+            }
             return Ok(None);
         }
         let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
         Ok(Some(serde_json::from_str(&text).map_err(|e| format!("{}: {e}", file.display()))?))
+    }
+
+    /// BLAKE3 of the resolved graph.
+    fn graph(&self) -> String {
+        blake3::hash(self.plan.resolved.to_string().as_bytes()).to_hex().to_string()
     }
 
     fn about(&self, before: Option<&Value>) -> Value {
@@ -158,7 +168,7 @@ impl Run<'_> {
                 clock: phase.clock(self.steps, point.map_or(0, |p| p.update)),
                 bench: false,
                 synthetic: None,
-                graph: blake3::hash(self.plan.resolved.to_string().as_bytes()).to_hex().to_string(),
+                graph: self.graph(),
                 inputs: Shapes::default(),
                 world: self.plan.world.clone(),
                 report: self.report.clone(),

@@ -85,7 +85,7 @@ pub fn read(text: &str, sets: &[String], problems: &mut Problems) -> Option<Grap
     } else if let Some(node) = phases[0].nodes.iter().find(|n| n.name == "checkpoint") {
         problems.add(&node.at, "no node is called `checkpoint`: a run keeps its checkpoints in a folder of this name");
     }
-    Some(Graph { name, seed: seed?, phased, phases, resolved: file.value() })
+    Some(Graph { name, seed: seed.unwrap_or(0), phased, phases, resolved: file.value() })
 }
 
 /// Names of phases are folders of a run and first words of `--set`, beside those of nodes.

@@ -38,7 +38,7 @@ pub struct Stage {
     pub receive: Vec<Receiver<Message>>,
     /// The source stands here: it makes the heads.
     pub source: bool,
-    /// A signal ends the phase here: there is no optimizer to do so.
+    /// A signal ends the phase in every stage: there is no optimizer to do so.
     pub heeds_stop: bool,
     /// The checkpoint to go on from.
     pub resume: Option<PathBuf>,

@@ -114,7 +114,10 @@ impl fmt::Display for Summary {
             write!(f, "\n  dev loss {before:.4} -> {after:.4}")?;
         }
         if let Some([before, after]) = self.l1_and_cosine_distance {
-            write!(f, "\n  dev L1 + 1 - cosine {before:.4} -> {after:.4}, {:.2} of it", after / before)?;
+            write!(f, "\n  dev L1 + 1 - cosine {before:.4} -> {after:.4}")?;
+            if before > 0.0 {
+                write!(f, ", {:.2} of it", after / before)?;
+            }
         }
         Ok(())
     }

@@ -132,6 +132,8 @@ const LEFT_ALONE: &[&str] = &[
 
 /// Names that the option `architecture` knows.
 pub const NAMES: &[&str] = &["hubert-base", "hubert-large", "wav2vec2-base"];
+/// Values of `model_type`, without `pruned_`.
+const FAMILIES: &[&str] = &["hubert", "wav2vec2"];
 const WIDEST: usize = 1 << 16;
 const LONGEST: usize = 1024;
 
@@ -199,13 +201,6 @@ impl Architecture {
     /// A config.json.
     pub fn from_config(text: &str) -> Result<Architecture> {
         let Json::Object(keys) = serde_json::from_str(text)? else { return Err("is no JSON object".into()) };
-        let model_type = keys.get("model_type").and_then(Json::as_str).unwrap_or("hubert").to_owned();
-        if !["hubert", "wav2vec2", "pruned_hubert", "pruned_wav2vec2"].contains(&model_type.as_str()) {
-            return Err(format!(
-                "`model_type` is \"{model_type}\"; this version reads hubert, wav2vec2 and their pruned forms"
-            )
-            .into());
-        }
         let architecture = read(keys).map_err(|(key, e)| format!("key `{key}`: {e}"))?;
         architecture.sound()?;
         Ok(architecture)
@@ -213,13 +208,15 @@ impl Architecture {
 
     /// The pairs for a config.json: [`Self::model_type`] says whether transformers' own class gives the same outputs.
     pub fn to_config(&self) -> Json {
-        let plain = self.encoder_num_heads.is_none()
-            && self.encoder_ff_interm_features.is_none()
-            && self.encoder_head_dim.is_none()
+        let layers = 0..self.num_hidden_layers;
+        let plain = layers.clone().all(|l| self.heads(l) == self.num_attention_heads)
+            && layers.clone().all(|l| self.ffn(l) == self.intermediate_size)
+            && self.head_dim() * self.num_attention_heads == self.hidden_size
             && self.feature_norm_width.is_none()
             && !self.feature_dummy_weight
-            && self.feature_projection;
-        let family = self.model_type.trim_start_matches("pruned_");
+            && self.feature_projection
+            && (self.feat_proj_layer_norm || self.family() == "hubert");
+        let family = self.family();
         let mut config = json!(self);
         config["model_type"] = json!(if plain { family.to_owned() } else { format!("pruned_{family}") });
         config["apply_spec_augment"] = json!(false);
@@ -229,6 +226,10 @@ impl Architecture {
 
     /// Whether every number is one that can be built and counted.
     fn sound(&self) -> Result<()> {
+        if !FAMILIES.contains(&self.family()) {
+            let says = "this version knows hubert, wav2vec2 and their pruned forms";
+            return Err(format!("`model_type` is \"{}\"; {says}", self.model_type).into());
+        }
         let layers = self.num_hidden_layers;
         let lists =
             [("conv_dim", &self.conv_dim), ("conv_kernel", &self.conv_kernel), ("conv_stride", &self.conv_stride)];
@@ -302,6 +303,10 @@ impl Architecture {
         Ok(())
     }
 
+    /// `model_type` of an unpruned model of this sort.
+    fn family(&self) -> &str {
+        self.model_type.trim_start_matches("pruned_")
+    }
     /// Channels of the last convolution.
     pub fn channels(&self) -> usize {
         self.conv_dim[self.conv_dim.len() - 1]
@@ -436,7 +441,7 @@ mod tests {
         let says = |text: &str| Architecture::from_config(text).expect_err(text).to_string();
         assert_eq!(
             says(r#"{"model_type": "wavlm"}"#),
-            "`model_type` is \"wavlm\"; this version reads hubert, wav2vec2 and their pruned forms"
+            "`model_type` is \"wavlm\"; this version knows hubert, wav2vec2 and their pruned forms"
         );
         assert_eq!(says(r#"{"hidden_size": 70}"#), "`hidden_size` must be a multiple of `num_attention_heads`");
         assert_eq!(says(r#"{"conv_dim": []}"#), "`conv_dim` needs as many numbers as `conv_dim`, 1 to 1024");

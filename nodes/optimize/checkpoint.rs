@@ -3,7 +3,7 @@
 use super::adamw::Moments;
 use crate::tensor::{read, write as write_tensor};
 use crate::{Result, file, step::Step};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// `<phase>-<update, 8 digits>.safetensors`
@@ -34,7 +34,7 @@ pub fn write(folder: &Path, update: u64, moments: &BTreeMap<String, Moments>, st
             tensors.push((format!("{kind}.{name}"), p.shape.clone(), values));
         }
     }
-    let about: HashMap<_, _> = about.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+    let about = about.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
     file::save(&name(folder, &place.phase, update), &tensors, about)
 }
 

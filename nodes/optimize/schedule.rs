@@ -1,28 +1,24 @@
 //! The rates' shape over updates, as a factor of the highest rate. Updates count from 1.
 use serde::Deserialize;
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
+    #[serde(default)]
     r#type: Shape,
     /// Updates over which the rate climbs from 0 to its highest.
     #[serde(default)]
     pub warmup_steps: u64,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Shape {
     /// Up to update `warmup_steps`, then down to 0 at the last.
+    #[default]
     Linear,
     /// Up, then the same.
     Constant,
-}
-
-impl Default for Schedule {
-    fn default() -> Self {
-        Schedule { r#type: Shape::Linear, warmup_steps: 0 }
-    }
 }
 
 impl Schedule {
