@@ -5,37 +5,26 @@ use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Float32Type, UInt32Type};
 use std::sync::Arc;
 
+/// A column by its name; the functions below say what it holds.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Column {
     pub name: &'static str,
-    pub holds: Holds,
-}
-
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Holds {
-    Text,
-    U32,
-    U64,
-    F32,
-    Floats,
-    /// One list of floats a layer, each frames x width, row-major.
-    FloatsByLayer,
 }
 
 /// What the manifest calls the utterance.
-pub const ID: Column = Column { name: "id", holds: Holds::Text };
+pub const ID: Column = Column { name: "id" };
 /// The waveform at 16 kHz.
-pub const SAMPLES: Column = Column { name: "samples", holds: Holds::Floats };
+pub const SAMPLES: Column = Column { name: "samples" };
 /// Which deterministic crop of the utterance this is.
-pub const VIEW: Column = Column { name: "view", holds: Holds::U64 };
+pub const VIEW: Column = Column { name: "view" };
 /// How many 20 ms frames the row has.
-pub const FRAMES: Column = Column { name: "frames", holds: Holds::U32 };
+pub const FRAMES: Column = Column { name: "frames" };
 /// The teacher's hidden states.
-pub const HIDDEN: Column = Column { name: "hidden", holds: Holds::FloatsByLayer };
-pub const STEP: Column = Column { name: "step", holds: Holds::U64 };
-pub const EPOCH: Column = Column { name: "epoch", holds: Holds::U64 };
-pub const NAME: Column = Column { name: "name", holds: Holds::Text };
-pub const VALUE: Column = Column { name: "value", holds: Holds::F32 };
+pub const HIDDEN: Column = Column { name: "hidden" };
+pub const STEP: Column = Column { name: "step" };
+pub const EPOCH: Column = Column { name: "epoch" };
+pub const NAME: Column = Column { name: "name" };
+pub const VALUE: Column = Column { name: "value" };
 
 /// What `decode` sends.
 pub const SPEECH: &[Column] = &[ID, SAMPLES, VIEW];
@@ -53,9 +42,12 @@ fn item(kind: DataType) -> Arc<Field> {
 }
 
 /// One list a row, of `lengths` numbers each, taken from `values` without a copy.
-pub fn list(values: Vec<f32>, lengths: impl IntoIterator<Item = usize>) -> ListArray {
+pub fn list(values: Vec<f32>, lengths: impl IntoIterator<Item = usize>) -> Result<ListArray> {
+    if values.len() > i32::MAX as usize {
+        return Err("a batch has more numbers than a column holds; lower `seconds_per_batch`".into());
+    }
     let values = arrow::array::Float32Array::new(ScalarBuffer::from(values), None);
-    ListArray::new(item(DataType::Float32), OffsetBuffer::from_lengths(lengths), Arc::new(values), None)
+    Ok(ListArray::new(item(DataType::Float32), OffsetBuffer::from_lengths(lengths), Arc::new(values), None))
 }
 
 /// One list of `layers` lists a row: `lists[row * layers + layer]`.
@@ -64,10 +56,10 @@ pub fn list_by_layer(
     lengths: impl IntoIterator<Item = usize>,
     rows: usize,
     layers: usize,
-) -> ListArray {
-    let inner = list(values, lengths);
+) -> Result<ListArray> {
+    let inner = list(values, lengths)?;
     let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(layers, rows));
-    ListArray::new(item(inner.data_type().clone()), offsets, Arc::new(inner), None)
+    Ok(ListArray::new(item(inner.data_type().clone()), offsets, Arc::new(inner), None))
 }
 
 pub fn batch(columns: Vec<(Column, ArrayRef)>) -> Result<RecordBatch> {

@@ -65,7 +65,7 @@ fn rows(id: &str, layers: &[usize], hiddens: &[Hidden]) -> Result<RecordBatch> {
         ints(&|i| layers[i]),
         ints(&|i| hiddens[i].spans.total()),
         ints(&|i| hiddens[i].width()),
-        Arc::new(list(values, hiddens.iter().map(|h| h.read().len()))) as ArrayRef,
+        Arc::new(list(values, hiddens.iter().map(|h| h.read().len()))?) as ArrayRef,
     ];
     Ok(RecordBatch::try_new(schema(), columns)?)
 }

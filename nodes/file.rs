@@ -1,9 +1,9 @@
 //! Files that appear whole or not at all, and tensors in them.
 use crate::Result;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, Metadata};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::{fs, path::Path, path::PathBuf};
 
 /// The name under which `path` grows before it is there.
@@ -44,7 +44,8 @@ pub fn remove_leftovers(folder: &Path, stale: &dyn Fn(u32) -> bool) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let (path, name) = (entry.path(), entry.file_name());
         let of = name.to_str().and_then(|n| n.rsplit_once(".tmp")).and_then(|(_, pid)| pid.parse().ok());
-        match (of, path.is_dir()) {
+        let is_folder = entry.file_type().is_ok_and(|t| t.is_dir()); // not a link to one
+        match (of, is_folder) {
             (Some(pid), true) if stale(pid) => drop(fs::remove_dir_all(&path)),
             (Some(pid), false) if stale(pid) => drop(fs::remove_file(&path)),
             (None, true) => remove_leftovers(&path, stale),
@@ -105,32 +106,54 @@ fn header(tensors: &[Tensor], about: BTreeMap<String, String>) -> String {
     format!("{text:width$}", width = text.len().next_multiple_of(8))
 }
 
-/// Reads safetensors of f32, f16 or bf16.
+/// Reads safetensors of f32, f16 or bf16, a tensor at a time.
 pub fn load(path: &Path) -> Result<Loaded> {
-    let bytes = fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+    let at = |e: std::io::Error| format!("{}: {e}", path.display());
+    let (mut file, begin, header) = open(path)?;
     let mut all = Loaded::new();
-    for (name, view) in file.tensors() {
-        let values =
-            floats(&view).ok_or_else(|| format!("{}: `{name}` is {:?}, not floats", path.display(), view.dtype()))?;
-        all.insert(name, (view.shape().to_vec(), values));
+    for (name, info) in header.tensors() {
+        let (from, to) = info.data_offsets;
+        let mut bytes = vec![0; to - from];
+        file.seek(SeekFrom::Start(begin + from as u64)).map_err(at)?;
+        file.read_exact(&mut bytes).map_err(at)?;
+        let values = floats(info.dtype, &bytes)
+            .ok_or_else(|| format!("{}: `{name}` is {:?}, not floats", path.display(), info.dtype))?;
+        all.insert(name, (info.shape.clone(), values));
     }
     Ok(all)
 }
 
 /// The metadata of a safetensors file that is whole: its tensors fill it to the last byte.
 pub fn about(path: &Path) -> Result<HashMap<String, String>> {
-    let bytes = fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let at = |e| format!("{}: {e}", path.display());
-    SafeTensors::deserialize(&bytes).map_err(at)?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(at)?;
-    Ok(header.metadata().clone().unwrap_or_default())
+    Ok(open(path)?.2.metadata().clone().unwrap_or_default())
 }
 
-fn floats(view: &TensorView) -> Option<Vec<f32>> {
-    let halves = || view.data().as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b));
-    Some(match view.dtype() {
-        Dtype::F32 => view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+/// The file, where its numbers begin, and its header, which fits the file's length.
+fn open(path: &Path) -> Result<(fs::File, u64, Metadata)> {
+    let at = |e: std::io::Error| format!("{}: {e}", path.display());
+    let broken = || format!("{}: is no whole safetensors file", path.display());
+    let mut file = fs::File::open(path).map_err(at)?;
+    let size = file.metadata().map_err(at)?.len();
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(|_| broken())?;
+    let length = u64::from_le_bytes(length);
+    if length > size.saturating_sub(8) {
+        return Err(broken().into());
+    }
+    let mut header = vec![0; length as usize];
+    file.read_exact(&mut header).map_err(at)?;
+    let header: Metadata = serde_json::from_slice(&header).map_err(|e| format!("{}: {e}", path.display()))?;
+    let begin = 8 + length;
+    if begin + header.data_len() as u64 != size {
+        return Err(broken().into());
+    }
+    Ok((file, begin, header))
+}
+
+fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    let halves = || bytes.as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b));
+    Some(match dtype {
+        Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
         Dtype::F16 => halves().map(half_to_float).collect(),
         Dtype::BF16 => halves().map(|h| f32::from_bits((h as u32) << 16)).collect(),
         _ => return None,

@@ -5,9 +5,10 @@
 pub fn exp(x: f32) -> f32 {
     const MAGIC: f32 = 12_582_912.0; // 1.5 · 2^23: adding it rounds to an integer, left in the low bits
     const LN2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4); // their sum, the first exact in few bits
-    let shifted = x.max(-87.3) * std::f32::consts::LOG2_E + MAGIC;
+    let x = if x < -87.3 { -87.3 } else { x }; // `max` would turn NaN into a number
+    let shifted = x * std::f32::consts::LOG2_E + MAGIC;
     let n = shifted - MAGIC;
-    let r = (x.max(-87.3) - n * LN2.0) - n * LN2.1;
+    let r = (x - n * LN2.0) - n * LN2.1;
     let tail = 0.5 + r * (0.166_666_65 + r * (0.041_665_796 + r * (8.333_452e-3 + r * 1.398_2e-3)));
     (1.0 + r * (1.0 + r * tail)) * f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000))
 }
@@ -93,6 +94,7 @@ mod tests {
 
     #[test]
     fn stated_errors() {
+        assert!(exp(f32::NAN).is_nan() && gelu(f32::NAN).is_nan());
         for i in -4000..4000 {
             let x = i as f32 / 1000.0;
             assert!((erf(x) as f64 - check::erf(x as f64)).abs() < 5e-7, "erf {x}");

@@ -116,8 +116,6 @@ pub struct Facts {
 pub struct World {
     pub models: BTreeMap<String, (Architecture, bool)>,
     pub heads: BTreeMap<String, Vec<Vec<usize>>>,
-    /// The run's folder, if it is known: `$OUT` may already hold the model.
-    pub out: Option<PathBuf>,
 }
 
 /// The phase ends after `updates` updates (None: after the source's `views` epochs) and begins after `from` of them.

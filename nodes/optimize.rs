@@ -1,19 +1,18 @@
 //! One update: the losses' sum, backward, clip by global norm, AdamW at every node's rate; metrics, checkpoints, and the
 //! way back. The only node that changes a weight.
 use crate::Result;
-use crate::column::{EPOCH, METRICS, NAME, STEP, VALUE, batch};
+use crate::column::METRICS;
 use crate::node::{Config, Facts, Node, Place, Role, World, Wrong, shapes};
+use crate::par::add;
 use crate::port::{Carries, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::report::Progress;
 use crate::step::Step;
 use crate::tensor::{self, Gradients, read, write};
 use adamw::{AdamW, Moments};
-use arrow::array::{ArrayRef, Float32Array, StringArray, UInt64Array};
-use metrics::Metrics;
+use metrics::{Metrics, Sums};
 use schedule::Schedule;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -91,6 +90,8 @@ enum NotFinite {
     Skip,
 }
 
+/// Batches of an update: a signal is heeded between updates.
+const MOST: u64 = 1 << 16;
 const IN: &str = "losses";
 const OUT: &str = "metrics";
 
@@ -122,7 +123,8 @@ impl Config for Options {
         for (i, beta) in self.betas.iter().enumerate() {
             need((0.0..1.0).contains(beta), &format!("betas.{i}"), format!("{beta} is not from 0 to below 1"));
         }
-        need(self.eps > 0.0, "eps", format!("{} is not above 0", self.eps));
+        need(self.eps as f32 > 0.0, "eps", format!("{} is not above 0 in f32", self.eps));
+        need(self.accumulate <= MOST, "accumulate", format!("must be at most {MOST}"));
         need(self.weight_decay >= 0.0, "weight_decay", format!("{} is below 0", self.weight_decay));
         need(self.clip_norm.is_none_or(|c| c > 0.0), "clip_norm", "must be above 0, or null".into());
         let fits = self.schedule.warmup_steps <= self.steps;
@@ -174,28 +176,6 @@ struct Optimize {
     update: u64,
 }
 
-/// Means over the batches of an update, or of a dev pass.
-#[derive(Default)]
-struct Sums(Vec<(String, f64, f64)>);
-
-impl Sums {
-    fn add(&mut self, name: &str, value: f64, weight: f64) {
-        match self.0.iter_mut().find(|(n, ..)| n == name) {
-            Some((_, sum, all)) => (*sum, *all) = (*sum + value * weight, *all + weight),
-            None => self.0.push((name.to_owned(), value * weight, weight)),
-        }
-    }
-    fn finite(&self) -> bool {
-        self.0.iter().all(|(_, sum, _)| sum.is_finite())
-    }
-    fn take(&mut self) -> Vec<(String, f32)> {
-        std::mem::take(&mut self.0)
-            .into_iter()
-            .map(|(n, sum, all)| (n, (sum / all.max(f64::MIN_POSITIVE)) as f32))
-            .collect()
-    }
-}
-
 impl Node for Optimize {
     fn start(&mut self, step: &mut Step) -> Result<()> {
         if !step.place.bench {
@@ -223,6 +203,7 @@ impl Node for Optimize {
         let mut lines = vec![];
         if step.head.dev {
             if step.head.closes {
+                self.clock = Instant::now(); // the time of a dev pass is no update's
                 lines = self.sums.take().into_iter().map(|(n, v)| (format!("dev/{n}"), v)).collect();
             }
         } else {
@@ -250,7 +231,7 @@ impl Optimize {
             parameters.iter().map(|(node, p)| (format!("{node}.{}", p.name), gradients.take(&*p.weight))).collect();
         drop(gradients);
         for ((_, g), (_, before)) in own.iter_mut().zip(std::mem::take(&mut self.gathered)) {
-            g.iter_mut().zip(before).for_each(|(g, b)| *g += b);
+            add(g, &before);
         }
         if !head.closes {
             self.gathered = own;
@@ -300,16 +281,7 @@ impl Optimize {
         if let Some(metrics) = &mut self.metrics {
             metrics.write(step, &lines)?;
         }
-        let n = lines.len();
-        let (names, values): (Vec<String>, Vec<f32>) = lines.into_iter().unzip();
-        let all = |x: u64| Arc::new(UInt64Array::from(vec![x; n])) as ArrayRef;
-        let columns = vec![
-            (STEP, all(step.head.update)),
-            (EPOCH, all(step.head.epoch)),
-            (NAME, Arc::new(StringArray::from(names)) as ArrayRef),
-            (VALUE, Arc::new(Float32Array::from(values)) as ArrayRef),
-        ];
-        step.send(OUT, Value::Batch(batch(columns)?));
+        step.send(OUT, Value::Batch(metrics::batch(&step.head, lines)?));
         Ok(())
     }
 

@@ -41,7 +41,7 @@ pub(crate) fn avx2<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Frames whose sums are taken together, in every sum over frames: fixed, so that no thread count changes a bit.
+/// Frames whose sums one task takes together, where a sum over frames is split: fixed, so that no thread count changes a bit.
 pub const FRAMES: usize = 64;
 
 /// Numbers that make a part worth a task.

@@ -72,7 +72,9 @@ impl Pruning {
         for unit in &self.units {
             match unit {
                 Unit::Conv => {
-                    a.feature_norm_width.get_or_insert(self.architecture.channels());
+                    if self.finalize == Finalize::Exact && a.feat_proj_layer_norm {
+                        a.feature_norm_width.get_or_insert(self.architecture.channels());
+                    }
                     a.feature_dummy_weight = true;
                     a.conv_dim.iter_mut().for_each(|n| *n = kept(*n).max(1));
                 }
@@ -85,9 +87,6 @@ impl Pruning {
                         Some(layers.clone().map(|l| kept(self.architecture.ffn(l))).collect());
                 }
             }
-        }
-        if self.finalize == Finalize::Reference {
-            a.feature_norm_width = self.architecture.feature_norm_width;
         }
         a
     }

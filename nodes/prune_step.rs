@@ -33,7 +33,7 @@ pub struct Options {
     warmup_steps: u64,
     /// Share of each unit that is expected to be dropped at first.
     #[serde(default)]
-    initial_drop: Drop,
+    initial_drop: InitialDrop,
     /// How the student is cut at the end.
     #[serde(default)]
     finalize: Finalize,
@@ -41,15 +41,15 @@ pub struct Options {
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Drop {
+struct InitialDrop {
     conv: f64,
     head: f64,
     ffn: f64,
 }
 
-impl Default for Drop {
+impl Default for InitialDrop {
     fn default() -> Self {
-        Drop { conv: 0.01, head: 0.01, ffn: 0.5 }
+        InitialDrop { conv: 0.01, head: 0.01, ffn: 0.5 }
     }
 }
 
@@ -96,9 +96,9 @@ impl Options {
             if a.feat_extract_norm == ExtractNorm::Layer {
                 add("units", "option `units`: \"conv\" cannot be cut exactly where layer norms run over all channels; write `\"finalize\": \"reference\"` to accept the jump".into());
             }
-            if !a.feature_projection {
-                add("units", "option `units`: \"conv\" cannot be pruned where no projection follows".into());
-            }
+        }
+        if self.units.contains(&Unit::Conv) && !a.feature_projection {
+            add("units", "option `units`: \"conv\" cannot be pruned where no projection follows".into());
         }
         wrong
     }

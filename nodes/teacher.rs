@@ -124,7 +124,7 @@ impl Node for Teacher {
 
         let all = || hiddens.iter().flatten();
         let values = all().flat_map(|h| h.read().iter().copied()).collect();
-        let lists = column::list_by_layer(values, all().map(|h| h.read().len()), rows.len(), self.layers.len());
+        let lists = column::list_by_layer(values, all().map(|h| h.read().len()), rows.len(), self.layers.len())?;
         let frames: UInt32Array = rows.iter().map(|r| self.model.architecture.frames(r.len()) as u32).collect();
         let ids: ArrayRef = Arc::new(column::texts(&batch, ID)?.clone());
         let targets = vec![(ID, ids), (FRAMES, Arc::new(frames) as ArrayRef), (HIDDEN, Arc::new(lists) as ArrayRef)];

@@ -70,9 +70,9 @@ impl Arguments {
     pub fn run(self) -> Outcome {
         let scratch = Scratch(std::env::temp_dir().join(format!("pipeline-bench-{}", std::process::id())));
         std::fs::create_dir_all(&scratch.0).map_err(|e| format!("{}: {e}", scratch.0.display()))?;
-        let plan = self.graph.plan(|_| None)?;
+        let plan = self.graph.plan()?;
         let sets = self.sets(&plan, self.chosen(&plan)?, &scratch.0);
-        let plan = self.graph.plan_with(&sets, |_| None)?;
+        let plan = self.graph.plan_with(&sets)?;
         let phase = self.chosen(&plan)?;
         let missing = run::missing([phase].into_iter());
         if self.synthetic.is_none() && !missing.is_empty() {

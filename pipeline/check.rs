@@ -18,7 +18,7 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Outcome {
-        let plan = self.graph.plan(|_| None)?;
+        let plan = self.graph.plan()?;
         if self.format == Format::Json {
             let phase = |p: &Phase| about(p, if plan.phased { &p.name } else { &plan.name });
             let phases: Vec<Value> = plan.phases.iter().map(phase).collect();

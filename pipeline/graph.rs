@@ -15,13 +15,12 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// The graph, checked; `folder` gives the run's folder, where there is one, by the graph's name.
-    pub fn plan(&self, folder: impl FnOnce(&str) -> Option<PathBuf>) -> Result<Plan, Failure> {
-        self.plan_with(&[], folder)
+    pub fn plan(&self) -> Result<Plan, Failure> {
+        self.plan_with(&[])
     }
 
     /// With more settings, after those of the command line.
-    pub fn plan_with(&self, more: &[String], folder: impl FnOnce(&str) -> Option<PathBuf>) -> Result<Plan, Failure> {
+    pub fn plan_with(&self, more: &[String]) -> Result<Plan, Failure> {
         let bytes = std::fs::read(&self.graph).map_err(|e| Failure::Usage(format!("{}: {e}", self.graph.display())))?;
         let mut problems = Problems::default();
         let text = String::from_utf8_lossy(&bytes);
@@ -30,10 +29,7 @@ impl Arguments {
             return Err(self.problems(problems, &text));
         }
         let graph = spec::read(&text, &[&self.sets, more].concat(), &mut problems);
-        let plan = graph.and_then(|graph| {
-            let out = folder(&graph.name);
-            plan(graph, out.as_deref(), &mut problems)
-        });
+        let plan = graph.and_then(|graph| plan(graph, &mut problems));
         plan.filter(|_| problems.0.is_empty()).ok_or_else(|| self.problems(problems, &text))
     }
 

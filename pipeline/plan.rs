@@ -10,7 +10,6 @@ use nodes::port::Shapes;
 use nodes::{decode, optimize};
 use petgraph::visit::EdgeRef;
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
 use std::sync::Arc;
 
 pub struct Plan {
@@ -95,9 +94,9 @@ impl Phase {
     }
 }
 
-/// Checks the whole graph; a plan only if nothing is wrong. `out` is the run's folder, if it is known.
-pub fn plan(graph: Graph, out: Option<&Path>, problems: &mut Problems) -> Option<Plan> {
-    let mut world = Past { world: World { out: out.map(Into::into), ..World::default() }, unknown: BTreeSet::new() };
+/// Checks the whole graph; a plan only if nothing is wrong.
+pub fn plan(graph: Graph, problems: &mut Problems) -> Option<Plan> {
+    let mut world = Past { world: World::default(), unknown: BTreeSet::new() };
     let Graph { name, seed, phased, phases, resolved } = graph;
     let phases: Vec<Option<Phase>> = phases.into_iter().map(|p| phase(p, &mut world, problems)).collect();
     if !problems.0.is_empty() {

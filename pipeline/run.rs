@@ -7,6 +7,7 @@ use nodes::port::Shapes;
 use nodes::report::{Progress, Report};
 use nodes::step::Head;
 use serde_json::{Value, json};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -64,6 +65,7 @@ impl Run<'_> {
                 .for_each(|says| self.report.say(&format!("warning: node `{}`: {says}", node.name())));
         }
         std::fs::create_dir_all(&self.out).map_err(|e| format!("{}: {e}", self.out.display()))?;
+        let _lock = self.lock()?;
         nodes::file::remove_leftovers(&self.out, &|_| true);
         write(&file, &about)?;
         if let Outcome::Stopped = self.phases()? {
@@ -75,6 +77,18 @@ impl Run<'_> {
         write(&file, &about)?;
         summary.iter().for_each(|phase| self.report.say(&phase.to_string()));
         Ok(Outcome::Finished)
+    }
+
+    /// Held while this process runs here: two in one folder would undo each other's files.
+    fn lock(&self) -> Result<File, Refusal> {
+        let path = self.out.join("lock");
+        let at = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+        let file = File::options().create(true).append(true).open(&path).map_err(|e| at(&e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(format!("another process runs in {}", self.out.display()).into()),
+            Err(TryLockError::Error(e)) => Err(at(&e).into()),
+        }
     }
 
     /// run.json of the run that the folder holds, if it does.

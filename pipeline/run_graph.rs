@@ -24,9 +24,8 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Outcome {
-        let folder = |name: &str| self.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(name));
-        let plan = self.graph.plan(|name| Some(folder(name)))?;
-        let out = folder(&plan.name);
+        let plan = self.graph.plan()?;
+        let out = self.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&plan.name));
         let signals = Signals::catch()?;
         let screen = Arc::new(Screen::new());
         let run = Run {

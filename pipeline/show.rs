@@ -18,7 +18,7 @@ enum Drawing {
 
 impl Arguments {
     pub fn run(self) -> Outcome {
-        let plan = self.graph.plan(|_| None)?;
+        let plan = self.graph.plan()?;
         print(&match self.format {
             Drawing::Dot => draw::dot(&plan),
             Drawing::Mermaid => draw::mermaid(&plan),

@@ -84,15 +84,18 @@ impl Stage {
             })?;
             members.push(Member { name: seat.place.node.clone(), node });
         }
-        match self.steps(&mut members, watch) {
-            Ok(()) => Ok(Ended::Finished),
-            Err(Stop::Failed(failed)) => Err(failed),
-            Err(Stop::Left) => {
-                for (seat, member) in self.seats.iter().zip(&mut members) {
-                    guard(seat, || member.node.leave())?;
-                }
-                Ok(Ended::Left)
-            }
+        let ended = self.steps(&mut members, watch);
+        let failed = match ended {
+            Ok(()) => return Ok(Ended::Finished),
+            Err(Stop::Failed(failed)) => Some(failed),
+            Err(Stop::Left) => None,
+        };
+        let calm = |seat: &&Seat| failed.as_ref().is_none_or(|f| f.node != seat.place.node);
+        let left = self.seats.iter().zip(&mut members).filter(|(seat, _)| calm(seat));
+        let left: Result<(), Failed> = left.map(|(seat, member)| guard(seat, || member.node.leave())).collect();
+        match failed {
+            Some(failed) => Err(failed),
+            None => left.map(|()| Ended::Left),
         }
     }
 

@@ -43,7 +43,12 @@ pub fn connect(phase: &Phase, problems: &mut Problems) -> Wires {
                 continue;
             };
             let (Some(here), Some(there)) = (&ports[to], &ports[source]) else { continue };
-            let again = spec.inputs[..i].iter().any(|other| other.port == input.port);
+            let before = || spec.inputs[..i].iter().filter(|other| other.port == input.port);
+            if before().any(|other| other.from == input.from) {
+                wrong(format!("input `{}` names `{}` twice", input.port, input.from));
+                continue;
+            }
+            let again = before().next().is_some();
             match fit(here, there, &input.port, &input.from, out, again) {
                 Ok(wire) => drop(wires.add_edge(NodeIndex::new(source), NodeIndex::new(to), wire)),
                 Err(says) if says.about_source && phase.nodes[source].broken => {}

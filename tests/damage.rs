@@ -63,6 +63,10 @@ fn graphs() {
         fs::write(folder.0.join("bad.json"), &damaged).unwrap();
         let what = format!("round {round}:\n{}", String::from_utf8_lossy(&damaged));
         survives(&folder, &["check", "bad.json", "--format", "json"], &[0, 78], &what);
+        if round % 5 == 0 {
+            let out = format!("out{round}");
+            survives(&folder, &["run", "bad.json", "--steps", "1", "--out", &out], &[0, 1, 78], &what);
+        }
     }
 }
 

@@ -36,6 +36,73 @@ fn stopped_killed_and_plain_runs_end_alike() {
     }
     assert!(run(&folder, "stopped", &["--resume"]).status.success());
     assert!(left(&folder.0.join("stopped")) == plain);
+    for checkpoint in ["checkpoint/prune-00000024.safetensors", "checkpoint/distill-00000020.safetensors"] {
+        let [one, other] = ["plain", "stopped"].map(|out| fs::read(folder.0.join(out).join(checkpoint)).unwrap());
+        assert!(one == other, "{checkpoint}");
+    }
+}
+
+#[test]
+fn no_bit_depends_on_the_number_of_threads() {
+    let folder = sample("threads");
+    let with = |threads: &str| {
+        let mut command = pipeline(&folder.0, &["run", "g.json", "--out", threads, "--steps", "4"]);
+        assert!(output(command.env("RAYON_NUM_THREADS", threads)).status.success());
+        let metrics = fs::read_to_string(folder.0.join(threads).join("metrics.jsonl")).unwrap();
+        let value = |line: &str| serde_json::from_str::<Value>(line).unwrap()["value"].clone();
+        let steady = metrics.lines().filter(|line| !line.contains("audio_per_second")).map(value).collect::<Vec<_>>();
+        (steady, fs::read(folder.0.join(threads).join("distill/student/model.safetensors")).unwrap())
+    };
+    assert!(with("1") == with("3"));
+}
+
+#[test]
+fn two_processes_do_not_run_in_one_folder() {
+    let folder = sample("lock");
+    let words = ["run", "g.json", "--out", "out", "--set", "prune.step.steps=100000"];
+    let mut first = pipeline(&folder.0, &words).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while !folder.0.join("out/metrics.jsonl").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the run does not begin");
+        sleep(Duration::from_millis(5));
+    }
+    let second = output(&mut pipeline(&folder.0, &[&words[..], &["--resume"]].concat()));
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert_eq!((second.status.code(), stderr(&second).as_str()), (Some(1), "another process runs in out\n"));
+}
+
+/// What a kill or a full disk left of the last lines is cut away.
+#[test]
+fn torn_metrics_are_written_again() {
+    let folder = sample("torn");
+    assert!(run(&folder, "plain", &[]).status.success());
+    let plain = left(&folder.0.join("plain"));
+    assert_eq!(interrupted(&folder, "torn", "KILL", 200), None);
+    let metrics = folder.0.join("torn/metrics.jsonl");
+    let torn = [fs::read(&metrics).unwrap(), b"{\"phase\": \"pru\xff".to_vec()].concat();
+    fs::write(&metrics, torn).unwrap();
+    let free = ["--resume", "--set", "log.every=3", "--set", "teacher.cache=c", "--set", "step.keep=5"];
+    assert!(run(&folder, "torn", &free).status.success());
+    assert!(left(&folder.0.join("torn")) == plain);
+}
+
+/// A graph without `optimize` fills a cache, one epoch a view and the dev set; stopped, it goes on where it was.
+#[test]
+fn a_graph_may_only_fill_a_cache() {
+    let folder = sample("fill");
+    let graph: Value = serde_json::from_slice(&fs::read(folder.0.join("g.json")).unwrap()).unwrap();
+    let nodes = &graph["phases"][0]["nodes"];
+    let mut teacher = nodes["teacher"].clone();
+    teacher["cache"] = "c".into();
+    let fill = serde_json::json!({ "name": "fill", "nodes": { "speech": nodes["speech"], "teacher": teacher } });
+    fs::write(folder.0.join("fill.json"), fill.to_string()).unwrap();
+    assert!(output(&mut pipeline(&folder.0, &["run", "fill.json", "--out", "f"])).status.success());
+    let listed = output(&mut pipeline(&folder.0, &["cache", "list", "c", "--format", "json"]));
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    // 8 utterances in two views, unless a view repeats the other's crop, and 2 of the dev set.
+    assert!((10..=18).contains(&listed[0]["rows"].as_u64().unwrap()), "{listed}");
+    assert_eq!(listed[0]["layers"], serde_json::json!([0, 2]));
 }
 
 /// Live, cold, half-filled and full: the same students, bit for bit; with a full cache the teacher is not opened.
@@ -147,6 +214,22 @@ fn a_failure_names_its_node_and_leaves_the_checkpoint() {
     assert!(last.starts_with("node `step`: the ") && last.contains("is not finite at update"), "{last}");
     assert_eq!(said.status.code(), Some(1));
     assert!(folder.0.join("hot/checkpoint/prune-00000001.safetensors").exists());
+
+    // A model that is not a number is not trained on as if it were one.
+    let weights = folder.0.join("teacher/model.safetensors");
+    let sound = fs::read(&weights).unwrap();
+    let mut model = nodes::file::load(&weights).unwrap();
+    model.get_mut("encoder.layers.0.attention.q_proj.weight").unwrap().1[3] = f32::NAN;
+    let tensors: Vec<_> =
+        model.iter().map(|(name, (shape, values))| (name.clone(), shape.clone(), &values[..])).collect();
+    nodes::file::save(&weights, &tensors, Default::default()).unwrap();
+    let said = run(&folder, "nan", &[]);
+    assert_eq!(said.status.code(), Some(1));
+    assert!(stderr(&said).contains("is not finite at update 1"), "{}", stderr(&said));
+    let skips = ["--steps", "2", "--set", "step.not_finite=skip"];
+    let said = run(&folder, "skip", &skips);
+    assert!(said.status.success() && stderr(&said).contains("update 1 is left out"), "{}", stderr(&said));
+    fs::write(&weights, sound).unwrap();
 
     fs::write(folder.0.join("3.wav"), "RIFF").unwrap();
     fs::write(folder.0.join("5.wav"), "").unwrap();

@@ -76,9 +76,9 @@ pub fn left(run: &Path) -> Vec<Vec<u8>> {
         line["wall_time"] = Value::Null;
         if line["name"].as_str().unwrap().ends_with("audio_per_second") { String::new() } else { format!("{line}\n") }
     };
-    let files = ["prune/student", "prune/heads", "distill/student", "distill/heads"].map(|node| {
-        let name = if node.ends_with("heads") { "heads.safetensors" } else { "model.safetensors" };
-        fs::read(run.join(node).join(name)).unwrap()
+    let models = ["prune", "distill"].into_iter().flat_map(|phase| {
+        ["student/config.json", "student/model.safetensors", "heads/heads.safetensors"].map(|f| format!("{phase}/{f}"))
     });
-    [vec![metrics.lines().map(line).collect::<String>().into_bytes()], files.to_vec()].concat()
+    let files = models.map(|file| fs::read(run.join(file)).unwrap());
+    [metrics.lines().map(line).collect::<String>().into_bytes()].into_iter().chain(files).collect()
 }

@@ -7,7 +7,7 @@
 use super::fingerprint::{self, Fingerprint};
 use super::rows::{Entry, Key, Rows};
 use crate::Result;
-use crate::column::{self, Column, Holds};
+use crate::column::{self, Column};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt32Type;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -25,7 +25,7 @@ const FRAMES: usize = 3;
 const WIDTH: usize = 4;
 const HIDDEN: usize = 5;
 /// `hidden` as it is in a part, where a row has one layer.
-const FLOATS: Column = Column { name: "hidden", holds: Holds::Floats };
+const FLOATS: Column = Column { name: "hidden" };
 
 /// Writes one part into `folder`; its path.
 pub fn write(folder: &Path, rows: Rows, fingerprint: &Fingerprint) -> Result<PathBuf> {

@@ -77,7 +77,7 @@ impl Rows {
             ("samples", Arc::new(UInt32Array::from(self.samples))),
             ("frames", Arc::new(UInt32Array::from(self.frames))),
             ("width", Arc::new(UInt32Array::from(self.width))),
-            ("hidden", Arc::new(column::list(self.values, self.lengths))),
+            ("hidden", Arc::new(column::list(self.values, self.lengths)?)),
         ];
         Ok(RecordBatch::try_from_iter(columns)?)
     }

@@ -274,6 +274,9 @@ impl Architecture {
                 "`feature_projection` is false, so the last of `conv_dim` must be `hidden_size`, unpruned".into()
             );
         }
+        if self.feature_norm_width.is_some() && !self.feat_proj_layer_norm {
+            return Err("`feature_norm_width` says how a norm counts, but `feat_proj_layer_norm` is false".into());
+        }
         if self.feature_norm_width.is_some_and(|w| w < self.channels()) {
             return Err("`feature_norm_width` must be at least the last of `conv_dim`".into());
         }

@@ -1,9 +1,13 @@
 //! metrics.jsonl: one value a line. `optimize` writes it in the thread that writes the checkpoint, so that the lines of a
 //! checkpoint's updates are always there before it.
-use crate::{Result, file, node::Place, step::Step};
+use crate::column::{self, EPOCH, NAME, STEP, VALUE};
+use crate::step::{Head, Step};
+use crate::{Batch, Result, file, node::Place};
+use arrow::array::{ArrayRef, Float32Array, StringArray, UInt64Array};
 use serde_json::{Value as Json, json};
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub struct Metrics(File);
@@ -13,7 +17,11 @@ impl Metrics {
     /// on from, or a dev pass measured at it.
     pub fn open(place: &Place) -> Result<Metrics> {
         let path = place.run.join("metrics.jsonl");
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let bytes = match std::fs::read(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(format!("{}: {e}", path.display()).into()),
+            bytes => bytes.unwrap_or_default(),
+        };
+        let text = String::from_utf8_lossy(&bytes);
         let again = |line: &Json| {
             let (step, from) = (line["step"].as_u64().unwrap_or(u64::MAX), place.clock.from);
             let dev = line["name"].as_str().is_some_and(|n| n.starts_with("dev/"));
@@ -21,7 +29,7 @@ impl Metrics {
         };
         let stays = |line: &&str| serde_json::from_str::<Json>(line).is_ok_and(|line| !again(&line));
         let kept: String = text.lines().take_while(stays).map(|line| format!("{line}\n")).collect();
-        if kept != text || !path.exists() {
+        if kept.as_bytes() != bytes || !path.exists() {
             file::whole(&path, kept.as_bytes())?;
         }
         let file = File::options().append(true).open(&path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -41,5 +49,40 @@ impl Metrics {
 
     pub fn sync(&self) -> Result<()> {
         Ok(self.0.sync_data()?)
+    }
+}
+
+/// What goes to whoever listens.
+pub fn batch(head: &Head, lines: Vec<(String, f32)>) -> Result<Batch> {
+    let n = lines.len();
+    let (names, values): (Vec<String>, Vec<f32>) = lines.into_iter().unzip();
+    let all = |x: u64| Arc::new(UInt64Array::from(vec![x; n])) as ArrayRef;
+    column::batch(vec![
+        (STEP, all(head.update)),
+        (EPOCH, all(head.epoch)),
+        (NAME, Arc::new(StringArray::from(names))),
+        (VALUE, Arc::new(Float32Array::from(values))),
+    ])
+}
+
+/// Means over the batches of an update, or of a dev pass.
+#[derive(Default)]
+pub struct Sums(Vec<(String, f64, f64)>);
+
+impl Sums {
+    pub fn add(&mut self, name: &str, value: f64, weight: f64) {
+        match self.0.iter_mut().find(|(n, ..)| n == name) {
+            Some((_, sum, all)) => (*sum, *all) = (*sum + value * weight, *all + weight),
+            None => self.0.push((name.to_owned(), value * weight, weight)),
+        }
+    }
+    pub fn finite(&self) -> bool {
+        self.0.iter().all(|(_, sum, _)| sum.is_finite())
+    }
+    pub fn take(&mut self) -> Vec<(String, f32)> {
+        std::mem::take(&mut self.0)
+            .into_iter()
+            .map(|(n, sum, all)| (n, (sum / all.max(f64::MIN_POSITIVE)) as f32))
+            .collect()
     }
 }
