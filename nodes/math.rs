@@ -1,4 +1,4 @@
-//! exp, erf, GELU and dropout as plain code that LLVM vectorises inside `wide!` of [`crate::par`].
+//! exp, erf, GELU, σ, tanh and dropout as plain code that LLVM vectorises inside `wide!` of [`crate::par`].
 
 /// exp for x <= 88; relative error below 3e-7, about 0 below -87.
 #[inline(always)]
@@ -36,6 +36,18 @@ pub fn gelu_both(x: f32) -> (f32, f32) {
     const DENSITY: f32 = 0.398_942_3; // 1 / √(2π)
     let phi = 0.5 * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2));
     (x * phi, phi + x * DENSITY * exp(-0.5 * x * x))
+}
+
+/// 1 / (1 + e^-x); absolute error below 2e-7.
+#[inline(always)]
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp((-x).min(88.0)))
+}
+
+/// Absolute error below 3e-7.
+#[inline(always)]
+pub fn tanh(x: f32) -> f32 {
+    2.0 * sigmoid(2.0 * x) - 1.0
 }
 
 /// Dropout whose mask is a function of (key, index): nothing is stored, backward computes it again.
@@ -87,6 +99,17 @@ pub fn sum(n: usize, f: impl Fn(usize) -> f32) -> f32 {
     lanes.iter().sum::<f32>() + (n / 16 * 16..n).map(f).sum::<f32>()
 }
 
+/// The largest of x, in 16 lanes, which vectorise.
+#[inline(always)]
+pub fn largest(x: &[f32]) -> f32 {
+    let (groups, rest) = x.as_chunks::<16>();
+    let mut lanes = [f32::MIN; 16];
+    for group in groups {
+        lanes.iter_mut().zip(group).for_each(|(m, x)| *m = if *x > *m { *x } else { *m });
+    }
+    lanes.iter().chain(rest).fold(f32::MIN, |a, &b| a.max(b))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,8 +123,13 @@ mod tests {
             assert!((erf(x) as f64 - check::erf(x as f64)).abs() < 5e-7, "erf {x}");
             let e = 20.0 * x - 6.0;
             assert!((exp(e) as f64 / (e as f64).exp() - 1.0).abs() < 3e-7, "exp {e}");
+            assert!((sigmoid(e) as f64 - 1.0 / (1.0 + (-e as f64).exp())).abs() < 2e-7, "sigmoid {e}");
+            assert!((tanh(x) as f64 - (x as f64).tanh()).abs() < 3e-7, "tanh {x}");
         }
         assert!(exp(f32::NEG_INFINITY) < 1e-37 && gelu(-30.0).abs() < 1e-5 && (gelu(30.0) - 30.0).abs() < 1e-5);
+        for x in [-1e4f32, -90.0, 90.0, 1e4] {
+            assert!(tanh(x) == x.signum() && sigmoid(x) - 0.5 == 0.5 * x.signum());
+        }
     }
 
     #[test]

@@ -8,13 +8,16 @@ mod broadcast;
 pub mod check;
 mod conv1d;
 mod conv_first;
+mod cross_entropy;
 mod distance;
 mod elementwise;
 mod feed_forward;
 mod gate;
 mod gelu_gate;
+mod gram;
 mod layer_norm;
 mod linear;
+mod lstm;
 mod norm_projection;
 mod positional;
 
@@ -22,12 +25,15 @@ pub use attention::attention;
 pub use broadcast::broadcast;
 pub use conv_first::conv_first;
 pub use conv1d::{Input, conv1d};
+pub use cross_entropy::cross_entropy;
 pub use distance::{cosine, l1, log_sigmoid_cosine, mse};
 pub use elementwise::{dropout, residual};
 pub use feed_forward::feed_forward;
 pub use gelu_gate::gelu_gate;
+pub use gram::gram_distance;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
+pub use lstm::lstm;
 pub use norm_projection::norm_projection;
 pub use positional::positional;
 
@@ -39,8 +45,10 @@ mod tests {
 
     /// All ops one behind the other, on waveforms of these lengths: the loss and all gradients.
     fn network(samples: &[usize]) -> Vec<Vec<f32>> {
-        const SIZES: [usize; 24] =
-            [80, 8, 8, 192, 8, 8, 8, 8, 8, 96, 12, 12, 5, 360, 12, 144, 12, 144, 12, 144, 12, 288, 24, 288];
+        const SIZES: [usize; 32] = [
+            80, 8, 8, 192, 8, 8, 8, 8, 8, 96, 12, 12, 5, 360, 12, 144, 12, 144, 12, 144, 12, 288, 24, 288, 288, 144,
+            24, 24, 288, 144, 24, 24,
+        ];
         let p: Vec<_> = SIZES.iter().enumerate().map(|(i, n)| param(noise(&format!("p{i}"), *n))).collect();
         let (bias, gates) = (param(noise("bias", 12)), [8, 3, 24].map(|n| param(noise("gate", n))));
         let (drop, tape) = (Dropout { rate: 0.2, key: 9 }, Tape::default());
@@ -56,8 +64,12 @@ mod tests {
         let [q, k, v] = [15, 17, 19].map(|i| linear(x.clone(), &p[i], &p[i + 1]));
         let x = residual(x, attention(q, k, v, 3, Some(&on[1]), drop.fork(0)), drop.fork(1));
         let x = feed_forward(x, [&p[21], &p[22], &p[23], &bias], Some(&on[2]), drop.fork(2));
+        let [forward, back] = [24, 28].map(|i| [&p[i], &p[i + 1], &p[i + 2], &p[i + 3]]);
+        let x = lstm(x, &[forward, back]);
         let target = Hidden::new(noise("target", x.spans.total() * 12), 12, x.spans.clone());
-        let loss = l1(x.clone(), &target) + log_sigmoid_cosine(x, &target);
+        let related = gram_distance(x.clone(), x.clone(), &target, &target);
+        let labelled = cross_entropy(x.clone(), &vec![3; x.spans.total()], None);
+        let loss = l1(x.clone(), &target) + log_sigmoid_cosine(x, &target) + related + labelled;
         let value = read(&loss).to_vec();
         let mut g = backward(loss, 1.0);
         std::iter::once(value).chain(p.iter().chain(&gates).chain([&bias]).map(|p| g.take(p))).collect()

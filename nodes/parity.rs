@@ -1,11 +1,12 @@
 //! Our numbers against PyTorch's, transformers' and DPHuBERT's own, on small random weights (tests/golden/README.md).
 use crate::file::{self, Loaded};
 use crate::model::{Convention, Drops, Model, Pass};
-use crate::op::linear;
+use crate::op::{linear, lstm};
 use crate::optimize::parity::{Adam, clip};
 use crate::prune::{Finalize, Unit, expected, gate, penalty::penalty, shrink::shrink, vectors};
-use crate::tensor::{Gradients, Hidden, NoneTape, Number, Param, Spans, Tape, Vector, backward, param, read};
+use crate::tensor::{Device, Gradients, Hidden, NoneTape, Number, Param, Spans, Tape, Vector, backward, param, read};
 use crate::{loss, model::Architecture};
+use dfdx::prelude::{Shape, Tensor};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -89,7 +90,7 @@ fn hidden_states_of_large_type() {
 }
 
 /// Σ upstream · x, so that its gradient by x is `upstream`.
-fn weighted(x: Vector<Tape>, upstream: Vec<f32>) -> Number<Tape> {
+fn weighted<S: Shape>(x: Tensor<S, f32, Device, Tape>, upstream: Vec<f32>) -> Number<Tape> {
     let (x, tape) = crate::tensor::split(x);
     crate::tensor::record(vec![0.0], (), tape, move |dy, g| {
         g.of(&x).iter_mut().zip(&upstream).for_each(|(to, u)| *to += dy[0] * u);
@@ -156,6 +157,25 @@ fn losses() {
         close(name, read(&value), values(&theirs, name));
         let gradient = backward(value, 1.0).take(&student.values);
         close(name, &gradient, values(&theirs, &format!("{name}_grad")));
+    }
+}
+
+#[test]
+fn a_layer_of_lstm() {
+    let theirs = load("lstm.safetensors");
+    let lengths = [4, 9, 1];
+    let of = |what: &str| lengths.map(|n| values(&theirs, &format!("{n}/{what}"))).concat();
+    let four = |d: &str| ["weight_ih", "weight_hh", "bias_ih", "bias_hh"].map(|p| format!("{p}_l0{d}"));
+    let names = [four(""), four("_reverse")].concat();
+    let p: Vec<Param> = names.iter().map(|name| param(values(&theirs, name).to_vec())).collect();
+    let x = Hidden::new(of("x"), 5, Spans::new(lengths));
+    let [forward, back] = [0, 4].map(|i| [&p[i], &p[i + 1], &p[i + 2], &p[i + 3]]);
+    let y = lstm(x.on(&Tape::default()), &[forward, back]);
+    close_to("y", y.read(), &of("y"), 1e-6);
+    let mut gradients = backward(weighted(y.values, of("upstream")), 1.0);
+    close_to("dx", &gradients.take(&x.values), &of("grad"), 1e-6);
+    for (name, p) in names.iter().zip(&p) {
+        close_to(name, &gradients.take(p), values(&theirs, &format!("grad/{name}")), 1e-6);
     }
 }
 

@@ -6,7 +6,7 @@
 //!   dgate = Σ m, dS = gate P ∘ (D - m), dq = dS k / √d, dk = dSᵀ q / √d, dv = gate (P ∘ drop)ᵀ do.
 use super::gate;
 use crate::gemm::{Out, Shape, View, gemm_here};
-use crate::math::{Dropout, exp, sum};
+use crate::math::{Dropout, exp, largest, sum};
 use crate::par::{Shared, each, map, wide};
 use crate::tensor::{Hidden, Spans, Track, Vector, merge, read, record_hidden};
 
@@ -150,17 +150,6 @@ impl Head {
             dgate
         })
     }
-}
-
-/// In 16 lanes, which vectorise.
-#[inline(always)]
-fn largest(x: &[f32]) -> f32 {
-    let (groups, rest) = x.as_chunks::<16>();
-    let mut lanes = [f32::MIN; 16];
-    for group in groups {
-        lanes.iter_mut().zip(group).for_each(|(m, x)| *m = if *x > *m { *x } else { *m });
-    }
-    lanes.iter().chain(rest).fold(f32::MIN, |a, &b| a.max(b))
 }
 
 #[cfg(test)]

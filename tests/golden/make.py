@@ -3,7 +3,7 @@
     python tests/golden/make.py DPHUBERT
 
 DPHUBERT is a checkout of https://github.com/pyf98/DPHuBERT, which is imported, not copied. Models and hidden states
-come from transformers; gates, penalty, losses, the training step and finalising come from DPHuBERT's own classes.
+come from transformers; the LSTM from torch; gates, penalty, losses, the training step and finalising come from DPHuBERT's own classes.
 Inputs are f32, everything is computed in f64 and stored as f32. README.md lists the keys.
 """
 
@@ -386,12 +386,28 @@ def step():
         print(f"{kind} in f32 differs by", ", ".join(f"{errors[key]:.1e} ({key})" for key in reversed(worst)))
 
 
+# 7: a recurrent layer.
+
+def lstm():
+    """Rows one at a time; gradients of weights are sums over the rows."""
+    layer = nn.LSTM(5, 6, batch_first=True, bidirectional=True).double()
+    for weight in layer.parameters():
+        weight.data.copy_(rand(*weight.shape, spread=0.4))
+    tensors = dict(layer.named_parameters())
+    for frames in (1, 4, 9):
+        x, upstream = rand(frames, 5).requires_grad_(), rand(frames, 12)
+        y, _ = layer(x[None])
+        y[0].backward(upstream)
+        tensors |= {f"{frames}/x": x, f"{frames}/y": y[0], f"{frames}/upstream": upstream, f"{frames}/grad": x.grad}
+    save("lstm.safetensors", tensors | {f"grad/{name}": weight.grad for name, weight in layer.named_parameters()})
+
+
 def main():
     large = dict(feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True)
     for seed, (name, options) in enumerate({"base": {}, "teacher": {}, "large": large}.items()):
         torch.manual_seed(seed)
         make_folder(name, **options)
-    parts = (lambda: hidden("base"), lambda: hidden("large"), gates, penalty, base_size, losses, step, finalise)
+    parts = (lambda: hidden("base"), lambda: hidden("large"), gates, penalty, base_size, losses, step, finalise, lstm)
     for seed, part in enumerate(parts):
         torch.manual_seed(10 + seed)
         part()
