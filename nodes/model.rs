@@ -6,7 +6,7 @@ mod forward;
 mod source;
 mod weights;
 
-pub use architecture::{Architecture, ExtractNorm, NAMES};
+pub use architecture::{Architecture, ExtractNorm, NAMES, POSITION_TABLE};
 pub use forward::{Drops, Pass};
 pub use source::{Known, Source};
 pub use weights::{Model, Weights, read_architecture};

@@ -3,6 +3,7 @@
 //! Without a tape ([`crate::tensor::NoneTape`]) the rule of an op, and all that it keeps, is dropped at once: one code
 //! serves what is trained and what is frozen. Batches are ragged; an op that looks across frames goes row by row.
 mod attention;
+mod attention_map;
 mod broadcast;
 #[cfg(test)]
 pub mod check;
@@ -15,13 +16,17 @@ mod feed_forward;
 mod gate;
 mod gelu_gate;
 mod gram;
+mod head;
 mod layer_norm;
 mod linear;
 mod lstm;
 mod norm_projection;
+mod position_bias;
+mod position_gate;
 mod positional;
 
 pub use attention::attention;
+pub use attention_map::{Map, attend, attention_map};
 pub use broadcast::broadcast;
 pub use conv_first::conv_first;
 pub use conv1d::{Input, conv1d};
@@ -35,6 +40,8 @@ pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use lstm::lstm;
 pub use norm_projection::norm_projection;
+pub use position_bias::PositionBias;
+pub use position_gate::position_gate;
 pub use positional::positional;
 
 #[cfg(test)]
@@ -45,9 +52,9 @@ mod tests {
 
     /// All ops one behind the other, on waveforms of these lengths: the loss and all gradients.
     fn network(samples: &[usize]) -> Vec<Vec<f32>> {
-        const SIZES: [usize; 32] = [
-            80, 8, 8, 192, 8, 8, 8, 8, 8, 96, 12, 12, 5, 360, 12, 144, 12, 144, 12, 144, 12, 288, 24, 288, 288, 144,
-            24, 24, 288, 144, 24, 24,
+        const SIZES: [usize; 36] = [
+            80, 8, 8, 192, 8, 8, 8, 8, 8, 96, 12, 12, 5, 360, 12, 144, 12, 144, 12, 144, 12, 288, 24, 288, 32, 8, 3,
+            24, 288, 144, 24, 24, 288, 144, 24, 24,
         ];
         let p: Vec<_> = SIZES.iter().enumerate().map(|(i, n)| param(noise(&format!("p{i}"), *n))).collect();
         let (bias, gates) = (param(noise("bias", 12)), [8, 3, 24].map(|n| param(noise("gate", n))));
@@ -61,10 +68,19 @@ mod tests {
         let x = gelu_gate(x, Some(&on[0]), Some(&p[4]));
         let x = norm_projection(x, [&p[7], &p[8], &p[9], &p[10], &p[11]], 1e-5, 9);
         let x = positional(x, [&p[12], &p[13], &p[14]], 2);
-        let [q, k, v] = [15, 17, 19].map(|i| linear(x.clone(), &p[i], &p[i + 1]));
-        let x = residual(x, attention(q, k, v, 3, Some(&on[1]), drop.fork(0)), drop.fork(1));
+        let three = |x: &Hidden<Tape>| [15, 17, 19].map(|i| linear(x.clone(), &p[i], &p[i + 1]));
+        let positions = |x: &Hidden<Tape>| {
+            let gate = position_gate(x.clone(), [&p[24], &p[25], &p[26]], &[0, 1, 2]);
+            Some(PositionBias { table: &p[27], columns: vec![0, 1, 2], buckets: 8, farthest: 20, gate })
+        };
+        let o = attention(three(&x), 3, Some(&on[1]), positions(&x), drop.fork(0));
+        let x = residual(x, o, drop.fork(1));
+        let [q, k, v] = three(&x);
+        let map = attention_map([q, k], 3, positions(&x));
+        let o = attend(map.clone(), v, Some(&on[1]), drop.fork(3));
+        let x = attend(map, residual(x, o, Dropout::NONE), None, Dropout::NONE);
         let x = feed_forward(x, [&p[21], &p[22], &p[23], &bias], Some(&on[2]), drop.fork(2));
-        let [forward, back] = [24, 28].map(|i| [&p[i], &p[i + 1], &p[i + 2], &p[i + 3]]);
+        let [forward, back] = [28, 32].map(|i| [&p[i], &p[i + 1], &p[i + 2], &p[i + 3]]);
         let x = lstm(x, &[forward, back]);
         let target = Hidden::new(noise("target", x.spans.total() * 12), 12, x.spans.clone());
         let related = gram_distance(x.clone(), x.clone(), &target, &target);

@@ -89,6 +89,11 @@ fn hidden_states_of_large_type() {
     hidden_states_agree("large");
 }
 
+#[test]
+fn hidden_states_of_wavlm() {
+    hidden_states_agree("wavlm");
+}
+
 /// Σ upstream · x, so that its gradient by x is `upstream`.
 fn weighted<S: Shape>(x: Tensor<S, f32, Device, Tape>, upstream: Vec<f32>) -> Number<Tape> {
     let (x, tape) = crate::tensor::split(x);
@@ -337,4 +342,36 @@ fn cutting_twice() {
     for (a, b) in states(&once, &params(&more)).iter().zip(states(&twice, &BTreeMap::new())) {
         close_to("twice", b.read(), a.read(), 1e-5);
     }
+}
+
+/// The first layer loses its attention, the table of biases stays for the second; a folder in between changes nothing.
+#[test]
+fn cutting_a_wavlm_model() {
+    let model = Model::load(&golden("wavlm"), None).expect("wavlm");
+    let audio = load("wavlm_hidden.safetensors");
+    let states = |model: &Model, gates: &BTreeMap<String, Vector>| {
+        let pass = Pass { model, gates, drops: Drops(None), tape: NoneTape };
+        pass.hiddens(&[values(&audio, "5999/audio")], &[0, 1, 2], Convention::Hf)
+    };
+    let folder = std::env::temp_dir().join(format!("wavlm-cut-{}", std::process::id()));
+    let cut = |from: &Model, heads: [&[f32]; 2], remaining: [Vec<usize>; 2]| {
+        let gates = BTreeMap::from([0, 1].map(|l| (format!("head.{l}"), heads[l].to_vec())));
+        let small = shrink(from, &gates, Finalize::Exact);
+        assert_eq!(small.architecture.encoder_remaining_heads, Some(remaining.into()));
+        let stored: usize = small.weights.0.values().map(|p| read(p).len()).sum();
+        assert_eq!(stored as u64, crate::model::count::parameters(&small.architecture));
+        small.save(&folder).expect("a folder");
+        let small = Model::load(&folder, None).expect("what was written");
+        assert_eq!(small.architecture.model_type, "pruned_wavlm");
+        for (gated, cut) in states(from, &params(&gates)).iter().zip(states(&small, &BTreeMap::new())) {
+            close_to("cut", cut.read(), gated.read(), 1e-5);
+        }
+        small
+    };
+    let (some, none) = ([0.5, 0.0, 0.0, 1.0], [0.0; 4]);
+    let once = cut(&model, [&none, &some], [vec![], vec![0, 3]]);
+    let twice = cut(&once, [&[], &[0.0, 0.75]], [vec![], vec![3]]);
+    std::fs::remove_dir_all(&folder).expect("written above");
+    let open = |model: &Model| vectors(&model.architecture, &[Unit::Head]);
+    assert_eq!(open(&twice), BTreeMap::from([("head.1".to_owned(), 1)]));
 }

@@ -79,8 +79,8 @@ impl Pruning {
                     a.conv_dim.iter_mut().for_each(|n| *n = kept(*n).max(1));
                 }
                 Unit::Head => {
-                    a.encoder_head_dim = Some(self.architecture.head_dim());
-                    a.encoder_num_heads = Some(layers.clone().map(|l| kept(self.architecture.heads(l))).collect());
+                    let first = |l| (0..kept(self.architecture.heads(l))).collect::<Vec<_>>();
+                    layers.clone().for_each(|l| a.keep_heads(l, &first(l)));
                 }
                 Unit::Ffn => {
                     a.encoder_ff_interm_features =

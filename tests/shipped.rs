@@ -37,6 +37,16 @@ fn counts_of_the_full_recipe() {
     assert!(prune["warnings"].as_array().unwrap().iter().any(|w| w.as_str().unwrap().contains("train960.tsv")));
 }
 
+/// WavLM Base+ with the same recipe: its position biases come on top.
+#[test]
+fn counts_of_dpwavlm() {
+    let [hubert, wavlm] = ["dphubert", "dpwavlm"].map(|name| check(&format!("graphs/librispeech/{name}.json")));
+    let count = |graph: &Value, phase: usize, node: &str| graph["phases"][phase]["parameters"][node].as_u64().unwrap();
+    assert_eq!(count(&wavlm, 0, "teacher"), 94_381_936);
+    assert_eq!(count(&wavlm, 0, "gates"), count(&hubert, 0, "gates"));
+    assert_eq!(count(&wavlm, 1, "student") - count(&hubert, 1, "student"), 94_381_936 - 94_371_712);
+}
+
 #[test]
 fn the_sample_fills_its_cache_as_said() {
     let prune = &check("graphs/dphubert.json")["phases"][0];

@@ -1,4 +1,5 @@
-//! What a model looks like: HubertConfig's keys, and those that a pruned model needs besides (docs/nodes.md, "Model folders").
+//! What a model looks like: HubertConfig's and WavLMConfig's keys, and those that a pruned model needs besides
+//! (docs/nodes.md, "Model folders").
 use crate::{Result, near::near, node::Wrong};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
@@ -35,10 +36,16 @@ pub struct Architecture {
     pub activation_dropout: f64,
     pub mask_time_prob: f64,
     pub mask_feature_prob: f64,
+    /// WavLM's position bias: buckets of distances, and the distance from which on all share one.
+    pub num_buckets: usize,
+    pub max_bucket_distance: usize,
 
     /// Heads of each layer; 0: its attention is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoder_num_heads: Option<Vec<usize>>,
+    /// WavLM, in its place: which heads of each layer are left, since gates and biases know all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder_remaining_heads: Option<Vec<Vec<usize>>>,
     /// Inner units of each layer's feed-forward; 0: it is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoder_ff_interm_features: Option<Vec<usize>>,
@@ -95,7 +102,10 @@ impl Default for Architecture {
             activation_dropout: 0.1,
             mask_time_prob: 0.05,
             mask_feature_prob: 0.0,
+            num_buckets: 320,
+            max_bucket_distance: 800,
             encoder_num_heads: None,
+            encoder_remaining_heads: None,
             encoder_ff_interm_features: None,
             encoder_head_dim: None,
             feature_norm_width: None,
@@ -131,9 +141,12 @@ const LEFT_ALONE: &[&str] = &[
 ];
 
 /// Names that the option `architecture` knows.
-pub const NAMES: &[&str] = &["hubert-base", "hubert-large", "wav2vec2-base"];
+pub const NAMES: &[&str] = &["hubert-base", "hubert-large", "wav2vec2-base", "wavlm-base", "wavlm-large"];
 /// Values of `model_type`, without `pruned_`.
-const FAMILIES: &[&str] = &["hubert", "wav2vec2"];
+const FAMILIES: &[&str] = &["hubert", "wav2vec2", WAVLM];
+const WAVLM: &str = "wavlm";
+/// The position bias of all layers, also where the first has lost its attention.
+pub const POSITION_TABLE: &str = "encoder.layers.0.attention.rel_attn_embed.weight";
 const WIDEST: usize = 1 << 16;
 const LONGEST: usize = 1024;
 
@@ -141,10 +154,9 @@ impl Architecture {
     /// One of [`NAMES`]: the published shapes; dropouts as in pre-training (methods: Base .1, Large 0).
     pub fn named(name: &str) -> Option<Architecture> {
         let base = Architecture { feat_proj_dropout: 0.1, activation_dropout: 0.0, ..Architecture::default() };
-        match name {
-            "hubert-base" => Some(base),
-            "wav2vec2-base" => Some(Architecture { model_type: "wav2vec2".into(), ..base }),
-            "hubert-large" => Some(Architecture {
+        let (family, size) = name.split_once('-').filter(|_| NAMES.contains(&name))?;
+        let of_size = match size {
+            "large" => Architecture {
                 feat_extract_norm: ExtractNorm::Layer,
                 do_stable_layer_norm: true,
                 hidden_size: 1024,
@@ -155,9 +167,10 @@ impl Architecture {
                 hidden_dropout: 0.0,
                 attention_dropout: 0.0,
                 ..base
-            }),
-            _ => None,
-        }
+            },
+            _ => base,
+        };
+        Some(Architecture { model_type: family.into(), ..of_size })
     }
 
     /// The option `architecture`: an object on top of what a folder says (`under`) or of the defaults, a name only where
@@ -218,6 +231,11 @@ impl Architecture {
             && (self.feat_proj_layer_norm || self.family() == "hubert");
         let family = self.family();
         let mut config = json!(self);
+        if !self.has_position_bias()
+            && let Some(keys) = config.as_object_mut()
+        {
+            keys.retain(|key, _| !["num_buckets", "max_bucket_distance"].contains(&key.as_str()));
+        }
         config["model_type"] = json!(if plain { family.to_owned() } else { format!("pruned_{family}") });
         config["apply_spec_augment"] = json!(false);
         config["num_feat_extract_layers"] = json!(self.conv_dim.len());
@@ -227,7 +245,7 @@ impl Architecture {
     /// Whether every number is one that can be built and counted.
     fn sound(&self) -> Result<()> {
         if !FAMILIES.contains(&self.family()) {
-            let says = "this version knows hubert, wav2vec2 and their pruned forms";
+            let says = "this version knows hubert, wav2vec2, wavlm and their pruned forms";
             return Err(format!("`model_type` is \"{}\"; {says}", self.model_type).into());
         }
         let layers = self.num_hidden_layers;
@@ -263,6 +281,7 @@ impl Architecture {
                 return Err(format!("`{name}` needs {layers} numbers up to {WIDEST}, one a layer").into());
             }
         }
+        self.sound_positions()?;
         if self.encoder_head_dim.is_none() && !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             return Err("`hidden_size` must be a multiple of `num_attention_heads`".into());
         }
@@ -306,16 +325,70 @@ impl Architecture {
         Ok(())
     }
 
+    /// The keys of WavLM.
+    fn sound_positions(&self) -> Result<()> {
+        let remaining = &self.encoder_remaining_heads;
+        if !self.has_position_bias() {
+            let none = remaining.is_none().then_some(());
+            return none.ok_or("`encoder_remaining_heads` is for WavLM; say `encoder_num_heads`".into());
+        }
+        if self.encoder_num_heads.is_some() || self.encoder_head_dim.is_some() {
+            return Err("WavLM has no `encoder_num_heads`, `encoder_head_dim`; say `encoder_remaining_heads`".into());
+        }
+        if !(4..=WIDEST).contains(&self.num_buckets) {
+            return Err(format!("`num_buckets` must be from 4 to {WIDEST}").into());
+        }
+        if self.max_bucket_distance <= self.num_buckets / 4 {
+            return Err("`max_bucket_distance` must be above a quarter of `num_buckets`".into());
+        }
+        let (layers, heads) = (self.num_hidden_layers, self.num_attention_heads);
+        let climbs = |kept: &Vec<usize>| kept.is_sorted_by(|a, b| a < b) && kept.last().is_none_or(|&h| h < heads);
+        if remaining.as_ref().is_some_and(|all| all.len() != layers || !all.iter().all(climbs)) {
+            return Err(format!(
+                "`encoder_remaining_heads` needs {layers} lists, each of climbing numbers below {heads}"
+            )
+            .into());
+        }
+        Ok(())
+    }
+
     /// `model_type` of an unpruned model of this sort.
     fn family(&self) -> &str {
         self.model_type.trim_start_matches("pruned_")
+    }
+    /// WavLM's gated bias by relative position.
+    pub fn has_position_bias(&self) -> bool {
+        self.family() == WAVLM
     }
     /// Channels of the last convolution.
     pub fn channels(&self) -> usize {
         self.conv_dim[self.conv_dim.len() - 1]
     }
     pub fn heads(&self, layer: usize) -> usize {
-        self.encoder_num_heads.as_ref().map_or(self.num_attention_heads, |h| h[layer])
+        match (&self.encoder_remaining_heads, &self.encoder_num_heads) {
+            (Some(kept), _) => kept[layer].len(),
+            (None, Some(heads)) => heads[layer],
+            (None, None) => self.num_attention_heads,
+        }
+    }
+    /// A WavLM layer's heads, by their numbers before pruning.
+    pub fn remaining_heads(&self, layer: usize) -> Vec<usize> {
+        self.encoder_remaining_heads
+            .as_ref()
+            .map_or_else(|| (0..self.num_attention_heads).collect(), |h| h[layer].clone())
+    }
+    /// Leaves a layer those of its heads that stand at these places.
+    pub fn keep_heads(&mut self, layer: usize, kept: &[usize]) {
+        let layers = 0..self.num_hidden_layers;
+        if self.has_position_bias() {
+            let before = layers.map(|l| self.remaining_heads(l)).collect();
+            let heads = &mut self.encoder_remaining_heads.get_or_insert(before)[layer];
+            *heads = kept.iter().map(|&place| heads[place]).collect();
+        } else {
+            self.encoder_head_dim = Some(self.head_dim());
+            let before = layers.map(|l| self.heads(l)).collect();
+            self.encoder_num_heads.get_or_insert(before)[layer] = kept.len();
+        }
     }
     pub fn ffn(&self, layer: usize) -> usize {
         self.encoder_ff_interm_features.as_ref().map_or(self.intermediate_size, |f| f[layer])
@@ -381,7 +454,11 @@ impl Architecture {
         put("encoder.pos_conv_embed.conv.weight_v".into(), &[d, d / groups, k]);
         put("encoder.layer_norm.weight".into(), &[d]);
         put("encoder.layer_norm.bias".into(), &[d]);
-        for l in 0..self.num_hidden_layers {
+        let layers = 0..self.num_hidden_layers;
+        if self.has_position_bias() && layers.clone().any(|l| self.heads(l) > 0) {
+            put(POSITION_TABLE.into(), &[self.num_buckets, self.num_attention_heads]);
+        }
+        for l in layers {
             let (at, inner, f) = (format!("encoder.layers.{l}"), self.heads(l) * self.head_dim(), self.ffn(l));
             if inner > 0 {
                 for p in ["k_proj", "v_proj", "q_proj"] {
@@ -389,6 +466,11 @@ impl Architecture {
                     put(format!("{at}.attention.{p}.bias"), &[inner]);
                 }
                 put(format!("{at}.attention.out_proj.weight"), &[d, inner]);
+                if self.has_position_bias() {
+                    put(format!("{at}.attention.gru_rel_pos_linear.weight"), &[8, self.head_dim()]);
+                    put(format!("{at}.attention.gru_rel_pos_linear.bias"), &[8]);
+                    put(format!("{at}.attention.gru_rel_pos_const"), &[1, self.num_attention_heads, 1, 1]);
+                }
             }
             if inner > 0 || self.encoder_keeps_bias {
                 put(format!("{at}.attention.out_proj.bias"), &[d]);
@@ -414,6 +496,7 @@ impl Architecture {
 fn known_keys() -> Vec<String> {
     let all = Architecture {
         encoder_num_heads: Some(vec![]),
+        encoder_remaining_heads: Some(vec![]),
         encoder_ff_interm_features: Some(vec![]),
         encoder_head_dim: Some(1),
         feature_norm_width: Some(1),
@@ -440,11 +523,42 @@ mod tests {
     }
 
     #[test]
+    fn each_family_writes_its_own_keys() {
+        for name in NAMES {
+            let a = Architecture::named(name).expect("known");
+            let config = a.to_config();
+            assert_eq!(config["model_type"], *name.split('-').next().expect("a family"));
+            assert_eq!(config.get("num_buckets").is_some(), a.has_position_bias(), "{name}");
+            assert_eq!(Architecture::from_config(&config.to_string()).expect("sound"), a);
+        }
+    }
+
+    #[test]
     fn unsound_ones_say_why() {
         let says = |text: &str| Architecture::from_config(text).expect_err(text).to_string();
         assert_eq!(
-            says(r#"{"model_type": "wavlm"}"#),
-            "`model_type` is \"wavlm\"; this version knows hubert, wav2vec2 and their pruned forms"
+            says(r#"{"model_type": "data2vec-audio"}"#),
+            "`model_type` is \"data2vec-audio\"; this version knows hubert, wav2vec2, wavlm and their pruned forms"
+        );
+        let wavlm = |keys: &str| says(&format!(r#"{{"model_type": "wavlm", "num_hidden_layers": 1, {keys}}}"#));
+        assert_eq!(wavlm(r#""num_buckets": 3"#), "`num_buckets` must be from 4 to 65536");
+        assert_eq!(
+            wavlm(r#""max_bucket_distance": 80"#),
+            "`max_bucket_distance` must be above a quarter of `num_buckets`"
+        );
+        for list in ["[[0], [1]]", "[[1, 0]]", "[[12]]"] {
+            assert_eq!(
+                wavlm(&format!(r#""encoder_remaining_heads": {list}"#)),
+                "`encoder_remaining_heads` needs 1 lists, each of climbing numbers below 12"
+            );
+        }
+        assert_eq!(
+            wavlm(r#""encoder_num_heads": [3]"#),
+            "WavLM has no `encoder_num_heads`, `encoder_head_dim`; say `encoder_remaining_heads`"
+        );
+        assert_eq!(
+            says(r#"{"encoder_remaining_heads": []}"#),
+            "`encoder_remaining_heads` is for WavLM; say `encoder_num_heads`"
         );
         assert_eq!(says(r#"{"hidden_size": 70}"#), "`hidden_size` must be a multiple of `num_attention_heads`");
         assert_eq!(says(r#"{"conv_dim": []}"#), "`conv_dim` needs as many numbers as `conv_dim`, 1 to 1024");

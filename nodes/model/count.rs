@@ -37,7 +37,8 @@ fn macs_of(a: &Architecture, samples: usize) -> u128 {
     sum += outputs * d * (d / a.num_conv_pos_embedding_groups as u128) * k;
     for l in 0..a.num_hidden_layers {
         let (inner, f) = ((a.heads(l) * a.head_dim()) as u128, a.ffn(l) as u128);
-        sum += t * d * inner * 4 + 2 * t * t * inner + 2 * t * d * f;
+        let gate = if a.has_position_bias() { 8 } else { 0 };
+        sum += t * d * inner * 4 + t * inner * gate + 2 * t * t * inner + 2 * t * d * f;
     }
     sum
 }
@@ -61,6 +62,17 @@ mod tests {
         let large = Architecture::named("hubert-large").expect("known");
         assert_eq!(large.feat_extract_norm, ExtractNorm::Layer);
         assert_eq!(parameters(&large), 315_434_112 + 1024);
+    }
+
+    /// transformers' WavLMModel has as many.
+    #[test]
+    fn wavlm() {
+        let [hubert, base, large] =
+            ["hubert-base", "wavlm-base", "wavlm-large"].map(|name| Architecture::named(name).expect("known"));
+        assert_eq!(parameters(&base), 94_381_936);
+        assert_eq!(parameters(&large), 315_453_120);
+        let frames: usize = SUPERB.iter().map(|&n| base.frames(n)).sum();
+        assert_eq!(macs(&base) - macs(&hubert), 12 * 8 * 768 * frames as u64);
     }
 
     /// A student of another shape, with published multiply-accumulates: STaRHuBERT, 463.5 G.

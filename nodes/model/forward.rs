@@ -1,11 +1,11 @@
 //! Waveforms to hidden states: convolutions, feature projection, positional convolution, layers (methods: fairseq's
-//! HuBERT; order of operations as in transformers). An activation is applied by whoever reads it, so that `z`, the
-//! value before GELU, is all that is kept of a convolution.
-use super::{Convention, ExtractNorm, Model};
+//! HuBERT; order of operations as in transformers; WavLM differs in its attention alone). An activation is applied by
+//! whoever reads it, so that `z`, the value before GELU, is all that is kept of a convolution.
+use super::{Convention, ExtractNorm, Model, POSITION_TABLE};
 use crate::math::Dropout;
 use crate::op::{
-    Input, attention, broadcast, conv_first, conv1d, dropout, feed_forward, gelu_gate, layer_norm, linear,
-    norm_projection, positional, residual,
+    Input, PositionBias, attention, broadcast, conv_first, conv1d, dropout, feed_forward, gelu_gate, layer_norm,
+    linear, norm_projection, position_gate, positional, residual,
 };
 use crate::tensor::{Hidden, Spans, Track, Vector};
 use std::borrow::Cow;
@@ -138,10 +138,20 @@ impl<T: Track> Pass<'_, T> {
         if a.heads(l) == 0 {
             return self.constant(&x, &format!("{at}out_proj.bias"));
         }
-        let [q, k, v] = ["q_proj", "k_proj", "v_proj"].map(|p| self.dense(x.clone(), &format!("{at}{p}")));
-        let drop = self.drops.at(a.attention_dropout, 4 + 4 * l);
-        let context = attention(q, k, v, a.heads(l), self.gates.get(&format!("head.{l}")), drop);
+        let qkv = ["q_proj", "k_proj", "v_proj"].map(|p| self.dense(x.clone(), &format!("{at}{p}")));
+        let (gate, bias) = (self.gates.get(&format!("head.{l}")), a.has_position_bias().then(|| self.positions(l, x)));
+        let context = attention(qkv, a.heads(l), gate, bias, self.drops.at(a.attention_dropout, 4 + 4 * l));
         Some(self.dense(context, &format!("{at}out_proj")))
+    }
+
+    /// WavLM's bias: all layers share the first one's table, each has its own gate on it, from its own input.
+    fn positions(&self, l: usize, x: Hidden<T>) -> PositionBias<'_, T> {
+        let (a, w, at) = (&self.model.architecture, &self.model.weights, format!("encoder.layers.{l}.attention."));
+        let columns = a.remaining_heads(l);
+        let names = ["gru_rel_pos_linear.weight", "gru_rel_pos_linear.bias", "gru_rel_pos_const"];
+        let gate = position_gate(x, w.all(&at, names), &columns);
+        let (buckets, farthest) = (a.num_buckets, a.max_bucket_distance);
+        PositionBias { table: w.get(POSITION_TABLE), columns, buckets, farthest, gate }
     }
 
     fn feed_forward(&self, l: usize, x: Hidden<T>) -> Option<Hidden<T>> {

@@ -79,13 +79,14 @@ impl Model {
     }
 
     /// Random weights, drawn as in pre-training: Kaiming-normal convolutions, N(0, 0.02) linear maps, zero biases, unit
-    /// norms, N(0, 4 / (k d)) for the positional convolution, a uniform mask embedding.
+    /// norms, N(0, 4 / (k d)) for the positional convolution, a uniform mask embedding, N(0, 0.02) position biases.
     pub fn random(architecture: &Architecture, key: Key) -> Model {
         let mut weights: BTreeMap<String, Param> = BTreeMap::new();
         for (site, (name, shape)) in architecture.tensors().into_iter().enumerate() {
             let n: usize = shape.iter().product();
             let normal = |scale: f64| (0..n as u64).map(|i| key.normal(site as u64, i) * scale as f32).collect();
-            let values: Vec<f32> = if name.ends_with("norm.weight") || name.ends_with("dummy_weight") {
+            let ones = ["norm.weight", "dummy_weight", "gru_rel_pos_const"].iter().any(|end| name.ends_with(end));
+            let values: Vec<f32> = if ones {
                 vec![1.0; n]
             } else if name.ends_with("conv.weight") {
                 normal((2.0 / (shape[1] * shape[2]) as f64).sqrt())

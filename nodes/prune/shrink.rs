@@ -6,6 +6,9 @@
 //! (`feature_norm_width`), and what the closed columns of the projection contributed, W_c ((0 - mean) rstd γ_c + β_c),
 //! becomes -mean rstd `folded` plus a bias: `folded` = Σ_closed W_c γ_c, bias += Σ_closed W_c β_c. The reference form
 //! leaves that out. A sub-layer without units still adds its output bias (exact), or is gone (reference).
+//!
+//! WavLM's position gates and biases are numbered by the heads before pruning: their tensors stay whole, and
+//! `encoder_remaining_heads` says which heads are left.
 use super::Finalize;
 use crate::model::{Architecture, Model, Weights};
 use crate::tensor::{param, read};
@@ -139,9 +142,8 @@ impl Cut<'_> {
             self.rows(&format!("{at}{p}.bias"), &kept, d);
         }
         self.columns(&format!("{at}out_proj.weight"), &kept, heads, d);
-        self.to.encoder_head_dim = Some(d);
-        let before = || (0..a.num_hidden_layers).map(|l| a.heads(l)).collect();
-        self.to.encoder_num_heads.get_or_insert_with(before)[layer] = kept.len();
+        let places: Vec<usize> = kept.iter().map(|&(head, _)| head).collect();
+        self.to.keep_heads(layer, &places);
         self.to.encoder_keeps_bias |= kept.is_empty() && self.how == Finalize::Exact;
     }
 

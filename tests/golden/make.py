@@ -18,7 +18,7 @@ from unittest import mock
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
+from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor, WavLMConfig, WavLMModel
 from transformers.utils.logging import disable_progress_bar
 
 HERE = Path(__file__).parent
@@ -53,7 +53,7 @@ stub("dataset.audio_dataset", **dict.fromkeys(
     ["BucketizeBatchSampler", "DistributedBatchSampler", "CollateFnAudio", "AudioDataset"]))
 import lightning as reference  # noqa: E402  (the checkout's lightning.py)
 from wav2vec2.hardconcrete import HardConcrete  # noqa: E402
-from wav2vec2.model import wav2vec2_model  # noqa: E402
+from wav2vec2.model import wav2vec2_model, wavlm_model  # noqa: E402
 
 reference.LinearDecayLRScheduler = mock.Mock()  # every step at the peak rates
 
@@ -79,15 +79,15 @@ def rand(*shape, mean=0.0, spread=1.0):
 
 # Tiny models: Hugging Face folders, and the same weights in DPHuBERT's model.
 
-def make_folder(name, **options):
-    """A HubertModel folder with no zero bias and no unit norm; dropout is 0 in its config."""
-    config = HubertConfig(
+def make_folder(name, make_config=HubertConfig, make_model=HubertModel, **options):
+    """A model folder with no zero bias and no unit norm; dropout is 0 in its config."""
+    config = make_config(
         hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=40,
         conv_dim=(16, 16, 12, 12, 12, 16, 20), conv_kernel=KERNELS, conv_stride=STRIDES,
         num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4, initializer_range=0.2,
         hidden_dropout=0.0, attention_dropout=0.0, activation_dropout=0.0, feat_proj_dropout=0.0, final_dropout=0.0,
         layerdrop=0.0, **options)
-    model = HubertModel(config)
+    model = make_model(config)
     with torch.no_grad():
         for weight in model.parameters():
             weight += 0.1 * torch.randn_like(weight)
@@ -97,7 +97,8 @@ def make_folder(name, **options):
 
 
 def hugging_face(name):
-    return HubertModel.from_pretrained(HERE / name, attn_implementation="eager").double().eval()
+    kind = WavLMModel if name == "wavlm" else HubertModel
+    return kind.from_pretrained(HERE / name, attn_implementation="eager").double().eval()
 
 
 def to_hugging_face(key):
@@ -108,8 +109,16 @@ def to_hugging_face(key):
 
 
 def dphubert_config(name, units=()):
-    config = HubertConfig.from_pretrained(HERE / name)
-    layers = config.num_hidden_layers
+    config = (WavLMConfig if name == "wavlm" else HubertConfig).from_pretrained(HERE / name)
+    layers, heads = config.num_hidden_layers, config.num_attention_heads
+    if name == "wavlm":
+        of_heads = dict(
+            encoder_total_num_heads=[heads] * layers,
+            encoder_remaining_heads=[list(range(heads))] * layers,
+            encoder_num_buckets=config.num_buckets,
+            encoder_max_distance=config.max_bucket_distance)
+    else:
+        of_heads = dict(encoder_num_heads=[heads] * layers, encoder_head_dim=config.hidden_size // heads)
     return dict(
         extractor_mode=f"{config.feat_extract_norm}_norm",
         extractor_conv_layer_config=list(zip(config.conv_dim, config.conv_kernel, config.conv_stride)),
@@ -121,8 +130,7 @@ def dphubert_config(name, units=()):
         encoder_num_layers=layers,
         encoder_use_attention=[True] * layers,
         encoder_use_feed_forward=[True] * layers,
-        encoder_num_heads=[config.num_attention_heads] * layers,
-        encoder_head_dim=config.hidden_size // config.num_attention_heads,
+        **of_heads,
         encoder_attention_dropout=0.0,
         encoder_ff_interm_features=[config.intermediate_size] * layers,
         encoder_ff_interm_dropout=0.0,
@@ -140,7 +148,7 @@ def dphubert_config(name, units=()):
 
 def dphubert(name, units=()):
     """DPHuBERT's model with the weights of a folder; with units, the gates are added at their random start."""
-    model = wav2vec2_model(**dphubert_config(name, units))
+    model = (wavlm_model if name == "wavlm" else wav2vec2_model)(**dphubert_config(name, units))
     stored = load_file(HERE / name / "model.safetensors")
     for new, old in (("original0", "weight_g"), ("original1", "weight_v")):
         stored = {key.replace(f"parametrizations.weight.{new}", old): value for key, value in stored.items()}
@@ -174,7 +182,8 @@ def hidden(name):
     first, second = hugging_face(name), dphubert(name).eval()
     kept = {}
     for key, module in (("projection", first.feature_projection), ("last", first.encoder.layers[-1])):
-        module.register_forward_hook(lambda _, __, output, key=key: kept.update({key: output}))
+        module.register_forward_hook(  # a layer of WavLM also gives its bias, its projection also what it projects
+            lambda _, __, output, key=key: kept.update({key: output[0] if isinstance(output, tuple) else output}))
     normalise = first.config.feat_extract_norm == "layer"
     tensors = {}
     for length in LENGTHS:
@@ -404,11 +413,12 @@ def lstm():
 
 def main():
     large = dict(feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True)
-    for seed, (name, options) in enumerate({"base": {}, "teacher": {}, "large": large}.items()):
+    wavlm = dict(make_config=WavLMConfig, make_model=WavLMModel, num_buckets=16, max_bucket_distance=40)
+    for seed, (name, options) in enumerate({"base": {}, "teacher": {}, "large": large, "wavlm": wavlm}.items()):
         torch.manual_seed(seed)
         make_folder(name, **options)
     parts = (lambda: hidden("base"), lambda: hidden("large"), gates, penalty, base_size, losses, step, finalise, lstm)
-    for seed, part in enumerate(parts):
+    for seed, part in [*enumerate(parts), (8, lambda: hidden("wavlm"))]:
         torch.manual_seed(10 + seed)
         part()
 
