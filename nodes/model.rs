@@ -3,12 +3,16 @@
 mod architecture;
 pub mod count;
 mod forward;
+mod read;
+mod sound;
 mod source;
+mod tensors;
 mod weights;
 
-pub use architecture::{Architecture, ExtractNorm, NAMES, POSITION_TABLE};
+pub use architecture::{Architecture, ExtractNorm};
 pub use forward::{Drops, Pass};
-pub use source::{Known, Source};
+pub use source::Source;
+pub use tensors::POSITION_TABLE;
 pub use weights::{Model, Weights, read_architecture};
 
 use serde::{Deserialize, Serialize};
