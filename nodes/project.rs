@@ -119,7 +119,8 @@ impl Config for Options {
         let fresh = ["default", "identity"].contains(&self.init.as_str()) || (place.bench && !path.exists());
         let mut earlier = if fresh { file::Loaded::new() } else { file::load(&path)? };
         let there = if fresh { None } else { file::about(&path)?.get(GROUPS).cloned() };
-        if there.is_some_and(|there| there != json!(groups).to_string()) {
+        let own = json!(groups).to_string();
+        if there.is_some_and(|there| there != own) {
             return Err(format!("{}: its maps are not for the groups {groups:?}", path.display()).into());
         }
         let mut maps = vec![];

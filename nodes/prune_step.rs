@@ -92,10 +92,10 @@ impl Options {
                 format!("option `units`: {} stands here for the second time", serde_json::json!(unit)),
             );
         }
-        if self.units.contains(&Unit::Conv) && self.finalize == Finalize::Exact {
-            if a.feat_extract_norm == ExtractNorm::Layer {
-                add("units", "option `units`: \"conv\" cannot be cut exactly where layer norms run over all channels; write `\"finalize\": \"reference\"` to accept the jump".into());
-            }
+        let cuts_exactly = self.units.contains(&Unit::Conv) && self.finalize == Finalize::Exact;
+        if cuts_exactly && a.feat_extract_norm == ExtractNorm::Layer {
+            let says = "\"conv\" cannot be cut exactly where layer norms run over all channels";
+            add("units", format!("option `units`: {says}; write `\"finalize\": \"reference\"` to accept the jump"));
         }
         if self.units.contains(&Unit::Conv) && !a.feature_projection {
             add("units", "option `units`: \"conv\" cannot be pruned where no projection follows".into());
