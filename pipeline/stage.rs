@@ -91,8 +91,10 @@ impl Stage {
             Err(Stop::Left) => None,
         };
         let calm = |seat: &&Seat| failed.as_ref().is_none_or(|f| f.node != seat.place.node);
-        let left = self.seats.iter().zip(&mut members).filter(|(seat, _)| calm(seat));
-        let left: Result<(), Failed> = left.map(|(seat, member)| guard(seat, || member.node.leave())).collect();
+        let mut left = Ok(());
+        for (seat, member) in self.seats.iter().zip(&mut members).filter(|(seat, _)| calm(seat)) {
+            left = left.and(guard(seat, || member.node.leave()));
+        }
         match failed {
             Some(failed) => Err(failed),
             None => left.map(|()| Ended::Left),
