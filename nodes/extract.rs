@@ -1,6 +1,7 @@
 //! Hidden states of audio files, as Parquet: one row an (utterance, layer), utterances as given, then by layer; columns
 //! id, layer, frames, width, hidden (frames x width, row-major).
 use crate::column::list;
+use crate::gemm::Precision;
 use crate::model::{Convention, Drops, Model, Pass};
 use crate::tensor::{Hidden, NoneTape};
 use crate::{Result, decode, file, layers_wrong};
@@ -27,7 +28,13 @@ pub fn extract(model: &Path, audio: &[String], layers: &[usize], convention: Con
     let written = (|| {
         let to = std::fs::File::create(&growing).map_err(|e| at(&e))?;
         let mut writer = ArrowWriter::try_new(to, schema(), None)?;
-        let pass = Pass { model: &model, gates: &BTreeMap::new(), drops: Drops(None), tape: NoneTape };
+        let pass = Pass {
+            model: &model,
+            gates: &BTreeMap::new(),
+            drops: Drops(None),
+            precision: Precision::F32,
+            tape: NoneTape,
+        };
         for path in audio {
             let samples = decode::read_audio(Path::new(path))?;
             if model.architecture.frames(samples.len()) == 0 {

@@ -5,6 +5,10 @@
 //! whatever other rows c has.
 use crate::par::{Shared, Vectors, threads};
 pub use epilogue::Epilogue;
+pub use precision::Precision;
+
+#[cfg(target_arch = "x86_64")]
+mod bf16;
 
 #[cfg(target_arch = "x86_64")]
 mod blocked;
@@ -14,6 +18,7 @@ mod isa;
 #[cfg(target_arch = "x86_64")]
 mod kernel;
 mod portable;
+mod precision;
 
 /// Rows, columns and depth of a product: (m, k) times (k, n).
 #[derive(Clone, Copy, Debug)]
@@ -69,33 +74,40 @@ impl<'a> Out<'a> {
 }
 
 /// c = a b or c += a b, over all threads.
-pub fn gemm(s: Shape, a: View, b: View, c: Out) {
-    run(Vectors::here(), threads(), s, a, b, c, &Epilogue::None)
+pub fn gemm(p: Precision, s: Shape, a: View, b: View, c: Out) {
+    run((Vectors::here(), p.here()), threads(), s, a, b, c, &Epilogue::None)
 }
 
 /// As [`gemm`]; then `then` on each tile of the result.
-pub fn gemm_then(s: Shape, a: View, b: View, c: Out, then: Epilogue) {
-    run(Vectors::here(), threads(), s, a, b, c, &then)
+pub fn gemm_then(p: Precision, s: Shape, a: View, b: View, c: Out, then: Epilogue) {
+    run((Vectors::here(), p.here()), threads(), s, a, b, c, &then)
 }
 
 /// As [`gemm`], on the calling thread alone: for products of which many run side by side.
-pub fn gemm_here(s: Shape, a: View, b: View, c: Out) {
-    run(Vectors::here(), 1, s, a, b, c, &Epilogue::None)
+pub fn gemm_here(p: Precision, s: Shape, a: View, b: View, c: Out) {
+    run((Vectors::here(), p.here()), 1, s, a, b, c, &Epilogue::None)
 }
 
-fn run(vectors: Vectors, threads: usize, s: Shape, a: View, b: View, c: Out, then: &Epilogue) {
+/// What to compute with; only what is here.
+type Machine = (Vectors, Precision);
+
+fn run(machine: Machine, threads: usize, s: Shape, a: View, b: View, c: Out, then: &Epilogue) {
     if s.m * s.n == 0 {
         return;
     }
     assert!(a.holds(s.m, s.k), "a is too short for {s:?}");
     assert!(b.holds(s.k, s.n), "b is too short for {s:?}");
     assert!(c.to.holds((s.m - 1) * c.rs + s.n), "c is too short for {s:?}");
-    match vectors {
-        // SAFETY: the views are long enough, as just checked; `vectors` are the machine's.
+    // SAFETY, below: the views are long enough, as just checked; `machine` is this one.
+    match machine {
         #[cfg(target_arch = "x86_64")]
-        Vectors::Avx512 if s.k > 0 => unsafe { blocked::gemm(&isa::AVX512, threads, s, a, b, c, then) },
+        (Vectors::Avx512, Precision::Bf16) if s.k > 0 => unsafe {
+            blocked::gemm(&bf16::BF16, threads, s, a, b, c, then)
+        },
         #[cfg(target_arch = "x86_64")]
-        Vectors::Avx2 if s.k > 0 => unsafe { blocked::gemm(&isa::AVX2, threads, s, a, b, c, then) },
+        (Vectors::Avx512, _) if s.k > 0 => unsafe { blocked::gemm(&isa::AVX512, threads, s, a, b, c, then) },
+        #[cfg(target_arch = "x86_64")]
+        (Vectors::Avx2, _) if s.k > 0 => unsafe { blocked::gemm(&isa::AVX2, threads, s, a, b, c, then) },
         _ => portable::gemm(threads, s, a, b, c, then),
     }
 }
@@ -120,35 +132,45 @@ mod tests {
         [40, 48, 17],
     ];
 
-    fn every_path(mut f: impl FnMut(Vectors, usize, Shape)) {
-        for vectors in Vectors::all() {
+    fn every_path(mut f: impl FnMut(Machine, usize, Shape)) {
+        let pairs = (Vectors::here(), Precision::Bf16.here());
+        let f32s = Vectors::all().map(|vectors| (vectors, Precision::F32));
+        for machine in f32s.chain((pairs.1 == Precision::Bf16).then_some(pairs)) {
             for [m, n, k] in SHAPES {
-                f(vectors, 1, Shape { m, n, k });
-                f(vectors, 3, Shape { m, n, k });
+                f(machine, 1, Shape { m, n, k });
+                f(machine, 3, Shape { m, n, k });
             }
         }
     }
 
-    /// By definition, in f64: the product and the sum of the sizes of its terms.
-    fn definition(s: Shape, a: View, b: View) -> Vec<f64> {
-        let at = |v: View, i: usize, j: usize| v.data[i * v.rs + j * v.cs] as f64;
+    /// To the nearest, ties to even.
+    fn rounded(x: f32, to: Precision) -> f64 {
+        let tie = 0x7fff + (x.to_bits() >> 16 & 1);
+        let bf16 = f32::from_bits((x.to_bits() + tie) & 0xffff_0000);
+        (if to == Precision::Bf16 { bf16 } else { x }) as f64
+    }
+
+    /// By definition, in f64, of rounded operands.
+    fn definition((_, p): Machine, s: Shape, a: View, b: View) -> Vec<f64> {
+        let at = |v: View, i: usize, j: usize| rounded(v.data[i * v.rs + j * v.cs], p);
         let entry = |i: usize, j: usize| (0..s.k).map(|p| at(a, i, p) * at(b, p, j)).sum();
         (0..s.m * s.n).map(|x| entry(x / s.n, x % s.n)).collect()
     }
 
     #[test]
     fn products_are_those_of_the_definition() {
-        every_path(|vectors, threads, s| {
-            let (x, y) = (noise("a", (s.m + 1) * (s.k + 3)), noise("b", (s.n + 1) * (s.k + 3)));
-            let lefts = [View::rows(&x, s.k + 3), View::rows(&x, s.m + 1).t(), View::rows(&x, 2), View::rows(&x, 1)];
-            let rights = [View::rows(&y, s.n), View::rows(&y, s.k + 3).t(), View { data: &y, rs: 1, cs: 1 }];
+        every_path(|machine, threads, s| {
+            let (x, y) = (noise("a", (s.m + 3) * (s.k + 3) * 2), noise("b", (s.n + 3) * (s.k + 3) * 2));
+            let two = |data, rs| View { data, rs, cs: 2 };
+            let lefts = [View::rows(&x, s.k + 3), View::rows(&x, s.m + 1).t(), View::rows(&x, 1), two(&x, 2 * s.k + 1)];
+            let rights = [View::rows(&y, s.n), View::rows(&y, s.k + 3).t(), View::rows(&y, 1), two(&y, 2 * s.n)];
             for (a, b) in lefts.iter().flat_map(|a| rights.iter().map(move |b| (*a, *b))) {
-                let product = definition(s, a, b);
+                let product = definition(machine, s, a, b);
                 for add in [false, true] {
                     let rs = s.n + 2;
                     let before = noise("c", s.m * rs);
                     let mut c = before.clone();
-                    run(vectors, threads, s, a, b, Out { to: Shared::new(&mut c), rs, add }, &Epilogue::None);
+                    run(machine, threads, s, a, b, Out { to: Shared::new(&mut c), rs, add }, &Epilogue::None);
                     for (i, (c, before)) in c.chunks_exact(rs).zip(before.chunks_exact(rs)).enumerate() {
                         let keep = |j: usize| if add { before[j] as f64 } else { 0.0 };
                         let row: Vec<f64> = (0..s.n).map(|j| product[i * s.n + j] + keep(j)).collect();
@@ -162,12 +184,12 @@ mod tests {
 
     #[test]
     fn a_number_depends_neither_on_threads_nor_on_other_rows() {
-        every_path(|vectors, threads, s| {
+        every_path(|machine, threads, s| {
             let (x, y) = (noise("a", s.m * s.k), noise("b", s.n * s.k));
             let product = |threads: usize, rows: usize| {
                 let mut c = vec![0.0; rows * s.n];
                 let (a, b) = (View::rows(&x, s.k), View::rows(&y, s.k).t());
-                run(vectors, threads, Shape { m: rows, ..s }, a, b, Out::set(&mut c, s.n), &Epilogue::None);
+                run(machine, threads, Shape { m: rows, ..s }, a, b, Out::set(&mut c, s.n), &Epilogue::None);
                 c
             };
             let all = product(1, s.m);
@@ -175,20 +197,37 @@ mod tests {
         });
     }
 
+    /// Of 8 bits, an operand is off by 2^-8 of itself at most: a product by 2^-7 of Σ |a| |b|, and what f32 adds.
+    #[test]
+    fn bf16_is_within_its_bits() {
+        for [m, n, k] in SHAPES {
+            let s = Shape { m, n, k };
+            let (x, y) = (noise("a", m * k), noise("b", n * k));
+            let mut c = vec![0.0; m * n];
+            gemm(Precision::Bf16, s, View::rows(&x, k), View::rows(&y, n), Out::set(&mut c, n));
+            for (i, c) in c.iter().enumerate() {
+                let terms = || (0..k).map(|p| x[i / n * k + p] as f64 * y[p * n + i % n] as f64);
+                let within = 2f64.powi(-7) + 2f64.powi(-16) + k as f64 * 2f64.powi(-23);
+                let bound = within * terms().map(f64::abs).sum::<f64>();
+                assert!((*c as f64 - terms().sum::<f64>()).abs() <= bound, "number {i} of {s:?}");
+            }
+        }
+    }
+
     #[test]
     fn epilogues() {
         let drop = Dropout { rate: 0.3, key: 1 };
-        every_path(|vectors, threads, s| {
+        every_path(|machine, threads, s| {
             let (x, y, bias, z) =
                 (noise("a", s.m * s.k), noise("b", s.n * s.k), noise("bias", s.n), noise("z", s.m * s.n));
             let (a, b) = (View::rows(&x, s.k), View::rows(&y, s.n));
-            let product = definition(s, a, b);
+            let product = definition(machine, s, a, b);
             let biased: Vec<f64> = product.iter().enumerate().map(|(i, c)| c + bias[i % s.n] as f64).collect();
             let factor = |i: usize| drop.factor(i) as f64;
             let [mut c, mut kept, mut h] = [vec![0.0; s.m * s.n], vec![0.0; s.m * s.n], z.clone()];
             let tolerance = 1e-6 * (10.0 + s.k as f64);
             let mut then = |then: Epilogue, reference: &dyn Fn(usize) -> f64| {
-                run(vectors, threads, s, a, b, Out::set(&mut c, s.n), &then);
+                run(machine, threads, s, a, b, Out::set(&mut c, s.n), &then);
                 close(&c, &(0..s.m * s.n).map(reference).collect::<Vec<_>>(), tolerance);
             };
             then(Epilogue::Bias(&bias), &|i| biased[i]);

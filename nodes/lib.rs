@@ -46,21 +46,6 @@ pub const KINDS: &[(&str, node::Parse)] = &[
     ("teacher", node::parse::<teacher::Options>),
 ];
 
-/// What a model computes in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Precision {
-    #[default]
-    F32,
-    Bf16,
-}
-
-impl Precision {
-    fn warning(self) -> Option<String> {
-        (self == Precision::Bf16).then(|| "option `precision`: this version computes in f32".to_owned())
-    }
-}
-
 /// What is wrong with the option `layers` of a teacher or student.
 fn layers_wrong(layers: &[usize], a: &model::Architecture) -> Result<(), Vec<node::Wrong>> {
     let (mut wrong, deepest) = (vec![], a.num_hidden_layers);

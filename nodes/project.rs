@@ -1,5 +1,6 @@
 //! Linear maps from the student's width to the teacher's: y = x Wᵀ + b for each layer, W (out, in). Layers of a group
 //! share one map (DPHuBERT: layer 0 has its own, the others share one).
+use crate::gemm::Precision;
 use crate::model::{Architecture, count};
 use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, shapes};
 use crate::op::linear;
@@ -175,7 +176,7 @@ impl Node for Project {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let mapped = |(layer, hidden)| {
             let map = self.maps.iter().find(|m| m.layers.contains(&layer)).ok_or("a layer came that is in no group")?;
-            Ok((layer, linear(hidden, &map.weight, &map.bias)))
+            Ok((layer, linear(hidden, &map.weight, &map.bias, Precision::F32)))
         };
         let layers = step.hiddens(PORT)?.layers.into_iter().map(mapped).collect::<Result<Vec<_>>>()?;
         step.send(PORT, Value::Hiddens(Hiddens { layers }));

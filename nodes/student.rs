@@ -1,5 +1,6 @@
 //! An encoder under training. At the end it takes the fixed gates, if it has any, shrinks, and writes its own folder.
 use crate::column::{self, SAMPLES, SPEECH};
+use crate::gemm::Precision;
 use crate::model::{Convention, Drops, Model, Pass, Source, count};
 use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, shapes};
 use crate::port::{Carries, Gates, Hiddens, Port, Ports, Shape, Shapes, Value};
@@ -8,7 +9,7 @@ use crate::prune::shrink::{Fixed, shrink};
 use crate::random::Key;
 use crate::step::Step;
 use crate::tensor::{Hidden, NoneTape, Track, Vector, read, split};
-use crate::{Precision, Result, layers_wrong};
+use crate::{Result, layers_wrong};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -28,6 +29,7 @@ pub struct Options {
     /// Waveforms to zero mean and unit variance; null: as the model says.
     #[serde(default)]
     normalize: Option<bool>,
+    /// What operands of products are rounded to.
     #[serde(default)]
     precision: Precision,
 }
@@ -79,8 +81,8 @@ impl Config for Options {
     fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
         let mut model = self.source().open(place, place.key("weights"))?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
-        let (layers, convention) = (self.layers.clone(), self.convention);
-        Ok(Box::new(Student { model, layers, convention, noise: place.key("dropout") }))
+        let (layers, convention, precision) = (self.layers.clone(), self.convention, self.precision);
+        Ok(Box::new(Student { model, layers, convention, precision, noise: place.key("dropout") }))
     }
 }
 
@@ -88,6 +90,7 @@ struct Student {
     model: Model,
     layers: Vec<usize>,
     convention: Convention,
+    precision: Precision,
     noise: Key,
 }
 
@@ -138,7 +141,11 @@ impl Student {
         drops: Drops,
         tape: T,
     ) -> Vec<Hidden<T>> {
-        Pass { model: &self.model, gates, drops, tape }.hiddens(rows, &self.layers, self.convention)
+        Pass { model: &self.model, gates, drops, precision: self.precision, tape }.hiddens(
+            rows,
+            &self.layers,
+            self.convention,
+        )
     }
 
     /// Counts before and after, and how far the cut moved the hidden states of a second of noise.
@@ -147,8 +154,9 @@ impl Student {
         let open: BTreeMap<String, Vector> =
             gates.iter().map(|(n, z)| (n.clone(), crate::tensor::param(z.clone()))).collect();
         let all: Vec<usize> = (0..=self.model.architecture.num_hidden_layers).collect();
-        let before = Pass { model: &self.model, gates: &open, drops: Drops(None), tape: NoneTape };
-        let after = Pass { model: small, gates: &BTreeMap::new(), drops: Drops(None), tape: NoneTape };
+        let (drops, precision) = (Drops(None), Precision::F32);
+        let before = Pass { model: &self.model, gates: &open, drops, precision, tape: NoneTape };
+        let after = Pass { model: small, gates: &BTreeMap::new(), drops, precision, tape: NoneTape };
         let [before, after] = [before, after].map(|p| p.hiddens(&[&speech], &all, self.convention));
         let jump =
             before.iter().zip(&after).flat_map(|(b, a)| b.read().iter().zip(a.read()).map(|(b, a)| (b - a).abs()));

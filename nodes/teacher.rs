@@ -1,11 +1,12 @@
 //! A frozen encoder: hidden states of each row, computed on the row alone, so that a target is a function of its row.
 use crate::column::{self, FRAMES, HIDDEN, ID, SAMPLES, SPEECH, TARGETS};
+use crate::gemm::Precision;
 use crate::model::{Convention, Drops, Model, Pass, Source, count};
 use crate::node::{Cacheable, Config, Facts, Node, Place, World, Wrong, shapes};
 use crate::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::step::Step;
 use crate::tensor::NoneTape;
-use crate::{Precision, Result, layers_wrong};
+use crate::{Result, layers_wrong};
 use arrow::array::{ArrayRef, UInt32Array};
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -29,6 +30,7 @@ pub struct Options {
     /// Waveforms to zero mean and unit variance; null: as the model says.
     #[serde(default)]
     normalize: Option<bool>,
+    /// What operands of products are rounded to.
     #[serde(default)]
     precision: Precision,
 }
@@ -87,7 +89,7 @@ impl Cacheable for Options {
             "kind": "teacher",
             "convention": self.convention,
             "normalize": self.normalize,
-            "precision": self.precision,
+            "precision": self.precision.here(),
             "architecture": self.architecture,
             "model": model,
         }))
@@ -104,7 +106,7 @@ impl Cacheable for Options {
     fn build_for(&self, layers: &[usize], place: &Place) -> Result<Box<dyn Node>> {
         let mut model = self.source().open(place, place.key("weights"))?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
-        Ok(Box::new(Teacher { model, layers: layers.to_vec(), convention: self.convention }))
+        Ok(Box::new(Teacher { model, layers: layers.to_vec(), convention: self.convention, precision: self.precision }))
     }
 }
 
@@ -112,13 +114,15 @@ struct Teacher {
     model: Model,
     layers: Vec<usize>,
     convention: Convention,
+    precision: Precision,
 }
 
 impl Node for Teacher {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
         let rows = (0..batch.num_rows()).map(|row| column::floats(&batch, SAMPLES, row)).collect::<Result<Vec<_>>>()?;
-        let pass = Pass { model: &self.model, gates: &BTreeMap::new(), drops: Drops(None), tape: NoneTape };
+        let (gates, precision) = (BTreeMap::new(), self.precision);
+        let pass = Pass { model: &self.model, gates: &gates, drops: Drops(None), precision, tape: NoneTape };
         let alone = |row: &&[f32]| pass.hiddens(&[row], &self.layers, self.convention);
         let hiddens: Vec<_> = rows.par_iter().map(alone).collect(); // (rows)(layers)
 

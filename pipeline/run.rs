@@ -58,11 +58,14 @@ impl Run<'_> {
             }
         }
         self.missing()?;
+        let mut said = vec![];
         for node in self.plan.phases.iter().flat_map(|p| &p.nodes) {
-            node.facts
-                .warnings
-                .iter()
-                .for_each(|says| self.report.say(&format!("warning: node `{}`: {says}", node.name())));
+            for line in node.facts.warnings.iter().map(|says| format!("warning: node `{}`: {says}", node.name())) {
+                if !said.contains(&line) {
+                    self.report.say(&line);
+                    said.push(line);
+                }
+            }
         }
         std::fs::create_dir_all(&self.out).map_err(|e| format!("{}: {e}", self.out.display()))?;
         let _lock = self.lock()?;

@@ -150,6 +150,25 @@ fn a_cache_changes_nothing() {
     assert_eq!(verify("cache"), Some(1));
 }
 
+/// Live and cached alike; and no target of f32 serves a run in bf16, unless the machine has said that it is one.
+#[test]
+fn targets_in_bf16_stand_apart() {
+    let folder = sample("bf16");
+    let run = |out: &str, more: &[&str]| {
+        let said = run(&folder, out, &[&["--steps", "2"], more].concat());
+        assert!(said.status.success(), "{}", stderr(&said));
+        (left(&folder.0.join(out)), stderr(&said).matches("node `teacher`: option `precision`").count())
+    };
+    let (bf16, cache) = (["--set", "teacher.precision=bf16"], ["--set", "teacher.cache=cache"]);
+    let (f32, none) = run("f32", &cache);
+    let (cached, told) = run("cached", &[bf16, cache].concat());
+    assert!(none == 0 && told <= 1);
+    assert!(cached == run("live", &bf16).0);
+    assert_eq!(cached == f32, told == 1);
+    let fingerprints = fs::read_dir(folder.0.join("cache")).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir());
+    assert_eq!(fingerprints.count(), 2 - told);
+}
+
 /// The models of a phase are written after its last checkpoint: lost, they come again from there.
 #[test]
 fn the_end_of_a_phase_is_done_again() {

@@ -5,40 +5,44 @@ use std::arch::x86_64::*;
 
 /// What the loops around the kernel need of a machine.
 pub struct Isa {
-    /// Width of a panel.
+    /// Width of a panel of b.
     pub nr: usize,
+    /// Of the depth, in a word.
+    pub numbers: usize,
     pub tile: unsafe fn(&Tile),
     pub pack: unsafe fn(&Panel),
+    /// Rows of a, one behind the other, into words; None: they are read where they lie.
+    pub rows: Option<unsafe fn(&Panel)>,
 }
 
 /// Rows of a tile.
 pub const MR: usize = 6;
-pub static AVX512: Isa = Isa { nr: 64, tile: tile512, pack: pack512 };
-pub static AVX2: Isa = Isa { nr: 16, tile: tile256, pack: pack256 };
+pub static AVX512: Isa = Isa { nr: 64, numbers: 1, tile: tile512, pack: pack512, rows: None };
+pub static AVX2: Isa = Isa { nr: 16, numbers: 1, tile: tile256, pack: pack256, rows: None };
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma,avx2")]
 unsafe fn tile512(t: &Tile) {
     match t.n.div_ceil(16) {
-        1 => tile::<__m512, MR, 1>(t, 64),
-        2 => tile::<__m512, MR, 2>(t, 64),
-        3 => tile::<__m512, MR, 3>(t, 64),
-        _ => tile::<__m512, MR, 4>(t, 64),
+        1 => tile::<__m512, f32, MR, 1>(t, 64),
+        2 => tile::<__m512, f32, MR, 2>(t, 64),
+        3 => tile::<__m512, f32, MR, 3>(t, 64),
+        _ => tile::<__m512, f32, MR, 4>(t, 64),
     }
 }
 
 #[target_feature(enable = "fma,avx2")]
 unsafe fn tile256(t: &Tile) {
-    tile::<__m256, MR, 2>(t, 16)
+    tile::<__m256, f32, MR, 2>(t, 16)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma,avx2")]
 unsafe fn pack512(p: &Panel) {
-    pack::<__m512, 16>(p, 64)
+    pack::<__m512, f32, 16>(p)
 }
 
 #[target_feature(enable = "fma,avx2")]
 unsafe fn pack256(p: &Panel) {
-    pack::<__m256, 8>(p, 16)
+    pack::<__m256, f32, 8>(p)
 }
 
 impl Simd for __m512 {

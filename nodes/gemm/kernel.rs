@@ -20,7 +20,34 @@ pub trait Simd: Copy {
     unsafe fn transpose(rows: &mut [Self]);
 }
 
-/// One tile: `rows` × `n` of c, from rows of a where they lie and a packed panel of b, k × `nr`.
+/// What is multiplied: words of 32 bits, each so many numbers that follow each other in depth.
+pub trait Word<S: Simd> {
+    const NUMBERS: usize;
+    /// LANES words of numbers side by side; behind the first `n` numbers zeros, and memory is not touched.
+    unsafe fn along(from: *const f32, n: usize) -> S;
+    /// A word for each of `n` lanes side by side, its numbers `ks` apart; zeros behind `n` and behind `depth` numbers.
+    unsafe fn across(from: *const f32, ks: usize, n: usize, depth: usize) -> S;
+    /// Σ x · y over the numbers of a word + sum
+    unsafe fn mul_add(x: S, y: S, sum: S) -> S;
+}
+
+impl<S: Simd> Word<S> for f32 {
+    const NUMBERS: usize = 1;
+    #[inline(always)]
+    unsafe fn along(from: *const f32, n: usize) -> S {
+        if n >= S::LANES { S::load(from) } else { S::load_first(from, n) }
+    }
+    #[inline(always)]
+    unsafe fn across(from: *const f32, _: usize, n: usize, _: usize) -> S {
+        Self::along(from, n)
+    }
+    #[inline(always)]
+    unsafe fn mul_add(x: S, y: S, sum: S) -> S {
+        x.mul_add(y, sum)
+    }
+}
+
+/// One tile: `rows` × `n` of c, from rows of a and a packed panel of b, k × `nr`; both are words.
 pub struct Tile<'a> {
     pub k: usize,
     pub a: *const f32,
@@ -39,12 +66,12 @@ pub struct Tile<'a> {
 /// The widest panel.
 const WIDEST: usize = 64;
 
-/// M × (V vectors) sums stay in registers over the depth. For each k: V loads of b, M broadcasts of a, M · V FMAs.
+/// M × (V vectors) sums stay in registers over the depth. For each k: V loads of b, M broadcasts of a, M · V products.
 ///
 /// # Safety
 /// The tile is within a, the panel and c.
 #[inline(always)]
-pub unsafe fn tile<S: Simd, const M: usize, const V: usize>(t: &Tile, nr: usize) {
+pub unsafe fn tile<S: Simd, W: Word<S>, const M: usize, const V: usize>(t: &Tile, nr: usize) {
     let mut sum = [[S::splat(0.0); V]; M];
     let a: [*const f32; M] = from_fn(|i| t.a.wrapping_add(i.min(t.rows - 1) * t.a_rs)); // rows beyond the edge: any
     for i in 0..t.rows.min(M) * V {
@@ -57,7 +84,7 @@ pub unsafe fn tile<S: Simd, const M: usize, const V: usize>(t: &Tile, nr: usize)
             for i in 0..M {
                 let x = S::splat(*a[i].wrapping_add(at));
                 for v in 0..V {
-                    sum[i][v] = x.mul_add(y[v], sum[i][v]);
+                    sum[i][v] = W::mul_add(x, y[v], sum[i][v]);
                 }
             }
             (b, at) = (b.wrapping_add(nr), at + t.a_cs);
@@ -103,7 +130,7 @@ pub unsafe fn tile<S: Simd, const M: usize, const V: usize>(t: &Tile, nr: usize)
     }
 }
 
-/// A strided panel: element (k, lane) at `from[k * ks + lane * ls]`, `lanes` of them there.
+/// A strided panel: number (k, lane) at `from[k * ks + lane * ls]`, `depth` × `lanes` of them.
 pub struct Panel {
     pub from: *const f32,
     pub ks: usize,
@@ -111,38 +138,41 @@ pub struct Panel {
     pub lanes: usize,
     pub depth: usize,
     pub to: *mut f32,
+    /// Words from a depth to the next: a multiple of the vector's lanes.
+    pub width: usize,
 }
 
-/// `to[k * width + lane] = from[k * ks + lane * ls]`, zeros beyond `lanes`; L is the vector's number of lanes.
+/// Word (k, lane) to `to[k * width + lane]`, zeros beyond `lanes`; L is the vector's number of lanes.
 ///
 /// # Safety
-/// The panel is within its matrix, and `to` holds depth × `width` floats.
+/// The panel is within its matrix, and `to` holds a word for each depth × `width`.
 #[inline(always)]
-pub unsafe fn pack<S: Simd, const L: usize>(p: &Panel, width: usize) {
-    for g in (0..width).step_by(L) {
-        let (n, from) = (p.lanes.saturating_sub(g).min(L), p.from.wrapping_add(g * p.ls));
-        if p.ls == 1 {
-            for k in 0..p.depth {
-                let from = from.wrapping_add(k * p.ks);
-                let x = if n == L { S::load(from) } else { S::load_first(from, n) };
-                x.store(p.to.add(k * width + g));
+pub unsafe fn pack<S: Simd, W: Word<S>, const L: usize>(p: &Panel) {
+    const AHEAD: usize = 6; // short runs, far apart: the hardware does not foresee them
+    let words = p.depth.div_ceil(W::NUMBERS);
+    let left = |k: usize| p.depth - k * W::NUMBERS;
+    let at = |k: usize, lane: usize| p.from.wrapping_add(k * W::NUMBERS * p.ks + lane * p.ls);
+    let lanes = |g: usize| p.lanes.saturating_sub(g).min(L);
+    let store = |k: usize, g: usize, x: S| x.store(p.to.add(k * p.width + g));
+    if p.ls == 1 {
+        for (k, g) in (0..words).flat_map(|k| (0..p.width).step_by(L).map(move |g| (k, g))) {
+            for row in 0..W::NUMBERS {
+                _mm_prefetch::<_MM_HINT_T0>(at(k + AHEAD, g).wrapping_add(row * p.ks) as *const i8);
             }
-        } else if p.ks == 1 {
-            for k in (0..p.depth).step_by(L) {
-                let d = (p.depth - k).min(L);
-                let mut rows: [S; L] = from_fn(|l| {
-                    let from = from.wrapping_add(l * p.ls + k);
-                    if l < n && d == L { S::load(from) } else { S::load_first(from, if l < n { d } else { 0 }) }
-                });
-                S::transpose(&mut rows);
-                for (i, x) in rows.into_iter().enumerate().take(d) {
-                    x.store(p.to.add((k + i) * width + g));
-                }
-            }
-        } else {
-            for (k, l) in (0..p.depth).flat_map(|k| (0..L).map(move |l| (k, l))) {
-                *p.to.add(k * width + g + l) = if l < n { *from.add(k * p.ks + l * p.ls) } else { 0.0 };
-            }
+            store(k, g, W::across(at(k, g), p.ks, lanes(g), left(k)));
+        }
+    } else if p.ks == 1 {
+        for (g, k) in (0..p.width).step_by(L).flat_map(|g| (0..words).step_by(L).map(move |k| (g, k))) {
+            let mut square: [S; L] = from_fn(|l| W::along(at(k, g + l), if l < lanes(g) { left(k) } else { 0 }));
+            S::transpose(&mut square);
+            square.into_iter().enumerate().take(words - k).for_each(|(i, x)| store(k + i, g, x));
+        }
+    } else {
+        for (k, g) in (0..words).flat_map(|k| (0..p.width).step_by(L).map(move |g| (k, g))) {
+            let number = |j: usize, l: usize| *at(k, g + l).wrapping_add(j * p.ks);
+            let there = |j: usize, l: usize| j < left(k) && l < lanes(g);
+            let numbers: [[f32; L]; 2] = from_fn(|j| from_fn(|l| if there(j, l) { number(j, l) } else { 0.0 }));
+            store(k, g, W::across(numbers.as_ptr() as *const f32, L, L, 2));
         }
     }
 }

@@ -2,6 +2,7 @@
 //! HuBERT; order of operations as in transformers; WavLM differs in its attention alone). An activation is applied by
 //! whoever reads it, so that `z`, the value before GELU, is all that is kept of a convolution.
 use super::{Convention, ExtractNorm, Model, POSITION_TABLE};
+use crate::gemm::Precision;
 use crate::math::Dropout;
 use crate::op::{
     Input, PositionBias, attention, broadcast, conv_first, conv1d, dropout, feed_forward, gelu_gate, layer_norm,
@@ -30,6 +31,8 @@ pub struct Pass<'a, T: Track> {
     /// Factors of units, by unit vector: `conv.0`, `head.3`, `ffn.11`. Those that are not named are open.
     pub gates: &'a BTreeMap<String, Vector<T>>,
     pub drops: Drops,
+    /// Of products; all else is f32. The first convolution too: it reads samples, and is bound by what it writes.
+    pub precision: Precision,
     pub tape: T,
 }
 
@@ -71,7 +74,15 @@ impl<T: Track> Pass<'_, T> {
         let (k, s) = shape(0);
         let mut z = if by_layer {
             let speech = Hidden::new(rows.concat(), 1, Spans::new(rows.iter().map(|r| r.len()))).on(&self.tape);
-            let z = conv1d(speech, Input::Raw, w.get(&at(0, "conv.weight")), w.find(&at(0, "conv.bias")), k, s);
+            let z = conv1d(
+                speech,
+                Input::Raw,
+                w.get(&at(0, "conv.weight")),
+                w.find(&at(0, "conv.bias")),
+                k,
+                s,
+                Precision::F32,
+            );
             channel_norm(z, 0)
         } else {
             // A bias before a norm over time changes nothing.
@@ -81,7 +92,15 @@ impl<T: Track> Pass<'_, T> {
         for i in 1..a.conv_dim.len() {
             let (k, s) = shape(i);
             let gate = self.gates.get(&format!("conv.{}", i - 1));
-            z = conv1d(z, Input::Gelu(gate), w.get(&at(i, "conv.weight")), w.find(&at(i, "conv.bias")), k, s);
+            z = conv1d(
+                z,
+                Input::Gelu(gate),
+                w.get(&at(i, "conv.weight")),
+                w.find(&at(i, "conv.bias")),
+                k,
+                s,
+                self.precision,
+            );
             if by_layer {
                 z = channel_norm(z, i);
             }
@@ -94,7 +113,7 @@ impl<T: Track> Pass<'_, T> {
         let (a, w, at) = (&self.model.architecture, &self.model.weights, "feature_projection.");
         let x = if let Some(width) = a.feature_norm_width {
             let names = ["layer_norm.weight", "layer_norm.bias", "projection.weight", "projection.bias", "folded"];
-            norm_projection(x, w.all(at, names), a.layer_norm_eps as f32, width)
+            norm_projection(x, w.all(at, names), a.layer_norm_eps as f32, width, self.precision)
         } else {
             let x = if a.feat_proj_layer_norm { self.norm(x, "feature_projection.layer_norm") } else { x };
             if a.feature_projection { self.dense(x, "feature_projection.projection") } else { x }
@@ -106,7 +125,12 @@ impl<T: Track> Pass<'_, T> {
     fn enter(&self, x: Hidden<T>) -> Hidden<T> {
         let (a, w) = (&self.model.architecture, &self.model.weights);
         let names = ["weight_g", "weight_v", "bias"];
-        let x = positional(x, w.all("encoder.pos_conv_embed.conv.", names), a.num_conv_pos_embedding_groups);
+        let x = positional(
+            x,
+            w.all("encoder.pos_conv_embed.conv.", names),
+            a.num_conv_pos_embedding_groups,
+            self.precision,
+        );
         let x = if a.do_stable_layer_norm { x } else { self.norm(x, "encoder.layer_norm") };
         dropout(x, self.drops.at(a.hidden_dropout, 1))
     }
@@ -140,7 +164,8 @@ impl<T: Track> Pass<'_, T> {
         }
         let qkv = ["q_proj", "k_proj", "v_proj"].map(|p| self.dense(x.clone(), &format!("{at}{p}")));
         let (gate, bias) = (self.gates.get(&format!("head.{l}")), a.has_position_bias().then(|| self.positions(l, x)));
-        let context = attention(qkv, a.heads(l), gate, bias, self.drops.at(a.attention_dropout, 4 + 4 * l));
+        let drop = self.drops.at(a.attention_dropout, 4 + 4 * l);
+        let context = attention(qkv, a.heads(l), gate, bias, drop, self.precision);
         Some(self.dense(context, &format!("{at}out_proj")))
     }
 
@@ -162,7 +187,8 @@ impl<T: Track> Pass<'_, T> {
         let names =
             ["intermediate_dense.weight", "intermediate_dense.bias", "output_dense.weight", "output_dense.bias"];
         let drop = self.drops.at(a.activation_dropout, 5 + 4 * l);
-        Some(feed_forward(x, self.model.weights.all(&at, names), self.gates.get(&format!("ffn.{l}")), drop))
+        let (weights, gate) = (self.model.weights.all(&at, names), self.gates.get(&format!("ffn.{l}")));
+        Some(feed_forward(x, weights, gate, drop, self.precision))
     }
 
     /// What a sub-layer without units still adds: its output bias.
@@ -177,7 +203,7 @@ impl<T: Track> Pass<'_, T> {
 
     fn dense(&self, x: Hidden<T>, at: &str) -> Hidden<T> {
         let [w, b] = self.model.weights.all(at, [".weight", ".bias"]);
-        linear(x, w, b)
+        linear(x, w, b, self.precision)
     }
 }
 

@@ -6,7 +6,7 @@
 use super::gate;
 use super::head::Heads;
 use super::position_bias::{Bias, PositionBias};
-use crate::gemm::{Out, View, gemm_here};
+use crate::gemm::{Out, Precision, View, gemm_here};
 use crate::math::Dropout;
 use crate::par::{Shared, add, column_sums, each, map};
 use crate::tensor::{Hidden, Track, Vector, merge, read, record_hidden};
@@ -18,13 +18,14 @@ pub fn attention<T: Track>(
     gate: Option<&Vector<T>>,
     bias: Option<PositionBias<T>>,
     drop: Dropout,
+    precision: Precision,
 ) -> Hidden<T> {
     let ((q, tq), (k, tk), (v, tv)) = (q.split(), k.split(), v.split());
     let (gate, tape) = gate::join(merge(merge(tq, tk), tv), gate);
     let (bias, tape) = Bias::join(tape, bias);
     let (width, spans) = (q.width(), q.spans.clone());
     let gates = gate.as_ref().map_or_else(|| vec![1.0; heads], |g| read(g).to_vec());
-    let all = Heads { spans: spans.clone(), width, gates, drop, bias };
+    let all = Heads { spans: spans.clone(), width, gates, drop, bias, precision };
 
     let mut y = vec![0.0; q.read().len()];
     let out = Shared::new(&mut y);
@@ -36,7 +37,7 @@ pub fn attention<T: Track>(
         head.drop_and_gate(&mut p);
         // SAFETY: each task has its own columns of its own frames.
         let o = unsafe { Out::columns(out.tail(head.at), width, false) };
-        gemm_here(head.tall(), View::rows(&p, head.n), v, o);
+        gemm_here(precision, head.tall(), View::rows(&p, head.n), v, o);
     });
     record_hidden(y, width, spans, tape, move |dy, g| {
         let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(|t| g.take(&t.values));
@@ -51,9 +52,9 @@ pub fn attention<T: Track>(
             head.probabilities(q, k, &mut p);
             let mut dropped = p.clone();
             head.drop_and_gate(&mut dropped);
-            gemm_here(head.tall(), View::rows(&dropped, n).t(), dy, dv);
+            gemm_here(precision, head.tall(), View::rows(&dropped, n).t(), dy, dv);
             let mut ds = dropped;
-            gemm_here(head.square(), dy, v.t(), Out::set(&mut ds, n));
+            gemm_here(precision, head.square(), dy, v.t(), Out::set(&mut ds, n));
             head.backward(&p, &mut ds, [q, k], [dq, dk])
         });
         (*g.of(&q.values), *g.of(&k.values), *g.of(&v.values)) = (dq, dk, dv);
@@ -70,6 +71,7 @@ pub fn attention<T: Track>(
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use crate::gemm::Precision::F32;
     use crate::op::check::{Case, DROP, ROWS, affine, close};
     use crate::op::linear::linear;
     use crate::op::position_bias::bucket;
@@ -92,11 +94,11 @@ pub mod tests {
     }
 
     pub fn three<T: Track>(x: &Hidden<T>, p: &[Param]) -> [Hidden<T>; 3] {
-        [0, 2, 4].map(|i| linear(x.clone(), &p[i], &p[i + 1]))
+        [0, 2, 4].map(|i| linear(x.clone(), &p[i], &p[i + 1], F32))
     }
 
     pub fn bias<'a, T: Track>(x: &Hidden<T>, p: &'a [Param]) -> Option<PositionBias<'a, T>> {
-        let gate = linear(x.clone(), &p[8], &p[9]);
+        let gate = linear(x.clone(), &p[8], &p[9], F32);
         Some(PositionBias { table: &p[7], columns: COLUMNS.into(), buckets: BUCKETS, farthest: FARTHEST, gate })
     }
 
@@ -131,12 +133,14 @@ pub mod tests {
         for width in [6, 14] {
             let case = case(width);
             let (gate, p) = (&case.p[6], &case.p);
-            let o = attention(three(&case.x, p), HEADS, Some(gate), None, DROP);
+            let o = attention(three(&case.x, p), HEADS, Some(gate), None, DROP, F32);
             close(o.read(), &definition(&case, read(gate), false), 1e-4);
-            let o = attention(three(&case.x, p), HEADS, Some(gate), bias(&case.x, p), DROP);
+            let o = attention(three(&case.x, p), HEADS, Some(gate), bias(&case.x, p), DROP, F32);
             close(o.read(), &definition(&case, read(gate), true), 1e-4);
-            case.check(|x, p, tape| attention(three(&x, p), HEADS, Some(&put(&p[6], tape)), bias(&x, p), DROP).values);
-            case.check(|x, p, _| attention(three(&x, p), HEADS, None, None, Dropout::NONE).values);
+            case.check(|x, p, tape| {
+                attention(three(&x, p), HEADS, Some(&put(&p[6], tape)), bias(&x, p), DROP, F32).values
+            });
+            case.check(|x, p, _| attention(three(&x, p), HEADS, None, None, Dropout::NONE, F32).values);
         }
     }
 }

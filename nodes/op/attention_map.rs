@@ -6,7 +6,7 @@
 use super::gate;
 use super::head::Heads;
 use super::position_bias::{Bias, PositionBias};
-use crate::gemm::{Out, View, gemm_here};
+use crate::gemm::{Out, Precision, View, gemm_here};
 use crate::math::{Dropout, sum};
 use crate::par::{Shared, add, column_sums, each, map, wide};
 use crate::tensor::{Hidden, NoneTape, Spans, Track, Vector, merge, read, record, record_hidden, split};
@@ -27,11 +27,16 @@ fn squares(spans: &Spans, heads: usize) -> Spans {
 }
 
 /// q and k are two tensors, not one given twice.
-pub fn attention_map<T: Track>([q, k]: [Hidden<T>; 2], heads: usize, bias: Option<PositionBias<T>>) -> Map<T> {
+pub fn attention_map<T: Track>(
+    [q, k]: [Hidden<T>; 2],
+    heads: usize,
+    bias: Option<PositionBias<T>>,
+    precision: Precision,
+) -> Map<T> {
     let ((q, tq), (k, tk)) = (q.split(), k.split());
     let (bias, tape) = Bias::join(merge(tq, tk), bias);
     let (width, spans, squares) = (q.width(), q.spans.clone(), squares(&q.spans, heads));
-    let all = Heads { spans: spans.clone(), width, gates: vec![1.0; heads], drop: Dropout::NONE, bias };
+    let all = Heads { spans: spans.clone(), width, gates: vec![1.0; heads], drop: Dropout::NONE, bias, precision };
 
     let mut p = vec![0.0; squares.total()];
     let out = Shared::new(&mut p);
@@ -67,12 +72,13 @@ pub fn attend<T: Track>(
     v: Hidden<T>,
     gate: Option<&Vector<T>>,
     drop: Dropout,
+    precision: Precision,
 ) -> Hidden<T> {
     let ((p, tape), (v, other)) = (split(values), v.split());
     let (gate, tape) = gate::join(merge(tape, other), gate);
     let (width, squares) = (v.width(), squares(&spans, heads));
     let gates = gate.as_ref().map_or_else(|| vec![1.0; heads], |g| read(g).to_vec());
-    let all = Heads { spans: spans.clone(), width, gates, drop, bias: None };
+    let all = Heads { spans: spans.clone(), width, gates, drop, bias: None, precision };
 
     let mut y = vec![0.0; v.read().len()];
     let out = Shared::new(&mut y);
@@ -82,7 +88,7 @@ pub fn attend<T: Track>(
         head.drop_and_gate(&mut dropped);
         // SAFETY: each task has its own columns of its own frames.
         let o = unsafe { Out::columns(out.tail(head.at), width, false) };
-        gemm_here(head.tall(), View::rows(&dropped, head.n), head.of(v.read()), o);
+        gemm_here(precision, head.tall(), View::rows(&dropped, head.n), head.of(v.read()), o);
     });
     record_hidden(y, width, spans, tape, move |dy, g| {
         let (mut dp, mut dv) = (g.take(&p), g.take(&v.values));
@@ -96,8 +102,8 @@ pub fn attend<T: Track>(
             let p = &read(&p)[square];
             let mut d = p.to_vec();
             head.drop_and_gate(&mut d);
-            gemm_here(head.tall(), View::rows(&d, head.n).t(), dy, dv);
-            gemm_here(head.square(), dy, v.t(), Out::set(&mut d, head.n));
+            gemm_here(precision, head.tall(), View::rows(&d, head.n).t(), dy, dv);
+            gemm_here(precision, head.square(), dy, v.t(), Out::set(&mut d, head.n));
             wide!({
                 head.drop.apply(0, &mut d);
                 dp.iter_mut().zip(&d).for_each(|(dp, d)| *dp += d * head.gate);
@@ -114,6 +120,7 @@ pub fn attend<T: Track>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gemm::Precision::F32;
     use crate::op::attention::tests::{HEADS, bias, case, definition, three};
     use crate::op::check::{DROP, close};
     use crate::tensor::put;
@@ -123,10 +130,10 @@ mod tests {
         for width in [6, 14] {
             let case = case(width);
             let (gate, [q, k, v]) = (&case.p[6], three(&case.x, &case.p));
-            let map = attention_map([q, k], HEADS, bias(&case.x, &case.p));
+            let map = attention_map([q, k], HEADS, bias(&case.x, &case.p), F32);
             let frames: usize = case.x.spans.lengths().sum();
             assert!((read(&map.values).iter().sum::<f32>() - (frames * HEADS) as f32).abs() < 1e-3);
-            close(attend(map, v, Some(gate), DROP).read(), &definition(&case, read(gate), true), 1e-4);
+            close(attend(map, v, Some(gate), DROP, F32).read(), &definition(&case, read(gate), true), 1e-4);
         }
     }
 
@@ -137,13 +144,13 @@ mod tests {
             case(width).check(|x, p, tape| {
                 let [q, k, v] = three(&x, p);
                 let gate = put(&p[6], tape);
-                let map = attention_map([q, k], HEADS, bias(&x, p));
-                let o = attend(map.clone(), v, Some(&gate), DROP);
-                attend(map, o, Some(&gate), Dropout::NONE).values
+                let map = attention_map([q, k], HEADS, bias(&x, p), F32);
+                let o = attend(map.clone(), v, Some(&gate), DROP, F32);
+                attend(map, o, Some(&gate), Dropout::NONE, F32).values
             });
             case(width).check(|x, p, _| {
                 let [q, k, v] = three(&x, p);
-                attend(attention_map([q, k], HEADS, None), v, None, Dropout::NONE).values
+                attend(attention_map([q, k], HEADS, None, F32), v, None, Dropout::NONE, F32).values
             });
         }
     }

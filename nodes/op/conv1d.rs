@@ -6,7 +6,7 @@
 //! s t + p receives Σ_q dy[t - q] w[:, :, p + q s]: for each phase p again a product with overlapping windows, of dy.
 //! The gate is part of w (op/gate.rs).
 use super::gate;
-use crate::gemm::{Epilogue, Out, Shape, View, gemm, gemm_then};
+use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
 use crate::math::{gelu, gelu_both};
 use crate::par::{add, column_sums, parts, zip};
 use crate::tensor::{Hidden, Param, Spans, Track, Vector, read, record_hidden};
@@ -31,6 +31,7 @@ pub fn conv1d<T: Track>(
     bias: Option<&Param>,
     k: usize,
     s: usize,
+    precision: Precision,
 ) -> Hidden<T> {
     let (x, tape) = x.split();
     let (activates, (gate, tape)) = match input {
@@ -48,7 +49,7 @@ pub fn conv1d<T: Track>(
         let shape = Shape { m: to.len(), n: out, k: k * width };
         let y = Out::set(&mut y[to.start * out..], out);
         let then = bias.map_or(Epilogue::None, |b| Epilogue::Bias(read(b)));
-        gemm_then(shape, View::rows(h, s * width), View::rows(&taps, k * width).t(), y, then);
+        gemm_then(precision, shape, View::rows(h, s * width), View::rows(&taps, k * width).t(), y, then);
     }
 
     let (w, bias, rows) = (w.clone(), bias.cloned(), spans.clone());
@@ -61,10 +62,10 @@ pub fn conv1d<T: Track>(
             let x_row = &x.read()[numbers.clone()];
             let shape = Shape { m: out, n: k * width, k: to.len() };
             let windows = View::rows(seen(activates, x_row, &mut h), s * width);
-            gemm(shape, View::rows(dy, out).t(), windows, Out::add(&mut dtaps, k * width));
+            gemm(precision, shape, View::rows(dy, out).t(), windows, Out::add(&mut dtaps, k * width));
             if activates {
                 let dh = &mut h[..numbers.len()];
-                input_gradient(dy, &phases, [out, width, k, s], dh);
+                input_gradient(precision, dy, &phases, [out, width, k, s], dh);
                 zip(dh, x_row, |dh, x| *dh *= gelu_both(x).1);
                 add(&mut g.of(&x.values)[numbers], dh);
             }
@@ -126,7 +127,13 @@ fn phases(taps: &[f32], [out, width, k, s]: [usize; 4]) -> Vec<Vec<f32>> {
 }
 
 /// dh of one row, from all windows that see it.
-fn input_gradient(dy: &[f32], phases: &[Vec<f32>], [out, width, k, s]: [usize; 4], dh: &mut [f32]) {
+fn input_gradient(
+    precision: Precision,
+    dy: &[f32],
+    phases: &[Vec<f32>],
+    [out, width, k, s]: [usize; 4],
+    dh: &mut [f32],
+) {
     dh.fill(0.0);
     let (frames, windows, lead) = (dh.len() / width, dy.len() / out, (k - 1) / s);
     let mut padded = vec![0.0; (windows + 2 * lead) * out]; // zero frames before and after dy
@@ -136,7 +143,7 @@ fn input_gradient(dy: &[f32], phases: &[Vec<f32>], [out, width, k, s]: [usize; 4
         let m = (frames - p).div_ceil(s).min(windows + q - 1); // frames of this phase that a window sees
         let dy = View::rows(&padded[(lead + 1 - q) * out..], out);
         let dh = Out::set(&mut dh[p * width..], s * width);
-        gemm(Shape { m, n: width, k: q * out }, dy, View::rows(taps, width), dh);
+        gemm(precision, Shape { m, n: width, k: q * out }, dy, View::rows(taps, width), dh);
     }
 }
 
@@ -167,17 +174,25 @@ mod tests {
         for ((k, s), width) in KERNELS.into_iter().flat_map(|k| [(k, 5), (k, 7)]) {
             let case = Case::new(&[1, 0, 13, 38, 11], width, &[OUT * width * k, OUT, width]);
             let gate = read(&case.p[2]);
-            let y = conv1d(case.x.clone(), Input::Gelu(Some(&case.p[2])), &case.p[0], Some(&case.p[1]), k, s);
+            let y = conv1d(
+                case.x.clone(),
+                Input::Gelu(Some(&case.p[2])),
+                &case.p[0],
+                Some(&case.p[1]),
+                k,
+                s,
+                Precision::F32,
+            );
             close(y.read(), &definition(&case, |c, x| check::gelu(x) * gate[c] as f64, k, s), 1e-5);
             case.check(|x, p, tape| {
                 let gate = put(&p[2], tape);
-                conv1d(x, Input::Gelu(Some(&gate)), &p[0], Some(&p[1]), k, s).values
+                conv1d(x, Input::Gelu(Some(&gate)), &p[0], Some(&p[1]), k, s, Precision::F32).values
             });
-            case.check(|x, p, _| conv1d(x, Input::Gelu(None), &p[0], None, k, s).values);
-            let y = conv1d(case.x.clone(), Input::Raw, &case.p[0], Some(&case.p[1]), k, s);
+            case.check(|x, p, _| conv1d(x, Input::Gelu(None), &p[0], None, k, s, Precision::F32).values);
+            let y = conv1d(case.x.clone(), Input::Raw, &case.p[0], Some(&case.p[1]), k, s, Precision::F32);
             close(y.read(), &definition(&case, |_, x| x, k, s), 1e-5);
             let wave = &case.x;
-            case.check(|_, p, tape| conv1d(wave.on(tape), Input::Raw, &p[0], Some(&p[1]), k, s).values);
+            case.check(|_, p, tape| conv1d(wave.on(tape), Input::Raw, &p[0], Some(&p[1]), k, s, Precision::F32).values);
         }
     }
 }

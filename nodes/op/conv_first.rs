@@ -5,8 +5,9 @@
 //! var u = wᵀ C w, where m and C are the mean and covariance of the windows (k and k × k numbers a row). So the norm is
 //! a rescaled convolution, and z is written once. With G = Σ dz window and S = Σ dz all gradients are closed forms:
 //!   dβ = S, dγ = r (w · G - mean S), dw = γ r (G - S m - r dγ C w), r = 1 / sqrt(var + eps).
+//! Always in f32: these are small differences, and products so shallow are bound by what they write.
 use super::conv1d::frames_out;
-use crate::gemm::{Epilogue, Out, Shape, View, gemm, gemm_then};
+use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
 use crate::par::{column_sums, map, wide};
 use crate::tensor::{Hidden, Param, Spans, Track, read, record_hidden};
 
@@ -26,7 +27,7 @@ pub fn conv_first<T: Track>(rows: &[&[f32]], [w, gamma, beta]: [&Param; 3], k: u
             scaled[c * k..][..k].iter_mut().zip(w).for_each(|(to, w)| *to = (*w as f64 * factor) as f32);
         }
         let (shape, to) = (Shape { m: span.len(), n: out, k }, Out::set(&mut z[span.start * out..], out));
-        gemm_then(shape, View::rows(x, s), View::rows(&scaled, k).t(), to, Epilogue::Bias(&shift));
+        gemm_then(Precision::F32, shape, View::rows(x, s), View::rows(&scaled, k).t(), to, Epilogue::Bias(&shift));
     }
 
     let ([w, gamma, beta], each) = ([w, gamma, beta].map(Param::clone), spans.clone());
@@ -36,7 +37,7 @@ pub fn conv_first<T: Track>(rows: &[&[f32]], [w, gamma, beta]: [&Param; 3], k: u
         for ((x, stats), span) in rows.iter().zip(&stats).zip(each.iter()) {
             let (dz, mut sums) = (&dz[span.start * out..span.end * out], vec![0.0; out * k]);
             let shape = Shape { m: out, n: k, k: span.len() };
-            gemm(shape, View::rows(dz, out).t(), View::rows(x, s), Out::set(&mut sums, k));
+            gemm(Precision::F32, shape, View::rows(dz, out).t(), View::rows(x, s), Out::set(&mut sums, k));
             for (c, (total, sums)) in column_sums(dz, out).iter().zip(sums.chunks_exact(k)).enumerate() {
                 let (w, total) = (&read(&w)[c * k..][..k], *total as f64);
                 let Channel { mean, rstd, along } = stats.seen_by(w);

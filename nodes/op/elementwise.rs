@@ -42,6 +42,7 @@ fn apply(drop: Dropout, x: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gemm::Precision;
     use crate::op::check::{Case, DROP, ROWS, close};
     use crate::op::linear::linear;
 
@@ -53,7 +54,7 @@ mod tests {
         close(dropout(case.x.clone(), DROP).read(), &dropped, 1e-6);
         let sum: Vec<f64> = x.iter().zip(&dropped).map(|(x, r)| x + r).collect();
         close(residual(case.x.clone(), case.x.clone(), DROP).read(), &sum, 1e-6);
-        case.check(|x, p, _| residual(x.clone(), linear(x, &p[0], &p[1]), DROP).values);
+        case.check(|x, p, _| residual(x.clone(), linear(x, &p[0], &p[1], Precision::F32), DROP).values);
         case.check(|x, _, _| dropout(x, DROP).values);
     }
 }

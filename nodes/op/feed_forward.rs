@@ -6,7 +6,7 @@
 //! of w2 (op/gate.rs).
 use super::gate;
 use super::linear::weight_gradient;
-use crate::gemm::{Epilogue, Out, Shape, View, gemm, gemm_then};
+use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
 use crate::math::Dropout;
 use crate::par::{Shared, add, column_sums};
 use crate::tensor::{Hidden, Param, Track, Vector, read, record_hidden};
@@ -17,6 +17,7 @@ pub fn feed_forward<T: Track>(
     [w1, b1, w2, b2]: [&Param; 4],
     gate: Option<&Vector<T>>,
     drop: Dropout,
+    precision: Precision,
 ) -> Hidden<T> {
     let (x, tape) = x.split();
     let (gate, tape) = gate::join(tape, gate);
@@ -26,33 +27,40 @@ pub fn feed_forward<T: Track>(
 
     let (mut z, mut h) = (vec![0.0; if T::OWNS_TAPE { frames * inner } else { 0 }], vec![0.0; frames * inner]);
     let then = Epilogue::BiasGelu { bias: read(b1), keep: T::OWNS_TAPE.then(|| Shared::new(&mut z)), drop };
-    gemm_then(up, View::rows(x.read(), width), View::rows(read(w1), width).t(), Out::set(&mut h, inner), then);
+    gemm_then(
+        precision,
+        up,
+        View::rows(x.read(), width),
+        View::rows(read(w1), width).t(),
+        Out::set(&mut h, inner),
+        then,
+    );
     let mut y = vec![0.0; frames * width];
     let gated = with_gate(w2, gate.as_ref());
     let then = Epilogue::Bias(read(b2));
-    gemm_then(down, View::rows(&h, inner), View::rows(&gated, inner).t(), Out::set(&mut y, width), then);
+    gemm_then(precision, down, View::rows(&h, inner), View::rows(&gated, inner).t(), Out::set(&mut y, width), then);
 
     let ([w1, b1, w2, b2], spans) = ([w1, b1, w2, b2].map(Param::clone), x.spans.clone());
     record_hidden(y, width, spans, tape, move |dy, g| {
         let (mut dz, mut h) = (vec![0.0; frames * inner], z);
         let then = Epilogue::GeluSlope { z: Shared::new(&mut h), width: inner, drop }; // z becomes h
         let gated = with_gate(&w2, gate.as_ref());
-        gemm_then(up, View::rows(&dy, width), View::rows(&gated, inner), Out::set(&mut dz, inner), then);
+        gemm_then(precision, up, View::rows(&dy, width), View::rows(&gated, inner), Out::set(&mut dz, inner), then);
         let second = Shape { m: width, n: inner, k: frames };
         match &gate {
-            None => weight_gradient(&dy, &h, Out::add(g.of(&w2), inner), second),
+            None => weight_gradient(precision, &dy, &h, Out::add(g.of(&w2), inner), second),
             Some(gate) => {
                 let mut d = vec![0.0; width * inner];
-                weight_gradient(&dy, &h, Out::set(&mut d, inner), second);
+                weight_gradient(precision, &dy, &h, Out::set(&mut d, inner), second);
                 let d = gate::pull(read(&w2), d, gate, g.of(gate));
                 add(g.of(&w2), &d);
             }
         }
         std::mem::drop(h);
         add(g.of(&b2), &column_sums(&dy, width));
-        weight_gradient(&dz, x.read(), Out::add(g.of(&w1), width), Shape { m: inner, n: width, k: frames });
+        weight_gradient(precision, &dz, x.read(), Out::add(g.of(&w1), width), Shape { m: inner, n: width, k: frames });
         add(g.of(&b1), &column_sums(&dz, inner));
-        gemm(down, View::rows(&dz, inner), View::rows(read(&w1), width), Out::add(g.of(&x.values), width));
+        gemm(precision, down, View::rows(&dz, inner), View::rows(read(&w1), width), Out::add(g.of(&x.values), width));
     })
 }
 
@@ -78,12 +86,14 @@ mod tests {
             let hidden: Vec<f64> =
                 hidden.map(|(i, z)| gelu(z) * DROP.factor(i) as f64 * read(&p[4])[i % INNER] as f64).collect();
             let four = [&p[0], &p[1], &p[2], &p[3]];
-            let y = feed_forward(case.x.clone(), four, Some(&p[4]), DROP);
+            let y = feed_forward(case.x.clone(), four, Some(&p[4]), DROP, Precision::F32);
             close(y.read(), &affine(&hidden, INNER, &p[2], &p[3]), 1e-5);
             case.check(|x, p, tape| {
-                feed_forward(x, [&p[0], &p[1], &p[2], &p[3]], Some(&put(&p[4], tape)), DROP).values
+                feed_forward(x, [&p[0], &p[1], &p[2], &p[3]], Some(&put(&p[4], tape)), DROP, Precision::F32).values
             });
-            case.check(|x, p, _| feed_forward(x, [&p[0], &p[1], &p[2], &p[3]], None, Dropout::NONE).values);
+            case.check(|x, p, _| {
+                feed_forward(x, [&p[0], &p[1], &p[2], &p[3]], None, Dropout::NONE, Precision::F32).values
+            });
         }
     }
 }

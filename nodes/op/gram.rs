@@ -6,7 +6,7 @@
 //! a, b (frames, width); the targets may have another width. With a = b it is the relation within a layer, with a the
 //! layer before b that between layers. D is made a block of frames at a time, and its part of the gradients with it, so
 //! that no block is kept or made again.
-use crate::gemm::{Out, Shape, View, gemm};
+use crate::gemm::{Out, Precision, Shape, View, gemm};
 use crate::math::sum;
 use crate::par::{map, wide, zip};
 use crate::tensor::{Hidden, Number, Track, merge, record};
@@ -53,13 +53,13 @@ fn difference(n: usize, [a, b]: [Frames; 2], [target_a, target_b]: [Frames; 2], 
         let m = BLOCK.min(n - from);
         let minus: Vec<f32> = a.0[from * width..][..m * width].iter().map(|a| -a).collect();
         let square = |k: usize| Shape { m, n, k };
-        gemm(square(target_a.1), view(target_a, from), view(target_b, 0).t(), Out::set(&mut d, n));
-        gemm(square(width), View::rows(&minus, width), view(b, 0).t(), Out::add(&mut d, n));
+        gemm(Precision::F32, square(target_a.1), view(target_a, from), view(target_b, 0).t(), Out::set(&mut d, n));
+        gemm(Precision::F32, square(width), View::rows(&minus, width), view(b, 0).t(), Out::add(&mut d, n));
         squares += wide!(d[..m * n].chunks_exact(n).map(|d| sum(n, |i| d[i] * d[i]) as f64).sum::<f64>());
         if kept {
             let d = View::rows(&d, n);
-            gemm(Shape { m, n: width, k: n }, d, view(b, 0), Out::set(&mut da[from * width..], width));
-            gemm(Shape { m: n, n: width, k: m }, d.t(), view(a, from), Out::add(&mut db, width));
+            gemm(Precision::F32, Shape { m, n: width, k: n }, d, view(b, 0), Out::set(&mut da[from * width..], width));
+            gemm(Precision::F32, Shape { m: n, n: width, k: m }, d.t(), view(a, from), Out::add(&mut db, width));
         }
     }
     (squares, [da, db])
@@ -103,7 +103,7 @@ mod tests {
             let one = gram_distance(x.clone(), x.clone(), &ta, &ta);
             close(read(&one), &[definition([[x, x], [&ta, &ta]])], 1e-5);
             case.check(|x, _, _| gram_distance(x.clone(), x, &ta, &ta));
-            case.check(|x, p, _| gram_distance(x.clone(), linear(x, &p[0], &p[1]), &ta, &tb));
+            case.check(|x, p, _| gram_distance(x.clone(), linear(x, &p[0], &p[1], Precision::F32), &ta, &tb));
         }
     }
 

@@ -5,7 +5,7 @@
 //! with m = Σ_keys D ∘ P for each query:
 //!   dgate = Σ m, dS = gate P ∘ (D - m) / √d, dq = dS k, dk = dSᵀ q; the bias: [`super::position_bias`].
 use super::position_bias::{Bias, Pulled};
-use crate::gemm::{Out, Shape, View, gemm_here};
+use crate::gemm::{Out, Precision, Shape, View, gemm_here};
 use crate::math::{Dropout, exp, largest, sum};
 use crate::par::wide;
 use crate::tensor::Spans;
@@ -17,6 +17,7 @@ pub struct Heads {
     pub gates: Vec<f32>,
     pub drop: Dropout,
     pub bias: Option<Bias>,
+    pub precision: Precision,
 }
 
 pub struct Head<'a> {
@@ -31,6 +32,7 @@ pub struct Head<'a> {
     pub gate: f32,
     pub drop: Dropout,
     bias: Option<&'a Bias>,
+    precision: Precision,
 }
 
 impl Heads {
@@ -51,6 +53,7 @@ impl Heads {
             gate: self.gates[h],
             drop: self.drop.fork(t as u32),
             bias: self.bias.as_ref(),
+            precision: self.precision,
         };
         (head.n > 0).then_some(head)
     }
@@ -75,7 +78,7 @@ impl Head<'_> {
     /// P, in place of what is in `p`.
     pub fn probabilities(&self, q: View, k: View, p: &mut [f32]) {
         let (n, scale) = (self.n, self.scale());
-        gemm_here(self.square(), q, k.t(), Out::set(p, n));
+        gemm_here(self.precision, self.square(), q, k.t(), Out::set(p, n));
         if let Some(bias) = self.bias {
             bias.add(self, p);
         }
@@ -99,8 +102,8 @@ impl Head<'_> {
     /// From dP / gate to dS, in place; adds to dq and dk; gives dgate and what goes to the bias.
     pub fn backward(&self, p: &[f32], ds: &mut [f32], [q, k]: [View; 2], [dq, dk]: [Out; 2]) -> (f32, Option<Pulled>) {
         let dgate = self.score_gradient(p, ds);
-        gemm_here(self.tall(), View::rows(ds, self.n), k, dq);
-        gemm_here(self.tall(), View::rows(ds, self.n).t(), q, dk);
+        gemm_here(self.precision, self.tall(), View::rows(ds, self.n), k, dq);
+        gemm_here(self.precision, self.tall(), View::rows(ds, self.n).t(), q, dk);
         (dgate, self.bias.map(|bias| bias.pull(self, ds)))
     }
 

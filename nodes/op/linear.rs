@@ -1,28 +1,35 @@
 //! y = x wᵀ + b. x (frames, in), w (out, in), b (out), y (frames, out).
 //! dx = dy w, dw = dyᵀ x, db = Σ dy.
-use crate::gemm::{Epilogue, Out, Shape, View, gemm, gemm_then};
+use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
 use crate::par::{add, column_sums};
 use crate::tensor::{Hidden, Param, Track, read, record_hidden};
 
-pub fn linear<T: Track>(x: Hidden<T>, w: &Param, b: &Param) -> Hidden<T> {
+pub fn linear<T: Track>(x: Hidden<T>, w: &Param, b: &Param, precision: Precision) -> Hidden<T> {
     let (x, tape) = x.split();
     let (frames, width, out) = (x.spans.total(), x.width(), read(b).len());
     let mut y = vec![0.0; frames * out];
     let (rows, weight) = (View::rows(x.read(), width), View::rows(read(w), width));
-    gemm_then(Shape { m: frames, n: out, k: width }, rows, weight.t(), Out::set(&mut y, out), Epilogue::Bias(read(b)));
+    gemm_then(
+        precision,
+        Shape { m: frames, n: out, k: width },
+        rows,
+        weight.t(),
+        Out::set(&mut y, out),
+        Epilogue::Bias(read(b)),
+    );
 
     let (w, b, spans) = (w.clone(), b.clone(), x.spans.clone());
     record_hidden(y, out, spans, tape, move |dy, g| {
-        weight_gradient(&dy, x.read(), Out::add(g.of(&w), width), Shape { m: out, n: width, k: frames });
+        weight_gradient(precision, &dy, x.read(), Out::add(g.of(&w), width), Shape { m: out, n: width, k: frames });
         add(g.of(&b), &column_sums(&dy, out));
         let (rows, weight) = (View::rows(&dy, out), View::rows(read(&w), width));
-        gemm(Shape { m: frames, n: width, k: out }, rows, weight, Out::add(g.of(&x.values), width));
+        gemm(precision, Shape { m: frames, n: width, k: out }, rows, weight, Out::add(g.of(&x.values), width));
     })
 }
 
 /// dyᵀ x, (out, in), summed over frames: the shape's depth.
-pub fn weight_gradient(dy: &[f32], x: &[f32], to: Out, s: Shape) {
-    gemm(s, View::rows(dy, s.m).t(), View::rows(x, s.n), to);
+pub fn weight_gradient(precision: Precision, dy: &[f32], x: &[f32], to: Out, s: Shape) {
+    gemm(precision, s, View::rows(dy, s.m).t(), View::rows(x, s.n), to);
 }
 
 #[cfg(test)]
@@ -35,9 +42,9 @@ mod tests {
         for width in WIDTHS {
             let case = Case::new(&ROWS, width, &[17 * width, 17]);
             let reference = affine(&case.frames(), width, &case.p[0], &case.p[1]);
-            close(linear(case.x.clone(), &case.p[0], &case.p[1]).read(), &reference, 1e-5);
-            case.check(|x, p, _| linear(x, &p[0], &p[1]).values);
+            close(linear(case.x.clone(), &case.p[0], &case.p[1], Precision::F32).read(), &reference, 1e-5);
+            case.check(|x, p, _| linear(x, &p[0], &p[1], Precision::F32).values);
         }
-        Case::new(&[], 5, &[15, 3]).check(|x, p, _| linear(x, &p[0], &p[1]).values);
+        Case::new(&[], 5, &[15, 3]).check(|x, p, _| linear(x, &p[0], &p[1], Precision::F32).values);
     }
 }

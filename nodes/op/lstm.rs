@@ -12,7 +12,7 @@
 //! and, with dz these four times the slopes of σ and tanh, dh = w_hhᵀ dz and dc = dc ∘ f for the step before. At the end
 //!   dw_ih = dzᵀ x, dw_hh = dzᵀ h_{t-1}, db_ih = db_hh = Σ dz, dx = dz w_ih.
 use super::linear::weight_gradient;
-use crate::gemm::{Epilogue, Out, Shape, View, gemm, gemm_then};
+use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
 use crate::math::{sigmoid, tanh};
 use crate::par::{Shared, add, column_sums, map, wide};
 use crate::tensor::{Hidden, Param, Spans, Track, read, record_hidden};
@@ -32,7 +32,7 @@ pub fn lstm<T: Track>(x: Hidden<T>, directions: &[[&Param; 4]]) -> Hidden<T> {
         let bias: Vec<f32> = b_ih.iter().zip(b_hh).map(|(a, b)| a + b).collect();
         let mut z = vec![0.0; frames * 4 * units];
         let (rows, weight, then) = (View::rows(x.read(), input), View::rows(w_ih, input).t(), Epilogue::Bias(&bias));
-        gemm_then(product, rows, weight, Out::set(&mut z, 4 * units), then);
+        gemm_then(Precision::F32, product, rows, weight, Out::set(&mut z, 4 * units), then);
         Walk::forward(Order::new(&spans, d == 1), units, w_hh, z, |frame, h| {
             // SAFETY: each direction has its own columns.
             unsafe { out.part(frame * width + d * units, units) }.copy_from_slice(h);
@@ -46,14 +46,32 @@ pub fn lstm<T: Track>(x: Hidden<T>, directions: &[[&Param; 4]]) -> Hidden<T> {
             walk.backward(read(w_hh), |frame| &dy[frame * width + d * units..][..units]);
         });
         for (Walk { gates: dz, h, .. }, [w_ih, w_hh, b_ih, b_hh]) in walks.into_iter().zip(&directions) {
-            weight_gradient(&dz, x.read(), Out::add(g.of(w_ih), input), Shape { m: 4 * units, n: input, k: frames });
-            weight_gradient(&dz, &h, Out::add(g.of(w_hh), units), Shape { m: 4 * units, n: units, k: frames });
+            weight_gradient(
+                Precision::F32,
+                &dz,
+                x.read(),
+                Out::add(g.of(w_ih), input),
+                Shape { m: 4 * units, n: input, k: frames },
+            );
+            weight_gradient(
+                Precision::F32,
+                &dz,
+                &h,
+                Out::add(g.of(w_hh), units),
+                Shape { m: 4 * units, n: units, k: frames },
+            );
             let sums = column_sums(&dz, 4 * units);
             for b in [b_ih, b_hh] {
                 add(g.of(b), &sums);
             }
             let (rows, weight) = (View::rows(&dz, 4 * units), View::rows(read(w_ih), input));
-            gemm(Shape { m: frames, n: input, k: 4 * units }, rows, weight, Out::add(g.of(&x.values), input));
+            gemm(
+                Precision::F32,
+                Shape { m: frames, n: input, k: 4 * units },
+                rows,
+                weight,
+                Out::add(g.of(&x.values), input),
+            );
         }
     })
 }
@@ -100,7 +118,7 @@ impl Walk {
             let frames = walk.order.step(t);
             let (n, state) = (frames.len(), View::rows(&h, units).t());
             let recurrent = Shape { m: 4 * units, n, k: units };
-            gemm(recurrent, View::rows(w_hh, units), state, Out::set(&mut product, n));
+            gemm(Precision::F32, recurrent, View::rows(w_hh, units), state, Out::set(&mut product, n));
             for (r, frame) in frames.into_iter().enumerate() {
                 let [h, c] = [&mut h, &mut c].map(|x| &mut x[r * units..][..units]);
                 walk.h[frame * units..][..units].copy_from_slice(h);
@@ -156,7 +174,7 @@ impl Walk {
             }
             let recurrent = Shape { m: units, n, k: 4 * units };
             let (weight, step) = (View::rows(&turned, 4 * units), View::rows(&dz, 4 * units).t());
-            gemm(recurrent, weight, step, Out::set(&mut product, n));
+            gemm(Precision::F32, recurrent, weight, step, Out::set(&mut product, n));
             for (r, dh) in dh.chunks_exact_mut(units).enumerate().take(n) {
                 dh.iter_mut().zip(product[r..].iter().step_by(n)).for_each(|(dh, p)| *dh = *p);
             }

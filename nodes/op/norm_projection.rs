@@ -4,9 +4,10 @@
 //! m and r are those of `norm_width` channels of which only x's are not zero. A closed channel c is x̂ = -m r after the
 //! norm: folded = Σ W_c γ_c over the closed ones carries that, b the closed Σ W_c β_c. Exact, not an approximation.
 //! With p = -m r: dfolded = Σ p dy, dp = dy · folded; the rest is that of [`super::layer_norm`] and [`super::linear`].
+//! `precision` is that of W's products; those of `folded` are small, and f32.
 use super::layer_norm;
 use super::linear::weight_gradient;
-use crate::gemm::{Epilogue, Out, Shape, View, gemm, gemm_then};
+use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
 use crate::par::{add, column_sums};
 use crate::tensor::{Hidden, Param, Track, read, record_hidden};
 
@@ -15,6 +16,7 @@ pub fn norm_projection<T: Track>(
     [gamma, beta, w, b, folded]: [&Param; 5],
     eps: f32,
     norm_width: usize,
+    precision: Precision,
 ) -> Hidden<T> {
     let (x, tape) = x.split();
     let (frames, width, out) = (x.spans.total(), x.width(), read(b).len());
@@ -22,18 +24,37 @@ pub fn norm_projection<T: Track>(
     let p: Vec<f32> = stats.chunks_exact(2).map(|s| -s[0] * s[1]).collect();
     let mut y = vec![0.0; frames * out];
     let (rows, weight) = (View::rows(&h, width), View::rows(read(w), width));
-    gemm_then(Shape { m: frames, n: out, k: width }, rows, weight.t(), Out::set(&mut y, out), Epilogue::Bias(read(b)));
+    gemm_then(
+        precision,
+        Shape { m: frames, n: out, k: width },
+        rows,
+        weight.t(),
+        Out::set(&mut y, out),
+        Epilogue::Bias(read(b)),
+    );
     let outer = Shape { m: frames, n: out, k: 1 };
-    gemm(outer, View::rows(&p, 1), View::rows(read(folded), out), Out::add(&mut y, out));
+    gemm(Precision::F32, outer, View::rows(&p, 1), View::rows(read(folded), out), Out::add(&mut y, out));
 
     let ([gamma, beta, w, b, folded], spans) = ([gamma, beta, w, b, folded].map(Param::clone), x.spans.clone());
     record_hidden(y, out, spans, tape, move |dy, g| {
         add(g.of(&b), &column_sums(&dy, out));
-        weight_gradient(&dy, &h, Out::add(g.of(&w), width), Shape { m: out, n: width, k: frames });
-        weight_gradient(&p, &dy, Out::add(g.of(&folded), out), Shape { m: 1, n: out, k: frames });
+        weight_gradient(precision, &dy, &h, Out::add(g.of(&w), width), Shape { m: out, n: width, k: frames });
+        weight_gradient(Precision::F32, &p, &dy, Out::add(g.of(&folded), out), Shape { m: 1, n: out, k: frames });
         let (mut dp, mut dh, rows) = (vec![0.0; frames], vec![0.0; frames * width], View::rows(&dy, out));
-        gemm(Shape { m: frames, n: 1, k: out }, rows, View::rows(read(&folded), 1), Out::set(&mut dp, 1));
-        gemm(Shape { m: frames, n: width, k: out }, rows, View::rows(read(&w), width), Out::set(&mut dh, width));
+        gemm(
+            Precision::F32,
+            Shape { m: frames, n: 1, k: out },
+            rows,
+            View::rows(read(&folded), 1),
+            Out::set(&mut dp, 1),
+        );
+        gemm(
+            precision,
+            Shape { m: frames, n: width, k: out },
+            rows,
+            View::rows(read(&w), width),
+            Out::set(&mut dh, width),
+        );
         let dx = g.of(&x.values);
         let sums = layer_norm::backward(&dh, x.read(), &stats, read(&gamma), norm_width, Some(&dp), dx);
         add(g.of(&gamma), &sums[..width]);
@@ -60,8 +81,12 @@ mod tests {
                 reference.extend(y.map(|(y, folded)| y - mean * rstd * *folded as f64));
             }
             let five = |p: &[Param]| std::array::from_fn::<Param, 5, _>(|i| p[i].clone());
-            close(norm_projection(case.x.clone(), five(p).each_ref(), 1e-2, over).read(), &reference, 1e-5);
-            case.check(|x, p, _| norm_projection(x, five(p).each_ref(), 1e-2, over).values);
+            close(
+                norm_projection(case.x.clone(), five(p).each_ref(), 1e-2, over, Precision::F32).read(),
+                &reference,
+                1e-5,
+            );
+            case.check(|x, p, _| norm_projection(x, five(p).each_ref(), 1e-2, over, Precision::F32).values);
         }
     }
 
@@ -74,7 +99,7 @@ mod tests {
         let full = Hidden::new(full, width, case.x.spans.clone());
         let zero = crate::tensor::param(vec![0.0; OUT]);
         let p = &case.p;
-        let dense = norm_projection(full, [&p[0], &p[1], &p[2], &p[3], &zero], 1e-5, width);
+        let dense = norm_projection(full, [&p[0], &p[1], &p[2], &p[3], &zero], 1e-5, width, Precision::F32);
         let [gamma, beta, w] = [0, 1, 2].map(|i| read(&p[i]));
         let closed = |norm: &[f32], o: usize| (kept..width).map(|c| w[o * width + c] * norm[c]).sum::<f32>();
         let small = [
@@ -85,7 +110,7 @@ mod tests {
             (0..OUT).map(|o| closed(gamma, o)).collect(),
         ]
         .map(crate::tensor::param);
-        let y = norm_projection(case.x.clone(), small.each_ref(), 1e-5, width);
+        let y = norm_projection(case.x.clone(), small.each_ref(), 1e-5, width, Precision::F32);
         close(y.read(), &dense.read().iter().map(|y| *y as f64).collect::<Vec<_>>(), 1e-5);
     }
 }

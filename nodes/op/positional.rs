@@ -5,13 +5,13 @@
 //! A group's channels, copied side by side with the zero frames, make every window a row of a view that overlaps
 //! itself, as in [`super::conv1d`]. Kept: x and u = conv + b. With dW: dg = Σ dW ∘ v / ‖v‖, dv = g / ‖v‖ (dW - v dg / ‖v‖).
 use super::conv1d::taps_first;
-use crate::gemm::{Out, Shape, View, gemm_here};
+use crate::gemm::{Out, Precision, Shape, View, gemm_here};
 use crate::math::{gelu, gelu_both};
 use crate::par::{Shared, add, column_sums, each, map, parts, parts2, wide, zip};
 use crate::tensor::{Hidden, Param, Track, read, record_hidden};
 use std::ops::Range;
 
-pub fn positional<T: Track>(x: Hidden<T>, [g, v, b]: [&Param; 3], groups: usize) -> Hidden<T> {
+pub fn positional<T: Track>(x: Hidden<T>, [g, v, b]: [&Param; 3], groups: usize, precision: Precision) -> Hidden<T> {
     let (x, tape) = x.split();
     let (width, k, spans) = (x.width(), read(g).len(), x.spans.clone());
     let c = width / groups;
@@ -31,7 +31,7 @@ pub fn positional<T: Track>(x: Hidden<T>, [g, v, b]: [&Param; 3], groups: usize)
         let taps = View::rows(&taps[group * c * k * c..], k * c).t();
         // SAFETY: each task has its own columns of its own frames.
         let to = unsafe { Out::columns(out.tail(row.start * width + group * c), width, false) };
-        gemm_here(Shape { m: row.len(), n: c, k: k * c }, View::rows(&padded, c), taps, to);
+        gemm_here(precision, Shape { m: row.len(), n: c, k: k * c }, View::rows(&padded, c), taps, to);
     });
     let (mut y, bias) = (x.read().to_vec(), read(b));
     parts2((&mut y, width), (&mut u, width), |_, y, u| {
@@ -65,11 +65,11 @@ pub fn positional<T: Track>(x: Hidden<T>, [g, v, b]: [&Param; 3], groups: usize)
                 let windows = Shape { m: c, n: k * c, k: frames };
                 let du_group = gather(&du, &row, width, columns.clone(), [after, before]);
                 let dy = View::rows(&du_group[after * c..], c).t();
-                gemm_here(windows, dy, View::rows(&seen, c), Out::add(dtaps, k * c));
+                gemm_here(precision, windows, dy, View::rows(&seen, c), Out::add(dtaps, k * c));
                 // SAFETY: each task has its own columns.
                 let to = unsafe { Out::columns(dx.tail(at), width, true) };
                 let shape = Shape { m: frames, n: c, k: k * c };
-                gemm_here(shape, View::rows(&du_group, c), View::rows(&turned, c), to);
+                gemm_here(precision, shape, View::rows(&du_group, c), View::rows(&turned, c), to);
             }
         });
         let (gs, v) = (read(&g_), read(&v_));
@@ -152,9 +152,9 @@ mod tests {
                     reference.push(x[t * width + o] + check::gelu(u));
                 }
             }
-            let y = positional(case.x.clone(), [&case.p[0], &case.p[1], &case.p[2]], groups);
+            let y = positional(case.x.clone(), [&case.p[0], &case.p[1], &case.p[2]], groups, Precision::F32);
             close(y.read(), &reference, 1e-5);
-            case.check(|x, p, _| positional(x, [&p[0], &p[1], &p[2]], groups).values);
+            case.check(|x, p, _| positional(x, [&p[0], &p[1], &p[2]], groups, Precision::F32).values);
         }
     }
 }

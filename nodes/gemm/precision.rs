@@ -1,0 +1,31 @@
+//! What the operands of a product are rounded to; its sums are f32 in any case.
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    #[default]
+    F32,
+    /// 8 significant bits, to the nearest, ties to even; computed where the machine has `avx512_bf16`.
+    Bf16,
+}
+
+impl Precision {
+    /// What this machine makes of it: f32 where it cannot multiply in bf16.
+    pub fn here(self) -> Precision {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let wide = crate::par::Vectors::here() == crate::par::Vectors::Avx512;
+            if self == Precision::Bf16 && wide && is_x86_feature_detected!("avx512bf16") {
+                return Precision::Bf16;
+            }
+        }
+        Precision::F32
+    }
+
+    /// What to tell who asked for more than this machine has.
+    pub fn warning(self) -> Option<String> {
+        (self != self.here())
+            .then(|| "option `precision`: no avx512_bf16 on this machine: it computes in f32".to_owned())
+    }
+}
