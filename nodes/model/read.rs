@@ -32,7 +32,7 @@ const LEFT_ALONE: &[&str] = &[
 const NAMES: &[&str] = &["hubert-base", "hubert-large", "wav2vec2-base", "wavlm-base", "wavlm-large"];
 
 impl Architecture {
-    /// One of [`NAMES`]: the published shapes; dropouts as in pre-training (methods: Base .1, Large 0).
+    /// One of `NAMES`: the published shapes; dropouts as in pre-training (methods: Base .1, Large 0).
     pub fn named(name: &str) -> Option<Architecture> {
         let base = Architecture { feat_proj_dropout: 0.1, activation_dropout: 0.0, ..Architecture::default() };
         let (family, size) = name.split_once('-').filter(|_| NAMES.contains(&name))?;
