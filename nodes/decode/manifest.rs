@@ -101,7 +101,10 @@ mod tests {
         };
         let rows = read_text("some/speech\r\na b/1.flac\t16000\r\n2.wav\t5\r\n\r\n").unwrap();
         let rows: Vec<_> = rows.iter().map(|u| (u.id.as_str(), u.path.to_str().unwrap(), u.frames)).collect();
-        assert_eq!(rows, [("a b/1.flac", "some/speech/a b/1.flac", Some(16_000)), ("2.wav", "some/speech/2.wav", Some(5))]);
+        assert_eq!(
+            rows,
+            [("a b/1.flac", "some/speech/a b/1.flac", Some(16_000)), ("2.wav", "some/speech/2.wav", Some(5))]
+        );
         let wrong = |text| read_text(text).err().unwrap().replace(path.to_str().unwrap(), "x.tsv");
         assert_eq!(wrong("root\na.flac\t5\nb.flac"), "x.tsv: line 3 is not `path<TAB>samples`: b.flac");
         assert_eq!(wrong("root\na.flac\t-5"), "x.tsv: line 2 is not `path<TAB>samples`: a.flac\t-5");
