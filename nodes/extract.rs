@@ -2,13 +2,12 @@
 //! id, layer, frames, width, hidden (frames x width, row-major).
 use crate::column::list;
 use crate::gemm::Precision;
-use crate::model::{Convention, Drops, Model, Pass};
-use crate::tensor::{Hidden, NoneTape};
+use crate::model::{Convention, Model, OPEN, Pass};
+use crate::tensor::Hidden;
 use crate::{Result, decode, file, layers_wrong};
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,13 +27,7 @@ pub fn extract(model: &Path, audio: &[String], layers: &[usize], convention: Con
     let written = (|| {
         let to = std::fs::File::create(&growing).map_err(|e| at(&e))?;
         let mut writer = ArrowWriter::try_new(to, schema(), None)?;
-        let pass = Pass {
-            model: &model,
-            gates: &BTreeMap::new(),
-            drops: Drops(None),
-            precision: Precision::F32,
-            tape: NoneTape,
-        };
+        let pass = Pass::frozen(&model, OPEN, Precision::F32);
         for path in audio {
             let samples = decode::read_audio(Path::new(path))?;
             if model.architecture.frames(samples.len()) == 0 {

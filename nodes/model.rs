@@ -10,7 +10,7 @@ mod tensors;
 mod weights;
 
 pub use architecture::{Architecture, ExtractNorm};
-pub use forward::{Drops, Pass};
+pub use forward::{Drops, OPEN, Pass};
 pub use source::Source;
 pub use tensors::POSITION_TABLE;
 pub use weights::{Model, Weights, read_architecture};

@@ -1,11 +1,12 @@
 //! Our numbers against PyTorch's, transformers' and DPHuBERT's own, on small random weights (tests/golden/README.md).
 use crate::file::{self, Loaded};
 use crate::gemm::Precision;
-use crate::model::{Convention, Drops, Model, Pass};
+use crate::model::{Convention, Drops, Model, OPEN, Pass};
 use crate::op::{linear, lstm};
 use crate::optimize::parity::{Adam, clip};
 use crate::prune::{Finalize, Unit, expected, gate, penalty::penalty, shrink::shrink, vectors};
-use crate::tensor::{Device, Gradients, Hidden, NoneTape, Number, Param, Spans, Tape, Vector, backward, param, read};
+use crate::random::Key;
+use crate::tensor::{Device, Gradients, Hidden, Number, Param, Spans, Tape, Vector, backward, param, put, read};
 use crate::{loss, model::Architecture};
 use dfdx::prelude::{Shape, Tensor};
 use std::collections::BTreeMap;
@@ -63,8 +64,7 @@ const ALL: [Unit; 3] = [Unit::Conv, Unit::Head, Unit::Ffn];
 fn hidden_states_agree(name: &str) {
     let model = Model::load(&golden(name), None).expect(name);
     let theirs = load(&format!("{name}_hidden.safetensors"));
-    let pass =
-        Pass { model: &model, gates: &BTreeMap::new(), drops: Drops(None), precision: Precision::F32, tape: NoneTape };
+    let pass = Pass::frozen(&model, OPEN, Precision::F32);
     for n in [400, 4000, 5999] {
         let audio = values(&theirs, &format!("{n}/audio"));
         for (convention, word) in [(Convention::Hf, "hf"), (Convention::Torchaudio, "torchaudio")] {
@@ -96,8 +96,7 @@ fn close_in_bf16(what: &str, ours: &[f32], theirs: &[f32]) {
 #[test]
 fn hidden_states_in_bf16() {
     let (model, theirs) = (Model::load(&golden("base"), None).expect("base"), load("base_hidden.safetensors"));
-    let (gates, precision) = (BTreeMap::new(), Precision::Bf16);
-    let pass = Pass { model: &model, gates: &gates, drops: Drops(None), precision, tape: NoneTape };
+    let pass = Pass::frozen(&model, OPEN, Precision::Bf16);
     for n in [400, 4000, 5999] {
         let audio = values(&theirs, &format!("{n}/audio"));
         for (layer, ours) in pass.hiddens(&[audio], &[0, 1, 2], Convention::Hf).iter().enumerate() {
@@ -113,7 +112,7 @@ fn gradients_in_bf16() {
     let (model, theirs) = (Model::load(&golden("base"), None).expect("base"), load("base_hidden.safetensors"));
     let gradients = |precision: Precision| -> Vec<(&str, Vec<f32>)> {
         let (gates, tape) = (BTreeMap::new(), Tape::default());
-        let pass = Pass { model: &model, gates: &gates, drops: Drops(None), precision, tape };
+        let pass = Pass { model: &model, gates: &gates, drops: Drops(None), precision, recompute: false, tape };
         let hidden = pass.hiddens(&[values(&theirs, "4000/audio")], &[1], Convention::Hf).remove(0);
         let target = Hidden::new(vec![0.1; hidden.read().len()], hidden.width(), hidden.spans.clone());
         let mut gradients = backward(crate::op::mse(hidden, &target), 1.0);
@@ -123,6 +122,30 @@ fn gradients_in_bf16() {
     let moved = |name: &str, exact: &[f32]| !name.ends_with("k_proj.bias") && exact.iter().any(|g| *g != 0.0);
     for ((name, ours), (_, exact)) in ours.iter().zip(&exact).filter(|(_, (name, exact))| moved(name, exact)) {
         close_in_bf16(name, ours, exact);
+    }
+}
+
+#[test]
+fn computing_layers_again_changes_no_bit() {
+    let noise = Key::new(1, &["speech"]);
+    let rows = [4000, 2500].map(|n| (0..n).map(|i| noise.normal(0, i)).collect::<Vec<f32>>());
+    for name in ["base", "large", "wavlm"] {
+        let model = Model::load(&golden(name), None).expect(name);
+        let gradients = |recompute: bool| -> Vec<Vec<f32>> {
+            let (gate, tape) = (param(vec![0.7; model.architecture.heads(0)]), Tape::default());
+            let gates = [("head.0".to_owned(), put(&gate, &tape))].into();
+            let (drops, precision) = (Drops(Some(5)), Precision::F32);
+            let pass = Pass { model: &model, gates: &gates, drops, precision, recompute, tape };
+            let hiddens = pass.hiddens(&[&rows[0], &rows[1]], &[1, 2], Convention::Hf);
+            let square = |h: Hidden<Tape>| {
+                let zero = Hidden::new(vec![0.0; h.read().len()], h.width(), h.spans.clone());
+                crate::op::mse(h, &zero)
+            };
+            let loss = hiddens.into_iter().map(square).reduce(|a, b| a + b).expect("layers");
+            let mut gradients = backward(loss, 1.0);
+            model.weights.0.values().chain([&gate]).map(|p| gradients.take(p)).collect()
+        };
+        assert!(gradients(true) == gradients(false), "{name}");
     }
 }
 
@@ -282,6 +305,7 @@ impl Trained {
             gates: &gates,
             drops: Drops(None),
             precision: Precision::F32,
+            recompute: false,
             tape: tape.clone(),
         };
         let hiddens = pass.hiddens(rows, &[0, 1, 2], Convention::Torchaudio);
@@ -307,13 +331,7 @@ fn two_updates_of_a_student() {
     let (shape, audio) = &theirs["audio"];
     let rows: Vec<&[f32]> = audio.chunks_exact(shape[1]).collect();
     let teacher = Model::load(&golden("teacher"), None).expect("teacher");
-    let pass = Pass {
-        model: &teacher,
-        gates: &BTreeMap::new(),
-        drops: Drops(None),
-        precision: Precision::F32,
-        tape: NoneTape,
-    };
+    let pass = Pass::frozen(&teacher, OPEN, Precision::F32);
     let targets = pass.hiddens(&rows, &[0, 1, 2], Convention::Torchaudio);
     let mut trained = Trained::new(&theirs);
     let mut adam = Adam::default();
@@ -362,7 +380,7 @@ fn cutting_a_model() {
         close(&v, &gates[&v], &z);
     }
     let states = |model: &Model, open: &BTreeMap<String, Vector>| {
-        let pass = Pass { model, gates: open, drops: Drops(None), precision: Precision::F32, tape: NoneTape };
+        let pass = Pass::frozen(model, open, Precision::F32);
         pass.hiddens(&[values(&theirs, "audio")], &[0, 1, 2], Convention::Torchaudio)
     };
     let none = BTreeMap::new();
@@ -394,7 +412,7 @@ fn cutting_twice() {
     let more: BTreeMap<String, Vec<f32>> = vectors(&once.architecture, &ALL).into_iter().map(half).collect();
     let twice = shrink(&once, &more, Finalize::Exact);
     let states = |model: &Model, gates: &BTreeMap<String, Vector>| {
-        let pass = Pass { model, gates, drops: Drops(None), precision: Precision::F32, tape: NoneTape };
+        let pass = Pass::frozen(model, gates, Precision::F32);
         pass.hiddens(&[values(&theirs, "audio")], &[0, 1, 2], Convention::Hf)
     };
     let open: Architecture = twice.architecture.clone();
@@ -410,7 +428,7 @@ fn cutting_a_wavlm_model() {
     let model = Model::load(&golden("wavlm"), None).expect("wavlm");
     let audio = load("wavlm_hidden.safetensors");
     let states = |model: &Model, gates: &BTreeMap<String, Vector>| {
-        let pass = Pass { model, gates, drops: Drops(None), tape: NoneTape, precision: Precision::F32 };
+        let pass = Pass::frozen(model, gates, Precision::F32);
         pass.hiddens(&[values(&audio, "5999/audio")], &[0, 1, 2], Convention::Hf)
     };
     let folder = std::env::temp_dir().join(format!("wavlm-cut-{}", std::process::id()));

@@ -1,7 +1,7 @@
 //! An encoder under training. At the end it takes the fixed gates, if it has any, shrinks, and writes its own folder.
 use crate::column::{self, SAMPLES, SPEECH};
 use crate::gemm::Precision;
-use crate::model::{Convention, Drops, Model, Pass, Source, count};
+use crate::model::{Convention, Drops, Model, OPEN, Pass, Source, count};
 use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, shapes};
 use crate::port::{Carries, Gates, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::prune::Finalize;
@@ -32,6 +32,9 @@ pub struct Options {
     /// What operands of products are rounded to.
     #[serde(default)]
     precision: Precision,
+    /// Keep only each layer's input and compute the layer again for its gradients: less memory, more time, the same numbers.
+    #[serde(default)]
+    recompute: bool,
 }
 
 const IN: &str = "speech";
@@ -81,8 +84,9 @@ impl Config for Options {
     fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
         let mut model = self.source().open(place, place.key("weights"))?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
-        let (layers, convention, precision) = (self.layers.clone(), self.convention, self.precision);
-        Ok(Box::new(Student { model, layers, convention, precision, noise: place.key("dropout") }))
+        let (layers, convention) = (self.layers.clone(), self.convention);
+        let (precision, recompute) = (self.precision, self.recompute);
+        Ok(Box::new(Student { model, layers, convention, precision, recompute, noise: place.key("dropout") }))
     }
 }
 
@@ -91,6 +95,7 @@ struct Student {
     layers: Vec<usize>,
     convention: Convention,
     precision: Precision,
+    recompute: bool,
     noise: Key,
 }
 
@@ -141,11 +146,9 @@ impl Student {
         drops: Drops,
         tape: T,
     ) -> Vec<Hidden<T>> {
-        Pass { model: &self.model, gates, drops, precision: self.precision, tape }.hiddens(
-            rows,
-            &self.layers,
-            self.convention,
-        )
+        let (precision, recompute) = (self.precision, self.recompute);
+        let pass = Pass { model: &self.model, gates, drops, precision, recompute, tape };
+        pass.hiddens(rows, &self.layers, self.convention)
     }
 
     /// Counts before and after, and how far the cut moved the hidden states of a second of noise.
@@ -154,10 +157,8 @@ impl Student {
         let open: BTreeMap<String, Vector> =
             gates.iter().map(|(n, z)| (n.clone(), crate::tensor::param(z.clone()))).collect();
         let all: Vec<usize> = (0..=self.model.architecture.num_hidden_layers).collect();
-        let (drops, precision) = (Drops(None), Precision::F32);
-        let before = Pass { model: &self.model, gates: &open, drops, precision, tape: NoneTape };
-        let after = Pass { model: small, gates: &BTreeMap::new(), drops, precision, tape: NoneTape };
-        let [before, after] = [before, after].map(|p| p.hiddens(&[&speech], &all, self.convention));
+        let passes = [Pass::frozen(&self.model, &open, Precision::F32), Pass::frozen(small, OPEN, Precision::F32)];
+        let [before, after] = passes.map(|p| p.hiddens(&[&speech], &all, self.convention));
         let jump =
             before.iter().zip(&after).flat_map(|(b, a)| b.read().iter().zip(a.read()).map(|(b, a)| (b - a).abs()));
         let jump = jump.fold(0f32, f32::max);

@@ -1,17 +1,15 @@
 //! A frozen encoder: hidden states of each row, computed on the row alone, so that a target is a function of its row.
 use crate::column::{self, FRAMES, HIDDEN, ID, SAMPLES, SPEECH, TARGETS};
 use crate::gemm::Precision;
-use crate::model::{Convention, Drops, Model, Pass, Source, count};
+use crate::model::{Convention, Model, OPEN, Pass, Source, count};
 use crate::node::{Cacheable, Config, Facts, Node, Place, World, Wrong, shapes};
 use crate::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::step::Step;
-use crate::tensor::NoneTape;
 use crate::{Result, layers_wrong};
 use arrow::array::{ArrayRef, UInt32Array};
 use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -121,8 +119,7 @@ impl Node for Teacher {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
         let rows = (0..batch.num_rows()).map(|row| column::floats(&batch, SAMPLES, row)).collect::<Result<Vec<_>>>()?;
-        let (gates, precision) = (BTreeMap::new(), self.precision);
-        let pass = Pass { model: &self.model, gates: &gates, drops: Drops(None), precision, tape: NoneTape };
+        let pass = Pass::frozen(&self.model, OPEN, self.precision);
         let alone = |row: &&[f32]| pass.hiddens(&[row], &self.layers, self.convention);
         let hiddens: Vec<_> = rows.par_iter().map(alone).collect(); // (rows)(layers)
 

@@ -80,8 +80,22 @@ impl<T: Track> Hidden<T> {
 }
 
 /// What an op may be recorded on: [`Tape`] for what is trained, [`NoneTape`] for what is frozen.
-pub trait Track: Taped<f32, Device> + Merge<Self> + Clone + 'static {}
-impl<T: Taped<f32, Device> + Merge<T> + Clone + 'static> Track for T {}
+pub trait Track: Taped<f32, Device> + Merge<Self> + Clone + 'static {
+    /// Runs the ops of this tape backward, into these gradients.
+    fn replay(self, gradients: &mut Grads);
+}
+
+impl Track for NoneTape {
+    fn replay(self, _: &mut Grads) {}
+}
+
+impl Track for Tape {
+    fn replay(self, gradients: &mut Grads) {
+        let before = std::mem::replace(gradients.0, dfdx::prelude::Gradients::leaky());
+        let (nothing, into) = tensor(vec![0.0], ()).traced(before).split_tape();
+        *gradients.0 = nothing.put_tape(self.0.take().merge(into)).backward();
+    }
+}
 
 /// One tape shared by all tensors of a stage. `Rc` keeps the stage in one thread.
 #[derive(Clone, Default)]
@@ -172,6 +186,10 @@ impl Grads<'_> {
     pub fn of<S: Shape>(&mut self, t: &Tensor<S, f32, Device>) -> &mut Vec<f32> {
         self.0.get_or_alloc_mut(t).expect("memory for a gradient")
     }
+    /// As [`Grads::of`].
+    pub fn at(&mut self, slot: &Slot) -> &mut Vec<f32> {
+        (slot.0)(self.0)
+    }
     /// Takes it out, where an op needs several at once; give it back with `*g.of(t) = ..`.
     pub fn take<S: Shape>(&mut self, t: &Tensor<S, f32, Device>) -> Vec<f32> {
         std::mem::take(self.of(t))
@@ -185,15 +203,33 @@ impl Gradients {
     }
 }
 
+/// Where the gradient of a tensor goes, for a rule that needs none of its numbers.
+pub struct Slot(Box<SlotOf>);
+type SlotOf = dyn for<'a> Fn(&'a mut dfdx::prelude::Gradients<f32, Device>) -> &'a mut Vec<f32>;
+
+impl Slot {
+    pub fn of<S: Shape>(t: &Tensor<S, f32, Device>) -> Slot {
+        let ghost = t.ghost();
+        Slot(Box::new(move |g| g.get_or_alloc_mut(&ghost).expect("memory for a gradient")))
+    }
+}
+
 /// The result of an op: `y` on `tape`, with the rule that turns the gradient of `y` into those of its inputs.
 /// The gradient of `y` is handed over and so freed with the rule; without a tape the rule is dropped at once.
 pub fn record<S: Shape, T: Track>(
     y: Vec<f32>,
     shape: S,
+    tape: T,
+    backward: impl FnOnce(Vec<f32>, &mut Grads) + 'static,
+) -> Tensor<S, f32, Device, T> {
+    recorded(tensor(y, shape), tape, backward)
+}
+
+fn recorded<S: Shape, T: Track>(
+    y: Tensor<S, f32, Device>,
     mut tape: T,
     backward: impl FnOnce(Vec<f32>, &mut Grads) + 'static,
 ) -> Tensor<S, f32, Device, T> {
-    let y = tensor(y, shape);
     let ghost = y.ghost();
     tape.add_backward_op(move |g| {
         let dy = std::mem::take::<Vec<f32>>(g.get_or_alloc_mut(&ghost)?);
@@ -212,6 +248,21 @@ pub fn record_hidden<T: Track>(
     backward: impl FnOnce(Vec<f32>, &mut Grads) + 'static,
 ) -> Hidden<T> {
     Hidden { values: record(y, (spans.total(), width), tape, backward), spans }
+}
+
+/// The result of `f`, which computes it on the tape it is given. What `f` keeps for its rules is dropped; the backward
+/// pass runs `f` once more, on a tape of its own, and then that tape.
+pub fn recomputed<T: Track>(tape: T, f: impl Fn(T) -> Hidden<T> + 'static) -> Hidden<T> {
+    if !T::OWNS_TAPE {
+        return f(tape);
+    }
+    let (Hidden { values, spans }, _) = f(T::default()).split();
+    let again = move |dy, g: &mut Grads| {
+        let (y, tape) = f(T::default()).split();
+        *g.of(&y.values) = dy;
+        tape.replay(g);
+    };
+    Hidden { values: recorded(values, tape, again), spans }
 }
 
 /// Runs the tape backward from `loss`, times `scale`.

@@ -6,6 +6,8 @@ mod extract;
 mod graph;
 mod inspect;
 mod kinds;
+#[cfg(target_os = "linux")]
+mod memory;
 mod run_graph;
 mod screen;
 mod show;

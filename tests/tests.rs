@@ -5,3 +5,5 @@ mod program;
 mod run;
 mod sample;
 mod shipped;
+#[cfg(unix)]
+mod slurm;

@@ -8,7 +8,7 @@ use crate::op::{
     Input, PositionBias, attention, broadcast, conv_first, conv1d, dropout, feed_forward, gelu_gate, layer_norm,
     linear, norm_projection, position_gate, positional, residual,
 };
-use crate::tensor::{Hidden, Spans, Track, Vector};
+use crate::tensor::{Hidden, NoneTape, Spans, Track, Vector, put, recomputed, split};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -33,7 +33,19 @@ pub struct Pass<'a, T: Track> {
     pub drops: Drops,
     /// Of products; all else is f32. The first convolution too: it reads samples, and is bound by what it writes.
     pub precision: Precision,
+    /// Keep each layer's input alone, and compute the layer again for its gradients.
+    pub recompute: bool,
     pub tape: T,
+}
+
+/// No gates.
+pub const OPEN: &BTreeMap<String, Vector> = &BTreeMap::new();
+
+impl<'a> Pass<'a, NoneTape> {
+    /// Without dropout, of which nothing is kept.
+    pub fn frozen(model: &'a Model, gates: &'a BTreeMap<String, Vector>, precision: Precision) -> Self {
+        Pass { model, gates, drops: Drops(None), precision, recompute: false, tape: NoneTape }
+    }
 }
 
 impl<T: Track> Pass<'_, T> {
@@ -45,20 +57,35 @@ impl<T: Track> Pass<'_, T> {
         let rows: Vec<&[f32]> = rows.iter().map(|r| &**r).collect();
         let a = &self.model.architecture;
         let deepest = layers.iter().copied().max().unwrap_or(0);
-        let projected = self.project(self.extract(&rows));
-        let mut outputs =
-            vec![if convention == Convention::Torchaudio { projected.clone() } else { self.enter(projected.clone()) }];
-        if deepest > 0 {
-            let mut x = if convention == Convention::Torchaudio { self.enter(projected) } else { outputs[0].clone() };
-            for l in 0..deepest {
-                x = if a.do_stable_layer_norm { self.layer_pre(l, x) } else { self.layer_post(l, x) };
-                outputs.push(x.clone());
+        let mut wanted = BTreeMap::new();
+        let mut keep = |l: usize, x: &Hidden<T>| {
+            if layers.contains(&l) {
+                wanted.insert(l, x.clone());
             }
-            if a.do_stable_layer_norm && deepest == a.num_hidden_layers && convention == Convention::Hf {
-                outputs[deepest] = self.norm(x, "encoder.layer_norm");
+        };
+        let mut x = self.project(self.extract(&rows));
+        if convention == Convention::Torchaudio {
+            keep(0, &x);
+        }
+        if deepest > 0 || convention == Convention::Hf {
+            x = self.enter(x);
+        }
+        if convention == Convention::Hf {
+            keep(0, &x);
+        }
+        for l in 0..deepest {
+            x = if self.recompute { self.layer_again(l, x) } else { self.layer(l, x) };
+            if l + 1 < deepest {
+                keep(l + 1, &x);
             }
         }
-        layers.iter().map(|&l| outputs[l].clone()).collect()
+        if deepest == a.num_hidden_layers && a.do_stable_layer_norm && convention == Convention::Hf {
+            x = self.norm(x, "encoder.layer_norm");
+        }
+        if deepest > 0 {
+            keep(deepest, &x);
+        }
+        layers.iter().map(|l| wanted[l].clone()).collect()
     }
 
     /// Convolutions, up to and with the last activation.
@@ -133,6 +160,23 @@ impl<T: Track> Pass<'_, T> {
         );
         let x = if a.do_stable_layer_norm { x } else { self.norm(x, "encoder.layer_norm") };
         dropout(x, self.drops.at(a.hidden_dropout, 1))
+    }
+
+    fn layer(&self, l: usize, x: Hidden<T>) -> Hidden<T> {
+        if self.model.architecture.do_stable_layer_norm { self.layer_pre(l, x) } else { self.layer_post(l, x) }
+    }
+
+    /// The layer, of which only its input is kept.
+    fn layer_again(&self, l: usize, x: Hidden<T>) -> Hidden<T> {
+        let (x, tape) = x.split();
+        let (model, drops, precision) = (self.model.clone(), self.drops, self.precision);
+        let gates: BTreeMap<String, Vector> =
+            self.gates.iter().map(|(name, gate)| (name.clone(), split(gate.clone()).0)).collect();
+        recomputed(tape, move |tape: T| {
+            let gates = gates.iter().map(|(name, gate)| (name.clone(), put(gate, &tape))).collect();
+            let x = x.on(&tape);
+            Pass { model: &model, gates: &gates, drops, precision, recompute: false, tape }.layer(l, x)
+        })
     }
 
     /// Base: x = LN(x + drop(attention(x))), x = LN(x + drop(ffn(x))).

@@ -1,7 +1,7 @@
 //! Dropout, and a branch added to what it branched from: y = x + drop(r). x, r, y (frames, width).
 use crate::math::Dropout;
 use crate::par::{add, parts, wide};
-use crate::tensor::{Hidden, Track, merge, record_hidden};
+use crate::tensor::{Hidden, Slot, Track, merge, record_hidden};
 
 /// Numbers whose dropout is drawn at once.
 const CHUNK: usize = 1 << 14;
@@ -14,9 +14,10 @@ pub fn dropout<T: Track>(x: Hidden<T>, drop: Dropout) -> Hidden<T> {
     let (x, tape) = x.split();
     let (mut y, width, spans) = (x.read().to_vec(), x.width(), x.spans.clone());
     apply(drop, &mut y);
+    let x = Slot::of(&x.values);
     record_hidden(y, width, spans, tape, move |mut dy, g| {
         apply(drop, &mut dy);
-        add(g.of(&x.values), &dy);
+        add(g.at(&x), &dy);
     })
 }
 
@@ -26,10 +27,11 @@ pub fn residual<T: Track>(x: Hidden<T>, r: Hidden<T>, drop: Dropout) -> Hidden<T
     let (mut y, width, spans) = (r.read().to_vec(), x.width(), x.spans.clone());
     apply(drop, &mut y);
     add(&mut y, x.read());
+    let [x, r] = [x, r].map(|x| Slot::of(&x.values));
     record_hidden(y, width, spans, merge(tape, other), move |mut dy, g| {
-        add(g.of(&x.values), &dy);
+        add(g.at(&x), &dy);
         apply(drop, &mut dy);
-        add(g.of(&r.values), &dy);
+        add(g.at(&r), &dy);
     })
 }
 
