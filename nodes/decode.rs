@@ -22,13 +22,15 @@ use crate::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::{Result, column};
 use batches::Batches;
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::Path;
 
 /// A batch's samples are counted in 31 bits; a day of them is far below.
 const LONGEST_BATCH: f64 = 86_400.0;
 
-#[derive(Clone, Debug, Deserialize)]
+/// Audio files to batches of waveforms at 16 kHz; the source of a phase.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// What to train on: a fairseq `*.tsv` (root folder, then `path<TAB>samples`), or a folder of FLAC and WAV files.

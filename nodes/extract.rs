@@ -3,11 +3,11 @@
 use crate::column::list;
 use crate::gemm::Precision;
 use crate::model::{Convention, Model, OPEN, Pass};
+use crate::table::Table;
 use crate::tensor::Hidden;
-use crate::{Result, decode, file, layers_wrong};
+use crate::{Result, decode, layers_wrong};
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use parquet::arrow::ArrowWriter;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,28 +18,16 @@ pub fn extract(model: &Path, audio: &[String], layers: &[usize], convention: Con
     layers.sort_unstable();
     layers_wrong(&layers, &model.architecture)
         .map_err(|wrong| wrong.into_iter().map(|w| w.says).collect::<Vec<_>>().join("; "))?;
-    let at = |e: &dyn std::fmt::Display| format!("{}: {e}", out.display());
-
-    if let Some(folder) = out.parent() {
-        std::fs::create_dir_all(folder).map_err(|e| at(&e))?;
-    }
-    let growing = file::temporary(out);
-    let written = (|| {
-        let to = std::fs::File::create(&growing).map_err(|e| at(&e))?;
-        let mut writer = ArrowWriter::try_new(to, schema(), None)?;
-        let pass = Pass::frozen(&model, OPEN, Precision::F32);
-        for path in audio {
-            let samples = decode::read_audio(Path::new(path))?;
-            if model.architecture.frames(samples.len()) == 0 {
-                return Err(format!("{path}: {} samples are too short for a single frame", samples.len()).into());
-            }
-            writer.write(&rows(path, &layers, &pass.hiddens(&[&samples], &layers, convention))?)?;
-            writer.flush()?;
+    let mut table = Table::create(out, schema())?;
+    let pass = Pass::frozen(&model, OPEN, Precision::F32);
+    for path in audio {
+        let samples = decode::read_audio(Path::new(path))?;
+        if model.architecture.frames(samples.len()) == 0 {
+            return Err(format!("{path}: {} samples are too short for a single frame", samples.len()).into());
         }
-        writer.into_inner()?.sync_all()?;
-        Ok(file::settle(&growing, out)?)
-    })();
-    written.inspect_err(|_| drop(std::fs::remove_file(&growing)))
+        table.write(&rows(path, &layers, &pass.hiddens(&[&samples], &layers, convention))?)?;
+    }
+    table.finish()
 }
 
 fn schema() -> Arc<Schema> {

@@ -6,6 +6,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::{fs, path::Path, path::PathBuf};
 
+/// Where a path of the shipped graphs lies, for whoever works elsewhere.
+pub fn hint(path: &str) -> &'static str {
+    match path.starts_with("data/sample") {
+        true => " (it lies in the project's repository; paths are relative to the working directory)",
+        false => "",
+    }
+}
+
 /// The name under which `path` grows before it is there.
 pub fn temporary(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();

@@ -18,6 +18,7 @@ pub mod prune;
 pub mod random;
 pub mod report;
 pub mod step;
+pub mod tap;
 pub mod tensor;
 
 mod log;
@@ -27,6 +28,7 @@ mod parity;
 mod project;
 mod prune_step;
 mod student;
+mod table;
 mod teacher;
 
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -34,16 +36,16 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What crosses threads, named here so that `pipeline` needs no arrow.
 pub type Batch = arrow::record_batch::RecordBatch;
 
-/// Every kind of node, one line each: its name in the graph file and how its options are read.
-pub const KINDS: &[(&str, node::Parse)] = &[
-    ("decode", node::parse::<decode::Options>),
-    ("log", node::parse::<log::Options>),
-    ("loss", node::parse::<loss::Options>),
-    ("optimize", node::parse::<optimize::Options>),
-    ("project", node::parse::<project::Options>),
-    ("prune-step", node::parse::<prune_step::Options>),
-    ("student", node::parse::<student::Options>),
-    ("teacher", node::parse::<teacher::Options>),
+/// Every kind of node, one line each.
+pub const KINDS: &[node::Kind] = &[
+    node::Kind::of::<decode::Options>("decode"),
+    node::Kind::of::<log::Options>("log"),
+    node::Kind::of::<loss::Options>("loss"),
+    node::Kind::of::<optimize::Options>("optimize"),
+    node::Kind::of::<project::Options>("project"),
+    node::Kind::of::<prune_step::Options>("prune-step"),
+    node::Kind::of::<student::Options>("student"),
+    node::Kind::of::<teacher::Options>("teacher"),
 ];
 
 /// What is wrong with the option `layers` of a teacher or student.

@@ -4,11 +4,13 @@ use crate::column::METRICS;
 use crate::node::{Config, Facts, Node, Place, World, Wrong};
 use crate::port::{Carries, Port, Ports, Shapes};
 use crate::step::Step;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 mod draw;
 
-#[derive(Deserialize)]
+/// Draws loss.svg from the metrics when its phase ends.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// Of how many updates one is drawn.

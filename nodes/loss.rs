@@ -8,9 +8,11 @@ use crate::port::{Carries, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::step::Step;
 use crate::tensor::{Hidden, Number, Spans, Tape, read};
 use arrow::record_batch::RecordBatch;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-#[derive(Deserialize)]
+/// How far the student's hiddens are from the targets.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// What is summed.
@@ -18,15 +20,17 @@ pub struct Options {
     /// A factor for each layer; null: 1.
     #[serde(default)]
     layer_weights: Option<Vec<f64>>,
-    /// Over layers.
+    /// What is made of the layers' distances.
     #[serde(default)]
     reduce: Reduce,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Term {
+    /// The distance, a mean over frames.
     r#type: TermType,
+    /// Its factor.
     #[serde(default = "one")]
     weight: f64,
 }
@@ -35,7 +39,7 @@ fn one() -> f64 {
     1.0
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum TermType {
     L1,
@@ -59,7 +63,7 @@ impl TermType {
     }
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Reduce {
     #[default]

@@ -11,14 +11,16 @@ mod weights;
 
 pub use architecture::{Architecture, ExtractNorm};
 pub use forward::{Drops, OPEN, Pass};
+pub use read::described;
 pub use source::Source;
 pub use tensors::POSITION_TABLE;
 pub use weights::{Model, Weights, read_architecture};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What libraries number differently: layer 0, and the last layer of a pre-LN model. Layers between are the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Convention {
     /// transformers and s3prl: 0 is the input of layer 1; the last layer of a pre-LN model has the final norm.

@@ -5,6 +5,9 @@ use crate::report::Report;
 use crate::step::{Head, Step};
 use crate::tensor::Param;
 use crate::{Result, decode, optimize};
+use schemars::generate::SchemaSettings;
+use schemars::transform::{RecursiveTransform, Transform};
+use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, HashMap};
@@ -188,6 +191,29 @@ impl Wrong {
     pub fn at(way: &str, says: impl Into<String>) -> Wrong {
         Wrong { path: way.split('.').filter(|w| !w.is_empty()).map(str::to_owned).collect(), says: says.into() }
     }
+}
+
+/// A kind of node, by its name in the graph file.
+pub struct Kind {
+    pub name: &'static str,
+    pub parse: Parse,
+    /// JSON Schema of its options; `description` says what the node does.
+    pub schema: fn() -> Json,
+}
+
+impl Kind {
+    pub const fn of<O: DeserializeOwned + JsonSchema + Config + 'static>(name: &'static str) -> Kind {
+        Kind { name, parse: parse::<O>, schema: schema::<O> }
+    }
+}
+
+/// Whole in itself, with the descriptions of doc comments and serde's defaults.
+fn schema<O: JsonSchema>() -> Json {
+    let settings = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
+    let mut schema = O::json_schema(&mut settings.into_generator());
+    let rust = |s: &mut Schema| s.as_object_mut().into_iter().for_each(|s| s.retain(|key, _| key != "format"));
+    RecursiveTransform(rust).transform(&mut schema);
+    schema.into()
 }
 
 /// Reads a kind's options; the first thing that is wrong with them.

@@ -11,7 +11,8 @@ use crate::tensor::{self, Gradients, read, write};
 use adamw::{AdamW, Moments};
 use metrics::{Metrics, Sums};
 use schedule::Schedule;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -21,7 +22,8 @@ pub mod checkpoint;
 mod metrics;
 mod schedule;
 
-#[derive(Clone, Deserialize)]
+/// Adds the losses, clips, and moves the weights; writes metrics.jsonl and checkpoints.
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// Updates of the phase.
@@ -31,10 +33,13 @@ pub struct Options {
     /// The rates' shape over updates, one for all nodes.
     #[serde(default)]
     schedule: Schedule,
+    /// How a gradient moves its weight: AdamW as PyTorch's.
     #[serde(default)]
     optimizer: Optimizer,
+    /// Decay of AdamW's two moments, in [0, 1).
     #[serde(default = "betas")]
     betas: [f64; 2],
+    /// AdamW's ε, above 0.
     #[serde(default = "eps")]
     eps: f64,
     /// Decoupled: w -= rate * weight_decay * w.
@@ -73,14 +78,14 @@ fn often() -> u64 {
     100
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Optimizer {
     #[default]
     Adamw,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum NotFinite {
     /// End the run; the last checkpoint stays.
@@ -258,6 +263,7 @@ impl Optimize {
         lines.extend(self.options.rates.iter().map(|(node, rate)| (format!("rate/{node}"), (rate * factor) as f32)));
         let seconds = std::mem::take(&mut self.samples) as f64 / 16000.0;
         let elapsed = std::mem::replace(&mut self.clock, Instant::now()).elapsed().as_secs_f64();
+        lines.push(("audio_seconds".into(), seconds as f32));
         lines.push(("audio_per_second".into(), (seconds / elapsed) as f32));
         self.report(place, &lines, seconds);
         Ok(lines)

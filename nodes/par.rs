@@ -129,6 +129,16 @@ impl Vectors {
         Vectors::Plain
     }
 
+    pub fn name(self) -> &'static str {
+        match self {
+            Vectors::Plain => "portable code",
+            #[cfg(target_arch = "x86_64")]
+            Vectors::Avx2 => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            Vectors::Avx512 => "AVX-512",
+        }
+    }
+
     /// All that this machine has.
     #[cfg(test)]
     pub fn all() -> impl Iterator<Item = Self> {

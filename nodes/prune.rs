@@ -6,11 +6,12 @@ pub mod penalty;
 pub mod shrink;
 
 use crate::model::Architecture;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What can be pruned. Each has a gate vector by layer, named `conv.0`, `head.3`, `ffn.11`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
     /// Output channels of each convolution.
@@ -22,7 +23,7 @@ pub enum Unit {
 }
 
 /// How the pruned model is made smaller.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Finalize {
     /// No hidden state moves.

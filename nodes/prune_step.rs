@@ -12,10 +12,12 @@ use crate::prune::{Finalize, Pruning, Unit, gate, penalty::penalty, vectors};
 use crate::random::Key;
 use crate::step::Step;
 use crate::tensor::{Param, Tape, Vector, param, put, read};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-#[derive(Deserialize)]
+/// Gates on the student's units, and the penalty that closes them.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// Model folder whose shapes the student has.
@@ -23,6 +25,7 @@ pub struct Options {
     model: Option<String>,
     /// Its architecture, where there is no folder to look at.
     #[serde(default)]
+    #[schemars(schema_with = "crate::model::described")]
     architecture: Option<serde_json::Value>,
     /// What has gates.
     units: Vec<Unit>,
@@ -39,11 +42,14 @@ pub struct Options {
     finalize: Finalize,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 struct InitialDrop {
+    /// Of channels.
     conv: f64,
+    /// Of heads.
     head: f64,
+    /// Of inner units of the feed-forwards.
     ffn: f64,
 }
 

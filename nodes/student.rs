@@ -10,10 +10,12 @@ use crate::random::Key;
 use crate::step::Step;
 use crate::tensor::{Hidden, NoneTape, Track, Vector, read, split};
 use crate::{Result, layers_wrong};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-#[derive(Deserialize)]
+/// The model under training.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// Model folder to begin with (`$OUT/phase/node`: an earlier phase's); null: random weights of `architecture`.
@@ -21,9 +23,11 @@ pub struct Options {
     init: Option<String>,
     /// What to draw; with a folder, dropouts and the like.
     #[serde(default)]
+    #[schemars(schema_with = "crate::model::described")]
     architecture: Option<serde_json::Value>,
     /// Which hidden states, by `convention`.
     layers: Vec<usize>,
+    /// What layer 0 and the last layer are: as in transformers and s3prl, or as in torchaudio and DPHuBERT.
     #[serde(default)]
     convention: Convention,
     /// Waveforms to zero mean and unit variance; null: as the model says.

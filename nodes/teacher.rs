@@ -8,21 +8,25 @@ use crate::step::Step;
 use crate::{Result, layers_wrong};
 use arrow::array::{ArrayRef, UInt32Array};
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use std::path::Path;
 use std::sync::Arc;
 
-#[derive(Clone, Deserialize)]
+/// A frozen model: its hiddens are the targets.
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// Folder with config.json and model.safetensors.
     model: String,
     /// What to count and draw where the folder is missing; with a folder, dropouts and the like.
     #[serde(default)]
+    #[schemars(schema_with = "crate::model::described")]
     architecture: Option<Json>,
     /// Which hidden states, by `convention`.
     layers: Vec<usize>,
+    /// What layer 0 and the last layer are: as in transformers and s3prl, or as in torchaudio and DPHuBERT.
     #[serde(default)]
     convention: Convention,
     /// Waveforms to zero mean and unit variance; null: as the model says.

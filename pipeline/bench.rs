@@ -1,16 +1,18 @@
 //! `pipeline bench GRAPH --steps N [--synthetic BxS] [--phase P] [--cached]`: how long an update takes, and which node takes it.
+use crate::rehearsal::{self, Scratch, chosen, complete};
 use crate::screen::Screen;
 use crate::signal::Signals;
 use crate::{Failure, Format, Outcome, graph, print};
-use nodes::near::near;
-use nodes::node::{Place, Synthetic};
-use nodes::port::Shapes;
+use nodes::node::Synthetic;
 use nodes::step::Head;
+use pipeline::machine::peak;
+use pipeline::phase;
 use pipeline::plan::{Phase, Plan};
-use pipeline::{phase, run};
+use pipeline::stage::Sent;
+use pipeline::summary;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -49,15 +51,6 @@ fn synthetic(text: &str) -> Result<Synthetic, String> {
     }
 }
 
-/// A folder that is gone when the benchmark is.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 /// A node has done a step.
 struct Done {
     node: String,
@@ -68,15 +61,13 @@ struct Done {
 
 impl Arguments {
     pub fn run(self) -> Outcome {
-        let scratch = Scratch(std::env::temp_dir().join(format!("pipeline-bench-{}", std::process::id())));
-        std::fs::create_dir_all(&scratch.0).map_err(|e| format!("{}: {e}", scratch.0.display()))?;
+        let scratch = Scratch::new("bench")?;
         let plan = self.graph.plan()?;
-        let sets = self.sets(&plan, self.chosen(&plan)?, &scratch.0);
+        let sets = self.sets(&plan, chosen(&plan, self.phase.as_deref())?, &scratch.0);
         let plan = self.graph.plan_with(&sets)?;
-        let phase = self.chosen(&plan)?;
-        let missing = run::missing([phase].into_iter());
-        if self.synthetic.is_none() && !missing.is_empty() {
-            return Err(missing.join("\n").into());
+        let phase = chosen(&plan, self.phase.as_deref())?;
+        if self.synthetic.is_none() {
+            complete(phase)?;
         }
         let signals = Signals::catch()?;
         let mut done = vec![];
@@ -92,17 +83,9 @@ impl Arguments {
         print(&if self.format == Format::Json { format!("{found:#}\n") } else { text(&found) })
     }
 
-    fn chosen<'p>(&self, plan: &'p Plan) -> Result<&'p Phase, Failure> {
-        let Some(name) = &self.phase else { return Ok(&plan.phases[0]) };
-        let known = || plan.phases.iter().map(|p| p.name.as_str());
-        let says = || Failure::Usage(format!("no phase `{name}`{}", near(name, known())));
-        plan.phases.iter().find(|p| p.name == *name).ok_or_else(says)
-    }
-
     /// What is not to be timed is set aside: dev passes, checkpoints, the caches of the file.
     fn sets(&self, plan: &Plan, phase: &Phase, scratch: &Path) -> Vec<String> {
-        let prefix = if plan.phased { format!("{}.", phase.name) } else { String::new() };
-        let set = |node: usize, option: String| format!("{prefix}{}.{option}", phase.nodes[node].name());
+        let set = |node: usize, option: String| rehearsal::set(plan, phase, node, &option);
         let mut sets = vec![set(phase.source, "dev=null".into())];
         if let Some(optimizer) = phase.optimizer {
             sets.push(set(optimizer, format!("checkpoint_every={}", u32::MAX)));
@@ -117,23 +100,11 @@ impl Arguments {
     /// Runs the phase for one update more than is timed: the last one also writes a checkpoint. None after a signal.
     fn time(&self, plan: &Plan, phase: &Phase, out: &Path, signals: &Signals) -> Result<Option<Vec<Done>>, Failure> {
         let screen = Arc::new(Screen::new());
-        let place = Place {
-            node: String::new(),
-            phase: phase.name.clone(),
-            phases: plan.phased,
-            run: out.to_owned(),
-            seed: plan.seed,
-            clock: phase.clock(Some(WARM_UP + self.steps + 1), 0),
-            bench: true,
-            synthetic: self.synthetic,
-            graph: String::new(),
-            inputs: Shapes::default(),
-            world: plan.world.clone(),
-            report: screen.clone(),
-            stop: signals.stop.clone(),
-        };
+        let steps = WARM_UP + self.steps + 1;
+        let stop = signals.stop.clone();
+        let place = rehearsal::place(plan, phase, steps, out, self.synthetic, screen.clone(), stop);
         let done = Mutex::new(vec![]);
-        let watch = |node: &str, head: Head, took: Duration| {
+        let watch = |node: &str, head: Head, took: Duration, _: &Sent| {
             let step = Done { node: node.into(), head, at: Instant::now(), took };
             done.lock().unwrap_or_else(|broken| broken.into_inner()).push(step);
         };
@@ -156,26 +127,18 @@ impl Arguments {
         let (Some(min), Some(max)) = (seconds.first(), seconds.last()) else {
             return Err("the data ended before the updates to time".into());
         };
-        let median = (seconds[(seconds.len() - 1) / 2] + seconds[seconds.len() / 2]) / 2.0;
         let mut nodes: BTreeMap<&str, f64> = phase.nodes.iter().map(|n| (n.name(), 0.0)).collect();
         for d in done.iter().filter(timed) {
             *nodes.entry(&d.node).or_default() += d.took.as_secs_f64() / seconds.len() as f64;
         }
         let samples: u64 = done.iter().filter(timed).filter(|d| d.node == last).map(|d| d.head.samples).sum();
         Ok(json!({
-            "step_seconds": { "median": median, "min": min, "max": max },
+            "step_seconds": { "median": summary::median(&seconds), "min": min, "max": max },
             "node_seconds": nodes,
             "audio_per_second": samples as f64 / 16000.0 / total,
             "peak_bytes": peak(),
         }))
     }
-}
-
-/// The process's peak resident set; None where the system does not tell.
-fn peak() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
 fn text(found: &Value) -> String {

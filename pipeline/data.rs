@@ -12,7 +12,7 @@ pub fn hashes(plan: &Plan) -> BTreeMap<String, Option<String>> {
 }
 
 /// Of a file its bytes, of a folder the sorted paths and sizes of the files below it.
-fn hash(path: &Path) -> io::Result<String> {
+pub fn hash(path: &Path) -> io::Result<String> {
     let mut hasher = blake3::Hasher::new();
     if path.is_dir() {
         let mut files = vec![];

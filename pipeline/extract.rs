@@ -8,7 +8,7 @@ pub struct Arguments {
     /// The model's folder
     model: PathBuf,
     /// Audio files
-    #[arg(required = true)]
+    #[arg(required = true, value_hint = clap::ValueHint::FilePath)]
     audio: Vec<String>,
     /// Layers, by number: 0,4,8
     #[arg(long, value_delimiter = ',', required = true)]

@@ -3,7 +3,11 @@ use crate::Failure;
 use pipeline::plan::{Plan, plan};
 use pipeline::problem::{At, Problems};
 use pipeline::spec;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+/// What to say after a graph that is not there.
+const WHERE: &str = "; the shipped ones lie in the folder `graphs` of the project's repository";
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -21,7 +25,10 @@ impl Arguments {
 
     /// With more settings, after those of the command line.
     pub fn plan_with(&self, more: &[String]) -> Result<Plan, Failure> {
-        let bytes = std::fs::read(&self.graph).map_err(|e| Failure::Usage(format!("{}: {e}", self.graph.display())))?;
+        let bytes = std::fs::read(&self.graph).map_err(|e| {
+            let hint = if e.kind() == ErrorKind::NotFound { WHERE } else { "" };
+            Failure::Usage(format!("{}: {e}{hint}", self.graph.display()))
+        })?;
         let mut problems = Problems::default();
         let text = String::from_utf8_lossy(&bytes);
         if let Err(e) = std::str::from_utf8(&bytes) {

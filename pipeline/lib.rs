@@ -3,6 +3,7 @@
 pub mod data;
 pub mod draw;
 pub mod json;
+pub mod machine;
 pub mod options;
 pub mod phase;
 pub mod plan;

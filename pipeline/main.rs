@@ -2,16 +2,23 @@
 mod bench;
 mod cache;
 mod check;
+mod compare;
+mod completions;
+mod doctor;
 mod extract;
 mod graph;
 mod inspect;
 mod kinds;
 #[cfg(target_os = "linux")]
 mod memory;
+mod rehearsal;
 mod run_graph;
+mod schema;
 mod screen;
 mod show;
 mod signal;
+mod table;
+mod tap;
 use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::panic::catch_unwind;
@@ -35,14 +42,24 @@ enum Command {
     Show(show::Arguments),
     /// Measure how fast a phase of a graph runs
     Bench(bench::Arguments),
-    /// The kinds of nodes, or the ports of one
+    /// Write down what crosses a port
+    Tap(tap::Arguments),
+    /// Set finished runs side by side
+    Compare(compare::Arguments),
+    /// The kinds of nodes, or the ports and options of one
     Nodes(kinds::Arguments),
+    /// JSON Schema of a graph file, for editors
+    Schema(schema::Arguments),
     /// Say what a model is made of
     Inspect(inspect::Arguments),
     /// Write the hidden states of audio files to a Parquet file
     Extract(extract::Arguments),
     /// Look after a cache of targets
     Cache(cache::Arguments),
+    /// Say what this machine and this folder have
+    Doctor(doctor::Arguments),
+    /// A script that completes commands in a shell
+    Completions(completions::Arguments),
 }
 
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
@@ -76,10 +93,15 @@ fn main() {
         Command::Check(arguments) => arguments.run(),
         Command::Show(arguments) => arguments.run(),
         Command::Bench(arguments) => arguments.run(),
+        Command::Tap(arguments) => arguments.run(),
+        Command::Compare(arguments) => arguments.run(),
         Command::Nodes(arguments) => arguments.run(),
+        Command::Schema(arguments) => arguments.run(),
         Command::Inspect(arguments) => arguments.run(),
         Command::Extract(arguments) => arguments.run(),
         Command::Cache(arguments) => arguments.run(),
+        Command::Doctor(arguments) => arguments.run(),
+        Command::Completions(arguments) => arguments.run(),
     });
     let (code, says) = match outcome {
         Ok(Ok(code)) => (code, String::new()),

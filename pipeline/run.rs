@@ -1,7 +1,7 @@
 //! A run: the folder, what it is bound to, the phases one after the other.
 use crate::plan::{Phase, Plan};
-use crate::stage::Ended;
-use crate::{data, phase, resume, summary};
+use crate::stage::{Ended, Sent};
+use crate::{data, machine, phase, resume, summary};
 use nodes::node::{Clock, Place};
 use nodes::port::Shapes;
 use nodes::report::{Progress, Report};
@@ -76,6 +76,7 @@ impl Run<'_> {
         }
         let summary = summary::read(self.plan, &self.out);
         about["finished"] = now().into();
+        about["peak_bytes"] = json!(machine::peak());
         about["summary"] = serde_json::to_value(&summary)?;
         write(&file, &about)?;
         summary.iter().for_each(|phase| self.report.say(&phase.to_string()));
@@ -132,6 +133,7 @@ impl Run<'_> {
             "data": data::hashes(self.plan),
             "started": before.map_or(now().into(), |b| b["started"].clone()),
             "finished": null,
+            "peak_bytes": null,
             "summary": null,
         })
     }
@@ -193,7 +195,7 @@ impl Run<'_> {
             };
             let (samples, begun) = (AtomicU64::new(0), Instant::now());
             // With an optimizer that one reports.
-            let watch = |node: &str, head: Head, _: Duration| {
+            let watch = |node: &str, head: Head, _: Duration, _: &Sent| {
                 if phase.optimizer.is_none() && node == phase.last().name() {
                     let all = samples.fetch_add(head.samples, Ordering::Relaxed) + head.samples;
                     self.report.update(&phase.name, progress(head, &place.clock, all, begun.elapsed()));
@@ -224,7 +226,7 @@ pub fn missing<'a>(phases: impl Iterator<Item = &'a Phase>) -> Vec<String> {
     let mut lines: Vec<String> = vec![];
     for node in phases.flat_map(|p| &p.nodes) {
         for path in node.facts.reads.iter().filter(|p| !p.starts_with("$OUT/") && !Path::new(p).exists()) {
-            let line = format!("node `{}`: there is no `{path}`", node.name());
+            let line = format!("node `{}`: there is no `{path}`{}", node.name(), nodes::file::hint(path));
             lines.extend((!lines.contains(&line)).then_some(line));
         }
     }

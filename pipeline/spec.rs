@@ -160,18 +160,18 @@ fn node(name: &str, at: &At, json: &Json, problems: &mut Problems) -> Spec {
         problems.add(at, NAMES);
     }
     let kind = json.get("kind").and_then(Json::text).unwrap_or_default();
-    let config = match KINDS.iter().find(|(k, _)| *k == kind) {
-        Some((_, parse)) => {
+    let config = match KINDS.iter().find(|k| k.name == kind) {
+        Some(known) => {
             let mut options = json.clone();
             for key in ["kind", "inputs", "cache"] {
                 options.remove(&[key.into()]);
             }
-            options::read(name, &options, *parse, problems)
+            options::read(name, &options, known.parse, problems)
         }
         None => {
             let (at, says) = match json.get("kind") {
                 Some(at) if at.text().is_some() => {
-                    (&at.at, format!("no kind `{kind}`{}", near(kind, KINDS.iter().map(|k| k.0))))
+                    (&at.at, format!("no kind `{kind}`{}", near(kind, KINDS.iter().map(|k| k.name))))
                 }
                 Some(other) => (&other.at, "`kind` is text".into()),
                 None if !matches!(json.kind, Kind::Map(_)) => (at, "a node is an object".into()),

@@ -15,8 +15,11 @@ use std::time::{Duration, Instant};
 /// A batch as it crosses threads.
 pub type Message = (Head, Batch);
 
-/// Sees how long each node took in each step.
-pub type Watch<'a> = &'a (dyn Fn(&str, Head, Duration) + Sync);
+/// What a node sent, by output port.
+pub type Sent = HashMap<&'static str, Value>;
+
+/// Sees of each node in each step how long it took and what it sent.
+pub type Watch<'a> = &'a (dyn Fn(&str, Head, Duration, &Sent) + Sync);
 
 /// What comes to an input port: from a node before it in the stage, or from the edge of this number out of another thread.
 pub enum Feed {
@@ -105,7 +108,7 @@ impl Stage {
         let place = &self.seats[0].place;
         let from = place.clock.from;
         let mut head = Head { step: from * place.clock.accumulate, update: from, last: self.over, ..Head::default() };
-        self.pass(members, head, None, |n, s| n.start(s), &|_, _, _| ())?;
+        self.pass(members, head, None, |n, s| n.start(s), &|_, _, _, _| ())?;
         while !head.last {
             if self.heeds_stop && place.stop.load(Ordering::Relaxed) {
                 return Err(Stop::Left);
@@ -117,7 +120,7 @@ impl Stage {
         if place.bench {
             return Err(Stop::Left); // nothing is written but what a cache gathered
         }
-        self.pass(members, head, None, |n, s| n.finish(s), &|_, _, _| ())
+        self.pass(members, head, None, |n, s| n.finish(s), &|_, _, _, _| ())
     }
 
     /// The source has no tape edge, so it is alone in its stage.
@@ -149,7 +152,7 @@ impl Stage {
         watch: Watch,
     ) -> Result<(), Stop> {
         let (tape, mut ends) = (Tape::default(), false);
-        let mut sent: Vec<HashMap<&'static str, Value>> = vec![];
+        let mut sent: Vec<Sent> = vec![];
         for (i, seat) in self.seats.iter().enumerate() {
             let mut inputs: HashMap<String, Vec<Value>> = HashMap::new();
             for (port, feed) in &seat.feeds {
@@ -164,9 +167,10 @@ impl Stage {
             step.resume = self.resume.as_deref();
             let begun = Instant::now();
             guard(seat, || call(&mut *rest[0].node, &mut step))?;
-            watch(&seat.place.node, head, begun.elapsed());
+            let took = begun.elapsed();
             ends |= step.ends();
             sent.push(step.into_outputs());
+            watch(&seat.place.node, head, took, &sent[i]);
             if arrived.is_some() {
                 seat.send(head, &sent[i])?;
             }
@@ -176,7 +180,7 @@ impl Stage {
 }
 
 impl Seat {
-    fn send(&self, head: Head, outputs: &HashMap<&'static str, Value>) -> Result<(), Stop> {
+    fn send(&self, head: Head, outputs: &Sent) -> Result<(), Stop> {
         for (port, sender) in &self.sends {
             let Some(Value::Batch(batch)) = outputs.get(port) else {
                 let error = format!("sent no batch on `{port}`").into();

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub struct Summary {
     pub phase: String,
     pub updates: u64,
@@ -18,14 +18,20 @@ pub struct Summary {
     pub l1_and_cosine_distance: Option<[f64; 2]>,
     /// Reached and aimed at.
     pub sparsity: Option<[f64; 2]>,
+    /// Of training, each batch as often as it was met.
+    pub audio_hours: Option<f64>,
+    /// Of an update, the median.
+    pub step_seconds: Option<f64>,
+    /// Losses of the dev set after the last update, by their names in metrics.jsonl.
+    pub dev_losses: BTreeMap<String, f64>,
     /// Parameters before and after, of each node that wrote a model.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, [Option<u64>; 2]>,
 }
 
 /// One entry a phase.
 pub fn read(plan: &Plan, run: &Path) -> Vec<Summary> {
-    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
-    let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let lines = metrics(run);
     let mut written: BTreeMap<String, u64> = BTreeMap::new();
     let one = |phase: &Phase| {
         let folder = if plan.phased { run.join(&phase.name) } else { run.to_owned() };
@@ -42,7 +48,14 @@ pub fn read(plan: &Plan, run: &Path) -> Vec<Summary> {
     plan.phases.iter().map(one).collect()
 }
 
-fn summary(phase: &str, lines: &[Value], parameters: BTreeMap<String, [Option<u64>; 2]>) -> Summary {
+/// All that stands in a run's metrics.jsonl.
+pub fn metrics(run: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Of one phase, out of a run's metrics.
+pub fn summary(phase: &str, lines: &[Value], parameters: BTreeMap<String, [Option<u64>; 2]>) -> Summary {
     let lines: Vec<&Value> = lines.iter().filter(|line| line["phase"] == phase).collect();
     let values =
         |name: &str| lines.iter().filter(|l| l["name"] == name).filter_map(|l| l["value"].as_f64()).collect::<Vec<_>>();
@@ -52,6 +65,11 @@ fn summary(phase: &str, lines: &[Value], parameters: BTreeMap<String, [Option<u6
     let [l1, cosine] = ["dev/loss_l1", "dev/loss_cos"].map(|name| ends(&values(name)));
     let distance = l1.zip(cosine).map(|(l1, minus)| [0, 1].map(|i| l1[i] + 1.0 + minus[i]));
     let is_loss = |d: &[f64; 2]| ends(&dev).is_some_and(|e| (0..2).all(|i| (e[i] + 1.0 - d[i]).abs() < 1e-4));
+    let (audio, speed) = (values("audio_seconds"), values("audio_per_second"));
+    let mut seconds: Vec<f64> = audio.iter().zip(&speed).map(|(audio, speed)| audio / speed).collect();
+    seconds.sort_by(f64::total_cmp);
+    let losses = lines.iter().filter_map(|l| Some((l["name"].as_str()?, l["value"].as_f64()?)));
+    let losses = losses.filter_map(|(name, value)| Some((name.strip_prefix("dev/")?, value)));
     let time = |line: Option<&&Value>| line.and_then(|l| l["wall_time"].as_f64()).unwrap_or(0.0);
     Summary {
         phase: phase.into(),
@@ -60,8 +78,17 @@ fn summary(phase: &str, lines: &[Value], parameters: BTreeMap<String, [Option<u6
         dev_loss: ends(&dev),
         l1_and_cosine_distance: distance.filter(is_loss),
         sparsity: last("sparsity_expected").zip(last("sparsity_target")).map(|(a, b)| [a, b]),
+        audio_hours: (!audio.is_empty()).then(|| audio.iter().sum::<f64>() / 3600.0),
+        step_seconds: median(&seconds),
+        dev_losses: losses.filter(|(name, _)| name.contains("loss")).map(|(n, v)| (n.to_owned(), v)).collect(),
         parameters,
     }
+}
+
+/// Of numbers in order; None of none.
+pub fn median(sorted: &[f64]) -> Option<f64> {
+    let n = sorted.len();
+    (n > 0).then(|| (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0)
 }
 
 /// All elements of a safetensors file, from its header: 8 bytes of length, then JSON.

@@ -71,7 +71,7 @@ fn no_speaker_is_in_both_sets() {
 #[test]
 fn docs_name_every_kind_and_option() {
     let docs = fs::read_to_string(root().join("docs/nodes.md")).unwrap();
-    for (kind, parse) in nodes::KINDS {
+    for nodes::node::Kind { name: kind, parse, .. } in nodes::KINDS {
         let section = docs.split("\n## ").find(|s| s.lines().next() == Some(kind));
         let section = section.unwrap_or_else(|| panic!("docs/nodes.md has no heading `## {kind}`"));
         // serde's sentence for an unknown key lists those it knows.

@@ -1,4 +1,5 @@
 //! Scenarios: the program as its users call it.
+mod commands;
 mod damage;
 mod problems;
 mod program;

@@ -1,13 +1,14 @@
 //! What is kept of an utterance: how much of it, and from where. How much does not depend on the view, so that every
 //! view has batches of the same sizes; where does.
 use crate::random::Key;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Hop of the feature extractors of the HuBERT family, in samples at 16 kHz: crops lie on this grid.
 const HOP: u64 = 320;
 
 /// How the utterances of a train batch are cut.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Crop {
     /// Whole utterances.

@@ -139,6 +139,21 @@ fn known_keys() -> Vec<String> {
     json!(all).as_object().into_iter().flat_map(|keys| keys.keys().cloned()).collect()
 }
 
+/// JSON Schema of the option `architecture`: a name, or keys of [`Architecture`] with their defaults.
+pub fn described(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let defaults = json!(Architecture::default());
+    let known = known_keys().into_iter().map(|key| {
+        let default = defaults.get(&key).map_or(json!({}), |value| json!({ "default": value }));
+        (key, default)
+    });
+    let keys: Map<String, Json> = known.chain(LEFT_ALONE.iter().map(|key| (key.to_string(), json!({})))).collect();
+    schemars::json_schema!({ "anyOf": [
+        { "title": "name", "enum": NAMES },
+        { "type": "object", "properties": keys, "additionalProperties": false },
+        { "type": "null" },
+    ] })
+}
+
 fn read(keys: Map<String, Json>) -> Result<Architecture, (String, String)> {
     serde_path_to_error::deserialize(Json::Object(keys)).map_err(|e| (e.path().to_string(), e.inner().to_string()))
 }

@@ -57,8 +57,9 @@ impl Source<'_> {
         }
         let gone = || {
             let says = format!(
-                "option `{}`: there is no folder `{folder}`, and no `architecture` says what to count",
-                self.option
+                "option `{}`: there is no folder `{folder}`{}, and no `architecture` says what to count",
+                self.option,
+                crate::file::hint(folder)
             );
             Wrong::at(self.option, says)
         };

@@ -1,9 +1,11 @@
 //! The rates' shape over updates, as a factor of the highest rate. Updates count from 1.
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
+    /// What follows the climb.
     #[serde(default)]
     r#type: Shape,
     /// Updates over which the rate climbs from 0 to its highest.
@@ -11,7 +13,7 @@ pub struct Schedule {
     pub warmup_steps: u64,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Shape {
     /// Up to update `warmup_steps`, then down to 0 at the last.
