@@ -179,6 +179,28 @@ impl Place {
     }
 }
 
+#[cfg(test)]
+impl Place {
+    /// Where a test puts a node: alone, in the phase `main` without end.
+    pub fn alone(node: &str, report: Arc<dyn Report>) -> Place {
+        Place {
+            node: node.into(),
+            phase: "main".into(),
+            phases: false,
+            run: PathBuf::new(),
+            graph: String::new(),
+            seed: 0,
+            clock: Clock { updates: None, accumulate: 1, checkpoint_every: 100, from: 0 },
+            bench: false,
+            synthetic: None,
+            inputs: Shapes::default(),
+            world: Arc::default(),
+            report,
+            stop: Arc::default(),
+        }
+    }
+}
+
 /// One wrong option: the way to it (keys and indices) and the sentence.
 #[derive(Debug)]
 pub struct Wrong {

@@ -24,6 +24,7 @@ mod norm_projection;
 mod position_bias;
 mod position_gate;
 mod positional;
+mod scale;
 
 pub use attention::attention;
 pub use attention_map::{Map, attend, attention_map};
@@ -43,6 +44,7 @@ pub use norm_projection::norm_projection;
 pub use position_bias::PositionBias;
 pub use position_gate::position_gate;
 pub use positional::positional;
+pub use scale::scale;
 
 #[cfg(test)]
 mod tests {
@@ -58,7 +60,7 @@ mod tests {
             24, 288, 144, 24, 24, 288, 144, 24, 24,
         ];
         let p: Vec<_> = SIZES.iter().enumerate().map(|(i, n)| param(noise(&format!("p{i}"), *n))).collect();
-        let (bias, gates) = (param(noise("bias", 12)), [8, 3, 24].map(|n| param(noise("gate", n))));
+        let (bias, gates) = (param(noise("bias", 12)), [8, 3, 24, 1].map(|n| param(noise("gate", n))));
         let (drop, tape) = (Dropout { rate: 0.2, key: 9 }, Tape::default());
         let on = gates.each_ref().map(|g| put(g, &tape));
         let waves: Vec<_> = samples.iter().map(|n| noise("wave", *n)).collect();
@@ -75,7 +77,7 @@ mod tests {
             Some(PositionBias { table: &p[27], columns: vec![0, 1, 2], buckets: 8, farthest: 20, gate })
         };
         let o = attention(three(&x), 3, Some(&on[1]), positions(&x), drop.fork(0), precision);
-        let x = residual(x, o, drop.fork(1));
+        let x = residual(x, scale(o, &on[3]), drop.fork(1));
         let [q, k, v] = three(&x);
         let map = attention_map([q, k], 3, positions(&x), precision);
         let o = attend(map.clone(), v, Some(&on[1]), drop.fork(3), precision);

@@ -12,24 +12,26 @@ use dfdx::prelude::{Shape, Tensor};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-fn golden(name: &str) -> PathBuf {
+mod layer_gates;
+
+pub fn golden(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden")).join(name)
 }
 
-fn load(name: &str) -> Loaded {
+pub fn load(name: &str) -> Loaded {
     file::load(&golden(name)).expect(name)
 }
 
-fn values<'a>(of: &'a Loaded, name: &str) -> &'a [f32] {
+pub fn values<'a>(of: &'a Loaded, name: &str) -> &'a [f32] {
     &of.get(name).unwrap_or_else(|| panic!("no golden `{name}`")).1
 }
 
 /// Within 1e-4 of the largest value.
-fn close(what: &str, ours: &[f32], theirs: &[f32]) {
+pub fn close(what: &str, ours: &[f32], theirs: &[f32]) {
     close_to(what, ours, theirs, 1e-4);
 }
 
-fn close_to(what: &str, ours: &[f32], theirs: &[f32], within: f32) {
+pub fn close_to(what: &str, ours: &[f32], theirs: &[f32], within: f32) {
     assert_eq!(ours.len(), theirs.len(), "{what}: lengths differ");
     let largest = theirs.iter().fold(0f32, |m, x| m.max(x.abs()));
     let worst = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -39,27 +41,29 @@ fn close_to(what: &str, ours: &[f32], theirs: &[f32], within: f32) {
 /// `conv.0` for `feature_extractor.conv_layers.0.hard_concrete`, and so on.
 fn vector(gate: &str) -> String {
     let number = gate.split('.').find(|p| p.parse::<usize>().is_ok()).expect("a layer's number");
-    let unit = if gate.starts_with("feature") {
-        "conv"
-    } else if gate.contains("heads") {
-        "head"
-    } else {
-        "ffn"
-    };
+    let units = [
+        ("feature_extractor", "conv"),
+        ("for_heads", "head"),
+        ("for_intermediate", "ffn"),
+        ("attention.hard_concrete_for_layer", "attention-layer"),
+        ("feed_forward.hard_concrete_for_layer", "ffn-layer"),
+    ];
+    let unit = units.iter().find(|(part, _)| gate.contains(part)).expect("a unit").1;
     format!("{unit}.{number}")
 }
 
 /// All tensors under `prefix`, by gate vector.
-fn by_vector(of: &Loaded, prefix: &str) -> BTreeMap<String, Vec<f32>> {
+pub fn by_vector(of: &Loaded, prefix: &str) -> BTreeMap<String, Vec<f32>> {
     let under = of.iter().filter_map(|(name, (_, v))| Some((name.strip_prefix(prefix)?, v)));
     under.map(|(gate, v)| (vector(gate), v.clone())).collect()
 }
 
-fn params(of: &BTreeMap<String, Vec<f32>>) -> BTreeMap<String, Param> {
+pub fn params(of: &BTreeMap<String, Vec<f32>>) -> BTreeMap<String, Param> {
     of.iter().map(|(name, v)| (name.clone(), param(v.clone()))).collect()
 }
 
 const ALL: [Unit; 3] = [Unit::Conv, Unit::Head, Unit::Ffn];
+pub const FIVE: [Unit; 5] = [Unit::Conv, Unit::Head, Unit::Ffn, Unit::AttentionLayer, Unit::FfnLayer];
 
 fn hidden_states_agree(name: &str) {
     let model = Model::load(&golden(name), None).expect(name);
@@ -165,7 +169,7 @@ fn hidden_states_of_wavlm() {
 }
 
 /// Σ upstream · x, so that its gradient by x is `upstream`.
-fn weighted<S: Shape>(x: Tensor<S, f32, Device, Tape>, upstream: Vec<f32>) -> Number<Tape> {
+pub fn weighted<S: Shape>(x: Tensor<S, f32, Device, Tape>, upstream: Vec<f32>) -> Number<Tape> {
     let (x, tape) = crate::tensor::split(x);
     crate::tensor::record(vec![0.0], (), tape, move |dy, g| {
         g.of(&x).iter_mut().zip(&upstream).for_each(|(to, u)| *to += dy[0] * u);
@@ -196,17 +200,23 @@ fn gates() {
 
 #[test]
 fn penalty_and_its_gradient() {
+    penalty_agrees("three", &ALL);
+    penalty_agrees("five", &FIVE);
+}
+
+fn penalty_agrees(case: &str, units: &[Unit]) {
     let theirs = load("penalty.safetensors");
-    let of = |name: &str| values(&theirs, &format!("three/{name}"));
+    let of = |name: &str| values(&theirs, &format!("{case}/{name}"));
+    let by_gate = |what: &str| by_vector(&theirs, &format!("{case}/{what}/"));
     let architecture = crate::model::read_architecture(&golden("base")).expect("base");
-    let log_alpha = params(&by_vector(&theirs, "three/log_alpha/"));
-    assert_eq!(log_alpha.len(), vectors(&architecture, &ALL).len());
+    let log_alpha = params(&by_gate("log_alpha"));
+    assert_eq!(log_alpha.len(), vectors(&architecture, units).len());
 
     let open = log_alpha.iter().map(|(v, a)| (v.clone(), gate::open(read(a)).0)).collect();
     let left = expected::parameters(&architecture, &open);
     close("original", &[expected::parameters(&architecture, &BTreeMap::new()).count as f32], of("original"));
     close("expected", &[left.count as f32], of("expected"));
-    for (v, theirs) in by_vector(&theirs, "three/size_grad/") {
+    for (v, theirs) in by_gate("size_grad") {
         let ours: Vec<f32> = gate::open(read(&log_alpha[&v])).1.iter().map(|d| (d * left.slope[&v]) as f32).collect();
         close(&v, &ours, &theirs);
     }
@@ -214,7 +224,7 @@ fn penalty_and_its_gradient() {
     let loss = penalty(&architecture, &log_alpha, &lambda, of("target")[0] as f64, &Tape::default());
     close("loss", read(&loss.value), of("loss"));
     let mut gradients = backward(loss.value, 1.0);
-    for (v, theirs) in by_vector(&theirs, "three/loss_grad/") {
+    for (v, theirs) in by_gate("loss_grad") {
         close(&v, &gradients.take(&log_alpha[&v]), &theirs);
     }
     close("lambda", &[gradients.take(&lambda[0])[0], gradients.take(&lambda[1])[0]], of("lambda_grad"));

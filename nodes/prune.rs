@@ -1,5 +1,6 @@
 //! Structured pruning: which units have gates, what the gates are, how many parameters they leave, and the smaller model
 //! that comes out (DPHuBERT, Peng et al. 2023, arXiv:2305.17651; gates: Louizos et al. 2018, arXiv:1712.01312).
+mod estimate;
 pub mod expected;
 pub mod gate;
 pub mod penalty;
@@ -10,9 +11,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What can be pruned. Each has a gate vector by layer, named `conv.0`, `head.3`, `ffn.11`.
+/// What can be pruned. Each has a gate vector by layer, named `conv.0`, `head.3`, `ffn.11`, `attention-layer.3`,
+/// `ffn-layer.11`; the last two have one gate, on all that the sub-layer adds, its output bias too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Unit {
     /// Output channels of each convolution.
     Conv,
@@ -20,6 +22,10 @@ pub enum Unit {
     Head,
     /// Inner units of each feed-forward.
     Ffn,
+    /// The attention of each layer as a whole.
+    AttentionLayer,
+    /// The feed-forward of each layer as a whole.
+    FfnLayer,
 }
 
 /// How the pruned model is made smaller.
@@ -42,53 +48,17 @@ pub struct Pruning {
     pub finalize: Finalize,
 }
 
-/// Name and length of every gate vector.
+/// Name and length of every gate vector. A sub-layer that is gone has none.
 pub fn vectors(a: &Architecture, units: &[Unit]) -> BTreeMap<String, usize> {
-    let of = |unit: Unit| -> Vec<(String, usize)> {
-        match unit {
-            Unit::Conv => a.conv_dim.iter().enumerate().map(|(i, &n)| (format!("conv.{i}"), n)).collect(),
-            Unit::Head => (0..a.num_hidden_layers).map(|l| (format!("head.{l}"), a.heads(l))).collect(),
-            Unit::Ffn => (0..a.num_hidden_layers).map(|l| (format!("ffn.{l}"), a.ffn(l))).collect(),
-        }
+    let by_layer = |name: &str, n: &dyn Fn(usize) -> usize| -> Vec<(String, usize)> {
+        (0..a.num_hidden_layers).map(|l| (format!("{name}.{l}"), n(l))).collect()
+    };
+    let of = |unit: Unit| match unit {
+        Unit::Conv => a.conv_dim.iter().enumerate().map(|(i, &n)| (format!("conv.{i}"), n)).collect(),
+        Unit::Head => by_layer("head", &|l| a.heads(l)),
+        Unit::Ffn => by_layer("ffn", &|l| a.ffn(l)),
+        Unit::AttentionLayer => by_layer("attention-layer", &|l| a.heads(l).min(1)),
+        Unit::FfnLayer => by_layer("ffn-layer", &|l| a.ffn(l).min(1)),
     };
     units.iter().flat_map(|&u| of(u)).filter(|(_, n)| *n > 0).collect()
-}
-
-impl Pruning {
-    /// The architecture at the target: of each vector the same share, rounded down (at least one channel), the largest
-    /// share whose parameters fit.
-    pub fn estimate(&self) -> Architecture {
-        let full = expected::parameters(&self.architecture, &BTreeMap::new()).count;
-        let (mut low, mut high) = (0.0, 1.0);
-        for _ in 0..40 {
-            let share = (low + high) / 2.0;
-            let open =
-                vectors(&self.architecture, &self.units).into_iter().map(|(v, n)| (v, n as f64 * share)).collect();
-            let left = expected::parameters(&self.architecture, &open).count;
-            *(if left > full * (1.0 - self.sparsity) { &mut high } else { &mut low }) = share;
-        }
-        let kept = |n: usize| (n as f64 * low) as usize;
-        let mut a = self.architecture.clone();
-        let layers = 0..a.num_hidden_layers;
-        for unit in &self.units {
-            match unit {
-                Unit::Conv => {
-                    if self.finalize == Finalize::Exact && a.feat_proj_layer_norm {
-                        a.feature_norm_width.get_or_insert(self.architecture.channels());
-                    }
-                    a.feature_dummy_weight = true;
-                    a.conv_dim.iter_mut().for_each(|n| *n = kept(*n).max(1));
-                }
-                Unit::Head => {
-                    let first = |l| (0..kept(self.architecture.heads(l))).collect::<Vec<_>>();
-                    layers.clone().for_each(|l| a.keep_heads(l, &first(l)));
-                }
-                Unit::Ffn => {
-                    a.encoder_ff_interm_features =
-                        Some(layers.clone().map(|l| kept(self.architecture.ffn(l))).collect());
-                }
-            }
-        }
-        a
-    }
 }

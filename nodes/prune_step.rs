@@ -43,7 +43,7 @@ pub struct Options {
 }
 
 #[derive(Clone, Copy, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct InitialDrop {
     /// Of channels.
     conv: f64,
@@ -51,11 +51,32 @@ struct InitialDrop {
     head: f64,
     /// Of inner units of the feed-forwards.
     ffn: f64,
+    /// Of attention sub-layers.
+    attention_layer: f64,
+    /// Of feed-forward sub-layers.
+    ffn_layer: f64,
 }
 
 impl Default for InitialDrop {
     fn default() -> Self {
-        InitialDrop { conv: 0.01, head: 0.01, ffn: 0.5 }
+        InitialDrop { conv: 0.01, head: 0.01, ffn: 0.5, attention_layer: 0.01, ffn_layer: 0.01 }
+    }
+}
+
+impl InitialDrop {
+    /// By the name of the unit, with which those of its vectors begin.
+    fn by_unit(&self) -> [(&'static str, f64); 5] {
+        [
+            ("conv", self.conv),
+            ("head", self.head),
+            ("ffn", self.ffn),
+            ("attention-layer", self.attention_layer),
+            ("ffn-layer", self.ffn_layer),
+        ]
+    }
+    fn of(&self, vector: &str) -> f64 {
+        let unit = vector.split('.').next();
+        self.by_unit().into_iter().find(|(name, _)| unit == Some(name)).map_or(self.ffn, |(_, p)| p)
     }
 }
 
@@ -66,22 +87,13 @@ impl Options {
     fn source(&self) -> Source<'_> {
         Source { option: "model", folder: self.model.as_deref(), architecture: self.architecture.as_ref() }
     }
-    fn drop_of(&self, vector: &str) -> f64 {
-        match vector.split('.').next() {
-            Some("conv") => self.initial_drop.conv,
-            Some("head") => self.initial_drop.head,
-            _ => self.initial_drop.ffn,
-        }
-    }
     fn wrong(&self, a: &Architecture) -> Vec<Wrong> {
         let mut wrong = vec![];
         let mut add = |way: &str, says: String| wrong.push(Wrong::at(way, says));
         if !(self.sparsity > 0.0 && self.sparsity < 1.0) {
             add("sparsity", format!("option `sparsity`: {} is not between 0 and 1", self.sparsity));
         }
-        for (unit, p) in
-            [("conv", self.initial_drop.conv), ("head", self.initial_drop.head), ("ffn", self.initial_drop.ffn)]
-        {
+        for (unit, p) in self.initial_drop.by_unit() {
             if !(p > 0.0 && p < 1.0) {
                 add(
                     &format!("initial_drop.{unit}"),
@@ -143,7 +155,7 @@ impl Config for Options {
         let architecture = self.source().architecture_at(place)?;
         let start = place.key("log_alpha");
         let draw = |(site, (vector, n)): (usize, (String, usize))| {
-            let mean = gate::log_alpha(self.drop_of(&vector));
+            let mean = gate::log_alpha(self.initial_drop.of(&vector));
             let values = (0..n as u64).map(|i| (mean + 0.01 * start.normal(site as u64, i) as f64) as f32).collect();
             (vector, param(values))
         };

@@ -261,6 +261,26 @@ fn a_failure_names_its_node_and_leaves_the_checkpoint() {
     assert!(stderr(&said).contains("3.wav") && stderr(&said).contains("5.wav"));
 }
 
+/// Gates on whole layers too: those that close are gone from the folder, and the cut moves nothing.
+#[test]
+fn whole_layers_are_pruned_with_their_units() {
+    let folder = sample("layers");
+    let sets = [
+        r#"gates.units=["conv", "head", "ffn", "attention-layer", "ffn-layer"]"#,
+        r#"gates.initial_drop={"attention-layer": 0.9}"#,
+    ];
+    let said = run(&folder, "out", &["--steps", "3", "--set", sets[0], "--set", sets[1]]);
+    assert!(said.status.success(), "{}", stderr(&said));
+    let text = stderr(&said);
+    let cut = text.lines().find_map(|line| line.strip_prefix("node `student`: cut exactly from ")).expect("a cut");
+    let words: Vec<&str> = cut.split([' ', ';']).collect();
+    assert!(words[words.len() - 1].parse::<f64>().unwrap() < 1e-5, "{cut}");
+    let inspected = output(&mut pipeline(&folder.0, &["inspect", "out/prune/student", "--format", "json"]));
+    let found: Value = serde_json::from_slice(&inspected.stdout).unwrap();
+    assert_eq!((&found["heads"], &found["parameters"].to_string()), (&serde_json::json!([0, 0]), &words[2].to_owned()));
+    assert!(found["ffn"].as_array().unwrap().iter().any(|n| *n != 0), "{found}");
+}
+
 #[test]
 fn a_benchmark_leaves_nothing() {
     let folder = sample("bench");

@@ -24,7 +24,7 @@ const GRAPH: &str = r#"{
         "student": { "kind": "student", "inputs": { "speech": "speech.speech" }, "init": "$OUT/prune/student", "layers": [0, 2] },
         "heads":   { "kind": "project", "inputs": { "hiddens": "student.hiddens" }, "width": 24, "init": "$OUT/prune/heads/heads.safetensors" },
         "match":   { "kind": "loss", "inputs": { "student": "heads.hiddens", "target": "teacher.targets" }, "terms": [{ "type": "mse" }], "reduce": "sum" },
-        "step":    { "kind": "optimize", "inputs": { "losses": ["match.loss"] }, "steps": 20, "checkpoint_every": 7, "rates": { "student": 1e-3, "heads": 0 }, "schedule": { "type": "constant", "warmup_steps": 3 } } } } ] }"#;
+        "step":    { "kind": "optimize", "inputs": { "losses": ["match.loss"] }, "steps": 20, "checkpoint_every": 7, "rates": { "student": 1e-3, "heads": 0 }, "schedule": { "type": "tri-stage", "warmup_steps": 3, "hold_steps": 5 }, "optimizer": "adamw-s3prl", "weight_decay": 0.01 } } } ] }"#;
 
 /// The folder with everything the graph `g.json` needs.
 pub fn sample(name: &str) -> Folder {

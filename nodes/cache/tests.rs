@@ -1,6 +1,6 @@
 //! Cold, half-filled, full, damaged and shared caches give the same rows.
 use super::*;
-use crate::node::{Clock, Facts, World, Wrong};
+use crate::node::{Facts, World, Wrong};
 use crate::port::{Ports, Shapes};
 use crate::report::{Progress, Report};
 use arrow::array::{StringArray, UInt64Array};
@@ -92,21 +92,7 @@ impl Bench {
         Bench { root, lines: Arc::default() }
     }
     fn place(&self) -> Place {
-        Place {
-            node: "teacher".into(),
-            phase: "main".into(),
-            phases: false,
-            run: self.root.clone(),
-            seed: 0,
-            clock: Clock { updates: None, accumulate: 1, checkpoint_every: 1, from: 0 },
-            graph: String::new(),
-            inputs: Shapes::default(),
-            world: Arc::default(),
-            bench: false,
-            synthetic: None,
-            report: self.lines.clone(),
-            stop: Arc::default(),
-        }
+        Place { run: self.root.clone(), ..Place::alone("teacher", self.lines.clone()) }
     }
     fn open(&self, fake: &Fake) -> Box<dyn Node> {
         wrap(Arc::new(fake.clone()), &self.root, &self.place()).unwrap()

@@ -131,26 +131,7 @@ mod tests {
     fn place(updates: Option<u64>, from: u64) -> (Place, Arc<Lines>) {
         let lines = Arc::new(Lines::default());
         let clock = Clock { updates, accumulate: 1, checkpoint_every: 100, from };
-        let (node, phase, run) = ("speech".into(), "main".into(), PathBuf::new());
-        let report = lines.clone();
-        (
-            Place {
-                graph: String::new(),
-                inputs: Default::default(),
-                world: Arc::default(),
-                node,
-                phase,
-                phases: false,
-                run,
-                seed: 7,
-                clock,
-                bench: false,
-                synthetic: None,
-                report,
-                stop: Default::default(),
-            },
-            lines,
-        )
+        (Place { seed: 7, clock, ..Place::alone("speech", lines.clone()) }, lines)
     }
 
     #[derive(Clone, Debug, PartialEq)]

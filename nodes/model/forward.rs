@@ -6,7 +6,7 @@ use crate::gemm::Precision;
 use crate::math::Dropout;
 use crate::op::{
     Input, PositionBias, attention, broadcast, conv_first, conv1d, dropout, feed_forward, gelu_gate, layer_norm,
-    linear, norm_projection, position_gate, positional, residual,
+    linear, norm_projection, position_gate, positional, residual, scale,
 };
 use crate::tensor::{Hidden, NoneTape, Spans, Track, Vector, put, recomputed, split};
 use std::borrow::Cow;
@@ -28,7 +28,7 @@ const CONV_EPS: f32 = 1e-5;
 /// One pass of a batch through a model.
 pub struct Pass<'a, T: Track> {
     pub model: &'a Model,
-    /// Factors of units, by unit vector: `conv.0`, `head.3`, `ffn.11`. Those that are not named are open.
+    /// Factors of units, by unit vector ([`crate::prune::vectors`]). Those that are not named are open.
     pub gates: &'a BTreeMap<String, Vector<T>>,
     pub drops: Drops,
     /// Of products; all else is f32. The first convolution too: it reads samples, and is bound by what it writes.
@@ -210,7 +210,7 @@ impl<T: Track> Pass<'_, T> {
         let (gate, bias) = (self.gates.get(&format!("head.{l}")), a.has_position_bias().then(|| self.positions(l, x)));
         let drop = self.drops.at(a.attention_dropout, 4 + 4 * l);
         let context = attention(qkv, a.heads(l), gate, bias, drop, self.precision);
-        Some(self.dense(context, &format!("{at}out_proj")))
+        Some(self.whole(self.dense(context, &format!("{at}out_proj")), &format!("attention-layer.{l}")))
     }
 
     /// WavLM's bias: all layers share the first one's table, each has its own gate on it, from its own input.
@@ -232,7 +232,15 @@ impl<T: Track> Pass<'_, T> {
             ["intermediate_dense.weight", "intermediate_dense.bias", "output_dense.weight", "output_dense.bias"];
         let drop = self.drops.at(a.activation_dropout, 5 + 4 * l);
         let (weights, gate) = (self.model.weights.all(&at, names), self.gates.get(&format!("ffn.{l}")));
-        Some(feed_forward(x, weights, gate, drop, self.precision))
+        Some(self.whole(feed_forward(x, weights, gate, drop, self.precision), &format!("ffn-layer.{l}")))
+    }
+
+    /// A sub-layer's output, through its own gate if it has one.
+    fn whole(&self, x: Hidden<T>, vector: &str) -> Hidden<T> {
+        match self.gates.get(vector) {
+            Some(gate) => scale(x, gate),
+            None => x,
+        }
     }
 
     /// What a sub-layer without units still adds: its output bias.

@@ -1,7 +1,14 @@
-//! AdamW as PyTorch's (Loshchilov and Hutter 2019): w -= r λ w; m = β1 m + (1-β1) g; v = β2 v + (1-β2) g²;
-//! w -= r m / (1-β1^t) / (sqrt(v / (1-β2^t)) + ε). And the global norm of gradients.
+//! Adam with decoupled decay (Loshchilov and Hutter 2019), in two forms, and the global norm of gradients:
+//!
+//! m = β1 m + (1-β1) g; v = β2 v + (1-β2) g²; c = sqrt(1-β2^t)
+//! "adamw", as PyTorch's: w -= r λ w; w -= r / (1-β1^t) m / (sqrt(v) / c + ε)
+//! "adamw-s3prl", s3prl's AdamW_with_schedule: w -= r c / (1-β1^t) (m / (sqrt(v) + ε) + λ w); biases are not decayed.
+//!
+//! The second is the first with ε / c for ε and λ c / (1-β1^t) for λ.
 use crate::math::sum;
 use crate::par::{Shared, each, map, wide};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Fixed, so that sums do not depend on the number of threads.
 const CHUNK: usize = 1 << 15;
@@ -17,7 +24,25 @@ impl Moments {
     }
 }
 
+#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// As PyTorch's.
+    #[default]
+    Adamw,
+    /// As s3prl's.
+    AdamwS3prl,
+}
+
+impl Form {
+    /// Whether a parameter of this name is decayed at all.
+    pub fn decays(self, name: &str) -> bool {
+        self == Form::Adamw || !name.contains("bias")
+    }
+}
+
 pub struct AdamW {
+    pub form: Form,
     pub rate: f64,
     pub betas: [f64; 2],
     pub eps: f64,
@@ -31,9 +56,12 @@ impl AdamW {
     pub fn step(&self, w: &mut [f32], moments: &mut Moments, g: &[f32], factor: f32) {
         let [b1, b2] = self.betas;
         let t = i32::try_from(self.update).unwrap_or(i32::MAX);
-        let rate = (self.rate / (1.0 - b1.powi(t))) as f32;
-        let correction = (1.0 / (1.0 - b2.powi(t)).sqrt()) as f32;
-        let (keep, eps) = ((1.0 - self.rate * self.decay) as f32, self.eps as f32);
+        let (rate, correction) = (self.rate / (1.0 - b1.powi(t)), 1.0 / (1.0 - b2.powi(t)).sqrt());
+        let (keep, eps) = match self.form {
+            Form::Adamw => (1.0 - self.rate * self.decay, self.eps),
+            Form::AdamwS3prl => (1.0 - rate / correction * self.decay, self.eps * correction),
+        };
+        let [rate, correction, keep, eps] = [rate, correction, keep, eps].map(|x| x as f32);
         let (b1, b2, c1, c2) = (b1 as f32, b2 as f32, (1.0 - b1) as f32, (1.0 - b2) as f32);
         let n = w.len();
         let (w, m, v) = (Shared::new(w), Shared::new(&mut moments.m), Shared::new(&mut moments.v));

@@ -1,6 +1,7 @@
 //! metrics.jsonl: one value a line. `optimize` writes it in the thread that writes the checkpoint, so that the lines of a
 //! checkpoint's updates are always there before it.
 use crate::column::{self, EPOCH, NAME, STEP, VALUE};
+use crate::report::Progress;
 use crate::step::{Head, Step};
 use crate::{Batch, Result, file, node::Place};
 use arrow::array::{ArrayRef, Float32Array, StringArray, UInt64Array};
@@ -65,24 +66,16 @@ pub fn batch(head: &Head, lines: Vec<(String, f32)>) -> Result<Batch> {
     ])
 }
 
-/// Means over the batches of an update, or of a dev pass.
-#[derive(Default)]
-pub struct Sums(Vec<(String, f64, f64)>);
-
-impl Sums {
-    pub fn add(&mut self, name: &str, value: f64, weight: f64) {
-        match self.0.iter_mut().find(|(n, ..)| n == name) {
-            Some((_, sum, all)) => (*sum, *all) = (*sum + value * weight, *all + weight),
-            None => self.0.push((name.to_owned(), value * weight, weight)),
-        }
-    }
-    pub fn finite(&self) -> bool {
-        self.0.iter().all(|(_, sum, _)| sum.is_finite())
-    }
-    pub fn take(&mut self) -> Vec<(String, f32)> {
-        std::mem::take(&mut self.0)
-            .into_iter()
-            .map(|(n, sum, all)| (n, (sum / all.max(f64::MIN_POSITIVE)) as f32))
-            .collect()
-    }
+/// What a person sees of an update.
+pub fn report(place: &Place, update: u64, lines: &[(String, f32)], audio_seconds: f64) {
+    let of = |name: &str| lines.iter().find(|(n, _)| n == name).map(|(_, v)| *v);
+    let progress = Progress {
+        update,
+        updates: place.clock.updates.unwrap_or(0),
+        loss: of("loss").unwrap_or(f32::NAN),
+        sparsity: of("sparsity_expected").zip(of("sparsity_target")),
+        audio_seconds,
+        audio_per_second: of("audio_per_second").unwrap_or(f32::NAN),
+    };
+    place.report.update(&place.phase, progress);
 }

@@ -2,8 +2,9 @@
 //! count, with the last convolution's dummy weight and without a mask embedding):
 //!
 //! conv i: C_{i-1} C_i k_i (+ C_i bias) (+ 2 C_i norm); dummy C; projection: 2 C + (C + 1) D; positional convolution and
-//! its norm; a layer: 4 D + 3 (D + 1) H d + (H d + 1) D + (D + 1) F + (F + 1) D. WavLM's position biases, which no gate
-//! closes, are not in it, as in the reference: 10,224 of 94 million.
+//! its norm; a layer: 4 D + A (3 (D + 1) H d + (H d + 1) D) + B ((D + 1) F + (F + 1) D), where A and B are 1 or the chance
+//! that the layer's attention, its feed-forward is open as a whole. WavLM's position biases, which no gate closes, are not
+//! in it, as in the reference: 10,224 of 94 million.
 use crate::model::{Architecture, ExtractNorm};
 use std::collections::BTreeMap;
 
@@ -41,12 +42,18 @@ pub fn parameters(a: &Architecture, open: &BTreeMap<String, f64>) -> Expected {
     let (k, groups) = (a.num_conv_pos_embeddings as f64, a.num_conv_pos_embedding_groups as f64);
     count += d * (d / groups) * k + k + d + 2.0 * d;
 
-    let (head, ffn) = (a.head_dim() as f64 * (4.0 * d + 3.0), 2.0 * d + 1.0);
+    let (head, inner) = (a.head_dim() as f64 * (4.0 * d + 3.0), 2.0 * d + 1.0);
     for l in 0..a.num_hidden_layers {
-        let [heads, inner] = [format!("head.{l}"), format!("ffn.{l}")];
-        count += 4.0 * d + units(&heads, a.heads(l)) * head + d + units(&inner, a.ffn(l)) * ffn + d;
-        by(&heads, head);
-        by(&inner, ffn);
+        count += 4.0 * d;
+        for (unit, all, size, whole) in
+            [("head", a.heads(l), head, "attention-layer"), ("ffn", a.ffn(l), inner, "ffn-layer")]
+        {
+            let [unit, whole] = [unit, whole].map(|name| format!("{name}.{l}"));
+            let (own, open) = (units(&unit, all) * size + d, units(&whole, 1));
+            count += own * open;
+            by(&unit, size * open);
+            by(&whole, own);
+        }
     }
     Expected { count, slope }
 }
@@ -81,7 +88,7 @@ mod tests {
     #[test]
     fn slopes_are_differences() {
         let a = Architecture { conv_bias: true, feat_extract_norm: ExtractNorm::Layer, num_hidden_layers: 2, ..base() };
-        let vectors = vectors(&a, &[Unit::Conv, Unit::Head, Unit::Ffn]);
+        let vectors = vectors(&a, &[Unit::Conv, Unit::Head, Unit::Ffn, Unit::AttentionLayer, Unit::FfnLayer]);
         let open: BTreeMap<String, f64> = vectors.iter().map(|(v, n)| (v.clone(), *n as f64 * 0.7)).collect();
         let slope = parameters(&a, &open).slope;
         for v in vectors.keys() {

@@ -5,7 +5,11 @@
 //! follows. That norm has statistics over all C channels, the closed ones being 0; so after the cut it still divides by C
 //! (`feature_norm_width`), and what the closed columns of the projection contributed, W_c ((0 - mean) rstd γ_c + β_c),
 //! becomes -mean rstd `folded` plus a bias: `folded` = Σ_closed W_c γ_c, bias += Σ_closed W_c β_c. The reference form
-//! leaves that out. A sub-layer without units still adds its output bias (exact), or is gone (reference).
+//! leaves that out.
+//!
+//! A head's or FFN unit's gate goes into its columns of the output map, a whole sub-layer's into all of that map, bias
+//! too. A sub-layer whose own gate closes is gone; one that is open but has no units left still adds its output bias
+//! (exact), or is gone (reference).
 //!
 //! WavLM's position gates and biases are numbered by the heads before pruning: their tensors stay whole, and
 //! `encoder_remaining_heads` says which heads are left.
@@ -14,7 +18,7 @@ use crate::model::{Architecture, Model, Weights};
 use crate::tensor::{param, read};
 use std::collections::BTreeMap;
 
-/// Gates by vector (`conv.0`, `head.3`, `ffn.11`); vectors that are not named are open.
+/// Gates by vector, as [`super::vectors`] names them; vectors that are not named are open.
 pub type Fixed = BTreeMap<String, Vec<f32>>;
 
 pub fn shrink(model: &Model, gates: &Fixed, how: Finalize) -> Model {
@@ -70,6 +74,11 @@ impl Cut<'_> {
             kept.iter().flat_map(|&(u, z)| row[u * size..(u + 1) * size].iter().map(move |w| w * z)).collect()
         };
         self.tensors.insert(name.to_owned(), old.chunks_exact(units * size).flat_map(scaled).collect());
+    }
+
+    fn scale(&mut self, name: &str, by: f32) {
+        let new = self.read(name).iter().map(|x| x * by).collect();
+        self.tensors.insert(name.to_owned(), new);
     }
 
     fn convolutions(&mut self) {
@@ -130,13 +139,27 @@ impl Cut<'_> {
         self.rows("feature_projection.layer_norm.bias", kept, 1);
     }
 
+    /// What stays of a sub-layer's `all` units, with the gate of the whole in their factors; None where nothing is gated.
+    /// Folds that gate into the output bias.
+    fn sub_layer(&mut self, vectors: [String; 2], all: usize, bias: &str) -> Option<Kept> {
+        let [whole, each] = &vectors;
+        if all == 0 || vectors.iter().all(|v| !self.gates.contains_key(v)) {
+            return None;
+        }
+        let factor = self.gates.get(whole).map_or(1.0, |z| z[0]);
+        let mut kept = self.kept(each, all);
+        kept.retain(|_| factor > 0.0);
+        kept.iter_mut().for_each(|(_, z)| *z *= factor);
+        self.scale(bias, factor);
+        self.to.encoder_keeps_bias |= kept.is_empty() && factor > 0.0 && self.how == Finalize::Exact;
+        Some(kept)
+    }
+
     fn attention(&mut self, layer: usize) {
         let (a, at) = (&self.from.architecture, format!("encoder.layers.{layer}.attention."));
         let (heads, d) = (a.heads(layer), a.head_dim());
-        if heads == 0 || !self.gates.contains_key(&format!("head.{layer}")) {
-            return;
-        }
-        let kept = self.kept(&format!("head.{layer}"), heads);
+        let vectors = [format!("attention-layer.{layer}"), format!("head.{layer}")];
+        let Some(kept) = self.sub_layer(vectors, heads, &format!("{at}out_proj.bias")) else { return };
         for p in ["q_proj", "k_proj", "v_proj"] {
             self.rows(&format!("{at}{p}.weight"), &kept, d * a.hidden_size);
             self.rows(&format!("{at}{p}.bias"), &kept, d);
@@ -144,22 +167,18 @@ impl Cut<'_> {
         self.columns(&format!("{at}out_proj.weight"), &kept, heads, d);
         let places: Vec<usize> = kept.iter().map(|&(head, _)| head).collect();
         self.to.keep_heads(layer, &places);
-        self.to.encoder_keeps_bias |= kept.is_empty() && self.how == Finalize::Exact;
     }
 
     fn feed_forward(&mut self, layer: usize) {
         let (a, at) = (&self.from.architecture, format!("encoder.layers.{layer}.feed_forward."));
         let inner = a.ffn(layer);
-        if inner == 0 || !self.gates.contains_key(&format!("ffn.{layer}")) {
-            return;
-        }
-        let kept = self.kept(&format!("ffn.{layer}"), inner);
+        let vectors = [format!("ffn-layer.{layer}"), format!("ffn.{layer}")];
+        let Some(kept) = self.sub_layer(vectors, inner, &format!("{at}output_dense.bias")) else { return };
         self.rows(&format!("{at}intermediate_dense.weight"), &kept, a.hidden_size);
         self.rows(&format!("{at}intermediate_dense.bias"), &kept, 1);
         self.columns(&format!("{at}output_dense.weight"), &kept, inner, 1);
         let before = || (0..a.num_hidden_layers).map(|l| a.ffn(l)).collect();
         self.to.encoder_ff_interm_features.get_or_insert_with(before)[layer] = kept.len();
-        self.to.encoder_keeps_bias |= kept.is_empty() && self.how == Finalize::Exact;
     }
 
     fn model(self) -> Model {

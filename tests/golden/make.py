@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 KERNELS, STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)
 LENGTHS = (400, 4000, 5999)
 UNITS = ("conv", "head", "interm")
+ALL_UNITS = (*UNITS, "attlayer", "ffnlayer")
 
 disable_progress_bar()
 warnings.filterwarnings("ignore", category=FutureWarning)  # DPHuBERT's weight_norm is the older of torch's two
@@ -251,7 +252,7 @@ def penalty():
     tensors = {}
     original = sum(weight.numel() for weight in dphubert("base").parameters())
     assert dphubert("base").get_num_params() == original
-    for case, units in (("three", UNITS), ("five", (*UNITS, "attlayer", "ffnlayer"))):
+    for case, units in (("three", UNITS), ("five", ALL_UNITS)):
         model = dphubert("base", units)
         set_log_alphas(model, 0.5, 2.0)
         gate = log_alphas(model)
@@ -355,6 +356,14 @@ def steps(dtype=torch.double):
 
 # 7: finalising.
 
+def prune(model):
+    """Cuts the model; the options that build the smaller one."""
+    conv, attention, feed_forward, heads, _, units = model.prune()
+    return dphubert_config("base") | dict(
+        extractor_conv_layer_config=conv, encoder_use_attention=attention, encoder_use_feed_forward=feed_forward,
+        encoder_num_heads=heads, encoder_ff_interm_features=units)
+
+
 def finalise():
     model = dphubert("base", UNITS)
     set_log_alphas(model, 0.5, 3.0)
@@ -370,11 +379,8 @@ def finalise():
             tensors |= {f"log_alpha/{to_hugging_face(key)}": module.log_alpha, f"z/{to_hugging_face(key)}": module()}
     tensors |= {f"before/{layer}": state[0] for layer, state in enumerate(model.extract_features(row)[0])}
 
-    conv, attention, feed_forward, heads, _, units = model.prune()
-    assert attention == [True, False] and feed_forward == [False, True]
-    config = dphubert_config("base") | dict(
-        extractor_conv_layer_config=conv, encoder_use_attention=attention, encoder_use_feed_forward=feed_forward,
-        encoder_num_heads=heads, encoder_ff_interm_features=units)
+    config = prune(model)
+    assert config["encoder_use_attention"] == [True, False] and config["encoder_use_feed_forward"] == [False, True]
     (HERE / "finalized").mkdir(exist_ok=True)
     (HERE / "finalized/config.json").write_text(json.dumps(config, indent=2) + "\n")
     save("finalized/model.safetensors", model.state_dict())
@@ -411,6 +417,76 @@ def lstm():
     save("lstm.safetensors", tensors | {f"grad/{name}": weight.grad for name, weight in layer.named_parameters()})
 
 
+# 9: gates on whole layers.
+
+def layer_gates():
+    """All five units: a sampled pass with its gradients; fixed gates, and the states before and after cutting."""
+    model = dphubert("base", ALL_UNITS)
+    set_log_alphas(model, 1.0, 1.5)
+    layers, gates = model.encoder.transformer.layers, log_alphas(model)
+    whole = [part.hard_concrete_for_layer.log_alpha for layer in layers for part in (layer.attention, layer.feed_forward)]
+    for gate in whole:
+        gate.data.fill_(0.5)
+    audio, upstream = 0.3 * torch.randn(4000), rand(12, 24)
+    row = audio.double()[None]
+    draws = {key: torch.rand_like(gate, dtype=torch.float).clamp(0.2, 0.6) for key, gate in gates.items()}
+    with uniform(*draws.values()):
+        states = model.train().extract_features(row)[0]
+    grads = torch.autograd.grad(states[-1][0], list(gates.values()), upstream)
+    tensors = {"audio": audio, "train/upstream": upstream}
+    for (key, gate), grad in zip(gates.items(), grads):
+        name = gate_name(key)
+        tensors |= {f"train/log_alpha/{name}": gate.detach().clone(), f"train/u/{name}": draws[key],
+                    f"train/grad/{name}": grad}
+    tensors |= {f"train/{layer}": state[0] for layer, state in enumerate(states)}
+
+    whole[0].data.fill_(-3.0)  # the first layer's attention closes as a whole
+    layers[1].feed_forward.hard_concrete_for_intermediate.log_alpha.data -= 15  # units close in a layer that is open
+    model.eval()
+    for key, module in model.named_modules():
+        if isinstance(module, HardConcrete):
+            check_clear_choice(module)
+            tensors[f"z/{to_hugging_face(key)}"] = module()
+    tensors |= {f"before/{layer}": state[0] for layer, state in enumerate(model.extract_features(row)[0])}
+    config = prune(model)
+    assert config["encoder_use_attention"] == [False, True] and config["encoder_use_feed_forward"] == [True, False]
+    pruned = wav2vec2_model(**config).double()
+    pruned.load_state_dict(model.state_dict())
+    tensors |= {f"after/{layer}": state[0] for layer, state in enumerate(pruned.eval().extract_features(row)[0])}
+    save("layer_gates.safetensors", tensors)
+
+
+# 10: optimisers.
+
+def optimizers():
+    """Four updates of a weight and a bias, decay 0.1, on a linear warm-up: torch's AdamW, and s3prl's
+    AdamW_with_schedule as its formula says (its Lamb with trust ratio 1 and bias correction; biases are not decayed)."""
+    rate, betas, eps, decay = 0.01, (0.9, 0.98), 1e-6, 0.1
+    before = {"weight": rand(6), "bias": rand(4)}
+    sizes = {key: 10.0 ** torch.linspace(-6, 0, len(p)).double() for key, p in before.items()}
+    grads = [{key: size * torch.randn(len(size)) for key, size in sizes.items()} for _ in range(4)]
+    grads = [{key: g.float().double() for key, g in each.items()} for each in grads]
+    first, second = ({key: nn.Parameter(p.clone()) for key, p in before.items()} for _ in range(2))
+    adamw = torch.optim.AdamW(first.values(), betas=betas, eps=eps, weight_decay=decay)
+    moments = {key: (torch.zeros_like(p), torch.zeros_like(p)) for key, p in before.items()}
+    tensors = {f"before/{key}": p for key, p in before.items()}
+    for update, each in enumerate(grads, 1):
+        adamw.param_groups[0]["lr"] = rate * update / 4
+        for key, g in each.items():
+            first[key].grad = g.clone()
+            m, v = moments[key]
+            m.mul_(betas[0]).add_((1 - betas[0]) * g)
+            v.mul_(betas[1]).add_((1 - betas[1]) * g * g)
+            step = rate * update / 4 * (1 - betas[1]**update)**0.5 / (1 - betas[0]**update)
+            p = second[key].data
+            p -= step * (m / (v.sqrt() + eps) + (0 if "bias" in key else decay) * p)
+        adamw.step()
+        for key, g in each.items():
+            tensors |= {f"grad/{update}/{key}": g, f"adamw/{update}/{key}": first[key].detach().clone(),
+                        f"adamw-s3prl/{update}/{key}": second[key].detach().clone()}
+    save("optimizers.safetensors", tensors)
+
+
 def main():
     large = dict(feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True)
     wavlm = dict(make_config=WavLMConfig, make_model=WavLMModel, num_buckets=16, max_bucket_distance=40)
@@ -418,7 +494,7 @@ def main():
         torch.manual_seed(seed)
         make_folder(name, **options)
     parts = (lambda: hidden("base"), lambda: hidden("large"), gates, penalty, base_size, losses, step, finalise, lstm)
-    for seed, part in [*enumerate(parts), (8, lambda: hidden("wavlm"))]:
+    for seed, part in [*enumerate(parts), (8, lambda: hidden("wavlm")), (9, layer_gates), (10, optimizers)]:
         torch.manual_seed(10 + seed)
         part()
 
