@@ -1,13 +1,13 @@
 //! The option `cache`: serves the rows it has, runs the node inside on the others, and keeps what that gave.
 //!
 //! ```text
-//! row key      first 16 bytes of BLAKE3(number of samples, samples): the very samples the node receives
+//! row key      first 16 bytes of BLAKE3(number of samples, samples, mask): the very row the node receives
 //! fingerprint  first 16 hex digits of BLAKE3(canonical JSON of what the node is)
 //! entry        (row key, layer) -> frames, width, hidden
 //!
 //! <cache>/files.json                                     hashes of the models' files, by path, size and time
 //! <cache>/<fingerprint>/fingerprint.json
-//! <cache>/<fingerprint>/layer-03/part-<16 hex>.parquet
+//! <cache>/<fingerprint>/layer-03/part-<16 hex>.parquet   of kinds without layers: rows/
 //! ```
 //!
 //! Content is the only address, so nothing upstream has to be remembered: a wrong hit would need a hash collision.
@@ -21,7 +21,7 @@ mod tests;
 pub mod tools;
 
 use crate::node::{Cacheable, Config, Node, Place};
-use crate::port::Value;
+use crate::port::{self, Value};
 use crate::step::{Head, Step};
 use crate::tensor::Tape;
 use crate::{Result, column, file};
@@ -29,8 +29,8 @@ use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use fingerprint::Fingerprint;
 use layer::Layer;
-use rows::{Entry, Key};
-use std::collections::HashMap;
+pub use rows::Entry;
+use rows::Key;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -43,13 +43,18 @@ pub fn wrap(inside: Arc<dyn Config>, root: &Path, place: &Place) -> Result<Box<d
     remove_leftovers(root);
     let fingerprint = Fingerprint::of(what, root, place)?;
     let folder = root.join(fingerprint.name());
-    let open = |&n: &usize| Layer::open(folder.join(format!("layer-{n:02}")), fingerprint.clone(), place);
-    let layers = what.layers().iter().map(open).collect::<Result<_>>()?;
+    let open =
+        |&n: &usize| Layer::open(folder.join(layer::folder(what.layers().map(|_| n))), fingerprint.clone(), place);
+    let layers = layers(what).iter().map(open).collect::<Result<_>>()?;
     Ok(Box::new(Cached { inside, place: place.clone(), fingerprint, folder, layers, node: None, computes: vec![] }))
 }
 
 fn cacheable(inside: &dyn Config) -> Result<&dyn Cacheable> {
     inside.cacheable().ok_or_else(|| "what it sends is not a function of its rows, so it cannot be cached".into())
+}
+
+fn layers(what: &dyn Cacheable) -> &[usize] {
+    what.layers().unwrap_or(&[0])
 }
 
 struct Cached {
@@ -64,22 +69,42 @@ struct Cached {
     computes: Vec<usize>,
 }
 
+/// The rows of a step.
+struct Came {
+    speech: RecordBatch,
+    mask: Option<RecordBatch>,
+}
+
+impl Came {
+    fn keys(&self) -> Result<Vec<Key>> {
+        let masks = self.mask.as_ref().map(|mask| column::flags_by_row(mask, column::MASK)).transpose()?;
+        let key = |(row, samples): (usize, _)| {
+            rows::key(samples, masks.as_ref().map(|masks| &masks[row][..]).unwrap_or_default())
+        };
+        Ok(column::floats_by_row(&self.speech, column::SAMPLES)?.into_iter().enumerate().map(key).collect())
+    }
+    fn take(&self, rows: &UInt32Array) -> Result<Came> {
+        let mask = self.mask.as_ref().map(|mask| take_record_batch(mask, rows)).transpose()?;
+        Ok(Came { speech: take_record_batch(&self.speech, rows)?, mask })
+    }
+}
+
 /// By row and layer; None is missing.
 type Found = Vec<Vec<Option<Entry>>>;
 
 impl Node for Cached {
     fn run(&mut self, step: &mut Step) -> Result<()> {
-        let (input, output) = cacheable(&*self.inside).map(|what| (what.input(), what.output()))?;
-        let rows = step.batch(input)?;
-        let keys = (0..rows.num_rows()).map(|row| Ok(rows::key(column::floats(&rows, column::SAMPLES, row)?)));
-        let keys = keys.collect::<Result<Vec<_>>>()?;
+        let inside = self.inside.clone();
+        let what = cacheable(&*inside)?;
+        let rows = Came { speech: step.batch(what.input())?, mask: step.optional_batch(port::MASK.name) };
+        let keys = rows.keys()?;
         let mut found = keys.iter().map(|key| self.layers.iter_mut().map(|layer| layer.get(key)).collect()).collect();
         self.fill(step.head, &rows, &keys, &mut found)?;
         if step.head.checkpoint {
             self.leave()?;
         }
         let found: Vec<Vec<_>> = found.into_iter().map(|row| row.into_iter().flatten().collect()).collect();
-        step.send(output, Value::Batch(targets(&rows, &found)?));
+        step.send(what.output(), Value::Batch(what.batch(&rows.speech, &found)?));
         Ok(())
     }
     fn finish(&mut self, _: &mut Step) -> Result<()> {
@@ -92,20 +117,19 @@ impl Node for Cached {
 
 impl Cached {
     /// Computes the rows that miss a layer, and keeps exactly what was missing.
-    fn fill(&mut self, head: Head, rows: &RecordBatch, keys: &[Key], found: &mut Found) -> Result<()> {
+    fn fill(&mut self, head: Head, rows: &Came, keys: &[Key], found: &mut Found) -> Result<()> {
         let missing: Vec<u32> = (0u32..).zip(&*found).filter(|(_, row)| row.contains(&None)).map(|(r, _)| r).collect();
         if missing.is_empty() {
             return Ok(());
         }
         let places = self.prepare(found)?;
-        let made = self.compute(head, take_record_batch(rows, &UInt32Array::from(missing.clone()))?)?;
-        let (ids, frames) = (column::texts(rows, column::ID)?, column::u32s(&made, column::FRAMES)?);
+        let made = self.compute(head, rows.take(&UInt32Array::from(missing.clone()))?)?;
+        let (what, ids) = (cacheable(&*self.inside)?, column::texts(&rows.speech, column::ID)?);
         for (at, row) in missing.into_iter().map(|row| row as usize).enumerate() {
-            let samples = column::floats(rows, column::SAMPLES, row)?.len();
+            let samples = column::floats(&rows.speech, column::SAMPLES, row)?.len();
             let slots = found[row].iter_mut().zip(&mut self.layers).zip(&places);
             for ((slot, layer), &place) in slots.filter(|((slot, _), _)| slot.is_none()) {
-                let values = column::floats_of_layer(&made, column::HIDDEN, at, place)?.to_vec();
-                let entry = Entry { frames: frames[at], values };
+                let entry = what.entry(&made, at, place)?;
                 layer.put(keys[row], ids.value(row), samples, &entry)?;
                 *slot = Some(entry);
             }
@@ -117,7 +141,7 @@ impl Cached {
     fn prepare(&mut self, found: &Found) -> Result<Vec<usize>> {
         let what = cacheable(&*self.inside)?;
         let wanted = |(l, n): &(usize, &usize)| self.computes.contains(n) || found.iter().any(|row| row[*l].is_none());
-        let computes: Vec<usize> = what.layers().iter().enumerate().filter(wanted).map(|(_, &n)| n).collect();
+        let computes: Vec<usize> = layers(what).iter().enumerate().filter(wanted).map(|(_, &n)| n).collect();
         if computes != self.computes {
             // A folder that cannot be written is found now, before the first row is computed, and not hours later.
             write(&self.folder.join("fingerprint.json"), self.fingerprint.json().as_bytes())?;
@@ -125,12 +149,14 @@ impl Cached {
             self.node = Some(what.build_for(&computes, &self.place)?);
             self.computes = computes;
         }
-        Ok(what.layers().iter().map(|n| self.computes.iter().take_while(|&c| c != n).count()).collect())
+        Ok(layers(what).iter().map(|n| self.computes.iter().take_while(|&c| c != n).count()).collect())
     }
 
-    fn compute(&mut self, head: Head, rows: RecordBatch) -> Result<RecordBatch> {
+    fn compute(&mut self, head: Head, rows: Came) -> Result<RecordBatch> {
         let what = cacheable(&*self.inside)?;
-        let inputs = HashMap::from([(what.input().to_owned(), vec![Value::Batch(rows)])]);
+        let input = |port: &str, batch| (port.to_owned(), vec![Value::Batch(batch)]);
+        let mask = rows.mask.map(|mask| input(port::MASK.name, mask));
+        let inputs = mask.into_iter().chain([input(what.input(), rows.speech)]).collect();
         let mut step = Step::new(head, &self.place, Tape::default(), inputs, &mut []);
         self.node.as_mut().ok_or("the node inside was not built")?.run(&mut step)?;
         match step.into_outputs().remove(what.output()) {
@@ -138,17 +164,6 @@ impl Cached {
             _ => Err(format!("no batch came from `{}`", what.output()).into()),
         }
     }
-}
-
-/// The batch that the node inside would have sent.
-fn targets(rows: &RecordBatch, found: &[Vec<Entry>]) -> Result<RecordBatch> {
-    let all: Vec<&[f32]> = found.iter().flatten().map(|entry| &*entry.values).collect();
-    let layers = found.first().map_or(0, Vec::len);
-    let hidden = column::list_by_layer(all.concat(), all.iter().map(|v| v.len()), found.len(), layers)?;
-    let frames = UInt32Array::from_iter_values(found.iter().map(|row| row.first().map_or(0, |entry| entry.frames)));
-    let ids = column::texts(rows, column::ID)?.clone();
-    let (ids, frames, hidden) = (Arc::new(ids), Arc::new(frames), Arc::new(hidden));
-    column::batch(vec![(column::ID, ids), (column::FRAMES, frames), (column::HIDDEN, hidden)])
 }
 
 /// Two nodes of one process may fill one cache; while they write, their files would have the same temporary names.

@@ -1,8 +1,8 @@
 //! Columns of the batches, one constant each, and the way between them and plain slices.
 use crate::Result;
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, RecordBatch, StringArray};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, Float32Type, UInt32Type};
+use arrow::datatypes::{DataType, Field, Float32Type, UInt32Type, UInt64Type};
 use std::sync::Arc;
 
 /// A column by its name; the functions below say what it holds.
@@ -17,6 +17,10 @@ pub const ID: Column = Column { name: "id" };
 pub const SAMPLES: Column = Column { name: "samples" };
 /// Which deterministic crop of the utterance this is.
 pub const VIEW: Column = Column { name: "view" };
+/// Log-mel frames or cepstra, frames x width, row-major.
+pub const FEATURES: Column = Column { name: "features" };
+/// Which 20 ms frames are masked.
+pub const MASK: Column = Column { name: "mask" };
 /// How many 20 ms frames the row has.
 pub const FRAMES: Column = Column { name: "frames" };
 /// The teacher's hidden states.
@@ -28,12 +32,16 @@ pub const VALUE: Column = Column { name: "value" };
 
 /// What `decode` sends.
 pub const SPEECH: &[Column] = &[ID, SAMPLES, VIEW];
+/// What `fbank` sends.
+pub const FBANK: &[Column] = &[ID, FEATURES, VIEW];
+/// What `mask` sends.
+pub const MASKS: &[Column] = &[ID, MASK, VIEW];
 /// What `teacher` sends.
 pub const TARGETS: &[Column] = &[ID, FRAMES, HIDDEN];
 /// What `optimize` sends.
 pub const METRICS: &[Column] = &[STEP, EPOCH, NAME, VALUE];
 
-fn get(batch: &RecordBatch, column: Column) -> Result<&ArrayRef> {
+pub fn get(batch: &RecordBatch, column: Column) -> Result<&ArrayRef> {
     batch.column_by_name(column.name).ok_or_else(|| format!("a batch has no column `{}`", column.name).into())
 }
 
@@ -62,6 +70,12 @@ pub fn list_by_layer(
     Ok(ListArray::new(item(inner.data_type().clone()), offsets, Arc::new(inner), None))
 }
 
+/// One list of flags a row.
+pub fn flag_lists(rows: &[Vec<bool>]) -> ListArray {
+    let offsets = OffsetBuffer::from_lengths(rows.iter().map(Vec::len));
+    ListArray::new(item(DataType::Boolean), offsets, Arc::new(BooleanArray::from(rows.concat())), None)
+}
+
 pub fn batch(columns: Vec<(Column, ArrayRef)>) -> Result<RecordBatch> {
     Ok(RecordBatch::try_from_iter(columns.into_iter().map(|(c, a)| (c.name, a)))?)
 }
@@ -73,6 +87,24 @@ pub fn texts(batch: &RecordBatch, column: Column) -> Result<&StringArray> {
 pub fn u32s(batch: &RecordBatch, column: Column) -> Result<&[u32]> {
     let array = get(batch, column)?.as_primitive_opt::<UInt32Type>().ok_or("a column of u32 holds something else")?;
     Ok(array.values())
+}
+
+pub fn u64s(batch: &RecordBatch, column: Column) -> Result<&[u64]> {
+    let array = get(batch, column)?.as_primitive_opt::<UInt64Type>().ok_or("a column of u64 holds something else")?;
+    Ok(array.values())
+}
+
+/// The flags of each row.
+pub fn flags_by_row(batch: &RecordBatch, column: Column) -> Result<Vec<Vec<bool>>> {
+    let lists = get(batch, column)?.as_list_opt::<i32>().ok_or("a column of lists holds something else")?;
+    let flags = lists.values().as_boolean_opt().ok_or("a list of flags holds something else")?;
+    let row = |at: &[i32]| (at[0] as usize..at[1] as usize).map(|i| flags.value(i)).collect();
+    Ok(lists.value_offsets().windows(2).map(row).collect())
+}
+
+/// The numbers of each row, where they lie.
+pub fn floats_by_row(batch: &RecordBatch, column: Column) -> Result<Vec<&[f32]>> {
+    (0..batch.num_rows()).map(|row| floats(batch, column, row)).collect()
 }
 
 /// The numbers of row `row`, where they lie.

@@ -21,8 +21,10 @@ pub mod step;
 pub mod tap;
 pub mod tensor;
 
+pub mod fbank;
 mod log;
 mod loss;
+mod mask;
 #[cfg(test)]
 mod parity;
 mod project;
@@ -39,8 +41,10 @@ pub type Batch = arrow::record_batch::RecordBatch;
 /// Every kind of node, one line each.
 pub const KINDS: &[node::Kind] = &[
     node::Kind::of::<decode::Options>("decode"),
+    node::Kind::of::<fbank::Options>("fbank"),
     node::Kind::of::<log::Options>("log"),
     node::Kind::of::<loss::Options>("loss"),
+    node::Kind::of::<mask::Options>("mask"),
     node::Kind::of::<optimize::Options>("optimize"),
     node::Kind::of::<project::Options>("project"),
     node::Kind::of::<prune_step::Options>("prune-step"),
@@ -64,4 +68,10 @@ fn layers_wrong(layers: &[usize], a: &model::Architecture) -> Result<(), Vec<nod
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+/// What is wrong with the input `mask` of a teacher or student.
+fn mask_wrong(inputs: &port::Shapes, a: &model::Architecture) -> Result<(), Vec<node::Wrong>> {
+    let wrong = a.mask_wrong().filter(|_| inputs.contains_key(port::MASK.name));
+    wrong.map_or(Ok(()), |says| Err(vec![node::Wrong::at("inputs.mask", format!("input `mask`: {says}"))]))
 }

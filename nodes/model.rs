@@ -3,6 +3,7 @@
 mod architecture;
 pub mod count;
 mod forward;
+mod mask;
 mod read;
 mod sound;
 mod source;
@@ -11,6 +12,7 @@ mod weights;
 
 pub use architecture::{Architecture, ExtractNorm};
 pub use forward::{Drops, OPEN, Pass};
+pub use mask::MASK_EMBEDDING;
 pub use read::described;
 pub use source::Source;
 pub use tensors::POSITION_TABLE;

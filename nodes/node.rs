@@ -1,10 +1,12 @@
 //! The two traits of every node, and the reading of its options.
+use crate::cache::Entry;
 use crate::model::Architecture;
 use crate::port::{Ports, Shapes};
 use crate::report::Report;
 use crate::step::{Head, Step};
 use crate::tensor::Param;
 use crate::{Result, decode, optimize};
+use arrow::record_batch::RecordBatch;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema};
@@ -76,17 +78,24 @@ pub trait Config: Send + Sync {
     }
 }
 
-/// A node that may carry the option `cache`: it takes one batch on `input` and sends [`crate::column::TARGETS`] on `output`.
+/// A node that may carry the option `cache`: it takes waveforms on `input`, and perhaps their masks on [`crate::port::MASK`],
+/// and what it sends on `output` holds one entry for each row and layer.
 pub trait Cacheable: Send + Sync {
     /// The canonical JSON of what the values depend on: kind, options that change values (not which layers), and under
     /// `model` the hash that `hash_of` gives for each file of the model.
     fn identity(&self, place: &Place, hash_of: &mut dyn FnMut(&std::path::Path) -> Result<String>) -> Result<Json>;
-    /// Which layers, in the order in which they are sent.
-    fn layers(&self) -> &[usize];
+    /// Which layers, in the order in which they are sent; None: a row is one entry, as if of a layer 0.
+    fn layers(&self) -> Option<&[usize]> {
+        None
+    }
     fn input(&self) -> &'static str;
     fn output(&self) -> &'static str;
     /// The node that computes only these of its layers.
     fn build_for(&self, layers: &[usize], place: &Place) -> Result<Box<dyn Node>>;
+    /// The batch that is sent for `rows`, whose entries these are: (rows)(layers).
+    fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch>;
+    /// What a batch that was sent says of a row, of the layer at this place.
+    fn entry(&self, sent: &RecordBatch, row: usize, place: usize) -> Result<Entry>;
 }
 
 /// What the plan must know of the two nodes that make the clock.

@@ -129,6 +129,30 @@ fn gradients_in_bf16() {
     }
 }
 
+/// Masked frames are the mask embedding from the positional convolution on.
+#[test]
+fn hidden_states_of_masked_frames() {
+    let (model, theirs) = (Model::load(&golden("base"), None).expect("base"), load("masked.safetensors"));
+    let (drops, precision) = (Drops(None), Precision::F32);
+    let audio = [values(&theirs, "audio")];
+    let mask: [Vec<bool>; 1] = [values(&theirs, "mask").iter().map(|m| *m > 0.0).collect()];
+    let pass =
+        Pass { model: &model, gates: &BTreeMap::new(), drops, precision, recompute: false, tape: Tape::default() };
+    let mut hiddens = pass.hiddens_masked(&audio, Some(&mask), &[0, 1, 2], Convention::Hf);
+    for (layer, ours) in hiddens.iter().enumerate() {
+        close(&format!("layer {layer}"), ours.read(), values(&theirs, &layer.to_string()));
+    }
+    let last = hiddens.remove(2).values;
+    let gradient = backward(weighted(last, values(&theirs, "upstream").to_vec()), 1.0)
+        .take(model.weights.get(crate::model::MASK_EMBEDDING));
+    close("gradient", &gradient, values(&theirs, "grad"));
+    // Where layer 0 is the feature projection's output, it is as without a mask; deeper ones are not.
+    let pass = Pass::frozen(&model, OPEN, precision);
+    let plain = pass.hiddens(&audio, &[0, 1], Convention::Torchaudio);
+    let hidden = pass.hiddens_masked(&audio, Some(&mask), &[0, 1], Convention::Torchaudio);
+    assert!(plain[0].read() == hidden[0].read() && plain[1].read() != hidden[1].read());
+}
+
 #[test]
 fn computing_layers_again_changes_no_bit() {
     let noise = Key::new(1, &["speech"]);

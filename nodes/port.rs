@@ -1,5 +1,5 @@
 //! What may travel along an edge, and what the plan knows of it before anything runs.
-use crate::column::Column;
+use crate::column::{self, Column};
 use crate::prune::Pruning;
 use crate::tensor::{Hidden, Number, Tape, Vector, put, tensor};
 use arrow::record_batch::RecordBatch;
@@ -42,6 +42,9 @@ impl Port {
     }
 }
 
+/// Where a model takes masked frames.
+pub const MASK: Port = Port::new("mask", Carries::Batch(column::MASKS)).optional();
+
 pub struct Ports {
     pub inputs: &'static [Port],
     pub outputs: &'static [Port],
@@ -54,6 +57,8 @@ pub enum Shape {
     Plain,
     /// Hidden states of these layers, each so wide.
     Hiddens { layers: Vec<usize>, width: usize },
+    /// Frames of 10 ms, each so wide.
+    Features { width: usize },
     /// One gate for each of these units.
     Gates(Box<Pruning>),
 }

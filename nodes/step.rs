@@ -1,8 +1,8 @@
 //! What a node sees of one step.
-use crate::Result;
 use crate::node::{Node, Parameter, Place};
-use crate::port::{Gates, Hiddens, Scalar, Value};
+use crate::port::{self, Gates, Hiddens, Scalar, Value};
 use crate::tensor::Tape;
+use crate::{Result, column};
 use arrow::record_batch::RecordBatch;
 use std::collections::HashMap;
 
@@ -93,6 +93,18 @@ impl<'a> Step<'a> {
             Some(Value::Batch(b)) => Ok(b),
             _ => Err(format!("no batch came on `{port}`").into()),
         }
+    }
+    /// None where nothing is connected.
+    pub fn optional_batch(&mut self, port: &str) -> Option<RecordBatch> {
+        match self.take(port) {
+            Some(Value::Batch(b)) => Some(b),
+            _ => None,
+        }
+    }
+    /// Which frames of each row are masked; None where nothing is connected.
+    pub fn masks(&mut self) -> Result<Option<Vec<Vec<bool>>>> {
+        let batch = self.optional_batch(port::MASK.name);
+        batch.map(|masks| column::flags_by_row(&masks, column::MASK)).transpose()
     }
     pub fn hiddens(&mut self, port: &str) -> Result<Hiddens> {
         match self.take(port) {

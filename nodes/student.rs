@@ -1,15 +1,15 @@
 //! An encoder under training. At the end it takes the fixed gates, if it has any, shrinks, and writes its own folder.
 use crate::column::{self, SAMPLES, SPEECH};
 use crate::gemm::Precision;
-use crate::model::{Convention, Drops, Model, OPEN, Pass, Source, count};
+use crate::model::{Convention, Drops, MASK_EMBEDDING, Model, OPEN, Pass, Source, count};
 use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, shapes};
-use crate::port::{Carries, Gates, Hiddens, Port, Ports, Shape, Shapes, Value};
+use crate::port::{self, Carries, Gates, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::prune::Finalize;
 use crate::prune::shrink::{Fixed, shrink};
 use crate::random::Key;
 use crate::step::Step;
 use crate::tensor::{Hidden, NoneTape, Track, Vector, read, split};
-use crate::{Result, layers_wrong};
+use crate::{Result, layers_wrong, mask_wrong};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -44,8 +44,8 @@ pub struct Options {
 const IN: &str = "speech";
 const GATES: &str = "gates";
 const OUT: &str = "hiddens";
-/// Moved by nothing here: a constant of pruning, and the embedding of masked frames.
-const FROZEN: [&str; 2] = ["feature_extractor.dummy_weight", "masked_spec_embed"];
+/// A constant of pruning.
+const DUMMY_WEIGHT: &str = "feature_extractor.dummy_weight";
 
 impl Options {
     fn source(&self) -> Source<'_> {
@@ -55,7 +55,8 @@ impl Options {
 
 impl Config for Options {
     fn ports(&self) -> Ports {
-        const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(SPEECH)), Port::new(GATES, Carries::Gates).optional()];
+        const INPUTS: &[Port] =
+            &[Port::new(IN, Carries::Batch(SPEECH)), port::MASK, Port::new(GATES, Carries::Gates).optional()];
         const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Hiddens)];
         Ports { inputs: INPUTS, outputs: OUTPUTS }
     }
@@ -65,6 +66,7 @@ impl Config for Options {
     fn facts(&self, world: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
         let known = self.source().known(world).map_err(|w| vec![w])?;
         layers_wrong(&self.layers, &known.architecture)?;
+        mask_wrong(inputs, &known.architecture)?;
         let mut leaves = (known.architecture.clone(), known.estimated);
         if let Some([Shape::Gates(pruning)]) = inputs.get(GATES).map(Vec::as_slice) {
             if pruning.architecture.tensors() != known.architecture.tensors() {
@@ -88,9 +90,10 @@ impl Config for Options {
     fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
         let mut model = self.source().open(place, place.key("weights"))?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
-        let (layers, convention) = (self.layers.clone(), self.convention);
+        let (layers, convention, noise) = (self.layers.clone(), self.convention, place.key("dropout"));
         let (precision, recompute) = (self.precision, self.recompute);
-        Ok(Box::new(Student { model, layers, convention, precision, recompute, noise: place.key("dropout") }))
+        let masked = place.inputs.contains_key(port::MASK.name);
+        Ok(Box::new(Student { model, layers, convention, precision, recompute, masked, noise }))
     }
 }
 
@@ -100,20 +103,23 @@ struct Student {
     convention: Convention,
     precision: Precision,
     recompute: bool,
+    /// Masks come in, and so the embedding of masked frames is trained.
+    masked: bool,
     noise: Key,
 }
 
 impl Node for Student {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
-        let rows = (0..batch.num_rows()).map(|row| column::floats(&batch, SAMPLES, row)).collect::<Result<Vec<_>>>()?;
+        let (rows, masks) = (column::floats_by_row(&batch, SAMPLES)?, step.masks()?);
+        let rows = (&rows[..], masks.as_deref());
         let gates = step.gates(GATES).unwrap_or_default().vectors;
         let hiddens = if step.trains() {
             let drops = Drops(Some(self.noise.word(step.head.step)));
-            self.hiddens(&rows, &gates, drops, step.tape().clone())
+            self.hiddens(rows, &gates, drops, step.tape().clone())
         } else {
             let gates = gates.into_iter().map(|(name, z)| (name, split(z).0)).collect();
-            let hiddens = self.hiddens(&rows, &gates, Drops(None), NoneTape);
+            let hiddens = self.hiddens(rows, &gates, Drops(None), NoneTape);
             hiddens.into_iter().map(|h| h.on(step.tape())).collect()
         };
         let layers = self.layers.iter().copied().zip(hiddens).collect();
@@ -133,7 +139,8 @@ impl Node for Student {
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
         let mut shapes: BTreeMap<String, Vec<usize>> = self.model.architecture.tensors().into_iter().collect();
-        let trained = self.model.weights.0.iter_mut().filter(|(name, _)| !FROZEN.contains(&name.as_str()));
+        let trains = |name: &str| name != DUMMY_WEIGHT && (self.masked || name != MASK_EMBEDDING);
+        let trained = self.model.weights.0.iter_mut().filter(|(name, _)| trains(name));
         let parameter = |(name, weight)| {
             let shape = shapes.remove(name).unwrap_or_default();
             Parameter { name: String::clone(name), shape, weight, sign: 1.0 }
@@ -145,14 +152,14 @@ impl Node for Student {
 impl Student {
     fn hiddens<T: Track>(
         &self,
-        rows: &[&[f32]],
+        (rows, masks): (&[&[f32]], Option<&[Vec<bool>]>),
         gates: &BTreeMap<String, Vector<T>>,
         drops: Drops,
         tape: T,
     ) -> Vec<Hidden<T>> {
         let (precision, recompute) = (self.precision, self.recompute);
         let pass = Pass { model: &self.model, gates, drops, precision, recompute, tape };
-        pass.hiddens(rows, &self.layers, self.convention)
+        pass.hiddens_masked(rows, masks, &self.layers, self.convention)
     }
 
     /// Counts before and after, and how far the cut moved the hidden states of a second of noise.

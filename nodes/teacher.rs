@@ -1,12 +1,15 @@
 //! A frozen encoder: hidden states of each row, computed on the row alone, so that a target is a function of its row.
+use crate::cache::Entry;
 use crate::column::{self, FRAMES, HIDDEN, ID, SAMPLES, SPEECH, TARGETS};
 use crate::gemm::Precision;
 use crate::model::{Convention, Model, OPEN, Pass, Source, count};
 use crate::node::{Cacheable, Config, Facts, Node, Place, World, Wrong, shapes};
-use crate::port::{Carries, Port, Ports, Shape, Shapes, Value};
+use crate::port::{self, Carries, Port, Ports, Shape, Shapes, Value};
 use crate::step::Step;
-use crate::{Result, layers_wrong};
+use crate::tensor::Hidden;
+use crate::{Result, layers_wrong, mask_wrong};
 use arrow::array::{ArrayRef, UInt32Array};
+use arrow::record_batch::RecordBatch;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -54,13 +57,14 @@ impl Options {
 
 impl Config for Options {
     fn ports(&self) -> Ports {
-        const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(SPEECH))];
+        const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(SPEECH)), port::MASK];
         const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Batch(TARGETS))];
         Ports { inputs: INPUTS, outputs: OUTPUTS }
     }
-    fn facts(&self, world: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
+    fn facts(&self, world: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
         let known = self.source().known(world).map_err(|w| vec![w])?;
         layers_wrong(&self.layers, &known.architecture)?;
+        mask_wrong(inputs, &known.architecture)?;
         let width = known.architecture.hidden_size;
         Ok(Facts {
             outputs: shapes([(OUT, Shape::Hiddens { layers: self.layers.clone(), width })]),
@@ -96,8 +100,8 @@ impl Cacheable for Options {
             "model": model,
         }))
     }
-    fn layers(&self) -> &[usize] {
-        &self.layers
+    fn layers(&self) -> Option<&[usize]> {
+        Some(&self.layers)
     }
     fn input(&self) -> &'static str {
         IN
@@ -110,6 +114,28 @@ impl Cacheable for Options {
         model.normalize = self.normalize.unwrap_or(model.normalize);
         Ok(Box::new(Teacher { model, layers: layers.to_vec(), convention: self.convention, precision: self.precision }))
     }
+    fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
+        targets(rows, entries)
+    }
+    fn entry(&self, sent: &RecordBatch, row: usize, place: usize) -> Result<Entry> {
+        target(sent, row, place)
+    }
+}
+
+/// The batch of the targets of `rows`: (rows)(layers).
+pub fn targets(rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
+    let all: Vec<&[f32]> = entries.iter().flatten().map(|entry| &*entry.values).collect();
+    let layers = entries.first().map_or(0, Vec::len);
+    let hidden = column::list_by_layer(all.concat(), all.iter().map(|v| v.len()), entries.len(), layers)?;
+    let frames = UInt32Array::from_iter_values(entries.iter().map(|row| row.first().map_or(0, |entry| entry.frames)));
+    let columns: [(_, ArrayRef); 2] = [(FRAMES, Arc::new(frames)), (HIDDEN, Arc::new(hidden))];
+    column::batch([(ID, column::get(rows, ID)?.clone())].into_iter().chain(columns).collect())
+}
+
+/// What such a batch holds for a row and the layer at this place.
+pub fn target(sent: &RecordBatch, row: usize, place: usize) -> Result<Entry> {
+    let values = column::floats_of_layer(sent, HIDDEN, row, place)?.to_vec();
+    Ok(Entry { frames: column::u32s(sent, FRAMES)?[row], values })
 }
 
 struct Teacher {
@@ -122,18 +148,16 @@ struct Teacher {
 impl Node for Teacher {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
-        let rows = (0..batch.num_rows()).map(|row| column::floats(&batch, SAMPLES, row)).collect::<Result<Vec<_>>>()?;
+        let (rows, masks) = (column::floats_by_row(&batch, SAMPLES)?, step.masks()?);
         let pass = Pass::frozen(&self.model, OPEN, self.precision);
-        let alone = |row: &&[f32]| pass.hiddens(&[row], &self.layers, self.convention);
-        let hiddens: Vec<_> = rows.par_iter().map(alone).collect(); // (rows)(layers)
-
-        let all = || hiddens.iter().flatten();
-        let values = all().flat_map(|h| h.read().iter().copied()).collect();
-        let lists = column::list_by_layer(values, all().map(|h| h.read().len()), rows.len(), self.layers.len())?;
-        let frames: UInt32Array = rows.iter().map(|r| self.model.architecture.frames(r.len()) as u32).collect();
-        let ids: ArrayRef = Arc::new(column::texts(&batch, ID)?.clone());
-        let targets = vec![(ID, ids), (FRAMES, Arc::new(frames) as ArrayRef), (HIDDEN, Arc::new(lists) as ArrayRef)];
-        step.send(OUT, Value::Batch(column::batch(targets)?));
+        let alone = |(i, row): (usize, &&[f32])| -> Vec<Entry> {
+            let mask = masks.as_ref().map(|masks| &masks[i..=i]);
+            let hiddens = pass.hiddens_masked(&[row], mask, &self.layers, self.convention);
+            let entry = |h: &Hidden| Entry { frames: h.spans.total() as u32, values: h.read().to_vec() };
+            hiddens.iter().map(entry).collect()
+        };
+        let entries: Vec<_> = rows.par_iter().enumerate().map(alone).collect(); // (rows)(layers)
+        step.send(OUT, Value::Batch(targets(&batch, &entries)?));
         Ok(())
     }
 }

@@ -49,11 +49,11 @@ impl Arguments {
 
 fn line(l: &Listing) -> String {
     let unreadable = if l.unreadable > 0 { format!(", {} parts unreadable", l.unreadable) } else { String::new() };
+    let layers = if l.layers.is_empty() { String::new() } else { format!("layers {:?}  ", l.layers) };
     format!(
-        "{}  {}  layers {:?}  {} rows  {} frames  {:.1} MB{unreadable}",
+        "{}  {}  {layers}{} rows  {} frames  {:.1} MB{unreadable}",
         l.folder.display(),
         l.kind.as_deref().unwrap_or("?"),
-        l.layers,
         l.rows,
         l.frames,
         l.bytes as f64 / 1e6

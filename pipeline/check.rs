@@ -1,8 +1,8 @@
 //! `pipeline check GRAPH [--set a.b=v]... [--format text|json]`: what the plan knows before anything runs.
 use crate::{Format, Outcome, graph, print};
-use nodes::decode;
 use nodes::model::Architecture;
 use nodes::port::Shape;
+use nodes::{decode, fbank};
 use pipeline::plan::{Phase, Planned};
 use pipeline::run::missing;
 use pipeline::summary::thousands;
@@ -61,24 +61,29 @@ fn warnings(phase: &Phase) -> Vec<String> {
     missing([phase].into_iter()).into_iter().chain(phase.nodes.iter().flat_map(of)).collect()
 }
 
-/// Frames of 20 ms of all rows of all views, and of the dev set; None where a manifest is missing or views never end.
-fn frames(source: &decode::Options) -> Option<u64> {
-    let planned = source.planned().ok()?.filter(|_| source.views > 0)?;
-    let of = |rows: &[u64]| rows.iter().map(|&n| Architecture::default().frames(n as usize) as u64).sum::<u64>();
-    Some(of(&planned.train).saturating_mul(source.views).saturating_add(of(&planned.dev)))
+/// Frames of all rows of all views, and of the dev set.
+fn frames(source: &decode::Options, planned: &decode::Planned, of: impl Fn(usize) -> usize) -> u64 {
+    let all = |rows: &[u64]| rows.iter().map(|&n| of(n as usize) as u64).sum::<u64>();
+    all(&planned.train).saturating_mul(source.views).saturating_add(all(&planned.dev))
 }
 
-/// Frames x width x 4 x layers of every node with a cache, when it is full; None if the source cannot tell the frames.
+/// Frames x width x 4 x layers of every node with a cache, when it is full; None where a manifest is missing or views
+/// never end.
 fn cache_bytes(phase: &Phase) -> Option<u64> {
-    let frames = frames(phase.source())?;
+    let source = phase.source();
+    let planned = source.planned().ok()?.filter(|_| source.views > 0)?;
     let bytes = |node: &Planned| {
         let output = node.config.cacheable().filter(|_| node.spec.cache.is_some())?.output();
-        match node.facts.outputs.get(output)?.first()? {
-            Shape::Hiddens { layers, width } => Some(4 * (layers.len() * width) as u64),
-            _ => None,
-        }
+        let (frames, width) = match node.facts.outputs.get(output)?.first()? {
+            Shape::Hiddens { layers, width } => {
+                (frames(source, &planned, |n| Architecture::default().frames(n)), layers.len() * width)
+            }
+            Shape::Features { width } => (frames(source, &planned, fbank::frames), *width),
+            _ => return None,
+        };
+        Some(frames.saturating_mul(4 * width as u64))
     };
-    Some(frames.saturating_mul(phase.nodes.iter().filter_map(bytes).sum()))
+    Some(phase.nodes.iter().filter_map(bytes).fold(0, u64::saturating_add))
 }
 
 /// The stages, and a line for each node that has a size.

@@ -150,6 +150,68 @@ fn a_cache_changes_nothing() {
     assert_eq!(verify("cache"), Some(1));
 }
 
+/// Teacher and student behind one mask: its embedding is trained, and a masked row is another row of the cache.
+#[test]
+fn masks_change_targets_and_train_their_embedding() {
+    let folder = sample("mask");
+    let mut graph: Value = serde_json::from_slice(&fs::read(folder.0.join("g.json")).unwrap()).unwrap();
+    for phase in 0..2 {
+        let nodes = &mut graph["phases"][phase]["nodes"];
+        nodes["mask"] = serde_json::json!({ "kind": "mask", "inputs": { "speech": "speech.speech" }, "length": 3 });
+        for node in ["teacher", "student"] {
+            nodes[node]["inputs"]["mask"] = "mask.mask".into();
+        }
+    }
+    let plain = run(&folder, "plain", &["--steps", "3"]);
+    assert!(plain.status.success(), "{}", stderr(&plain));
+    fs::write(folder.0.join("g.json"), graph.to_string()).unwrap();
+    let masked = |out: &str, more: &[&str]| {
+        let said = run(&folder, out, &[&["--steps", "3"], more].concat());
+        assert!(said.status.success(), "{}", stderr(&said));
+        left(&folder.0.join(out))
+    };
+    let (live, cache) = (masked("live", &[]), ["--set", "teacher.cache=c"]);
+    assert!(masked("cold", &cache) == live && masked("full", &cache) == live);
+    let embedding = |model: &str| {
+        let bytes = fs::read(folder.0.join(model).join("model.safetensors")).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        tensors.tensor("masked_spec_embed").unwrap().data().to_vec()
+    };
+    assert_eq!(embedding("teacher"), embedding("plain/distill/student"));
+    assert_ne!(embedding("teacher"), embedding("live/prune/student"));
+    assert_ne!(embedding("live/prune/student"), embedding("live/distill/student"));
+
+    let rows = || {
+        let listed = output(&mut pipeline(&folder.0, &["cache", "list", "c", "--format", "json"]));
+        serde_json::from_slice::<Value>(&listed.stdout).unwrap()[0]["rows"].as_u64().unwrap()
+    };
+    let before = rows();
+    masked("other", &[&cache[..], &["--set", "mask.length=4"]].concat());
+    assert_eq!(rows(), 2 * before);
+}
+
+/// The size that `check` tells is that of the features that are kept.
+#[test]
+fn a_graph_may_only_keep_features() {
+    let folder = sample("features");
+    let mut graph: Value = serde_json::from_slice(&fs::read(folder.0.join("g.json")).unwrap()).unwrap();
+    let mut speech = graph["phases"][0]["nodes"]["speech"].take();
+    speech["crop"] = "none".into();
+    speech["views"] = 1.into();
+    let inputs = serde_json::json!({ "speech": "speech.speech" });
+    let fbank =
+        serde_json::json!({ "kind": "fbank", "inputs": inputs, "cepstra": 13, "bins": 23, "deltas": 2, "cache": "c" });
+    let graph = serde_json::json!({ "name": "g", "nodes": { "speech": speech, "fbank": fbank } });
+    fs::write(folder.0.join("g.json"), graph.to_string()).unwrap();
+    let about = output(&mut pipeline(&folder.0, &["check", "g.json", "--format", "json"]));
+    assert!(run(&folder, "out", &[]).status.success());
+    let listed = output(&mut pipeline(&folder.0, &["cache", "list", "c", "--format", "json"]));
+    let [about, listed] = [about, listed].map(|said| serde_json::from_slice::<Value>(&said.stdout).unwrap());
+    let frames: u64 = (0..10).map(|i| (9000 + 1700 * i - 400) / 160 + 1).sum();
+    assert_eq!((listed[0]["rows"].as_u64(), listed[0]["frames"].as_u64()), (Some(10), Some(frames)));
+    assert_eq!(about["cache_bytes"], frames * 39 * 4);
+}
+
 /// Live and cached alike; and no target of f32 serves a run in bf16, unless the machine has said that it is one.
 #[test]
 fn targets_in_bf16_stand_apart() {

@@ -1,4 +1,4 @@
-//! The rows of one layer: an index of its parts, and what is not yet in a part.
+//! The rows of one layer, or of a kind without layers: an index of its parts, and what is not yet in a part.
 use super::fingerprint::Fingerprint;
 use super::part::{self, Slot};
 use super::rows::{Entry, Key, Rows};
@@ -10,6 +10,19 @@ use std::path::PathBuf;
 
 /// Fresh rows become a part, of one row group, as soon as they are so many bytes.
 const PART_BYTES: usize = 64 << 20;
+
+/// What the rows of a layer lie in, below the folder of their fingerprint; None: of a kind without layers.
+pub fn folder(layer: Option<usize>) -> String {
+    layer.map_or(ROWS.into(), |n| format!("{LAYER}{n:02}"))
+}
+
+/// The layer whose folder has this name, if it is one.
+pub fn named(folder: &str) -> Option<Option<usize>> {
+    if folder == ROWS { Some(None) } else { folder.strip_prefix(LAYER)?.parse().ok().map(Some) }
+}
+
+const ROWS: &str = "rows";
+const LAYER: &str = "layer-";
 
 pub struct Layer {
     folder: PathBuf,

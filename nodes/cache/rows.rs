@@ -7,11 +7,12 @@ use std::sync::Arc;
 /// What a row is found by: a hash of what the node receives.
 pub type Key = [u8; 16];
 
-/// 16 bytes of BLAKE3(number of samples as u64, samples as f32), little-endian.
-pub fn key(samples: &[f32]) -> Key {
+/// 16 bytes of BLAKE3(number of samples as u64, samples as f32, both little-endian, mask a byte a frame if there is one).
+pub fn key(samples: &[f32], mask: &[bool]) -> Key {
     let bytes: Vec<[u8; 4]> = samples.iter().map(|x| x.to_le_bytes()).collect();
     let mut hash = blake3::Hasher::new();
     hash.update(&(samples.len() as u64).to_le_bytes()).update(bytes.as_flattened());
+    hash.update(&mask.iter().map(|&m| u8::from(m)).collect::<Vec<_>>());
     let mut key = Key::default();
     key.copy_from_slice(&hash.finalize().as_bytes()[..16]);
     key

@@ -3,8 +3,10 @@ use super::*;
 use crate::node::{Facts, World, Wrong};
 use crate::port::{Ports, Shapes};
 use crate::report::{Progress, Report};
+use crate::teacher::{target, targets};
 use arrow::array::{StringArray, UInt64Array};
 use serde_json::{Value as Json, json};
+use std::collections::HashMap;
 use std::fs;
 
 const WIDTH: usize = 3;
@@ -37,8 +39,8 @@ impl Cacheable for Fake {
         let model = if self.model.is_empty() { String::new() } else { hash_of(Path::new(self.model))? };
         Ok(json!({"model": model, "kind": "fake"}))
     }
-    fn layers(&self) -> &[usize] {
-        &self.layers
+    fn layers(&self) -> Option<&[usize]> {
+        Some(&self.layers)
     }
     fn input(&self) -> &'static str {
         "speech"
@@ -49,6 +51,12 @@ impl Cacheable for Fake {
     fn build_for(&self, layers: &[usize], _: &Place) -> Result<Box<dyn Node>> {
         self.built.lock().unwrap().push(layers.to_vec());
         Ok(Box::new(Inside { layers: layers.to_vec(), ran: self.ran.clone() }))
+    }
+    fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
+        targets(rows, entries)
+    }
+    fn entry(&self, sent: &RecordBatch, row: usize, place: usize) -> Result<Entry> {
+        target(sent, row, place)
     }
 }
 struct Inside {
@@ -288,7 +296,7 @@ fn no_damage_to_any_byte_is_believed() {
     let get = |bytes: &[u8]| {
         fs::write(&part, bytes).unwrap();
         let mut layer = Layer::open(layer.clone(), fingerprint.clone(), &bench.place()).unwrap();
-        layer.get(&rows::key(&samples(1)))
+        layer.get(&rows::key(&samples(1), &[]))
     };
     let good = fs::read(&part).unwrap();
     assert_eq!(get(&good), Some(hidden(&samples(1), 1)));
@@ -381,4 +389,45 @@ fn remove_touches_nothing_else() {
     let folder = bench.files("fingerprint.json")[0].parent().unwrap().to_owned();
     assert_eq!(tools::list(&folder).unwrap(), tools::list(&bench.root).unwrap());
     assert_eq!(tools::remove(&folder).unwrap(), [folder]);
+}
+
+/// A kind without layers, as it is in the program: live, cold, half-filled and full give the same batch.
+#[test]
+fn rows_without_layers() {
+    let bench = Bench::new("rows");
+    let options = || json!({ "bins": 23, "cepstra": 13, "deltas": 1 });
+    let fbank: Arc<dyn Config> = crate::node::parse::<crate::fbank::Options>(options()).ok().unwrap().into();
+    let features = |node: &mut dyn Node, ids: &[usize]| {
+        let inputs = HashMap::from([("speech".to_owned(), vec![Value::Batch(rows(ids))])]);
+        let place = bench.place();
+        let mut step = Step::new(Head::default(), &place, Tape::default(), inputs, &mut []);
+        node.run(&mut step).unwrap();
+        let Some(Value::Batch(batch)) = step.into_outputs().remove("features") else { panic!("no features") };
+        node.leave().unwrap();
+        batch
+    };
+    let live = |ids: &[usize]| features(&mut *fbank.build(&bench.place()).unwrap(), ids);
+    let cached = |ids: &[usize]| features(&mut *wrap(fbank.clone(), &bench.root, &bench.place()).unwrap(), ids);
+    for (ids, parts) in [(&[5, 0, 9][..], 1), (&[9, 3, 5, 4], 2), (&[3, 4, 0, 5, 9], 2), (&[], 2)] {
+        assert_eq!(cached(ids), live(ids));
+        assert_eq!(bench.files("parquet").len(), parts);
+    }
+    assert!(bench.files("parquet").iter().all(|path| path.parent().unwrap().ends_with("rows")));
+    let listing = tools::list(&bench.root).unwrap().remove(0);
+    // Rows of 7, 967, 1287, 1607 and 2887 samples.
+    assert_eq!((listing.kind.as_deref(), listing.layers, listing.rows, listing.frames), (Some("fbank"), vec![], 5, 34));
+    assert_eq!(tools::verify(&bench.root).unwrap(), vec![]);
+    fs::write(&bench.files("parquet")[0], "damaged").unwrap();
+    assert_eq!(tools::verify(&bench.root).unwrap().len(), 1);
+    assert_eq!(tools::remove(&bench.root).unwrap().len(), 1);
+    assert!(!bench.root.exists());
+}
+
+#[test]
+fn a_mask_is_part_of_the_key() {
+    let key = |masked: &[usize]| rows::key(&samples(3), &[0, 1, 2].map(|t| masked.contains(&t)));
+    assert!(key(&[0]) == key(&[0]) && key(&[0]) != key(&[1]) && key(&[]) != rows::key(&samples(3), &[]));
+    let bytes: Vec<u8> = samples(3).iter().flat_map(|x| x.to_le_bytes()).collect();
+    let all = [&967u64.to_le_bytes()[..], &bytes, &[0, 1, 0]].concat();
+    assert_eq!(key(&[1]), blake3::hash(&all).as_bytes()[..16]);
 }

@@ -1,6 +1,6 @@
 //! What a person does with a cache: list, verify, remove. A path is a cache or one fingerprint's folder in it.
 use super::fingerprint::{self, Fingerprint};
-use super::part;
+use super::{layer, part};
 use crate::Result;
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -16,6 +16,7 @@ pub struct Listing {
     pub kind: Option<String>,
     /// What the fingerprint says of the model.
     pub model: Option<Json>,
+    /// None of a kind without layers.
     pub layers: Vec<usize>,
     /// Rows that have at least one layer.
     pub rows: u64,
@@ -102,13 +103,13 @@ fn is_fingerprint(folder: &Path) -> bool {
     name.is_some_and(fingerprint::is_name) && folder.join("fingerprint.json").is_file()
 }
 
-/// Number and folder of each layer, by number.
-fn layers(folder: &Path) -> Result<Vec<(usize, PathBuf)>> {
+/// Number and folder of each layer, by number; no number where the kind has no layers.
+fn layers(folder: &Path) -> Result<Vec<(Option<usize>, PathBuf)>> {
     let mut layers = vec![];
     for entry in fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))? {
         let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("layer-"));
-        layers.extend(name.and_then(|n| n.parse().ok()).map(|n| (n, path.clone())));
+        let name = path.file_name().and_then(|name| name.to_str());
+        layers.extend(name.and_then(layer::named).map(|n| (n, path.clone())));
     }
     layers.sort();
     Ok(layers)
@@ -129,7 +130,7 @@ fn listing(folder: PathBuf) -> Result<Listing> {
     Ok(Listing {
         kind: about["kind"].as_str().map(str::to_owned),
         model: about.get("model").cloned(),
-        layers: layers.into_iter().map(|(n, _)| n).collect(),
+        layers: layers.into_iter().filter_map(|(n, _)| n).collect(),
         rows: rows.len() as u64,
         frames: rows.values().sum(),
         bytes,

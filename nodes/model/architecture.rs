@@ -161,10 +161,6 @@ impl Architecture {
     pub fn head_dim(&self) -> usize {
         self.encoder_head_dim.unwrap_or(self.hidden_size / self.num_attention_heads)
     }
-    /// As transformers: there is one exactly when something may be masked.
-    pub fn has_mask_embedding(&self) -> bool {
-        self.mask_time_prob > 0.0 || self.mask_feature_prob > 0.0
-    }
     /// Frames of `samples` samples: ⌊(n − k) / s⌋ + 1 through every convolution; none where the kernel does not fit.
     pub fn frames(&self, samples: usize) -> usize {
         self.frames_by_conv(samples).last().copied().unwrap_or(0)

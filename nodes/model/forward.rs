@@ -1,12 +1,12 @@
 //! Waveforms to hidden states: convolutions, feature projection, positional convolution, layers (methods: fairseq's
 //! HuBERT; order of operations as in transformers; WavLM differs in its attention alone). An activation is applied by
 //! whoever reads it, so that `z`, the value before GELU, is all that is kept of a convolution.
-use super::{Convention, ExtractNorm, Model, POSITION_TABLE};
+use super::{Convention, ExtractNorm, MASK_EMBEDDING, Model, POSITION_TABLE};
 use crate::gemm::Precision;
 use crate::math::Dropout;
 use crate::op::{
     Input, PositionBias, attention, broadcast, conv_first, conv1d, dropout, feed_forward, gelu_gate, layer_norm,
-    linear, norm_projection, position_gate, positional, residual, scale,
+    linear, mask_frames, norm_projection, position_gate, positional, residual, scale,
 };
 use crate::tensor::{Hidden, NoneTape, Spans, Track, Vector, put, recomputed, split};
 use std::borrow::Cow;
@@ -52,6 +52,18 @@ impl<T: Track> Pass<'_, T> {
     /// Outputs of `layers` (numbers by `convention`) for `rows` of samples, as many frames a row as
     /// [`Architecture::frames`](super::Architecture::frames) says.
     pub fn hiddens(&self, rows: &[&[f32]], layers: &[usize], convention: Convention) -> Vec<Hidden<T>> {
+        self.hiddens_masked(rows, None, layers, convention)
+    }
+
+    /// The same, with these frames of each row hidden: the mask embedding stands in their place from the positional
+    /// convolution on, so not in the feature projection's output.
+    pub fn hiddens_masked(
+        &self,
+        rows: &[&[f32]],
+        masks: Option<&[Vec<bool>]>,
+        layers: &[usize],
+        convention: Convention,
+    ) -> Vec<Hidden<T>> {
         let rows: Vec<Cow<[f32]>> =
             rows.iter().map(|r| if self.model.normalize { normalized(r).into() } else { (*r).into() }).collect();
         let rows: Vec<&[f32]> = rows.iter().map(|r| &**r).collect();
@@ -68,6 +80,9 @@ impl<T: Track> Pass<'_, T> {
             keep(0, &x);
         }
         if deepest > 0 || convention == Convention::Hf {
+            if let Some(masks) = masks {
+                x = mask_frames(x, masks.concat(), self.model.weights.get(MASK_EMBEDDING));
+            }
             x = self.enter(x);
         }
         if convention == Convention::Hf {

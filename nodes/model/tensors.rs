@@ -1,5 +1,5 @@
 //! What stands in an architecture's model.safetensors.
-use super::{Architecture, ExtractNorm};
+use super::{Architecture, ExtractNorm, MASK_EMBEDDING};
 
 /// The position bias of all layers, also where the first has lost its attention.
 pub const POSITION_TABLE: &str = "encoder.layers.0.attention.rel_attn_embed.weight";
@@ -10,7 +10,7 @@ impl Architecture {
         let (d, mut list) = (self.hidden_size, vec![]);
         let mut put = |name: String, shape: &[usize]| list.push((name, shape.to_vec()));
         if self.has_mask_embedding() {
-            put("masked_spec_embed".into(), &[d]);
+            put(MASK_EMBEDDING.into(), &[d]);
         }
         let mut from = 1;
         for (i, (&to, &k)) in self.conv_dim.iter().zip(&self.conv_kernel).enumerate() {

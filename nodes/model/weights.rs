@@ -1,5 +1,5 @@
 //! A model's tensors by their Hugging Face names, and the folder they lie in.
-use super::Architecture;
+use super::{Architecture, MASK_EMBEDDING};
 use crate::random::Key;
 use crate::tensor::{Param, param, read};
 use crate::{Result, file};
@@ -92,7 +92,7 @@ impl Model {
                 normal((2.0 / (shape[1] * shape[2]) as f64).sqrt())
             } else if name.ends_with("weight_v") {
                 normal((4.0 / (shape[2] * architecture.hidden_size) as f64).sqrt())
-            } else if name == "masked_spec_embed" {
+            } else if name == MASK_EMBEDDING {
                 (0..n as u64).map(|i| key.uniform(site as u64, i)).collect()
             } else if name.ends_with("weight") {
                 normal(0.02)

@@ -487,6 +487,21 @@ def optimizers():
     save("optimizers.safetensors", tensors)
 
 
+# 11: hidden states of a model that does not see some frames.
+
+def masked():
+    """The mask embedding stands in for frames after the feature projection; also its gradient."""
+    model = hugging_face("base")
+    model.config.apply_spec_augment = True  # or else a mask that is given is not looked at
+    audio = 0.3 * torch.randn(5999)
+    mask = torch.rand(18) < 0.4
+    output = model(audio.double()[None], mask_time_indices=mask[None], output_hidden_states=True)
+    tensors = {"audio": audio, "mask": mask, "upstream": rand(18, 24)}
+    tensors |= {f"{layer}": state[0] for layer, state in enumerate(output.hidden_states)}
+    tensors["grad"], = torch.autograd.grad(output.last_hidden_state[0], model.masked_spec_embed, tensors["upstream"])
+    save("masked.safetensors", tensors)
+
+
 def main():
     large = dict(feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True)
     wavlm = dict(make_config=WavLMConfig, make_model=WavLMModel, num_buckets=16, max_bucket_distance=40)
@@ -494,7 +509,7 @@ def main():
         torch.manual_seed(seed)
         make_folder(name, **options)
     parts = (lambda: hidden("base"), lambda: hidden("large"), gates, penalty, base_size, losses, step, finalise, lstm)
-    for seed, part in [*enumerate(parts), (8, lambda: hidden("wavlm")), (9, layer_gates), (10, optimizers)]:
+    for seed, part in [*enumerate(parts), (8, lambda: hidden("wavlm")), (9, layer_gates), (10, optimizers), (9, masked)]:
         torch.manual_seed(10 + seed)
         part()
 

@@ -1,0 +1,109 @@
+//! Log-mel frames as Kaldi's compute-fbank-feats gives them without dither (as torchaudio.compliance.kaldi.fbank).
+//!
+//! ```text
+//! frame t   samples 160 t .. 160 t + 400, times 32768, minus their mean
+//! window    (y_i - 0.97 y_{i-1}) · (½ - ½ cos(2πi / 399))^0.85, y_{-1} = y_0, then zeros up to 512
+//! power     |X_k|², k < 256: bins of 31.25 Hz
+//! mel       1127 ln(1 + f / 700); filter b of B is a triangle on b, b + 1, b + 2 of B + 2 points, 20 to 8000 Hz
+//! feature   ln(max(Σ_k filter_k |X_k|², 2^-23))
+//! ```
+//!
+//! Filters are f32, as Kaldi's are: a weight near the foot of its triangle is mostly rounding. Frames are f64 up to the
+//! power, because the transform's rounding in f32 is all that quiet bins beside loud ones would hold.
+use crate::math::ln;
+use crate::par::wide;
+use realfft::{RealFftPlanner, RealToComplex, num_complex::Complex};
+use std::sync::Arc;
+
+const FRAME: usize = 400;
+const SHIFT: usize = 160;
+const FFT: usize = 512;
+const PREEMPHASIS: f64 = 0.97;
+const SCALE: f64 = 32768.0;
+
+/// Frames of 25 ms, one every 10 ms, of so many samples; only whole ones.
+pub fn frames(samples: usize) -> usize {
+    if samples < FRAME { 0 } else { (samples - FRAME) / SHIFT + 1 }
+}
+
+pub struct Mel {
+    fft: Arc<dyn RealToComplex<f64>>,
+    /// Povey's, times the scale of samples.
+    window: [f64; FRAME],
+    filters: Vec<Filter>,
+}
+
+/// A triangle over bins of the power spectrum.
+struct Filter {
+    first: usize,
+    weights: Vec<f32>,
+}
+
+impl Mel {
+    pub fn new(bins: usize) -> Mel {
+        let hann = |i: usize| 0.5 - 0.5 * (std::f64::consts::TAU * i as f64 / (FRAME - 1) as f64).cos();
+        let window = std::array::from_fn(|i| hann(i).powf(0.85) * SCALE);
+        Mel { fft: RealFftPlanner::new().plan_fft_forward(FFT), window, filters: filters(bins) }
+    }
+
+    /// (frames, bins) of one row.
+    pub fn features(&self, samples: &[f32]) -> Vec<f32> {
+        let (mut spectrum, mut scratch) = (self.fft.make_output_vec(), self.fft.make_scratch_vec());
+        let (mut frame, mut power) = ([0.0; FFT], [0.0; FFT / 2]);
+        let mut features = vec![0.0; frames(samples.len()) * self.filters.len()];
+        for (t, features) in features.chunks_exact_mut(self.filters.len()).enumerate() {
+            wide!(self.cut(&samples[t * SHIFT..][..FRAME], &mut frame));
+            self.fft.process_with_scratch(&mut frame, &mut spectrum, &mut scratch).expect("sizes of its own plan");
+            wide!(self.read(&spectrum, &mut power, features));
+        }
+        features
+    }
+
+    /// One frame under the window.
+    #[inline(always)]
+    fn cut(&self, samples: &[f32], frame: &mut [f64; FFT]) {
+        let mean = sum(samples) / FRAME as f64;
+        frame[FRAME..].fill(0.0); // the transform has used it as scratch
+        frame[0] = (1.0 - PREEMPHASIS) * (samples[0] as f64 - mean) * self.window[0];
+        for ((y, pair), w) in frame[1..].iter_mut().zip(samples.windows(2)).zip(&self.window[1..]) {
+            *y = ((pair[1] as f64 - mean) - PREEMPHASIS * (pair[0] as f64 - mean)) * w;
+        }
+    }
+
+    #[inline(always)]
+    fn read(&self, spectrum: &[Complex<f64>], power: &mut [f32; FFT / 2], features: &mut [f32]) {
+        power.iter_mut().zip(spectrum).for_each(|(p, x)| *p = x.norm_sqr() as f32);
+        for (feature, filter) in features.iter_mut().zip(&self.filters) {
+            let energies = filter.weights.iter().zip(&power[filter.first..]);
+            *feature = energies.map(|(w, p)| w * p).sum::<f32>().max(f32::EPSILON);
+        }
+        features.iter_mut().for_each(|x| *x = ln(*x));
+    }
+}
+
+/// In 16 lanes, so that the compiler may vectorise.
+#[inline(always)]
+fn sum(samples: &[f32]) -> f64 {
+    let mut lanes = [0.0; 16];
+    for chunk in samples.chunks_exact(lanes.len()) {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += *x as f64);
+    }
+    lanes.iter().sum()
+}
+
+fn filters(bins: usize) -> Vec<Filter> {
+    let mel = |hertz: f32| 1127.0 * (1.0 + hertz / 700.0).ln();
+    let edge = |hertz: f64| 1127.0 * (1.0 + hertz / 700.0).ln();
+    let (low, delta) = (edge(20.0), (edge(8000.0) - edge(20.0)) / (bins + 1) as f64);
+    let point = |b: usize| low as f32 + b as f32 * delta as f32;
+    let filter = |b: usize| {
+        let [left, center, right] = [point(b), point(b + 1), point(b + 2)];
+        let weight = |k: usize| {
+            let mel = mel(k as f32 * 31.25);
+            f32::min((mel - left) / (center - left), (right - mel) / (right - center))
+        };
+        let inside: Vec<usize> = (0..FFT / 2).filter(|k| weight(*k) > 0.0).collect();
+        Filter { first: inside.first().copied().unwrap_or(0), weights: inside.into_iter().map(weight).collect() }
+    };
+    (0..bins).map(filter).collect()
+}
