@@ -88,6 +88,14 @@ pub fn gemm_here(p: Precision, s: Shape, a: View, b: View, c: Out) {
     run((Vectors::here(), p.here()), 1, s, a, b, c, &Epilogue::None)
 }
 
+/// Bytes in which operands lie packed, of all threads.
+pub fn packed_bytes() -> usize {
+    #[cfg(target_arch = "x86_64")]
+    return blocked::packed_bytes();
+    #[cfg(not(target_arch = "x86_64"))]
+    0
+}
+
 /// What to compute with; only what is here.
 type Machine = (Vectors, Precision);
 

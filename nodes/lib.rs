@@ -4,6 +4,7 @@ pub mod column;
 pub mod decode;
 pub mod extract;
 pub mod file;
+pub mod floor;
 pub mod gemm;
 pub mod inspect;
 pub mod math;

@@ -4,6 +4,7 @@ use crate::Result;
 use crate::node::Node;
 use crate::par::add;
 use crate::port::{Scalar, Value};
+use crate::report::Told;
 use crate::step::Step;
 use crate::tensor::{self, Gradients, write};
 use adamw::Moments;
@@ -14,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 use sums::Sums;
 
-mod adamw;
+pub mod adamw;
 pub mod checkpoint;
 mod metrics;
 mod options;
@@ -60,7 +61,9 @@ impl Node for Optimize {
                 lines = self.sums.take().into_iter().map(|(n, v)| (format!("dev/{n}"), v)).collect();
             }
         } else {
+            let begun = Instant::now();
             let gradients = backward(losses, self.options.accumulate)?;
+            step.tell(Told::Backward(begun.elapsed()));
             lines = self.learn(step, gradients)?;
         }
         self.publish(step, lines)?;

@@ -6,7 +6,7 @@ use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, shapes};
 use crate::op::linear;
 use crate::port::{Carries, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::step::Step;
-use crate::tensor::{Param, param, read};
+use crate::tensor::{Hidden, Param, param, read};
 use crate::{Result, file};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -180,7 +180,10 @@ impl Node for Project {
             let map = self.maps.iter().find(|m| m.layers.contains(&layer)).ok_or("a layer came that is in no group")?;
             Ok((layer, linear(hidden, &map.weight, &map.bias, Precision::F32)))
         };
-        let layers = step.hiddens(PORT)?.layers.into_iter().map(mapped).collect::<Result<Vec<_>>>()?;
+        let layers: Vec<(usize, Hidden<_>)> =
+            step.hiddens(PORT)?.layers.into_iter().map(mapped).collect::<Result<_>>()?;
+        let numbers: usize = layers.iter().map(|(_, y)| y.read().len()).sum();
+        step.tell_products(Precision::F32, (numbers * self.from) as u64, true);
         step.send(PORT, Value::Hiddens(Hiddens { layers }));
         Ok(())
     }

@@ -1,5 +1,9 @@
 //! How a run speaks to whoever watches it. Nodes say what happened; bars and lines are the caller's.
 
+use crate::gemm::Precision;
+use crate::step::Head;
+use std::time::Duration;
+
 /// Where a phase stands after an update.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
@@ -14,8 +18,18 @@ pub struct Progress {
     pub audio_per_second: f32,
 }
 
+/// What a node tells of a step, besides its time: only a benchmark listens.
+#[derive(Clone, Copy, Debug)]
+pub enum Told {
+    /// Multiply-accumulates of its products, and of those that its backward pass will do.
+    Products { precision: Precision, macs: u64 },
+    /// The backward pass is over and took so long.
+    Backward(Duration),
+}
+
 pub trait Report: Send + Sync {
     fn update(&self, phase: &str, progress: Progress);
     /// One line for a person.
     fn say(&self, line: &str);
+    fn tell(&self, _node: &str, _head: &Head, _told: Told) {}
 }

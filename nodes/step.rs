@@ -1,6 +1,8 @@
 //! What a node sees of one step.
+use crate::gemm::Precision;
 use crate::node::{Node, Parameter, Place};
 use crate::port::{self, Gates, Hiddens, Scalar, Value};
+use crate::report::Told;
 use crate::tensor::Tape;
 use crate::{Result, column};
 use arrow::record_batch::RecordBatch;
@@ -84,6 +86,16 @@ impl<'a> Step<'a> {
                 m.node.parameters().into_iter().map(move |p| (name.clone(), p))
             })
             .collect()
+    }
+    /// What a benchmark wants to know.
+    pub fn tell(&self, told: Told) {
+        self.place.report.tell(&self.place.node, &self.head, told);
+    }
+    /// Tells of products with `macs` in the forward pass: backward, a trained node does them once for its input and once
+    /// for its weights.
+    pub fn tell_products(&self, precision: Precision, macs: u64, trained: bool) {
+        let passes = if trained && self.trains() { 3 } else { 1 };
+        self.tell(Told::Products { precision: precision.here(), macs: macs.saturating_mul(passes) });
     }
     fn take(&mut self, port: &str) -> Option<Value> {
         self.inputs.get_mut(port).and_then(Vec::pop)

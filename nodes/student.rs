@@ -112,6 +112,8 @@ impl Node for Student {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
         let (rows, masks) = (column::floats_by_row(&batch, SAMPLES)?, step.masks()?);
+        let macs = count::macs_of(&self.model.architecture, rows.iter().map(|r| r.len()));
+        step.tell_products(self.precision, macs, true);
         let rows = (&rows[..], masks.as_deref());
         let gates = step.gates(GATES).unwrap_or_default().vectors;
         let hiddens = if step.trains() {

@@ -157,6 +157,8 @@ impl Node for Teacher {
             hiddens.iter().map(entry).collect()
         };
         let entries: Vec<_> = rows.par_iter().enumerate().map(alone).collect(); // (rows)(layers)
+        let macs = count::macs_of(&self.model.architecture, rows.iter().map(|r| r.len()));
+        step.tell_products(self.precision, macs, false);
         step.send(OUT, Value::Batch(targets(&batch, &entries)?));
         Ok(())
     }

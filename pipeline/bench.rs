@@ -1,21 +1,29 @@
-//! `pipeline bench GRAPH --steps N [--synthetic BxS] [--phase P] [--cached]`: how long an update takes, and which node takes it.
+//! `pipeline bench GRAPH --steps N [--synthetic BxS] [--phase P] [--cached]`: how long an update takes, which node takes
+//! it, how near that is to what the machine can do, and where the bytes are.
+use crate::held::held;
 use crate::rehearsal::{self, Scratch, chosen, complete};
 use crate::screen::Screen;
 use crate::signal::Signals;
 use crate::{Failure, Format, Outcome, graph, print};
+use nodes::floor::Floor;
 use nodes::node::Synthetic;
+use nodes::report::{Progress, Report, Told};
 use nodes::step::Head;
 use pipeline::machine::peak;
 use pipeline::phase;
 use pipeline::plan::{Phase, Plan};
-use pipeline::stage::Sent;
+use pipeline::stage::Moment;
 use pipeline::summary;
 use serde_json::{Value, json};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+mod bytes;
+mod share;
 
 /// Updates before the clock runs.
 const WARM_UP: u64 = 2;
@@ -51,12 +59,59 @@ fn synthetic(text: &str) -> Result<Synthetic, String> {
     }
 }
 
+/// What was seen of a phase, in the order in which it happened.
+#[derive(Default)]
+struct Seen {
+    done: Mutex<Vec<Done>>,
+    told: Mutex<Vec<(String, Head, Told)>>,
+}
+
 /// A node has done a step.
 struct Done {
     node: String,
     head: Head,
     at: Instant,
     took: Duration,
+    /// Bytes that its stage holds more than it did when the step began.
+    kept: isize,
+}
+
+thread_local!(static BEFORE: Cell<isize> = const { Cell::new(0) });
+
+impl Seen {
+    /// `first`: the node with which its stage begins a step.
+    fn node(&self, node: &str, first: bool, head: Head, moment: Moment) {
+        match moment {
+            Moment::Begins if first => BEFORE.set(held()),
+            Moment::Begins => (),
+            Moment::Ended(took, _) => {
+                let done = Done { node: node.into(), head, at: Instant::now(), took, kept: held() - BEFORE.get() };
+                lock(&self.done).push(done);
+            }
+        }
+    }
+}
+
+fn lock<T>(seen: &Mutex<T>) -> MutexGuard<'_, T> {
+    seen.lock().unwrap_or_else(|broken| broken.into_inner())
+}
+
+/// The screen, and an ear for what nodes tell.
+struct Ear {
+    screen: Screen,
+    seen: Arc<Seen>,
+}
+
+impl Report for Ear {
+    fn update(&self, phase: &str, progress: Progress) {
+        self.screen.update(phase, progress);
+    }
+    fn say(&self, line: &str) {
+        self.screen.say(line);
+    }
+    fn tell(&self, node: &str, head: &Head, told: Told) {
+        lock(&self.seen.told).push((node.into(), *head, told));
+    }
 }
 
 impl Arguments {
@@ -70,16 +125,18 @@ impl Arguments {
             complete(phase)?;
         }
         let signals = Signals::catch()?;
-        let mut done = vec![];
+        let floor = Floor::measure();
+        let mut seen = Arc::default();
         for pass in 0..=u32::from(self.cached) {
             let out = scratch.0.join(pass.to_string());
             std::fs::create_dir_all(&out)?;
-            done = match self.time(&plan, phase, &out, &signals)? {
-                Some(done) => done,
+            bytes::forget_peak();
+            seen = match self.time(&plan, phase, &out, &signals)? {
+                Some(seen) => seen,
                 None => return Ok(signals.code()),
             };
         }
-        let found = self.found(phase, &done)?;
+        let found = self.found(phase, &floor, &seen)?;
         print(&if self.format == Format::Json { format!("{found:#}\n") } else { text(&found) })
     }
 
@@ -98,26 +155,23 @@ impl Arguments {
     }
 
     /// Runs the phase for one update more than is timed: the last one also writes a checkpoint. None after a signal.
-    fn time(&self, plan: &Plan, phase: &Phase, out: &Path, signals: &Signals) -> Result<Option<Vec<Done>>, Failure> {
-        let screen = Arc::new(Screen::new());
-        let steps = WARM_UP + self.steps + 1;
-        let stop = signals.stop.clone();
-        let place = rehearsal::place(plan, phase, steps, out, self.synthetic, screen.clone(), stop);
-        let done = Mutex::new(vec![]);
-        let watch = |node: &str, head: Head, took: Duration, _: &Sent| {
-            let step = Done { node: node.into(), head, at: Instant::now(), took };
-            done.lock().unwrap_or_else(|broken| broken.into_inner()).push(step);
-        };
-        let ended = phase::run(phase, &place, None, &watch);
-        screen.close();
-        let done = done.into_inner().unwrap_or_else(|broken| broken.into_inner());
+    fn time(&self, plan: &Plan, phase: &Phase, out: &Path, signals: &Signals) -> Result<Option<Arc<Seen>>, Failure> {
+        let seen = Arc::new(Seen::default());
+        let ear = Arc::new(Ear { screen: Screen::new(), seen: seen.clone() });
+        let (steps, stop) = (WARM_UP + self.steps + 1, signals.stop.clone());
+        let place = rehearsal::place(plan, phase, steps, out, self.synthetic, ear.clone(), stop);
+        let first = |node: &str| phase.stages.iter().any(|stage| phase.nodes[stage[0]].name() == node);
+        let ended = phase::run(phase, &place, None, &|node, head, moment| seen.node(node, first(node), head, moment));
+        ear.screen.close();
         ended?;
-        Ok((!signals.stop.load(Ordering::Relaxed)).then_some(done))
+        Ok((!signals.stop.load(Ordering::Relaxed)).then_some(seen))
     }
 
-    fn found(&self, phase: &Phase, done: &[Done]) -> Result<Value, Failure> {
+    fn found(&self, phase: &Phase, floor: &Floor, seen: &Seen) -> Result<Value, Failure> {
+        let (done, told) = (lock(&seen.done), lock(&seen.told));
         let last = phase.last().name();
-        let timed = |d: &&Done| !d.head.dev && (WARM_UP + 1..=WARM_UP + self.steps).contains(&d.head.update);
+        let counts = |head: &Head| !head.dev && (WARM_UP + 1..=WARM_UP + self.steps).contains(&head.update);
+        let timed = |d: &&Done| counts(&d.head);
         let closes = done.iter().filter(|d| d.node == last && d.head.closes && !d.head.dev);
         let ends: Vec<Instant> =
             closes.skip(WARM_UP as usize - 1).take(self.steps as usize + 1).map(|d| d.at).collect();
@@ -132,13 +186,27 @@ impl Arguments {
             *nodes.entry(&d.node).or_default() += d.took.as_secs_f64() / seconds.len() as f64;
         }
         let samples: u64 = done.iter().filter(timed).filter(|d| d.node == last).map(|d| d.head.samples).sum();
+        let told: Vec<_> =
+            told.iter().filter(|(_, head, _)| counts(head)).map(|(node, _, told)| (&**node, *told)).collect();
+        let kept = done.iter().filter(timed).map(|d| d.kept).max().unwrap_or(0);
         Ok(json!({
             "step_seconds": { "median": summary::median(&seconds), "min": min, "max": max },
             "node_seconds": nodes,
+            "optimize_seconds": optimize_seconds(phase, &nodes, &told, seconds.len()),
             "audio_per_second": samples as f64 / 16000.0 / total,
             "peak_bytes": peak(),
+            "floor": share::of(floor, &told, seconds.len(), total / seconds.len() as f64),
+            "bytes": bytes::of(phase, &told, kept),
         }))
     }
+}
+
+/// `optimize`'s time, in two; null where nothing is trained.
+fn optimize_seconds(phase: &Phase, nodes: &BTreeMap<&str, f64>, told: &[(&str, Told)], updates: usize) -> Value {
+    let backward = |(_, told): &(_, Told)| if let Told::Backward(took) = told { took.as_secs_f64() } else { 0.0 };
+    let backward = told.iter().map(backward).sum::<f64>() / updates as f64;
+    let all = phase.optimizer.and_then(|node| nodes.get(phase.nodes[node].name()));
+    all.map_or(Value::Null, |all| json!({ "backward": backward, "update": all - backward }))
 }
 
 fn text(found: &Value) -> String {
@@ -151,11 +219,12 @@ fn text(found: &Value) -> String {
         number(&step["max"]),
         number(&found["audio_per_second"])
     );
-    if let Some(bytes) = found["peak_bytes"].as_u64() {
-        text += &format!("memory  {:.1} MB at its peak\n", bytes as f64 / 1e6);
-    }
-    for (node, seconds) in found["node_seconds"].as_object().into_iter().flatten() {
-        text += &format!("  {node:12} {:.4} s\n", number(seconds));
+    text += &bytes::text(found);
+    text += &share::text(&found["floor"]);
+    for (key, of) in [("node_seconds", ""), ("optimize_seconds", "optimize's ")] {
+        for (name, seconds) in found[key].as_object().into_iter().flatten() {
+            text += &format!("  {of}{name:12} {:.4} s\n", number(seconds));
+        }
     }
     text
 }

@@ -7,6 +7,7 @@ mod completions;
 mod doctor;
 mod extract;
 mod graph;
+mod held;
 mod inspect;
 mod kinds;
 #[cfg(target_os = "linux")]
@@ -23,6 +24,9 @@ use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::panic::catch_unwind;
 use std::process::exit;
+
+#[global_allocator]
+static ALLOCATOR: held::Counting = held::Counting;
 
 /// Distil and prune speech models: one JSON graph a method.
 #[derive(Parser)]

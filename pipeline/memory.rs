@@ -6,10 +6,7 @@ use libc::{MADV_HUGEPAGE, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, MREMAP_MAYMOVE
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr::null_mut;
 
-#[global_allocator]
-static PAGES: Pages = Pages;
-
-struct Pages;
+pub struct Pages;
 
 /// A buffer of its own pages; decided alike for its whole life, since its layout is handed in each time.
 fn large(size: usize, align: usize) -> bool {

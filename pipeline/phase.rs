@@ -191,7 +191,7 @@ mod tests {
             report: Arc::new(Silence),
             stop: Arc::new(AtomicBool::new(false)),
         };
-        let failed = run(&phase, &place, None, &|_, _, _, _| ()).err().expect("a failure");
+        let failed = run(&phase, &place, None, &|_, _, _| ()).err().expect("a failure");
         assert!(left.load(Ordering::Relaxed), "the other stage keeps what it has");
         failed
     }

@@ -1,6 +1,6 @@
 //! A run: the folder, what it is bound to, the phases one after the other.
 use crate::plan::{Phase, Plan};
-use crate::stage::{Ended, Sent};
+use crate::stage::{Ended, Moment};
 use crate::{data, machine, phase, resume, summary};
 use nodes::node::{Clock, Place};
 use nodes::port::Shapes;
@@ -195,8 +195,9 @@ impl Run<'_> {
             };
             let (samples, begun) = (AtomicU64::new(0), Instant::now());
             // With an optimizer that one reports.
-            let watch = |node: &str, head: Head, _: Duration, _: &Sent| {
-                if phase.optimizer.is_none() && node == phase.last().name() {
+            let watch = |node: &str, head: Head, moment: Moment| {
+                let ended = matches!(moment, Moment::Ended(..));
+                if ended && phase.optimizer.is_none() && node == phase.last().name() {
                     let all = samples.fetch_add(head.samples, Ordering::Relaxed) + head.samples;
                     self.report.update(&phase.name, progress(head, &place.clock, all, begun.elapsed()));
                 }

@@ -18,8 +18,16 @@ pub type Message = (Head, Batch);
 /// What a node sent, by output port.
 pub type Sent = HashMap<&'static str, Value>;
 
-/// Sees of each node in each step how long it took and what it sent.
-pub type Watch<'a> = &'a (dyn Fn(&str, Head, Duration, &Sent) + Sync);
+/// Of a node's step.
+pub enum Moment<'a> {
+    /// In its stage's thread.
+    Begins,
+    /// How long it took, and what it sent.
+    Ended(Duration, &'a Sent),
+}
+
+/// Sees each node in each step.
+pub type Watch<'a> = &'a (dyn Fn(&str, Head, Moment) + Sync);
 
 /// What comes to an input port: from a node before it in the stage, or from the edge of this number out of another thread.
 pub enum Feed {
@@ -108,7 +116,7 @@ impl Stage {
         let place = &self.seats[0].place;
         let from = place.clock.from;
         let mut head = Head { step: from * place.clock.accumulate, update: from, last: self.over, ..Head::default() };
-        self.pass(members, head, None, |n, s| n.start(s), &|_, _, _, _| ())?;
+        self.pass(members, head, None, |n, s| n.start(s), &|_, _, _| ())?;
         while !head.last {
             if self.heeds_stop && place.stop.load(Ordering::Relaxed) {
                 return Err(Stop::Left);
@@ -120,7 +128,7 @@ impl Stage {
         if place.bench {
             return Err(Stop::Left); // nothing is written but what a cache gathered
         }
-        self.pass(members, head, None, |n, s| n.finish(s), &|_, _, _, _| ())
+        self.pass(members, head, None, |n, s| n.finish(s), &|_, _, _| ())
     }
 
     /// The source has no tape edge, so it is alone in its stage.
@@ -165,12 +173,13 @@ impl Stage {
             let (upstream, rest) = members.split_at_mut(i);
             let mut step = Step::new(head, &seat.place, tape.clone(), inputs, upstream);
             step.resume = self.resume.as_deref();
+            watch(&seat.place.node, head, Moment::Begins);
             let begun = Instant::now();
             guard(seat, || call(&mut *rest[0].node, &mut step))?;
             let took = begun.elapsed();
             ends |= step.ends();
             sent.push(step.into_outputs());
-            watch(&seat.place.node, head, took, &sent[i]);
+            watch(&seat.place.node, head, Moment::Ended(took, &sent[i]));
             if arrived.is_some() {
                 seat.send(head, &sent[i])?;
             }

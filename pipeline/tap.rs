@@ -9,7 +9,7 @@ use nodes::near::near;
 use nodes::tap::Tap;
 use pipeline::phase;
 use pipeline::plan::Phase;
-use pipeline::stage::Sent;
+use pipeline::stage::Moment;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,7 +45,8 @@ impl Arguments {
         let (signals, screen) = (Signals::catch()?, Arc::new(Screen::new()));
         let place = rehearsal::place(&plan, phase, self.steps, &scratch.0, None, screen.clone(), signals.stop.clone());
         let tap = Mutex::new(Ok(Tap::new(&self.out)));
-        let watch = |name: &str, head, _, sent: &Sent| {
+        let watch = |name: &str, head, moment: Moment| {
+            let Moment::Ended(_, sent) = moment else { return };
             let Some(value) = sent.get(port).filter(|_| name == node) else { return };
             let mut tap = tap.lock().unwrap_or_else(PoisonError::into_inner);
             if let Ok(open) = &mut *tap

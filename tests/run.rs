@@ -1,7 +1,9 @@
 //! No way through a run changes what it leaves: stopped, killed, cached and plain runs end alike.
 use crate::program::{Folder, output, pipeline, stderr};
 use crate::sample::{left, run, sample};
+use nodes::model::{count, read_architecture};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 use std::thread::sleep;
@@ -354,6 +356,20 @@ fn a_benchmark_leaves_nothing() {
         let found: Value = serde_json::from_slice(&said.stdout).unwrap();
         assert!(found["step_seconds"]["median"].as_f64() > Some(0.0) && found["peak_bytes"].as_u64() > Some(0));
         assert!(found["node_seconds"]["student"].as_f64() > Some(0.0));
+        let bytes: BTreeMap<String, i64> = serde_json::from_value(found["bytes"].clone()).unwrap();
+        assert_eq!(Some(bytes.values().sum()), found["peak_bytes"].as_i64());
+        assert_eq!(bytes["moments"], 2 * bytes["gradients"]);
+        assert!(bytes["activations"] > 0 && bytes["packed"] >= 0 && bytes["gradients"] > 0);
+        assert_eq!(bytes["teacher"] > 0, !more.contains(&"--cached"), "open only where a target is missing");
+        assert!(found["optimize_seconds"]["backward"].as_f64() > Some(0.0));
+        assert!(found["floor"]["read_gb_per_second"].as_f64() > Some(0.0));
+        if more.contains(&"--synthetic") {
+            // Teacher and student forward, the student backward: 1 + 3; and the heads of two layers, 24 to 24 wide.
+            let model = read_architecture(&folder.0.join("teacher")).unwrap();
+            let heads = 2 * 2 * model.frames(8000) as u64 * 24 * 24;
+            let macs = 4 * count::macs_of(&model, [8000; 2]) + 3 * heads;
+            assert_eq!(found["floor"]["macs"].as_f64(), Some(macs as f64));
+        }
         assert_eq!(fs::read_dir(&folder.0).unwrap().count(), before);
     }
 }

@@ -10,6 +10,7 @@ use super::{Epilogue, Out, Shape, View};
 use crate::par::Shared;
 use rayon::prelude::*;
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Words of depth in a block: a panel of b is 96 KiB.
 const KC: usize = 384;
@@ -103,18 +104,28 @@ thread_local! {
     static B: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Words in the buffers of all threads.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes in the buffers of all threads.
+pub fn packed_bytes() -> usize {
+    HELD.load(Ordering::Relaxed) * size_of::<f32>()
+}
+
 /// A buffer of this thread, aligned to cache lines. It is taken out while in use: a thread that waits for its tasks may
 /// be given another product meanwhile.
 fn with_buffer(of: &'static Buffer, len: usize, f: impl FnOnce(Shared)) {
     let mut buffer = of.take();
     if buffer.len() < len + 16 {
+        HELD.fetch_add(len + 16 - buffer.len(), Ordering::Relaxed);
         buffer = vec![0.0; len + 16];
     }
     let aligned = buffer.as_ptr().align_offset(64);
     f(Shared::new(&mut buffer[aligned..]));
     of.with_borrow_mut(|kept| {
         if kept.len() < buffer.len() {
-            *kept = buffer;
+            std::mem::swap(kept, &mut buffer);
         }
     });
+    HELD.fetch_sub(buffer.len(), Ordering::Relaxed);
 }

@@ -15,13 +15,18 @@ pub fn parameters(a: &Architecture) -> u64 {
 
 /// Summed over [`SUPERB`], batch of one.
 pub fn macs(a: &Architecture) -> u64 {
-    let all: u128 = SUPERB.iter().map(|&n| macs_of(a, n)).sum();
+    macs_of(a, SUPERB)
+}
+
+/// Of a forward pass over rows of so many samples.
+pub fn macs_of(a: &Architecture, samples: impl IntoIterator<Item = usize>) -> u64 {
+    let all: u128 = samples.into_iter().map(|n| of_row(a, n)).sum();
     u64::try_from(all).unwrap_or(u64::MAX)
 }
 
 /// One multiply-add of convolutions (the positional one computes T + 1 outputs where its kernel is even), linear maps
 /// and the two attention products; nothing else.
-fn macs_of(a: &Architecture, samples: usize) -> u128 {
+fn of_row(a: &Architecture, samples: usize) -> u128 {
     let frames = a.frames_by_conv(samples);
     let (t, d) = (frames[frames.len() - 1] as u128, a.hidden_size as u128);
     let (mut sum, mut from) = (0, 1u128);

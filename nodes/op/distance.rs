@@ -61,6 +61,14 @@ fn mean_over_frames<T: Track>(
     })
 }
 
+/// Inlined: a function of its own would check every index, number by number.
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let n = a.len().min(b.len());
+    let (a, b) = (&a[..n], &b[..n]);
+    sum(n, |i| a[i] * b[i])
+}
+
 struct Cosine {
     cos: f32,
     /// 1 / (‖o‖ ‖t‖)
@@ -72,7 +80,6 @@ struct Cosine {
 impl Cosine {
     #[inline(always)]
     fn of(o: &[f32], t: &[f32]) -> Self {
-        let dot = |a: &[f32], b: &[f32]| sum(a.len().min(b.len()), |i| a[i] * b[i]);
         let norms = [dot(o, o), dot(t, t)].map(f32::sqrt);
         let inverse = 1.0 / (norms[0].max(LEAST_NORM) * norms[1].max(LEAST_NORM));
         let cos = dot(o, t) * inverse;

@@ -1,23 +1,42 @@
 """The DPHuBERT update on HuBERT Base, ours beside PyTorch's, in turn on one machine:
 
     cargo build --release
-    python tests/speed/step.py [ROUNDS]        # needs torch and transformers; about 3 minutes a round
+    python tests/speed/step.py [ROW]... [--rounds N]        # needs torch and transformers
 
-Batch of 4 x 5 s of noise, random weights, dropout as the recipe, L1 - cosine on layers 0, 4, 8, 12 through linear maps,
-clipping at 10, AdamW; teacher live, then targets given. Ours has gates on every unit besides. Each round is a process of
-its own; medians leave out PyTorch's first two updates, as they leave out our warm-up. Peak memory is the resident set.
+A batch of noise, random weights, dropout as the recipe, L1 - cosine on layers 0, 4, 8, 12 through linear maps, clipping
+at 10, AdamW. Ours has gates on every unit besides. Rows, and about how long a round of one takes on 2 cores:
+
+    f32           4 x 5 s, teacher live                 1.5 minutes
+    given         4 x 5 s, targets given (`--cached`)   1.5 minutes
+    bf16          as f32; PyTorch's is autocast         1 minute
+    bf16-given    as given                              1 minute
+    thread        as f32, one thread                    3 minutes
+    single        1 x 5 s, teacher live                 0.5 minutes
+    long          1 x 15 s, teacher live                1.5 minutes
+
+No ROW: all of them. Each side of each round is a process of its own; the table has medians over the rounds. PyTorch's
+first two updates are left out, as our warm-up is. Peak memory is the resident set; ours without the filling of a cache.
 """
-import json, os, resource, statistics, subprocess, sys, time
+import argparse, json, os, resource, statistics, subprocess, sys, time
 
 STEPS = 6
-GRAPH = ["graphs/librispeech/dphubert.json", "--phase", "prune", "--synthetic", "4x5", "--steps", str(STEPS - 2)]
+# Rows of a batch, seconds of each, targets given, bf16, threads (None: all).
+ROWS = {
+    "f32": (4, 5, False, False, None),
+    "given": (4, 5, True, False, None),
+    "bf16": (4, 5, False, True, None),
+    "bf16-given": (4, 5, True, True, None),
+    "thread": (4, 5, False, False, 1),
+    "single": (1, 5, False, False, None),
+    "long": (1, 15, False, False, None),
+}
 
 
-def torch_steps(given, bf16):
+def torch_steps(rows, length, given, bf16, threads):
     import torch, transformers
 
     torch.manual_seed(0)
-    torch.set_num_threads(int(os.environ.get("RAYON_NUM_THREADS", os.cpu_count())))
+    torch.set_num_threads(threads or int(os.environ.get("RAYON_NUM_THREADS", os.cpu_count())))
     config = transformers.HubertConfig(
         apply_spec_augment=False, layerdrop=0.0, activation_dropout=0.0, feat_proj_dropout=0.1,
         attn_implementation="sdpa")
@@ -26,7 +45,7 @@ def torch_steps(given, bf16):
     parameters = list(student.parameters()) + list(maps.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=2e-4, weight_decay=0.0)
     layers, targets = (0, 4, 8, 12), None
-    audio = torch.randn(4, 80000)
+    audio = torch.randn(rows, 16000 * length)
     seconds = []
     for _ in range(STEPS):
         begun = time.perf_counter()
@@ -35,6 +54,8 @@ def torch_steps(given, bf16):
                 with torch.no_grad():
                     hidden = teacher(audio, output_hidden_states=True).hidden_states
                     targets = torch.stack([hidden[l] for l in layers], 1).float()
+                if given:
+                    teacher = None
             states = student(audio, output_hidden_states=True).hidden_states
             mapped = torch.stack([maps[min(i, 1)](states[l]) for i, l in enumerate(layers)], 1).float()
         loss = (mapped - targets).abs().mean() - torch.nn.functional.cosine_similarity(mapped, targets, dim=-1).mean()
@@ -47,33 +68,43 @@ def torch_steps(given, bf16):
     print(json.dumps({"seconds": statistics.median(seconds[2:]), "peak": peak}))
 
 
-def run(*command):
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+def run(*command, threads=None):
+    env = {**os.environ, **({"RAYON_NUM_THREADS": str(threads)} if threads else {})}
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout)
 
 
-def ours(given, bf16):
-    sets = ["--set", "teacher.precision=bf16", "--set", "student.precision=bf16"] if bf16 else []
-    found = run("target/release/pipeline", "bench", *GRAPH, *(["--cached"] if given else []), *sets, "--format", "json")
-    return {"seconds": found["step_seconds"]["median"], "peak": found["peak_bytes"]}
+def ours(rows, length, given, bf16, threads):
+    command = ["target/release/pipeline", "bench", "graphs/librispeech/dphubert.json", "--phase", "prune"]
+    command += ["--synthetic", f"{rows}x{length}", "--steps", str(STEPS - 2), "--format", "json"]
+    if given:
+        command += ["--cached"]
+    if bf16:
+        command += ["--set", "teacher.precision=bf16", "--set", "student.precision=bf16"]
+    found = run(*command, threads=threads)
+    return {"seconds": found["step_seconds"]["median"], "peak": found["peak_bytes"], "share": found["floor"]["share"] or float("nan")}
 
 
 def main():
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    print("| | ours, s | PyTorch, s | ratio | ours, GB | PyTorch, GB | ratio |\n|---|---|---|---|---|---|---|")
-    for bf16 in (False, True):
-        for given in (False, True):
-            pairs = []
-            for _ in range(rounds):
-                theirs = run(sys.executable, __file__, "torch", str(int(given)), str(int(bf16)))
-                pairs.append((ours(given, bf16), theirs))
-            median = lambda who, what: statistics.median(pair[who][what] for pair in pairs)
-            seconds, peaks = [median(i, "seconds") for i in (0, 1)], [median(i, "peak") / 1e9 for i in (0, 1)]
-            name = ("bf16" if bf16 else "f32") + (", targets given" if given else ", teacher live")
-            print(f"| {name} | {seconds[0]:.2f} | {seconds[1]:.2f} | {seconds[0] / seconds[1]:.2f} "
-                  f"| {peaks[0]:.2f} | {peaks[1]:.2f} | {peaks[0] / peaks[1]:.2f} |", flush=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="one or more of: " + " ".join(ROWS))
+    parser.add_argument("--rounds", type=int, default=3)
+    chosen = parser.parse_args()
+    if unknown := [name for name in chosen.rows if name not in ROWS]:
+        parser.error(f"no row {unknown[0]}")
+    print("| | ours, s | PyTorch, s | ratio | ours, GB | PyTorch, GB | ratio | ours, of the floor |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in chosen.rows or ROWS:
+        row, pairs = ROWS[name], []
+        for _ in range(chosen.rounds):
+            theirs = run(sys.executable, __file__, "torch", json.dumps(row))
+            pairs.append((ours(*row), theirs))
+        median = lambda who, what: statistics.median(pair[who][what] for pair in pairs)
+        seconds, peaks = [median(i, "seconds") for i in (0, 1)], [median(i, "peak") / 1e9 for i in (0, 1)]
+        print(f"| {name} | {seconds[0]:.2f} | {seconds[1]:.2f} | {seconds[0] / seconds[1]:.2f} "
+              f"| {peaks[0]:.2f} | {peaks[1]:.2f} | {peaks[0] / peaks[1]:.2f} | {median(0, 'share'):.0%} |", flush=True)
 
 
 if sys.argv[1:2] == ["torch"]:
-    torch_steps(*(bool(int(word)) for word in sys.argv[2:4]))
+    torch_steps(*json.loads(sys.argv[2]))
 else:
     main()
