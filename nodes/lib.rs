@@ -3,10 +3,12 @@ pub mod cache;
 pub mod column;
 pub mod decode;
 pub mod extract;
+pub mod fbank;
 pub mod file;
 pub mod floor;
 pub mod gemm;
 pub mod inspect;
+pub mod log;
 pub mod math;
 pub mod model;
 pub mod near;
@@ -19,11 +21,10 @@ pub mod prune;
 pub mod random;
 pub mod report;
 pub mod step;
+pub mod svg;
 pub mod tap;
 pub mod tensor;
 
-pub mod fbank;
-mod log;
 mod loss;
 mod mask;
 #[cfg(test)]

@@ -1,19 +1,31 @@
-//! Takes the metrics as they come and, when its phase ends, draws the run's loss as `loss.svg`.
-use crate::Result;
-use crate::column::METRICS;
+//! Takes the metrics as they come into TensorBoard's event file and, when its phase ends, draws the run's losses as
+//! `loss.svg`.
+use crate::column::{self, METRICS, NAME, VALUE};
 use crate::node::{Config, Facts, Node, Place, World, Wrong};
+use crate::optimize::metrics;
 use crate::port::{Carries, Port, Ports, Shapes};
 use crate::step::Step;
+use crate::{Result, file};
+use arrow::array::AsArray;
+use arrow::datatypes::Float32Type;
+use curves::Line;
+use events::Events;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value as Json;
 
-mod draw;
+pub mod chart;
+pub mod charts;
+pub mod curves;
+mod events;
+mod parts;
+pub mod scale;
 
-/// Draws loss.svg from the metrics when its phase ends.
+/// Keeps the metrics as TensorBoard's events and draws loss.svg.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// Of how many updates one is drawn.
+    /// Of how many updates one is told and drawn; the dev set's values all are.
     #[serde(default = "one")]
     every: u64,
 }
@@ -36,23 +48,58 @@ impl Config for Options {
         }
     }
     fn build(&self, _: &Place) -> Result<Box<dyn Node>> {
-        Ok(Box::new(Log { every: self.every }))
+        Ok(Box::new(Log { every: self.every, events: None }))
     }
 }
 
 struct Log {
     every: u64,
+    /// None where nothing is kept.
+    events: Option<Events>,
+}
+
+impl Log {
+    fn takes(&self, name: &str, update: u64) -> bool {
+        name.starts_with("dev/") || update.is_multiple_of(self.every)
+    }
 }
 
 impl Node for Log {
-    fn run(&mut self, step: &mut Step) -> Result<()> {
-        step.batch(IN).map(drop)
+    /// metrics.jsonl has the updates of earlier phases, and those before a `--resume`.
+    fn start(&mut self, step: &mut Step) -> Result<()> {
+        let place = step.place;
+        if !place.bench {
+            let about = std::fs::read_to_string(place.run.join("run.json")).unwrap_or_default();
+            let graph = serde_json::from_str::<Json>(&about).unwrap_or_default()["graph"].take();
+            let so_far = metrics::kept(&metrics::read(place)?, place);
+            let lines: Vec<Line> = curves::lines(&so_far).filter(|l| self.takes(&l.name, l.step)).collect();
+            self.events = Some(Events::after(&lines, &place.run, &graph)?);
+        }
+        Ok(())
     }
 
-    /// From metrics.jsonl, which has the updates of earlier phases, and those before a `--resume`, too.
+    fn run(&mut self, step: &mut Step) -> Result<()> {
+        let batch = step.batch(IN)?;
+        let (phase, update, wall_time) = (&step.place.phase, step.head.update, events::now());
+        let values = batch[VALUE.name].as_primitive::<Float32Type>().values();
+        let line = |(name, value): (Option<&str>, &f32)| Line {
+            phase: phase.clone(),
+            step: update,
+            wall_time,
+            name: name.unwrap_or_default().into(),
+            value: Some(*value as f64),
+        };
+        let lines = column::texts(&batch, NAME)?.iter().zip(values).map(line);
+        let taken: Vec<Line> = lines.filter(|line| self.takes(&line.name, update)).collect();
+        self.events.as_mut().map_or(Ok(()), |events| events.write(&taken))
+    }
+
     fn finish(&mut self, step: &mut Step) -> Result<()> {
-        let run = &step.place.run;
-        let text = std::fs::read_to_string(run.join("metrics.jsonl"))?;
-        crate::file::whole(&run.join("loss.svg"), draw::loss(&text, self.every)?.as_bytes())
+        self.events.as_ref().map_or(Ok(()), Events::sync)?;
+        let mut phases = curves::read(&metrics::read(step.place)?);
+        for (name, points) in phases.iter_mut().flat_map(|phase| &mut phase.curves) {
+            points.retain(|(update, _)| self.takes(name, *update));
+        }
+        file::whole(&step.place.run.join("loss.svg"), charts::losses(&phases).as_bytes())
     }
 }

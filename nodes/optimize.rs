@@ -17,7 +17,7 @@ use sums::Sums;
 
 pub mod adamw;
 pub mod checkpoint;
-mod metrics;
+pub(crate) mod metrics;
 mod options;
 #[cfg(test)]
 pub(crate) mod parity;

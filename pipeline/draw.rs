@@ -1,6 +1,11 @@
 //! The plan as a picture in text: stages as boxes, what crosses threads as bold arrows, what is on the tape as thin ones.
 use crate::plan::{Edge, Phase, Plan};
 
+mod inside;
+mod layout;
+mod place;
+pub mod svg;
+
 /// Graphviz.
 pub fn dot(plan: &Plan) -> String {
     let mut text = format!("digraph \"{}\" {{\n  rankdir=LR;\n  node [shape=box];\n", plan.name);

@@ -8,6 +8,7 @@ pub mod options;
 pub mod phase;
 pub mod plan;
 pub mod problem;
+pub mod report;
 pub mod resume;
 pub mod run;
 pub mod spec;

@@ -1,7 +1,7 @@
 //! A run: the folder, what it is bound to, the phases one after the other.
 use crate::plan::{Phase, Plan};
 use crate::stage::{Ended, Moment};
-use crate::{data, machine, phase, resume, summary};
+use crate::{data, machine, phase, report, resume, summary};
 use nodes::node::{Clock, Place};
 use nodes::port::Shapes;
 use nodes::report::{Progress, Report};
@@ -71,7 +71,7 @@ impl Run<'_> {
         let _lock = self.lock()?;
         nodes::file::remove_leftovers(&self.out, &|_| true);
         write(&file, &about)?;
-        if let Outcome::Stopped = self.phases()? {
+        if let Outcome::Stopped = self.phases(&about)? {
             return Ok(Outcome::Stopped);
         }
         let summary = summary::read(self.plan, &self.out);
@@ -79,6 +79,7 @@ impl Run<'_> {
         about["peak_bytes"] = json!(machine::peak());
         about["summary"] = serde_json::to_value(&summary)?;
         write(&file, &about)?;
+        report::write(self.plan, &self.out, &about)?;
         summary.iter().for_each(|phase| self.report.say(&phase.to_string()));
         Ok(Outcome::Finished)
     }
@@ -167,7 +168,7 @@ impl Run<'_> {
         if lines.is_empty() { Ok(()) } else { Err(lines.join("\n").into()) }
     }
 
-    fn phases(&self) -> Result<Outcome, Refusal> {
+    fn phases(&self, about: &Value) -> Result<Outcome, Refusal> {
         let point = resume::newest(&self.out, self.plan);
         let first = point.as_ref().map_or(0, |p| p.phase);
         for (i, phase) in self.plan.phases.iter().enumerate().skip(first) {
@@ -202,9 +203,12 @@ impl Run<'_> {
                     self.report.update(&phase.name, progress(head, &place.clock, all, begun.elapsed()));
                 }
             };
-            if let Ended::Left = phase::run(phase, &place, point.map(|p| p.path.as_path()), &watch)? {
+            let ended = phase::run(phase, &place, point.map(|p| p.path.as_path()), &watch);
+            let told = report::write(self.plan, &self.out, about); // of a failure, too
+            if let Ended::Left = ended? {
                 return Ok(Outcome::Stopped);
             }
+            told?;
         }
         Ok(Outcome::Finished)
     }

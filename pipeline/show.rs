@@ -1,4 +1,4 @@
-//! `pipeline show GRAPH [--format dot|mermaid]`
+//! `pipeline show GRAPH [--format dot|svg|mermaid]`
 use crate::{Outcome, graph, print};
 use pipeline::draw;
 
@@ -13,6 +13,7 @@ pub struct Arguments {
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Drawing {
     Dot,
+    Svg,
     Mermaid,
 }
 
@@ -21,6 +22,7 @@ impl Arguments {
         let plan = self.graph.plan()?;
         print(&match self.format {
             Drawing::Dot => draw::dot(&plan),
+            Drawing::Svg => draw::svg::file(&plan),
             Drawing::Mermaid => draw::mermaid(&plan),
         })
     }

@@ -110,6 +110,19 @@ pub fn thousands(n: u64) -> String {
     groups.join(",")
 }
 
+/// 94.4 M, in four signs at most
+pub fn short(n: u64) -> String {
+    let (value, unit) = match n {
+        0..1_000 => return n.to_string(),
+        1_000..1_000_000 => (n as f64 / 1e3, "k"),
+        1_000_000..1_000_000_000 => (n as f64 / 1e6, "M"),
+        1_000_000_000..1_000_000_000_000 => (n as f64 / 1e9, "G"),
+        _ => (n as f64 / 1e12, "T"),
+    };
+    let decimals = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    format!("{value:.decimals$} {unit}")
+}
+
 /// 2 h 3 min, 3 min 5 s, 5.2 s
 pub fn duration(seconds: f64) -> String {
     match seconds as u64 {
@@ -157,6 +170,10 @@ mod tests {
     #[test]
     fn numbers_for_people() {
         assert_eq!(["0", "999", "1,000", "94,371,712"].map(str::to_owned), [0, 999, 1000, 94_371_712].map(thousands));
+        assert_eq!(
+            ["999", "1.20 k", "94.4 M", "1.67 T"].map(str::to_owned),
+            [999, 1200, 94_371_712, 1_665_522_780_160].map(short)
+        );
         assert_eq!([5.23, 185.0, 7380.0].map(duration), ["5.2 s", "3 min 5 s", "2 h 3 min"]);
     }
 }

@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Starts or goes on with a run, and sends a signal once `lines` more lines of metrics are there.
-fn interrupted(folder: &Folder, out: &str, signal: &str, lines: usize) -> Option<i32> {
+pub fn interrupted(folder: &Folder, out: &str, signal: &str, lines: usize) -> Option<i32> {
     let metrics = folder.0.join(out).join("metrics.jsonl");
     let count = || fs::read_to_string(&metrics).unwrap_or_default().lines().count();
     let enough = count() + lines;

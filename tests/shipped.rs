@@ -84,7 +84,7 @@ fn docs_name_every_kind_and_option() {
 
 #[test]
 fn drawings_hold_every_node() {
-    for (format, begin) in [("dot", "digraph"), ("mermaid", "flowchart")] {
+    for (format, begin) in [("dot", "digraph"), ("svg", "<svg"), ("mermaid", "flowchart")] {
         let said = output(&mut pipeline(root(), &["show", "graphs/dphubert.json", "--format", format]));
         let text = String::from_utf8_lossy(&said.stdout).into_owned();
         assert!(said.status.success() && text.starts_with(begin), "{text}");

@@ -3,6 +3,7 @@ mod commands;
 mod damage;
 mod problems;
 mod program;
+mod report;
 mod run;
 mod sample;
 mod shipped;

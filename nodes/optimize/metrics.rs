@@ -8,29 +8,18 @@ use arrow::array::{ArrayRef, Float32Array, StringArray, UInt64Array};
 use serde_json::{Value as Json, json};
 use std::fs::File;
 use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub struct Metrics(File);
 
 impl Metrics {
-    /// Opens the file to append, cut before the first line that this run will write again: an update after the one to go
-    /// on from, or a dev pass measured at it.
+    /// Opens the file to append, after what is [`kept`] of it.
     pub fn open(place: &Place) -> Result<Metrics> {
-        let path = place.run.join("metrics.jsonl");
-        let bytes = match std::fs::read(&path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(format!("{}: {e}", path.display()).into()),
-            bytes => bytes.unwrap_or_default(),
-        };
-        let text = String::from_utf8_lossy(&bytes);
-        let again = |line: &Json| {
-            let (step, from) = (line["step"].as_u64().unwrap_or(u64::MAX), place.clock.from);
-            let dev = line["name"].as_str().is_some_and(|n| n.starts_with("dev/"));
-            line["phase"] == *place.phase && (step > from || step == from && dev)
-        };
-        let stays = |line: &&str| serde_json::from_str::<Json>(line).is_ok_and(|line| !again(&line));
-        let kept: String = text.lines().take_while(stays).map(|line| format!("{line}\n")).collect();
-        if kept.as_bytes() != bytes || !path.exists() {
+        let (path, text) = (path(place), read(place)?);
+        let kept = kept(&text, place);
+        if kept != text || !path.exists() {
             file::whole(&path, kept.as_bytes())?;
         }
         let file = File::options().append(true).open(&path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -51,6 +40,30 @@ impl Metrics {
     pub fn sync(&self) -> Result<()> {
         Ok(self.0.sync_data()?)
     }
+}
+
+fn path(place: &Place) -> PathBuf {
+    place.run.join("metrics.jsonl")
+}
+
+/// The run's lines so far; none before its first phase.
+pub fn read(place: &Place) -> Result<String> {
+    match std::fs::read(path(place)) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(format!("{}: {e}", path(place).display()).into()),
+        bytes => Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()),
+    }
+}
+
+/// The lines before the first one that this run will write again: an update after the one to go on from, or a dev pass
+/// measured at it.
+pub fn kept(text: &str, place: &Place) -> String {
+    let again = |line: &Json| {
+        let (step, from) = (line["step"].as_u64().unwrap_or(u64::MAX), place.clock.from);
+        let dev = line["name"].as_str().is_some_and(|n| n.starts_with("dev/"));
+        line["phase"] == *place.phase && (step > from || step == from && dev)
+    };
+    let stays = |line: &&str| serde_json::from_str::<Json>(line).is_ok_and(|line| !again(&line));
+    text.lines().take_while(stays).map(|line| format!("{line}\n")).collect()
 }
 
 /// What goes to whoever listens.

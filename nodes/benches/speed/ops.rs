@@ -4,7 +4,7 @@ use criterion::{BenchmarkId, Criterion};
 use nodes::gemm::Precision::{self, Bf16, F32};
 use nodes::math::Dropout;
 use nodes::op::*;
-use nodes::optimize::adamw::{AdamW, Moments};
+use nodes::optimize::adamw::{AdamW, Form, Moments};
 use nodes::tensor::{Hidden, Matrix, Number, Param, Spans, Tape, Vector, backward, param, put, record, split};
 
 /// `rows` x `frames`, `width` wide.
@@ -80,7 +80,7 @@ pub fn all(c: &mut Criterion) {
     let (g, weights) = (noise(1 << 24), std::cell::RefCell::new((noise(1 << 24), Moments::zeros(1 << 24))));
     time("adamw-16777216", "f32", &|_| {
         let (weights, moments) = &mut *weights.borrow_mut();
-        let adamw = AdamW { rate: 2e-4, betas: [0.9, 0.999], eps: 1e-8, decay: 0.0, update: 9 };
+        let adamw = AdamW { form: Form::default(), rate: 2e-4, betas: [0.9, 0.999], eps: 1e-8, decay: 0.0, update: 9 };
         adamw.step(weights, moments, &g, 1.0)
     });
 }
