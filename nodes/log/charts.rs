@@ -4,8 +4,8 @@ use super::curves::{Phase, Points};
 use crate::svg;
 use std::collections::BTreeMap;
 
-/// Drawn by [`loss`] and [`sparsity`], or the loss again.
-const ELSEWHERE: &[&str] = &["loss", "loss_distill", "sparsity_expected", "sparsity_target"];
+/// Drawn by [`loss`] and [`sparsity`], the loss again, or how long a batch happened to be.
+const ELSEWHERE: &[&str] = &["loss", "loss_distill", "sparsity_expected", "sparsity_target", "audio_seconds"];
 /// Names in other words.
 const TITLES: &[(&str, &str)] =
     &[("audio_per_second", "audio, seconds a second"), ("grad_norm", "gradient norm"), ("loss_reg", "penalty")];
