@@ -7,21 +7,25 @@ mod batches;
 mod crop;
 mod heads;
 mod manifest;
+mod mp4;
 mod noise;
+mod piece;
 mod resample;
 mod set;
 mod source;
 mod speech;
+mod stream;
+mod unread;
 
 pub use audio::read_audio;
 pub use crop::Crop;
+pub use manifest::segments;
 pub use resample::RATE;
 
 use crate::node::{Clock, Config, Facts, Node, Place, Role, World, Wrong, shapes};
 use crate::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::{Result, column};
 use batches::Batches;
-use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::Path;
@@ -33,7 +37,8 @@ const LONGEST_BATCH: f64 = 86_400.0;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// What to train on: a fairseq `*.tsv` (root folder, then `path<TAB>samples`), or a folder of FLAC and WAV files.
+    /// What to train on: fairseq's `*.tsv`, Kaldi's `wav.scp`, lhotse's `*.jsonl` and `*.jsonl.gz`, Hugging Face's
+    /// `*.parquet`, or a folder of audio files.
     pub manifest: String,
     /// The dev set, of the same form.
     #[serde(default)]
@@ -90,13 +95,14 @@ impl Options {
     pub fn nothing_left(&self, clock: &Clock) -> bool {
         self.dev.is_none() && clock.updates == Some(clock.from)
     }
-    /// What the rows will be, the same in every view; a TSV's numbers are taken as they stand, of a folder the headers are
-    /// read. None if a manifest is missing.
+    /// What the rows will be, the same in every view; the numbers of a TSV or of lhotse are taken as they stand, for others
+    /// the headers are read. None if a manifest is missing.
     pub fn planned(&self) -> Result<Option<Planned>> {
         let rows = |manifest: &str, crop: Crop| -> Result<Vec<u64>> {
             let utterances = manifest::read(Path::new(manifest))?;
-            let lengths: Vec<_> = utterances.par_iter().map(|u| u.frames.or_else(|| u.length().ok())).collect();
-            let lengths = lengths.into_iter().flatten().filter(|&n| !self.is_too_short(n) && !self.is_too_long(n));
+            let said: Option<Vec<u64>> = utterances.iter().map(|u| u.said).collect();
+            let lengths = said.unwrap_or_else(|| manifest::lengths(&utterances).into_iter().flatten().collect());
+            let lengths = lengths.into_iter().filter(|&n| !self.is_too_short(n) && !self.is_too_long(n));
             let batches = self.batches(lengths, crop);
             Ok(batches.in_order().iter().flat_map(|batch| batches.kept(batch)).collect())
         };
@@ -132,7 +138,7 @@ impl Config for Options {
             }
         };
         for (option, manifest) in [("manifest", Some(&self.manifest)), ("dev", self.dev.as_ref())] {
-            let says = format!("`{option}` is neither a fairseq `*.tsv` nor a folder");
+            let says = format!("`{option}` is no `*.tsv`, `wav.scp`, `*.jsonl`, `*.jsonl.gz`, `*.parquet` or folder");
             check(manifest.is_none_or(|m| manifest::is_known(m)), option, says);
         }
         let positive = |seconds: f64| seconds > 0.0 && seconds <= LONGEST_BATCH;

@@ -1,5 +1,6 @@
 //! What a run's data is: a hash of each manifest, so that a run goes on only with the data it began with.
 use crate::plan::Plan;
+use nodes::decode::segments;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ pub fn hashes(plan: &Plan) -> BTreeMap<String, Option<String>> {
     manifests.map(|path| (path.clone(), hash(Path::new(&path)).ok())).collect()
 }
 
-/// Of a file its bytes, of a folder the sorted paths and sizes of the files below it.
+/// Of a file its bytes (with those of Kaldi's `segments` beside it), of a folder the sorted paths and sizes of the files below it.
 pub fn hash(path: &Path) -> io::Result<String> {
     let mut hasher = blake3::Hasher::new();
     if path.is_dir() {
@@ -23,7 +24,9 @@ pub fn hash(path: &Path) -> io::Result<String> {
             hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes()).update(&size.to_le_bytes());
         }
     } else {
-        hasher.update_reader(std::fs::File::open(path)?)?;
+        for file in [path].into_iter().chain(segments(path).as_deref()) {
+            hasher.update_reader(std::fs::File::open(file)?)?;
+        }
     }
     Ok(hasher.finalize().to_hex().to_string())
 }

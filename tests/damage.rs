@@ -1,6 +1,6 @@
 //! No graph, audio file or model folder makes the program panic: each is changed at random and tried. What happens then is
 //! an exit code of the contract and a sentence, never a crash.
-use crate::program::{Folder, output, pipeline, stderr};
+use crate::program::{Folder, output, pipeline, root, stderr};
 use crate::sample::{noise, sample};
 use std::fs;
 use std::path::Path;
@@ -77,9 +77,14 @@ fn audio_files() {
     let flac = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/sample/audio");
     let flac = fs::read_dir(flac).unwrap().map(|e| e.unwrap().path()).min().unwrap();
     let mut chance = Chance(2);
-    for (name, bytes) in [("bad.wav", fs::read(folder.0.join("a.wav")).unwrap()), ("bad.flac", fs::read(flac).unwrap())]
-    {
-        for round in 0..60 {
+    let other = |name: &str| (format!("bad-{name}"), fs::read(root().join("tests/data/audio").join(name)).unwrap(), 20);
+    let ours = [
+        ("bad.wav".into(), fs::read(folder.0.join("a.wav")).unwrap(), 60),
+        ("bad.flac".into(), fs::read(flac).unwrap(), 60),
+    ];
+    let others = ["vbr.mp3", "vorbis.ogg", "aac.m4a", "alac.m4a", "pcm.aiff", "pcm.caf"].map(other);
+    for (name, bytes, rounds) in ours.iter().chain(&others) {
+        for round in 0..*rounds {
             // Headers are where the decisions fall.
             let head = bytes.len().min(if round % 2 == 0 { 80 } else { bytes.len() });
             let damaged = [chance.damaged(&bytes[..head], &[]), bytes[head..].to_vec()].concat();
@@ -87,6 +92,39 @@ fn audio_files() {
             let words = ["extract", "teacher", name, "--layers", "0,1", "--out", "out.parquet"];
             survives(&folder, &words, &[0, 1], &format!("{name}, round {round}"));
         }
+    }
+}
+
+#[test]
+fn manifests() {
+    let folder = sample("manifests");
+    let data = root().join("tests/data");
+    fs::create_dir_all(folder.0.join("tests/data/audio")).unwrap();
+    for file in ["61-70968-0000.flac", "common_voice_en_651325.mp3", "sb_24bit.flac", "mono_c0.wav"] {
+        let file = Path::new("audio").join(file);
+        fs::copy(data.join(&file), folder.0.join("tests/data").join(&file)).unwrap();
+    }
+    let mut chance = Chance(4);
+    for (name, from) in [
+        ("wav.scp", "kaldi-pieces/wav.scp"),
+        ("segments", "kaldi-pieces/segments"),
+        ("x.tsv", "whole.tsv"),
+        ("x.jsonl", "pieces.jsonl"),
+        ("x.jsonl.gz", "whole.jsonl.gz"),
+        ("x.parquet", "bytes.parquet"),
+        ("y.parquet", "paths.parquet"),
+    ] {
+        let bytes = fs::read(data.join("manifests").join(from)).unwrap();
+        let manifest = format!("speech.manifest={}", if name == "segments" { "wav.scp" } else { name });
+        for round in 0..15 {
+            // The first is whole.
+            let damaged = if round == 0 { bytes.clone() } else { chance.damaged(&bytes, NUMBERS) };
+            fs::write(folder.0.join(name), damaged).unwrap();
+            let words = ["run", "g.json", "--steps", "1", "--set", &manifest, "--out", &format!("{name}-{round}")];
+            let codes: &[i32] = if round == 0 { &[0] } else { &[0, 1] };
+            survives(&folder, &words, codes, &format!("{name}, round {round}"));
+        }
+        fs::write(folder.0.join(name), bytes).unwrap();
     }
 }
 

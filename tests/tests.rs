@@ -1,6 +1,7 @@
 //! Scenarios: the program as its users call it.
 mod commands;
 mod damage;
+mod manifests;
 mod problems;
 mod program;
 mod report;

@@ -1,87 +1,52 @@
-//! Audio files: FLAC and WAV to f32, mean of the channels, 16 kHz. Integers are divided by 2^(bits - 1).
-//!
-//! What a file does not hold whole is an error, never a shorter row: frames must follow each other, be as many as the
-//! header says, and give FLAC's MD5 where there is one.
+//! Audio files to f32 at 16 kHz: one channel, or the mean of all. Integers are divided by 2^(bits - 1).
+use super::piece::Piece;
 use super::resample;
+use super::stream::Stream;
 use crate::{Error, Result};
-use std::{fs::File, io::ErrorKind, path::Path};
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoderOptions};
-use symphonia::core::errors::Error as AudioError;
-use symphonia::core::formats::{FormatReader, Track, TrackType};
-use symphonia::core::io::MediaSourceStream;
-use symphonia::core::packet::Packet;
-use symphonia::default::{get_codecs, get_probe};
+use std::{fs::File, path::Path};
+use symphonia::core::io::MediaSource;
 
-/// The whole file at 16 kHz. Errors name the file.
+/// The whole file at 16 kHz, mean of the channels. Errors name the file.
 pub fn read_audio(path: &Path) -> Result<Vec<f32>> {
-    named(path, decode(path).and_then(|(samples, rate)| resample::resample(samples, rate)))
+    read(path, open_file(path)?, &Piece::default())
 }
 
-/// Samples of one channel at the file's rate, and at 16 kHz: by the header, or by decoding a stream whose header does
-/// not know. Errors name the file.
-pub fn lengths(path: &Path) -> Result<(u64, u64)> {
+/// Errors name the file.
+pub fn open_file(path: &Path) -> Result<Box<dyn MediaSource>> {
+    named(path, File::open(path).map(|file| Box::new(file) as _).map_err(Error::from))
+}
+
+/// A piece at 16 kHz. Errors name `name`.
+pub fn read(name: &Path, source: Box<dyn MediaSource>, piece: &Piece) -> Result<Vec<f32>> {
+    let samples = Stream::open(name, source).and_then(|stream| stream.decode(piece));
+    named(name, samples.and_then(|(samples, rate)| resample::resample(samples, rate)))
+}
+
+/// How long a file is.
+pub struct Lengths {
+    /// Samples of one channel at the file's rate.
+    pub frames: u64,
+    /// By how many of them another program may be wrong that guesses where the header does not know: 25 ms, as in lhotse.
+    pub slack: u64,
+    /// Of the piece, at 16 kHz.
+    pub row: u64,
+}
+
+/// By the header, or by going through a stream whose header does not know. Errors name `name`.
+pub fn lengths(name: &Path, source: Box<dyn MediaSource>, piece: &Piece) -> Result<Lengths> {
     let count = || {
-        let format = open(path)?;
-        let (track, parameters) = audio(format.as_ref())?;
-        let (frames, rate) = match track.num_frames {
-            Some(frames) => (frames, rate(parameters)?),
-            None => decode(path).map(|(samples, rate)| (samples.len() as u64, rate))?,
-        };
-        Ok((frames, resample::length(frames, rate)?))
+        let stream = Stream::open(name, source)?;
+        let rate = stream.rate;
+        let slack = if stream.guessed { rate as u64 / 40 } else { 0 };
+        let frames = stream.count()?;
+        let within = piece.within(frames, rate)?;
+        Ok(Lengths { frames, slack, row: resample::length(within.end - within.start, rate)? })
     };
-    named(path, count())
+    named(name, count())
 }
 
-fn named<T>(path: &Path, result: Result<T>) -> Result<T> {
-    result.map_err(|e| format!("{} cannot be read: {e}", path.display()).into())
-}
-
-fn open(path: &Path) -> Result<Box<dyn FormatReader>> {
-    let file = MediaSourceStream::new(Box::new(File::open(path)?), Default::default());
-    Ok(get_probe().probe(&Default::default(), file, Default::default(), Default::default())?)
-}
-
-fn audio(format: &dyn FormatReader) -> Result<(&Track, &AudioCodecParameters)> {
-    let track = format.default_track(TrackType::Audio).ok_or("no audio in it")?;
-    let parameters = track.codec_params.as_ref().and_then(|p| p.audio()).ok_or("no audio in it")?;
-    Ok((track, parameters))
-}
-
-fn rate(parameters: &AudioCodecParameters) -> Result<u32> {
-    Ok(parameters.sample_rate.ok_or("it has no sample rate")?)
-}
-
-/// Mean of the channels, and the rate.
-fn decode(path: &Path) -> Result<(Vec<f32>, u32)> {
-    let mut format = open(path)?;
-    let (track, parameters) = audio(format.as_ref())?;
-    let (frames, rate) = (track.num_frames, rate(parameters)?);
-    let mut decoder = get_codecs().make_audio_decoder(parameters, &AudioDecoderOptions::default().verify(true))?;
-    let (mut samples, mut interleaved) = (vec![], vec![]);
-    while let Some(packet) = next(format.as_mut())? {
-        if packet.pts.get() != samples.len() as i64 {
-            return Err(format!("it is damaged after {} samples", samples.len()).into());
-        }
-        let decoded = decoder.decode(&packet)?;
-        decoded.copy_to_vec_interleaved(&mut interleaved);
-        let channels = decoded.num_planes().max(1);
-        samples.extend(interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32));
-    }
-    match frames {
-        Some(frames) if frames != samples.len() as u64 => {
-            Err(format!("it ends after {} of {frames} samples", samples.len()).into())
-        }
-        _ if decoder.finalize().verify_ok == Some(false) => Err("its MD5 differs from its header's".into()),
-        _ => Ok((samples, rate)),
-    }
-}
-
-/// None after the last packet, also where a file ends in the middle: the samples are counted.
-fn next(format: &mut dyn FormatReader) -> Result<Option<Packet>> {
-    match format.next_packet() {
-        Err(AudioError::IoError(e)) if e.kind() == ErrorKind::UnexpectedEof => Ok(None),
-        packet => packet.map_err(Error::from),
-    }
+fn named<T>(name: &Path, result: Result<T>) -> Result<T> {
+    result.map_err(|e| format!("{} cannot be read: {e}", name.display()).into())
 }
 
 #[cfg(test)]
@@ -89,6 +54,8 @@ mod tests {
     use super::*;
     use hound::{SampleFormat, WavSpec, WavWriter};
     use std::path::PathBuf;
+    use symphonia::core::checksum::Md5;
+    use symphonia::core::io::Monitor;
 
     fn file(name: &str) -> PathBuf {
         std::env::temp_dir().join(format!("decode-{}-{name}.wav", std::process::id()))
@@ -104,9 +71,12 @@ mod tests {
         wav.finalize().unwrap();
         path
     }
+    fn header(path: &Path) -> Result<(u64, u64)> {
+        lengths(path, open_file(path)?, &Piece::default()).map(|lengths| (lengths.frames, lengths.row))
+    }
     fn read_and_remove(path: &Path) -> Vec<f32> {
         let samples = read_audio(path);
-        assert_eq!(lengths(path).unwrap().1, samples.as_ref().unwrap().len() as u64);
+        assert_eq!(header(path).unwrap().1, samples.as_ref().unwrap().len() as u64);
         std::fs::remove_file(path).unwrap();
         samples.unwrap()
     }
@@ -142,7 +112,7 @@ mod tests {
     fn other_rates_become_16_khz() {
         for (rate, frames, length) in [(8_000, 4_001, 8_002), (44_100, 44_100, 16_000), (44_100, 1_000, 363)] {
             let path = write(&format!("{rate}-{frames}"), spec(1, rate, 16), &vec![1000i16; frames]);
-            assert_eq!(lengths(&path).unwrap(), (frames as u64, length));
+            assert_eq!(header(&path).unwrap(), (frames as u64, length));
             assert_eq!(read_and_remove(&path).len() as u64, length);
         }
     }
@@ -165,7 +135,7 @@ mod tests {
             );
         }
         std::fs::remove_file(&path).unwrap();
-        assert!(read_audio(&path).is_err() && lengths(&path).is_err());
+        assert!(read_audio(&path).is_err() && header(&path).is_err());
     }
 
     #[test]
@@ -176,7 +146,7 @@ mod tests {
             bytes[place..place + 4].copy_from_slice(&[0xff; 4]); // length of the file, length of the data
         }
         std::fs::write(&path, bytes).unwrap();
-        assert_eq!(lengths(&path).unwrap(), (5000, 5000));
+        assert_eq!(header(&path).unwrap(), (5000, 5000));
         assert_eq!(read_and_remove(&path).len(), 5000);
     }
 
@@ -231,5 +201,92 @@ mod tests {
         summed[30] = 1; // in the MD5
         assert!(read(summed).unwrap_err().contains("MD5"));
         std::fs::remove_file(&path).unwrap();
+    }
+
+    fn shipped(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/audio").join(name)
+    }
+    fn piece(path: &Path, from: f64, to: Option<f64>, channel: Option<usize>) -> Result<(Vec<f32>, u32)> {
+        Stream::open(path, open_file(path)?)?.decode(&Piece { from, to, channel })
+    }
+    fn md5(samples: &[f32]) -> String {
+        let mut md5 = Md5::default();
+        samples.iter().for_each(|x| md5.process_buf_bytes(&x.to_le_bytes()));
+        md5.md5().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// tests/data/audio/audio.tsv: what ffmpeg decodes.
+    #[test]
+    fn every_codec_is_as_ffmpeg_decodes_it() {
+        let rows = std::fs::read_to_string(shipped("audio.tsv")).unwrap();
+        for row in rows.lines().skip(1) {
+            let [name, _, rate, channels, frames, rms, sum] = row.split('\t').collect::<Vec<_>>()[..] else {
+                panic!("{row}")
+            };
+            let (path, rate, channels): (_, u32, usize) =
+                (shipped(name), rate.parse().unwrap(), channels.parse().unwrap());
+            let planes: Vec<_> = (0..channels).map(|c| piece(&path, 0.0, None, Some(c)).unwrap()).collect();
+            let frames: usize = frames.parse().unwrap();
+            assert!(
+                planes.iter().all(|(plane, r)| (plane.len(), *r) == (frames, rate)),
+                "{name}: {}",
+                planes[0].0.len()
+            );
+            let samples: Vec<f32> = (0..frames * channels).map(|i| planes[i % channels].0[i / channels]).collect();
+            let power = samples.iter().map(|x| (*x as f64).powi(2)).sum::<f64>() / samples.len() as f64;
+            let rms: f64 = rms.parse().unwrap();
+            assert!((power.sqrt() / rms - 1.0).abs() < 0.01, "{name}: {} instead of {rms}", power.sqrt());
+            assert!(sum == "-" || sum == md5(&samples), "{name}");
+            assert_eq!(read_audio(&path).unwrap().len() as u64, header(&path).unwrap().1, "{name}");
+        }
+    }
+
+    #[test]
+    fn pieces_are_cut_from_the_whole() {
+        for name in
+            ["61-70968-0000.flac", "mono_c0.wav", "pcm.aiff", "vbr-no-tag.mp3", "vorbis.ogg", "aac.m4a", "stereo.wav"]
+        {
+            let path = shipped(name);
+            let (whole, rate) = piece(&path, 0.0, None, None).unwrap();
+            let at = |seconds: f64| (seconds * rate as f64).round() as usize;
+            let half = whole.len() as f64 / rate as f64 / 2.0;
+            for (from, to) in [(0.0, 0.3), (0.1, 0.12345), (half, half + 0.1)] {
+                assert!(piece(&path, from, Some(to), None).unwrap().0 == whole[at(from)..at(to)], "{name} {from}");
+            }
+            assert!(piece(&path, half, None, None).unwrap().0 == whole[at(half)..], "{name}");
+            let end = 2.0 * half;
+            assert!(piece(&path, half, Some(end + 0.4), None).unwrap().0 == whole[at(half)..], "{name}");
+            for (from, to) in [(half, end + 0.6), (end + 0.1, end + 0.2)] {
+                assert!(
+                    piece(&path, from, Some(to), None).unwrap_err().to_string().contains("are not in it"),
+                    "{name}"
+                );
+            }
+        }
+        let [left, right, mean] =
+            [Some(0), Some(1), None].map(|c| piece(&shipped("stereo.wav"), 0.0, None, c).unwrap().0);
+        assert!((0..mean.len()).all(|i| mean[i] == (left[i] + right[i]) / 2.0) && left != right);
+        let error = piece(&shipped("stereo.wav"), 0.0, None, Some(2)).unwrap_err().to_string();
+        assert_eq!(error, "there is no channel 2: it has 2, counted from 0");
+    }
+
+    #[test]
+    fn what_is_not_read_says_what_it_is() {
+        let raw = file("raw").with_extension("g722");
+        std::fs::write(&raw, [0x5a; 1000]).unwrap();
+        let text = file("text");
+        std::fs::write(&text, "no audio at all").unwrap();
+        let known = "which is not read; convert it, for instance with `ffmpeg -i IN -ar 16000 OUT.flac`";
+        for (path, says) in [
+            (shipped("mono_c0.opus"), format!("it is Opus, {known}")),
+            (shipped("stereo.opus"), format!("it is Opus, {known}")),
+            (shipped("stereo.sph"), format!("it is NIST SPHERE, {known}")),
+            (raw.clone(), format!("it is G.722, {known}")),
+            (text.clone(), "it is none of FLAC, WAV, AIFF, CAF, MP3, Ogg Vorbis and M4A".into()),
+        ] {
+            let expected = format!("{} cannot be read: {says}", path.display());
+            assert_eq!(read_audio(&path).unwrap_err().to_string(), expected);
+        }
+        [raw, text].iter().for_each(|path| std::fs::remove_file(path).unwrap());
     }
 }

@@ -1,14 +1,13 @@
 //! The utterances of one manifest that can be used, their batches, and their samples.
+use super::Options;
 use super::batches::Batches;
 use super::crop::{self, Crop};
 use super::manifest::{self, Utterance};
 use super::speech::Speech;
-use super::{Options, read_audio};
 use crate::node::Place;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 pub struct Set {
     /// Utterances and their samples at 16 kHz.
@@ -22,11 +21,11 @@ impl Set {
     /// Reads every header, in parallel; files that cannot be used are named and counted.
     pub fn open(manifest: &str, options: &Options, crop: Crop, bad: &mut Bad, place: &Place) -> Result<Set> {
         let all = manifest::read(&place.path(manifest))?;
-        let lengths: Vec<Result<u64>> = all.par_iter().map(Utterance::length).collect();
+        let lengths = manifest::lengths(&all);
         let (total, mut rows, mut short, mut long) = (all.len(), vec![], 0, 0);
         for (utterance, length) in all.into_iter().zip(lengths) {
             match length {
-                Err(why) => bad.meet(&utterance, why, place)?,
+                Err(why) => bad.meet(why, place)?,
                 Ok(length) if options.is_too_short(length) => short += 1,
                 Ok(length) if options.is_too_long(length) => long += 1,
                 Ok(length) => rows.push((utterance, length)),
@@ -55,7 +54,7 @@ impl Set {
     pub fn read(&self, batch: &[usize], view: u64, bad: &mut Bad, place: &Place) -> Result<Speech> {
         let kept = self.batches.kept(batch);
         let rows: Vec<_> = batch.iter().map(|&row| &self.rows[row]).zip(kept).collect();
-        let wholes: Vec<_> = rows.par_iter().map(|((utterance, _), _)| read_audio(&utterance.path)).collect();
+        let wholes: Vec<_> = rows.par_iter().map(|((utterance, _), _)| utterance.read()).collect();
         let mut speech = Speech::default();
         for (((utterance, length), kept), whole) in rows.into_iter().zip(wholes) {
             match whole {
@@ -65,17 +64,17 @@ impl Set {
                     speech.samples.extend_from_slice(&whole[start..start + kept as usize]);
                     speech.lengths.push(kept as usize);
                 }
-                Ok(_) => bad.meet(utterance, format!("{} has changed", utterance.path.display()).into(), place)?,
-                Err(why) => bad.meet(utterance, why, place)?,
+                Ok(_) => bad.meet(format!("`{}` has changed", utterance.id).into(), place)?,
+                Err(why) => bad.meet(why, place)?,
             }
         }
         Ok(speech)
     }
 }
 
-/// Files that could not be used, each counted once.
+/// Why files could not be used, each sentence counted once: it names the file.
 pub struct Bad {
-    met: BTreeSet<PathBuf>,
+    met: BTreeSet<String>,
     allowed: u64,
 }
 
@@ -83,8 +82,8 @@ impl Bad {
     pub fn new(allowed: u64) -> Bad {
         Bad { met: BTreeSet::new(), allowed }
     }
-    fn meet(&mut self, utterance: &Utterance, why: Error, place: &Place) -> Result<()> {
-        if !self.met.insert(utterance.path.clone()) {
+    fn meet(&mut self, why: Error, place: &Place) -> Result<()> {
+        if !self.met.insert(why.to_string()) {
             return Ok(());
         }
         let (met, allowed) = (self.met.len() as u64, self.allowed);

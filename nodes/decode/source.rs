@@ -286,7 +286,7 @@ mod tests {
             wrong.into_iter().map(|w| w.path.join(".")).collect::<Vec<_>>()
         };
         assert!(says(serde_json::json!({ "manifest": "a.tsv", "seconds_per_batch": 20 })).is_empty());
-        let all = serde_json::json!({ "manifest": "a.csv", "dev": "wav.scp", "seconds_per_batch": 0, "bucket_seconds": -1, "min_seconds": -1, "max_seconds": -2 });
+        let all = serde_json::json!({ "manifest": "a.csv", "dev": "feats.scp", "seconds_per_batch": 0, "bucket_seconds": -1, "min_seconds": -1, "max_seconds": -2 });
         assert_eq!(says(all), ["manifest", "dev", "seconds_per_batch", "bucket_seconds", "min_seconds", "max_seconds"]);
         assert!(!Path::new("a.tsv").exists());
     }
