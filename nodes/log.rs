@@ -1,7 +1,7 @@
 //! Takes the metrics as they come into TensorBoard's event file and, when its phase ends, draws the run's losses as
 //! `loss.svg`.
 use crate::column::{self, METRICS, NAME, VALUE};
-use crate::node::{Config, Facts, Node, Place, World, Wrong};
+use crate::node::{Config, Facts, Node, Place, Role, World, Wrong};
 use crate::optimize::metrics;
 use crate::port::{Carries, Port, Ports, Shapes};
 use crate::step::Step;
@@ -46,6 +46,9 @@ impl Config for Options {
             0 => Err(vec![Wrong::at("every", "option `every`: must be at least 1")]),
             _ => Ok(Facts::default()),
         }
+    }
+    fn role(&self) -> Role<'_> {
+        Role::Log
     }
     fn build(&self, _: &Place) -> Result<Box<dyn Node>> {
         Ok(Box::new(Log { every: self.every, events: None }))

@@ -98,11 +98,13 @@ pub trait Cacheable: Send + Sync {
     fn entry(&self, sent: &RecordBatch, row: usize, place: usize) -> Result<Entry>;
 }
 
-/// What the plan must know of the two nodes that make the clock.
+/// What the plan must know of nodes that a phase has one of.
 pub enum Role<'a> {
     Other,
     Source(&'a decode::Options),
     Optimizer(&'a optimize::Options),
+    /// Writes files that a phase has one of.
+    Log,
 }
 
 /// What the plan learns about a node.

@@ -40,6 +40,9 @@ impl Options {
     fn groups_of(&self, layers: &[usize]) -> Result<Vec<Vec<usize>>, Wrong> {
         let Some(groups) = &self.groups else { return Ok(layers.iter().map(|&l| vec![l]).collect()) };
         for (g, group) in groups.iter().enumerate() {
+            if group.is_empty() {
+                return Err(Wrong::at(&format!("groups.{g}"), "option `groups`: names no layer"));
+            }
             for (i, layer) in group.iter().enumerate() {
                 let wrong = |says: String| Wrong::at(&format!("groups.{g}.{i}"), format!("option `groups`: {says}"));
                 if !layers.contains(layer) {

@@ -91,6 +91,11 @@ impl Cacheable for Options {
             let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
             model.insert(name, hash_of(&file)?.into());
         }
+        if model.is_empty() {
+            // Random weights, where a rehearsal has no model: what they are drawn by.
+            let known = self.source().known(&place.world).map_err(|wrong| wrong.says)?;
+            model.insert("random".into(), json!([place.seed, place.phase, place.node, known.architecture.to_config()]));
+        }
         Ok(json!({
             "kind": "teacher",
             "convention": self.convention,

@@ -52,10 +52,10 @@ fn synthetic(text: &str) -> Result<Synthetic, String> {
     let parts =
         text.split_once('x').and_then(|(rows, seconds)| Some((rows.parse().ok()?, seconds.parse::<f64>().ok()?)));
     match parts {
-        Some((rows, seconds)) if (1..=65536).contains(&rows) && seconds > 0.0 && seconds <= 3600.0 => {
+        Some((rows, seconds)) if rows > 0 && seconds > 0.0 && rows as f64 * seconds <= 3600.0 => {
             Ok(Synthetic { rows, samples: (seconds * 16000.0) as usize })
         }
-        _ => Err("write it as rows x seconds: 4x5".into()),
+        _ => Err("write it as rows x seconds, at most an hour in all: 4x5".into()),
     }
 }
 

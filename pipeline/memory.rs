@@ -1,58 +1,112 @@
-//! Large buffers straight from the system, in huge pages where it has them, and back to it as soon as they are dropped.
+//! Large buffers in pages of their own. What is freed waits, up to a bound, for the next buffer of its size; the rest goes
+//! back to the system at once.
 //!
-//! An update takes and drops gigabytes in pieces of some MB. A heap that keeps such pieces grows a quarter beyond what is
-//! ever in use at once, and a heap that does not pays a page fault for every 4 KiB; a huge page is one fault for 2 MiB.
-use libc::{MADV_HUGEPAGE, MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, MREMAP_MAYMOVE, PROT_READ, PROT_WRITE, c_void};
+//! An update takes and drops gigabytes in pieces of some MB. A heap that keeps all pieces grows by a tenth and more beyond
+//! what is ever in use at once; one that keeps none has the system clear each page anew, a seventh of an update's time.
+use libc::{MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr::null_mut;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub struct Pages;
 
-/// A buffer of its own pages; decided alike for its whole life, since its layout is handed in each time.
-fn large(size: usize, align: usize) -> bool {
-    size >= 1 << 20 && align <= 4096
+/// From this size on a buffer has its own pages.
+const LARGE: usize = 1 << 20;
+/// Bytes that may wait.
+const MOST: usize = 256 << 20;
+
+/// Freed buffers, the last freed last: address, bytes.
+struct Waiting {
+    buffers: Vec<(usize, usize)>,
+    bytes: usize,
 }
 
-fn or_null(at: *mut c_void) -> *mut u8 {
+static WAITING: Mutex<Waiting> = Mutex::new(Waiting { buffers: vec![], bytes: 0 });
+
+fn waiting() -> MutexGuard<'static, Waiting> {
+    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The bytes of a large buffer, rounded up by at most a sixteenth, so that buffers of about one size serve each other;
+/// None for a small one. Alike for a buffer's whole life, since its layout is handed in each time.
+fn large(layout: Layout) -> Option<usize> {
+    let grain = layout.size().next_power_of_two() / 32;
+    (layout.size() >= LARGE && layout.align() <= 4096).then(|| layout.size().next_multiple_of(grain))
+}
+
+/// One that waited, whose bytes are what they were.
+fn again(bytes: usize) -> Option<*mut u8> {
+    let mut waiting = waiting();
+    let at = waiting.buffers.iter().rposition(|(_, size)| *size == bytes)?;
+    waiting.bytes -= bytes;
+    Some(waiting.buffers.remove(at).0 as *mut u8)
+}
+
+/// New pages, all zero.
+fn map(bytes: usize) -> *mut u8 {
+    // SAFETY: nobody else has these pages.
+    let at = unsafe { libc::mmap(null_mut(), bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) };
     if at == MAP_FAILED { null_mut() } else { at.cast() }
 }
 
-/// Fresh pages are zero.
-fn map(size: usize) -> *mut u8 {
-    // SAFETY: nobody else has these pages; where the advice is not taken they are small.
-    unsafe {
-        let at = libc::mmap(null_mut(), size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        libc::madvise(at, size, MADV_HUGEPAGE);
-        or_null(at)
+/// The one that has waited longest, where too much waits.
+fn oldest() -> Option<(usize, usize)> {
+    let mut waiting = waiting();
+    let (at, bytes) = (waiting.bytes > MOST).then(|| waiting.buffers.remove(0))?;
+    waiting.bytes -= bytes;
+    Some((at, bytes))
+}
+
+fn free(at: *mut u8, bytes: usize) {
+    let mut waiting = waiting();
+    waiting.buffers.push((at as usize, bytes));
+    waiting.bytes += bytes;
+    drop(waiting);
+    while let Some((at, bytes)) = oldest() {
+        // SAFETY: it came from `map`, and nobody has it now.
+        unsafe { libc::munmap(at as *mut _, bytes) };
     }
 }
 
 // SAFETY: each buffer goes back to where it came from, as `large` says.
 unsafe impl GlobalAlloc for Pages {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if large(layout.size(), layout.align()) { map(layout.size()) } else { unsafe { System.alloc(layout) } }
+        match large(layout) {
+            Some(bytes) => again(bytes).unwrap_or_else(|| map(bytes)),
+            None => unsafe { System.alloc(layout) },
+        }
     }
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if large(layout.size(), layout.align()) { map(layout.size()) } else { unsafe { System.alloc_zeroed(layout) } }
+        match large(layout) {
+            Some(bytes) => match again(bytes) {
+                Some(at) => {
+                    unsafe { at.write_bytes(0, layout.size()) };
+                    at
+                }
+                None => map(bytes),
+            },
+            None => unsafe { System.alloc_zeroed(layout) },
+        }
     }
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        if large(layout.size(), layout.align()) {
-            unsafe { libc::munmap(at.cast(), layout.size()) };
-        } else {
-            unsafe { System.dealloc(at, layout) }
+        match large(layout) {
+            Some(bytes) => free(at, bytes),
+            None => unsafe { System.dealloc(at, layout) },
         }
     }
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        match [layout.size(), size].map(|size| large(size, layout.align())) {
-            [true, true] => or_null(unsafe { libc::mremap(at.cast(), layout.size(), size, MREMAP_MAYMOVE) }),
-            [false, false] => unsafe { System.realloc(at, layout, size) },
+        // SAFETY: the caller's word for both sizes and this alignment.
+        let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        match (large(layout), large(new)) {
+            (None, None) => unsafe { System.realloc(at, layout, size) },
+            (old, grown) if old == grown => at,
             _ => unsafe {
-                let new = self.alloc(Layout::from_size_align_unchecked(size, layout.align()));
-                if !new.is_null() {
-                    std::ptr::copy_nonoverlapping(at, new, size.min(layout.size()));
+                let to = self.alloc(new);
+                if !to.is_null() {
+                    std::ptr::copy_nonoverlapping(at, to, size.min(layout.size()));
                     self.dealloc(at, layout);
                 }
-                new
+                to
             },
         }
     }

@@ -86,7 +86,7 @@ impl Run<'_> {
 
     /// Held while this process runs here: two in one folder would undo each other's files.
     fn lock(&self) -> Result<File, Refusal> {
-        let path = self.out.join("lock");
+        let path = self.out.join(".lock");
         let at = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
         let file = File::options().create(true).append(true).open(&path).map_err(|e| at(&e))?;
         match file.try_lock() {

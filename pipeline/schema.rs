@@ -71,7 +71,7 @@ fn graph() -> Result<Value, String> {
     }))
 }
 
-const NAME: &str = "^[a-z0-9][a-z0-9_-]*$";
+const NAME: &str = "^[a-z0-9][a-z0-9_-]{0,99}$";
 
 fn named(kind: &Kind) -> Value {
     json!({ "const": kind.name, "description": (kind.schema)()["description"] })

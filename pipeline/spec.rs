@@ -115,10 +115,12 @@ fn unknown_keys(json: &Json, known: &[&str], problems: &mut Problems) {
 
 fn well_named(name: &str) -> bool {
     let small = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
-    name.bytes().next().is_some_and(small) && name.bytes().all(|c| small(c) || c == b'_' || c == b'-')
+    name.len() <= 100
+        && name.bytes().next().is_some_and(small)
+        && name.bytes().all(|c| small(c) || c == b'_' || c == b'-')
 }
 
-const NAMES: &str = "a name is made of a-z, 0-9, `_` and `-`, and begins with a letter or a digit";
+const NAMES: &str = "a name is made of a-z, 0-9, `_` and `-`, begins with a letter or a digit, and is at most 100 long";
 
 fn name_of(json: &Json, what: &str, problems: &mut Problems) -> String {
     let name = json.get("name").and_then(Json::text).unwrap_or_default();

@@ -34,6 +34,9 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(self) -> Outcome {
+        if self.out.is_dir() {
+            return Err(Failure::Usage(format!("{} is a folder", self.out.display())));
+        }
         let plan = self.graph.plan()?;
         let phase = chosen(&plan, self.phase.as_deref())?;
         let no_dev = rehearsal::set(&plan, phase, phase.source, "dev=null");

@@ -19,7 +19,14 @@ pub fn open_file(path: &Path) -> Result<Box<dyn MediaSource>> {
 /// A piece at 16 kHz. Errors name `name`.
 pub fn read(name: &Path, source: Box<dyn MediaSource>, piece: &Piece) -> Result<Vec<f32>> {
     let samples = Stream::open(name, source).and_then(|stream| stream.decode(piece));
-    named(name, samples.and_then(|(samples, rate)| resample::resample(samples, rate)))
+    named(name, samples.and_then(finite).and_then(|(samples, rate)| resample::resample(samples, rate)))
+}
+
+fn finite((samples, rate): (Vec<f32>, u32)) -> Result<(Vec<f32>, u32)> {
+    match samples.iter().position(|x| !x.is_finite()) {
+        Some(at) => Err(format!("sample {at} is {}", samples[at]).into()),
+        None => Ok((samples, rate)),
+    }
 }
 
 /// How long a file is.

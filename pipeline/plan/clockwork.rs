@@ -9,7 +9,7 @@ use petgraph::visit::EdgeRef;
 
 /// The one source and the optimizer, if there is one.
 pub fn find(phase: &spec::Phase, problems: &mut Problems) -> (Option<usize>, Option<usize>) {
-    let (mut source, mut optimizer) = (None, None);
+    let (mut source, mut optimizer, mut log) = (None, None, None);
     let mut views = 1;
     for (i, spec) in phase.nodes.iter().enumerate() {
         let Some(config) = &spec.config else { continue };
@@ -19,6 +19,7 @@ pub fn find(phase: &spec::Phase, problems: &mut Problems) -> (Option<usize>, Opt
                 (&mut source, "source")
             }
             Role::Optimizer(_) => (&mut optimizer, "optimizer"),
+            Role::Log => (&mut log, "log"),
             Role::Other => continue,
         };
         match *place {
