@@ -1,4 +1,4 @@
-//! `fbank`: waveforms to log-mel frames ([`mel`]) or cepstra ([`cepstra`]), 25 ms every 10 ms, each row by itself.
+//! `fbank`: waveforms to log-mel frames (`mel`) or cepstra (`cepstra`), 25 ms every 10 ms, each row by itself.
 mod cepstra;
 mod mel;
 

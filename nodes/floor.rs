@@ -1,7 +1,7 @@
 //! What this machine does at its best, measured: the least time that products can take, and that memory can be read in.
 //!
-//! Multiply-adds: every thread turns [`CHAINS`] sums that stay in registers, more than a core has in flight, in the
-//! widest vectors that the products use; 2 operations a number. Reading: every thread sums its part of [`ARRAY`], far
+//! Multiply-adds: every thread turns `CHAINS` sums that stay in registers, more than a core has in flight, in the
+//! widest vectors that the products use; 2 operations a number. Reading: every thread sums its part of `ARRAY`, far
 //! larger than a cache. The best of many short trials, the threads' rates added: what else runs here counts for little.
 use crate::gemm::Precision;
 use crate::math::sum;
