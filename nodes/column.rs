@@ -1,6 +1,6 @@
 //! Columns of the batches, one constant each, and the way between them and plain slices.
 use crate::Result;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, RecordBatch, StringArray, UInt32Array};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Float32Type, UInt32Type, UInt64Type};
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub const MASK: Column = Column { name: "mask" };
 pub const FRAMES: Column = Column { name: "frames" };
 /// The teacher's hidden states.
 pub const HIDDEN: Column = Column { name: "hidden" };
+/// The cluster of each 20 ms frame.
+pub const LABEL: Column = Column { name: "labels" };
 pub const STEP: Column = Column { name: "step" };
 pub const EPOCH: Column = Column { name: "epoch" };
 pub const NAME: Column = Column { name: "name" };
@@ -38,6 +40,8 @@ pub const FBANK: &[Column] = &[ID, FEATURES, VIEW];
 pub const MASKS: &[Column] = &[ID, MASK, VIEW];
 /// What `teacher` sends.
 pub const TARGETS: &[Column] = &[ID, FRAMES, HIDDEN];
+/// What `label` sends.
+pub const LABELS: &[Column] = &[ID, FRAMES, LABEL];
 /// What `optimize` sends.
 pub const METRICS: &[Column] = &[STEP, EPOCH, NAME, VALUE];
 
@@ -76,6 +80,12 @@ pub fn flag_lists(rows: &[Vec<bool>]) -> ListArray {
     ListArray::new(item(DataType::Boolean), offsets, Arc::new(BooleanArray::from(rows.concat())), None)
 }
 
+/// One list a row, of `lengths` labels each.
+pub fn label_lists(labels: Vec<u32>, lengths: impl IntoIterator<Item = usize>) -> ListArray {
+    let values = UInt32Array::new(ScalarBuffer::from(labels), None);
+    ListArray::new(item(DataType::UInt32), OffsetBuffer::from_lengths(lengths), Arc::new(values), None)
+}
+
 pub fn batch(columns: Vec<(Column, ArrayRef)>) -> Result<RecordBatch> {
     Ok(RecordBatch::try_from_iter(columns.into_iter().map(|(c, a)| (c.name, a)))?)
 }
@@ -100,6 +110,13 @@ pub fn flags_by_row(batch: &RecordBatch, column: Column) -> Result<Vec<Vec<bool>
     let flags = lists.values().as_boolean_opt().ok_or("a list of flags holds something else")?;
     let row = |at: &[i32]| (at[0] as usize..at[1] as usize).map(|i| flags.value(i)).collect();
     Ok(lists.value_offsets().windows(2).map(row).collect())
+}
+
+/// The labels of each row, where they lie.
+pub fn labels_by_row(batch: &RecordBatch, column: Column) -> Result<Vec<&[u32]>> {
+    let lists = get(batch, column)?.as_list_opt::<i32>().ok_or("a column of lists holds something else")?;
+    let labels = lists.values().as_primitive_opt::<UInt32Type>().ok_or("a list of labels holds something else")?;
+    Ok(lists.value_offsets().windows(2).map(|at| &labels.values()[at[0] as usize..at[1] as usize]).collect())
 }
 
 /// The numbers of each row, where they lie.

@@ -33,6 +33,11 @@ use std::path::Path;
 /// A batch's samples are counted in 31 bits; a day of them is far below.
 const LONGEST_BATCH: f64 = 86_400.0;
 
+/// What a manifest calls its utterances, in its order.
+pub fn ids(manifest: &Path) -> Result<Vec<String>> {
+    Ok(manifest::read(manifest)?.into_iter().map(|utterance| utterance.id).collect())
+}
+
 /// Audio files to batches of waveforms at 16 kHz; the source of a phase.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -8,6 +8,7 @@ pub mod file;
 pub mod floor;
 pub mod gemm;
 pub mod inspect;
+pub mod kmeans;
 pub mod log;
 pub mod math;
 pub mod model;
@@ -17,14 +18,22 @@ pub mod op;
 pub mod optimize;
 pub mod par;
 pub mod port;
+pub mod probe;
 pub mod prune;
 pub mod random;
 pub mod report;
+pub mod sample;
 pub mod step;
 pub mod svg;
 pub mod tap;
 pub mod tensor;
 
+mod cluster;
+mod cross_entropy;
+mod frames;
+mod label;
+mod label_file;
+mod logits;
 mod loss;
 mod mask;
 #[cfg(test)]
@@ -42,9 +51,14 @@ pub type Batch = arrow::record_batch::RecordBatch;
 
 /// Every kind of node, one line each.
 pub const KINDS: &[node::Kind] = &[
+    node::Kind::of::<cluster::Options>("cluster"),
+    node::Kind::of::<cross_entropy::Options>("cross-entropy"),
     node::Kind::of::<decode::Options>("decode"),
     node::Kind::of::<fbank::Options>("fbank"),
+    node::Kind::of::<label::Options>("label"),
+    node::Kind::of::<label_file::Options>("label-file"),
     node::Kind::of::<log::Options>("log"),
+    node::Kind::of::<logits::Options>("logits"),
     node::Kind::of::<loss::Options>("loss"),
     node::Kind::of::<mask::Options>("mask"),
     node::Kind::of::<optimize::Options>("optimize"),

@@ -133,6 +133,13 @@ pub fn largest(x: &[f32]) -> f32 {
     lanes.iter().chain(rest).fold(f32::MIN, |a, &b| a.max(b))
 }
 
+/// Where the first of the largest is; 0 if no number is one.
+#[inline(always)]
+pub fn argmax(x: &[f32]) -> usize {
+    let most = largest(x);
+    x.iter().position(|x| *x == most).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -120,6 +120,8 @@ pub struct Facts {
     pub leaves: Option<(Architecture, bool)>,
     /// Heads it will write: width in, width out, groups of layers.
     pub leaves_heads: Option<Vec<Vec<usize>>>,
+    /// Centroids it will write: how many, how wide.
+    pub leaves_clusters: Option<(usize, usize)>,
     /// Paths that must be there when the graph runs.
     pub reads: Vec<String>,
     pub warnings: Vec<String>,
@@ -130,6 +132,7 @@ pub struct Facts {
 pub struct World {
     pub models: BTreeMap<String, (Architecture, bool)>,
     pub heads: BTreeMap<String, Vec<Vec<usize>>>,
+    pub clusters: BTreeMap<String, (usize, usize)>,
 }
 
 /// The phase ends after `updates` updates (None: after the source's `views` epochs) and begins after `from` of them.

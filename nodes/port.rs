@@ -59,6 +59,8 @@ pub enum Shape {
     Hiddens { layers: Vec<usize>, width: usize },
     /// Frames of 10 ms, each so wide.
     Features { width: usize },
+    /// Numbers of clusters, below `classes`.
+    Labels { classes: usize },
     /// One gate for each of these units.
     Gates(Box<Pruning>),
 }

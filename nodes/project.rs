@@ -3,7 +3,7 @@
 use crate::gemm::Precision;
 use crate::model::{Architecture, count};
 use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, shapes};
-use crate::op::linear;
+use crate::op::{linear, linear_start};
 use crate::port::{Carries, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::step::Step;
 use crate::tensor::{Hidden, Param, param, read};
@@ -154,9 +154,7 @@ impl Options {
         if self.init == "identity" {
             return [(0..n).map(|i| (i / from == i % from) as u8 as f32).collect(), vec![0.0; to]];
         }
-        let (key, bound) = (place.key("maps"), 1.0 / (from as f32).sqrt());
-        let draw = |i: usize| bound * (2.0 * key.uniform(group as u64, i as u64) - 1.0);
-        [(0..n).map(draw).collect(), (n..n + to).map(draw).collect()]
+        linear_start(place.key("maps"), group as u64, from, to)
     }
 
     fn macs(&self, from: usize, layers: usize) -> u64 {

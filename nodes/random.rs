@@ -36,6 +36,12 @@ impl Key {
         let draw = ((a as u64) << 32) | b as u64;
         ((draw as u128 * n as u128) >> 64) as u64
     }
+    /// Fisher and Yates; another order for every `counter`.
+    pub fn shuffle<T>(self, counter: u64, order: &mut [T]) {
+        for i in (1..order.len()).rev() {
+            order.swap(i, self.below(counter, i as u64, i as u64 + 1) as usize);
+        }
+    }
     /// A key for code that mixes its own counter (dropout): another one for every `counter`.
     pub fn word(self, counter: u64) -> u32 {
         self.draw(counter, 0)[0]

@@ -3,12 +3,13 @@ use crate::column::{self, SAMPLES, SPEECH};
 use crate::gemm::Precision;
 use crate::model::{Convention, Drops, MASK_EMBEDDING, Model, OPEN, Pass, Source, count};
 use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, shapes};
-use crate::port::{self, Carries, Gates, Hiddens, Port, Ports, Shape, Shapes, Value};
+use crate::op::{gradient_scale, mean_square};
+use crate::port::{self, Carries, Gates, Hiddens, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::prune::Finalize;
 use crate::prune::shrink::{Fixed, shrink};
 use crate::random::Key;
 use crate::step::Step;
-use crate::tensor::{Hidden, NoneTape, Track, Vector, read, split};
+use crate::tensor::{Hidden, NoneTape, Number, Track, Vector, put, read, split};
 use crate::{Result, layers_wrong, mask_wrong};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -39,11 +40,22 @@ pub struct Options {
     /// Keep only each layer's input and compute the layer again for its gradients: less memory, more time, the same numbers.
     #[serde(default)]
     recompute: bool,
+    /// Weight of the mean square of the extractor's features, sent as `penalty`.
+    #[serde(default)]
+    feature_penalty: f64,
+    /// Factor of the gradient that reaches the extractor.
+    #[serde(default = "one")]
+    feature_gradient: f64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 const IN: &str = "speech";
 const GATES: &str = "gates";
 const OUT: &str = "hiddens";
+const PENALTY: &str = "penalty";
 /// A constant of pruning.
 const DUMMY_WEIGHT: &str = "feature_extractor.dummy_weight";
 
@@ -57,7 +69,7 @@ impl Config for Options {
     fn ports(&self) -> Ports {
         const INPUTS: &[Port] =
             &[Port::new(IN, Carries::Batch(SPEECH)), port::MASK, Port::new(GATES, Carries::Gates).optional()];
-        const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Hiddens)];
+        const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Hiddens), Port::new(PENALTY, Carries::Scalar)];
         Ports { inputs: INPUTS, outputs: OUTPUTS }
     }
     fn trains(&self) -> bool {
@@ -67,6 +79,11 @@ impl Config for Options {
         let known = self.source().known(world).map_err(|w| vec![w])?;
         layers_wrong(&self.layers, &known.architecture)?;
         mask_wrong(inputs, &known.architecture)?;
+        for (option, x) in [("feature_penalty", self.feature_penalty), ("feature_gradient", self.feature_gradient)] {
+            if !(x >= 0.0 && x.is_finite()) {
+                return Err(vec![Wrong::at(option, format!("option `{option}`: {x} is not a number from 0"))]);
+            }
+        }
         let mut leaves = (known.architecture.clone(), known.estimated);
         if let Some([Shape::Gates(pruning)]) = inputs.get(GATES).map(Vec::as_slice) {
             if pruning.architecture.tensors() != known.architecture.tensors() {
@@ -77,7 +94,7 @@ impl Config for Options {
         }
         let width = known.architecture.hidden_size;
         Ok(Facts {
-            outputs: shapes([(OUT, Shape::Hiddens { layers: self.layers.clone(), width })]),
+            outputs: shapes([(OUT, Shape::Hiddens { layers: self.layers.clone(), width }), (PENALTY, Shape::Plain)]),
             parameters: Some(count::parameters(&known.architecture)),
             macs: Some(count::macs(&known.architecture)),
             estimated: known.estimated,
@@ -93,7 +110,8 @@ impl Config for Options {
         let (layers, convention, noise) = (self.layers.clone(), self.convention, place.key("dropout"));
         let (precision, recompute) = (self.precision, self.recompute);
         let masked = place.inputs.contains_key(port::MASK.name);
-        Ok(Box::new(Student { model, layers, convention, precision, recompute, masked, noise }))
+        let [penalty, gradient] = [self.feature_penalty, self.feature_gradient].map(|x| x as f32);
+        Ok(Box::new(Student { model, layers, convention, precision, recompute, penalty, gradient, masked, noise }))
     }
 }
 
@@ -103,6 +121,9 @@ struct Student {
     convention: Convention,
     precision: Precision,
     recompute: bool,
+    /// Weight of the features' mean square, and factor of their gradient.
+    penalty: f32,
+    gradient: f32,
     /// Masks come in, and so the embedding of masked frames is trained.
     masked: bool,
     noise: Key,
@@ -116,16 +137,22 @@ impl Node for Student {
         step.tell_products(self.precision, macs, true);
         let rows = (&rows[..], masks.as_deref());
         let gates = step.gates(GATES).unwrap_or_default().vectors;
-        let hiddens = if step.trains() {
+        let (hiddens, penalty) = if step.trains() {
             let drops = Drops(Some(self.noise.word(step.head.step)));
             self.hiddens(rows, &gates, drops, step.tape().clone())
         } else {
             let gates = gates.into_iter().map(|(name, z)| (name, split(z).0)).collect();
-            let hiddens = self.hiddens(rows, &gates, Drops(None), NoneTape);
-            hiddens.into_iter().map(|h| h.on(step.tape())).collect()
+            let (hiddens, penalty) = self.hiddens(rows, &gates, Drops(None), NoneTape);
+            (hiddens.into_iter().map(|h| h.on(step.tape())).collect(), penalty.map(|p| put(&p, step.tape())))
         };
         let layers = self.layers.iter().copied().zip(hiddens).collect();
         step.send(OUT, Value::Hiddens(Hiddens { layers }));
+        let mut sent = Scalar::nothing(step.tape());
+        if let Some(square) = penalty {
+            sent.parts = vec![("loss_features".into(), read(&square)[0])];
+            sent.value = square * self.penalty;
+        }
+        step.send(PENALTY, Value::Scalar(sent));
         Ok(())
     }
 
@@ -152,16 +179,19 @@ impl Node for Student {
 }
 
 impl Student {
+    /// The layers, and the mean square of the extractor's features, if it is penalised.
     fn hiddens<T: Track>(
         &self,
         (rows, masks): (&[&[f32]], Option<&[Vec<bool>]>),
         gates: &BTreeMap<String, Vector<T>>,
         drops: Drops,
         tape: T,
-    ) -> Vec<Hidden<T>> {
+    ) -> (Vec<Hidden<T>>, Option<Number<T>>) {
         let (precision, recompute) = (self.precision, self.recompute);
         let pass = Pass { model: &self.model, gates, drops, precision, recompute, tape };
-        pass.hiddens_masked(rows, masks, &self.layers, self.convention)
+        let features = gradient_scale(pass.features(rows), self.gradient);
+        let penalty = (self.penalty > 0.0).then(|| mean_square(features.clone()));
+        (pass.encode(features, masks, &self.layers, self.convention), penalty)
     }
 
     /// Counts before and after, and how far the cut moved the hidden states of a second of noise.

@@ -12,6 +12,7 @@ mod inspect;
 mod kinds;
 #[cfg(target_os = "linux")]
 mod memory;
+mod probe;
 mod rehearsal;
 mod run_graph;
 mod schema;
@@ -58,6 +59,8 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Write the hidden states of audio files to a Parquet file
     Extract(extract::Arguments),
+    /// Measure what a model's layers know of phones
+    Probe(probe::Arguments),
     /// Look after a cache of targets
     Cache(cache::Arguments),
     /// Say what this machine and this folder have
@@ -103,6 +106,7 @@ fn main() {
         Command::Schema(arguments) => arguments.run(),
         Command::Inspect(arguments) => arguments.run(),
         Command::Extract(arguments) => arguments.run(),
+        Command::Probe(arguments) => arguments.run(),
         Command::Cache(arguments) => arguments.run(),
         Command::Doctor(arguments) => arguments.run(),
         Command::Completions(arguments) => arguments.run(),

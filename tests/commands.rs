@@ -52,7 +52,8 @@ fn nodes(graph: &Value) -> Vec<Value> {
 #[test]
 fn shipped_graphs_fit_the_schema_they_name_and_bad_ones_do_not() {
     let schema = read_json(&root().join(SCHEMA));
-    for graph in ["graphs/dphubert.json", "graphs/librispeech/dphubert.json", "graphs/librispeech/dpwavlm.json"] {
+    let all = ["dphubert", "hubert", "dicehubert", "librispeech/dphubert", "librispeech/dpwavlm", "librispeech/hubert"];
+    for graph in all.map(|name| format!("graphs/{name}.json")) {
         let path = root().join(graph);
         let graph = read_json(&path);
         let named = path.with_file_name(graph["$schema"].as_str().unwrap());
@@ -115,7 +116,7 @@ fn shells_complete_commands() {
     }
 }
 
-fn table(path: &Path) -> RecordBatch {
+pub fn table(path: &Path) -> RecordBatch {
     let reader = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(path).unwrap()).unwrap().build().unwrap();
     let batches: Vec<RecordBatch> = reader.map(|b| b.unwrap()).collect();
     concat_batches(&batches[0].schema(), &batches).unwrap()

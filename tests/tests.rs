@@ -2,6 +2,7 @@
 mod commands;
 mod damage;
 mod manifests;
+mod pretraining;
 mod problems;
 mod program;
 mod report;

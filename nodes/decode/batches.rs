@@ -45,9 +45,7 @@ impl Batches {
     pub fn of_epoch(&self, seed: u64, view: u64, epoch: u64) -> Vec<Vec<usize>> {
         let (mates, order) = (Key::new(seed, &["batches"]), Key::new(seed, &["order"]));
         let mut batches = self.cut(|row| (self.sizes[row], mates.draw(view, row as u64), row));
-        for last in (1..batches.len()).rev() {
-            batches.swap(last, order.below(epoch, last as u64, last as u64 + 1) as usize); // Fisher and Yates
-        }
+        order.shuffle(epoch, &mut batches);
         batches
     }
     fn cut<K: Ord>(&self, key: impl Fn(usize) -> K) -> Vec<Vec<usize>> {

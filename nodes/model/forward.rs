@@ -64,9 +64,24 @@ impl<T: Track> Pass<'_, T> {
         layers: &[usize],
         convention: Convention,
     ) -> Vec<Hidden<T>> {
+        self.encode(self.features(rows), masks, layers, convention)
+    }
+
+    /// The extractor's output, before the projection's norm.
+    pub fn features(&self, rows: &[&[f32]]) -> Hidden<T> {
         let rows: Vec<Cow<[f32]>> =
             rows.iter().map(|r| if self.model.normalize { normalized(r).into() } else { (*r).into() }).collect();
-        let rows: Vec<&[f32]> = rows.iter().map(|r| &**r).collect();
+        self.extract(&rows.iter().map(|r| &**r).collect::<Vec<_>>())
+    }
+
+    /// What [`Pass::hiddens_masked`] makes of the extractor's output.
+    pub fn encode(
+        &self,
+        features: Hidden<T>,
+        masks: Option<&[Vec<bool>]>,
+        layers: &[usize],
+        convention: Convention,
+    ) -> Vec<Hidden<T>> {
         let a = &self.model.architecture;
         let deepest = layers.iter().copied().max().unwrap_or(0);
         let mut wanted = BTreeMap::new();
@@ -75,7 +90,7 @@ impl<T: Track> Pass<'_, T> {
                 wanted.insert(l, x.clone());
             }
         };
-        let mut x = self.project(self.extract(&rows));
+        let mut x = self.project(features);
         if convention == Convention::Torchaudio {
             keep(0, &x);
         }

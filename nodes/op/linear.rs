@@ -2,6 +2,7 @@
 //! dx = dy w, dw = dyᵀ x, db = Σ dy.
 use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
 use crate::par::{add, column_sums};
+use crate::random::Key;
 use crate::tensor::{Hidden, Param, Track, read, record_hidden};
 
 pub fn linear<T: Track>(x: Hidden<T>, w: &Param, b: &Param, precision: Precision) -> Hidden<T> {
@@ -25,6 +26,13 @@ pub fn linear<T: Track>(x: Hidden<T>, w: &Param, b: &Param, precision: Precision
         let (rows, weight) = (View::rows(&dy, out), View::rows(read(&w), width));
         gemm(precision, Shape { m: frames, n: width, k: out }, rows, weight, Out::add(g.of(&x.values), width));
     })
+}
+
+/// Weight (out, in) and bias before training, uniform in ±1/√in, as PyTorch's Linear.
+pub fn linear_start(key: Key, counter: u64, width: usize, out: usize) -> [Vec<f32>; 2] {
+    let (n, bound) = (width * out, 1.0 / (width as f32).sqrt());
+    let draw = |i: usize| bound * (2.0 * key.uniform(counter, i as u64) - 1.0);
+    [(0..n).map(draw).collect(), (n..n + out).map(draw).collect()]
 }
 
 /// dyᵀ x, (out, in), summed over frames: the shape's depth.

@@ -55,7 +55,10 @@ impl Past {
                 self.world.models.insert(key.clone(), model.clone());
             }
             if let Some(heads) = &facts.leaves_heads {
-                self.world.heads.insert(key, heads.clone());
+                self.world.heads.insert(key.clone(), heads.clone());
+            }
+            if let Some(clusters) = facts.leaves_clusters {
+                self.world.clusters.insert(key, clusters);
             }
         }
     }
