@@ -45,16 +45,12 @@ impl Config for Options {
         Ports { inputs: &[frames::PORT], outputs: &[] }
     }
     fn facts(&self, _: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
+        let (fewest, most) = (self.clusters.clamp(1, MOST_CLUSTERS), u32::MAX as usize);
         let mut wrong = vec![];
-        let mut check = |option: &str, n: usize, from: usize, to: usize| {
-            if !(from..=to).contains(&n) {
-                wrong.push(Wrong::at(option, format!("option `{option}`: {n} is not from {from} to {to}")));
-            }
-        };
-        check("clusters", self.clusters, 1, MOST_CLUSTERS);
-        check("frames", self.frames, self.clusters.clamp(1, MOST_CLUSTERS), u32::MAX as usize);
-        check("batch", self.batch, 1, u32::MAX as usize);
-        check("passes", self.passes, 0, 10_000);
+        wrong.extend(Wrong::outside("clusters", self.clusters, 1..=MOST_CLUSTERS));
+        wrong.extend(Wrong::outside("frames", self.frames, fewest..=most));
+        wrong.extend(Wrong::outside("batch", self.batch, 1..=most));
+        wrong.extend(Wrong::outside("passes", self.passes, 0..=10_000));
         let width = frames::width(inputs).unwrap_or_else(|says| {
             wrong.push(says);
             None

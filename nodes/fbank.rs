@@ -57,15 +57,11 @@ impl Config for Options {
         Ports { inputs: INPUTS, outputs: OUTPUTS }
     }
     fn facts(&self, _: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
+        let cepstra = self.cepstra.unwrap_or(1);
         let mut wrong = vec![];
-        let mut check = |option: &str, n: usize, from: usize, to: usize| {
-            if !(from..=to).contains(&n) {
-                wrong.push(Wrong::at(option, format!("option `{option}`: {n} is not from {from} to {to}")));
-            }
-        };
-        check("bins", self.bins, 4, MOST_BINS);
-        check("cepstra", self.cepstra.unwrap_or(1), 1, self.bins.clamp(1, MOST_BINS));
-        check("deltas", self.deltas, 0, MOST_DELTAS);
+        wrong.extend(Wrong::outside("bins", self.bins, 4..=MOST_BINS));
+        wrong.extend(Wrong::outside("cepstra", cepstra, 1..=self.bins.clamp(1, MOST_BINS)));
+        wrong.extend(Wrong::outside("deltas", self.deltas, 0..=MOST_DELTAS));
         if !wrong.is_empty() {
             return Err(wrong);
         }

@@ -83,7 +83,7 @@ impl Node for Log {
 
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
-        let (phase, update, wall_time) = (&step.place.phase, step.head.update, events::now());
+        let (phase, update, wall_time) = (&step.place.phase, step.head.update, metrics::now());
         let values = batch[VALUE.name].as_primitive::<Float32Type>().values();
         let line = |(name, value): (Option<&str>, &f32)| Line {
             phase: phase.clone(),

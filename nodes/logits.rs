@@ -48,11 +48,8 @@ impl Config for Options {
     }
     fn facts(&self, _: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
         let mut wrong = vec![];
-        for (option, n) in [("classes", self.classes), ("width", self.width)] {
-            if n == 0 || n > WIDEST {
-                wrong.push(Wrong::at(option, format!("option `{option}`: {n} is not from 1 to {WIDEST}")));
-            }
-        }
+        wrong.extend(Wrong::outside("classes", self.classes, 1..=WIDEST));
+        wrong.extend(Wrong::outside("width", self.width, 1..=WIDEST));
         if !(self.temperature > 0.0 && self.temperature.is_finite()) {
             let says = format!("option `temperature`: {} is not above 0", self.temperature);
             wrong.push(Wrong::at("temperature", says));

@@ -72,13 +72,9 @@ impl Config for Options {
             let says = format!("option `probability`: {} is not from 0 to 1", self.probability);
             wrong.push(Wrong::at("probability", says));
         }
-        for (option, n, least) in
-            [("length", self.length, 1), ("min_space", self.min_space, 0), ("min_masks", self.min_masks, 0)]
-        {
-            if !(least..=MOST).contains(&n) {
-                wrong.push(Wrong::at(option, format!("option `{option}`: {n} is not from {least} to {MOST}")));
-            }
-        }
+        wrong.extend(Wrong::outside("length", self.length, 1..=MOST));
+        wrong.extend(Wrong::outside("min_space", self.min_space, 0..=MOST));
+        wrong.extend(Wrong::outside("min_masks", self.min_masks, 0..=MOST));
         let facts = Facts { outputs: shapes([(OUT, Shape::Plain)]), ..Facts::default() };
         if wrong.is_empty() { Ok(facts) } else { Err(wrong) }
     }

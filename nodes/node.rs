@@ -13,6 +13,7 @@ use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -226,6 +227,11 @@ impl Wrong {
     /// `way` is dotted: `layers`, `terms.0.weight`; empty for the node itself.
     pub fn at(way: &str, says: impl Into<String>) -> Wrong {
         Wrong { path: way.split('.').filter(|w| !w.is_empty()).map(str::to_owned).collect(), says: says.into() }
+    }
+    /// If a number is out of its range.
+    pub fn outside(option: &str, n: usize, range: RangeInclusive<usize>) -> Option<Wrong> {
+        let says = || format!("option `{option}`: {n} is not from {} to {}", range.start(), range.end());
+        (!range.contains(&n)).then(|| Wrong::at(option, says()))
     }
 }
 

@@ -70,8 +70,8 @@ impl Config for Options {
     }
     fn facts(&self, world: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
         let one = |wrong| Err(vec![wrong]);
-        if self.width == 0 || self.width > WIDEST {
-            return one(Wrong::at("width", format!("option `width`: {} is not from 1 to {WIDEST}", self.width)));
+        if let Some(wrong) = Wrong::outside("width", self.width, 1..=WIDEST) {
+            return one(wrong);
         }
         let Some([Shape::Hiddens { layers, width }]) = inputs.get(PORT).map(Vec::as_slice) else {
             return Ok(Facts::default());

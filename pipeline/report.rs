@@ -14,14 +14,13 @@ mod bars;
 mod head;
 mod models;
 
-/// `about` is what stands in run.json.
-pub fn write(plan: &Plan, run: &Path, about: &Value) -> nodes::Result<()> {
-    nodes::file::whole(&run.join("report.html"), page(plan, run, about).as_bytes())
+/// `about` is what stands in run.json, `metrics` what stands in metrics.jsonl.
+pub fn write(plan: &Plan, run: &Path, about: &Value, metrics: &[curves::Phase]) -> nodes::Result<()> {
+    nodes::file::whole(&run.join("report.html"), page(plan, run, about, metrics).as_bytes())
 }
 
-fn page(plan: &Plan, run: &Path, about: &Value) -> String {
-    let curves = curves::read(&std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default());
-    let (summaries, trained) = (summary::read(plan, run), models::read(plan, run));
+fn page(plan: &Plan, run: &Path, about: &Value, curves: &[curves::Phase]) -> String {
+    let (summaries, trained) = (summary::read(plan, run, curves), models::read(plan, run));
     let of = |phase: &Phase| curves.iter().find(|c| c.name == phase.name);
     let phases = plan.phases.iter().zip(&summaries).zip(&trained);
     let sections = phases.map(|((phase, summary), trained)| section(plan, phase, summary, trained, of(phase)));
@@ -31,7 +30,7 @@ fn page(plan: &Plan, run: &Path, about: &Value) -> String {
         format!("<!doctype html>\n<html lang=\"en\">\n<head>\n{meta}\n<title>{}</title>\n", escape(&plan.name)),
         format!("<style>\n{style}</style>\n</head>\n<body>\n"),
         head::head(plan, about),
-        tiles(&summaries, &trained, &curves),
+        tiles(&summaries, &trained, curves),
         head::table(about),
         sections.collect(),
         format!("<h2>Graph</h2>\n<div class=\"graph\">\n{}</div>\n", draw::svg::inline(plan)),

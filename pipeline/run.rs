@@ -74,12 +74,13 @@ impl Run<'_> {
         if let Outcome::Stopped = self.phases(&about)? {
             return Ok(Outcome::Stopped);
         }
-        let summary = summary::read(self.plan, &self.out);
+        let metrics = summary::metrics(&self.out);
+        let summary = summary::read(self.plan, &self.out, &metrics);
         about["finished"] = now().into();
         about["peak_bytes"] = json!(machine::peak());
         about["summary"] = serde_json::to_value(&summary)?;
         write(&file, &about)?;
-        report::write(self.plan, &self.out, &about)?;
+        report::write(self.plan, &self.out, &about, &metrics)?;
         summary.iter().for_each(|phase| self.report.say(&phase.to_string()));
         Ok(Outcome::Finished)
     }
@@ -204,7 +205,8 @@ impl Run<'_> {
                 }
             };
             let ended = phase::run(phase, &place, point.map(|p| p.path.as_path()), &watch);
-            let told = report::write(self.plan, &self.out, about); // of a failure, too
+            let metrics = summary::metrics(&self.out);
+            let told = report::write(self.plan, &self.out, about, &metrics); // of a failure, too
             if let Ended::Left = ended? {
                 return Ok(Outcome::Stopped);
             }

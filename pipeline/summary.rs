@@ -1,5 +1,6 @@
 //! What a finished run did, from its plan, its metrics and the models it wrote.
 use crate::plan::{Phase, Plan};
+use nodes::log::curves::{self, Points};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -30,8 +31,7 @@ pub struct Summary {
 }
 
 /// One entry a phase.
-pub fn read(plan: &Plan, run: &Path) -> Vec<Summary> {
-    let lines = metrics(run);
+pub fn read(plan: &Plan, run: &Path, metrics: &[curves::Phase]) -> Vec<Summary> {
     let mut written: BTreeMap<String, u64> = BTreeMap::new();
     let one = |phase: &Phase| {
         let folder = if plan.phased { run.join(&phase.name) } else { run.to_owned() };
@@ -43,22 +43,22 @@ pub fn read(plan: &Plan, run: &Path) -> Vec<Summary> {
             written.extend(after.map(|n| (node.name().to_owned(), n)));
             parameters.insert(node.name().to_owned(), [before, after]);
         }
-        summary(&phase.name, &lines, parameters)
+        summary(&phase.name, metrics, parameters)
     };
     plan.phases.iter().map(one).collect()
 }
 
-/// All that stands in a run's metrics.jsonl.
-pub fn metrics(run: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+/// A run's metrics.jsonl, phase by phase.
+pub fn metrics(run: &Path) -> Vec<curves::Phase> {
+    curves::read(&std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default())
 }
 
 /// Of one phase, out of a run's metrics.
-pub fn summary(phase: &str, lines: &[Value], parameters: BTreeMap<String, [Option<u64>; 2]>) -> Summary {
-    let lines: Vec<&Value> = lines.iter().filter(|line| line["phase"] == phase).collect();
-    let values =
-        |name: &str| lines.iter().filter(|l| l["name"] == name).filter_map(|l| l["value"].as_f64()).collect::<Vec<_>>();
+pub fn summary(name: &str, metrics: &[curves::Phase], parameters: BTreeMap<String, [Option<u64>; 2]>) -> Summary {
+    let none = curves::Phase::default();
+    let phase = metrics.iter().find(|phase| phase.name == name).unwrap_or(&none);
+    let finite = |points: &Points| points.iter().map(|(_, value)| *value).filter(|v| v.is_finite()).collect::<Vec<_>>();
+    let values = |name: &str| phase.curves.get(name).map(finite).unwrap_or_default();
     let last = |name: &str| values(name).last().copied();
     let dev = values("dev/loss");
     let ends = |of: &[f64]| of.first().zip(of.last()).map(|(a, b)| [*a, *b]);
@@ -68,19 +68,18 @@ pub fn summary(phase: &str, lines: &[Value], parameters: BTreeMap<String, [Optio
     let (audio, speed) = (values("audio_seconds"), values("audio_per_second"));
     let mut seconds: Vec<f64> = audio.iter().zip(&speed).map(|(audio, speed)| audio / speed).collect();
     seconds.sort_by(f64::total_cmp);
-    let losses = lines.iter().filter_map(|l| Some((l["name"].as_str()?, l["value"].as_f64()?)));
-    let losses = losses.filter_map(|(name, value)| Some((name.strip_prefix("dev/")?, value)));
-    let time = |line: Option<&&Value>| line.and_then(|l| l["wall_time"].as_f64()).unwrap_or(0.0);
+    let losses = phase.curves.iter().filter_map(|(name, points)| Some((name.strip_prefix("dev/")?, points)));
+    let losses = losses.filter(|(name, _)| name.contains("loss"));
     Summary {
-        phase: phase.into(),
-        updates: lines.iter().filter_map(|l| l["step"].as_u64()).max().unwrap_or(0),
-        seconds: time(lines.last()) - time(lines.first()),
+        phase: name.into(),
+        updates: phase.curves.values().flatten().map(|(update, _)| *update).max().unwrap_or(0),
+        seconds: phase.times[1] - phase.times[0],
         dev_loss: ends(&dev),
         l1_and_cosine_distance: distance.filter(is_loss),
         sparsity: last("sparsity_expected").zip(last("sparsity_target")).map(|(a, b)| [a, b]),
         audio_hours: (!audio.is_empty()).then(|| audio.iter().sum::<f64>() / 3600.0),
         step_seconds: median(&seconds),
-        dev_losses: losses.filter(|(name, _)| name.contains("loss")).map(|(n, v)| (n.to_owned(), v)).collect(),
+        dev_losses: losses.filter_map(|(name, points)| Some((name.to_owned(), *finite(points).last()?))).collect(),
         parameters,
     }
 }

@@ -1,5 +1,5 @@
 //! The commands beside `run`, `check` and `bench`: what they print and write.
-use crate::program::{Folder, output, pipeline, root, stderr};
+use crate::program::{Folder, output, pipeline, read_json, root, stderr};
 use crate::sample::{run, sample};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
@@ -13,10 +13,6 @@ fn stdout(folder: &Path, words: &[&str]) -> String {
     let said = output(&mut pipeline(folder, words));
     assert!(said.status.success(), "{words:?}: {}", stderr(&said));
     String::from_utf8(said.stdout).unwrap()
-}
-
-fn read_json(path: &Path) -> Value {
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
 const SCHEMA: &str = "docs/graph.schema.json";

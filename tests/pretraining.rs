@@ -1,6 +1,6 @@
 //! HuBERT's pre-training from end to end on noise: clusters, labels, two models; and the probe.
 use crate::commands::table;
-use crate::program::{Folder, output, pipeline, root, stderr};
+use crate::program::{Folder, output, pipeline, read_json, root, stderr};
 use crate::sample::{run, sample};
 use arrow::array::AsArray;
 use arrow::datatypes::UInt32Type;
@@ -93,7 +93,7 @@ fn two_iterations_of_hubert() {
             fs::remove_file(entry.path()).unwrap();
         }
     }
-    let mut about: Value = serde_json::from_slice(&fs::read(out.join("run.json")).unwrap()).unwrap();
+    let mut about: Value = read_json(&out.join("run.json"));
     about["finished"] = Value::Null;
     fs::write(out.join("run.json"), about.to_string()).unwrap();
     let mut again = pipeline(&folder.0, &["run", "g.json", "--out", "out", "--resume"]);
@@ -122,7 +122,7 @@ fn labels_may_come_from_a_file() {
     let lines: Vec<String> = (0..10).map(|i| labels.get(&*format!("{i}.wav")).cloned().unwrap_or_default()).collect();
     assert_eq!(lines[7].split(' ').count(), (9000 + 1700 * 7 - 400) / 320 + 1);
 
-    let mut graph: Value = serde_json::from_slice(&fs::read(folder.0.join("g.json")).unwrap()).unwrap();
+    let mut graph: Value = read_json(&folder.0.join("g.json"));
     let nodes = &mut graph["phases"][1]["nodes"];
     nodes["labels"] = serde_json::json!(
         { "kind": "label-file", "inputs": { "speech": "speech.speech" }, "file": "l.km", "manifest": "all.tsv" });

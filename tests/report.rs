@@ -1,5 +1,5 @@
 //! What people look at: the page of a run, TensorBoard's events, the drawing of a graph.
-use crate::program::{Folder, output, pipeline, root, stderr};
+use crate::program::{Folder, output, pipeline, read_json, root, stderr};
 use crate::run::interrupted;
 use crate::sample::{run, sample};
 use serde_json::Value;
@@ -50,10 +50,10 @@ fn a_run_that_goes_on_has_one_page_and_each_value_once() {
     assert_eq!(records(&out), HEAD + lines(&out));
 
     let page = page(&out);
-    let about: Value = serde_json::from_slice(&fs::read(out.join("run.json")).unwrap()).unwrap();
+    let about: Value = read_json(&out.join("run.json"));
     let parameters = about["summary"][0]["parameters"]["student"].as_array().unwrap();
     let [before, after] = [0, 1].map(|i| pipeline::summary::thousands(parameters[i].as_u64().unwrap()));
-    let config: Value = serde_json::from_slice(&fs::read(out.join("prune/student/config.json")).unwrap()).unwrap();
+    let config: Value = read_json(&out.join("prune/student/config.json"));
     let left: u64 = config["encoder_ff_interm_features"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).sum();
     let figures = [
         ">finished<",
@@ -76,7 +76,7 @@ fn a_run_that_goes_on_has_one_page_and_each_value_once() {
 #[test]
 fn a_page_needs_little() {
     let folder = sample("little");
-    let graph: Value = serde_json::from_slice(&fs::read(folder.0.join("g.json")).unwrap()).unwrap();
+    let graph: Value = read_json(&folder.0.join("g.json"));
     let mut nodes = graph["phases"][1]["nodes"].clone();
     nodes["student"]["init"] = "teacher".into();
     nodes["heads"]["init"] = "default".into();

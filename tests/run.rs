@@ -1,5 +1,5 @@
 //! No way through a run changes what it leaves: stopped, killed, cached and plain runs end alike.
-use crate::program::{Folder, output, pipeline, stderr};
+use crate::program::{Folder, output, pipeline, read_json, stderr};
 use crate::sample::{left, run, sample};
 use nodes::model::{count, read_architecture};
 use serde_json::Value;
@@ -93,7 +93,7 @@ fn torn_metrics_are_written_again() {
 #[test]
 fn a_graph_may_only_fill_a_cache() {
     let folder = sample("fill");
-    let graph: Value = serde_json::from_slice(&fs::read(folder.0.join("g.json")).unwrap()).unwrap();
+    let graph: Value = read_json(&folder.0.join("g.json"));
     let nodes = &graph["phases"][0]["nodes"];
     let mut teacher = nodes["teacher"].clone();
     teacher["cache"] = "c".into();
@@ -156,7 +156,7 @@ fn a_cache_changes_nothing() {
 #[test]
 fn masks_change_targets_and_train_their_embedding() {
     let folder = sample("mask");
-    let mut graph: Value = serde_json::from_slice(&fs::read(folder.0.join("g.json")).unwrap()).unwrap();
+    let mut graph: Value = read_json(&folder.0.join("g.json"));
     for phase in 0..2 {
         let nodes = &mut graph["phases"][phase]["nodes"];
         nodes["mask"] = serde_json::json!({ "kind": "mask", "inputs": { "speech": "speech.speech" }, "length": 3 });
@@ -196,7 +196,7 @@ fn masks_change_targets_and_train_their_embedding() {
 #[test]
 fn a_graph_may_only_keep_features() {
     let folder = sample("features");
-    let mut graph: Value = serde_json::from_slice(&fs::read(folder.0.join("g.json")).unwrap()).unwrap();
+    let mut graph: Value = read_json(&folder.0.join("g.json"));
     let mut speech = graph["phases"][0]["nodes"]["speech"].take();
     speech["crop"] = "none".into();
     speech["views"] = 1.into();
@@ -240,7 +240,7 @@ fn the_end_of_a_phase_is_done_again() {
     assert!(run(&folder, "out", &[]).status.success());
     let (out, whole) = (folder.0.join("out"), left(&folder.0.join("out")));
     let file = out.join("run.json");
-    let mut about: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let mut about: Value = read_json(&file);
     assert!(about["finished"].is_number() && about["summary"].is_array());
     about["finished"] = Value::Null;
     fs::write(&file, about.to_string()).unwrap();

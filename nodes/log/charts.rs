@@ -108,7 +108,7 @@ mod tests {
         let names = "loss loss_reg dev/loss loss_l1 loss_cos dev/loss_cos rate/a rate/b rate/c accuracy dev/accuracy";
         let points = |name: &str| vec![(1, if name == "rate/b" { 2.0 } else { 1.0 })];
         let curves = names.split(' ').map(|name| (name.to_owned(), points(name))).collect();
-        let charts = all(&Phase { name: "main".into(), curves });
+        let charts = all(&Phase { curves, ..Phase::default() });
         let said: Vec<(&str, usize)> = charts.iter().map(|c| (c.title.as_str(), c.lines.len())).collect();
         let [a, b] = ["learning rate of a, c", "learning rate of b"];
         assert_eq!(
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn the_loss_is_drawn_without_its_penalty() {
         let curves = [("loss", 0.75), ("loss_reg", 0.5)].map(|(name, v)| (name.to_owned(), vec![(3, v)])).into();
-        let chart = loss(&Phase { name: "main".into(), curves }).expect("a loss");
+        let chart = loss(&Phase { curves, ..Phase::default() }).expect("a loss");
         assert_eq!(chart.lines[0].points, [(3, 0.25)]);
     }
 }

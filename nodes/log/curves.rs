@@ -21,8 +21,11 @@ pub fn lines(metrics: &str) -> impl Iterator<Item = Line> {
 /// Update and value, as they were written; a value that is not finite is NaN.
 pub type Points = Vec<(u64, f64)>;
 
+#[derive(Default)]
 pub struct Phase {
     pub name: String,
+    /// Unix seconds of its first line and its last.
+    pub times: [f64; 2],
     pub curves: BTreeMap<String, Points>,
 }
 
@@ -31,9 +34,10 @@ pub fn read(metrics: &str) -> Vec<Phase> {
     let mut phases: Vec<Phase> = vec![];
     for line in lines(metrics) {
         if phases.last().is_none_or(|p| p.name != line.phase) {
-            phases.push(Phase { name: line.phase, curves: BTreeMap::new() });
+            phases.push(Phase { name: line.phase, times: [line.wall_time; 2], curves: BTreeMap::new() });
         }
         if let Some(phase) = phases.last_mut() {
+            phase.times[1] = line.wall_time;
             phase.curves.entry(line.name).or_default().push((line.step, line.value.unwrap_or(f64::NAN)));
         }
     }

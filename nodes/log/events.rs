@@ -2,12 +2,12 @@
 //! its bytes are an `Event` in protobuf (tensorboard/compat/proto: event, summary, tensor). A crc is CRC-32C, masked:
 //! ((c >> 15) | (c << 17)) + 0xa282ead8.
 use super::curves::Line;
+use crate::optimize::metrics::now;
 use crate::{Result, file};
 use serde_json::Value as Json;
 use std::fs::{DirEntry, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 const NAME: &str = "events.out.tfevents.";
 /// Records before the first value.
@@ -61,11 +61,6 @@ impl Events {
 /// As Markdown shows it word for word.
 fn code(graph: &Json) -> String {
     format!("{graph:#}").lines().map(|line| format!("    {line}\n")).collect()
-}
-
-/// Unix seconds.
-pub fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64())
 }
 
 fn scalar(line: &Line) -> Message {

@@ -5,7 +5,7 @@
 //! again on the tiles of dh = dy w2, giving dz = dh ∘ drop ∘ GELU'(z) in place and h for dw2 = dyᵀ h. The gate is part
 //! of w2 (op/gate.rs).
 use super::gate;
-use super::linear::weight_gradient;
+use super::linear::{affine, weight_gradient};
 use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
 use crate::math::Dropout;
 use crate::par::{Shared, add, column_sums};
@@ -35,10 +35,7 @@ pub fn feed_forward<T: Track>(
         Out::set(&mut h, inner),
         then,
     );
-    let mut y = vec![0.0; frames * width];
-    let gated = with_gate(w2, gate.as_ref());
-    let then = Epilogue::Bias(read(b2));
-    gemm_then(precision, down, View::rows(&h, inner), View::rows(&gated, inner).t(), Out::set(&mut y, width), then);
+    let y = affine(precision, &h, &with_gate(w2, gate.as_ref()), read(b2), down);
 
     let ([w1, b1, w2, b2], spans) = ([w1, b1, w2, b2].map(Param::clone), x.spans.clone());
     record_hidden(y, width, spans, tape, move |dy, g| {
@@ -72,7 +69,7 @@ fn with_gate<'a>(w2: &'a Param, gate: Option<&Param>) -> Cow<'a, [f32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::check::{Case, DROP, ROWS, WIDTHS, affine, close, gelu};
+    use crate::op::check::{self, Case, DROP, ROWS, WIDTHS, close, gelu};
     use crate::tensor::put;
 
     const INNER: usize = 19;
@@ -82,12 +79,12 @@ mod tests {
         for width in WIDTHS {
             let case = Case::new(&ROWS, width, &[INNER * width, INNER, INNER * width, width, INNER]);
             let p = &case.p;
-            let hidden = affine(&case.frames(), width, &p[0], &p[1]).into_iter().enumerate();
+            let hidden = check::affine(&case.frames(), width, &p[0], &p[1]).into_iter().enumerate();
             let hidden: Vec<f64> =
                 hidden.map(|(i, z)| gelu(z) * DROP.factor(i) as f64 * read(&p[4])[i % INNER] as f64).collect();
             let four = [&p[0], &p[1], &p[2], &p[3]];
             let y = feed_forward(case.x.clone(), four, Some(&p[4]), DROP, Precision::F32);
-            close(y.read(), &affine(&hidden, INNER, &p[2], &p[3]), 1e-5);
+            close(y.read(), &check::affine(&hidden, INNER, &p[2], &p[3]), 1e-5);
             case.check(|x, p, tape| {
                 feed_forward(x, [&p[0], &p[1], &p[2], &p[3]], Some(&put(&p[4], tape)), DROP, Precision::F32).values
             });

@@ -8,16 +8,7 @@ use crate::tensor::{Hidden, Param, Track, read, record_hidden};
 pub fn linear<T: Track>(x: Hidden<T>, w: &Param, b: &Param, precision: Precision) -> Hidden<T> {
     let (x, tape) = x.split();
     let (frames, width, out) = (x.spans.total(), x.width(), read(b).len());
-    let mut y = vec![0.0; frames * out];
-    let (rows, weight) = (View::rows(x.read(), width), View::rows(read(w), width));
-    gemm_then(
-        precision,
-        Shape { m: frames, n: out, k: width },
-        rows,
-        weight.t(),
-        Out::set(&mut y, out),
-        Epilogue::Bias(read(b)),
-    );
+    let y = affine(precision, x.read(), read(w), read(b), Shape { m: frames, n: out, k: width });
 
     let (w, b, spans) = (w.clone(), b.clone(), x.spans.clone());
     record_hidden(y, out, spans, tape, move |dy, g| {
@@ -26,6 +17,14 @@ pub fn linear<T: Track>(x: Hidden<T>, w: &Param, b: &Param, precision: Precision
         let (rows, weight) = (View::rows(&dy, out), View::rows(read(&w), width));
         gemm(precision, Shape { m: frames, n: width, k: out }, rows, weight, Out::add(g.of(&x.values), width));
     })
+}
+
+/// x wᵀ + b, (frames, out): the shape's depth is the width of x.
+pub fn affine(precision: Precision, x: &[f32], w: &[f32], b: &[f32], s: Shape) -> Vec<f32> {
+    let mut y = vec![0.0; s.m * s.n];
+    let (rows, weight) = (View::rows(x, s.k), View::rows(w, s.k).t());
+    gemm_then(precision, s, rows, weight, Out::set(&mut y, s.n), Epilogue::Bias(b));
+    y
 }
 
 /// Weight (out, in) and bias before training, uniform in ±1/√in, as PyTorch's Linear.
@@ -43,13 +42,13 @@ pub fn weight_gradient(precision: Precision, dy: &[f32], x: &[f32], to: Out, s: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::check::{Case, ROWS, WIDTHS, affine, close};
+    use crate::op::check::{self, Case, ROWS, WIDTHS, close};
 
     #[test]
     fn linear_is_its_formula_and_its_gradient() {
         for width in WIDTHS {
             let case = Case::new(&ROWS, width, &[17 * width, 17]);
-            let reference = affine(&case.frames(), width, &case.p[0], &case.p[1]);
+            let reference = check::affine(&case.frames(), width, &case.p[0], &case.p[1]);
             close(linear(case.x.clone(), &case.p[0], &case.p[1], Precision::F32).read(), &reference, 1e-5);
             case.check(|x, p, _| linear(x, &p[0], &p[1], Precision::F32).values);
         }

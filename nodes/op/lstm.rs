@@ -11,8 +11,8 @@
 //!   dh += dy, dc += dh ∘ o ∘ (1 - tanh²(c_t)), do = dh ∘ tanh(c_t), di = dc ∘ g, dg = dc ∘ i, df = dc ∘ c_{t-1}
 //! and, with dz these four times the slopes of σ and tanh, dh = w_hhᵀ dz and dc = dc ∘ f for the step before. At the end
 //!   dw_ih = dzᵀ x, dw_hh = dzᵀ h_{t-1}, db_ih = db_hh = Σ dz, dx = dz w_ih.
-use super::linear::weight_gradient;
-use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
+use super::linear::{affine, weight_gradient};
+use crate::gemm::{Out, Precision, Shape, View, gemm};
 use crate::math::{sigmoid, tanh};
 use crate::par::{Shared, add, column_sums, map, wide};
 use crate::tensor::{Hidden, Param, Spans, Track, read, record_hidden};
@@ -30,9 +30,7 @@ pub fn lstm<T: Track>(x: Hidden<T>, directions: &[[&Param; 4]]) -> Hidden<T> {
     let mut walks = map(directions.len(), |d| {
         let [w_ih, w_hh, b_ih, b_hh] = directions[d].map(read);
         let bias: Vec<f32> = b_ih.iter().zip(b_hh).map(|(a, b)| a + b).collect();
-        let mut z = vec![0.0; frames * 4 * units];
-        let (rows, weight, then) = (View::rows(x.read(), input), View::rows(w_ih, input).t(), Epilogue::Bias(&bias));
-        gemm_then(Precision::F32, product, rows, weight, Out::set(&mut z, 4 * units), then);
+        let z = affine(Precision::F32, x.read(), w_ih, &bias, product);
         Walk::forward(Order::new(&spans, d == 1), units, w_hh, z, |frame, h| {
             // SAFETY: each direction has its own columns.
             unsafe { out.part(frame * width + d * units, units) }.copy_from_slice(h);

@@ -6,8 +6,8 @@
 //! With p = -m r: dfolded = Σ p dy, dp = dy · folded; the rest is that of [`super::layer_norm`] and [`super::linear`].
 //! `precision` is that of W's products; those of `folded` are small, and f32.
 use super::layer_norm;
-use super::linear::weight_gradient;
-use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
+use super::linear::{affine, weight_gradient};
+use crate::gemm::{Out, Precision, Shape, View, gemm};
 use crate::par::{add, column_sums};
 use crate::tensor::{Hidden, Param, Track, read, record_hidden};
 
@@ -22,16 +22,7 @@ pub fn norm_projection<T: Track>(
     let (frames, width, out) = (x.spans.total(), x.width(), read(b).len());
     let (h, stats) = layer_norm::forward(x.read(), [read(gamma), read(beta)], eps, norm_width);
     let p: Vec<f32> = stats.chunks_exact(2).map(|s| -s[0] * s[1]).collect();
-    let mut y = vec![0.0; frames * out];
-    let (rows, weight) = (View::rows(&h, width), View::rows(read(w), width));
-    gemm_then(
-        precision,
-        Shape { m: frames, n: out, k: width },
-        rows,
-        weight.t(),
-        Out::set(&mut y, out),
-        Epilogue::Bias(read(b)),
-    );
+    let mut y = affine(precision, &h, read(w), read(b), Shape { m: frames, n: out, k: width });
     let outer = Shape { m: frames, n: out, k: 1 };
     gemm(Precision::F32, outer, View::rows(&p, 1), View::rows(read(folded), out), Out::add(&mut y, out));
 
@@ -65,7 +56,7 @@ pub fn norm_projection<T: Track>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::check::{Case, ROWS, WIDTHS, affine, close, norm};
+    use crate::op::check::{self, Case, ROWS, WIDTHS, close, norm};
 
     const OUT: usize = 17;
 
@@ -77,7 +68,7 @@ mod tests {
             let mut reference = vec![];
             for x in case.frames().chunks(width) {
                 let (h, mean, rstd) = norm(x, &p[0], &p[1], 1e-2, over);
-                let y = affine(&h, width, &p[2], &p[3]).into_iter().zip(read(&p[4]));
+                let y = check::affine(&h, width, &p[2], &p[3]).into_iter().zip(read(&p[4]));
                 reference.extend(y.map(|(y, folded)| y - mean * rstd * *folded as f64));
             }
             let five = |p: &[Param]| std::array::from_fn::<Param, 5, _>(|i| p[i].clone());

@@ -27,7 +27,7 @@ impl Metrics {
     }
 
     pub fn write(&mut self, step: &Step, values: &[(String, f32)]) -> Result<()> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+        let now = now();
         let head = &step.head;
         let line = |(name, value): &(String, f32)| {
             let value = value.is_finite().then_some(*value as f64);
@@ -40,6 +40,11 @@ impl Metrics {
     pub fn sync(&self) -> Result<()> {
         Ok(self.0.sync_data()?)
     }
+}
+
+/// Unix seconds.
+pub fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
 }
 
 fn path(place: &Place) -> PathBuf {
