@@ -199,7 +199,7 @@ mod tests {
         let logits = || Hidden::new(vec![2.0, 0.0, 0.0, 2.0, 5.0, 5.0], 2, Spans::new([3])).on(&Tape::default());
         let of = |labels: &[u32], count: usize| {
             let ids = std::sync::Arc::new(arrow::array::StringArray::from(vec!["a.wav"]));
-            let batch = crate::label::labels(ids, labels.to_vec(), &[count]).expect("a batch");
+            let batch = crate::labels::batch(ids, labels.to_vec(), &[count]).expect("a batch");
             aligned(&batch, &logits()).map_err(|e| e.to_string())
         };
         assert_eq!(of(&[0, 1], 2), Ok(vec![Some(0), Some(1), None]));

@@ -1,15 +1,13 @@
 //! Labels frames by the nearest centroid ([`crate::kmeans`]), every 20 ms: the frames of HuBERT. Of features every 10 ms it
 //! labels the first, third, ...: those that begin where HuBERT's frames do, and are as long (fairseq's feat2tar_ratio 2).
-use crate::column::{self, FRAMES, ID, LABEL, LABELS};
+use crate::column::{self, ID, LABELS};
 use crate::kmeans::Centroids;
 use crate::node::{Config, Facts, Node, Place, World, Wrong, shapes};
 use crate::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::step::Step;
-use crate::{Result, frames};
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use crate::{Result, frames, labels};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::sync::Arc;
 
 /// Labels frames by the nearest centroid.
 #[derive(Clone, Deserialize, JsonSchema)]
@@ -86,15 +84,7 @@ impl Node for Label {
         let kept: Vec<Vec<f32>> = rows.iter().map(row).collect();
         let near: Vec<u32> = self.centroids.nearest(&kept.concat()).into_iter().map(|near| near.centroid).collect();
         let counts: Vec<usize> = kept.iter().map(|row| row.len() / width).collect();
-        step.send(OUT, Value::Batch(labels(column::get(&batch, ID)?.clone(), near, &counts)?));
+        step.send(OUT, Value::Batch(labels::batch(column::get(&batch, ID)?.clone(), near, &counts)?));
         Ok(())
     }
-}
-
-/// The batch of these labels, so many of each row.
-pub fn labels(ids: ArrayRef, labels: Vec<u32>, counts: &[usize]) -> Result<RecordBatch> {
-    let frames = UInt32Array::from_iter_values(counts.iter().map(|n| *n as u32));
-    let columns: [(_, ArrayRef); 2] =
-        [(FRAMES, Arc::new(frames)), (LABEL, Arc::new(column::label_lists(labels, counts.iter().copied())))];
-    column::batch([(ID, ids)].into_iter().chain(columns).collect())
 }

@@ -1,26 +1,36 @@
-//! Labels from a file as fairseq's `.km`: a line an utterance, in the order of its manifest, a number of a cluster each
-//! 20 ms. They are of whole utterances, so these must not be cropped.
-use crate::column::{self, ID, LABELS, SPEECH};
-use crate::label::{OUT, labels};
+//! Labels from a file ([`crate::labels`]). They are of whole utterances, so these must not be cropped.
+use crate::column::{self, ID, LABELS, SAMPLES, SPEECH};
+use crate::label::OUT;
+use crate::labels::{self, Labels, TABLE, has_ids};
+use crate::model::Architecture;
 use crate::node::{Config, Facts, Node, Place, World, Wrong, shapes};
 use crate::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::step::Step;
 use crate::{Result, decode};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::collections::BTreeMap;
 
-/// Labels of frames from a file, as fairseq's `.km`.
+/// Labels of frames from a file: a `save-labels`' or fairseq's `.km`.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// A line an utterance, numbers with spaces between.
+    /// What a `save-labels` wrote (`$OUT/phase/node/labels.parquet`), or a `.km`: a line an utterance, numbers with spaces
+    /// between.
     file: String,
-    /// Whose order the lines have; a manifest as `decode` reads it.
-    manifest: String,
+    /// Whose order the lines of a `.km` have; a manifest as `decode` reads it.
+    #[serde(default)]
+    manifest: Option<String>,
 }
 
 const IN: &str = "speech";
+
+impl Options {
+    /// What an earlier phase of the same file leaves there: how many clusters, if that is known.
+    fn earlier(&self, world: &World) -> Option<Option<usize>> {
+        let node = self.file.strip_prefix("$OUT/")?.strip_suffix(TABLE)?.strip_suffix('/')?;
+        world.labels.get(node).copied()
+    }
+}
 
 impl Config for Options {
     fn ports(&self) -> Ports {
@@ -28,45 +38,64 @@ impl Config for Options {
         const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Batch(LABELS))];
         Ports { inputs: INPUTS, outputs: OUTPUTS }
     }
-    fn facts(&self, _: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
-        let reads = vec![self.file.clone(), self.manifest.clone()];
-        Ok(Facts { outputs: shapes([(OUT, Shape::Plain)]), reads, ..Facts::default() })
+    fn facts(&self, world: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
+        let wrong = |option: &str, says: String| Err(vec![Wrong::at(option, format!("option `{option}`: {says}"))]);
+        let file = &self.file;
+        match (&self.manifest, has_ids(file)) {
+            (None, false) => {
+                return wrong("manifest", format!("is missing; the lines of `{file}` have the order of a manifest"));
+            }
+            (Some(_), true) => return wrong("manifest", format!("`{file}` has ids of its own; leave it out")),
+            _ => (),
+        }
+        let earlier = self.earlier(world);
+        if file.starts_with("$OUT/") && earlier.is_none() {
+            return wrong("file", format!("no `save-labels` of an earlier phase writes `{file}`"));
+        }
+        let shape = earlier.flatten().map_or(Shape::Plain, |classes| Shape::Labels { classes });
+        let mut reads: Vec<String> = self.manifest.iter().cloned().collect();
+        reads.extend(earlier.is_none().then(|| file.clone()));
+        Ok(Facts { outputs: shapes([(OUT, shape)]), reads, ..Facts::default() })
     }
     fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
-        let ids = decode::ids(&place.path(&self.manifest))?;
-        let named = |says: String| format!("{}: {says}", self.file);
-        let text = std::fs::read_to_string(place.path(&self.file)).map_err(|e| named(e.to_string()))?;
-        let lines: Vec<&str> = text.lines().collect();
-        if lines.len() != ids.len() {
-            return Err(
-                named(format!("{} lines for the {} utterances of {}", lines.len(), ids.len(), self.manifest)).into()
-            );
-        }
-        let row = |(at, line): (usize, &&str)| {
-            let numbers = line.split_ascii_whitespace().map(str::parse).collect::<Result<Vec<u16>, _>>();
-            numbers.map_err(|e| named(format!("line {} is not numbers of clusters: {e}", at + 1)))
+        let path = place.path(&self.file);
+        let rehearsal = place.bench && self.earlier(&place.world).is_some() && !path.exists();
+        let labels = if rehearsal {
+            None
+        } else {
+            let ids = self.manifest.as_ref().map(|manifest| decode::ids(&place.path(manifest))).transpose()?;
+            Some(labels::read(&path, ids)?)
         };
-        let rows = lines.iter().enumerate().map(row).collect::<Result<Vec<_>, _>>()?;
-        Ok(Box::new(LabelFile { rows: ids.into_iter().zip(rows).collect(), file: self.file.clone() }))
+        Ok(Box::new(LabelFile { labels, file: self.file.clone() }))
     }
 }
 
 struct LabelFile {
-    rows: BTreeMap<String, Vec<u16>>,
+    /// None: the phase that writes them has not run, all are 0.
+    labels: Option<Labels>,
     file: String,
 }
 
 impl Node for LabelFile {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
-        let row = |id: Option<&str>| {
-            let id = id.unwrap_or_default();
-            self.rows.get(id).ok_or_else(|| format!("{}: has no labels of `{id}`", self.file))
+        let ids = column::texts(&batch, ID)?;
+        let zeros: Vec<Vec<u32>>;
+        let rows: Vec<&[u32]> = match &self.labels {
+            Some(labels) => {
+                let row = |id: Option<&str>| {
+                    let id = id.unwrap_or_default();
+                    labels.get(id).map(Vec::as_slice).ok_or_else(|| format!("{}: has no labels of `{id}`", self.file))
+                };
+                ids.iter().map(row).collect::<Result<_, _>>()?
+            }
+            None => {
+                let frames = |samples: &[f32]| Architecture::default().frames(samples.len());
+                zeros = column::floats_by_row(&batch, SAMPLES)?.into_iter().map(|s| vec![0; frames(s)]).collect();
+                zeros.iter().map(Vec::as_slice).collect()
+            }
         };
-        let rows = column::texts(&batch, ID)?.iter().map(row).collect::<Result<Vec<_>, _>>()?;
-        let counts: Vec<usize> = rows.iter().map(|row| row.len()).collect();
-        let all = rows.into_iter().flatten().map(|label| *label as u32).collect();
-        step.send(OUT, Value::Batch(labels(column::get(&batch, ID)?.clone(), all, &counts)?));
+        step.send(OUT, Value::Batch(labels::rows(ids.iter().map(Option::unwrap_or_default).zip(rows))?));
         Ok(())
     }
 }

@@ -33,6 +33,7 @@ mod cross_entropy;
 mod frames;
 mod label;
 mod label_file;
+mod labels;
 mod logits;
 mod loss;
 mod mask;
@@ -40,6 +41,7 @@ mod mask;
 mod parity;
 mod project;
 mod prune_step;
+mod save_labels;
 mod student;
 mod table;
 mod teacher;
@@ -57,6 +59,7 @@ pub const KINDS: &[node::Kind] = &[
     node::Kind::of::<fbank::Options>("fbank"),
     node::Kind::of::<label::Options>("label"),
     node::Kind::of::<label_file::Options>("label-file"),
+    node::Kind::of::<save_labels::Options>("save-labels"),
     node::Kind::of::<log::Options>("log"),
     node::Kind::of::<logits::Options>("logits"),
     node::Kind::of::<loss::Options>("loss"),

@@ -123,6 +123,8 @@ pub struct Facts {
     pub leaves_heads: Option<Vec<Vec<usize>>>,
     /// Centroids it will write: how many, how wide.
     pub leaves_clusters: Option<(usize, usize)>,
+    /// Labels it will write: of how many clusters, if that is known.
+    pub leaves_labels: Option<Option<usize>>,
     /// Paths that must be there when the graph runs.
     pub reads: Vec<String>,
     pub warnings: Vec<String>,
@@ -134,6 +136,7 @@ pub struct World {
     pub models: BTreeMap<String, (Architecture, bool)>,
     pub heads: BTreeMap<String, Vec<Vec<usize>>>,
     pub clusters: BTreeMap<String, (usize, usize)>,
+    pub labels: BTreeMap<String, Option<usize>>,
 }
 
 /// The phase ends after `updates` updates (None: after the source's `views` epochs) and begins after `from` of them.

@@ -5,6 +5,7 @@ use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use std::fmt::Display;
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 pub struct Table {
@@ -47,4 +48,9 @@ impl Drop for Table {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.growing);
     }
+}
+
+/// The parquet crate panics at some damaged files.
+pub fn calmly<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("is damaged".into()))
 }

@@ -1,11 +1,8 @@
 //! HuBERT's pre-training from end to end on noise: clusters, labels, two models; and the probe.
-use crate::commands::table;
 use crate::program::{Folder, output, pipeline, read_json, root, stderr};
 use crate::sample::{run, sample};
-use arrow::array::AsArray;
-use arrow::datatypes::UInt32Type;
 use nodes::file;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -31,10 +28,14 @@ const GRAPH: &str = r#"{
         "speech":  { "kind": "decode", "manifest": "train.tsv", "seconds_per_batch": 2 },
         "teacher": { "kind": "teacher", "inputs": { "speech": "speech.speech" }, "model": "$OUT/first/student", "layers": [1] },
         "km":      { "kind": "cluster", "inputs": { "features": "teacher.targets" }, "clusters": 6 } } },
-    { "name": "second", "nodes": {
+    { "name": "label", "nodes": {
         "speech":  { "kind": "decode", "manifest": "train.tsv", "seconds_per_batch": 2 },
         "teacher": { "kind": "teacher", "inputs": { "speech": "speech.speech" }, "model": "$OUT/first/student", "layers": [1] },
-        "labels":  { "kind": "label", "inputs": { "features": "teacher.targets" }, "centroids": "$OUT/hidden/km/centroids.safetensors" },
+        "near":    { "kind": "label", "inputs": { "features": "teacher.targets" }, "centroids": "$OUT/hidden/km/centroids.safetensors" },
+        "save":    { "kind": "save-labels", "inputs": { "labels": "near.labels" } } } },
+    { "name": "second", "nodes": {
+        "speech":  { "kind": "decode", "manifest": "train.tsv", "seconds_per_batch": 2 },
+        "labels":  { "kind": "label-file", "inputs": { "speech": "speech.speech" }, "file": "$OUT/label/save/labels.parquet" },
         "mask":    { "kind": "mask", "inputs": { "speech": "speech.speech" }, "length": 3 },
         "student": { "kind": "student", "inputs": { "speech": "speech.speech", "mask": "mask.mask" }, "architecture": ARCHITECTURE, "layers": [2] },
         "logits":  { "kind": "logits", "inputs": { "hiddens": "student.hiddens" }, "classes": 6 },
@@ -102,52 +103,62 @@ fn two_iterations_of_hubert() {
     assert!(fs::read(out.join("hidden/km/centroids.safetensors")).unwrap() == whole);
 }
 
-/// Labels that cross the port, written as fairseq's `.km`, train the same student.
+/// Labels that were saved train the same student as those that are made anew in each update.
 #[test]
 fn labels_may_come_from_a_file() {
     let folder = folder("km");
-    let set = ["--set", "step.steps=6", "--set", "second.step.steps=1"];
+    let set = ["--set", "speech.dev=null", "--set", "step.steps=6", "--set", "second.step.steps=1"];
     assert!(run(&folder, "live", &set).status.success());
-    let centroids = "first.labels.centroids=live/mfcc/km/centroids.safetensors";
-    let words = ["tap", "g.json", "labels.labels", "--phase", "first", "--steps", "40", "--out", "l.parquet"];
-    let said = output(pipeline(&folder.0, &words).args(["--set", centroids, "--set", "step.steps=40"]));
-    assert!(said.status.success(), "{}", stderr(&said));
-    let rows = table(&folder.0.join("l.parquet"));
-    let text = |row: usize| {
-        let labels = rows["labels"].as_list::<i32>().value(row);
-        labels.as_primitive::<UInt32Type>().values().iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
-    };
-    let ids = rows["id"].as_string::<i32>();
-    let labels: BTreeMap<&str, String> = (0..rows.num_rows()).map(|row| (ids.value(row), text(row))).collect();
-    let lines: Vec<String> = (0..10).map(|i| labels.get(&*format!("{i}.wav")).cloned().unwrap_or_default()).collect();
-    assert_eq!(lines[7].split(' ').count(), (9000 + 1700 * 7 - 400) / 320 + 1);
+    let lines: String = (0..10).map(|i| format!("{i}.wav\t{}\n", 9000 + 1700 * i)).collect();
+    fs::write(folder.0.join("all.tsv"), format!(".\n{lines}")).unwrap();
 
     let mut graph: Value = read_json(&folder.0.join("g.json"));
-    let nodes = &mut graph["phases"][1]["nodes"];
-    nodes["labels"] = serde_json::json!(
-        { "kind": "label-file", "inputs": { "speech": "speech.speech" }, "file": "l.km", "manifest": "all.tsv" });
-    nodes["speech"]["dev"] = Value::Null;
-    nodes.as_object_mut().unwrap().remove("cepstra");
-    fs::write(folder.0.join("g.json"), graph.to_string()).unwrap();
-    let all: String = (0..10).map(|i| format!("{i}.wav\t{}\n", 9000 + 1700 * i)).collect();
-    fs::write(folder.0.join("all.tsv"), format!(".\n{all}")).unwrap();
-    let from_file = |out: &str, lines: &[String]| {
-        fs::write(folder.0.join("l.km"), lines.join("\n") + "\n").unwrap();
-        let said = run(&folder, out, &set);
-        (said.status.success(), stderr(&said).lines().last().unwrap_or_default().to_owned())
+    let mut first = graph["phases"][1].clone();
+    let mut nodes = first["nodes"].clone();
+    nodes.as_object_mut().unwrap().retain(|name, _| ["speech", "cepstra", "labels"].contains(&&name[..]));
+    nodes["labels"]["centroids"] = "live/mfcc/km/centroids.safetensors".into();
+    nodes["save"] = json!({ "kind": "save-labels", "inputs": { "labels": "labels.labels" }, "manifest": "all.tsv" });
+    nodes["speech"].as_object_mut().unwrap().remove("dev");
+    first["nodes"].as_object_mut().unwrap().remove("cepstra");
+    let mut from = |out: &str, how: Value| {
+        first["nodes"]["labels"] = json!({ "kind": "label-file", "inputs": { "speech": "speech.speech" } });
+        first["nodes"]["labels"].as_object_mut().unwrap().extend(how.as_object().unwrap().clone());
+        graph["phases"] = json!([{ "name": "keep", "nodes": nodes }, first]);
+        fs::write(folder.0.join("g.json"), graph.to_string()).unwrap();
+        let said = run(&folder, out, &set[..4]);
+        let last = stderr(&said).lines().last().unwrap_or_default().to_owned();
+        if said.status.success() { Ok(metrics(&folder.0.join(out), "first")) } else { Err(last) }
     };
-    let (went, says) = from_file("file", &lines);
-    assert!(went, "{says}");
-    let [live, mut file] = ["live", "file"].map(|out| metrics(&folder.0.join(out), "first"));
-    file.retain(|name, _| live.contains_key(name));
-    assert!(file["loss_ce"] == live["loss_ce"] && file["accuracy_masked"] == live["accuracy_masked"]);
+    let live = metrics(&folder.0.join("live"), "first");
+    let same =
+        |found: Result<BTreeMap<String, Vec<f64>>, String>| assert_eq!(found.unwrap()["loss_ce"], live["loss_ce"]);
+    same(from("table", json!({ "file": "$OUT/keep/save/labels.parquet" })));
+    let km = fs::read_to_string(folder.0.join("table/keep/save/labels.km")).unwrap();
+    let trained = fs::read_to_string(folder.0.join("train.tsv")).unwrap().lines().count() - 1;
+    assert_eq!((km.lines().count(), km.lines().filter(|line| !line.is_empty()).count()), (10, trained));
+    assert_eq!(km.lines().nth(7).unwrap().split(' ').count(), (9000 + 1700 * 7 - 400) / 320 + 1);
 
-    let (_, says) = from_file("short", &lines[1..]);
-    assert_eq!(says, "node `labels`: l.km: 9 lines for the 10 utterances of all.tsv");
-    let (_, says) = from_file("moved", &[&lines[1..], &lines[..1]].concat());
+    let mut from_km = |out: &str, km: &str| {
+        fs::write(folder.0.join("l.km"), km).unwrap();
+        from(out, json!({ "file": "l.km", "manifest": "all.tsv" }))
+    };
+    same(from_km("lines", &km));
+    let (line, rest) = km.split_once('\n').unwrap();
+    let says = from_km("short", rest).unwrap_err();
+    assert_eq!(says, "node `labels`: l.km: 9 lines for the 10 utterances of its manifest");
+    let says = from_km("moved", &format!("{rest}{line}\n")).unwrap_err();
     assert!(says.starts_with("node `match`: `") && says.contains(" frames, but "), "{says}");
-    let (_, says) = from_file("words", &[&["a b".to_owned()], &lines[1..]].concat());
+    let says = from_km("words", &format!("a b\n{rest}")).unwrap_err();
     assert!(says.starts_with("node `labels`: l.km: line 1 is not numbers of clusters: "), "{says}");
+
+    let table = fs::read(folder.0.join("table/keep/save/labels.parquet")).unwrap();
+    fs::write(folder.0.join("l.parquet"), &table[..table.len() - 9]).unwrap();
+    let says = from("damaged", json!({ "file": "l.parquet" })).unwrap_err();
+    assert!(says.starts_with("node `labels`: l.parquet: "), "{says}");
+    let says = from("both", json!({ "file": "l.parquet", "manifest": "all.tsv" })).unwrap_err();
+    assert!(says.contains("has ids of its own"), "{says}");
+    let says = from("none", json!({ "file": "$OUT/keep/near/labels.parquet" })).unwrap_err();
+    assert!(says.contains("no `save-labels` of an earlier phase writes"), "{says}");
 }
 
 #[test]

@@ -5,11 +5,10 @@ use super::{Convention, ExtractNorm, MASK_EMBEDDING, Model, POSITION_TABLE};
 use crate::gemm::Precision;
 use crate::math::Dropout;
 use crate::op::{
-    Input, PositionBias, attention, broadcast, conv_first, conv1d, dropout, feed_forward, gelu_gate, layer_norm,
+    First, Input, PositionBias, Source, attention, broadcast, conv1d, dropout, feed_forward, gelu_gate, layer_norm,
     linear, mask_frames, norm_projection, position_gate, positional, residual, scale,
 };
 use crate::tensor::{Hidden, NoneTape, Spans, Track, Vector, put, recomputed, split};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// The dropouts of one pass; None: a pass without.
@@ -67,11 +66,17 @@ impl<T: Track> Pass<'_, T> {
         self.encode(self.features(rows), masks, layers, convention)
     }
 
-    /// The extractor's output, before the projection's norm.
+    /// The extractor's output, before the projection's norm. Convolutions see each row by itself: where nothing is kept
+    /// for gradients, the largest features of one row are gone before those of the next are made.
     pub fn features(&self, rows: &[&[f32]]) -> Hidden<T> {
-        let rows: Vec<Cow<[f32]>> =
-            rows.iter().map(|r| if self.model.normalize { normalized(r).into() } else { (*r).into() }).collect();
-        self.extract(&rows.iter().map(|r| &**r).collect::<Vec<_>>())
+        let row = |row: &&[f32]| if self.model.normalize { normalized(row) } else { row.to_vec() };
+        if T::OWNS_TAPE || rows.len() < 2 {
+            return self.extract(rows.iter().map(row).collect());
+        }
+        let each: Vec<Hidden<T>> = rows.iter().map(|wave| self.extract([row(wave)].into())).collect();
+        let values: Vec<&[f32]> = each.iter().map(Hidden::read).collect();
+        let spans = Spans::new(each.iter().map(|row| row.spans.total()));
+        Hidden::new(values.concat(), each[0].width(), spans).on(&self.tape)
     }
 
     /// What [`Pass::hiddens_masked`] makes of the extractor's output.
@@ -119,51 +124,34 @@ impl<T: Track> Pass<'_, T> {
     }
 
     /// Convolutions, up to and with the last activation.
-    fn extract(&self, rows: &[&[f32]]) -> Hidden<T> {
+    fn extract(&self, waves: Vec<Vec<f32>>) -> Hidden<T> {
         let (a, w) = (&self.model.architecture, &self.model.weights);
         let at = |i: usize, name: &str| format!("feature_extractor.conv_layers.{i}.{name}");
-        let shape = |i: usize| (a.conv_kernel[i], a.conv_stride[i]);
         let by_layer = a.feat_extract_norm == ExtractNorm::Layer;
-        let channel_norm = |z, i| {
-            let [gamma, beta] = w.all(&at(i, "layer_norm"), [".weight", ".bias"]);
-            layer_norm(z, gamma, beta, CONV_EPS)
+        let conv = |i: usize, input, precision| {
+            let (weight, bias) = (w.get(&at(i, "conv.weight")), w.find(&at(i, "conv.bias")));
+            let z = conv1d(input, weight, bias, a.conv_kernel[i], a.conv_stride[i], precision);
+            if by_layer {
+                let [gamma, beta] = w.all(&at(i, "layer_norm"), [".weight", ".bias"]);
+                layer_norm(z, gamma, beta, CONV_EPS)
+            } else {
+                z
+            }
         };
-        let (k, s) = shape(0);
         let mut z = if by_layer {
-            let speech = Hidden::new(rows.concat(), 1, Spans::new(rows.iter().map(|r| r.len()))).on(&self.tape);
-            let z = conv1d(
-                speech,
-                Input::Raw,
-                w.get(&at(0, "conv.weight")),
-                w.find(&at(0, "conv.bias")),
-                k,
-                s,
-                Precision::F32,
-            );
-            channel_norm(z, 0)
+            let speech = Hidden::new(waves.concat(), 1, Spans::new(waves.iter().map(Vec::len)));
+            Source::Hidden(conv(0, Input::Raw(speech.on(&self.tape)), Precision::F32))
         } else {
             // A bias before a norm over time changes nothing.
-            let of_conv = w.all(&at(0, ""), ["conv.weight", "layer_norm.weight", "layer_norm.bias"]);
-            conv_first(rows, of_conv, k, s, self.tape.clone())
+            let weights = w.all(&at(0, ""), ["conv.weight", "layer_norm.weight", "layer_norm.bias"]);
+            Source::First(First::new(waves, weights, a.conv_kernel[0], a.conv_stride[0]), self.tape.clone())
         };
         for i in 1..a.conv_dim.len() {
-            let (k, s) = shape(i);
             let gate = self.gates.get(&format!("conv.{}", i - 1));
-            z = conv1d(
-                z,
-                Input::Gelu(gate),
-                w.get(&at(i, "conv.weight")),
-                w.find(&at(i, "conv.bias")),
-                k,
-                s,
-                self.precision,
-            );
-            if by_layer {
-                z = channel_norm(z, i);
-            }
+            z = Source::Hidden(conv(i, Input::Gelu(z, gate), self.precision));
         }
         let gate = self.gates.get(&format!("conv.{}", a.conv_dim.len() - 1));
-        gelu_gate(z, gate, w.find("feature_extractor.dummy_weight"))
+        gelu_gate(z.whole(), gate, w.find("feature_extractor.dummy_weight"))
     }
 
     fn project(&self, x: Hidden<T>) -> Hidden<T> {

@@ -1,22 +1,83 @@
 //! y = conv(x', w) + b, row by row. x (frames, in), w (out, in, k), y ((frames - k) / s + 1 a row, out).
-//! x' is x, or GELU(x) ∘ gate: the activation belongs to its consumer, so only x is kept.
+//! x' is x, or GELU(x) ∘ gate: the activation belongs to its consumer, so only x is kept. Of the widest x, the first
+//! convolution's, not even that ([`Source::First`]).
 //!
 //! Channels last, a window of k frames is k · in numbers in a row, and window t starts at t · s · in. So the matrix of
 //! windows is x' itself, seen with a row stride smaller than its width; none is copied. For the input's gradient, frame
 //! s t + p receives Σ_q dy[t - q] w[:, :, p + q s]: for each phase p again a product with overlapping windows, of dy.
 //! The gate is part of w (op/gate.rs).
+use super::conv_first::{First, conv_first};
 use super::gate;
 use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
 use crate::math::{gelu, gelu_both};
 use crate::par::{add, column_sums, parts, zip};
-use crate::tensor::{Hidden, Param, Spans, Track, Vector, read, record_hidden};
+use crate::tensor::{Grads, Hidden, NoneTape, Param, Spans, Track, Vector, read, record_hidden};
+use std::borrow::Cow;
+use std::ops::Range;
 
-/// What the convolution sees of x.
+/// What the convolution sees.
 pub enum Input<'a, T> {
     /// x: a waveform off the tape, whose gradient nobody asks for.
-    Raw,
+    Raw(Hidden<T>),
     /// GELU(x), times one factor a channel.
-    Gelu(Option<&'a Vector<T>>),
+    Gelu(Source<T>, Option<&'a Vector<T>>),
+}
+
+/// Where x comes from, row by row.
+pub enum Source<T = NoneTape> {
+    Hidden(Hidden<T>),
+    /// Made when it is needed, and once more for the gradients.
+    First(First, T),
+}
+
+impl<T: Track> Source<T> {
+    /// All rows at once.
+    pub fn whole(self) -> Hidden<T> {
+        match self {
+            Source::Hidden(x) => x,
+            Source::First(first, tape) => conv_first(first, tape),
+        }
+    }
+    fn split(self) -> (Source, T) {
+        match self {
+            Source::Hidden(x) => {
+                let (x, tape) = x.split();
+                (Source::Hidden(x), tape)
+            }
+            Source::First(first, tape) => (Source::First(first, NoneTape), tape),
+        }
+    }
+}
+
+impl Source {
+    fn spans(&self) -> &Spans {
+        match self {
+            Source::Hidden(x) => &x.spans,
+            Source::First(first, _) => &first.spans,
+        }
+    }
+    fn width(&self) -> usize {
+        match self {
+            Source::Hidden(x) => x.width(),
+            Source::First(first, _) => first.width(),
+        }
+    }
+    fn row(&self, row: usize) -> Cow<'_, [f32]> {
+        match self {
+            Source::Hidden(x) => (&x.read()[self.numbers(row)]).into(),
+            Source::First(first, _) => first.row(row).into(),
+        }
+    }
+    fn pull(&self, row: usize, dx: &[f32], g: &mut Grads) {
+        match self {
+            Source::Hidden(x) => add(&mut g.of(&x.values)[self.numbers(row)], dx),
+            Source::First(first, _) => first.pull(row, dx, g),
+        }
+    }
+    fn numbers(&self, row: usize) -> Range<usize> {
+        let (frames, width) = (self.spans().of(row), self.width());
+        frames.start * width..frames.end * width
+    }
 }
 
 /// Frames that a convolution makes of `frames`.
@@ -25,7 +86,6 @@ pub fn frames_out(frames: usize, k: usize, s: usize) -> usize {
 }
 
 pub fn conv1d<T: Track>(
-    x: Hidden<T>,
     input: Input<T>,
     w: &Param,
     bias: Option<&Param>,
@@ -33,19 +93,21 @@ pub fn conv1d<T: Track>(
     s: usize,
     precision: Precision,
 ) -> Hidden<T> {
-    let (x, tape) = x.split();
-    let (activates, (gate, tape)) = match input {
-        Input::Raw => (false, (None, tape)),
-        Input::Gelu(gate) => (true, gate::join(tape, gate)),
+    let (activates, source, gate) = match input {
+        Input::Raw(x) => (false, Source::Hidden(x), None),
+        Input::Gelu(source, gate) => (true, source, gate),
     };
+    let (x, tape) = source.split();
+    let (gate, tape) = gate::join(tape, gate);
     let (width, out) = (x.width(), read(w).len() / x.width() / k);
-    let spans = Spans::new(x.spans.lengths().map(|frames| frames_out(frames, k, s)));
-    let longest = x.spans.lengths().max().unwrap_or(0) * width;
+    let spans = Spans::new(x.spans().lengths().map(|frames| frames_out(frames, k, s)));
+    let longest = x.spans().lengths().max().unwrap_or(0) * width;
 
     let taps = gated(taps_first(read(w), width, k, None), gate.as_ref());
     let (mut h, mut y) = (vec![0.0; longest], vec![0.0; spans.total() * out]);
-    for (from, to) in x.spans.iter().zip(spans.iter()) {
-        let h = seen(activates, &x.read()[from.start * width..from.end * width], &mut h);
+    for (row, to) in spans.iter().enumerate() {
+        let x_row = x.row(row);
+        let h = seen(activates, &x_row, &mut h);
         let shape = Shape { m: to.len(), n: out, k: k * width };
         let y = Out::set(&mut y[to.start * out..], out);
         let then = bias.map_or(Epilogue::None, |b| Epilogue::Bias(read(b)));
@@ -57,17 +119,16 @@ pub fn conv1d<T: Track>(
         let taps = taps_first(read(&w), width, k, None);
         let (mut dtaps, mut h) = (vec![0.0; taps.len()], vec![0.0; longest]);
         let phases = if activates { phases(&gated(taps.clone(), gate.as_ref()), [out, width, k, s]) } else { vec![] };
-        for (from, to) in x.spans.iter().zip(rows.iter()).filter(|(_, to)| !to.is_empty()) {
-            let (numbers, dy) = (from.start * width..from.end * width, &dy[to.start * out..to.end * out]);
-            let x_row = &x.read()[numbers.clone()];
+        for (row, to) in rows.iter().enumerate().filter(|(_, to)| !to.is_empty()) {
+            let (x_row, dy) = (x.row(row), &dy[to.start * out..to.end * out]);
             let shape = Shape { m: out, n: k * width, k: to.len() };
-            let windows = View::rows(seen(activates, x_row, &mut h), s * width);
+            let windows = View::rows(seen(activates, &x_row, &mut h), s * width);
             gemm(precision, shape, View::rows(dy, out).t(), windows, Out::add(&mut dtaps, k * width));
             if activates {
-                let dh = &mut h[..numbers.len()];
+                let dh = &mut h[..x_row.len()];
                 input_gradient(precision, dy, &phases, [out, width, k, s], dh);
-                zip(dh, x_row, |dh, x| *dh *= gelu_both(x).1);
-                add(&mut g.of(&x.values)[numbers], dh);
+                zip(dh, &x_row, |dh, x| *dh *= gelu_both(x).1);
+                x.pull(row, dh, g);
             }
         }
         let dtaps = match &gate {
@@ -150,8 +211,9 @@ fn input_gradient(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::check::{self, Case, close};
-    use crate::tensor::put;
+    use crate::op::check::{self, Case, close, noise};
+    use crate::op::mean_square;
+    use crate::tensor::{Tape, backward, put};
 
     const OUT: usize = 17;
     const KERNELS: [(usize, usize); 7] = [(3, 2), (2, 2), (5, 3), (1, 1), (3, 1), (2, 3), (10, 5)];
@@ -174,25 +236,41 @@ mod tests {
         for ((k, s), width) in KERNELS.into_iter().flat_map(|k| [(k, 5), (k, 7)]) {
             let case = Case::new(&[1, 0, 13, 38, 11], width, &[OUT * width * k, OUT, width]);
             let gate = read(&case.p[2]);
-            let y = conv1d(
-                case.x.clone(),
-                Input::Gelu(Some(&case.p[2])),
-                &case.p[0],
-                Some(&case.p[1]),
-                k,
-                s,
-                Precision::F32,
-            );
+            let gelu = |x, gate| Input::Gelu(Source::Hidden(x), gate);
+            let (w, bias) = (&case.p[0], &case.p[1]);
+            let y = conv1d(gelu(case.x.clone(), Some(&case.p[2])), w, Some(bias), k, s, Precision::F32);
             close(y.read(), &definition(&case, |c, x| check::gelu(x) * gate[c] as f64, k, s), 1e-5);
             case.check(|x, p, tape| {
                 let gate = put(&p[2], tape);
-                conv1d(x, Input::Gelu(Some(&gate)), &p[0], Some(&p[1]), k, s, Precision::F32).values
+                let input = Input::Gelu(Source::Hidden(x), Some(&gate));
+                conv1d(input, &p[0], Some(&p[1]), k, s, Precision::F32).values
             });
-            case.check(|x, p, _| conv1d(x, Input::Gelu(None), &p[0], None, k, s, Precision::F32).values);
-            let y = conv1d(case.x.clone(), Input::Raw, &case.p[0], Some(&case.p[1]), k, s, Precision::F32);
+            case.check(|x, p, _| {
+                conv1d(Input::Gelu(Source::Hidden(x), None), &p[0], None, k, s, Precision::F32).values
+            });
+            let y = conv1d(Input::Raw(case.x.clone()), w, Some(bias), k, s, Precision::F32);
             close(y.read(), &definition(&case, |_, x| x, k, s), 1e-5);
             let wave = &case.x;
-            case.check(|_, p, tape| conv1d(wave.on(tape), Input::Raw, &p[0], Some(&p[1]), k, s, Precision::F32).values);
+            case.check(|_, p, tape| conv1d(Input::Raw(wave.on(tape)), &p[0], Some(&p[1]), k, s, Precision::F32).values);
         }
+    }
+
+    /// It is the same to the bit, forward and backward, when x is never there whole.
+    #[test]
+    fn the_first_convolution_may_be_made_row_by_row() {
+        let (waves, p) =
+            ([97, 3, 0, 60].map(|n| noise("wave", n)).to_vec(), Case::new(&[1], 1, &[70, 7, 7, 91 * 3, 7]).p);
+        let run = |whole: bool| {
+            let tape = Tape::default();
+            let source = Source::First(First::new(waves.clone(), [&p[0], &p[1], &p[2]], 10, 5), tape.clone());
+            let source = if whole { Source::Hidden(source.whole()) } else { source };
+            let y = conv1d(Input::Gelu(source, Some(&put(&p[4], &tape))), &p[3], None, 3, 2, Precision::F32);
+            let bits = y.read().to_vec();
+            let mut gradients = backward(mean_square(y), 1.0);
+            std::iter::once(bits).chain(p.iter().map(|p| gradients.take(p))).collect::<Vec<_>>()
+        };
+        let bits = run(true);
+        assert!(bits.iter().all(|part| part.iter().any(|x| *x != 0.0)));
+        assert!(run(false) == bits);
     }
 }

@@ -9,49 +9,82 @@
 use super::conv1d::frames_out;
 use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
 use crate::par::{column_sums, map, wide};
-use crate::tensor::{Hidden, Param, Spans, Track, read, record_hidden};
+use crate::tensor::{Grads, Hidden, Param, Spans, Track, read, record_hidden};
 
 const EPS: f64 = 1e-5;
 
-pub fn conv_first<T: Track>(rows: &[&[f32]], [w, gamma, beta]: [&Param; 3], k: usize, s: usize, tape: T) -> Hidden<T> {
-    let out = read(gamma).len();
-    let spans = Spans::new(rows.iter().map(|x| frames_out(x.len(), k, s)));
-    let stats = map(rows.len(), |row| Windows::of(rows[row], spans.of(row).len(), k, s));
-    let mut z = vec![0.0; spans.total() * out];
-    for ((x, stats), span) in rows.iter().zip(&stats).zip(spans.iter()) {
-        let (mut scaled, mut shift) = (vec![0.0; out * k], vec![0.0; out]);
-        for (c, w) in read(w).chunks_exact(k).enumerate() {
-            let channel = stats.seen_by(w);
-            let factor = read(gamma)[c] as f64 * channel.rstd;
-            shift[c] = (read(beta)[c] as f64 - channel.mean * factor) as f32;
-            scaled[c * k..][..k].iter_mut().zip(w).for_each(|(to, w)| *to = (*w as f64 * factor) as f32);
-        }
-        let (shape, to) = (Shape { m: span.len(), n: out, k }, Out::set(&mut z[span.start * out..], out));
-        gemm_then(Precision::F32, shape, View::rows(x, s), View::rows(&scaled, k).t(), to, Epilogue::Bias(&shift));
+/// The convolution and its norm, row by row: so wide a z need not be there whole.
+pub struct First {
+    waves: Vec<Vec<f32>>,
+    weights: [Param; 3],
+    k: usize,
+    s: usize,
+    stats: Vec<Windows>,
+    pub spans: Spans,
+}
+
+impl First {
+    /// Of these rows of samples, with w, γ and β, k taps and stride s.
+    pub fn new(waves: Vec<Vec<f32>>, weights: [&Param; 3], k: usize, s: usize) -> First {
+        let spans = Spans::new(waves.iter().map(|x| frames_out(x.len(), k, s)));
+        let stats = map(waves.len(), |row| Windows::of(&waves[row], spans.of(row).len(), k, s));
+        First { waves, weights: weights.map(Param::clone), k, s, stats, spans }
     }
 
-    let ([w, gamma, beta], each) = ([w, gamma, beta].map(Param::clone), spans.clone());
-    let rows: Vec<Vec<f32>> = if T::OWNS_TAPE { rows.iter().map(|x| x.to_vec()).collect() } else { vec![] };
-    record_hidden(z, out, spans, tape, move |dz, g| {
-        let [mut dw, mut dgamma, mut dbeta] = [&w, &gamma, &beta].map(|p| g.take(p));
-        for ((x, stats), span) in rows.iter().zip(&stats).zip(each.iter()) {
-            let (dz, mut sums) = (&dz[span.start * out..span.end * out], vec![0.0; out * k]);
-            let shape = Shape { m: out, n: k, k: span.len() };
-            gemm(Precision::F32, shape, View::rows(dz, out).t(), View::rows(x, s), Out::set(&mut sums, k));
-            for (c, (total, sums)) in column_sums(dz, out).iter().zip(sums.chunks_exact(k)).enumerate() {
-                let (w, total) = (&read(&w)[c * k..][..k], *total as f64);
-                let Channel { mean, rstd, along } = stats.seen_by(w);
-                let product: f64 = w.iter().zip(sums).map(|(w, g)| *w as f64 * *g as f64).sum();
-                let pull = rstd * (product - mean * total);
-                dgamma[c] += pull as f32;
-                dbeta[c] += total as f32;
-                let factor = read(&gamma)[c] as f64 * rstd;
-                for (j, dw) in dw[c * k..][..k].iter_mut().enumerate() {
-                    *dw += (factor * (sums[j] as f64 - total * stats.mean[j] - rstd * pull * along[j])) as f32;
-                }
+    pub fn width(&self) -> usize {
+        read(&self.weights[1]).len()
+    }
+
+    /// z of a row.
+    pub fn row(&self, row: usize) -> Vec<f32> {
+        let ([w, gamma, beta], k, out) = (self.weights.each_ref().map(read), self.k, self.width());
+        let (mut scaled, mut shift) = (vec![0.0; out * k], vec![0.0; out]);
+        for (c, w) in w.chunks_exact(k).enumerate() {
+            let channel = self.stats[row].seen_by(w);
+            let factor = gamma[c] as f64 * channel.rstd;
+            shift[c] = (beta[c] as f64 - channel.mean * factor) as f32;
+            scaled[c * k..][..k].iter_mut().zip(w).for_each(|(to, w)| *to = (*w as f64 * factor) as f32);
+        }
+        let frames = self.spans.of(row).len();
+        let mut z = vec![0.0; frames * out];
+        let (windows, taps) = (View::rows(&self.waves[row], self.s), View::rows(&scaled, k).t());
+        let (shape, to) = (Shape { m: frames, n: out, k }, Out::set(&mut z, out));
+        gemm_then(Precision::F32, shape, windows, taps, to, Epilogue::Bias(&shift));
+        z
+    }
+
+    /// What dz of a row adds to the gradients.
+    pub fn pull(&self, row: usize, dz: &[f32], g: &mut Grads) {
+        let ([w, gamma, beta], k, out) = (&self.weights, self.k, self.width());
+        let [mut dw, mut dgamma, mut dbeta] = [w, gamma, beta].map(|p| g.take(p));
+        let (stats, mut sums) = (&self.stats[row], vec![0.0; out * k]);
+        let shape = Shape { m: out, n: k, k: self.spans.of(row).len() };
+        let windows = View::rows(&self.waves[row], self.s);
+        gemm(Precision::F32, shape, View::rows(dz, out).t(), windows, Out::set(&mut sums, k));
+        for (c, (total, sums)) in column_sums(dz, out).iter().zip(sums.chunks_exact(k)).enumerate() {
+            let (w, total) = (&read(w)[c * k..][..k], *total as f64);
+            let Channel { mean, rstd, along } = stats.seen_by(w);
+            let product: f64 = w.iter().zip(sums).map(|(w, g)| *w as f64 * *g as f64).sum();
+            let pull = rstd * (product - mean * total);
+            dgamma[c] += pull as f32;
+            dbeta[c] += total as f32;
+            let factor = read(gamma)[c] as f64 * rstd;
+            for (j, dw) in dw[c * k..][..k].iter_mut().enumerate() {
+                *dw += (factor * (sums[j] as f64 - total * stats.mean[j] - rstd * pull * along[j])) as f32;
             }
         }
-        (*g.of(&w), *g.of(&gamma), *g.of(&beta)) = (dw, dgamma, dbeta);
+        (*g.of(w), *g.of(gamma), *g.of(beta)) = (dw, dgamma, dbeta);
+    }
+}
+
+/// z of all rows.
+pub fn conv_first<T: Track>(first: First, tape: T) -> Hidden<T> {
+    let (width, spans) = (first.width(), first.spans.clone());
+    let z = (0..spans.rows()).flat_map(|row| first.row(row)).collect();
+    record_hidden(z, width, spans.clone(), tape, move |dz, g| {
+        for (row, at) in spans.iter().enumerate() {
+            first.pull(row, &dz[at.start * width..at.end * width], g);
+        }
     })
 }
 
@@ -104,12 +137,11 @@ mod tests {
     #[test]
     fn conv_first_is_its_formula_and_its_gradient() {
         for (k, s) in [(10, 5), (3, 1), (4, 7)] {
-            let waves = [97, 3, 0, k, 60].map(|n| noise("wave", n));
-            let rows = waves.each_ref().map(|w| &w[..]);
+            let waves = [97, 3, 0, k, 60].map(|n| noise("wave", n)).to_vec();
             let case = Case::new(&[1], 1, &[OUT * k, OUT, OUT]);
             let [w, gamma, beta] = [0, 1, 2].map(|i| read(&case.p[i]));
             let mut reference = vec![];
-            for x in rows {
+            for x in &waves {
                 let frames = frames_out(x.len(), k, s);
                 let u = |t: usize, c: usize| (0..k).map(|j| w[c * k + j] as f64 * x[t * s + j] as f64).sum::<f64>();
                 let mean = |c: usize| (0..frames).map(|t| u(t, c)).sum::<f64>() / frames as f64;
@@ -119,12 +151,14 @@ mod tests {
                     reference.push(hat * gamma[c] as f64 + beta[c] as f64);
                 }
             }
-            let z = conv_first(&rows, [&case.p[0], &case.p[1], &case.p[2]], k, s, NoneTape);
+            let z = conv_first(First::new(waves.clone(), [&case.p[0], &case.p[1], &case.p[2]], k, s), NoneTape);
             // The row of one window has no variance: 1 / sqrt(eps) magnifies its rounding.
             close(z.read(), &reference, 1e-3);
             close(&z.read()[..z.spans.of(0).end * OUT], &reference[..z.spans.of(0).end * OUT], 1e-5);
-            let long = [rows[0], rows[1], rows[2], rows[4]];
-            case.check(|_, p, tape| conv_first(&long, [&p[0], &p[1], &p[2]], k, s, tape.clone()).values);
+            let long = [0, 1, 2, 4].map(|row| waves[row].clone()).to_vec();
+            case.check(|_, p, tape| {
+                conv_first(First::new(long.clone(), [&p[0], &p[1], &p[2]], k, s), tape.clone()).values
+            });
         }
     }
 }

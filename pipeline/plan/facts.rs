@@ -58,7 +58,10 @@ impl Past {
                 self.world.heads.insert(key.clone(), heads.clone());
             }
             if let Some(clusters) = facts.leaves_clusters {
-                self.world.clusters.insert(key, clusters);
+                self.world.clusters.insert(key.clone(), clusters);
+            }
+            if let Some(classes) = facts.leaves_labels {
+                self.world.labels.insert(key, classes);
             }
         }
     }

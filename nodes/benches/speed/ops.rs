@@ -55,16 +55,16 @@ pub fn all(c: &mut Criterion) {
             pull!(map)
         });
         time("conv1d-1x15999x512-k3s2-gelu-gates", suffix, &|t| {
-            from(conv1d(long.on(t), Input::Gelu(Some(&put(&channels, t))), &conv_w, None, 3, 2, p))
+            from(conv1d(Input::Gelu(Source::Hidden(long.on(t)), Some(&put(&channels, t))), &conv_w, None, 3, 2, p))
         });
         time("positional-4x249x768-k128-16groups", suffix, &|t| {
             from(positional(x.on(t), [&positions[0], &positions[1], &positions[2]], 16, p))
         });
     }
     time("layer_norm-996x768", "f32", &|t| from(layer_norm(x.on(t), &b, &b, 1e-5)));
-    let (wave, [first, gamma, beta]) = (noise(80000), params([512 * 10, 512, 512]));
+    let (wave, [first, gamma, beta]) = (vec![noise(80000)], params([512 * 10, 512, 512]));
     time("conv_first-1x80000x512-k10s5", "f32", &|t| {
-        from(conv_first(&[&wave], [&first, &gamma, &beta], 10, 5, t.clone()))
+        from(conv_first(First::new(wave.clone(), [&first, &gamma, &beta], 10, 5), t.clone()))
     });
     let directions = [(); 2].map(|()| params([4 * 384 * 768, 4 * 384 * 384, 4 * 384, 4 * 384]));
     let [one, other] = directions.each_ref().map(|d| d.each_ref());

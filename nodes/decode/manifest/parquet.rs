@@ -2,6 +2,7 @@
 //! at `path`. An id is `path`, else the row's number from 0.
 use super::super::{audio, piece::Piece};
 use super::{Utterance, named};
+use crate::table::calmly;
 use crate::{Error, Result};
 use arrow::array::{Array, AsArray, BinaryArray, RecordBatch, StringArray};
 use arrow::datatypes::DataType;
@@ -14,7 +15,6 @@ use parquet::file::metadata::PageIndexPolicy;
 use rayon::prelude::*;
 use std::fs::File;
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use symphonia::core::io::MediaSource;
@@ -42,11 +42,6 @@ pub fn read(path: &Path) -> Result<Vec<Utterance>> {
         ..Utterance::file(id.unwrap_or_else(|| row.to_string()), PathBuf::new())
     };
     Ok(ids.into_iter().enumerate().map(utterance).collect())
-}
-
-/// The parquet crate panics at some damaged files.
-fn calmly<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("is damaged".into()))
 }
 
 impl Table {
