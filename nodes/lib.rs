@@ -1,6 +1,8 @@
 //! What happens to a batch: nodes, their ports, their tensors. Knows no thread, no channel, no JSON text.
 pub mod cache;
 pub mod column;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod decode;
 pub mod extract;
 pub mod fbank;

@@ -90,8 +90,18 @@ impl Dropout {
     /// 0 with probability `rate`, else 1 / (1 - rate).
     #[inline(always)]
     pub fn factor(self, index: usize) -> f32 {
-        let keeps = hash(hash(index as u32).wrapping_add(self.key)) >> 8 >= (self.rate * (1 << 24) as f32) as u32;
-        if keeps { 1.0 / (1.0 - self.rate) } else { 0.0 }
+        let keeps = hash(hash(index as u32).wrapping_add(self.key)) >> 8 >= self.least();
+        if keeps { self.kept() } else { 0.0 }
+    }
+    /// What 24 random bits must reach for a number to be kept.
+    #[inline(always)]
+    pub fn least(self) -> u32 {
+        (self.rate * (1 << 24) as f32) as u32
+    }
+    /// The factor of a number that is kept.
+    #[inline(always)]
+    pub fn kept(self) -> f32 {
+        1.0 / (1.0 - self.rate)
     }
     /// Numbers `from ..` of what is dropped.
     #[inline(always)]

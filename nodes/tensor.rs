@@ -4,17 +4,20 @@
 use dfdx::prelude::*;
 use std::{cell::RefCell, ops::Range, rc::Rc, sync::Arc};
 
-pub use dfdx::prelude::{Merge, NoneTape, Tape as Taped};
+#[cfg(feature = "cuda")]
+pub mod cuda;
+
+pub use dfdx::prelude::{Merge, NoneTape, Storage, Tape as Taped};
 
 pub type Device = Cpu;
 /// (frames of all rows, width).
-pub type Matrix<T = NoneTape> = Tensor<(usize, usize), f32, Device, T>;
+pub type Matrix<T = NoneTape, D = Device> = Tensor<(usize, usize), f32, D, T>;
 /// One number a unit.
-pub type Vector<T = NoneTape> = Tensor<(usize,), f32, Device, T>;
+pub type Vector<T = NoneTape, D = Device> = Tensor<(usize,), f32, D, T>;
 /// One number.
-pub type Number<T = NoneTape> = Tensor<Rank0, f32, Device, T>;
+pub type Number<T = NoneTape, D = Device> = Tensor<Rank0, f32, D, T>;
 /// A parameter, flat; whoever uses it knows its shape.
-pub type Param = Vector;
+pub type Param<D = Device> = Vector<NoneTape, D>;
 
 /// Where each row of a batch begins: frames of row `i` are `spans.of(i)`. A row may have no frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,15 +51,18 @@ impl Spans {
 
 /// A sequence of frames for each row of a batch: samples, features of a convolution, a layer's output.
 #[derive(Clone)]
-pub struct Hidden<T = NoneTape> {
-    pub values: Matrix<T>,
+pub struct Hidden<T = NoneTape, D: Storage<f32> = Device> {
+    pub values: Matrix<T, D>,
     pub spans: Spans,
 }
 
-impl<T> Hidden<T> {
+impl<T, D: Storage<f32>> Hidden<T, D> {
     pub fn width(&self) -> usize {
         self.values.shape().1
     }
+}
+
+impl<T> Hidden<T> {
     /// The numbers, where they lie: (frames of all rows, width), row-major.
     pub fn read(&self) -> &[f32] {
         read(&self.values)
@@ -67,22 +73,25 @@ impl Hidden {
     pub fn new(values: Vec<f32>, width: usize, spans: Spans) -> Self {
         Hidden { values: tensor(values, (spans.total(), width)), spans }
     }
-    pub fn on<T: Track>(&self, tape: &T) -> Hidden<T> {
-        Hidden { values: self.values.clone().put_tape(tape.clone()), spans: self.spans.clone() }
+}
+
+impl<D: Storage<f32>> Hidden<NoneTape, D> {
+    pub fn on<T: Track<D>>(&self, tape: &T) -> Hidden<T, D> {
+        Hidden { values: put(&self.values, tape), spans: self.spans.clone() }
     }
 }
 
-impl<T: Track> Hidden<T> {
-    pub fn split(self) -> (Hidden, T) {
+impl<T: Track<D>, D: Storage<f32>> Hidden<T, D> {
+    pub fn split(self) -> (Hidden<NoneTape, D>, T) {
         let (values, tape) = self.values.split_tape();
         (Hidden { values, spans: self.spans }, tape)
     }
 }
 
 /// What an op may be recorded on: [`Tape`] for what is trained, [`NoneTape`] for what is frozen.
-pub trait Track: Taped<f32, Device> + Merge<Self> + Clone + 'static {
+pub trait Track<D: Storage<f32> = Device>: Taped<f32, D> + Merge<Self> + Clone + 'static {
     /// Runs the ops of this tape backward, into these gradients.
-    fn replay(self, gradients: &mut Grads);
+    fn replay(self, gradients: &mut Grads<D>);
 }
 
 impl Track for NoneTape {
@@ -99,31 +108,34 @@ impl Track for Tape {
 
 /// One tape shared by all tensors of a stage. `Rc` keeps the stage in one thread.
 #[derive(Clone, Default)]
-pub struct Tape(Rc<RefCell<OwnedTape<f32, Device>>>);
+pub struct Tape<D: Storage<f32> = Device>(Rc<RefCell<OwnedTape<f32, D>>>);
 
-impl Taped<f32, Device> for Tape {
+impl<D: Storage<f32>> Taped<f32, D> for Tape<D>
+where
+    Self: Default,
+{
     const OWNS_TAPE: bool = true;
     fn add_backward_op<F>(&mut self, operation: F)
     where
-        F: 'static + FnOnce(&mut dfdx::prelude::Gradients<f32, Device>) -> Result<(), CpuError>,
+        F: 'static + FnOnce(&mut dfdx::prelude::Gradients<f32, D>) -> Result<(), D::Err>,
     {
         self.0.borrow_mut().add_backward_op(operation)
     }
 }
-impl Merge<NoneTape> for Tape {
+impl<D: Storage<f32>> Merge<NoneTape> for Tape<D> {
     fn merge(self, _: NoneTape) -> Self {
         self
     }
 }
-impl Merge<Tape> for Tape {
-    fn merge(self, other: Tape) -> Self {
+impl<D: Storage<f32>> Merge<Tape<D>> for Tape<D> {
+    fn merge(self, other: Self) -> Self {
         assert!(Rc::ptr_eq(&self.0, &other.0), "two tapes in one stage");
         self
     }
 }
 
 /// The tape of two operands.
-pub fn merge<T: Track>(a: T, b: T) -> T {
+pub fn merge<T: Track<D>, D: Storage<f32>>(a: T, b: T) -> T {
     Merge::<T>::merge(a, b)
 }
 
@@ -139,11 +151,11 @@ pub fn param(data: Vec<f32>) -> Param {
     tensor(data, (len,))
 }
 
-pub fn put<S: Shape, T: Track>(t: &Tensor<S, f32, Device>, tape: &T) -> Tensor<S, f32, Device, T> {
+pub fn put<S: Shape, T: Track<D>, D: Storage<f32>>(t: &Tensor<S, f32, D>, tape: &T) -> Tensor<S, f32, D, T> {
     t.clone().put_tape(tape.clone())
 }
 
-pub fn split<S: Shape, T: Track>(t: Tensor<S, f32, Device, T>) -> (Tensor<S, f32, Device>, T) {
+pub fn split<S: Shape, T: Track<D>, D: Storage<f32>>(t: Tensor<S, f32, D, T>) -> (Tensor<S, f32, D>, T) {
     t.split_tape()
 }
 
@@ -176,10 +188,10 @@ pub fn write<S: Shape>(t: &mut Tensor<S, f32, Device>) -> &mut [f32] {
 }
 
 /// Gradients during and after the backward pass.
-pub struct Gradients(dfdx::prelude::Gradients<f32, Device>);
+pub struct Gradients<D: Storage<f32> = Device>(dfdx::prelude::Gradients<f32, D>);
 
 /// Gradients as an op's rule sees them.
-pub struct Grads<'a>(&'a mut dfdx::prelude::Gradients<f32, Device>);
+pub struct Grads<'a, D: Storage<f32> = Device>(&'a mut dfdx::prelude::Gradients<f32, D>);
 
 impl Grads<'_> {
     /// The gradient of `t`, to add to; zeros at first.

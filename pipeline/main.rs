@@ -4,6 +4,7 @@ mod cache;
 mod check;
 mod compare;
 mod completions;
+mod device;
 mod doctor;
 mod extract;
 mod graph;

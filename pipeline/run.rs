@@ -19,6 +19,8 @@ pub struct Run<'a> {
     pub resume: bool,
     /// Every phase ends after so many updates.
     pub steps: Option<u64>,
+    /// What computes, for run.json.
+    pub device: String,
     /// The command line, for run.json.
     pub arguments: Value,
     pub report: Arc<dyn Report>,
@@ -131,7 +133,7 @@ impl Run<'_> {
             "version": env!("CARGO_PKG_VERSION"),
             "seed": self.plan.seed,
             "threads": threads(),
-            "device": "cpu",
+            "device": self.device,
             "data": data::hashes(self.plan),
             "started": before.map_or(now().into(), |b| b["started"].clone()),
             "finished": null,

@@ -1,7 +1,7 @@
-//! `pipeline run GRAPH [--set a.b=v]... [--out DIR] [--resume] [--steps N]`
+//! `pipeline run GRAPH [--set a.b=v]... [--out DIR] [--resume] [--steps N] [--device D]`
 use crate::screen::Screen;
 use crate::signal::Signals;
-use crate::{Failure, Outcome, graph};
+use crate::{Failure, Outcome, device, graph};
 use pipeline::run::{Outcome as Ended, Refusal, Run};
 use serde_json::json;
 use std::path::PathBuf;
@@ -20,6 +20,9 @@ pub struct Arguments {
     /// End every phase after so many updates; schedules stay those of the file
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
+    /// What computes: cpu, cuda, or cuda:1 for the second GPU
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device::known)]
+    device: String,
 }
 
 impl Arguments {
@@ -33,6 +36,7 @@ impl Arguments {
             out: out.clone(),
             resume: self.resume,
             steps: self.steps,
+            device: self.device,
             arguments: json!({
                 "graph": self.graph.graph.to_string_lossy(),
                 "set": self.graph.sets,

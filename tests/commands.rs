@@ -286,3 +286,21 @@ fn away_from_the_repository_it_says_where_things_lie() {
     let said = output(&mut pipeline(&folder.0, &["run", graph.to_str().unwrap()]));
     assert!(said.status.code() == Some(78) && stderr(&said).contains("lies in the project's repository"));
 }
+
+#[test]
+fn a_gpu_that_cannot_be_had_is_refused() {
+    let folder = sample("device");
+    let of = |device: &str| output(&mut pipeline(&folder.0, &["run", "g.json", "--steps", "1", "--device", device]));
+    let cases = [
+        ("cuda", "this build computes on the CPU; docs/cuda.md says how to build for a GPU"),
+        ("cuda:1", "docs/cuda.md"),
+        ("gpu", "write cpu, or cuda, or cuda:1 for the second GPU"),
+        ("cuda:x", "write cpu, or cuda, or cuda:1 for the second GPU"),
+    ];
+    for (device, says) in cases {
+        let said = of(device);
+        let expected = if cfg!(feature = "cuda") && device == "cuda" { "docs/cuda.md" } else { says };
+        assert!(said.status.code() == Some(2) && stderr(&said).contains(expected), "{device}: {}", stderr(&said));
+    }
+    assert!(of("cpu").status.success());
+}

@@ -9,13 +9,15 @@ use super::position_bias::{Bias, PositionBias};
 use crate::gemm::{Out, Precision, View, gemm_here};
 use crate::math::{Dropout, sum};
 use crate::par::{Shared, add, column_sums, each, map, wide};
-use crate::tensor::{Hidden, NoneTape, Spans, Track, Vector, merge, read, record, record_hidden, split};
+use crate::tensor::{
+    Device, Hidden, NoneTape, Spans, Storage, Track, Vector, merge, read, record, record_hidden, split,
+};
 use std::iter::repeat_n;
 
 /// P, before any dropout.
 #[derive(Clone)]
-pub struct Map<T = NoneTape> {
-    pub values: Vector<T>,
+pub struct Map<T = NoneTape, D: Storage<f32> = Device> {
+    pub values: Vector<T, D>,
     /// Frames of each row.
     pub spans: Spans,
     pub heads: usize,

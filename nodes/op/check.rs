@@ -75,47 +75,69 @@ impl Case {
         Case { x, p: sizes.iter().enumerate().map(|(i, n)| param(noise(&format!("p{i}"), *n))).collect() }
     }
 
+    /// With parameters of another size.
+    pub fn scaled(mut self, by: f32) -> Self {
+        self.p.iter_mut().for_each(|p| *p = param(read(p).iter().map(|w| w * by).collect()));
+        self
+    }
+
     /// The input in f64.
     pub fn frames(&self) -> Vec<f64> {
         self.x.read().iter().map(|x| *x as f64).collect()
     }
 
-    /// The gradients of r · f(x, p) for a random r, along a random direction of each input, against Richardson's
-    /// extrapolation of central differences. The forward is f32; only its sum with r is f64.
-    pub fn check<S: Shape>(&self, f: impl Fn(Hidden<Tape>, &[Param], &Tape) -> Tensor<S, f32, Device, Tape>) {
-        const STEP: f32 = 4e-3;
-        let run = |x: &Hidden, p: &[Param]| {
-            let tape = Tape::default();
-            f(x.on(&tape), p, &tape)
-        };
-        let (y, tape) = split(run(&self.x, &self.p));
-        let r = noise("r", read(&y).len());
-        let value = |y: &[f32]| y.iter().zip(&r).map(|(y, r)| *y as f64 * *r as f64).sum::<f64>();
-        let rounding = read(&y).iter().zip(&r).map(|(y, r)| (y * r).abs() as f64).sum::<f64>() * 1e-7 / STEP as f64;
-        let (pull, inner) = (r.clone(), y.clone());
+    /// The numbers of x and of each parameter.
+    pub fn inputs(&self) -> Vec<Vec<f32>> {
+        [&self.x.values].map(read).into_iter().chain(self.p.iter().map(read)).map(<[f32]>::to_vec).collect()
+    }
+
+    /// y = f(x, p), and the gradients of r · y with regard to each input, for a random r.
+    pub fn run<S: Shape>(
+        &self,
+        f: impl Fn(Hidden<Tape>, &[Param], &Tape) -> Tensor<S, f32, Device, Tape>,
+    ) -> Vec<Vec<f32>> {
+        let tape = Tape::default();
+        let (y, tape) = split(f(self.x.on(&tape), &self.p, &tape));
+        let (pull, inner) = (noise("r", read(&y).len()), y.clone());
         let loss = record(vec![0.0], (), tape, move |dy, g| {
             g.of(&inner).iter_mut().zip(&pull).for_each(|(d, r)| *d += dy[0] * r);
         });
         let mut gradients = backward(loss, 1.0);
-        let mut exact = vec![gradients.take(&self.x.values)];
-        exact.extend(self.p.iter().map(|p| gradients.take(p)));
-        for (input, exact) in exact.iter().enumerate() {
-            let direction = noise(&format!("direction{input}"), exact.len());
-            let moved = |step: f32| {
-                let add = |v: &[f32]| v.iter().zip(&direction).map(|(v, d)| v + step * d).collect::<Vec<_>>();
-                let (mut x, mut p) = (self.x.clone(), self.p.clone());
-                match input {
-                    0 => x = Hidden::new(add(x.read()), x.width(), x.spans.clone()),
-                    i => p[i - 1] = param(add(read(&p[i - 1]))),
-                }
-                value(read(&run(&x, &p)))
-            };
-            let slope = |h: f32| (moved(h) - moved(-h)) / (2.0 * h as f64);
-            let difference = (4.0 * slope(STEP) - slope(2.0 * STEP)) / 3.0;
-            let along: f64 = exact.iter().zip(&direction).map(|(g, d)| *g as f64 * *d as f64).sum();
-            let size = exact.iter().map(|g| (*g as f64).powi(2)).sum::<f64>().sqrt();
-            let off = (along - difference).abs();
-            assert!(off <= 3e-3 * size + rounding + 1e-6, "input {input}: {along} is not {difference}, norm {size}");
-        }
+        let of_inputs = [gradients.take(&self.x.values)].into_iter().chain(self.p.iter().map(|p| gradients.take(p)));
+        std::iter::once(read(&y).to_vec()).chain(of_inputs).collect()
+    }
+
+    /// [`Case::run`], its gradients against [`differences`].
+    pub fn check<S: Shape>(&self, f: impl Fn(Hidden<Tape>, &[Param], &Tape) -> Tensor<S, f32, Device, Tape>) {
+        let own = self.run(&f);
+        differences(&self.inputs(), &own[1..], &own[0], |inputs| {
+            let x = Hidden::new(inputs[0].clone(), self.x.width(), self.x.spans.clone());
+            let p: Vec<Param> = inputs[1..].iter().cloned().map(param).collect();
+            let tape = Tape::default();
+            read(&f(x.on(&tape), &p, &tape)).to_vec()
+        });
+    }
+}
+
+/// The gradients of r · y for a random r, along a random direction of each input, against Richardson's extrapolation of
+/// central differences of `f`, which gives y. The forward is f32; only its sum with r is f64.
+pub fn differences(inputs: &[Vec<f32>], exact: &[Vec<f32>], y: &[f32], f: impl Fn(&[Vec<f32>]) -> Vec<f32>) {
+    const STEP: f32 = 4e-3;
+    let r = noise("r", y.len());
+    let value = |y: &[f32]| y.iter().zip(&r).map(|(y, r)| *y as f64 * *r as f64).sum::<f64>();
+    let rounding = y.iter().zip(&r).map(|(y, r)| (y * r).abs() as f64).sum::<f64>() * 1e-7 / STEP as f64;
+    for (input, exact) in exact.iter().enumerate() {
+        let direction = noise(&format!("direction{input}"), exact.len());
+        let moved = |step: f32| {
+            let mut inputs = inputs.to_vec();
+            inputs[input].iter_mut().zip(&direction).for_each(|(v, d)| *v += step * d);
+            value(&f(&inputs))
+        };
+        let slope = |h: f32| (moved(h) - moved(-h)) / (2.0 * h as f64);
+        let difference = (4.0 * slope(STEP) - slope(2.0 * STEP)) / 3.0;
+        let along: f64 = exact.iter().zip(&direction).map(|(g, d)| *g as f64 * *d as f64).sum();
+        let size = exact.iter().map(|g| (*g as f64).powi(2)).sum::<f64>().sqrt();
+        let off = (along - difference).abs();
+        assert!(off <= 3e-3 * size + rounding + 1e-6, "input {input}: {along} is not {difference}, norm {size}");
     }
 }

@@ -189,15 +189,11 @@ fn quarters(z: &mut [f32], units: usize) -> [&mut [f32]; 4] {
 mod tests {
     use super::*;
     use crate::op::check::{Case, ROWS, WIDTHS, affine, close};
-    use crate::tensor::param;
 
     /// Input and two directions of `units`, with weights of the size that they begin with in training.
     fn case(width: usize, units: usize) -> Case {
         let one = [4 * units * width, 4 * units * units, 4 * units, 4 * units];
-        let mut case = Case::new(&ROWS, width, &[one, one].concat());
-        let small = 0.6 / (units as f32).sqrt();
-        case.p.iter_mut().for_each(|p| *p = param(read(p).iter().map(|w| w * small).collect()));
-        case
+        Case::new(&ROWS, width, &[one, one].concat()).scaled(0.6 / (units as f32).sqrt())
     }
 
     fn directions(p: &[Param]) -> Vec<[&Param; 4]> {

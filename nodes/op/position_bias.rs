@@ -8,18 +8,18 @@
 use super::head::Head;
 use crate::math::sum;
 use crate::par::wide;
-use crate::tensor::{Grads, Hidden, Param, Track, merge, read};
+use crate::tensor::{Device, Grads, Hidden, Param, Storage, Track, merge, read};
 
-pub struct PositionBias<'a, T> {
+pub struct PositionBias<'a, T, D: Storage<f32> = Device> {
     /// (buckets, all heads)
-    pub table: &'a Param,
+    pub table: &'a Param<D>,
     /// The table's column of each head.
     pub columns: Vec<usize>,
     pub buckets: usize,
     /// From this distance on all positions of a side share a bucket.
     pub farthest: usize,
     /// (frames, heads)
-    pub gate: Hidden<T>,
+    pub gate: Hidden<T, D>,
 }
 
 /// A bias off its tape.

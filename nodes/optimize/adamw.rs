@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Fixed, so that sums do not depend on the number of threads.
-const CHUNK: usize = 1 << 15;
+pub const CHUNK: usize = 1 << 15;
 
 pub struct Moments {
     pub m: Vec<f32>,
@@ -51,18 +51,23 @@ pub struct AdamW {
     pub update: u64,
 }
 
+/// The numbers of an update, for every weight of a node.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Rule {
+    /// β1, β2, 1 - β1, 1 - β2
+    betas: [f32; 4],
+    /// What decay leaves of a weight.
+    keep: f32,
+    rate: f32,
+    correction: f32,
+    eps: f32,
+}
+
 impl AdamW {
     /// Moves `w` by the gradient `g` times `factor` (clipping; negative for what climbs).
     pub fn step(&self, w: &mut [f32], moments: &mut Moments, g: &[f32], factor: f32) {
-        let [b1, b2] = self.betas;
-        let t = i32::try_from(self.update).unwrap_or(i32::MAX);
-        let (rate, correction) = (self.rate / (1.0 - b1.powi(t)), 1.0 / (1.0 - b2.powi(t)).sqrt());
-        let (keep, eps) = match self.form {
-            Form::Adamw => (1.0 - self.rate * self.decay, self.eps),
-            Form::AdamwS3prl => (1.0 - rate / correction * self.decay, self.eps * correction),
-        };
-        let [rate, correction, keep, eps] = [rate, correction, keep, eps].map(|x| x as f32);
-        let (b1, b2, c1, c2) = (b1 as f32, b2 as f32, (1.0 - b1) as f32, (1.0 - b2) as f32);
+        let Rule { betas: [b1, b2, c1, c2], keep, rate, correction, eps } = self.rule();
         let n = w.len();
         let (w, m, v) = (Shared::new(w), Shared::new(&mut moments.m), Shared::new(&mut moments.v));
         each(n.div_ceil(CHUNK), |chunk| {
@@ -76,6 +81,18 @@ impl AdamW {
                 *w = *w * keep - rate * *m / (v.sqrt() * correction + eps);
             });
         });
+    }
+
+    pub fn rule(&self) -> Rule {
+        let [b1, b2] = self.betas;
+        let t = i32::try_from(self.update).unwrap_or(i32::MAX);
+        let (rate, correction) = (self.rate / (1.0 - b1.powi(t)), 1.0 / (1.0 - b2.powi(t)).sqrt());
+        let (keep, eps) = match self.form {
+            Form::Adamw => (1.0 - self.rate * self.decay, self.eps),
+            Form::AdamwS3prl => (1.0 - rate / correction * self.decay, self.eps * correction),
+        };
+        let [rate, correction, keep, eps] = [rate, correction, keep, eps].map(|x| x as f32);
+        Rule { betas: [b1, b2, 1.0 - b1, 1.0 - b2].map(|x| x as f32), keep, rate, correction, eps }
     }
 }
 

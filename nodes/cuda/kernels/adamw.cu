@@ -1,0 +1,20 @@
+// nodes/optimize/adamw.rs, with its chunks of 2^15 numbers for the norm.
+struct Rule { float b1, b2, c1, c2, keep, rate, correction, eps; };
+
+KERNEL(adamw, (float* w, float* m, float* v, const float* g, size_t n, float factor, Rule rule)) {
+    size_t i = THREAD;
+    if (i >= n) return;
+    float x = g[i] * factor;
+    m[i] = rule.b1 * m[i] + rule.c1 * x;
+    v[i] = rule.b2 * v[i] + rule.c2 * x * x;
+    w[i] = w[i] * rule.keep - rule.rate * m[i] / (sqrtf(v[i]) * rule.correction + rule.eps);
+}
+
+// parts[chunk] = the sum of squares; a block a chunk.
+KERNEL(squares, (const float* g, double* parts, size_t n)) {
+    size_t from = blockIdx.x * (size_t)(1 << 15);
+    double sum = 0;
+    for (size_t i = from + IN_BLOCK; i < n && i < from + (1 << 15); i += 256) sum += (double)g[i] * g[i];
+    sum = block_sum(sum);
+    if (IN_BLOCK == 0) parts[blockIdx.x] = sum;
+}

@@ -1,0 +1,72 @@
+// What the kernels share. No header of CUDA's is included: nvcc and a C++ compiler read the same files.
+// Numbers between ops are float; inside an op T is float or bf16 (its 16 bits). Arithmetic is float.
+#pragma once
+typedef unsigned short bf16;
+
+#ifndef KERNEL
+#define KERNEL(name, parameters) extern "C" __global__ void __launch_bounds__(256) name parameters
+#define NARROW(to, x) asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(to) : "f"(x))
+#endif
+// For widths that are multiples of 4 and for others; in each format.
+#define WIDTHS(define) define(4) define(1)
+#define FORMATS(define) define(float, 4, f32_4) define(float, 1, f32_1) define(bf16, 4, bf16_4) define(bf16, 1, bf16_1)
+
+// The number of a thread in its grid, and of a warp.
+#define THREAD (blockIdx.x * (size_t)256 + threadIdx.y * 32 + threadIdx.x)
+#define WARP (blockIdx.x * (size_t)8 + threadIdx.y)
+// A warp's lanes walk along a row of `width` numbers, V at once.
+#define ALONG(column, width) for (size_t column = threadIdx.x * V; column < (width); column += 32 * V)
+
+__device__ __forceinline__ float widen(float x) { return x; }
+__device__ __forceinline__ float widen(bf16 x) { return __uint_as_float((unsigned)x << 16); }
+__device__ __forceinline__ void narrow(float* to, float x) { *to = x; }
+__device__ __forceinline__ void narrow(bf16* to, float x) { NARROW(*to, x); }
+
+// V neighbours in one access.
+template <class T, int V> struct alignas(sizeof(T) * V) Pack { T at[V]; };
+
+template <int V, class T> __device__ __forceinline__ void load(const T* from, float (&x)[V]) {
+    Pack<T, V> pack = *(const Pack<T, V>*)from;
+#pragma unroll
+    for (int i = 0; i < V; i++) x[i] = widen(pack.at[i]);
+}
+
+template <int V, class T> __device__ __forceinline__ void store(T* to, const float (&x)[V]) {
+    Pack<T, V> pack;
+#pragma unroll
+    for (int i = 0; i < V; i++) narrow(&pack.at[i], x[i]);
+    *(Pack<T, V>*)to = pack;
+}
+
+template <int V> __device__ __forceinline__ void accumulate(float* to, const float (&x)[V]) {
+    float sum[V];
+    load<V>(to, sum);
+#pragma unroll
+    for (int i = 0; i < V; i++) sum[i] += x[i];
+    store<V>(to, sum);
+}
+
+// Of all lanes, to all lanes, in the order of a tree.
+__device__ __forceinline__ float warp_sum(float x) {
+    for (int lane = 16; lane > 0; lane /= 2) x += __shfl_xor_sync(~0u, x, lane);
+    return x;
+}
+__device__ __forceinline__ float warp_max(float x) {
+    for (int lane = 16; lane > 0; lane /= 2) x = fmaxf(x, __shfl_xor_sync(~0u, x, lane));
+    return x;
+}
+
+// Dropout as in nodes/math.rs: a function of (key, index), with the integers of the CPU.
+struct Mask { unsigned least, key; float factor; };
+
+__device__ __forceinline__ unsigned hash(unsigned x) {
+    x = (x ^ x >> 16) * 0x7feb352du;
+    x = (x ^ x >> 15) * 0x846ca68bu;
+    return x ^ x >> 16;
+}
+__device__ __forceinline__ float drop(Mask mask, size_t index) {
+    return hash(hash((unsigned)index) + mask.key) >> 8 >= mask.least ? mask.factor : 0;
+}
+__device__ __forceinline__ Mask fork(Mask mask, unsigned i) {
+    return {mask.least, hash(mask.key ^ hash(i + 1)), mask.factor};
+}

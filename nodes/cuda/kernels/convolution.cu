@@ -1,0 +1,94 @@
+// nodes/op/conv1d.rs and conv_first.rs. The rows of a batch are copied into slots of s frames each, as many as the row has
+// windows and (k - 1) / s more: then window w of all rows begins at frame s w of one matrix, and no window needs a copy.
+// slots[r] is where row r begins, starts[r] and windows[r] are its first frame and its first window; each has one more, the
+// end. A warp a frame of a row: grid (longest / 8, rows).
+#define ROW blockIdx.y
+
+struct Layout { const size_t *starts, *windows, *slots; size_t k, s; };
+
+// Frames of a row that a window sees.
+#define SEEN(at) ((at.windows[ROW + 1] - at.windows[ROW]) ? (at.windows[ROW + 1] - at.windows[ROW] - 1) * at.s + at.k : 0)
+
+// to = GELU(x) gate, or x
+template <class T, int V> __device__ void into_slots(const float* x, const float* gate, T* to, size_t width, int activates, Layout at) {
+    size_t t = WARP, frames = (at.slots[ROW + 1] - at.slots[ROW]) * at.s;
+    if (t >= frames) return;
+    float v[V] = {}, g[V];
+    ALONG(column, width) {
+        if (t < SEEN(at)) {
+            load<V>(x + (at.starts[ROW] + t) * width + column, v);
+            if (gate) load<V>(gate + column, g);
+#pragma unroll
+            for (int i = 0; i < V; i++) if (activates) v[i] = gelu(v[i]) * (gate ? g[i] : 1);
+        }
+        store<V>(to + (at.slots[ROW] * at.s + t) * width + column, v);
+    }
+}
+
+// y = from + bias, of the slots that are windows; `from` has a frame a slot.
+template <class T, int V> __device__ void from_slots(const T* from, const float* bias, float* y, size_t width, Layout at) {
+    size_t w = WARP;
+    if (w >= at.windows[ROW + 1] - at.windows[ROW]) return;
+    float v[V], b[V];
+    ALONG(column, width) {
+        load<V>(from + (at.slots[ROW] + w) * width + column, v);
+        if (bias) load<V>(bias + column, b);
+#pragma unroll
+        for (int i = 0; i < V; i++) v[i] += bias ? b[i] : 0;
+        store<V>(y + (at.windows[ROW] + w) * width + column, v);
+    }
+}
+
+// The way back: to = dy, a frame a slot; slots that are no window get zeros.
+template <class T, int V> __device__ void gradient_into_slots(const float* dy, T* to, size_t width, Layout at) {
+    size_t w = WARP;
+    if (w >= at.slots[ROW + 1] - at.slots[ROW]) return;
+    float v[V] = {};
+    ALONG(column, width) {
+        if (w < at.windows[ROW + 1] - at.windows[ROW]) load<V>(dy + (at.windows[ROW] + w) * width + column, v);
+        store<V>(to + (at.slots[ROW] + w) * width + column, v);
+    }
+}
+
+// dx += dh gate slope(x), and along = dh GELU(x), for the gate, in dh's place.
+template <int V> __device__ void gradient_from_slots(const float* x, const float* gate, float* dh, float* dx, size_t width, Layout at) {
+    size_t t = WARP, frames = (at.slots[ROW + 1] - at.slots[ROW]) * at.s;
+    if (t >= frames) return;
+    float v[V], d[V], g[V], h[V];
+    ALONG(column, width) {
+        float* place = dh + (at.slots[ROW] * at.s + t) * width + column;
+        load<V>(place, d);
+#pragma unroll
+        for (int i = 0; i < V; i++) h[i] = 0;
+        if (t < SEEN(at)) {
+            load<V>(x + (at.starts[ROW] + t) * width + column, v);
+            if (gate) load<V>(gate + column, g);
+#pragma unroll
+            for (int i = 0; i < V; i++) { h[i] = d[i] * gelu(v[i]); d[i] *= gelu_slope(v[i]) * (gate ? g[i] : 1); }
+            accumulate<V>(dx + (at.starts[ROW] + t) * width + column, d);
+        }
+        store<V>(place, h);
+    }
+}
+
+#define CONVOLUTION(T, V, S) \
+    KERNEL(into_slots_##S, (const float* x, const float* gate, T* to, size_t width, int activates, Layout at)) { into_slots<T, V>(x, gate, to, width, activates, at); } \
+    KERNEL(gradient_into_slots_##S, (const float* dy, T* to, size_t width, Layout at)) { gradient_into_slots<T, V>(dy, to, width, at); }
+FORMATS(CONVOLUTION)
+#define FROM_SLOTS(V) \
+    KERNEL(from_slots_##V, (const float* from, const float* bias, float* y, size_t width, Layout at)) { from_slots<float, V>(from, bias, y, width, at); } \
+    KERNEL(gradient_from_slots_##V, (const float* x, const float* gate, float* dh, float* dx, size_t width, Layout at)) { gradient_from_slots<V>(x, gate, dh, dx, width, at); }
+WIDTHS(FROM_SLOTS)
+
+// (out, in, k) -> (out, k, in), and back, added. A thread a tap, in the order of (out, k, in).
+#define TAP(i) ((i) / (k * width) * k * width + (i) % width * k + (i) / width % k)
+template <class T> __device__ void taps_first(const float* w, T* taps, size_t n, size_t k, size_t width) {
+    size_t i = THREAD;
+    if (i < n) narrow(taps + i, w[TAP(i)]);
+}
+KERNEL(taps_first_f32_1, (const float* w, float* taps, size_t n, size_t k, size_t width)) { taps_first(w, taps, n, k, width); }
+KERNEL(taps_first_bf16_1, (const float* w, bf16* taps, size_t n, size_t k, size_t width)) { taps_first(w, taps, n, k, width); }
+KERNEL(taps_last_1, (const float* dtaps, float* dw, size_t n, size_t k, size_t width)) {
+    size_t i = THREAD;
+    if (i < n) dw[TAP(i)] += dtaps[i];
+}

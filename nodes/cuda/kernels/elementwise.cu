@@ -1,0 +1,78 @@
+// One thread a pack of V numbers. n is a multiple of V.
+
+// to += drop(from)
+template <int V> __device__ void add(const float* from, float* to, size_t n, Mask mask) {
+    size_t at = THREAD * V;
+    if (at >= n) return;
+    float x[V];
+    load<V>(from + at, x);
+#pragma unroll
+    for (int i = 0; i < V; i++) x[i] *= drop(mask, at + i);
+    accumulate<V>(to + at, x);
+}
+
+// y = x + drop(r)
+template <int V> __device__ void residual(const float* x, const float* r, float* y, size_t n, Mask mask) {
+    size_t at = THREAD * V;
+    if (at >= n) return;
+    float sum[V], branch[V];
+    load<V>(x + at, sum);
+    load<V>(r + at, branch);
+#pragma unroll
+    for (int i = 0; i < V; i++) sum[i] += branch[i] * drop(mask, at + i);
+    store<V>(y + at, sum);
+}
+
+// y += b in every row
+template <int V> __device__ void add_row(float* y, const float* b, size_t n, size_t width) {
+    size_t at = THREAD * V;
+    if (at >= n) return;
+    float x[V];
+    load<V>(b + at % width, x);
+    accumulate<V>(y + at, x);
+}
+
+// to += gate from
+template <int V> __device__ void add_times(const float* from, const float* gate, float* to, size_t n) {
+    size_t at = THREAD * V;
+    if (at >= n) return;
+    float x[V];
+    load<V>(from + at, x);
+#pragma unroll
+    for (int i = 0; i < V; i++) x[i] *= *gate;
+    accumulate<V>(to + at, x);
+}
+
+// y = e in masked rows, x in the others
+KERNEL(mask_rows, (const float* x, const float* e, const size_t* masked, float* y, size_t n, size_t width)) {
+    size_t i = THREAD;
+    if (i < n) y[i] = masked[i / width] ? e[i % width] : x[i];
+}
+// dx += dy in rows that are not masked; hidden = dy in those that are, 0 in the others
+KERNEL(unmask_rows, (const float* dy, const size_t* masked, float* dx, float* hidden, size_t n, size_t width)) {
+    size_t i = THREAD;
+    if (i >= n) return;
+    bool gone = masked[i / width];
+    if (!gone) dx[i] += dy[i];
+    hidden[i] = gone ? dy[i] : 0;
+}
+
+#define ELEMENTWISE(V) \
+    KERNEL(add_##V, (const float* from, float* to, size_t n, Mask mask)) { add<V>(from, to, n, mask); } \
+    KERNEL(residual_##V, (const float* x, const float* r, float* y, size_t n, Mask mask)) { residual<V>(x, r, y, n, mask); } \
+    KERNEL(add_row_##V, (float* y, const float* b, size_t n, size_t width)) { add_row<V>(y, b, n, width); } \
+    KERNEL(add_times_##V, (const float* from, const float* gate, float* to, size_t n)) { add_times<V>(from, gate, to, n); }
+WIDTHS(ELEMENTWISE)
+
+// From float to the format of an op, and back.
+template <class X, class Y, int V> __device__ void cast(const X* from, Y* to, size_t n) {
+    size_t at = THREAD * V;
+    if (at >= n) return;
+    float x[V];
+    load<V>(from + at, x);
+    store<V>(to + at, x);
+}
+#define CAST(T, V, S) \
+    KERNEL(narrow_##S, (const float* from, T* to, size_t n)) { cast<float, T, V>(from, to, n); } \
+    KERNEL(widen_##S, (const T* from, float* to, size_t n)) { cast<T, float, V>(from, to, n); }
+FORMATS(CAST)

@@ -1,0 +1,87 @@
+// GELU(z) = z P(z), P the normal distribution; its slope is P(z) + z p(z). Rows by columns as in sums.cu.
+
+__device__ __forceinline__ float gelu(float z) { return z * normcdff(z); }
+__device__ __forceinline__ float gelu_slope(float z) { return normcdff(z) + z * 0.3989422804f * expf(-0.5f * z * z); }
+
+// y = GELU(z + bias) drop gate; bias and gate are one number a column, or absent.
+template <class T, int V> __device__ void activate(const T* z, const float* bias, const float* gate, T* y, size_t n, size_t width, Mask mask) {
+    size_t at = THREAD * V;
+    if (at >= n) return;
+    float v[V], b[V] = {}, g[V];
+    load<V>(z + at, v);
+    if (bias) load<V>(bias + at % width, b);
+    if (gate) load<V>(gate + at % width, g);
+#pragma unroll
+    for (int i = 0; i < V; i++) v[i] = gelu(v[i] + b[i]) * drop(mask, at + i) * (gate ? g[i] : 1);
+    store<V>(y + at, v);
+}
+
+// From dy, in its place, dz = dy gate drop slope; y in z's place; parts of the sums of dz and of dy y / gate.
+template <class T, int V> __device__ void activate_backward(T* z, T* dy, const float* bias, const float* gate, float* dbias, float* dgate, size_t rows, size_t width, size_t per, Mask mask) {
+    float shift[V] = {}, along[V] = {}, v[V], d[V], b[V] = {}, g[V];
+    if (COLUMN < width) {
+        if (bias) load<V>(bias + COLUMN, b);
+        if (gate) load<V>(gate + COLUMN, g);
+        ROWS(row, rows, per) {
+            size_t at = row * width + COLUMN;
+            load<V>(z + at, v);
+            load<V>(dy + at, d);
+#pragma unroll
+            for (int i = 0; i < V; i++) {
+                float factor = drop(mask, at + i), open = gate ? g[i] : 1, x = v[i] + b[i], h = gelu(x) * factor;
+                along[i] += d[i] * h;
+                d[i] *= open * factor * gelu_slope(x);
+                shift[i] += d[i];
+                v[i] = h * open;
+            }
+            store<V>(z + at, v);
+            store<V>(dy + at, d);
+        }
+    }
+    part<V>(dbias, width, shift);
+    if (gate) part<V>(dgate, width, along);
+}
+
+#define ACTIVATE(T, V, S) \
+    KERNEL(activate_##S, (const T* z, const float* bias, const float* gate, T* y, size_t n, size_t width, Mask mask)) { activate<T, V>(z, bias, gate, y, n, width, mask); } \
+    KERNEL(activate_backward_##S, (T* z, T* dy, const float* bias, const float* gate, float* dbias, float* dgate, size_t rows, size_t width, size_t per, Mask mask)) { activate_backward<T, V>(z, dy, bias, gate, dbias, dgate, rows, width, per, mask); }
+FORMATS(ACTIVATE)
+
+// y = GELU(x) gate fixed
+template <int V> __device__ void gelu_gate(const float* x, const float* gate, const float* fixed, float* y, size_t n, size_t width) {
+    size_t at = THREAD * V;
+    if (at >= n) return;
+    float v[V], g[V], f[V];
+    load<V>(x + at, v);
+    if (gate) load<V>(gate + at % width, g);
+    if (fixed) load<V>(fixed + at % width, f);
+#pragma unroll
+    for (int i = 0; i < V; i++) v[i] = gelu(v[i]) * (gate ? g[i] : 1) * (fixed ? f[i] : 1);
+    store<V>(y + at, v);
+}
+
+// dx += dy gate fixed slope; parts of the sum of dy GELU(x) fixed.
+template <int V> __device__ void gelu_gate_backward(const float* x, const float* gate, const float* fixed, const float* dy, float* dx, float* dgate, size_t rows, size_t width, size_t per) {
+    float sum[V] = {}, v[V], d[V], g[V], f[V];
+    if (COLUMN < width) {
+        if (gate) load<V>(gate + COLUMN, g);
+        if (fixed) load<V>(fixed + COLUMN, f);
+        ROWS(row, rows, per) {
+            load<V>(x + row * width + COLUMN, v);
+            load<V>(dy + row * width + COLUMN, d);
+#pragma unroll
+            for (int i = 0; i < V; i++) {
+                d[i] *= fixed ? f[i] : 1;
+                sum[i] += d[i] * gelu(v[i]);
+                d[i] *= gelu_slope(v[i]) * (gate ? g[i] : 1);
+            }
+            accumulate<V>(dx + row * width + COLUMN, d);
+        }
+    }
+    part<V>(dgate, width, sum);
+}
+
+#define GELU_GATE(V) \
+    KERNEL(gelu_gate_##V, (const float* x, const float* gate, const float* fixed, float* y, size_t n, size_t width)) { gelu_gate<V>(x, gate, fixed, y, n, width); } \
+    KERNEL(gelu_gate_backward_##V, (const float* x, const float* gate, const float* fixed, const float* dy, float* dx, float* dgate, size_t rows, size_t width, size_t per)) { gelu_gate_backward<V>(x, gate, fixed, dy, dx, dgate, rows, width, per); }
+WIDTHS(GELU_GATE)

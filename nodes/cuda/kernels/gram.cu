@@ -1,0 +1,18 @@
+// nodes/op/gram.rs, with all squares (rows, padded, padded) in memory; their padding is 0.
+
+// d = target - d; squares[frame] = sum of d d. A warp a frame.
+KERNEL(gram_difference, (const float* target, float* d, float* squares, size_t frames, size_t padded)) {
+    size_t row = WARP;
+    if (row >= frames) return;
+    float sum = 0;
+    for (size_t i = row * padded + threadIdx.x; i < (row + 1) * padded; i += 32) {
+        d[i] = target[i] - d[i];
+        sum += d[i] * d[i];
+    }
+    sum = warp_sum(sum);
+    if (threadIdx.x == 0) squares[row] = sum;
+}
+KERNEL(gram_scale, (float* d, const float* dy, size_t n, float factor)) {
+    size_t i = THREAD;
+    if (i < n) d[i] *= *dy * factor;
+}

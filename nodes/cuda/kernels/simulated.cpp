@@ -1,0 +1,155 @@
+// A GPU for tests on machines without one: libcuda and libcublas on host memory, and the kernels as C++, a block at a
+// time, its threads as fibers. Slow, and in order; memory is NaN when given out and when freed.
+// It proves addresses, sizes, parameters, formulas, barriers; it cannot show races, speed or dfdx's own kernels.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <setjmp.h>
+#include <string>
+#include <ucontext.h>
+#include <utility>
+#include <vector>
+
+// --- a block: threads are fibers, which yield at barriers and shuffles ----------------------------------------------
+struct dim3 { unsigned x, y, z; };
+static dim3 threadIdx, blockIdx;
+struct Fiber { ucontext_t first; jmp_buf at; std::vector<char> stack; bool started, done; };
+static std::vector<Fiber> fibers(256);
+static jmp_buf scheduler;
+static unsigned current, alive, arrived, generation;
+static uint32_t lanes[256];
+static std::mutex one_at_a_time;
+
+// Jumps, since swapcontext asks the kernel each time; a context is for a fiber's first turn alone.
+static void yield() { if (!_setjmp(fibers[current].at)) _longjmp(scheduler, 1); }
+static void take_turn(Fiber& fiber) {
+    if (_setjmp(scheduler)) return;
+    if (fiber.started) _longjmp(fiber.at, 1);
+    fiber.started = true;
+    setcontext(&fiber.first);
+}
+static void __syncthreads() {
+    unsigned mine = generation;
+    arrived++;
+    while (generation == mine)
+        if (arrived == alive) { arrived = 0; generation++; } else yield();
+}
+static float __shfl_xor_sync(unsigned, float x, int lane) { // a warp's lanes take turns, so a round of turns is a barrier
+    memcpy(&lanes[current], &x, 4);
+    yield();
+    memcpy(&x, &lanes[current ^ lane], 4);
+    yield();
+    return x;
+}
+
+// --- CUDA C++ as C++ ------------------------------------------------------------------------------------------------
+typedef void (*Run)(void**);
+static std::map<std::string, Run> kernels;
+template <class... A, size_t... I> static void call(void (*f)(A...), void** p, std::index_sequence<I...>) { f(*(A*)p[I]...); }
+template <class... A> static void call(void (*f)(A...), void** p) { call(f, p, std::index_sequence_for<A...>()); }
+#define KERNEL(name, parameters) \
+    static void name parameters; \
+    static bool name##_is_known = kernels.emplace(#name, [](void** p) { call(name, p); }).second; \
+    static void name parameters
+#define __device__
+#define __forceinline__ inline
+#define __shared__ static
+static float __uint_as_float(unsigned x) { float y; memcpy(&y, &x, 4); return y; }
+static unsigned short to_bf16(float x) { unsigned b; memcpy(&b, &x, 4); return (b + 0x7fff + (b >> 16 & 1)) >> 16; }
+#define NARROW(to, x) to = to_bf16(x)
+static float normcdff(float x) { return 0.5f * erfcf(-x * 0.70710678f); }
+#include "all.cu"
+
+// --- libcuda --------------------------------------------------------------------------------------------------------
+static Run running;
+static void** arguments;
+static int refuse(const char* why) { fprintf(stderr, "the simulated GPU refuses %s\n", why); return 1; }
+static void live() { for (;;) { running(arguments); fibers[current].done = true; alive--; yield(); } }
+
+extern "C" {
+typedef uint64_t Pointer;
+int cuModuleGetFunction(void** f, void*, const char* name) {
+    auto found = kernels.find(name);
+    if (found == kernels.end()) return refuse(name), 500;
+    *f = (void*)found->second;
+    return 0;
+}
+int cuLaunchKernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned, void*, void** p, void**) {
+    if (!gx || !gy || gy > 65535 || bx != 32 || by != 8 || gz * bz != 1) return refuse("the shape of a grid");
+    std::lock_guard<std::mutex> lock(one_at_a_time);
+    running = (Run)f; arguments = p;
+    for (Fiber& fiber : fibers) if (fiber.stack.empty()) {
+        fiber.stack.resize(64 << 10);
+        getcontext(&fiber.first);
+        fiber.first.uc_stack.ss_sp = fiber.stack.data(); fiber.first.uc_stack.ss_size = fiber.stack.size();
+        makecontext(&fiber.first, live, 0);
+    }
+    for (size_t block = 0; block < (size_t)gx * gy; block++) {
+        blockIdx = {unsigned(block % gx), unsigned(block / gx), 0};
+        alive = fibers.size(); arrived = 0;
+        for (Fiber& fiber : fibers) fiber.done = false;
+        while (alive)
+            for (unsigned turn = 0; turn < fibers.size(); turn++) {
+                current = block % 2 ? fibers.size() - 1 - turn : turn; // a race shows where the order matters
+                threadIdx = {current % 32, current / 32, 0};
+                if (!fibers[current].done) take_turn(fibers[current]);
+            }
+    }
+    return 0;
+}
+int cuMemAllocAsync(Pointer* p, size_t n, void*) {
+    size_t* block = (size_t*)aligned_alloc(256, (n + 511) / 256 * 256);
+    *block = n; *p = (Pointer)block + 256;
+    memset((void*)*p, 0xff, n);
+    return 0;
+}
+int cuMemFreeAsync(Pointer p, void*) { size_t* block = (size_t*)(p - 256); memset((void*)p, 0xff, *block); free(block); return 0; }
+int cuMemsetD8Async(Pointer p, unsigned char x, size_t n, void*) { memset((void*)p, x, n); return 0; }
+int cuMemcpyHtoDAsync_v2(Pointer p, const void* q, size_t n, void*) { memcpy((void*)p, q, n); return 0; }
+int cuMemcpyHtoD_v2(Pointer p, const void* q, size_t n) { memcpy((void*)p, q, n); return 0; }
+int cuMemcpyDtoHAsync_v2(void* q, Pointer p, size_t n, void*) { memcpy(q, (void*)p, n); return 0; }
+int cuMemcpyDtoH_v2(void* q, Pointer p, size_t n) { memcpy(q, (void*)p, n); return 0; }
+int cuMemcpyDtoDAsync_v2(Pointer p, Pointer q, size_t n, void*) { memcpy((void*)p, (void*)q, n); return 0; }
+// What else dfdx and cudarc ask for: done, and nothing happens.
+#define DONE(name) int name() { return 0; }
+DONE(cuInit) DONE(cuCtxSetCurrent) DONE(cuDevicePrimaryCtxRelease_v2) DONE(cuMemPoolSetAttribute) DONE(cuMemPoolGetAttribute) DONE(cuCtxSynchronize) DONE(cuModuleUnload)
+DONE(cuStreamSynchronize) DONE(cuStreamWaitEvent) DONE(cuStreamDestroy_v2) DONE(cuEventRecord) DONE(cuEventDestroy_v2)
+DONE(cublasSetStream_v2) DONE(cublasDestroy_v2)
+// Of devices without memory pools, which this one has.
+int cuMemAlloc_v2() { return refuse("memory without a pool"); }
+int cuMemFree_v2() { return refuse("memory without a pool"); }
+int cuMemsetD8_v2() { return refuse("memory without a pool"); }
+int cuMemcpyDtoD_v2() { return refuse("memory without a pool"); }
+int cuGetErrorString(int, const char** text) { *text = "refused by the simulated GPU"; return 0; }
+
+int cuDeviceGetAttribute(int* v, int, int) { *v = 1; return 0; }
+int cuDevicePrimaryCtxRetain(void** c, int) { *c = (void*)1; return 0; }
+int cuDeviceGet(int* d, int) { *d = 0; return 0; }
+int cuDeviceGetDefaultMemPool(void** p, int) { *p = (void*)1; return 0; }
+int cuEventCreate(void** e, unsigned) { *e = (void*)1; return 0; }
+int cuStreamCreate(void** s, unsigned) { *s = (void*)1; return 0; }
+int cuModuleLoadData(void** m, const void*) { *m = (void*)1; return 0; }
+
+// --- libcublas: by columns, formats 0 (float) and 14 (bf16) ---------------------------------------------------------
+int cublasCreate_v2(void** h) { *h = (void*)1; return 0; }
+int cublasGemmStridedBatchedEx(void*, int ta, int tb, int m, int n, int k, const float* alpha, const void* a, int at, int lda, long long sa, const void* b, int bt,
+                               int ldb, long long sb, const float* beta, void* c, int ct, int ldc, long long sc, int batch, int, int) {
+    if (lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m) return refuse("rows of a matrix that overlap"), 7;
+    auto get = [](const void* p, int type, long long i) { return type == 14 ? widen(((const bf16*)p)[i]) : ((const float*)p)[i]; };
+    for (int l = 0; l < batch; l++)
+        for (int j = 0; j < n; j++)
+            for (int i = 0; i < m; i++) {
+                float sum = 0;
+                for (long long x = 0; x < k; x++) sum += get(a, at, l * sa + (ta ? x + (long long)i * lda : i + x * lda)) * get(b, bt, l * sb + (tb ? j + x * ldb : x + (long long)j * ldb));
+                long long o = l * sc + i + (long long)j * ldc;
+                sum = *alpha * sum + (*beta ? *beta * get(c, ct, o) : 0);
+                if (ct == 14) ((bf16*)c)[o] = to_bf16(sum); else ((float*)c)[o] = sum;
+            }
+    return 0;
+}
+}

@@ -1,0 +1,81 @@
+// Sums over rows in two steps, both in a fixed order: blocks sum `per` rows each into parts (blocks, width), and one
+// thread a column adds the parts. Grid (width / 32 V, blocks).
+
+// The columns and rows of a block's thread.
+#define COLUMN ((blockIdx.x * (size_t)32 + threadIdx.x) * V)
+#define ROWS(row, rows, per) \
+    for (size_t row = blockIdx.y * per + threadIdx.y; row < (rows) && row < (blockIdx.y + 1) * per; row += 8)
+
+// The eight warps' sums, in their order. Every thread of the block calls it.
+template <int V> __device__ void part(float* parts, size_t width, const float (&sum)[V]) {
+    __shared__ float warps[8][32 * V];
+#pragma unroll
+    for (int i = 0; i < V; i++) warps[threadIdx.y][threadIdx.x * V + i] = sum[i];
+    __syncthreads();
+    if (threadIdx.y == 0 && COLUMN < width)
+        for (int i = 0; i < V; i++) {
+            float total = 0;
+            for (int warp = 0; warp < 8; warp++) total += warps[warp][threadIdx.x * V + i];
+            parts[blockIdx.y * width + COLUMN + i] = total;
+        }
+    __syncthreads();
+}
+
+template <int V> __device__ void column_sums(const float* x, float* parts, size_t rows, size_t width, size_t per) {
+    float sum[V] = {}, from[V];
+    if (COLUMN < width) ROWS(row, rows, per) {
+        load<V>(x + row * width + COLUMN, from);
+#pragma unroll
+        for (int i = 0; i < V; i++) sum[i] += from[i];
+    }
+    part<V>(parts, width, sum);
+}
+
+#define COLUMN_SUMS(V) \
+    KERNEL(column_sums_##V, (const float* x, float* parts, size_t rows, size_t width, size_t per)) { column_sums<V>(x, parts, rows, width, per); }
+WIDTHS(COLUMN_SUMS)
+
+// to += the sum of parts
+KERNEL(add_parts, (const float* parts, float* to, size_t count, size_t width)) {
+    size_t column = THREAD;
+    if (column >= width) return;
+    float sum = 0;
+    for (size_t part = 0; part < count; part++) sum += parts[part * width + column];
+    to[column] += sum;
+}
+
+// dots[row] = sum of a b over a row; a warp a row.
+template <int V> __device__ void dots(const float* a, const float* b, float* to, size_t rows, size_t width) {
+    size_t row = WARP;
+    if (row >= rows) return;
+    float x[V], y[V], sum = 0;
+    ALONG(column, width) {
+        load<V>(a + row * width + column, x);
+        load<V>(b + row * width + column, y);
+#pragma unroll
+        for (int i = 0; i < V; i++) sum += x[i] * y[i];
+    }
+    sum = warp_sum(sum);
+    if (threadIdx.x == 0) to[row] = sum;
+}
+#define DOTS(V) \
+    KERNEL(dots_##V, (const float* a, const float* b, float* to, size_t rows, size_t width)) { dots<V>(a, b, to, rows, width); }
+WIDTHS(DOTS)
+
+// The sum over the threads of a block, in their order; for the first of them. Every thread calls it.
+#define IN_BLOCK (threadIdx.y * (size_t)32 + threadIdx.x)
+__device__ __forceinline__ double block_sum(double sum) {
+    __shared__ double threads[256];
+    threads[IN_BLOCK] = sum;
+    __syncthreads();
+    if (IN_BLOCK == 0) for (int i = 1; i < 256; i++) sum += threads[i];
+    return sum;
+}
+
+// to += factor times the sum of n numbers, in a fixed order and in double; one block.
+KERNEL(add_sum, (const float* numbers, float* to, size_t n, double factor)) {
+    double sum = 0;
+    for (size_t i = IN_BLOCK; i < n; i += 256) sum += numbers[i];
+    sum = block_sum(sum);
+    if (IN_BLOCK == 0) *to += sum * factor;
+}

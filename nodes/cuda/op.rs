@@ -1,0 +1,93 @@
+//! The ops. A file says how its CPU form is computed here; formulas and shapes stand there, in `nodes/op/`.
+mod attention;
+mod attention_map;
+mod broadcast;
+mod conv1d;
+mod conv_first;
+mod cosine_logits;
+mod cross_entropy;
+mod distance;
+mod elementwise;
+mod feed_forward;
+mod gate;
+mod gelu_gate;
+mod gram;
+mod heads;
+mod layer_norm;
+mod linear;
+mod lstm;
+mod mask;
+mod mask_frames;
+mod mean_square;
+mod norm_projection;
+mod position_bias;
+mod position_gate;
+mod positional;
+mod scale;
+mod sums;
+
+pub use attention::attention;
+pub use attention_map::{attend, attention_map};
+pub use broadcast::broadcast;
+pub use conv_first::{First, conv_first};
+pub use conv1d::{Input, Source, conv1d};
+pub use cosine_logits::cosine_logits;
+pub use cross_entropy::cross_entropy;
+pub use distance::{cosine, l1, log_sigmoid_cosine, mse};
+pub use elementwise::{add, dropout, gradient_scale, residual, scaled};
+pub use feed_forward::feed_forward;
+pub use gelu_gate::gelu_gate;
+pub use gram::gram_distance;
+pub use layer_norm::layer_norm;
+pub use linear::linear;
+pub use lstm::lstm;
+pub use mask::Mask;
+pub use mask_frames::mask_frames;
+pub use mean_square::mean_square;
+pub use norm_projection::norm_projection;
+pub use position_gate::position_gate;
+pub use positional::positional;
+pub use scale::scale;
+
+#[cfg(test)]
+mod tests {
+    use crate::cuda::check::both;
+    use crate::math::Dropout;
+    use crate::op::check::{Case, noise};
+
+    /// A small HuBERT with gates and dropout, on waveforms of these lengths: from samples to a loss.
+    fn network(samples: &[usize]) {
+        const SIZES: [usize; 26] = [
+            80, 8, 8, 192, 8, 96, 12, 360, 5, 12, 12, 144, 12, 144, 12, 144, 12, 144, 12, 12, 12, 288, 24, 288, 12, 24,
+        ];
+        let (case, drop) = (Case::new(&[1], 1, &SIZES), Dropout { rate: 0.2, key: 9 });
+        let waves: Vec<_> = samples.iter().map(|n| noise("wave", *n)).collect();
+        both!(agree: &case, |_x, p, tape, precision| {
+            let [conv, ffn] = [4, 25].map(|i| put(&p[i], tape));
+            let x = Source::First(First::new(waves.clone(), [&p[0], &p[1], &p[2]], 10, 5), tape.clone());
+            let x = conv1d(Input::Gelu(x, None), &p[3], None, 3, 2, precision);
+            let x = linear(gelu_gate(x, Some(&conv), None), &p[5], &p[6], precision);
+            let x = layer_norm(positional(x, [&p[8], &p[7], &p[9]], 2, precision), &p[9], &p[10], 1e-5);
+            let three = [11, 13, 15].map(|i| linear(x.clone(), &p[i], &p[i + 1], precision));
+            let branch = attention(three, 3, None, None, drop.fork(0), precision);
+            let x = residual(x, linear(branch, &p[17], &p[18], precision), drop.fork(1));
+            let x = layer_norm(x, &p[19], &p[20], 1e-5);
+            let weights = [&p[21], &p[22], &p[23], &p[24]];
+            let x = residual(x.clone(), feed_forward(x, weights, Some(&ffn), drop.fork(2), precision), drop.fork(3));
+            let target = hidden(noise("target", x.spans.total() * 12), 12, x.spans.clone());
+            mse(dropout(x, drop.fork(4)), &target)
+        });
+    }
+
+    #[test]
+    fn a_model_is_that_of_the_cpu() {
+        network(&[900, 3, 400, 0]);
+    }
+
+    #[test]
+    fn batches_without_frames_are_those_of_the_cpu() {
+        for samples in [&[][..], &[0], &[3, 0, 12]] {
+            network(samples);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! [`crate::op::attention_map`] and [`crate::op::attend`]. On a GPU a map is (rows, heads, padded, padded), as [`Heads`] pads it.
+use super::heads::Heads;
+use super::position_bias::Bias;
+use super::{Mask, gate};
+use crate::gemm::Precision;
+use crate::math::Dropout;
+use crate::op::{Map, PositionBias};
+use crate::tensor::cuda::{Cuda, Slot, Vector, address, record, record_hidden, zeros};
+use crate::tensor::{Hidden, Track, merge, split};
+
+/// q and k are two tensors, not one given twice.
+pub fn attention_map<T: Track<Cuda>>(
+    [q, k]: [Hidden<T, Cuda>; 2],
+    heads: usize,
+    bias: Option<PositionBias<T, Cuda>>,
+    precision: Precision,
+) -> Map<T, Cuda> {
+    let ((q, tq), (k, tk)) = (q.split(), k.split());
+    let (bias, tape) = Bias::join(merge(tq, tk), bias);
+    let spans = q.spans.clone();
+    let all = Heads::new(&spans, [heads, q.width()], 0, bias, Mask::times(1.0), precision);
+    let [to_q, to_k] = [&q, &k].map(|x| Slot::of(&x.values));
+    let [q, k] = [q, k].map(|x| all.split(address(&x.values)));
+    let values = zeros((all.scores_len(),));
+    all.widen(&all.probabilities(&q, &k), address(&values));
+    let values = record(values, tape, move |dp, g| {
+        let (p, ds) = (all.probabilities(&q, &k), all.narrow(dp));
+        all.score_gradient(&p, &ds);
+        all.merge(&all.mixed(&ds, &k), g.at(&to_q));
+        all.merge(&all.mixed_back(&ds, &q), g.at(&to_k));
+        all.add_bias(&ds, g);
+    });
+    Map { values, spans, heads }
+}
+
+/// o, of the layer that made the map or of another.
+pub fn attend<T: Track<Cuda>>(
+    Map { values, spans, heads }: Map<T, Cuda>,
+    v: Hidden<T, Cuda>,
+    gate: Option<&Vector<T>>,
+    drop: Dropout,
+    precision: Precision,
+) -> Hidden<T, Cuda> {
+    let ((p, tape), (v, other)) = (split(values), v.split());
+    let (gate, tape) = gate::join(merge(tape, other), gate);
+    let (width, open) = (v.width(), gate.as_ref().map_or(0, address));
+    let all = Heads::new(&spans, [heads, width], open, None, Mask::from(drop), precision);
+    let to_v = Slot::of(&v.values);
+    let v = all.split(address(&v.values));
+    let y = zeros((spans.total(), width));
+    let dropped = all.dropped_map(&all.narrow(address(&p)));
+    all.merge(&all.mixed(&dropped, &v), address(&y));
+    record_hidden(y, spans, tape, move |dy, g| {
+        let (narrow, dy) = (all.narrow(address(&p)), all.split(dy));
+        all.merge(&all.mixed_back(&dropped, &dy), g.at(&to_v));
+        let along = all.map_gradient(&narrow, &all.scores(&dy, &v), g.to(&p));
+        if let Some(gate) = &gate {
+            all.add_gates(&along, g.to(gate));
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cuda::check::both;
+    use crate::op::check::{Case, DROP, ROWS};
+
+    #[test]
+    fn maps_are_those_of_the_cpu() {
+        for (width, heads) in [(6, 2), (8, 2)] {
+            let [square, buckets] = [width * width, 12];
+            let sizes = [square, width, square, width, square, width, heads, buckets * 3, heads * width, heads];
+            let case = Case::new(&ROWS, width, &sizes).scaled(0.5);
+            both!(&case, |x, p, tape, precision| {
+                let gate = put(&p[6], tape);
+                let bias = PositionBias {
+                    table: &p[7],
+                    columns: (3 - heads..3).collect(),
+                    buckets,
+                    farthest: 9,
+                    gate: linear(x.clone(), &p[8], &p[9], Precision::F32),
+                };
+                let [q, k, v] = [0, 2, 4].map(|i| linear(x.clone(), &p[i], &p[i + 1], precision));
+                let map = attention_map([q, k], heads, Some(bias), precision);
+                let o = attend(map.clone(), v, Some(&gate), DROP, precision);
+                residual(o, attend(map, x, None, DROP.fork(1), precision), DROP).values
+            });
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! [`crate::op::PositionBias`]: the table's numbers by head and distance, which the softmax adds as it reads the scores.
+use super::heads::Heads;
+use crate::cuda::gpu::{Address, Memory, gpu, launch};
+use crate::gemm::Precision;
+use crate::op::{PositionBias, bucket};
+use crate::tensor::cuda::{Cuda, Param, address, len};
+use crate::tensor::{Grads, Hidden, NoneTape, Track, merge};
+
+/// A bias off its tape.
+pub struct Bias {
+    table: Param,
+    gate: Hidden<NoneTape, Cuda>,
+    buckets: usize,
+    /// The bucket of each distance, and the table's column of each head.
+    by_distance: Memory,
+    columns: Memory,
+    /// (heads, distances)
+    relative: Memory,
+    longest: usize,
+}
+
+/// `Bias` of the kernels; 0: none.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Places {
+    gate: Address,
+    relative: Address,
+    longest: usize,
+}
+
+impl Bias {
+    pub fn join<T: Track<Cuda>>(tape: T, bias: Option<PositionBias<T, Cuda>>) -> (Option<Bias>, T) {
+        let Some(PositionBias { table, columns, buckets, farthest, gate }) = bias else { return (None, tape) };
+        let (gate, other) = gate.split();
+        let longest = gate.spans.lengths().max().unwrap_or(0).max(1);
+        let of = |i: usize| bucket(i as isize - longest as isize + 1, buckets, farthest);
+        let by_distance = gpu().upload((0..2 * longest - 1).map(of));
+        let relative = gpu().memory(Precision::F32, columns.len() * (2 * longest - 1));
+        let columns = gpu().upload(columns);
+        let bias = Bias { table: table.clone(), gate, buckets, by_distance, columns, relative, longest };
+        bias.tables("relative", 2 * longest - 1, address(table), bias.relative.at());
+        (Some(bias), merge(tape, other))
+    }
+
+    pub fn places(&self) -> Places {
+        Places { gate: address(&self.gate.values), relative: self.relative.at(), longest: self.longest }
+    }
+
+    /// From the table to distances, or back; with a thread for each of `threads`.
+    fn tables(&self, kernel: &str, threads: usize, from: Address, to: Address) {
+        let (grid, wide) = ([threads.div_ceil(256), self.gate.width()], len(&self.table) / self.buckets);
+        launch!(kernel, grid, from, to, self.by_distance.at(), self.columns.at(), 2 * self.longest - 1, wide);
+    }
+
+    /// Adds what the gradient of the scores gives to the gate of each frame, and to the table.
+    pub fn pull(&self, heads: &Heads, ds: &Memory, g: &mut Grads<Cuda>) {
+        let (places, distances, sizes) = (self.places(), 2 * self.longest - 1, heads.sizes);
+        launch!(heads.precision.kernel("bias_gate", 4), heads.grid(), ds.at(), g.to(&self.gate.values), sizes, places);
+        let drelative = gpu().memory(Precision::F32, sizes.heads * distances);
+        let (name, grid) = (heads.precision.kernel("bias_relative", 4), [distances.div_ceil(256), sizes.heads]);
+        launch!(name, grid, ds.at(), drelative.at(), heads.rows, sizes, places);
+        self.tables("table_gradient", self.buckets, drelative.at(), g.to(&self.table));
+    }
+}
