@@ -2,7 +2,7 @@
 //! labels the first, third, ...: those that begin where HuBERT's frames do, and are as long (fairseq's feat2tar_ratio 2).
 use crate::column::{self, ID, LABELS};
 use crate::kmeans::Centroids;
-use crate::node::{Config, Facts, Node, Place, World, Wrong, shapes};
+use crate::node::{Config, Facts, Node, Place, World, Wrong, leaver, shapes};
 use crate::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::step::Step;
 use crate::{Result, frames, labels};
@@ -22,8 +22,7 @@ pub const OUT: &str = "labels";
 impl Options {
     /// What an earlier phase of the same file leaves there.
     fn earlier(&self, world: &World) -> Option<(usize, usize)> {
-        let node = self.centroids.strip_prefix("$OUT/")?.strip_suffix("/centroids.safetensors")?;
-        world.clusters.get(node).copied()
+        world.clusters.get(leaver(&self.centroids, "centroids.safetensors")?).copied()
     }
 }
 

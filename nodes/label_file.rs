@@ -3,7 +3,7 @@ use crate::column::{self, ID, LABELS, SAMPLES, SPEECH};
 use crate::label::OUT;
 use crate::labels::{self, Labels, TABLE, has_ids};
 use crate::model::Architecture;
-use crate::node::{Config, Facts, Node, Place, World, Wrong, shapes};
+use crate::node::{Config, Facts, Node, Place, World, Wrong, leaver, shapes};
 use crate::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::step::Step;
 use crate::{Result, decode};
@@ -27,8 +27,7 @@ const IN: &str = "speech";
 impl Options {
     /// What an earlier phase of the same file leaves there: how many clusters, if that is known.
     fn earlier(&self, world: &World) -> Option<Option<usize>> {
-        let node = self.file.strip_prefix("$OUT/")?.strip_suffix(TABLE)?.strip_suffix('/')?;
-        world.labels.get(node).copied()
+        world.labels.get(leaver(&self.file, TABLE)?).copied()
     }
 }
 

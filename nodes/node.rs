@@ -139,6 +139,11 @@ pub struct World {
     pub labels: BTreeMap<String, Option<usize>>,
 }
 
+/// The `phase/node` that leaves the file at this path, `$OUT/phase/node/file`; None for other paths.
+pub fn leaver<'a>(path: &'a str, file: &str) -> Option<&'a str> {
+    path.strip_prefix("$OUT/")?.strip_suffix(file)?.strip_suffix('/')
+}
+
 /// The phase ends after `updates` updates (None: after the source's `views` epochs) and begins after `from` of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {

@@ -36,7 +36,7 @@ pub use broadcast::broadcast;
 pub use conv_first::{First, conv_first};
 pub use conv1d::{Input, Source, conv1d, frames_out};
 pub use cosine_logits::cosine_logits;
-pub use cross_entropy::cross_entropy;
+pub use cross_entropy::{counting, cross_entropy};
 pub use distance::{cosine, l1, log_sigmoid_cosine, mse};
 pub use elementwise::{dropout, residual};
 pub use feed_forward::feed_forward;

@@ -2,7 +2,7 @@
 //! share one map (DPHuBERT: layer 0 has its own, the others share one).
 use crate::gemm::Precision;
 use crate::model::{Architecture, count};
-use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, shapes};
+use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, leaver, shapes};
 use crate::op::{linear, linear_start};
 use crate::port::{Carries, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::step::Step;
@@ -82,8 +82,8 @@ impl Config for Options {
             return one(Wrong::at("init", says));
         }
         let mut reads = vec![];
-        if let Some(earlier) = self.init.strip_prefix("$OUT/") {
-            match earlier.strip_suffix("/heads.safetensors").and_then(|node| world.heads.get(node)) {
+        if self.init.starts_with("$OUT/") {
+            match leaver(&self.init, "heads.safetensors").and_then(|node| world.heads.get(node)) {
                 None => {
                     let says = format!("option `init`: no `project` of an earlier phase writes `{}`", self.init);
                     return one(Wrong::at("init", says));

@@ -189,14 +189,15 @@ impl Arguments {
         let told: Vec<_> =
             told.iter().filter(|(_, head, _)| counts(head)).map(|(node, _, told)| (&**node, *told)).collect();
         let kept = done.iter().filter(timed).map(|d| d.kept).max().unwrap_or(0);
+        let peak = peak(); // read once: it may rise while this is put together
         Ok(json!({
             "step_seconds": { "median": summary::median(&seconds), "min": min, "max": max },
             "node_seconds": nodes,
             "optimize_seconds": optimize_seconds(phase, &nodes, &told, seconds.len()),
             "audio_per_second": samples as f64 / 16000.0 / total,
-            "peak_bytes": peak(),
+            "peak_bytes": peak,
             "floor": share::of(floor, &told, seconds.len(), total / seconds.len() as f64),
-            "bytes": bytes::of(phase, &told, kept),
+            "bytes": bytes::of(phase, &told, kept, peak),
         }))
     }
 }

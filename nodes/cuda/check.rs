@@ -17,23 +17,21 @@ macro_rules! both {
                 #[allow(unused_imports)]
                 use $crate::{
                     gemm::Precision,
-                    op::*,
-                    tensor::{Hidden, param, put},
+                    op::{check::hidden, *},
+                    tensor::{param, put},
                 };
-                #[allow(dead_code)]
-                fn hidden(data: Vec<f32>, width: usize, spans: $crate::tensor::Spans) -> Hidden {
-                    Hidden::new(data, width, spans)
-                }
                 $body
             },
             |$x, $p, $tape, $precision| {
                 #[allow(unused_imports)]
-                use $crate::tensor::{
-                    cuda::{hidden, param},
-                    put,
+                use $crate::{
+                    cuda::op::*,
+                    gemm::Precision,
+                    tensor::{
+                        cuda::{hidden, param},
+                        put,
+                    },
                 };
-                #[allow(unused_imports)]
-                use $crate::{cuda::op::*, gemm::Precision, op::PositionBias};
                 $body
             },
         )

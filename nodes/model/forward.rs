@@ -66,17 +66,10 @@ impl<T: Track> Pass<'_, T> {
         self.encode(self.features(rows), masks, layers, convention)
     }
 
-    /// The extractor's output, before the projection's norm. Convolutions see each row by itself: where nothing is kept
-    /// for gradients, the largest features of one row are gone before those of the next are made.
+    /// The extractor's output, before the projection's norm.
     pub fn features(&self, rows: &[&[f32]]) -> Hidden<T> {
         let row = |row: &&[f32]| if self.model.normalize { normalized(row) } else { row.to_vec() };
-        if T::OWNS_TAPE || rows.len() < 2 {
-            return self.extract(rows.iter().map(row).collect());
-        }
-        let each: Vec<Hidden<T>> = rows.iter().map(|wave| self.extract([row(wave)].into())).collect();
-        let values: Vec<&[f32]> = each.iter().map(Hidden::read).collect();
-        let spans = Spans::new(each.iter().map(|row| row.spans.total()));
-        Hidden::new(values.concat(), each[0].width(), spans).on(&self.tape)
+        self.extract(rows.iter().map(row).collect())
     }
 
     /// What [`Pass::hiddens_masked`] makes of the extractor's output.

@@ -15,6 +15,10 @@ pub fn noise(name: &str, n: usize) -> Vec<f32> {
     (0..n as u64).map(|i| (key.uniform(0, i) * 2.0 - 1.0) * 1.7).collect()
 }
 
+pub fn hidden(data: Vec<f32>, width: usize, spans: Spans) -> Hidden {
+    Hidden::new(data, width, spans)
+}
+
 /// Each number within `tolerance` times the size of the largest, or of 1.
 pub fn close(y: &[f32], reference: &[f64], tolerance: f64) {
     assert_eq!(y.len(), reference.len());

@@ -12,14 +12,7 @@ use crate::tensor::{Hidden, Number, Track, record};
 pub fn cross_entropy<T: Track>(logits: Hidden<T>, labels: &[u32], weights: Option<&[f32]>) -> Number<T> {
     let (x, tape) = logits.split();
     let (frames, classes) = (x.spans.total(), x.width());
-    let weights = weights.map_or_else(|| vec![1.0; frames], <[f32]>::to_vec);
-    assert_eq!((labels.len(), weights.len()), (frames, frames), "labels and weights are one a frame");
-    let counting = labels.iter().zip(&weights).filter(|(_, w)| **w != 0.0);
-    counting.for_each(|(label, _)| assert!((*label as usize) < classes, "label {label} of {classes} classes"));
-
-    let labels: Vec<usize> = labels.iter().map(|label| *label as usize).collect();
-    let total: f64 = weights.iter().map(|w| *w as f64).sum();
-    let unit = if total > 0.0 { 1.0 / total } else { 0.0 };
+    let (labels, weights, unit) = counting(labels, weights, [frames, classes]);
     let frame = move |t: usize| t * classes..(t + 1) * classes;
     let values = map(frames, |t| match weights[t] {
         0.0 => 0.0,
@@ -34,6 +27,17 @@ pub fn cross_entropy<T: Track>(logits: Hidden<T>, labels: &[u32], weights: Optio
             }
         });
     })
+}
+
+/// Labels, the weight of each frame, and 1 / Σ w, or 0 if no frame counts. Panics as [`cross_entropy`] says.
+pub fn counting(labels: &[u32], weights: Option<&[f32]>, [frames, classes]: [usize; 2]) -> (Vec<usize>, Vec<f32>, f64) {
+    let weights = weights.map_or_else(|| vec![1.0; frames], <[f32]>::to_vec);
+    assert_eq!((labels.len(), weights.len()), (frames, frames), "labels and weights are one a frame");
+    let counting = labels.iter().zip(&weights).filter(|(_, w)| **w != 0.0);
+    counting.for_each(|(label, _)| assert!((*label as usize) < classes, "label {label} of {classes} classes"));
+    let total: f64 = weights.iter().map(|w| *w as f64).sum();
+    let unit = if total > 0.0 { 1.0 / total } else { 0.0 };
+    (labels.iter().map(|label| *label as usize).collect(), weights, unit)
 }
 
 /// softmax(x)_c = exp(x_c - max) / total

@@ -4,12 +4,12 @@
 use nodes::gemm;
 use nodes::node::Role;
 use nodes::report::Told;
-use pipeline::machine::peak;
 use pipeline::plan::Phase;
 use serde_json::{Value, json};
 
 /// `kept`: what the trained stage has asked for when its forward pass is over, and holds until it has gone backward.
-pub fn of(phase: &Phase, told: &[(&str, Told)], kept: isize) -> Value {
+/// `peak`: the process's, where the system tells it.
+pub fn of(phase: &Phase, told: &[(&str, Told)], kept: isize, peak: Option<u64>) -> Value {
     let rates = phase.optimizer.map(|node| match phase.nodes[node].config.role() {
         Role::Optimizer(options) => &options.rates,
         _ => unreachable!("an optimizer's role"),
@@ -33,7 +33,7 @@ pub fn of(phase: &Phase, told: &[(&str, Told)], kept: isize) -> Value {
         "activations": kept,
         "teacher": frozen,
         "packed": packed,
-        "rest": peak().map(|peak| peak as i64 - counted),
+        "rest": peak.map(|peak| peak as i64 - counted),
     })
 }
 

@@ -51,25 +51,18 @@ pub fn attention<T: Track<Cuda>>(
 #[cfg(test)]
 mod tests {
     use crate::cuda::check::both;
+    use crate::cuda::op::position_bias::tests::{bias, case};
     use crate::math::Dropout;
-    use crate::op::check::{Case, DROP, ROWS};
+    use crate::op::check::{DROP, ROWS};
 
     #[test]
     fn attention_is_that_of_the_cpu() {
         for (rows, width, heads) in [(&ROWS[..], 6, 2), (&[150, 3], 8, 2), (&ROWS, 5, 1)] {
-            let [square, buckets] = [width * width, 12];
-            let sizes = [square, width, square, width, square, width, heads, buckets * 3, heads * width, heads];
-            let case = Case::new(rows, width, &sizes).scaled(0.5);
+            let case = case(rows, width, heads);
             for (drop, gated, biased) in [(DROP, true, true), (Dropout::NONE, false, false)] {
                 both!(&case, |x, p, tape, precision| {
                     let gate = put(&p[6], tape);
-                    let bias = PositionBias {
-                        table: &p[7],
-                        columns: (3 - heads..3).collect(),
-                        buckets,
-                        farthest: 9,
-                        gate: linear(x.clone(), &p[8], &p[9], Precision::F32),
-                    };
+                    let bias = bias(&p[7], linear(x.clone(), &p[8], &p[9], Precision::F32), heads);
                     let three = [0, 2, 4].map(|i| linear(x.clone(), &p[i], &p[i + 1], precision));
                     attention(three, heads, gated.then_some(&gate), biased.then_some(bias), drop, precision).values
                 });

@@ -63,23 +63,16 @@ pub fn attend<T: Track<Cuda>>(
 #[cfg(test)]
 mod tests {
     use crate::cuda::check::both;
-    use crate::op::check::{Case, DROP, ROWS};
+    use crate::cuda::op::position_bias::tests::{bias, case};
+    use crate::op::check::{DROP, ROWS};
 
     #[test]
     fn maps_are_those_of_the_cpu() {
         for (width, heads) in [(6, 2), (8, 2)] {
-            let [square, buckets] = [width * width, 12];
-            let sizes = [square, width, square, width, square, width, heads, buckets * 3, heads * width, heads];
-            let case = Case::new(&ROWS, width, &sizes).scaled(0.5);
+            let case = case(&ROWS, width, heads);
             both!(&case, |x, p, tape, precision| {
                 let gate = put(&p[6], tape);
-                let bias = PositionBias {
-                    table: &p[7],
-                    columns: (3 - heads..3).collect(),
-                    buckets,
-                    farthest: 9,
-                    gate: linear(x.clone(), &p[8], &p[9], Precision::F32),
-                };
+                let bias = bias(&p[7], linear(x.clone(), &p[8], &p[9], Precision::F32), heads);
                 let [q, k, v] = [0, 2, 4].map(|i| linear(x.clone(), &p[i], &p[i + 1], precision));
                 let map = attention_map([q, k], heads, Some(bias), precision);
                 let o = attend(map.clone(), v, Some(&gate), DROP, precision);

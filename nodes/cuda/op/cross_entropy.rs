@@ -2,13 +2,10 @@
 use super::sums::add_sum;
 use crate::cuda::gpu::{for_rows, gpu, launch};
 use crate::gemm::Precision;
+use crate::op::counting;
 use crate::tensor::cuda::{Cuda, address, record, tensor, zeros};
 use crate::tensor::{Hidden, Number, Track};
 
-/// A frame of weight 0 does not count, whatever its label. If no frame counts, y is 0.
-///
-/// # Panics
-/// If labels or weights are not one a frame, or the label of a frame that counts is not below the number of classes.
 pub fn cross_entropy<T: Track<Cuda>>(
     logits: Hidden<T, Cuda>,
     labels: &[u32],
@@ -16,14 +13,8 @@ pub fn cross_entropy<T: Track<Cuda>>(
 ) -> Number<T, Cuda> {
     let (x, tape) = logits.split();
     let (frames, classes) = (x.spans.total(), x.width());
-    let weights = weights.map_or_else(|| vec![1.0; frames], <[f32]>::to_vec);
-    assert_eq!((labels.len(), weights.len()), (frames, frames), "labels and weights are one a frame");
-    let counting = labels.iter().zip(&weights).filter(|(_, w)| **w != 0.0);
-    counting.for_each(|(label, _)| assert!((*label as usize) < classes, "label {label} of {classes} classes"));
-
-    let total: f64 = weights.iter().map(|w| *w as f64).sum();
-    let unit = if total > 0.0 { 1.0 / total } else { 0.0 };
-    let (labels, weights) = (gpu().upload(labels.iter().map(|l| *l as usize)), tensor(weights, (frames,)));
+    let (labels, weights, unit) = counting(labels, weights, [frames, classes]);
+    let (labels, weights) = (gpu().upload(labels), tensor(weights, (frames,)));
     let ([values, soft], y) = ([1, 2].map(|n| gpu().memory(Precision::F32, n * frames)), zeros(()));
     let (from, counts, grid) = (address(&x.values), address(&weights), for_rows(frames));
     launch!("cross_entropy", grid, from, labels.at(), counts, values.at(), soft.at(), frames, classes);

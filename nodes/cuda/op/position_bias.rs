@@ -62,3 +62,24 @@ impl Bias {
         self.tables("table_gradient", self.buckets, drelative.at(), g.to(&self.table));
     }
 }
+
+#[cfg(test)]
+pub mod tests {
+    use crate::op::PositionBias;
+    use crate::op::check::Case;
+    use crate::tensor::{Hidden, Param, Storage};
+
+    const BUCKETS: usize = 12;
+
+    /// Three maps to q, k and v, gates, a table for three heads, a map to the gates of its biases.
+    pub fn case(rows: &[usize], width: usize, heads: usize) -> Case {
+        let square = width * width;
+        let sizes = [square, width, square, width, square, width, heads, BUCKETS * 3, heads * width, heads];
+        Case::new(rows, width, &sizes).scaled(0.5)
+    }
+
+    /// Of the table's last heads.
+    pub fn bias<T, D: Storage<f32>>(table: &Param<D>, gate: Hidden<T, D>, heads: usize) -> PositionBias<'_, T, D> {
+        PositionBias { table, columns: (3 - heads..3).collect(), buckets: BUCKETS, farthest: 9, gate }
+    }
+}
