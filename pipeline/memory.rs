@@ -12,8 +12,10 @@ pub struct Pages;
 
 /// From this size on a buffer has its own pages.
 const LARGE: usize = 1 << 20;
+/// From this size on in huge pages, where the system has them: the rounding to whole ones is then small.
+const HUGE: usize = 4 << 20;
 /// Bytes that may wait.
-const MOST: usize = 256 << 20;
+const MOST: usize = 128 << 20;
 
 /// Freed buffers, the last freed last: address, bytes.
 struct Waiting {
@@ -46,7 +48,14 @@ fn again(bytes: usize) -> Option<*mut u8> {
 fn map(bytes: usize) -> *mut u8 {
     // SAFETY: nobody else has these pages.
     let at = unsafe { libc::mmap(null_mut(), bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) };
-    if at == MAP_FAILED { null_mut() } else { at.cast() }
+    if at == MAP_FAILED {
+        return null_mut();
+    }
+    if bytes >= HUGE {
+        // SAFETY: a wish about pages that are ours; without huge pages nothing changes.
+        unsafe { libc::madvise(at, bytes, libc::MADV_HUGEPAGE) };
+    }
+    at.cast()
 }
 
 /// The one that has waited longest, where too much waits.
