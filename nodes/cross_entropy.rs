@@ -3,13 +3,11 @@
 //! A row may have a label more or less than frames, or two; frames without a label do not count.
 use crate::Result;
 use crate::column::{self, ID, LABEL, LABELS, MASK, MASKS};
-use crate::math::argmax;
 use crate::node::{Config, Facts, Node, Place, World, Wrong, shapes};
-use crate::op::cross_entropy;
-use crate::par::{map, wide};
+use crate::op::{argmax, cross_entropy};
 use crate::port::{Carries, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::step::Step;
-use crate::tensor::{Hidden, Tape, read};
+use crate::tensor::{Hidden, Tape, read, scaled};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -114,8 +112,9 @@ impl Options {
         let labels: Vec<u32> = frames.labels.iter().map(|label| label.unwrap_or(0)).collect();
         let all: f64 = weights.iter().map(|w| *w as f64).sum();
         let counting = weights.iter().filter(|w| **w > 0.0).count();
-        let right = right(&logits, &labels);
-        let value = cross_entropy(logits, &labels, Some(&weights)) * (all / counting.max(1) as f64) as f32;
+        let right: Vec<bool> = argmax(&logits).iter().zip(&labels).map(|(at, label)| *at == *label as usize).collect();
+        let value = cross_entropy(logits, &labels, Some(&weights));
+        let value = scaled(value, (all / counting.max(1) as f64) as f32);
         let mut parts = vec![("loss_ce".to_owned(), read(&value)[0])];
         for (name, of) in [("accuracy_masked", true), ("accuracy_unmasked", false)] {
             let those = || (0..labels.len()).filter(|t| frames.masked[*t] == of && frames.labels[*t].is_some());
@@ -146,22 +145,13 @@ fn aligned(batch: &crate::Batch, logits: &Hidden<Tape>) -> Result<Vec<Option<u32
     Ok(all)
 }
 
-/// Whether the largest logit of each frame is its label's.
-fn right(logits: &Hidden<Tape>, labels: &[u32]) -> Vec<bool> {
-    let (x, classes) = (logits.read(), logits.width());
-    map(labels.len(), |t| {
-        let frame = &x[t * classes..(t + 1) * classes];
-        wide!(argmax(frame)) == labels[t] as usize
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::gemm::Precision;
     use crate::op::{cosine_logits, linear, mean_square};
     use crate::parity::{close, load, values};
-    use crate::tensor::{Spans, backward, param};
+    use crate::tensor::{Spans, backward, hidden, param, plus};
 
     /// tests/golden/hubert.py
     #[test]
@@ -169,34 +159,34 @@ mod tests {
         let golden = load("hubert.safetensors");
         let of = |name: &str| values(&golden, name).to_vec();
         let tape = Tape::default();
-        let [x, features] = [("x", 12), ("features", 5)].map(|(n, w)| Hidden::new(of(n), w, Spans::new([40])));
+        let [x, features] = [("x", 12), ("features", 5)].map(|(n, w)| hidden(of(n), w, Spans::new([40])));
         let [w, b, e] = ["weight", "bias", "embeddings"].map(|name| param(of(name)));
         let logits = cosine_logits(linear(x.on(&tape), &w, &b, Precision::F32), &e, 0.1);
-        close("logits", logits.read(), &of("logits"));
+        close("logits", &read(&logits.values), &of("logits"));
         let frames = Frames {
             labels: of("labels").iter().map(|l| Some(*l as u32)).collect(),
             masked: of("mask").iter().map(|m| *m == 1.0).collect(),
         };
         let loss = Options { masked: 1.0, unmasked: 0.5 }.loss(logits, &frames);
-        close("loss", read(&loss.value), &of("loss"));
+        close("loss", &read(&loss.value), &of("loss"));
         let said: Vec<f32> = loss.parts.iter().map(|(_, value)| *value).collect();
         close("what is logged", &said, &[of("loss"), of("accuracies")].concat());
         let penalty = mean_square(features.on(&tape));
-        close("penalty", read(&penalty), &of("penalty"));
-        let total = loss.value + penalty * 10.0;
-        close("total", read(&total), &of("total"));
+        close("penalty", &read(&penalty), &of("penalty"));
+        let total = plus(loss.value, scaled(penalty, 10.0));
+        close("total", &read(&total), &of("total"));
         let mut gradients = backward(total, 1.0);
-        for (name, gradient) in [("x", gradients.take(&x.values)), ("features", gradients.take(&features.values))] {
-            close(name, &gradient, &of(&format!("grad/{name}")));
+        for (name, gradient) in [("x", gradients.of(&x.values)), ("features", gradients.of(&features.values))] {
+            close(name, &read(&gradient), &of(&format!("grad/{name}")));
         }
         for (name, p) in [("weight", &w), ("bias", &b), ("embeddings", &e)] {
-            close(name, &gradients.take(p), &of(&format!("grad/{name}")));
+            close(name, &read(&gradients.of(p)), &of(&format!("grad/{name}")));
         }
     }
 
     #[test]
     fn frames_without_a_label_do_not_count() {
-        let logits = || Hidden::new(vec![2.0, 0.0, 0.0, 2.0, 5.0, 5.0], 2, Spans::new([3])).on(&Tape::default());
+        let logits = || hidden(vec![2.0, 0.0, 0.0, 2.0, 5.0, 5.0], 2, Spans::new([3])).on(&Tape::default());
         let of = |labels: &[u32], count: usize| {
             let ids = std::sync::Arc::new(arrow::array::StringArray::from(vec!["a.wav"]));
             let batch = crate::labels::batch(ids, labels.to_vec(), &[count]).expect("a batch");

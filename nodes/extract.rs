@@ -4,7 +4,7 @@ use crate::column::list;
 use crate::gemm::Precision;
 use crate::model::{Convention, Model, OPEN, Pass};
 use crate::table::Table;
-use crate::tensor::Hidden;
+use crate::tensor::{Hidden, len, read};
 use crate::{Result, decode, layers_wrong};
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -47,13 +47,13 @@ fn rows(id: &str, layers: &[usize], hiddens: &[Hidden]) -> Result<RecordBatch> {
     let ints = |of: &dyn Fn(usize) -> usize| {
         Arc::new((0..layers.len()).map(|i| of(i) as i32).collect::<Int32Array>()) as ArrayRef
     };
-    let values = hiddens.iter().flat_map(|h| h.read().iter().copied()).collect();
+    let values = hiddens.iter().map(|h| read(&h.values)).collect::<Vec<_>>().concat();
     let columns = vec![
         Arc::new(StringArray::from(vec![id; layers.len()])) as ArrayRef,
         ints(&|i| layers[i]),
         ints(&|i| hiddens[i].spans.total()),
         ints(&|i| hiddens[i].width()),
-        Arc::new(list(values, hiddens.iter().map(|h| h.read().len()))?) as ArrayRef,
+        Arc::new(list(values, hiddens.iter().map(|h| len(&h.values)))?) as ArrayRef,
     ];
     Ok(RecordBatch::try_new(schema(), columns)?)
 }

@@ -52,7 +52,7 @@ struct Loop {
 }
 
 fn turns(precision: Precision) -> Option<Loop> {
-    if precision != precision.here() {
+    if precision != precision.on_cpu() {
         return None;
     }
     match (Vectors::here(), precision) {
@@ -101,7 +101,7 @@ mod tests {
     fn a_machine_with_vectors_has_a_peak() {
         let floor = Floor::measure();
         assert_eq!(floor.f32.is_some(), Vectors::here() != Vectors::Plain);
-        assert_eq!(floor.bf16.is_some(), Precision::Bf16.here() == Precision::Bf16);
+        assert_eq!(floor.bf16.is_some(), Precision::Bf16.on_cpu() == Precision::Bf16);
         assert!(floor.read > 0.0 && floor.f32.is_none_or(|rate| rate > 0.0));
     }
 }

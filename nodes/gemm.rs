@@ -75,17 +75,17 @@ impl<'a> Out<'a> {
 
 /// c = a b or c += a b, over all threads.
 pub fn gemm(p: Precision, s: Shape, a: View, b: View, c: Out) {
-    run((Vectors::here(), p.here()), threads(), s, a, b, c, &Epilogue::None)
+    run((Vectors::here(), p.on_cpu()), threads(), s, a, b, c, &Epilogue::None)
 }
 
 /// As [`gemm`]; then `then` on each tile of the result.
 pub fn gemm_then(p: Precision, s: Shape, a: View, b: View, c: Out, then: Epilogue) {
-    run((Vectors::here(), p.here()), threads(), s, a, b, c, &then)
+    run((Vectors::here(), p.on_cpu()), threads(), s, a, b, c, &then)
 }
 
 /// As [`gemm`], on the calling thread alone: for products of which many run side by side.
 pub fn gemm_here(p: Precision, s: Shape, a: View, b: View, c: Out) {
-    run((Vectors::here(), p.here()), 1, s, a, b, c, &Epilogue::None)
+    run((Vectors::here(), p.on_cpu()), 1, s, a, b, c, &Epilogue::None)
 }
 
 /// Bytes in which operands lie packed, of all threads.
@@ -141,7 +141,7 @@ mod tests {
     ];
 
     fn every_path(mut f: impl FnMut(Machine, usize, Shape)) {
-        let pairs = (Vectors::here(), Precision::Bf16.here());
+        let pairs = (Vectors::here(), Precision::Bf16.on_cpu());
         let f32s = Vectors::all().map(|vectors| (vectors, Precision::F32));
         for machine in f32s.chain((pairs.1 == Precision::Bf16).then_some(pairs)) {
             for [m, n, k] in SHAPES {

@@ -1,7 +1,7 @@
 //! What a model folder holds, for a person or a program.
 use crate::Result;
 use crate::model::{ExtractNorm, Model, count};
-use crate::tensor::read;
+use crate::tensor::len;
 use serde::Serialize;
 use std::fmt;
 use std::path::Path;
@@ -29,7 +29,7 @@ pub fn inspect(folder: &Path) -> Result<Inspected> {
     Ok(Inspected {
         format: "huggingface",
         architecture: a.model_type.clone(),
-        parameters: model.weights.0.values().map(|p| read(p).len() as u64).sum(),
+        parameters: model.weights.0.values().map(|p| len(p) as u64).sum(),
         macs: count::macs(a),
         layers: a.num_hidden_layers,
         width: a.hidden_size,

@@ -6,7 +6,7 @@ use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, shapes};
 use crate::op::{cosine_logits, linear, linear_start};
 use crate::port::{Carries, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::step::Step;
-use crate::tensor::{Param, param, read};
+use crate::tensor::{Param, len, param, read};
 use crate::{Result, file};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -110,9 +110,9 @@ impl Node for Logits {
     }
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
-        let to = read(&self.bias).len();
+        let to = len(&self.bias);
         let matrix = |name: &str, weight, shape| Parameter { shape, ..Parameter::flat(name.into(), weight) };
-        let (from, classes) = (read(&self.weight).len() / to, read(&self.embeddings).len() / to);
+        let (from, classes) = (len(&self.weight) / to, len(&self.embeddings) / to);
         vec![
             matrix("final_proj.weight", &mut self.weight, vec![to, from]),
             Parameter::flat("final_proj.bias".into(), &mut self.bias),

@@ -6,7 +6,7 @@ use crate::node::{Config, Facts, Node, Place, World, Wrong, shapes};
 use crate::op::{cosine, l1, log_sigmoid_cosine, mse};
 use crate::port::{Carries, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::step::Step;
-use crate::tensor::{Hidden, Number, Spans, Tape, read};
+use crate::tensor::{Hidden, Number, Spans, Tape, hidden, plus, read_all, scaled};
 use arrow::record_batch::RecordBatch;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -144,22 +144,25 @@ impl Node for Loss {
         let targets = each.map(|(at, (_, hidden))| target(&batch, at, hidden.width())).collect::<Result<Vec<_>>>()?;
         let share = if self.reduce == Reduce::Mean { 1.0 / student.len() as f64 } else { 1.0 };
         let mut total = Scalar::nothing(step.tape()).value;
-        let mut parts: Vec<(String, f32)> = vec![];
+        let mut distances: Vec<Number<Tape>> = vec![]; // (terms)(layers)
+        let weight = |at: usize| share * self.weights.as_ref().map_or(1.0, |w| w[at]);
         for term in &self.terms {
-            let (name, distance) = term.r#type.known();
-            let mut sum = 0.0;
+            let (_, distance) = term.r#type.known();
             for (at, ((layer, hidden), target)) in student.iter().zip(&targets).enumerate() {
                 if hidden.spans != target.spans {
                     return Err(format!("layer {layer} of the student has other frames than its target").into());
                 }
-                let weight = share * self.weights.as_ref().map_or(1.0, |w| w[at]);
                 let value = distance(hidden.clone(), target);
-                sum += read(&value)[0] as f64 * weight;
-                total = total + value * (weight * term.weight) as f32;
+                total = plus(total, scaled(value.clone(), (weight(at) * term.weight) as f32));
+                distances.push(value);
             }
-            parts.push((name.into(), sum as f32));
         }
-        parts.insert(0, ("loss_distill".into(), read(&total)[0]));
+        let numbers = read_all(std::iter::once(&total).chain(&distances));
+        let mut parts = vec![("loss_distill".to_owned(), numbers[0][0])];
+        for (term, layers) in self.terms.iter().zip(numbers[1..].chunks(student.len())) {
+            let sum: f64 = layers.iter().enumerate().map(|(at, value)| value[0] as f64 * weight(at)).sum();
+            parts.push((term.r#type.known().0.into(), sum as f32));
+        }
         let frames = targets.first().map_or(0, |t| t.spans.total());
         let loss = Scalar { value: total, parts, weight: frames as f64, node: step.place.node.clone() };
         step.send(OUT, Value::Scalar(loss));
@@ -175,7 +178,7 @@ fn target(batch: &RecordBatch, at: usize, width: usize) -> Result<Hidden> {
     if rows.iter().zip(frames).any(|(row, &n)| row.len() != n as usize * width) {
         return Err(format!("a target is not {width} wide, as its student is").into());
     }
-    Ok(Hidden::new(rows.concat(), width, Spans::new(frames.iter().map(|&n| n as usize))))
+    Ok(hidden(rows.concat(), width, Spans::new(frames.iter().map(|&n| n as usize))))
 }
 
 /// Every term by its golden's name.

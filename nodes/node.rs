@@ -55,7 +55,7 @@ pub struct Parameter<'a> {
 impl<'a> Parameter<'a> {
     /// A vector that goes down its slope.
     pub fn flat(name: String, weight: &'a mut Param) -> Parameter<'a> {
-        Parameter { name, shape: vec![crate::tensor::read(weight).len()], weight, sign: 1.0 }
+        Parameter { name, shape: vec![crate::tensor::len(weight)], weight, sign: 1.0 }
     }
 }
 

@@ -1,7 +1,9 @@
-//! Fused ops on dfdx tensors. A file: formula and shapes, forward, backward, tests.
+//! Fused ops on dfdx tensors. A file: formula and shapes, forward, backward, tests. It is the op's CPU form; the form for a
+//! GPU has the same name and signature, and stands in `nodes/cuda/op/`. What is re-exported here is that of the build.
 //!
-//! Without a tape ([`crate::tensor::NoneTape`]) the rule of an op, and all that it keeps, is dropped at once: one code
+//! Without a tape ([`crate::tensor::cpu::NoneTape`]) the rule of an op, and all that it keeps, is dropped at once: one code
 //! serves what is trained and what is frozen. Batches are ragged; an op that looks across frames goes row by row.
+mod argmax;
 mod attention;
 mod attention_map;
 mod broadcast;
@@ -16,6 +18,7 @@ mod elementwise;
 mod feed_forward;
 mod gate;
 mod gelu_gate;
+mod given;
 mod gradient_scale;
 mod gram;
 mod head;
@@ -30,36 +33,52 @@ mod position_gate;
 mod positional;
 mod scale;
 
-pub use attention::attention;
-pub use attention_map::{Map, attend, attention_map};
-pub use broadcast::broadcast;
-pub use conv_first::{First, conv_first};
-pub use conv1d::{Input, Source, conv1d, frames_out};
-pub use cosine_logits::cosine_logits;
-pub use cross_entropy::{counting, cross_entropy};
-pub use distance::{cosine, l1, log_sigmoid_cosine, mse};
-pub use elementwise::{dropout, residual};
-pub use feed_forward::feed_forward;
-pub use gelu_gate::gelu_gate;
-pub use gradient_scale::gradient_scale;
-pub use gram::gram_distance;
-pub use layer_norm::layer_norm;
-pub use linear::{linear, linear_start};
-pub use lstm::lstm;
-pub use mask_frames::mask_frames;
-pub use mean_square::mean_square;
-pub use norm_projection::norm_projection;
+pub use attention_map::Map;
+pub use conv1d::frames_out;
+pub use cross_entropy::counting;
+pub use linear::linear_start;
 pub use position_bias::{PositionBias, bucket};
-pub use position_gate::position_gate;
-pub use positional::positional;
-pub use scale::scale;
+
+#[cfg(feature = "cuda")]
+pub use crate::cuda::op::*;
+#[cfg(not(feature = "cuda"))]
+pub use cpu::*;
+
+/// The CPU forms. A build for a GPU has them too: tests compare with them.
+pub mod cpu {
+    pub use super::argmax::argmax;
+    pub use super::attention::attention;
+    pub use super::attention_map::{attend, attention_map};
+    pub use super::broadcast::broadcast;
+    pub use super::conv_first::{First, conv_first};
+    pub use super::conv1d::{Input, Source, conv1d};
+    pub use super::cosine_logits::cosine_logits;
+    pub use super::cross_entropy::cross_entropy;
+    pub use super::distance::{cosine, l1, log_sigmoid_cosine, mse};
+    pub use super::elementwise::{dropout, residual};
+    pub use super::feed_forward::feed_forward;
+    pub use super::gelu_gate::gelu_gate;
+    pub use super::given::{given_number, given_vector};
+    pub use super::gradient_scale::gradient_scale;
+    pub use super::gram::gram_distance;
+    pub use super::layer_norm::layer_norm;
+    pub use super::linear::linear;
+    pub use super::lstm::lstm;
+    pub use super::mask_frames::mask_frames;
+    pub use super::mean_square::mean_square;
+    pub use super::norm_projection::norm_projection;
+    pub use super::position_gate::position_gate;
+    pub use super::positional::positional;
+    pub use super::scale::scale;
+}
 
 #[cfg(test)]
 mod tests {
-    use super::{check::noise, *};
+    use super::cpu::*;
+    use super::{PositionBias, check::noise};
     use crate::gemm::Precision;
     use crate::math::Dropout;
-    use crate::tensor::{Hidden, Tape, backward, param, put, read};
+    use crate::tensor::cpu::{Hidden, Tape, backward, hidden, param, put, read};
 
     /// All ops one behind the other, on waveforms of these lengths: the loss and all gradients.
     fn network(samples: &[usize], precision: Precision) -> Vec<Vec<f32>> {
@@ -92,7 +111,7 @@ mod tests {
         let x = feed_forward(x, [&p[21], &p[22], &p[23], &bias], Some(&on[2]), drop.fork(2), precision);
         let [forward, back] = [28, 32].map(|i| [&p[i], &p[i + 1], &p[i + 2], &p[i + 3]]);
         let x = lstm(x, &[forward, back]);
-        let target = Hidden::new(noise("target", x.spans.total() * 12), 12, x.spans.clone());
+        let target = hidden(noise("target", x.spans.total() * 12), 12, x.spans.clone());
         let related = gram_distance(x.clone(), x.clone(), &target, &target);
         let labelled = cross_entropy(x.clone(), &vec![3; x.spans.total()], None);
         let classes = cosine_logits(gradient_scale(x.clone(), 0.5), &p[13], 0.1);

@@ -2,12 +2,10 @@
 //! way back. The only node that changes a weight.
 use crate::Result;
 use crate::node::Node;
-use crate::par::add;
 use crate::port::{Scalar, Value};
 use crate::report::Told;
 use crate::step::Step;
-use crate::tensor::{self, Gradients, write};
-use adamw::Moments;
+use crate::tensor::{self, Gradients, Param, plus, read};
 use metrics::Metrics;
 use options::{IN, NotFinite, OUT};
 use std::collections::BTreeMap;
@@ -17,6 +15,8 @@ use sums::Sums;
 
 pub mod adamw;
 pub mod checkpoint;
+#[cfg(not(feature = "cuda"))]
+mod cpu;
 pub(crate) mod metrics;
 mod options;
 #[cfg(test)]
@@ -24,6 +24,10 @@ pub(crate) mod parity;
 mod schedule;
 mod sums;
 
+#[cfg(feature = "cuda")]
+pub(crate) use crate::cuda::optimize::{Moments, add, norm, step};
+#[cfg(not(feature = "cuda"))]
+pub(crate) use cpu::{Moments, add, norm, step};
 pub use options::Options;
 
 struct Optimize {
@@ -31,7 +35,7 @@ struct Optimize {
     /// By `node.parameter`.
     moments: BTreeMap<String, Moments>,
     /// Gradients of the batches of this update so far, where there is more than one.
-    gathered: Vec<(String, Vec<f32>)>,
+    gathered: Vec<(String, Param)>,
     sums: Sums,
     metrics: Option<Metrics>,
     clock: Instant,
@@ -72,7 +76,7 @@ impl Node for Optimize {
 }
 
 fn backward(losses: Vec<Scalar>, accumulate: u64) -> Result<Gradients> {
-    let loss = losses.into_iter().map(|s| s.value).reduce(|a, b| a + b).ok_or("no loss came")?;
+    let loss = losses.into_iter().map(|s| s.value).reduce(plus).ok_or("no loss came")?;
     Ok(tensor::backward(loss, 1.0 / accumulate as f32))
 }
 
@@ -97,8 +101,8 @@ impl Optimize {
         self.samples += head.samples;
         let mut parameters = step.parameters();
         parameters.retain(|(node, _)| self.options.rates.get(node).is_some_and(|rate| *rate > 0.0));
-        let mut own: Vec<(String, Vec<f32>)> =
-            parameters.iter().map(|(node, p)| (format!("{node}.{}", p.name), gradients.take(&*p.weight))).collect();
+        let mut own: Vec<(String, Param)> =
+            parameters.iter().map(|(node, p)| (format!("{node}.{}", p.name), gradients.of(&*p.weight))).collect();
         drop(gradients);
         for ((_, g), (_, before)) in own.iter_mut().zip(std::mem::take(&mut self.gathered)) {
             add(g, &before);
@@ -109,14 +113,14 @@ impl Optimize {
         }
         self.update = head.update;
 
-        let norm = adamw::norm(own.iter().map(|(_, g)| g));
+        let norm = norm(own.iter().map(|(_, g)| g));
         let factor = self.options.schedule.factor(self.update, self.options.steps);
         if norm.is_finite() && self.sums.finite() {
             let clip = adamw::clip_factor(norm, self.options.clip_norm);
             for ((node, p), (name, g)) in parameters.iter_mut().zip(own) {
                 let adamw = self.options.adamw(node, &p.name, factor, self.update);
-                let moments = self.moments.entry(name).or_insert_with(|| Moments::zeros(g.len()));
-                adamw.step(write(p.weight), moments, &g, clip * p.sign);
+                let moments = self.moments.entry(name).or_insert_with(|| Moments::zeros(tensor::len(&g)));
+                self::step(&adamw, p.weight, moments, &g, clip * p.sign);
             }
         } else if self.options.not_finite == NotFinite::Stop {
             return Err(not_finite(&own, self.update).into());
@@ -160,8 +164,8 @@ impl Optimize {
     }
 }
 
-fn not_finite(gradients: &[(String, Vec<f32>)], update: u64) -> String {
-    match gradients.iter().find(|(_, g)| g.iter().any(|x| !x.is_finite())) {
+fn not_finite(gradients: &[(String, Param)], update: u64) -> String {
+    match gradients.iter().find(|(_, g)| read(g).iter().any(|x| !x.is_finite())) {
         Some((name, _)) => format!("the gradient of `{name}` is not finite at update {update}"),
         None => format!("the loss is not finite at update {update}"),
     }

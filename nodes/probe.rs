@@ -10,11 +10,10 @@ use crate::gemm::Precision;
 use crate::model::{Convention, Model, OPEN, Pass};
 use crate::random::Key;
 use crate::sample::Sample;
-use crate::tensor::Hidden;
+use crate::tensor::{alone, read};
 use crate::{Result, decode, layers_wrong};
 use classifier::Classifier;
 use labels::Utterance;
-use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -159,13 +158,12 @@ impl Probe<'_> {
         let states = |utterance: &Utterance| {
             let samples = decode::read_audio(&utterance.path)?;
             let hiddens = pass.hiddens(&[&samples], self.layers, Convention::Hf);
-            let frame = |t: usize| {
-                hiddens.iter().flat_map(move |h: &Hidden| &h.read()[t * h.width()..(t + 1) * h.width()]).copied()
-            };
+            let layers: Vec<_> = hiddens.iter().map(|h| (read(&h.values), h.width())).collect();
+            let frame = |t: usize| layers.iter().flat_map(move |(h, width)| &h[t * width..(t + 1) * width]).copied();
             Ok((0..hiddens[0].spans.total()).flat_map(frame).collect::<Vec<f32>>())
         };
         for some in utterances.chunks(TOGETHER) {
-            let all: Vec<Result<Vec<f32>>> = some.par_iter().map(states).collect();
+            let all: Vec<Result<Vec<f32>>> = alone(some.len(), |at| states(&some[at]));
             for (utterance, frames) in some.iter().zip(all) {
                 then(utterance, &frames?);
             }

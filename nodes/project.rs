@@ -6,7 +6,7 @@ use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, leaver, s
 use crate::op::{linear, linear_start};
 use crate::port::{Carries, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::step::Step;
-use crate::tensor::{Hidden, Param, param, read};
+use crate::tensor::{Hidden, Param, len, param, read};
 use crate::{Result, file};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -183,7 +183,7 @@ impl Node for Project {
         };
         let layers: Vec<(usize, Hidden<_>)> =
             step.hiddens(PORT)?.layers.into_iter().map(mapped).collect::<Result<_>>()?;
-        let numbers: usize = layers.iter().map(|(_, y)| y.read().len()).sum();
+        let numbers: usize = layers.iter().map(|(_, y)| len(&y.values)).sum();
         step.tell_products(Precision::F32, (numbers * self.from) as u64, true);
         step.send(PORT, Value::Hiddens(Hiddens { layers }));
         Ok(())
@@ -201,7 +201,7 @@ impl Node for Project {
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
         let mut all = vec![];
         for (g, Map { weight, bias, .. }) in self.maps.iter_mut().enumerate() {
-            let shape = vec![read(bias).len(), self.from];
+            let shape = vec![len(bias), self.from];
             all.push(Parameter { shape, ..Parameter::flat(format!("{g}.weight"), weight) });
             all.push(Parameter::flat(format!("{g}.bias"), bias));
         }

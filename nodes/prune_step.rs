@@ -11,7 +11,7 @@ use crate::port::{Carries, Gates, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::prune::{Finalize, Pruning, Unit, gate, penalty::penalty, vectors};
 use crate::random::Key;
 use crate::step::Step;
-use crate::tensor::{Param, Tape, Vector, param, put, read};
+use crate::tensor::{Param, Tape, Vector, len, param, put, read};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -218,7 +218,7 @@ impl PruneStep {
         let mut from = 0;
         let mut draw = |(vector, a): (&String, &Param)| {
             let (noise, at) = (self.noise, from);
-            from += read(a).len() as u64;
+            from += len(a) as u64;
             (vector.clone(), gate::sample(a, |i| gate::inside(noise.uniform(step, at + i as u64)), tape))
         };
         self.log_alpha.iter().map(&mut draw).collect()
@@ -227,7 +227,7 @@ impl PruneStep {
     /// A convolution keeps a channel at least; a layer may lose all of its units.
     fn fixed(&self, tape: &Tape) -> BTreeMap<String, Vector<Tape>> {
         let fix = |(vector, a): (&String, &Param)| {
-            let z = gate::fixed(read(a), vector.starts_with("conv") as usize);
+            let z = gate::fixed(&read(a), vector.starts_with("conv") as usize);
             (vector.clone(), put(&param(z), tape))
         };
         self.log_alpha.iter().map(fix).collect()

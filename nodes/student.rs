@@ -9,7 +9,7 @@ use crate::prune::Finalize;
 use crate::prune::shrink::{Fixed, shrink};
 use crate::random::Key;
 use crate::step::Step;
-use crate::tensor::{Hidden, NoneTape, Number, Track, Vector, put, read, split};
+use crate::tensor::{Hidden, NoneTape, Number, Track, Vector, put, read, scaled, split};
 use crate::{Result, layers_wrong, mask_wrong};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -150,7 +150,7 @@ impl Node for Student {
         let mut sent = Scalar::nothing(step.tape());
         if let Some(square) = penalty {
             sent.parts = vec![("loss_features".into(), read(&square)[0])];
-            sent.value = square * self.penalty;
+            sent.value = scaled(square, self.penalty);
         }
         step.send(PENALTY, Value::Scalar(sent));
         Ok(())
@@ -160,7 +160,7 @@ impl Node for Student {
         let Some(Gates { vectors, finalize: Some(how) }) = step.gates(GATES) else {
             return self.model.save(&step.place.folder());
         };
-        let gates: Fixed = vectors.into_iter().map(|(name, z)| (name, read(&z).to_vec())).collect();
+        let gates: Fixed = vectors.into_iter().map(|(name, z)| (name, read(&z).into())).collect();
         let small = shrink(&self.model, &gates, how);
         step.place.say(self.about_cut(&small, &gates, how));
         small.save(&step.place.folder())
@@ -202,9 +202,11 @@ impl Student {
         let all: Vec<usize> = (0..=self.model.architecture.num_hidden_layers).collect();
         let passes = [Pass::frozen(&self.model, &open, Precision::F32), Pass::frozen(small, OPEN, Precision::F32)];
         let [before, after] = passes.map(|p| p.hiddens(&[&speech], &all, self.convention));
-        let jump =
-            before.iter().zip(&after).flat_map(|(b, a)| b.read().iter().zip(a.read()).map(|(b, a)| (b - a).abs()));
-        let jump = jump.fold(0f32, f32::max);
+        let apart = |(b, a): (&Hidden, &Hidden)| {
+            let (before, after) = (read(&b.values), read(&a.values));
+            before.iter().zip(after.iter()).map(|(b, a)| (b - a).abs()).fold(0f32, f32::max)
+        };
+        let jump = before.iter().zip(&after).map(apart).fold(0f32, f32::max);
         let (was, is) = (count::parameters(&self.model.architecture), count::parameters(&small.architecture));
         let sparsity = 1.0 - is as f64 / was as f64;
         let how = if how == Finalize::Exact { "exactly" } else { "as the reference does" };

@@ -13,6 +13,7 @@ use crate::step::Head;
 use crate::table::Table;
 use crate::tensor::{Hidden, Tape, read};
 use arrow::array::{ArrayRef, Float32Array, Int32Array, RecordBatch, StringArray, UInt64Array};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -71,16 +72,19 @@ struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    fn of(row: usize, (layer, hidden): &'a (usize, Hidden<Tape>)) -> Part<'a> {
+    /// `values` are those of all rows.
+    fn of(row: usize, (layer, hidden): &(usize, Hidden<Tape>), values: &'a [f32]) -> Part<'a> {
         let (frames, width) = (hidden.spans.of(row), hidden.width());
-        let values = &hidden.read()[frames.start * width..frames.end * width];
+        let values = &values[frames.start * width..frames.end * width];
         Part { layer: *layer, row, frames: frames.len(), width, values }
     }
 }
 
 fn of_hiddens(hiddens: &Hiddens) -> Result<Columns> {
     let rows = hiddens.layers.first().map_or(0, |(_, hidden)| hidden.spans.rows());
-    let parts: Vec<Part> = (0..rows).flat_map(|row| hiddens.layers.iter().map(move |l| Part::of(row, l))).collect();
+    let values: Vec<_> = hiddens.layers.iter().map(|(_, hidden)| read(&hidden.values)).collect();
+    let layers = || hiddens.layers.iter().zip(&values);
+    let parts: Vec<Part> = (0..rows).flat_map(|row| layers().map(move |(l, v)| Part::of(row, l, v))).collect();
     let int = |of: fn(&Part) -> usize| Arc::new(parts.iter().map(|p| of(p) as i32).collect::<Int32Array>()) as ArrayRef;
     let values = parts.iter().flat_map(|p| p.values).copied().collect();
     let columns = [
@@ -94,9 +98,9 @@ fn of_hiddens(hiddens: &Hiddens) -> Result<Columns> {
 }
 
 fn of_gates(gates: &Gates) -> Result<Columns> {
-    let all: Vec<(&str, &[f32])> = gates.vectors.iter().map(|(name, gates)| (name.as_str(), read(gates))).collect();
+    let all: Vec<(&str, Cow<[f32]>)> = gates.vectors.iter().map(|(name, gates)| (name.as_str(), read(gates))).collect();
     let names = StringArray::from_iter_values(all.iter().map(|(name, _)| name));
-    let values = all.iter().flat_map(|(_, gates)| *gates).copied().collect();
+    let values = all.iter().flat_map(|(_, gates)| gates.iter()).copied().collect();
     let values = list(values, all.iter().map(|(_, gates)| gates.len()))?;
     Ok((all.len(), vec![("unit".to_owned(), Arc::new(names) as ArrayRef), ("gates".to_owned(), Arc::new(values))]))
 }

@@ -6,11 +6,10 @@ use crate::model::{Convention, Model, OPEN, Pass, Source, count};
 use crate::node::{Cacheable, Config, Facts, Node, Place, World, Wrong, shapes};
 use crate::port::{self, Carries, Port, Ports, Shape, Shapes, Value};
 use crate::step::Step;
-use crate::tensor::Hidden;
+use crate::tensor::{Hidden, alone, read};
 use crate::{Result, layers_wrong, mask_wrong};
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::record_batch::RecordBatch;
-use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -155,13 +154,13 @@ impl Node for Teacher {
         let batch = step.batch(IN)?;
         let (rows, masks) = (column::floats_by_row(&batch, SAMPLES)?, step.masks()?);
         let pass = Pass::frozen(&self.model, OPEN, self.precision);
-        let alone = |(i, row): (usize, &&[f32])| -> Vec<Entry> {
-            let mask = masks.as_ref().map(|masks| &masks[i..=i]);
-            let hiddens = pass.hiddens_masked(&[row], mask, &self.layers, self.convention);
-            let entry = |h: &Hidden| Entry { frames: h.spans.total() as u32, values: h.read().to_vec() };
+        let entries = |row: usize| -> Vec<Entry> {
+            let mask = masks.as_ref().map(|masks| &masks[row..=row]);
+            let hiddens = pass.hiddens_masked(&rows[row..=row], mask, &self.layers, self.convention);
+            let entry = |h: &Hidden| Entry { frames: h.spans.total() as u32, values: read(&h.values).into() };
             hiddens.iter().map(entry).collect()
         };
-        let entries: Vec<_> = rows.par_iter().enumerate().map(alone).collect(); // (rows)(layers)
+        let entries = alone(rows.len(), entries); // (rows)(layers)
         let macs = count::macs_of(&self.model.architecture, rows.iter().map(|r| r.len()));
         step.tell_products(self.precision, macs, false);
         step.send(OUT, Value::Batch(targets(&batch, &entries)?));

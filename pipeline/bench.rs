@@ -1,10 +1,10 @@
 //! `pipeline bench GRAPH --steps N [--synthetic BxS] [--phase P] [--cached]`: how long an update takes, which node takes
-//! it, how near that is to what the machine can do, and where the bytes are.
+//! it, how near that is to what the machine's CPU can do, and where the bytes are. On a GPU its peak of bytes alone.
 use crate::held::held;
 use crate::rehearsal::{self, Scratch, chosen, complete};
 use crate::screen::Screen;
 use crate::signal::Signals;
-use crate::{Failure, Format, Outcome, graph, print};
+use crate::{Failure, Format, Outcome, device, graph, print};
 use nodes::floor::Floor;
 use nodes::node::Synthetic;
 use nodes::report::{Progress, Report, Told};
@@ -32,6 +32,8 @@ const WARM_UP: u64 = 2;
 pub struct Arguments {
     #[command(flatten)]
     graph: graph::Arguments,
+    #[command(flatten)]
+    device: device::Arguments,
     /// Updates to time, after two to warm up
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     steps: u64,
@@ -124,8 +126,9 @@ impl Arguments {
         if self.synthetic.is_none() {
             complete(phase)?;
         }
+        self.device.choose()?;
         let signals = Signals::catch()?;
-        let floor = Floor::measure();
+        let floor = (!cfg!(feature = "cuda")).then(Floor::measure); // the CPU's
         let mut seen = Arc::default();
         for pass in 0..=u32::from(self.cached) {
             let out = scratch.0.join(pass.to_string());
@@ -136,7 +139,7 @@ impl Arguments {
                 None => return Ok(signals.code()),
             };
         }
-        let found = self.found(phase, &floor, &seen)?;
+        let found = self.found(phase, floor.as_ref(), &seen)?;
         print(&if self.format == Format::Json { format!("{found:#}\n") } else { text(&found) })
     }
 
@@ -167,7 +170,7 @@ impl Arguments {
         Ok((!signals.stop.load(Ordering::Relaxed)).then_some(seen))
     }
 
-    fn found(&self, phase: &Phase, floor: &Floor, seen: &Seen) -> Result<Value, Failure> {
+    fn found(&self, phase: &Phase, floor: Option<&Floor>, seen: &Seen) -> Result<Value, Failure> {
         let (done, told) = (lock(&seen.done), lock(&seen.told));
         let last = phase.last().name();
         let counts = |head: &Head| !head.dev && (WARM_UP + 1..=WARM_UP + self.steps).contains(&head.update);
@@ -196,8 +199,9 @@ impl Arguments {
             "optimize_seconds": optimize_seconds(phase, &nodes, &told, seconds.len()),
             "audio_per_second": samples as f64 / 16000.0 / total,
             "peak_bytes": peak,
-            "floor": share::of(floor, &told, seconds.len(), total / seconds.len() as f64),
-            "bytes": bytes::of(phase, &told, kept, peak),
+            "gpu_peak_bytes": device::peak_bytes(),
+            "floor": floor.map(|floor| share::of(floor, &told, seconds.len(), total / seconds.len() as f64)),
+            "bytes": floor.map(|_| bytes::of(phase, &told, kept, peak)),
         }))
     }
 }
@@ -221,7 +225,11 @@ fn text(found: &Value) -> String {
         number(&found["audio_per_second"])
     );
     text += &bytes::text(found);
-    text += &share::text(&found["floor"]);
+    if let Some(peak) = found["gpu_peak_bytes"].as_f64() {
+        text += &format!("GPU     {:.1} MB at its peak\n", peak / 1e6);
+    } else {
+        text += &share::text(&found["floor"]);
+    }
     for (key, of) in [("node_seconds", ""), ("optimize_seconds", "optimize's ")] {
         for (name, seconds) in found[key].as_object().into_iter().flatten() {
             text += &format!("  {of}{name:12} {:.4} s\n", number(seconds));

@@ -32,7 +32,8 @@ impl Arguments {
 
 fn version() -> String {
     use std::env::consts::{ARCH, OS};
-    format!("{} for {ARCH} {OS}, computes on the CPU", env!("CARGO_PKG_VERSION"))
+    let device = if cfg!(feature = "cuda") { "a GPU" } else { "the CPU" };
+    format!("{} for {ARCH} {OS}, computes on {device}", env!("CARGO_PKG_VERSION"))
 }
 
 fn cores() -> String {
@@ -66,7 +67,7 @@ fn instructions() -> String {
 
 /// How matrix products are computed, and what another machine would change.
 fn products() -> String {
-    let (vectors, bf16) = (Vectors::here(), Precision::Bf16.here() == Precision::Bf16);
+    let (vectors, bf16) = (Vectors::here(), Precision::Bf16.on_cpu() == Precision::Bf16);
     let buys = match (vectors, bf16) {
         (_, true) => "bf16 with `\"precision\": \"bf16\"`, which takes about 0.6 of the time of f32",
         (Vectors::Plain, _) => "no bf16; an x86-64 CPU with AVX2 or AVX-512 has code of its own here, and is faster",
@@ -77,11 +78,12 @@ fn products() -> String {
 }
 
 fn gpu() -> String {
+    let uses = if cfg!(feature = "cuda") { "computes on one" } else { "does not use one" };
     match machine::gpus() {
-        None => "none with NVIDIA's driver; this program would not use one".into(),
+        None => format!("none with NVIDIA's driver; this program {uses}"),
         Some((driver, gpus)) => {
             let names = if gpus.is_empty() { "no device".into() } else { gpus.join(", ") };
-            format!("{names} ({driver}); this program does not use it")
+            format!("{names} ({driver}); this program {uses}")
         }
     }
 }

@@ -1,5 +1,5 @@
 //! `pipeline extract MODEL AUDIO... --layers 0,4,8 --out FILE.parquet [--convention hf|torchaudio]`
-use crate::Outcome;
+use crate::{Outcome, device};
 use nodes::{extract::extract, model};
 use std::path::PathBuf;
 
@@ -19,6 +19,8 @@ pub struct Arguments {
     /// What layer 0 and the last layer are
     #[arg(long, value_enum, default_value = "hf")]
     convention: Convention,
+    #[command(flatten)]
+    device: device::Arguments,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -33,6 +35,7 @@ impl Arguments {
             Convention::Hf => model::Convention::Hf,
             Convention::Torchaudio => model::Convention::Torchaudio,
         };
+        self.device.choose()?;
         extract(&self.model, &self.audio, &self.layers, convention, &self.out)?;
         Ok(0)
     }

@@ -1,6 +1,6 @@
 //! `pipeline probe MODEL --labels FILE [--layers all|0,4] [--format text|json]`: how well each layer tells phones.
 use crate::table::columns;
-use crate::{Format, Outcome, print};
+use crate::{Format, Outcome, device, print};
 use nodes::probe::{Found, probe};
 use std::path::PathBuf;
 
@@ -16,6 +16,8 @@ pub struct Arguments {
     layers: Layers,
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+    #[command(flatten)]
+    device: device::Arguments,
 }
 
 /// None: all of them.
@@ -32,6 +34,7 @@ fn layers(text: &str) -> Result<Layers, String> {
 
 impl Arguments {
     pub fn run(self) -> Outcome {
+        self.device.choose()?;
         let found = probe(&self.model, &self.labels, self.layers.0)?;
         print(&match self.format {
             Format::Text => text(&found),

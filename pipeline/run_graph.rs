@@ -20,9 +20,8 @@ pub struct Arguments {
     /// End every phase after so many updates; schedules stay those of the file
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
-    /// What computes: cpu, cuda, or cuda:1 for the second GPU
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device::known)]
-    device: String,
+    #[command(flatten)]
+    device: device::Arguments,
 }
 
 impl Arguments {
@@ -36,7 +35,7 @@ impl Arguments {
             out: out.clone(),
             resume: self.resume,
             steps: self.steps,
-            device: self.device,
+            device: self.device.choose()?,
             arguments: json!({
                 "graph": self.graph.graph.to_string_lossy(),
                 "set": self.graph.sets,

@@ -4,7 +4,7 @@
 use crate::rehearsal::{self, Scratch, chosen, complete};
 use crate::screen::Screen;
 use crate::signal::Signals;
-use crate::{Failure, Outcome, graph};
+use crate::{Failure, Outcome, device, graph};
 use nodes::near::near;
 use nodes::tap::Tap;
 use pipeline::phase;
@@ -18,6 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Arguments {
     #[command(flatten)]
     graph: graph::Arguments,
+    #[command(flatten)]
+    device: device::Arguments,
     /// What to write down: `student.hiddens`
     #[arg(value_name = "NODE.PORT")]
     port: String,
@@ -44,6 +46,7 @@ impl Arguments {
         let phase = chosen(&plan, self.phase.as_deref())?;
         let (node, port) = self.tapped(phase)?;
         complete(phase)?;
+        self.device.choose()?;
         let scratch = Scratch::new("tap")?;
         let (signals, screen) = (Signals::catch()?, Arc::new(Screen::new()));
         let place = rehearsal::place(&plan, phase, self.steps, &scratch.0, None, screen.clone(), signals.stop.clone());

@@ -3,7 +3,7 @@
 use crate::gemm::Precision;
 use crate::op::check::{Case, close, differences, noise};
 use crate::tensor::cuda::{self, Cuda, Shape, Tensor, address, hidden, record, tensor};
-use crate::tensor::{Device, Hidden, Param, Tape, split};
+use crate::tensor::{Hidden, Tape, cpu, split};
 
 /// The same text as a call of the CPU's ops and of the GPU's, for [`compare`] or another check.
 macro_rules! both {
@@ -17,8 +17,8 @@ macro_rules! both {
                 #[allow(unused_imports)]
                 use $crate::{
                     gemm::Precision,
-                    op::{check::hidden, *},
-                    tensor::{param, put},
+                    op::cpu::*,
+                    tensor::cpu::{hidden, param, put},
                 };
                 $body
             },
@@ -39,7 +39,7 @@ macro_rules! both {
 }
 pub(super) use both;
 
-type OnCpu<S> = Tensor<S, f32, Device, Tape>;
+type OnCpu<S> = Tensor<S, f32, cpu::Cpu, cpu::Tape>;
 type OnGpu<S> = Tensor<S, f32, Cuda, Tape<Cuda>>;
 
 /// For the largest number of y, and for the largest of all gradients: sums in another order, and bf16's rounding.
@@ -48,7 +48,7 @@ const BOUNDS: [(Precision, f64); 2] = [(Precision::F32, 1e-5), (Precision::Bf16,
 /// [`agree`], and the GPU's gradients are those of [`differences`].
 pub fn compare<S: Shape>(
     case: &Case,
-    cpu: impl Fn(Hidden<Tape>, &[Param], &Tape, Precision) -> OnCpu<S>,
+    cpu: impl Fn(cpu::Hidden<cpu::Tape>, &[cpu::Param], &cpu::Tape, Precision) -> OnCpu<S>,
     gpu: impl Fn(Hidden<Tape<Cuda>, Cuda>, &[cuda::Param], &Tape<Cuda>, Precision) -> OnGpu<S>,
 ) {
     agree(case, cpu, &gpu);
@@ -60,7 +60,7 @@ pub fn compare<S: Shape>(
 /// The GPU gives what the CPU gives in f32, and the same bits when it runs again.
 pub fn agree<S: Shape>(
     case: &Case,
-    cpu: impl Fn(Hidden<Tape>, &[Param], &Tape, Precision) -> OnCpu<S>,
+    cpu: impl Fn(cpu::Hidden<cpu::Tape>, &[cpu::Param], &cpu::Tape, Precision) -> OnCpu<S>,
     gpu: impl Fn(Hidden<Tape<Cuda>, Cuda>, &[cuda::Param], &Tape<Cuda>, Precision) -> OnGpu<S>,
 ) {
     let reference = case.run(|x, p, tape| cpu(x, p, tape, Precision::F32));
@@ -92,6 +92,6 @@ fn run<S: Shape>(
         crate::cuda::op::add(address(&r), g.to(&inner), n, crate::cuda::op::Mask::times(1.0));
     });
     let mut gradients = cuda::backward(loss, 1.0);
-    let of_inputs = p.iter().map(|p| gradients.read(p)).collect::<Vec<_>>();
-    [vec![numbers, gradients.read(&x.values)], of_inputs].concat()
+    let of_inputs = p.iter().map(|p| cuda::read(&gradients.of(p))).collect::<Vec<_>>();
+    [vec![numbers, cuda::read(&gradients.of(&x.values))], of_inputs].concat()
 }

@@ -11,10 +11,13 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Where numbers lie in the GPU's memory; 0: nowhere.
 pub type Address = u64;
+
+/// Bytes of shared memory that a kernel has without asking.
+const FREELY_SHARED: u32 = 48 << 10;
 
 pub struct Gpu {
     device: Arc<CudaDevice>,
@@ -25,7 +28,25 @@ pub struct Gpu {
 
 thread_local! {
     // Leaked: a cuBLAS handle cannot be destroyed while the process ends.
-    static GPU: &'static Gpu = Box::leak(Box::new(Gpu::open(0)));
+    static GPU: &'static Gpu = Box::leak(Box::new(Gpu::open(ordinal())));
+}
+
+static ORDINAL: OnceLock<usize> = OnceLock::new();
+
+/// Which of the GPUs that the driver shows all threads use: the first, unless another is chosen before.
+///
+/// # Errors
+/// There is none of this number.
+pub fn choose(ordinal: usize) -> crate::Result<()> {
+    let count = CudaDevice::count().map_err(|e| format!("the driver does not tell its GPUs: {e:?}"))?;
+    if ordinal >= count as usize {
+        return Err(format!("there is no cuda:{ordinal}: GPUs that the driver shows: {count}").into());
+    }
+    ORDINAL.set(ordinal).map_err(|_| "a GPU was chosen already".into())
+}
+
+pub fn ordinal() -> usize {
+    *ORDINAL.get_or_init(|| 0)
 }
 
 /// That of this thread, opened at the first call.
@@ -98,20 +119,26 @@ impl Gpu {
         bytes
     }
 
-    /// Queues a kernel of blocks of 32 x 8 threads; no block, no launch.
+    /// Queues a kernel of blocks of 32 x 8 threads, which have so many bytes of shared memory; no block, no launch.
     ///
     /// # Safety
     /// `arguments` point to what the kernel takes, in its order, and every address among them to as much memory as the
     /// kernel reads or writes.
-    pub unsafe fn launch(&self, name: &str, grid: [usize; 2], arguments: &mut [*mut c_void]) {
+    pub unsafe fn launch(&self, name: &str, grid: [usize; 2], shared: usize, arguments: &mut [*mut c_void]) {
         let Ok([x, y]) = grid.map(u32::try_from).into_iter().collect::<Result<Vec<_>, _>>().map(|g| [g[0], g[1]])
         else {
             panic!("a batch of {grid:?} blocks is more than a GPU takes");
         };
         if x > 0 && y > 0 {
-            let kernel = self.kernel(name);
+            let (kernel, shared) = (self.kernel(name), shared as u32);
             // SAFETY: the kernel is of this module, which is never unloaded; the rest is the caller's promise.
-            done(unsafe { launch_kernel(kernel, (x, y, 1), (32, 8, 1), 0, *self.device.cu_stream(), arguments) });
+            done(unsafe {
+                if shared > FREELY_SHARED {
+                    let most = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+                    done(sys::cuFuncSetAttribute(kernel, most, shared as i32).result());
+                }
+                launch_kernel(kernel, (x, y, 1), (32, 8, 1), shared, *self.device.cu_stream(), arguments)
+            });
         }
     }
 
@@ -140,13 +167,17 @@ fn pool(device: &CudaDevice) -> sys::CUmemoryPool {
 }
 
 /// Queues kernel `name` on `grid` blocks. Addresses and sizes are 64 bits wide, other numbers 32, as the kernels take them.
+/// `shared N;` before them gives its blocks N bytes of shared memory.
 macro_rules! launch {
-    ($name:expr, $grid:expr, $($argument:expr),+ $(,)?) => {
+    (shared $bytes:expr; $name:expr, $grid:expr, $($argument:expr),+ $(,)?) => {
         // SAFETY: the arguments are those of the kernel in kernels/*.cu, and the arrays as long as it takes them.
         unsafe {
             use $crate::cuda::gpu::{gpu, place};
-            gpu().launch(&$name, $grid, &mut [$(place(&$argument)),+])
+            gpu().launch(&$name, $grid, $bytes, &mut [$(place(&$argument)),+])
         }
+    };
+    ($($arguments:tt)+) => {
+        $crate::cuda::gpu::launch!(shared 0; $($arguments)+)
     };
 }
 pub(crate) use launch;
@@ -178,8 +209,11 @@ impl Precision {
     }
     /// The kernel for arrays of this format and width.
     pub(super) fn kernel(self, name: &str, width: usize) -> String {
-        let format = if self == Precision::Bf16 { "bf16" } else { "f32" };
-        kernel(&format!("{name}_{format}"), width)
+        kernel(&self.named(name), width)
+    }
+    /// That of this format.
+    pub(super) fn named(self, name: &str) -> String {
+        format!("{name}_{}", if self == Precision::Bf16 { "bf16" } else { "f32" })
     }
 }
 

@@ -1,4 +1,5 @@
 //! The ops. A file says how its CPU form is computed here; formulas and shapes stand there, in `nodes/op/`.
+mod argmax;
 mod attention;
 mod attention_map;
 mod broadcast;
@@ -11,6 +12,7 @@ mod elementwise;
 mod feed_forward;
 mod gate;
 mod gelu_gate;
+mod given;
 mod gram;
 mod heads;
 mod layer_norm;
@@ -26,6 +28,7 @@ mod positional;
 mod scale;
 mod sums;
 
+pub use argmax::argmax;
 pub use attention::attention;
 pub use attention_map::{attend, attention_map};
 pub use broadcast::broadcast;
@@ -37,6 +40,7 @@ pub use distance::{cosine, l1, log_sigmoid_cosine, mse};
 pub use elementwise::{add, dropout, gradient_scale, residual, scaled};
 pub use feed_forward::feed_forward;
 pub use gelu_gate::gelu_gate;
+pub use given::{given_number, given_vector};
 pub use gram::gram_distance;
 pub use layer_norm::layer_norm;
 pub use linear::linear;

@@ -1,56 +1,73 @@
 //! AdamW and the norm of all gradients, as [`crate::optimize::adamw`]. Weights, gradients and moments stay on the GPU; of the
 //! norm a number for each 2^15 gradients comes back.
-use super::gpu::{Address, Memory, for_each, gpu, launch};
+use super::gpu::{for_each, gpu, launch};
+use super::op::{self, Mask};
 use crate::gemm::Precision;
-use crate::optimize::adamw::{CHUNK, Rule};
+use crate::optimize::adamw::{AdamW, CHUNK};
+use crate::tensor::cuda::{Param, address, len, param, read};
+use std::borrow::Cow;
 
 /// m and v of a parameter.
 pub struct Moments {
-    m: Memory,
-    v: Memory,
+    m: Param,
+    v: Param,
 }
 
 impl Moments {
     pub fn zeros(n: usize) -> Moments {
-        Moments { m: gpu().zeros(n), v: gpu().zeros(n) }
+        Moments::new(vec![0.0; n], vec![0.0; n])
+    }
+    pub fn new(m: Vec<f32>, v: Vec<f32>) -> Moments {
+        Moments { m: param(m), v: param(v) }
+    }
+    /// Copies of m and v.
+    pub fn read(&self) -> [Cow<'_, [f32]>; 2] {
+        [&self.m, &self.v].map(|x| read(x).into())
     }
 }
 
-/// Moves the `n` weights at `w` by the gradient at `g` times `factor`.
-pub fn step(rule: Rule, w: Address, moments: &Moments, g: Address, n: usize, factor: f32) {
-    launch!("adamw", for_each(n, 1), w, moments.m.at(), moments.v.at(), g, n, factor, rule);
+/// Moves `w` by its gradient times `factor`, where it lies: whoever else holds it sees it move.
+pub fn step(adamw: &AdamW, w: &mut Param, moments: &mut Moments, g: &Param, factor: f32) {
+    let (n, [w, m, v, g]) = (len(w), [w, &moments.m, &moments.v, g].map(address));
+    launch!("adamw", for_each(n, 1), w, m, v, g, n, factor, adamw.rule());
 }
 
-/// ‖all gradients‖₂, of these places and lengths.
-pub fn norm(gradients: &[(Address, usize)]) -> f64 {
-    let chunks: usize = gradients.iter().map(|(_, n)| n.div_ceil(CHUNK)).sum();
-    let parts = gpu().memory(Precision::F32, 2 * chunks);
+/// ‖all gradients‖₂.
+pub fn norm<'a>(gradients: impl IntoIterator<Item = &'a Param>) -> f64 {
+    let gradients: Vec<&Param> = gradients.into_iter().collect();
+    let chunks = |g: &Param| len(g).div_ceil(CHUNK);
+    let all: usize = gradients.iter().map(|g| chunks(g)).sum();
+    let parts = gpu().memory(Precision::F32, 2 * all);
     let mut first = 0;
-    for (g, n) in gradients {
-        launch!("squares", [n.div_ceil(CHUNK), 1], *g, parts.element(2 * first), *n);
-        first += n.div_ceil(CHUNK);
+    for g in gradients {
+        launch!("squares", [chunks(g), 1], address(g), parts.element(2 * first), len(g));
+        first += chunks(g);
     }
-    gpu().doubles(&parts, chunks).iter().sum::<f64>().sqrt()
+    gpu().doubles(&parts, all).iter().sum::<f64>().sqrt()
+}
+
+/// to += from
+pub fn add(to: &mut Param, from: &Param) {
+    op::add(address(from), address(to), len(to), Mask::times(1.0));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::op::check::{close, noise};
-    use crate::optimize::adamw::{self, AdamW, Form};
-    use crate::tensor::cuda::{address, param, read};
+    use crate::optimize::adamw::{self, Form};
 
     #[test]
     fn updates_are_those_of_the_cpu() {
         let n = CHUNK + 77;
         for form in [Form::Adamw, Form::AdamwS3prl] {
             let (mut own, mut moments) = (noise("w", n), adamw::Moments::zeros(n));
-            let (w, on_gpu) = (param(own.clone()), Moments::zeros(n));
+            let (mut w, mut on_gpu) = (param(own.clone()), Moments::zeros(n));
             for update in 1..4 {
                 let g = noise(&format!("g{update}"), n);
                 let rule = AdamW { form, rate: 1e-2, betas: [0.9, 0.98], eps: 1e-6, decay: 0.1, update };
                 rule.step(&mut own, &mut moments, &g, 0.5);
-                step(rule.rule(), address(&w), &on_gpu, address(&param(g)), n, 0.5);
+                step(&rule, &mut w, &mut on_gpu, &param(g), 0.5);
             }
             close(&read(&w), &own.iter().map(|w| *w as f64).collect::<Vec<_>>(), 1e-6);
         }
@@ -60,7 +77,6 @@ mod tests {
     fn the_norm_is_that_of_the_cpu() {
         let gradients = [noise("a", 3 * CHUNK + 5), vec![], noise("b", 7)];
         let on_gpu = gradients.each_ref().map(|g| param(g.clone()));
-        let places: Vec<_> = on_gpu.iter().zip(&gradients).map(|(p, g)| (address(p), g.len())).collect();
-        assert!((norm(&places) / adamw::norm(gradients.iter()) - 1.0).abs() < 1e-6);
+        assert!((norm(&on_gpu) / adamw::norm(gradients.iter().map(|g| &g[..])) - 1.0).abs() < 1e-6);
     }
 }

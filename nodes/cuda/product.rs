@@ -26,6 +26,9 @@ impl Factor {
             Precision::Bf16 => narrowed(at, len),
         }
     }
+    pub fn place(&self) -> Address {
+        self.at
+    }
     /// As a matrix of this width.
     pub fn rows(&self, width: usize) -> View {
         View::rows(self.at, width)

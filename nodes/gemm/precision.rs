@@ -7,13 +7,18 @@ use serde::{Deserialize, Serialize};
 pub enum Precision {
     #[default]
     F32,
-    /// 8 significant bits, to the nearest, ties to even; computed where the machine has `avx512_bf16`.
+    /// 8 significant bits, to the nearest, ties to even; computed on a GPU, and by a CPU that has `avx512_bf16`.
     Bf16,
 }
 
 impl Precision {
-    /// What this machine makes of it: f32 where it cannot multiply in bf16.
+    /// What the device of this build makes of it.
     pub fn here(self) -> Precision {
+        if cfg!(feature = "cuda") { self } else { self.on_cpu() }
+    }
+
+    /// What this machine's CPU makes of it: f32 where it cannot multiply in bf16.
+    pub fn on_cpu(self) -> Precision {
         #[cfg(target_arch = "x86_64")]
         {
             let wide = crate::par::Vectors::here() == crate::par::Vectors::Avx512;

@@ -8,7 +8,7 @@ const NAME: &str = "centroids";
 impl Centroids {
     /// Writes them as the tensor `centroids`, (count, width).
     pub fn save(&self, path: &Path) -> Result<()> {
-        file::save(path, &[(NAME.into(), vec![self.count(), self.width], &self.values)], Default::default())
+        file::save(path, &[(NAME.into(), vec![self.count(), self.width], (&self.values).into())], Default::default())
     }
 
     /// Reads `.safetensors` with a tensor `centroids`, or `.npy` of 2 dimensions. Errors name the file.

@@ -8,7 +8,7 @@ use crate::op::{
     First, Input, PositionBias, Source, attention, broadcast, conv1d, dropout, feed_forward, gelu_gate, layer_norm,
     linear, mask_frames, norm_projection, position_gate, positional, residual, scale,
 };
-use crate::tensor::{Hidden, NoneTape, Spans, Track, Vector, put, recomputed, split};
+use crate::tensor::{Hidden, NoneTape, Spans, Track, Vector, hidden, put, recomputed, split};
 use std::collections::BTreeMap;
 
 /// The dropouts of one pass; None: a pass without.
@@ -132,7 +132,7 @@ impl<T: Track> Pass<'_, T> {
             }
         };
         let mut z = if by_layer {
-            let speech = Hidden::new(waves.concat(), 1, Spans::new(waves.iter().map(Vec::len)));
+            let speech = hidden(waves.concat(), 1, Spans::new(waves.iter().map(Vec::len)));
             Source::Hidden(conv(0, Input::Raw(speech.on(&self.tape)), Precision::F32))
         } else {
             // A bias before a norm over time changes nothing.

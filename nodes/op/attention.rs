@@ -9,14 +9,14 @@ use super::position_bias::{Bias, PositionBias};
 use crate::gemm::{Out, Precision, View, gemm_here};
 use crate::math::Dropout;
 use crate::par::{Shared, add, column_sums, each, map};
-use crate::tensor::{Hidden, Track, Vector, merge, read, record_hidden};
+use crate::tensor::cpu::{Cpu, Hidden, Track, Vector, merge, read, record_hidden};
 
 /// q, k and v are three tensors, not one given thrice.
 pub fn attention<T: Track>(
     [q, k, v]: [Hidden<T>; 3],
     heads: usize,
     gate: Option<&Vector<T>>,
-    bias: Option<PositionBias<T>>,
+    bias: Option<PositionBias<T, Cpu>>,
     drop: Dropout,
     precision: Precision,
 ) -> Hidden<T> {
@@ -75,7 +75,7 @@ pub mod tests {
     use crate::op::check::{Case, DROP, ROWS, affine, close};
     use crate::op::linear::linear;
     use crate::op::position_bias::bucket;
-    use crate::tensor::{Param, param, put};
+    use crate::tensor::cpu::{Param, param, put};
 
     pub const HEADS: usize = 2;
     const BUCKETS: usize = 12;
@@ -97,7 +97,7 @@ pub mod tests {
         [0, 2, 4].map(|i| linear(x.clone(), &p[i], &p[i + 1], F32))
     }
 
-    pub fn bias<'a, T: Track>(x: &Hidden<T>, p: &'a [Param]) -> Option<PositionBias<'a, T>> {
+    pub fn bias<'a, T: Track>(x: &Hidden<T>, p: &'a [Param]) -> Option<PositionBias<'a, T, Cpu>> {
         let gate = linear(x.clone(), &p[8], &p[9], F32);
         Some(PositionBias { table: &p[7], columns: COLUMNS.into(), buckets: BUCKETS, farthest: FARTHEST, gate })
     }

@@ -9,15 +9,15 @@ use super::position_bias::{Bias, PositionBias};
 use crate::gemm::{Out, Precision, View, gemm_here};
 use crate::math::{Dropout, sum};
 use crate::par::{Shared, add, column_sums, each, map, wide};
-use crate::tensor::{
-    Device, Hidden, NoneTape, Spans, Storage, Track, Vector, merge, read, record, record_hidden, split,
+use crate::tensor::cpu::{
+    Cpu, Hidden, NoneTape, Spans, Storage, Track, Vector, merge, read, record, record_hidden, split,
 };
 use std::iter::repeat_n;
 
 /// P, before any dropout.
 #[derive(Clone)]
-pub struct Map<T = NoneTape, D: Storage<f32> = Device> {
-    pub values: Vector<T, D>,
+pub struct Map<T = NoneTape, D: Storage<f32> = Cpu> {
+    pub values: crate::tensor::Vector<T, D>,
     /// Frames of each row.
     pub spans: Spans,
     pub heads: usize,
@@ -32,7 +32,7 @@ fn squares(spans: &Spans, heads: usize) -> Spans {
 pub fn attention_map<T: Track>(
     [q, k]: [Hidden<T>; 2],
     heads: usize,
-    bias: Option<PositionBias<T>>,
+    bias: Option<PositionBias<T, Cpu>>,
     precision: Precision,
 ) -> Map<T> {
     let ((q, tq), (k, tk)) = (q.split(), k.split());
@@ -125,7 +125,7 @@ mod tests {
     use crate::gemm::Precision::F32;
     use crate::op::attention::tests::{HEADS, bias, case, definition, three};
     use crate::op::check::{DROP, close};
-    use crate::tensor::put;
+    use crate::tensor::cpu::put;
 
     #[test]
     fn a_map_and_its_use_are_attention() {

@@ -1,6 +1,6 @@
 //! y = b in every frame: what a sub-layer without units still adds. b (width), y (frames, width). db = Σ dy.
 use crate::par::{add, column_sums};
-use crate::tensor::{Hidden, Param, Spans, Track, read, record_hidden};
+use crate::tensor::cpu::{Hidden, Param, Spans, Track, read, record_hidden};
 
 pub fn broadcast<T: Track>(b: &Param, spans: Spans, tape: T) -> Hidden<T> {
     let (b, width) = (b.clone(), read(b).len());
@@ -12,7 +12,7 @@ pub fn broadcast<T: Track>(b: &Param, spans: Spans, tape: T) -> Hidden<T> {
 mod tests {
     use super::*;
     use crate::op::check::{Case, ROWS, WIDTHS, close};
-    use crate::tensor::NoneTape;
+    use crate::tensor::cpu::NoneTape;
 
     #[test]
     fn broadcast_is_its_formula_and_its_gradient() {

@@ -1,7 +1,8 @@
 //! What tests of ops share: noise, functions in f64, and gradients against differences.
 use crate::math::Dropout;
 use crate::random::Key;
-use crate::tensor::{Device, Hidden, Param, Spans, Tape, backward, param, read, record, split};
+pub use crate::tensor::cpu::hidden;
+use crate::tensor::cpu::{Cpu, Hidden, Param, Spans, Tape, backward, param, read, record, split};
 use dfdx::prelude::{Shape, Tensor};
 
 /// Frames of the rows of a ragged batch, and odd widths.
@@ -13,10 +14,6 @@ pub const DROP: Dropout = Dropout { rate: 0.3, key: 5 };
 pub fn noise(name: &str, n: usize) -> Vec<f32> {
     let key = Key::new(n as u64, &[name]);
     (0..n as u64).map(|i| (key.uniform(0, i) * 2.0 - 1.0) * 1.7).collect()
-}
-
-pub fn hidden(data: Vec<f32>, width: usize, spans: Spans) -> Hidden {
-    Hidden::new(data, width, spans)
 }
 
 /// Each number within `tolerance` times the size of the largest, or of 1.
@@ -75,7 +72,7 @@ pub struct Case {
 impl Case {
     pub fn new(rows: &[usize], width: usize, sizes: &[usize]) -> Self {
         let spans = Spans::new(rows.iter().copied());
-        let x = Hidden::new(noise(&format!("x{}", sizes.len()), spans.total() * width), width, spans);
+        let x = hidden(noise(&format!("x{}", sizes.len()), spans.total() * width), width, spans);
         Case { x, p: sizes.iter().enumerate().map(|(i, n)| param(noise(&format!("p{i}"), *n))).collect() }
     }
 
@@ -98,7 +95,7 @@ impl Case {
     /// y = f(x, p), and the gradients of r · y with regard to each input, for a random r.
     pub fn run<S: Shape>(
         &self,
-        f: impl Fn(Hidden<Tape>, &[Param], &Tape) -> Tensor<S, f32, Device, Tape>,
+        f: impl Fn(Hidden<Tape>, &[Param], &Tape) -> Tensor<S, f32, Cpu, Tape>,
     ) -> Vec<Vec<f32>> {
         let tape = Tape::default();
         let (y, tape) = split(f(self.x.on(&tape), &self.p, &tape));
@@ -112,10 +109,10 @@ impl Case {
     }
 
     /// [`Case::run`], its gradients against [`differences`].
-    pub fn check<S: Shape>(&self, f: impl Fn(Hidden<Tape>, &[Param], &Tape) -> Tensor<S, f32, Device, Tape>) {
+    pub fn check<S: Shape>(&self, f: impl Fn(Hidden<Tape>, &[Param], &Tape) -> Tensor<S, f32, Cpu, Tape>) {
         let own = self.run(&f);
         differences(&self.inputs(), &own[1..], &own[0], |inputs| {
-            let x = Hidden::new(inputs[0].clone(), self.x.width(), self.x.spans.clone());
+            let x = hidden(inputs[0].clone(), self.x.width(), self.x.spans.clone());
             let p: Vec<Param> = inputs[1..].iter().cloned().map(param).collect();
             let tape = Tape::default();
             read(&f(x.on(&tape), &p, &tape)).to_vec()

@@ -11,7 +11,7 @@ use super::gate;
 use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
 use crate::math::{gelu, gelu_both};
 use crate::par::{add, column_sums, parts, zip};
-use crate::tensor::{Grads, Hidden, NoneTape, Param, Spans, Track, Vector, read, record_hidden};
+use crate::tensor::cpu::{Grads, Hidden, NoneTape, Param, Spans, Track, Vector, read, record_hidden};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -212,8 +212,8 @@ fn input_gradient(
 mod tests {
     use super::*;
     use crate::op::check::{self, Case, close, noise};
-    use crate::op::mean_square;
-    use crate::tensor::{Tape, backward, put};
+    use crate::op::cpu::mean_square;
+    use crate::tensor::cpu::{Tape, backward, put};
 
     const OUT: usize = 17;
     const KERNELS: [(usize, usize); 7] = [(3, 2), (2, 2), (5, 3), (1, 1), (3, 1), (2, 3), (10, 5)];

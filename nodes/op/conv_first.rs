@@ -9,7 +9,7 @@
 use super::conv1d::frames_out;
 use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
 use crate::par::{column_sums, map, wide};
-use crate::tensor::{Grads, Hidden, Param, Spans, Track, read, record_hidden};
+use crate::tensor::cpu::{Grads, Hidden, Param, Spans, Track, read, record_hidden};
 
 const EPS: f64 = 1e-5;
 
@@ -130,7 +130,7 @@ impl Windows {
 mod tests {
     use super::*;
     use crate::op::check::{Case, close, noise};
-    use crate::tensor::NoneTape;
+    use crate::tensor::cpu::NoneTape;
 
     const OUT: usize = 13;
 

@@ -7,7 +7,7 @@ use crate::gemm::{Out, Precision, Shape, View, gemm};
 use crate::math::sum;
 use crate::op::linear::weight_gradient;
 use crate::par::{map, parts, wide};
-use crate::tensor::{Hidden, Param, Track, read, record_hidden};
+use crate::tensor::cpu::{Hidden, Param, Track, read, record_hidden};
 
 const LEAST_NORM: f32 = 1e-8;
 
@@ -74,7 +74,7 @@ impl Units {
 mod tests {
     use super::*;
     use crate::op::check::{Case, ROWS, WIDTHS, close};
-    use crate::tensor::{Spans, Tape, backward, param};
+    use crate::tensor::cpu::{Spans, Tape, backward, hidden, param};
 
     #[test]
     fn cosine_logits_are_their_formula_and_its_gradient() {
@@ -93,10 +93,10 @@ mod tests {
 
     #[test]
     fn a_frame_of_zeros_has_logits_and_gradients() {
-        let (x, e) = (Hidden::new(vec![0.0; 3], 3, Spans::new([1])), param(vec![1.0, 2.0, 2.0, 0.0, 0.0, 0.0]));
+        let (x, e) = (hidden(vec![0.0; 3], 3, Spans::new([1])), param(vec![1.0, 2.0, 2.0, 0.0, 0.0, 0.0]));
         let y = cosine_logits(x.on(&Tape::default()), &e, 0.1);
         assert_eq!(y.read(), [0.0, 0.0]);
-        let mut g = backward(crate::op::mean_square(y), 1.0);
+        let mut g = backward(crate::op::cpu::mean_square(y), 1.0);
         assert!(g.take(&x.values).iter().chain(&g.take(&e)).all(|d| d.is_finite()));
     }
 }

@@ -3,7 +3,7 @@
 //! x (frames, classes), labels and w (frames). Exponents are taken off the largest of a frame, so none overflows.
 use crate::math::{exp, largest, sum};
 use crate::par::{map, parts, wide};
-use crate::tensor::{Hidden, Number, Track, record};
+use crate::tensor::cpu::{Hidden, Number, Track, record};
 
 /// A frame of weight 0 does not count, whatever its label. If no frame counts, y is 0.
 ///
@@ -68,7 +68,7 @@ impl Softmax {
 mod tests {
     use super::*;
     use crate::op::check::{Case, ROWS, WIDTHS, close, noise};
-    use crate::tensor::{Spans, Tape, backward, read};
+    use crate::tensor::cpu::{Spans, Tape, backward, hidden, read};
 
     #[test]
     fn cross_entropy_is_its_formula_and_its_gradient() {
@@ -93,19 +93,19 @@ mod tests {
 
     #[test]
     fn large_logits_and_frames_that_do_not_count() {
-        let x = Hidden::new(vec![1e4, -1e4, 0.0, 0.0, 3.0, 3.0], 2, Spans::new([1, 0, 2]));
+        let x = hidden(vec![1e4, -1e4, 0.0, 0.0, 3.0, 3.0], 2, Spans::new([1, 0, 2]));
         assert_eq!(read(&cross_entropy(x.clone(), &[1, 0, 1], Some(&[1.0, 0.0, 0.0]))), [2e4]);
         let loss = cross_entropy(x.on(&Tape::default()), &[0, 9, 9], Some(&[1.0, 0.0, 0.0]));
         assert_eq!(read(&loss), [0.0]);
         assert!(backward(loss, 1.0).take(&x.values).iter().all(|d| d.abs() < 1e-30));
         assert_eq!(read(&cross_entropy(x, &[9; 3], Some(&[0.0; 3]))), [0.0]);
-        let none = Hidden::new(vec![], 2, Spans::new([0, 0]));
+        let none = hidden(vec![], 2, Spans::new([0, 0]));
         assert_eq!(read(&cross_entropy(none, &[], None)), [0.0]);
     }
 
     #[test]
     #[should_panic(expected = "label 2 of 2 classes")]
     fn a_label_beyond_the_classes() {
-        cross_entropy(Hidden::new(vec![0.0; 2], 2, Spans::new([1])), &[2], None);
+        cross_entropy(hidden(vec![0.0; 2], 2, Spans::new([1])), &[2], None);
     }
 }

@@ -7,7 +7,7 @@
 //! frame of zeros has cosine 0 and a finite gradient. Without frames the loss is 0.
 use crate::math::sum;
 use crate::par::{map, parts};
-use crate::tensor::{Hidden, Number, Track, record};
+use crate::tensor::cpu::{Hidden, Number, Track, record};
 
 const LEAST_NORM: f32 = 1e-8;
 
@@ -97,10 +97,10 @@ impl Cosine {
 mod tests {
     use super::*;
     use crate::op::check::{Case, ROWS, WIDTHS, close};
-    use crate::tensor::{Tape, backward, read};
+    use crate::tensor::cpu::{Tape, backward, hidden, read};
 
     type Loss<T> = fn(Hidden<T>, &Hidden) -> Number<T>;
-    const ALL: [(Loss<crate::tensor::NoneTape>, Loss<Tape>); 4] =
+    const ALL: [(Loss<crate::tensor::cpu::NoneTape>, Loss<Tape>); 4] =
         [(l1, l1), (mse, mse), (cosine, cosine), (log_sigmoid_cosine, log_sigmoid_cosine)];
 
     #[test]
@@ -110,7 +110,7 @@ mod tests {
             // Away from the student, so that no |o - t| has its corner within the step of a difference.
             let away = |(i, x): (usize, &f32)| if i % 2 == 0 { 4.0 - x } else { x - 4.0 };
             let away: Vec<f32> = Case::new(&ROWS, width, &[1]).x.read().iter().enumerate().map(away).collect();
-            let target = Hidden::new(away, width, case.x.spans.clone());
+            let target = hidden(away, width, case.x.spans.clone());
             let (x, frames) = (case.frames(), case.x.spans.total() as f64);
             let mut reference = [0.0; 4];
             for (o, t) in x.chunks(width).zip(target.read().chunks(width)) {
@@ -131,19 +131,19 @@ mod tests {
 
     #[test]
     fn zeros_and_no_frames_give_finite_numbers() {
-        use crate::tensor::Spans;
+        use crate::tensor::cpu::Spans;
         let (none, some) = (Spans::new([0, 0]), Spans::new([2]));
         for (free, taped) in ALL {
-            let empty = Hidden::new(vec![], 3, none.clone());
+            let empty = hidden(vec![], 3, none.clone());
             assert_eq!(read(&free(empty.clone(), &empty)), [0.0]);
-            let zero = Hidden::new(vec![0.0; 6], 3, some.clone());
-            for target in [&zero, &Hidden::new(vec![1.0; 6], 3, some.clone())] {
+            let zero = hidden(vec![0.0; 6], 3, some.clone());
+            for target in [&zero, &hidden(vec![1.0; 6], 3, some.clone())] {
                 let loss = taped(zero.on(&Tape::default()), target);
                 assert!(read(&loss)[0].is_finite());
                 assert!(backward(loss, 1.0).take(&zero.values).iter().all(|d| d.is_finite()));
             }
         }
-        let zero = Hidden::new(vec![0.0; 6], 3, some);
+        let zero = hidden(vec![0.0; 6], 3, some);
         assert_eq!(read(&cosine(zero.clone(), &zero)), [0.0]);
     }
 }

@@ -1,7 +1,7 @@
 //! Dropout, and a branch added to what it branched from: y = x + drop(r). x, r, y (frames, width).
 use crate::math::Dropout;
 use crate::par::{add, parts, wide};
-use crate::tensor::{Hidden, Slot, Track, merge, record_hidden};
+use crate::tensor::cpu::{Hidden, Slot, Track, merge, record_hidden};
 
 /// Numbers whose dropout is drawn at once.
 const CHUNK: usize = 1 << 14;

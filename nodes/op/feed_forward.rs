@@ -9,7 +9,7 @@ use super::linear::{affine, weight_gradient};
 use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
 use crate::math::Dropout;
 use crate::par::{Shared, add, column_sums};
-use crate::tensor::{Hidden, Param, Track, Vector, read, record_hidden};
+use crate::tensor::cpu::{Hidden, Param, Track, Vector, read, record_hidden};
 use std::borrow::Cow;
 
 pub fn feed_forward<T: Track>(
@@ -70,7 +70,7 @@ fn with_gate<'a>(w2: &'a Param, gate: Option<&Param>) -> Cow<'a, [f32]> {
 mod tests {
     use super::*;
     use crate::op::check::{self, Case, DROP, ROWS, WIDTHS, close, gelu};
-    use crate::tensor::put;
+    use crate::tensor::cpu::put;
 
     const INNER: usize = 19;
 

@@ -2,7 +2,7 @@
 //! pass over the weight, none over the frames. With d the gradient of w ∘ g: dw = d ∘ g, dg = Σ over rows of w ∘ d.
 //! w, d (rows, inputs), g (inputs).
 use crate::par::{add, column_sums, parts, wide, zip};
-use crate::tensor::{Param, Track, Vector, merge, read, split};
+use crate::tensor::cpu::{Param, Track, Vector, merge, read, split};
 
 /// The gate off its tape, and the tape of both.
 pub fn join<T: Track>(tape: T, gate: Option<&Vector<T>>) -> (Option<Param>, T) {

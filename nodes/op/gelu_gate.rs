@@ -3,7 +3,7 @@
 use super::gate;
 use crate::math::{gelu, gelu_both};
 use crate::par::{FRAMES, add, column_sums, parts, parts2, wide};
-use crate::tensor::{Hidden, Param, Track, Vector, read, record_hidden};
+use crate::tensor::cpu::{Hidden, Param, Track, Vector, read, record_hidden};
 
 /// `fixed` is a constant: it gets no gradient.
 pub fn gelu_gate<T: Track>(x: Hidden<T>, gate: Option<&Vector<T>>, fixed: Option<&Param>) -> Hidden<T> {
@@ -49,7 +49,7 @@ pub fn gelu_gate<T: Track>(x: Hidden<T>, gate: Option<&Vector<T>>, fixed: Option
 mod tests {
     use super::*;
     use crate::op::check::{self, Case, ROWS, WIDTHS, close};
-    use crate::tensor::put;
+    use crate::tensor::cpu::put;
 
     #[test]
     fn gelu_gate_is_its_formula_and_its_gradient() {

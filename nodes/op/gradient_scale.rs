@@ -1,6 +1,6 @@
 //! y = x, dx = factor · dy: what stands before learns at another pace (fairseq's GradMultiply). x, y (frames, width).
 use crate::par::zip;
-use crate::tensor::{Hidden, Slot, Track, record_hidden};
+use crate::tensor::cpu::{Hidden, Slot, Track, record_hidden};
 
 pub fn gradient_scale<T: Track>(x: Hidden<T>, factor: f32) -> Hidden<T> {
     if factor == 1.0 {
@@ -16,7 +16,7 @@ mod tests {
     use super::*;
     use crate::op::check::{Case, ROWS};
     use crate::op::mean_square::mean_square;
-    use crate::tensor::{Tape, backward};
+    use crate::tensor::cpu::{Tape, backward};
 
     #[test]
     fn only_the_gradient_is_scaled() {

@@ -9,7 +9,7 @@
 use crate::gemm::{Out, Precision, Shape, View, gemm};
 use crate::math::sum;
 use crate::par::{map, wide, zip};
-use crate::tensor::{Hidden, Number, Track, merge, record};
+use crate::tensor::cpu::{Hidden, Number, Track, merge, record};
 
 /// Frames whose relations to all frames of their row are held at once.
 const BLOCK: usize = 256;
@@ -70,10 +70,10 @@ mod tests {
     use super::*;
     use crate::op::check::{Case, ROWS, WIDTHS, close, noise};
     use crate::op::linear::linear;
-    use crate::tensor::{Spans, read};
+    use crate::tensor::cpu::{Spans, hidden, read};
 
     fn of(name: &str, width: usize, spans: &Spans) -> Hidden {
-        Hidden::new(noise(name, spans.total() * width), width, spans.clone())
+        hidden(noise(name, spans.total() * width), width, spans.clone())
     }
 
     /// By definition, in f64.
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn no_frames_are_no_distance() {
-        let none = Hidden::new(vec![], 3, Spans::new([0, 0]));
+        let none = hidden(vec![], 3, Spans::new([0, 0]));
         assert_eq!(read(&gram_distance(none.clone(), none.clone(), &none, &none)), [0.0]);
     }
 }

@@ -8,7 +8,7 @@ use super::position_bias::{Bias, Pulled};
 use crate::gemm::{Out, Precision, Shape, View, gemm_here};
 use crate::math::{Dropout, exp, largest, sum};
 use crate::par::wide;
-use crate::tensor::Spans;
+use crate::tensor::cpu::Spans;
 
 /// The heads of all rows: head h of row r is number r · heads + h.
 pub struct Heads {

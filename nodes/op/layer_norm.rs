@@ -6,7 +6,7 @@
 //!   dx = r (a - (Σ a + dp) / over - x̂ (Σ a ∘ x̂ + p dp) / over), dγ = Σ dy ∘ x̂, dβ = Σ dy.
 use crate::math::sum;
 use crate::par::{FRAMES, add, column_sums, parts2, wide};
-use crate::tensor::{Hidden, Param, Track, read, record_hidden};
+use crate::tensor::cpu::{Hidden, Param, Track, read, record_hidden};
 
 pub fn layer_norm<T: Track>(x: Hidden<T>, gamma: &Param, beta: &Param, eps: f32) -> Hidden<T> {
     let (x, tape) = x.split();

@@ -3,7 +3,7 @@
 use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
 use crate::par::{add, column_sums};
 use crate::random::Key;
-use crate::tensor::{Hidden, Param, Track, read, record_hidden};
+use crate::tensor::cpu::{Hidden, Param, Track, read, record_hidden};
 
 pub fn linear<T: Track>(x: Hidden<T>, w: &Param, b: &Param, precision: Precision) -> Hidden<T> {
     let (x, tape) = x.split();

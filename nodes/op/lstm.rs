@@ -15,7 +15,7 @@ use super::linear::{affine, weight_gradient};
 use crate::gemm::{Out, Precision, Shape, View, gemm};
 use crate::math::{sigmoid, tanh};
 use crate::par::{Shared, add, column_sums, map, wide};
-use crate::tensor::{Hidden, Param, Spans, Track, read, record_hidden};
+use crate::tensor::cpu::{Hidden, Param, Spans, Track, read, record_hidden};
 use rayon::prelude::*;
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! y = e in masked frames, x in the others. x, y (frames, width), e (width): the model's mask embedding.
 //! dx = dy in the frames that are not masked, de = Σ of dy over those that are.
 use crate::par::{add, column_sums};
-use crate::tensor::{Hidden, Param, Track, read, record_hidden};
+use crate::tensor::cpu::{Hidden, Param, Track, read, record_hidden};
 
 /// `masked` says it of every frame of the batch, row after row.
 pub fn mask_frames<T: Track>(x: Hidden<T>, masked: Vec<bool>, e: &Param) -> Hidden<T> {

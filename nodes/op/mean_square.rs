@@ -1,7 +1,7 @@
 //! y = Σ x² / (frames · width), a number: fairseq's penalty on the extractor's features. dx = 2 x / (frames · width) dy.
 use crate::math::sum;
 use crate::par::{map, parts, wide};
-use crate::tensor::{Hidden, Number, Track, record};
+use crate::tensor::cpu::{Hidden, Number, Track, record};
 
 /// Numbers that are summed in f32; their sums are added in f64.
 const CHUNK: usize = 1 << 12;
@@ -25,7 +25,7 @@ pub fn mean_square<T: Track>(x: Hidden<T>) -> Number<T> {
 mod tests {
     use super::*;
     use crate::op::check::{Case, ROWS, WIDTHS, close};
-    use crate::tensor::read;
+    use crate::tensor::cpu::read;
 
     #[test]
     fn mean_square_is_its_formula_and_its_gradient() {

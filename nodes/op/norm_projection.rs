@@ -9,7 +9,7 @@ use super::layer_norm;
 use super::linear::{affine, weight_gradient};
 use crate::gemm::{Out, Precision, Shape, View, gemm};
 use crate::par::{add, column_sums};
-use crate::tensor::{Hidden, Param, Track, read, record_hidden};
+use crate::tensor::cpu::{Hidden, Param, Track, read, record_hidden};
 
 pub fn norm_projection<T: Track>(
     x: Hidden<T>,
@@ -57,6 +57,7 @@ pub fn norm_projection<T: Track>(
 mod tests {
     use super::*;
     use crate::op::check::{self, Case, ROWS, WIDTHS, close, norm};
+    use crate::tensor::cpu::hidden;
 
     const OUT: usize = 17;
 
@@ -87,8 +88,8 @@ mod tests {
         let (width, kept) = (11, 6);
         let case = Case::new(&ROWS, kept, &[width, width, OUT * width, OUT]);
         let full: Vec<f32> = case.x.read().chunks(kept).flat_map(|x| [x, &[0.0; 5]].concat()).collect();
-        let full = Hidden::new(full, width, case.x.spans.clone());
-        let zero = crate::tensor::param(vec![0.0; OUT]);
+        let full = hidden(full, width, case.x.spans.clone());
+        let zero = crate::tensor::cpu::param(vec![0.0; OUT]);
         let p = &case.p;
         let dense = norm_projection(full, [&p[0], &p[1], &p[2], &p[3], &zero], 1e-5, width, Precision::F32);
         let [gamma, beta, w] = [0, 1, 2].map(|i| read(&p[i]));
@@ -100,7 +101,7 @@ mod tests {
             (0..OUT).map(|o| read(&p[3])[o] + closed(beta, o)).collect(),
             (0..OUT).map(|o| closed(gamma, o)).collect(),
         ]
-        .map(crate::tensor::param);
+        .map(crate::tensor::cpu::param);
         let y = norm_projection(case.x.clone(), small.each_ref(), 1e-5, width, Precision::F32);
         close(y.read(), &dense.read().iter().map(|y| *y as f64).collect::<Vec<_>>(), 1e-5);
     }

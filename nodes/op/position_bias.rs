@@ -8,18 +8,19 @@
 use super::head::Head;
 use crate::math::sum;
 use crate::par::wide;
-use crate::tensor::{Device, Grads, Hidden, Param, Storage, Track, merge, read};
+use crate::tensor::cpu::{Cpu, Grads, Hidden, Param, Storage, Track, merge, read};
+use crate::tensor::{self, Device};
 
 pub struct PositionBias<'a, T, D: Storage<f32> = Device> {
     /// (buckets, all heads)
-    pub table: &'a Param<D>,
+    pub table: &'a tensor::Param<D>,
     /// The table's column of each head.
     pub columns: Vec<usize>,
     pub buckets: usize,
     /// From this distance on all positions of a side share a bucket.
     pub farthest: usize,
     /// (frames, heads)
-    pub gate: Hidden<T, D>,
+    pub gate: tensor::Hidden<T, D>,
 }
 
 /// A bias off its tape.
@@ -39,7 +40,7 @@ pub struct Pulled {
 }
 
 impl Bias {
-    pub fn join<T: Track>(tape: T, bias: Option<PositionBias<T>>) -> (Option<Bias>, T) {
+    pub fn join<T: Track>(tape: T, bias: Option<PositionBias<T, Cpu>>) -> (Option<Bias>, T) {
         let Some(PositionBias { table, columns, buckets, farthest, gate }) = bias else { return (None, tape) };
         let (gate, other) = gate.split();
         let longest = gate.spans.lengths().max().unwrap_or(0) as isize;

@@ -6,7 +6,7 @@
 //! Of w and b only the sums of four rows count. da = dgate (b c - 1), db = dgate a c, dc = Σ dgate a b; du as of any σ.
 use crate::math::sum;
 use crate::par::{FRAMES, add, column_sums, parts, parts2, wide};
-use crate::tensor::{Hidden, Param, Track, read, record_hidden};
+use crate::tensor::cpu::{Hidden, Param, Track, read, record_hidden};
 
 /// `heads`: which of all heads there are.
 pub fn position_gate<T: Track>(x: Hidden<T>, [w, b, c]: [&Param; 3], heads: &[usize]) -> Hidden<T> {

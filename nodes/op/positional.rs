@@ -8,7 +8,7 @@ use super::conv1d::taps_first;
 use crate::gemm::{Out, Precision, Shape, View, gemm_here};
 use crate::math::{gelu, gelu_both};
 use crate::par::{Shared, add, column_sums, each, map, parts, parts2, wide, zip};
-use crate::tensor::{Hidden, Param, Track, read, record_hidden};
+use crate::tensor::cpu::{Hidden, Param, Track, read, record_hidden};
 use std::ops::Range;
 
 pub fn positional<T: Track>(x: Hidden<T>, [g, v, b]: [&Param; 3], groups: usize, precision: Precision) -> Hidden<T> {

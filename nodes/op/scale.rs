@@ -1,7 +1,7 @@
 //! A gate on a whole sub-layer: y = g x. x, y (frames, width), g (1). dx = g dy, dg = Σ x ∘ dy.
 use crate::math::sum;
 use crate::par::{add, map, parts, wide};
-use crate::tensor::{Hidden, Track, Vector, merge, read, record_hidden, split};
+use crate::tensor::cpu::{Hidden, Track, Vector, merge, read, record_hidden, split};
 
 /// Numbers whose products are summed at once.
 const CHUNK: usize = 1 << 14;
@@ -30,7 +30,7 @@ fn times(x: &mut [f32], by: f32) {
 mod tests {
     use super::*;
     use crate::op::check::{Case, close};
-    use crate::tensor::put;
+    use crate::tensor::cpu::put;
 
     #[test]
     fn scale_is_its_formula_and_its_gradient() {

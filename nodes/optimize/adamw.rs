@@ -9,18 +9,27 @@ use crate::math::sum;
 use crate::par::{Shared, each, map, wide};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// Fixed, so that sums do not depend on the number of threads.
 pub const CHUNK: usize = 1 << 15;
 
+/// On the CPU.
 pub struct Moments {
-    pub m: Vec<f32>,
-    pub v: Vec<f32>,
+    m: Vec<f32>,
+    v: Vec<f32>,
 }
 
 impl Moments {
     pub fn zeros(n: usize) -> Moments {
-        Moments { m: vec![0.0; n], v: vec![0.0; n] }
+        Moments::new(vec![0.0; n], vec![0.0; n])
+    }
+    pub fn new(m: Vec<f32>, v: Vec<f32>) -> Moments {
+        Moments { m, v }
+    }
+    /// m and v.
+    pub fn read(&self) -> [Cow<'_, [f32]>; 2] {
+        [&self.m, &self.v].map(Cow::from)
     }
 }
 
@@ -97,7 +106,7 @@ impl AdamW {
 }
 
 /// ‖all gradients‖₂.
-pub fn norm<'a>(gradients: impl Iterator<Item = &'a Vec<f32>>) -> f64 {
+pub fn norm<'a>(gradients: impl Iterator<Item = &'a [f32]>) -> f64 {
     let mut total = 0.0;
     for g in gradients {
         let chunk = |c: usize| &g[c * CHUNK..g.len().min((c + 1) * CHUNK)];

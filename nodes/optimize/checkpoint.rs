@@ -1,8 +1,9 @@
 //! The state of a run in one file, so that it is there whole or not at all: weights and moments of every parameter, and
 //! which update they belong to. Nothing else has a state (see `random.rs`).
-use super::adamw::Moments;
-use crate::tensor::{read, write as write_tensor};
+use super::Moments;
+use crate::tensor::{len, param, read};
 use crate::{Result, file, step::Step};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -24,12 +25,12 @@ pub fn write(folder: &Path, update: u64, moments: &BTreeMap<String, Moments>, st
     ];
     let parameters = step.parameters();
     let mut tensors: Vec<file::Tensor> = vec![];
-    let zeros = vec![0.0; parameters.iter().map(|(_, p)| read(&*p.weight).len()).max().unwrap_or(0)];
+    let zeros = vec![0.0; parameters.iter().map(|(_, p)| len(&*p.weight)).max().unwrap_or(0)];
     for (node, p) in &parameters {
         let (name, values) = (format!("{node}.{}", p.name), read(&*p.weight));
         // A parameter that has not moved has no moments yet.
-        let (m, v) =
-            moments.get(&name).map_or((&zeros[..values.len()], &zeros[..values.len()]), |o| (&o.m[..], &o.v[..]));
+        let none = || [(); 2].map(|_| Cow::from(&zeros[..values.len()]));
+        let [m, v] = moments.get(&name).map_or_else(none, Moments::read);
         for (kind, values) in [("weight", values), ("m", m), ("v", v)] {
             tensors.push((format!("{kind}.{name}"), p.shape.clone(), values));
         }
@@ -50,8 +51,8 @@ pub fn restore(path: &Path, step: &mut Step) -> Result<BTreeMap<String, Moments>
             None => Err(format!("{}: there is no `{kind}.{name}`", path.display())),
         };
         let (weight, m, v) = (take("weight")?, take("m")?, take("v")?);
-        write_tensor(p.weight).copy_from_slice(&weight);
-        moments.insert(name, Moments { m, v });
+        *p.weight = param(weight);
+        moments.insert(name, Moments::new(m, v));
     }
     Ok(moments)
 }

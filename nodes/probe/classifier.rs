@@ -1,11 +1,11 @@
 //! Softmax regression: p(class | x) ∝ exp(w_c · x' + b_c), x' the frame at zero mean and unit variance a number. AdamW
 //! without decay on mini-batches, the rate going down to 0 in a line; it begins at zero, and nothing is left to chance.
 use crate::gemm::Precision;
-use crate::math::argmax;
-use crate::op::{cross_entropy, linear};
-use crate::optimize::adamw::{AdamW, Form, Moments};
+use crate::op::{argmax, cross_entropy, linear};
+use crate::optimize::adamw::{AdamW, Form};
+use crate::optimize::{Moments, step};
 use crate::random::Key;
-use crate::tensor::{Hidden, Param, Spans, Tape, backward, param, write};
+use crate::tensor::{Param, Spans, Tape, backward, hidden, param};
 
 const UPDATES: usize = 1000;
 const BATCH: usize = 1000;
@@ -50,7 +50,7 @@ impl Classifier {
             }
             let some = &order[at..n.min(at + BATCH)];
             let x = some.iter().flat_map(|t| &frames[t * width..(t + 1) * width]).copied().collect();
-            let x = Hidden::new(x, width, Spans::new([some.len()])).on(&Tape::default());
+            let x = hidden(x, width, Spans::new([some.len()])).on(&Tape::default());
             let wanted: Vec<u32> = some.iter().map(|t| targets[*t]).collect();
             let loss = cross_entropy(linear(x, &own.weight, &own.bias, Precision::F32), &wanted, None);
             let mut gradients = backward(loss, 1.0);
@@ -64,8 +64,8 @@ impl Classifier {
                 update: 1 + update as u64,
             };
             for (weight, moments) in [&mut own.weight, &mut own.bias].into_iter().zip(&mut moments) {
-                let gradient = gradients.take(&*weight);
-                adamw.step(write(weight), moments, &gradient, 1.0);
+                let gradient = gradients.of(&*weight);
+                step(&adamw, weight, moments, &gradient, 1.0);
             }
         }
         own
@@ -75,9 +75,8 @@ impl Classifier {
     pub fn classes(&self, mut frames: Vec<f32>) -> Vec<usize> {
         self.standardise(&mut frames);
         let (n, width) = (frames.len() / self.mean.len(), self.mean.len());
-        let x = Hidden::new(frames, width, Spans::new([n]));
-        let logits = linear(x, &self.weight, &self.bias, Precision::F32);
-        logits.read().chunks_exact(logits.width()).map(argmax).collect()
+        let x = hidden(frames, width, Spans::new([n]));
+        argmax(&linear(x, &self.weight, &self.bias, Precision::F32))
     }
 
     fn standardise(&self, frames: &mut [f32]) {
@@ -90,6 +89,7 @@ impl Classifier {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::math::argmax;
     use crate::op::check::noise;
 
     /// Classes that a linear map of the frame tells, far from the origin and on odd scales.

@@ -3,7 +3,8 @@
 //! Training: u ~ U(ε, 1-ε), s = σ((ln u - ln(1-u) + log α) / β), z = clamp(s (r - l) + l, 0, 1).
 //! Open with probability σ(log α - β ln(-l/r)). Fixed: as many of the smallest are closed as are expected to be, the
 //! others keep σ(0.8 log α / β).
-use crate::tensor::{Param, Tape, Vector, read, record};
+use crate::op::given_vector;
+use crate::tensor::{Param, Tape, Vector, read};
 
 const BETA: f64 = 2.0 / 3.0;
 const LEFT: f64 = -0.1;
@@ -35,14 +36,11 @@ pub fn sample(log_alpha: &Param, u: impl Fn(usize) -> f64, tape: &Tape) -> Vecto
     let s: Vec<f64> = read(log_alpha).iter().enumerate().map(|(i, &a)| at(i, a)).collect();
     let stretched = |s: f64| s * (RIGHT - LEFT) + LEFT;
     let z = s.iter().map(|&s| stretched(s).clamp(0.0, 1.0) as f32).collect::<Vec<f32>>();
-    let log_alpha = log_alpha.clone();
-    record(z, (s.len(),), tape.clone(), move |dz, g| {
-        for ((to, dz), s) in g.of(&log_alpha).iter_mut().zip(dz).zip(s) {
-            if (0.0..=1.0).contains(&stretched(s)) {
-                *to += (dz as f64 * (RIGHT - LEFT) * s * (1.0 - s) / BETA) as f32;
-            }
-        }
-    })
+    let pull = move |i: usize, dz: f64| match (0.0..=1.0).contains(&stretched(s[i])) {
+        true => dz * (RIGHT - LEFT) * s[i] * (1.0 - s[i]) / BETA,
+        false => 0.0,
+    };
+    given_vector(z, log_alpha, tape.clone(), pull)
 }
 
 /// The expected number of open gates, and its derivative by each log α.

@@ -2,8 +2,9 @@
 //! arXiv:1910.04732, equation 8). The derivative by each log α goes through the expected count, closed form.
 use super::{expected, gate};
 use crate::model::Architecture;
+use crate::op::given_number;
 use crate::port::Scalar;
-use crate::tensor::{Param, Tape, read, record};
+use crate::tensor::{Param, Tape, read};
 use std::collections::BTreeMap;
 
 /// Over every log α of `log_alpha`, by vector, and the multipliers; with the numbers to log.
@@ -14,7 +15,7 @@ pub fn penalty(
     target: f64,
     tape: &Tape,
 ) -> Scalar {
-    let opened: BTreeMap<&String, (f64, Vec<f64>)> = log_alpha.iter().map(|(v, a)| (v, gate::open(read(a)))).collect();
+    let opened: BTreeMap<&String, (f64, Vec<f64>)> = log_alpha.iter().map(|(v, a)| (v, gate::open(&read(a)))).collect();
     let open = opened.iter().map(|(v, (sum, _))| ((*v).clone(), *sum)).collect();
     let all = expected::parameters(architecture, &BTreeMap::new()).count;
     let left = expected::parameters(architecture, &open);
@@ -22,21 +23,12 @@ pub fn penalty(
     let (miss, [l1, l2]) = (sparsity - target, [0, 1].map(|i| read(&lambda[i])[0] as f64));
     let loss = l1 * miss + l2 * miss * miss;
 
-    let slopes: Vec<(Param, Vec<f64>)> = log_alpha
-        .iter()
-        .map(|(v, a)| {
-            (a.clone(), opened[v].1.iter().map(|d| -(l1 + 2.0 * l2 * miss) * left.slope[v] / all * d).collect())
-        })
-        .collect();
-    let lambdas = lambda.clone();
-    let value = record(vec![loss as f32], (), tape.clone(), move |dy, g| {
-        let dy = dy[0] as f64;
-        for (a, slope) in &slopes {
-            g.of(a).iter_mut().zip(slope).for_each(|(to, s)| *to += (dy * s) as f32);
-        }
-        g.of(&lambdas[0])[0] += (dy * miss) as f32;
-        g.of(&lambdas[1])[0] += (dy * miss * miss) as f32;
-    });
+    let slope = |(v, a): (&String, &Param)| {
+        (a.clone(), opened[v].1.iter().map(|d| -(l1 + 2.0 * l2 * miss) * left.slope[v] / all * d).collect())
+    };
+    let of_lambda = [miss, miss * miss].into_iter().zip(lambda).map(|(slope, l)| (l.clone(), vec![slope]));
+    let slopes = log_alpha.iter().map(slope).chain(of_lambda).collect();
+    let value = given_number(loss as f32, slopes, tape.clone());
     let parts = [
         ("loss_reg", loss),
         ("sparsity_expected", sparsity),

@@ -55,7 +55,7 @@ impl Cut<'_> {
         self.tensors
             .get(name)
             .cloned()
-            .unwrap_or_else(|| self.from.weights.find(name).map_or(vec![], |p| read(p).to_vec()))
+            .unwrap_or_else(|| self.from.weights.find(name).map_or(vec![], |p| read(p).into()))
     }
 
     /// Keeps blocks of `size` numbers, each unit's.

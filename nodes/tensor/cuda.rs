@@ -1,17 +1,21 @@
-//! As [`super`], for tensors in the GPU's memory.
-use super::{Gradients, Grads, Hidden, NoneTape, Number, Spans, Tape, Track};
-use crate::cuda::gpu::{Address, done};
-use crate::cuda::op;
+//! Tensors in a GPU's memory: numbers are sent there and copied back, and rules are told where they lie.
+use super::{Gradients, Grads, Hidden, NoneTape, Number, Spans, Tape, Track, merge, split};
+use crate::cuda::gpu::{Address, done, ordinal};
+use crate::cuda::op::{self, Mask};
 use cudarc::driver::DevicePtr;
 use dfdx::prelude::*;
 use std::fmt::{self, Write};
 
+pub use super::len;
 pub use dfdx::prelude::{Cuda, Shape, Tensor};
 
+pub type Device = Cuda;
 pub type Param = super::Param<Cuda>;
 pub type Vector<T = NoneTape> = super::Vector<T, Cuda>;
+/// The numbers of a tensor.
+type Numbers = <Cuda as Storage<f32>>::Vec;
 
-thread_local!(static DEVICE: Cuda = done(Cuda::try_build(0, 0)));
+thread_local!(static DEVICE: Cuda = done(Cuda::try_build(ordinal(), 0)));
 
 /// Sent to the GPU.
 pub fn tensor<S: Shape>(data: Vec<f32>, shape: S) -> Tensor<S, f32, Cuda> {
@@ -32,11 +36,6 @@ pub fn zeros<S: Shape>(shape: S) -> Tensor<S, f32, Cuda> {
     DEVICE.with(|d| done(d.try_zeros_like(&shape)))
 }
 
-/// How many numbers it has.
-pub fn len<S: Shape>(t: &Tensor<S, f32, Cuda>) -> usize {
-    t.shape().num_elements()
-}
-
 /// As [`zeros`], of the shape of `t`.
 pub fn zeros_like<S: Shape>(t: &Tensor<S, f32, Cuda>) -> Tensor<S, f32, Cuda> {
     zeros(*t.shape())
@@ -45,6 +44,41 @@ pub fn zeros_like<S: Shape>(t: &Tensor<S, f32, Cuda>) -> Tensor<S, f32, Cuda> {
 /// A copy of the numbers; waits for them.
 pub fn read<S: Shape, T>(t: &Tensor<S, f32, Cuda, T>) -> Vec<f32> {
     if t.shape().num_elements() == 0 { vec![] } else { t.as_vec() }
+}
+
+/// A copy of the numbers of each of them; waits once.
+pub fn read_all<'a, S: Shape, T: Track<Cuda>>(
+    of: impl IntoIterator<Item = &'a Tensor<S, f32, Cuda, T>>,
+) -> Vec<Vec<f32>> {
+    let of: Vec<_> = of.into_iter().map(|t| split(t.clone()).0).collect();
+    // Kernels want numbers of which they read four at once to begin at a multiple of four.
+    let spans = Spans::new(of.iter().map(|t| len(t).next_multiple_of(4)));
+    let all = zeros((spans.total(),));
+    for (t, at) in of.iter().zip(spans.iter()) {
+        op::add(address(t), address(&all) + 4 * at.start as u64, len(t), Mask::times(1.0));
+    }
+    let all = read(&all);
+    of.iter().zip(spans.iter()).map(|(t, at)| all[at][..len(t)].to_vec()).collect()
+}
+
+/// a + b
+pub fn plus(a: Number<Tape<Cuda>, Cuda>, b: Number<Tape<Cuda>, Cuda>) -> Number<Tape<Cuda>, Cuda> {
+    let ((a, tape), (b, other), y) = (split(a), split(b), zeros(()));
+    for x in [&a, &b] {
+        op::add(address(x), address(&y), 1, Mask::times(1.0));
+    }
+    let both = [a, b].map(|x| Slot::of(&x));
+    record(y, merge(tape, other), move |dy, g| both.iter().for_each(|x| op::add(dy, g.at(x), 1, Mask::times(1.0))))
+}
+
+/// factor · x
+pub fn scaled(x: Number<Tape<Cuda>, Cuda>, factor: f32) -> Number<Tape<Cuda>, Cuda> {
+    op::scaled(x, factor)
+}
+
+/// What `f` makes of each row of a batch, computed alone: one row after the other.
+pub fn alone<R>(rows: usize, f: impl Fn(usize) -> R) -> Vec<R> {
+    (0..rows).map(f).collect()
 }
 
 /// Where a tensor's numbers lie. Only contiguous tensors are made here.
@@ -65,10 +99,6 @@ pub fn address<S: Shape>(t: &Tensor<S, f32, Cuda>) -> Address {
     let _ = write!(find, "{t:?}"); // the error is our own
     let digits = find.0.rsplit(' ').next().and_then(|digits| digits.parse().ok());
     digits.expect("dfdx 0.13 says first where a tensor lies")
-}
-
-impl Track<Cuda> for NoneTape {
-    fn replay(self, _: &mut Grads<Cuda>) {}
 }
 
 impl Track<Cuda> for Tape<Cuda> {
@@ -102,25 +132,39 @@ impl Slot {
 }
 
 impl Gradients<Cuda> {
-    /// The gradient of `t`; zeros if nothing reached it.
-    pub fn read<S: Shape>(&mut self, t: &Tensor<S, f32, Cuda>) -> Vec<f32> {
+    /// The gradient of `t`, taken out; zeros if nothing reached it.
+    pub fn of<S: Shape>(&mut self, t: &Tensor<S, f32, Cuda>) -> Tensor<S, f32, Cuda> {
         done(self.0.try_alloc_for(t));
-        read(&self.0.get(t))
+        let own = self.0.get(t);
+        *done(self.0.get_or_alloc_mut(t)) = done(nothing());
+        own
     }
+}
+
+/// In the place of a gradient that was taken out.
+fn nothing() -> Result<Numbers, <Cuda as HasErr>::Err> {
+    DEVICE.with(|d| Storage::<f32>::try_alloc_len(d, 1))
 }
 
 /// The result of an op: `y` on `tape`, with the rule that adds to the gradients of its inputs. The rule is given where the
 /// gradient of `y` lies, which is freed with it; without a tape it is dropped at once.
 pub fn record<S: Shape, T: Track<Cuda>>(
     y: Tensor<S, f32, Cuda>,
-    mut tape: T,
+    tape: T,
     backward: impl FnOnce(Address, &mut Grads<Cuda>) + 'static,
+) -> Tensor<S, f32, Cuda, T> {
+    recorded(y, tape, |dy, g| backward(*dy.device_ptr(), g))
+}
+
+fn recorded<S: Shape, T: Track<Cuda>>(
+    y: Tensor<S, f32, Cuda>,
+    mut tape: T,
+    backward: impl FnOnce(Numbers, &mut Grads<Cuda>) + 'static,
 ) -> Tensor<S, f32, Cuda, T> {
     let ghost = y.ghost();
     tape.add_backward_op(move |g| {
-        let nothing = Storage::<f32>::try_alloc_len(&DEVICE.with(Clone::clone), 1)?;
-        let dy = std::mem::replace(g.get_or_alloc_mut(&ghost)?, nothing);
-        backward(*dy.device_ptr(), &mut Grads(g));
+        let dy = std::mem::replace(g.get_or_alloc_mut(&ghost)?, nothing()?);
+        backward(dy, &mut Grads(g));
         Ok(())
     });
     y.put_tape(tape)
@@ -134,6 +178,21 @@ pub fn record_hidden<T: Track<Cuda>>(
     backward: impl FnOnce(Address, &mut Grads<Cuda>) + 'static,
 ) -> Hidden<T, Cuda> {
     Hidden { values: record(y, tape, backward), spans }
+}
+
+/// The result of `f`, which computes it on the tape it is given. What `f` keeps for its rules is dropped; the backward
+/// pass runs `f` once more, on a tape of its own, and then that tape.
+pub fn recomputed<T: Track<Cuda>>(tape: T, f: impl Fn(T) -> Hidden<T, Cuda> + 'static) -> Hidden<T, Cuda> {
+    if !T::OWNS_TAPE {
+        return f(tape);
+    }
+    let (Hidden { values, spans }, _) = f(T::default()).split();
+    let again = move |dy, g: &mut Grads<Cuda>| {
+        let (y, tape) = f(T::default()).split();
+        *done(g.0.get_or_alloc_mut(&y.values)) = dy;
+        tape.replay(g);
+    };
+    Hidden { values: recorded(values, tape, again), spans }
 }
 
 /// Runs the tape backward from `loss`, times `scale`.

@@ -48,5 +48,6 @@ pub fn text(found: &Value) -> String {
     let Some(peak) = found["peak_bytes"].as_f64() else { return String::new() };
     let part = |(name, bytes): (&String, &Value)| Some(format!("{name} {:.1}", bytes.as_f64()? / 1e6));
     let parts: Vec<String> = found["bytes"].as_object().into_iter().flatten().filter_map(part).collect();
-    format!("memory  {:.1} MB at its peak: {}\n", peak / 1e6, parts.join(", "))
+    let parts = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
+    format!("memory  {:.1} MB at its peak{parts}\n", peak / 1e6)
 }

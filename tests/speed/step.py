@@ -14,13 +14,21 @@ at 10, AdamW. Ours has gates on every unit besides. Rows, and about how long a r
     single        1 x 5 s, teacher live                 0.5 minutes
     long          1 x 15 s, teacher live                1.5 minutes
 
-No ROW: all of them. Each side of each round is a process of its own; the table has medians over the rounds. PyTorch's
-first two updates are left out, as our warm-up is. Peak memory is the resident set; ours without the filling of a cache.
+and on a GPU, with a build for it (docs/cuda.md) and PyTorch's `torch.compile`:
+
+    gpu           32 x 5 s, bf16, teacher live
+    gpu-given     as gpu, targets given
+    gpu-f32       32 x 5 s, teacher live
+    gpu-long      10 x 15.6 s, bf16, teacher live
+
+No ROW: all of the CPU's. Each side of each round is a process of its own; the table has medians over the rounds.
+PyTorch's first two updates are left out, as our warm-up is. Peak memory is the resident set, ours without the filling of
+a cache; on a GPU what was in use there at once.
 """
 import argparse, json, os, resource, statistics, subprocess, sys, time
 
 STEPS = 6
-# Rows of a batch, seconds of each, targets given, bf16, threads (None: all).
+# Rows of a batch, seconds of each, targets given, bf16, where: all threads, 1 or a GPU.
 ROWS = {
     "f32": (4, 5, False, False, None),
     "given": (4, 5, True, False, None),
@@ -29,27 +37,37 @@ ROWS = {
     "thread": (4, 5, False, False, 1),
     "single": (1, 5, False, False, None),
     "long": (1, 15, False, False, None),
+    "gpu": (32, 5, False, True, "cuda"),
+    "gpu-given": (32, 5, True, True, "cuda"),
+    "gpu-f32": (32, 5, False, False, "cuda"),
+    "gpu-long": (10, 15.6, False, True, "cuda"),
 }
 
 
-def torch_steps(rows, length, given, bf16, threads):
+def torch_steps(rows, length, given, bf16, where):
     import torch, transformers
 
     torch.manual_seed(0)
-    torch.set_num_threads(threads or int(os.environ.get("RAYON_NUM_THREADS", os.cpu_count())))
+    gpu = where == "cuda"
+    torch.set_num_threads(1 if where == 1 else int(os.environ.get("RAYON_NUM_THREADS", os.cpu_count())))
+    device = torch.device("cuda" if gpu else "cpu")
     config = transformers.HubertConfig(
         apply_spec_augment=False, layerdrop=0.0, activation_dropout=0.0, feat_proj_dropout=0.1,
         attn_implementation="sdpa")
     teacher, student = transformers.HubertModel(config).eval(), transformers.HubertModel(config).train()
     maps = torch.nn.ModuleList(torch.nn.Linear(768, 768) for _ in range(2))
+    for model in (teacher, student, maps):
+        model.to(device)
     parameters = list(student.parameters()) + list(maps.parameters())
+    if gpu:
+        teacher, student = torch.compile(teacher), torch.compile(student)
     optimizer = torch.optim.AdamW(parameters, lr=2e-4, weight_decay=0.0)
     layers, targets = (0, 4, 8, 12), None
-    audio = torch.randn(rows, 16000 * length)
+    audio = torch.randn(rows, int(16000 * length), device=device)
     seconds = []
     for _ in range(STEPS):
         begun = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             if targets is None or not given:
                 with torch.no_grad():
                     hidden = teacher(audio, output_hidden_states=True).hidden_states
@@ -63,25 +81,30 @@ def torch_steps(rows, length, given, bf16, threads):
         torch.nn.utils.clip_grad_norm_(parameters, 10.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        if gpu:
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begun)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = torch.cuda.max_memory_allocated() if gpu else resident
     print(json.dumps({"seconds": statistics.median(seconds[2:]), "peak": peak}))
 
 
-def run(*command, threads=None):
-    env = {**os.environ, **({"RAYON_NUM_THREADS": str(threads)} if threads else {})}
+def run(*command, where=None):
+    env = {**os.environ, **({"RAYON_NUM_THREADS": "1"} if where == 1 else {})}
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout)
 
 
-def ours(rows, length, given, bf16, threads):
+def ours(rows, length, given, bf16, where):
     command = ["target/release/pipeline", "bench", "graphs/librispeech/dphubert.json", "--phase", "prune"]
     command += ["--synthetic", f"{rows}x{length}", "--steps", str(STEPS - 2), "--format", "json"]
     if given:
         command += ["--cached"]
     if bf16:
         command += ["--set", "teacher.precision=bf16", "--set", "student.precision=bf16"]
-    found = run(*command, threads=threads)
-    return {"seconds": found["step_seconds"]["median"], "peak": found["peak_bytes"], "share": found["floor"]["share"] or float("nan")}
+    found = run(*command, where=where)
+    peak = found["gpu_peak_bytes" if where == "cuda" else "peak_bytes"]
+    share = (found["floor"] or {}).get("share") or float("nan") # the floor is a CPU's
+    return {"seconds": found["step_seconds"]["median"], "peak": peak, "share": share}
 
 
 def main():
@@ -93,7 +116,7 @@ def main():
         parser.error(f"no row {unknown[0]}")
     print("| | ours, s | PyTorch, s | ratio | ours, GB | PyTorch, GB | ratio | ours, of the floor |")
     print("|---|---|---|---|---|---|---|---|")
-    for name in chosen.rows or ROWS:
+    for name in chosen.rows or [name for name, row in ROWS.items() if row[-1] != "cuda"]:
         row, pairs = ROWS[name], []
         for _ in range(chosen.rounds):
             theirs = run(sys.executable, __file__, "torch", json.dumps(row))

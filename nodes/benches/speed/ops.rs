@@ -3,13 +3,15 @@ use super::noise;
 use criterion::{BenchmarkId, Criterion};
 use nodes::gemm::Precision::{self, Bf16, F32};
 use nodes::math::Dropout;
-use nodes::op::*;
+use nodes::op::cpu::*;
 use nodes::optimize::adamw::{AdamW, Form, Moments};
-use nodes::tensor::{Hidden, Matrix, Number, Param, Spans, Tape, Vector, backward, param, put, record, split};
+use nodes::tensor::cpu::{
+    Hidden, Matrix, Number, Param, Spans, Tape, Vector, backward, hidden, param, put, record, split,
+};
 
 /// `rows` x `frames`, `width` wide.
-fn hidden(rows: usize, frames: usize, width: usize) -> Hidden {
-    Hidden::new(noise(rows * frames * width), width, Spans::new(vec![frames; rows]))
+fn noisy(rows: usize, frames: usize, width: usize) -> Hidden {
+    hidden(noise(rows * frames * width), width, Spans::new(vec![frames; rows]))
 }
 
 fn params<const N: usize>(sizes: [usize; N]) -> [Param; N] {
@@ -35,11 +37,11 @@ pub fn all(c: &mut Criterion) {
     let mut time = |name: &str, suffix: &str, f: &dyn Fn(&Tape)| {
         group.bench_function(BenchmarkId::new(name, suffix), |bench| bench.iter(|| f(&Tape::default())));
     };
-    let (none, x) = (Dropout::NONE, hidden(4, 249, 768));
+    let (none, x) = (Dropout::NONE, noisy(4, 249, 768));
     let [w, b, up, up_bias, down] = params([768 * 768, 768, 3072 * 768, 3072, 768 * 3072]);
-    let [key, value] = [hidden(4, 249, 768), hidden(4, 249, 768)];
+    let [key, value] = [noisy(4, 249, 768), noisy(4, 249, 768)];
     let (gates, channels) = (param(vec![0.5; 12]), param(vec![0.5; 512]));
-    let (long, [conv_w]) = (hidden(1, 15999, 512), params([512 * 512 * 3]));
+    let (long, [conv_w]) = (noisy(1, 15999, 512), params([512 * 512 * 3]));
     let positions = params([128, 768 * 48 * 128, 768]);
     let precisions: [(Precision, &str); 2] = [(F32, "f32"), (Bf16, "bf16")];
     for (p, suffix) in precisions {
@@ -75,7 +77,7 @@ pub fn all(c: &mut Criterion) {
         drop(backward(y, 1.0))
     });
     time("l1_cosine-996x768", "f32", &|t| drop(backward(l1(x.on(t), &value) + cosine(x.on(t), &value), 1.0)));
-    let (logits, labels) = (hidden(4, 249, 500), vec![3; 996]);
+    let (logits, labels) = (noisy(4, 249, 500), vec![3; 996]);
     time("cross_entropy-996x500", "f32", &|t| drop(backward(cross_entropy(logits.on(t), &labels, None), 1.0)));
     let (g, weights) = (noise(1 << 24), std::cell::RefCell::new((noise(1 << 24), Moments::zeros(1 << 24))));
     time("adamw-16777216", "f32", &|_| {

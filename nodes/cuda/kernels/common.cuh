@@ -4,6 +4,8 @@
 typedef unsigned short bf16;
 
 #ifndef KERNEL
+// Of a kernel `blocks` at least are on a multiprocessor at once, if shared memory allows it.
+#define KERNEL_OF(blocks, name, parameters) extern "C" __global__ void __launch_bounds__(256, blocks) name parameters
 #define KERNEL(name, parameters) extern "C" __global__ void __launch_bounds__(256) name parameters
 #define NARROW(to, x) asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(to) : "f"(x))
 #endif
@@ -14,6 +16,7 @@ typedef unsigned short bf16;
 // The number of a thread in its grid, and of a warp.
 #define THREAD (blockIdx.x * (size_t)256 + threadIdx.y * 32 + threadIdx.x)
 #define WARP (blockIdx.x * (size_t)8 + threadIdx.y)
+#define IN_BLOCK (threadIdx.y * 32 + threadIdx.x)
 // A warp's lanes walk along a row of `width` numbers, V at once.
 #define ALONG(column, width) for (size_t column = threadIdx.x * V; column < (width); column += 32 * V)
 
@@ -65,7 +68,7 @@ __device__ __forceinline__ unsigned hash(unsigned x) {
     return x ^ x >> 16;
 }
 __device__ __forceinline__ float drop(Mask mask, size_t index) {
-    return hash(hash((unsigned)index) + mask.key) >> 8 >= mask.least ? mask.factor : 0;
+    return !mask.least || hash(hash((unsigned)index) + mask.key) >> 8 >= mask.least ? mask.factor : 0;
 }
 __device__ __forceinline__ Mask fork(Mask mask, unsigned i) {
     return {mask.least, hash(mask.key ^ hash(i + 1)), mask.factor};

@@ -43,6 +43,12 @@ template <int V> __device__ void add_times(const float* from, const float* gate,
     accumulate<V>(to + at, x);
 }
 
+// to += a b
+KERNEL(add_products, (const float* a, const float* b, float* to, size_t n)) {
+    size_t i = THREAD;
+    if (i < n) to[i] += a[i] * b[i];
+}
+
 // y = e in masked rows, x in the others
 KERNEL(mask_rows, (const float* x, const float* e, const size_t* masked, float* y, size_t n, size_t width)) {
     size_t i = THREAD;
@@ -72,7 +78,16 @@ template <class X, class Y, int V> __device__ void cast(const X* from, Y* to, si
     load<V>(from + at, x);
     store<V>(to + at, x);
 }
+// to += from
+template <class T, int V> __device__ void add_wide(const T* from, float* to, size_t n) {
+    size_t at = THREAD * V;
+    if (at >= n) return;
+    float x[V];
+    load<V>(from + at, x);
+    accumulate<V>(to + at, x);
+}
 #define CAST(T, V, S) \
+    KERNEL(add_wide_##S, (const T* from, float* to, size_t n)) { add_wide<T, V>(from, to, n); } \
     KERNEL(narrow_##S, (const float* from, T* to, size_t n)) { cast<float, T, V>(from, to, n); } \
     KERNEL(widen_##S, (const T* from, float* to, size_t n)) { cast<T, float, V>(from, to, n); }
 FORMATS(CAST)

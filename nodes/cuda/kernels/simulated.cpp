@@ -2,6 +2,7 @@
 // time, its threads as fibers. Slow, and in order; memory is NaN when given out and when freed.
 // It proves addresses, sizes, parameters, formulas, barriers; it cannot show races, speed or dfdx's own kernels.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -9,6 +10,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <set>
 #include <setjmp.h>
 #include <string>
 #include <ucontext.h>
@@ -17,12 +19,15 @@
 
 // --- a block: threads are fibers, which yield at barriers and shuffles ----------------------------------------------
 struct dim3 { unsigned x, y, z; };
-static dim3 threadIdx, blockIdx;
+static dim3 threadIdx, blockIdx, gridDim;
 struct Fiber { ucontext_t first; jmp_buf at; std::vector<char> stack; bool started, done; };
 static std::vector<Fiber> fibers(256);
 static jmp_buf scheduler;
 static unsigned current, alive, arrived, generation;
 static uint32_t lanes[256];
+static uint64_t rows[256];
+static uint32_t factors[256][6];
+alignas(16) static unsigned char dynamic[227 << 10]; // of shared memory
 static std::mutex one_at_a_time;
 
 // Jumps, since swapcontext asks the kernel each time; a context is for a fiber's first turn alone.
@@ -47,11 +52,21 @@ static float __shfl_xor_sync(unsigned, float x, int lane) { // a warp's lanes ta
     return x;
 }
 
+static float __shfl_sync(unsigned, float x, int lane) {
+    memcpy(&lanes[current], &x, 4);
+    yield();
+    memcpy(&x, &lanes[current / 32 * 32 + lane], 4);
+    yield();
+    return x;
+}
+static void __syncwarp() { yield(); }
+
 // --- CUDA C++ as C++ ------------------------------------------------------------------------------------------------
 typedef void (*Run)(void**);
 static std::map<std::string, Run> kernels;
 template <class... A, size_t... I> static void call(void (*f)(A...), void** p, std::index_sequence<I...>) { f(*(A*)p[I]...); }
 template <class... A> static void call(void (*f)(A...), void** p) { call(f, p, std::index_sequence_for<A...>()); }
+#define KERNEL_OF(blocks, name, parameters) KERNEL(name, parameters)
 #define KERNEL(name, parameters) \
     static void name parameters; \
     static bool name##_is_known = kernels.emplace(#name, [](void** p) { call(name, p); }).second; \
@@ -63,11 +78,45 @@ static float __uint_as_float(unsigned x) { float y; memcpy(&y, &x, 4); return y;
 static unsigned short to_bf16(float x) { unsigned b; memcpy(&b, &x, 4); return (b + 0x7fff + (b >> 16 & 1)) >> 16; }
 #define NARROW(to, x) to = to_bf16(x)
 static float normcdff(float x) { return 0.5f * erfcf(-x * 0.70710678f); }
+using std::min, std::max;
+
+// The tensor cores, as tile.cuh has them: square i of 8 x 8, row lane / 4, its two numbers from 2 (lane % 4) on.
+typedef unsigned short Row;
+static void fragments(unsigned (&x)[4], const Row* row) {
+    rows[current] = (uint64_t)row;
+    yield();
+    for (int i = 0; i < 4; i++) memcpy(&x[i], (Row*)rows[current / 32 * 32 + 8 * i + current % 32 / 4] + current % 4 * 2, 4);
+    yield();
+}
+static void turned_fragments(unsigned (&x)[4], const Row* row) {
+    rows[current] = (uint64_t)row;
+    yield();
+    for (int i = 0; i < 4; i++) {
+        uint64_t* square = rows + current / 32 * 32 + 8 * i + current % 4 * 2;
+        x[i] = ((Row*)square[0])[current % 32 / 4] | (unsigned)((Row*)square[1])[current % 32 / 4] << 16;
+    }
+    yield();
+}
+static float half(unsigned x, int which) { return __uint_as_float(which ? x & 0xffff0000 : x << 16); }
+static void mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+    std::copy(a, a + 4, factors[current]);
+    factors[current][4] = b0; factors[current][5] = b1;
+    yield();
+    auto warp = factors + current / 32 * 32;
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 16; k++) {
+            unsigned left = warp[current % 32 / 4 * 4 + k % 8 / 2][i / 2 + k / 8 * 2], right = warp[(current % 4 * 2 + i % 2) * 4 + k % 8 / 2][4 + k / 8];
+            c[i] += half(left, k % 2) * half(right, k % 2);
+        }
+    yield();
+}
+static unsigned pair(float low, float high) { return to_bf16(low) | (unsigned)to_bf16(high) << 16; }
 #include "all.cu"
 
 // --- libcuda --------------------------------------------------------------------------------------------------------
 static Run running;
 static void** arguments;
+static std::set<void*> roomy; // kernels that may have more than 48 KiB of shared memory
 static int refuse(const char* why) { fprintf(stderr, "the simulated GPU refuses %s\n", why); return 1; }
 static void live() { for (;;) { running(arguments); fibers[current].done = true; alive--; yield(); } }
 
@@ -79,7 +128,10 @@ int cuModuleGetFunction(void** f, void*, const char* name) {
     *f = (void*)found->second;
     return 0;
 }
-int cuLaunchKernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned, void*, void** p, void**) {
+// Beside 8, the size of shared memory, nothing is asked for.
+int cuFuncSetAttribute(void* f, int attribute, int) { return roomy.insert(f), attribute != 8; }
+int cuLaunchKernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, void*, void** p, void**) {
+    if (shared > sizeof dynamic || shared > (48 << 10) && !roomy.count(f)) return refuse("so much shared memory"), 1;
     if (!gx || !gy || gy > 65535 || bx != 32 || by != 8 || gz * bz != 1) return refuse("the shape of a grid");
     std::lock_guard<std::mutex> lock(one_at_a_time);
     running = (Run)f; arguments = p;
@@ -89,7 +141,9 @@ int cuLaunchKernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, 
         fiber.first.uc_stack.ss_sp = fiber.stack.data(); fiber.first.uc_stack.ss_size = fiber.stack.size();
         makecontext(&fiber.first, live, 0);
     }
+    gridDim = {gx, gy, 1};
     for (size_t block = 0; block < (size_t)gx * gy; block++) {
+        memset(dynamic, 0xff, shared);
         blockIdx = {unsigned(block % gx), unsigned(block / gx), 0};
         alive = fibers.size(); arrived = 0;
         for (Fiber& fiber : fibers) fiber.done = false;
@@ -102,13 +156,20 @@ int cuLaunchKernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, 
     }
     return 0;
 }
+static std::atomic<size_t> used, most;
+static thread_local size_t used_here, most_here;
+uint64_t simulated_peak_of_thread() { return most_here; }
 int cuMemAllocAsync(Pointer* p, size_t n, void*) {
+    size_t now = used += n;
+    for (size_t before = most; before < now && !most.compare_exchange_weak(before, now);) {}
+    most_here = std::max(most_here, used_here += n);
     size_t* block = (size_t*)aligned_alloc(256, (n + 511) / 256 * 256);
     *block = n; *p = (Pointer)block + 256;
     memset((void*)*p, 0xff, n);
     return 0;
 }
-int cuMemFreeAsync(Pointer p, void*) { size_t* block = (size_t*)(p - 256); memset((void*)p, 0xff, *block); free(block); return 0; }
+int cuMemFreeAsync(Pointer p, void*) { size_t* block = (size_t*)(p - 256); memset((void*)p, 0xff, *block); used -= *block; used_here -= *block; free(block); return 0; }
+int cuMemPoolGetAttribute(void*, int, uint64_t* bytes) { *bytes = most; return 0; } // the most in use
 int cuMemsetD8Async(Pointer p, unsigned char x, size_t n, void*) { memset((void*)p, x, n); return 0; }
 int cuMemcpyHtoDAsync_v2(Pointer p, const void* q, size_t n, void*) { memcpy((void*)p, q, n); return 0; }
 int cuMemcpyHtoD_v2(Pointer p, const void* q, size_t n) { memcpy((void*)p, q, n); return 0; }
@@ -117,7 +178,7 @@ int cuMemcpyDtoH_v2(void* q, Pointer p, size_t n) { memcpy(q, (void*)p, n); retu
 int cuMemcpyDtoDAsync_v2(Pointer p, Pointer q, size_t n, void*) { memcpy((void*)p, (void*)q, n); return 0; }
 // What else dfdx and cudarc ask for: done, and nothing happens.
 #define DONE(name) int name() { return 0; }
-DONE(cuInit) DONE(cuCtxSetCurrent) DONE(cuDevicePrimaryCtxRelease_v2) DONE(cuMemPoolSetAttribute) DONE(cuMemPoolGetAttribute) DONE(cuCtxSynchronize) DONE(cuModuleUnload)
+DONE(cuInit) DONE(cuCtxSetCurrent) DONE(cuDevicePrimaryCtxRelease_v2) DONE(cuMemPoolSetAttribute) DONE(cuCtxSynchronize) DONE(cuModuleUnload)
 DONE(cuStreamSynchronize) DONE(cuStreamWaitEvent) DONE(cuStreamDestroy_v2) DONE(cuEventRecord) DONE(cuEventDestroy_v2)
 DONE(cublasSetStream_v2) DONE(cublasDestroy_v2)
 // Of devices without memory pools, which this one has.
@@ -130,6 +191,7 @@ int cuGetErrorString(int, const char** text) { *text = "refused by the simulated
 int cuDeviceGetAttribute(int* v, int, int) { *v = 1; return 0; }
 int cuDevicePrimaryCtxRetain(void** c, int) { *c = (void*)1; return 0; }
 int cuDeviceGet(int* d, int) { *d = 0; return 0; }
+int cuDeviceGetCount(int* n) { *n = 2; return 0; } // the second is the first under another number
 int cuDeviceGetDefaultMemPool(void** p, int) { *p = (void*)1; return 0; }
 int cuEventCreate(void** e, unsigned) { *e = (void*)1; return 0; }
 int cuStreamCreate(void** s, unsigned) { *s = (void*)1; return 0; }

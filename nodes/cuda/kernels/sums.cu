@@ -63,7 +63,6 @@ template <int V> __device__ void dots(const float* a, const float* b, float* to,
 WIDTHS(DOTS)
 
 // The sum over the threads of a block, in their order; for the first of them. Every thread calls it.
-#define IN_BLOCK (threadIdx.y * (size_t)32 + threadIdx.x)
 __device__ __forceinline__ double block_sum(double sum) {
     __shared__ double threads[256];
     threads[IN_BLOCK] = sum;

@@ -53,10 +53,8 @@ pub fn attend<T: Track<Cuda>>(
     record_hidden(y, spans, tape, move |dy, g| {
         let (narrow, dy) = (all.narrow(address(&p)), all.split(dy));
         all.merge(&all.mixed_back(&dropped, &dy), g.at(&to_v));
-        let along = all.map_gradient(&narrow, &all.scores(&dy, &v), g.to(&p));
-        if let Some(gate) = &gate {
-            all.add_gates(&along, g.to(gate));
-        }
+        let (dp, dgate) = (g.to(&p), gate.as_ref().map(|gate| g.to(gate)));
+        all.map_gradient(&narrow, &all.scores(&dy, &v), dp, dgate);
     })
 }
 

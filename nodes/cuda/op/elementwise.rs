@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn only_the_gradient_is_scaled() {
         let (case, half) = (Case::new(&ROWS, 7, &[]), 0.5);
-        let cpu = |x, _: &_, _: &_, _| op::gradient_scale(x, half).values;
+        let cpu = |x, _: &_, _: &_, _| op::cpu::gradient_scale(x, half).values;
         agree(&case, cpu, |x, _, _, _| super::gradient_scale(x, half).values);
     }
 }

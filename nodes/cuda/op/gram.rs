@@ -25,7 +25,7 @@ pub fn gram_distance<T: Track<Cuda>>(
     let split = |all: &Heads, x: &Target| all.split(address(&x.values));
     let (split_a, split_b) = (split(&own, &a), split(&own, &b));
     let target = theirs.scores(&split(&theirs, target_a), &split(&theirs, target_b));
-    let (d, frames, padded) = (own.scores(&split_a, &split_b), own.rows * own.sizes.padded, own.sizes.padded);
+    let (d, frames, padded) = (own.scores(&split_a, &split_b), own.rows * own.padded, own.padded);
     let squares = gpu().memory(F32, frames);
     launch!("gram_difference", for_rows(frames), target.at(), d.at(), squares.at(), frames, padded);
     add_sum(&squares, address(&y), frames, unit);

@@ -1,4 +1,4 @@
-//! [`crate::op::PositionBias`]: the table's numbers by head and distance, which the softmax adds as it reads the scores.
+//! [`crate::op::PositionBias`]: the table's numbers by head and distance, which are added where the scores are read.
 use super::heads::Heads;
 use crate::cuda::gpu::{Address, Memory, gpu, launch};
 use crate::gemm::Precision;
@@ -9,7 +9,7 @@ use crate::tensor::{Grads, Hidden, NoneTape, Track, merge};
 /// A bias off its tape.
 pub struct Bias {
     table: Param,
-    gate: Hidden<NoneTape, Cuda>,
+    pub gate: Hidden<NoneTape, Cuda>,
     buckets: usize,
     /// The bucket of each distance, and the table's column of each head.
     by_distance: Memory,
@@ -52,14 +52,27 @@ impl Bias {
         launch!(kernel, grid, from, to, self.by_distance.at(), self.columns.at(), 2 * self.longest - 1, wide);
     }
 
-    /// Adds what the gradient of the scores gives to the gate of each frame, and to the table.
-    pub fn pull(&self, heads: &Heads, ds: &Memory, g: &mut Grads<Cuda>) {
-        let (places, distances, sizes) = (self.places(), 2 * self.longest - 1, heads.sizes);
-        launch!(heads.precision.kernel("bias_gate", 4), heads.grid(), ds.at(), g.to(&self.gate.values), sizes, places);
-        let drelative = gpu().memory(Precision::F32, sizes.heads * distances);
-        let (name, grid) = (heads.precision.kernel("bias_relative", 4), [distances.div_ceil(256), sizes.heads]);
-        launch!(name, grid, ds.at(), drelative.at(), heads.rows, sizes, places);
+    /// Adds what the gradient of a map's scores gives to the gate of each frame, and to the table.
+    pub fn pull_map(&self, heads: &Heads, ds: &Memory, g: &mut Grads<Cuda>) {
+        let (places, sizes, padded, to) = (self.places(), heads.sizes, heads.padded, g.to(&self.gate.values));
+        launch!(heads.precision.kernel("bias_gate", 4), heads.grid(), ds.at(), to, padded, sizes, places);
+        self.pull_table(g, |drelative, grid| {
+            let name = heads.precision.kernel("bias_relative", 4);
+            launch!(name, grid, ds.at(), drelative, heads.rows, padded, sizes, places);
+        });
+    }
+
+    /// Adds to the table's gradient; `relative` writes that of each head's distances, a thread for each.
+    pub fn pull_table(&self, g: &mut Grads<Cuda>, relative: impl Fn(Address, [usize; 2])) {
+        let (distances, heads) = (self.distances(), self.gate.width());
+        let drelative = gpu().memory(Precision::F32, heads * distances);
+        relative(drelative.at(), [distances.div_ceil(256), heads]);
         self.tables("table_gradient", self.buckets, drelative.at(), g.to(&self.table));
+    }
+
+    /// From one frame to another of a row.
+    pub fn distances(&self) -> usize {
+        2 * self.longest - 1
     }
 }
 
@@ -75,7 +88,7 @@ pub mod tests {
     pub fn case(rows: &[usize], width: usize, heads: usize) -> Case {
         let square = width * width;
         let sizes = [square, width, square, width, square, width, heads, BUCKETS * 3, heads * width, heads];
-        Case::new(rows, width, &sizes).scaled(0.5)
+        Case::new(rows, width, &sizes).scaled((4.0 / width as f32).min(0.5))
     }
 
     /// Of the table's last heads.

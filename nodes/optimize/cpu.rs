@@ -1,0 +1,21 @@
+//! The arithmetic of an update on the CPU; that of a GPU is [`crate::cuda::optimize`].
+use super::adamw::{self, AdamW};
+use crate::par;
+use crate::tensor::cpu::{Param, read, write};
+
+pub use super::adamw::Moments;
+
+/// Moves `w` by its gradient times `factor`.
+pub fn step(adamw: &AdamW, w: &mut Param, moments: &mut Moments, g: &Param, factor: f32) {
+    adamw.step(write(w), moments, read(g), factor);
+}
+
+/// ‖all gradients‖₂.
+pub fn norm<'a>(gradients: impl IntoIterator<Item = &'a Param>) -> f64 {
+    adamw::norm(gradients.into_iter().map(read))
+}
+
+/// to += from
+pub fn add(to: &mut Param, from: &Param) {
+    par::add(write(to), read(from));
+}
