@@ -32,6 +32,7 @@ mod position_bias;
 mod position_gate;
 mod positional;
 mod scale;
+mod self_attention;
 
 pub use attention_map::Map;
 pub use conv1d::frames_out;
@@ -70,6 +71,7 @@ pub mod cpu {
     pub use super::position_gate::position_gate;
     pub use super::positional::positional;
     pub use super::scale::scale;
+    pub use super::self_attention::self_attention;
 }
 
 #[cfg(test)]
@@ -110,7 +112,7 @@ mod tests {
         let x = attend(map, residual(x, o, Dropout::NONE), None, Dropout::NONE, precision);
         let x = feed_forward(x, [&p[21], &p[22], &p[23], &bias], Some(&on[2]), drop.fork(2), precision);
         let [forward, back] = [28, 32].map(|i| [&p[i], &p[i + 1], &p[i + 2], &p[i + 3]]);
-        let x = lstm(x, &[forward, back]);
+        let x = lstm(x, &[forward, back], precision);
         let target = hidden(noise("target", x.spans.total() * 12), 12, x.spans.clone());
         let related = gram_distance(x.clone(), x.clone(), &target, &target);
         let labelled = cross_entropy(x.clone(), &vec![3; x.spans.total()], None);

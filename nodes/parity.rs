@@ -292,7 +292,7 @@ fn a_layer_of_lstm() {
     let p: Vec<Param> = names.iter().map(|name| param(values(&theirs, name).to_vec())).collect();
     let x = hidden(of("x"), 5, Spans::new(lengths));
     let [forward, back] = [0, 4].map(|i| [&p[i], &p[i + 1], &p[i + 2], &p[i + 3]]);
-    let y = lstm(x.on(&Tape::default()), &[forward, back]);
+    let y = lstm(x.on(&Tape::default()), &[forward, back], Precision::F32);
     close_to("y", &read(&y.values), &of("y"), LSTM);
     let mut gradients = backward(weighted(y.values, of("upstream")), 1.0);
     close_to("dx", &gradient(&mut gradients, &x.values), &of("grad"), LSTM);

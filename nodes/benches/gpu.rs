@@ -1,13 +1,15 @@
-//! HuBERT Base's encoder on a GPU, 160 s of audio: `cargo bench -p nodes --features cuda --bench gpu`. A line for each
-//! precision: the GPU's own peak, forward, forward and backward, share of the peak, memory.
+//! HuBERT Base on a GPU, 160 s of audio: `cargo bench -p nodes --features cuda --bench gpu`. For each precision a line of the
+//! encoder (the GPU's own peak, forward, forward and backward, share of the peak, memory), and one of the convolutions.
 use nodes::cuda::gpu::gpu;
-use nodes::cuda::op::{attention, feed_forward, layer_norm, linear, mse, residual};
+use nodes::cuda::op::{
+    First, Input, Source, conv1d, feed_forward, layer_norm, mean_square, mse, residual, self_attention,
+};
 use nodes::cuda::product::{Factor, Out, View, product};
 use nodes::gemm::Precision;
 use nodes::math::Dropout;
 use nodes::random::Key;
 use nodes::tensor::cuda::{Cuda, Param, backward, hidden, param, tensor};
-use nodes::tensor::{Hidden, Spans, Tape, Track};
+use nodes::tensor::{Hidden, NoneTape, Spans, Tape, Track};
 use std::time::Instant;
 
 const LAYERS: usize = size(12);
@@ -16,6 +18,8 @@ const FRAMES: usize = size(249); // of 5 s
 const WIDTH: usize = size(768);
 const INNER: usize = size(3072);
 const HEADS: usize = size(12);
+const SAMPLES: usize = size(80_000);
+const CHANNELS: usize = size(512);
 
 /// Next to nothing on the simulated GPU, to see that it runs.
 const fn size(full: usize) -> usize {
@@ -23,7 +27,7 @@ const fn size(full: usize) -> usize {
 }
 
 fn main() {
-    for precision in [Precision::F32, Precision::Bf16] {
+    for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
         let peak = peak(precision);
         let encoder: Vec<Vec<Param>> = (0..LAYERS).map(|_| layer_start()).collect();
         let [x, target] = ["x", "target"].map(|name| hidden(noise(name, ROWS * FRAMES * WIDTH), WIDTH, spans()));
@@ -44,6 +48,10 @@ fn main() {
             100.0 * work / both / peak,
             gpu().peak_bytes() as f64 / (1u64 << 30) as f64
         );
+        let weights = convolutions();
+        let forward = median(|| drop(extract(&weights, NoneTape, precision)));
+        let both = median(|| drop(backward(mean_square(extract(&weights, Tape::default(), precision)), 1.0)));
+        println!("convolutions: forward {:.2} ms, with backward {:.2} ms", 1e3 * forward, 1e3 * both);
     }
 }
 
@@ -74,12 +82,33 @@ fn run<T: Track<Cuda>>(x: Hidden<T, Cuda>, encoder: &[Vec<Param>], precision: Pr
 }
 
 fn layer<T: Track<Cuda>>(x: Hidden<T, Cuda>, p: &[Param], precision: Precision) -> Hidden<T, Cuda> {
-    let three = [0, 2, 4].map(|i| linear(x.clone(), &p[i], &p[i + 1], precision));
-    let context = attention(three, HEADS, None, None, Dropout::NONE, precision);
-    let x = residual(x, linear(context, &p[6], &p[7], precision), Dropout::NONE);
+    let weights = [0, 1, 2, 3, 4, 5, 6, 7].map(|i| &p[i]);
+    let branch = self_attention(x.clone(), weights, HEADS, None, None, Dropout::NONE, precision);
+    let x = residual(x, branch, Dropout::NONE);
     let x = layer_norm(x, &p[8], &p[9], 1e-5);
     let branch = feed_forward(x.clone(), [&p[10], &p[11], &p[12], &p[13]], None, Dropout::NONE, precision);
     layer_norm(residual(x, branch, Dropout::NONE), &p[14], &p[15], 1e-5)
+}
+
+/// Taps, stride and weight of each convolution but the first, of which there are weight, γ and β before them.
+fn convolutions() -> ([Param; 3], Vec<(usize, usize, Param)>) {
+    let weight =
+        |taps: usize| param(noise("w", CHANNELS * taps).into_iter().map(|w| w / (taps as f32).sqrt()).collect());
+    let next = |(k, s)| (k, s, weight(CHANNELS * k));
+    let later = [(3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2)].map(next);
+    ([weight(10), param(vec![1.0; CHANNELS]), param(vec![0.0; CHANNELS])], later.into())
+}
+
+fn extract<T: Track<Cuda>>(
+    (first, later): &([Param; 3], Vec<(usize, usize, Param)>),
+    tape: T,
+    precision: Precision,
+) -> Hidden<T, Cuda> {
+    let waves = vec![noise("wave", SAMPLES); ROWS];
+    let first = Source::First(First::new(waves, first.each_ref(), 10, 5), tape);
+    let next =
+        |x, (k, s, w): &(usize, usize, Param)| Source::Hidden(conv1d(Input::Gelu(x, None), w, None, *k, *s, precision));
+    later.iter().fold(first, next).whole()
 }
 
 /// Of a product of 8192 x 8192 matrices, in FLOP/s.

@@ -43,7 +43,7 @@ type OnCpu<S> = Tensor<S, f32, cpu::Cpu, cpu::Tape>;
 type OnGpu<S> = Tensor<S, f32, Cuda, Tape<Cuda>>;
 
 /// For the largest number of y, and for the largest of all gradients: sums in another order, and bf16's rounding.
-const BOUNDS: [(Precision, f64); 2] = [(Precision::F32, 1e-5), (Precision::Bf16, 2e-2)];
+const BOUNDS: [(Precision, f64); 3] = [(Precision::F32, 1e-5), (Precision::Tf32, 5e-3), (Precision::Bf16, 2e-2)];
 
 /// [`agree`], and the GPU's gradients are those of [`differences`].
 pub fn compare<S: Shape>(

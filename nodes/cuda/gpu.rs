@@ -197,6 +197,10 @@ impl Memory {
     pub fn at(&self) -> Address {
         *self.slice.device_ptr()
     }
+    /// Makes all of it zeros.
+    pub fn clear(&mut self) {
+        done(gpu().device.memset_zeros(&mut self.slice));
+    }
     /// Where a number of it lies.
     pub fn element(&self, index: usize) -> Address {
         self.at() + (index * self.precision.bytes()) as u64

@@ -26,6 +26,7 @@ mod position_bias;
 mod position_gate;
 mod positional;
 mod scale;
+mod self_attention;
 mod sums;
 
 pub use argmax::argmax;
@@ -52,6 +53,7 @@ pub use norm_projection::norm_projection;
 pub use position_gate::position_gate;
 pub use positional::positional;
 pub use scale::scale;
+pub use self_attention::self_attention;
 
 #[cfg(test)]
 mod tests {
@@ -72,9 +74,9 @@ mod tests {
             let x = conv1d(Input::Gelu(x, None), &p[3], None, 3, 2, precision);
             let x = linear(gelu_gate(x, Some(&conv), None), &p[5], &p[6], precision);
             let x = layer_norm(positional(x, [&p[8], &p[7], &p[9]], 2, precision), &p[9], &p[10], 1e-5);
-            let three = [11, 13, 15].map(|i| linear(x.clone(), &p[i], &p[i + 1], precision));
-            let branch = attention(three, 3, None, None, drop.fork(0), precision);
-            let x = residual(x, linear(branch, &p[17], &p[18], precision), drop.fork(1));
+            let weights = [11, 12, 13, 14, 15, 16, 17, 18].map(|i| &p[i]);
+            let branch = self_attention(x.clone(), weights, 3, None, None, drop.fork(0), precision);
+            let x = residual(x, branch, drop.fork(1));
             let x = layer_norm(x, &p[19], &p[20], 1e-5);
             let weights = [&p[21], &p[22], &p[23], &p[24]];
             let x = residual(x.clone(), feed_forward(x, weights, Some(&ffn), drop.fork(2), precision), drop.fork(3));

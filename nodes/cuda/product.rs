@@ -1,4 +1,5 @@
-//! Matrix products by cuBLAS, and what their factors are: f32 where it lies, or narrowed to bf16. Sums are f32.
+//! Matrix products by cuBLAS, and what their factors are: f32 where it lies, of which tf32 takes the upper bits, or narrowed
+//! to bf16. Sums are f32.
 use super::gpu::{Address, Memory, done, for_each, gpu, launch};
 use crate::gemm::Precision;
 use crate::tensor::cuda::{Cuda, Shape, Tensor, address, len};
@@ -15,15 +16,15 @@ pub struct Factor {
 impl Factor {
     pub fn of<S: Shape>(precision: Precision, tensor: &Tensor<S, f32, Cuda>) -> Factor {
         match precision {
-            Precision::F32 => Factor { at: address(tensor), _keep: Box::new(tensor.clone()) },
             Precision::Bf16 => narrowed(address(tensor), len(tensor)),
+            _ => Factor { at: address(tensor), _keep: Box::new(tensor.clone()) },
         }
     }
     /// Of f32 numbers that outlive it.
     pub fn at(precision: Precision, at: Address, len: usize) -> Factor {
         match precision {
-            Precision::F32 => Factor { at, _keep: Box::new(()) },
             Precision::Bf16 => narrowed(at, len),
+            _ => Factor { at, _keep: Box::new(()) },
         }
     }
     pub fn place(&self) -> Address {
@@ -75,6 +76,8 @@ pub enum Out {
     Wide(View),
     /// To f32, added.
     Add(View),
+    /// In the format of its factors, added.
+    Join(View),
 }
 
 /// For each of `count`: out (m, n) = a (m, k) · b (k, n).
@@ -83,11 +86,16 @@ pub fn products(precision: Precision, count: usize, [m, n, k]: [usize; 3], a: Vi
     if count * m * n == 0 {
         return;
     }
-    let narrow = if precision == Precision::Bf16 { CUDA_R_16BF } else { CUDA_R_32F };
+    let (narrow, computes) = match precision {
+        Precision::F32 => (CUDA_R_32F, CUBLAS_COMPUTE_32F),
+        Precision::Tf32 => (CUDA_R_32F, CUBLAS_COMPUTE_32F_FAST_TF32),
+        Precision::Bf16 => (CUDA_R_16BF, CUBLAS_COMPUTE_32F),
+    };
     let (to, format, keep) = match out {
         Out::Set(to) => (to, narrow, 0f32),
         Out::Wide(to) => (to, CUDA_R_32F, 0f32),
         Out::Add(to) => (to, CUDA_R_32F, 1f32),
+        Out::Join(to) => (to, narrow, 1f32),
     };
     let turn = |view: View| if view.turned { CUBLAS_OP_T } else { CUBLAS_OP_N };
     let (int, one) = (|n: usize| i32::try_from(n).expect("a matrix of less than 2^31 rows"), 1f32);
@@ -116,7 +124,7 @@ pub fn products(precision: Precision, count: usize, [m, n, k]: [usize; 3], a: Vi
             int(to.step),
             to.apart as i64,
             int(count),
-            CUBLAS_COMPUTE_32F,
+            computes,
             CUBLAS_GEMM_DFALT,
         )
     });

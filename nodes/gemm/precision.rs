@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 pub enum Precision {
     #[default]
     F32,
+    /// 11 significant bits, on a GPU; a CPU computes in f32.
+    Tf32,
     /// 8 significant bits, to the nearest, ties to even; computed on a GPU, and by a CPU that has `avx512_bf16`.
     Bf16,
 }
@@ -31,7 +33,19 @@ impl Precision {
 
     /// What to tell who asked for more than this machine has.
     pub fn warning(self) -> Option<String> {
-        (self != self.here())
-            .then(|| "option `precision`: no avx512_bf16 on this machine: it computes in f32".to_owned())
+        let lacks = if self == Precision::Tf32 { "tf32 on a CPU" } else { "avx512_bf16 on this machine" };
+        (self != self.here()).then(|| format!("option `precision`: no {lacks}: it computes in f32"))
+    }
+}
+
+#[cfg(all(test, not(feature = "cuda")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cpu_computes_tf32_in_f32_and_says_so() {
+        assert_eq!(Precision::Tf32.here(), Precision::F32);
+        assert!(Precision::Tf32.warning().is_some_and(|told| told.contains("no tf32 on a CPU")));
+        assert_eq!(Precision::F32.warning(), None);
     }
 }

@@ -5,8 +5,8 @@ use super::{Convention, ExtractNorm, MASK_EMBEDDING, Model, POSITION_TABLE};
 use crate::gemm::Precision;
 use crate::math::Dropout;
 use crate::op::{
-    First, Input, PositionBias, Source, attention, broadcast, conv1d, dropout, feed_forward, gelu_gate, layer_norm,
-    linear, mask_frames, norm_projection, position_gate, positional, residual, scale,
+    First, Input, PositionBias, Source, broadcast, conv1d, dropout, feed_forward, gelu_gate, layer_norm, linear,
+    mask_frames, norm_projection, position_gate, positional, residual, scale, self_attention,
 };
 use crate::tensor::{Hidden, NoneTape, Spans, Track, Vector, hidden, put, recomputed, split};
 use std::collections::BTreeMap;
@@ -23,6 +23,18 @@ impl Drops {
 
 /// Norms of convolutions keep PyTorch's own default, whatever `layer_norm_eps` says.
 const CONV_EPS: f32 = 1e-5;
+
+/// Weights of half a layer.
+const ATTENTION: [&str; 8] = [
+    "q_proj.weight",
+    "q_proj.bias",
+    "k_proj.weight",
+    "k_proj.bias",
+    "v_proj.weight",
+    "v_proj.bias",
+    "out_proj.weight",
+    "out_proj.bias",
+];
 
 /// One pass of a batch through a model.
 pub struct Pass<'a, T: Track> {
@@ -217,11 +229,12 @@ impl<T: Track> Pass<'_, T> {
         if a.heads(l) == 0 {
             return self.constant(&x, &format!("{at}out_proj.bias"));
         }
-        let qkv = ["q_proj", "k_proj", "v_proj"].map(|p| self.dense(x.clone(), &format!("{at}{p}")));
-        let (gate, bias) = (self.gates.get(&format!("head.{l}")), a.has_position_bias().then(|| self.positions(l, x)));
+        let weights = self.model.weights.all(&at, ATTENTION);
+        let gate = self.gates.get(&format!("head.{l}"));
+        let bias = a.has_position_bias().then(|| self.positions(l, x.clone()));
         let drop = self.drops.at(a.attention_dropout, 4 + 4 * l);
-        let context = attention(qkv, a.heads(l), gate, bias, drop, self.precision);
-        Some(self.whole(self.dense(context, &format!("{at}out_proj")), &format!("attention-layer.{l}")))
+        let y = self_attention(x, weights, a.heads(l), gate, bias, drop, self.precision);
+        Some(self.whole(y, &format!("attention-layer.{l}")))
     }
 
     /// WavLM's bias: all layers share the first one's table, each has its own gate on it, from its own input.

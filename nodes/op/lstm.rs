@@ -5,7 +5,7 @@
 //! A second direction goes from the last frame of a row to its first, with weights of its own.
 //! x (frames, in), w_ih (4 H, in), w_hh (4 H, H), b_ih, b_hh (4 H), y (frames, directions · H): h, side by side.
 //!
-//! w_ih x is one product over all frames. Then the rows go side by side, the longest first, so that those which still
+//! w_ih x is one product over all frames, in `precision` as those at the end are; the recurrence is f32. Then the rows go side by side, the longest first, so that those which still
 //! run are the first n: a step is one product w_hh hᵀ, (4 H, n), which reads w_hh where it lies. Gates, h_{t-1} and
 //! c_{t-1} are kept. Backward goes through the steps from the last, with dh, dc from the step after:
 //!   dh += dy, dc += dh ∘ o ∘ (1 - tanh²(c_t)), do = dh ∘ tanh(c_t), di = dc ∘ g, dg = dc ∘ i, df = dc ∘ c_{t-1}
@@ -20,7 +20,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// `directions`: w_ih, w_hh, b_ih, b_hh of the one that goes forward and, if there are two, of the one that goes back.
-pub fn lstm<T: Track>(x: Hidden<T>, directions: &[[&Param; 4]]) -> Hidden<T> {
+pub fn lstm<T: Track>(x: Hidden<T>, directions: &[[&Param; 4]], precision: Precision) -> Hidden<T> {
     let (x, tape) = x.split();
     let (frames, input, spans) = (x.spans.total(), x.width(), x.spans.clone());
     let units = read(directions[0][3]).len() / 4;
@@ -30,7 +30,7 @@ pub fn lstm<T: Track>(x: Hidden<T>, directions: &[[&Param; 4]]) -> Hidden<T> {
     let mut walks = map(directions.len(), |d| {
         let [w_ih, w_hh, b_ih, b_hh] = directions[d].map(read);
         let bias: Vec<f32> = b_ih.iter().zip(b_hh).map(|(a, b)| a + b).collect();
-        let z = affine(Precision::F32, x.read(), w_ih, &bias, product);
+        let z = affine(precision, x.read(), w_ih, &bias, product);
         Walk::forward(Order::new(&spans, d == 1), units, w_hh, z, |frame, h| {
             // SAFETY: each direction has its own columns.
             unsafe { out.part(frame * width + d * units, units) }.copy_from_slice(h);
@@ -44,32 +44,17 @@ pub fn lstm<T: Track>(x: Hidden<T>, directions: &[[&Param; 4]]) -> Hidden<T> {
             walk.backward(read(w_hh), |frame| &dy[frame * width + d * units..][..units]);
         });
         for (Walk { gates: dz, h, .. }, [w_ih, w_hh, b_ih, b_hh]) in walks.into_iter().zip(&directions) {
-            weight_gradient(
-                Precision::F32,
-                &dz,
-                x.read(),
-                Out::add(g.of(w_ih), input),
-                Shape { m: 4 * units, n: input, k: frames },
-            );
-            weight_gradient(
-                Precision::F32,
-                &dz,
-                &h,
-                Out::add(g.of(w_hh), units),
-                Shape { m: 4 * units, n: units, k: frames },
-            );
+            for (w, from, width) in [(w_ih, x.read(), input), (w_hh, &h, units)] {
+                let shape = Shape { m: 4 * units, n: width, k: frames };
+                weight_gradient(precision, &dz, from, Out::add(g.of(w), width), shape);
+            }
             let sums = column_sums(&dz, 4 * units);
             for b in [b_ih, b_hh] {
                 add(g.of(b), &sums);
             }
+            let shape = Shape { m: frames, n: input, k: 4 * units };
             let (rows, weight) = (View::rows(&dz, 4 * units), View::rows(read(w_ih), input));
-            gemm(
-                Precision::F32,
-                Shape { m: frames, n: input, k: 4 * units },
-                rows,
-                weight,
-                Out::add(g.of(&x.values), input),
-            );
+            gemm(precision, shape, rows, weight, Out::add(g.of(&x.values), input));
         }
     })
 }
@@ -189,6 +174,7 @@ fn quarters(z: &mut [f32], units: usize) -> [&mut [f32]; 4] {
 mod tests {
     use super::*;
     use crate::op::check::{Case, ROWS, WIDTHS, affine, close};
+    use crate::tensor::cpu::Tape;
 
     /// Input and two directions of `units`, with weights of the size that they begin with in training.
     fn case(width: usize, units: usize) -> Case {
@@ -229,8 +215,14 @@ mod tests {
             let case = case(width, units);
             for count in [1, 2] {
                 let own = |p| -> Vec<[&Param; 4]> { directions(p).into_iter().take(count).collect() };
-                close(lstm(case.x.clone(), &own(&case.p)).read(), &definition(&case, &own(&case.p)), 1e-5);
-                case.check(|x, p, _| lstm(x, &directions(p)[..count]).values);
+                let of = |precision| move |x, p: &[Param], _: &Tape| lstm(x, &directions(p)[..count], precision).values;
+                let y = lstm(case.x.clone(), &own(&case.p), Precision::F32);
+                close(y.read(), &definition(&case, &own(&case.p)), 1e-5);
+                case.check(of(Precision::F32));
+                let [all, narrow] = [Precision::F32, Precision::Bf16].map(|precision| case.run(of(precision)));
+                for (narrow, all) in narrow.iter().zip(&all) {
+                    close(narrow, &all.iter().map(|x| *x as f64).collect::<Vec<_>>(), 2e-2);
+                }
             }
         }
     }

@@ -43,6 +43,8 @@ pub fn all(c: &mut Criterion) {
     let (gates, channels) = (param(vec![0.5; 12]), param(vec![0.5; 512]));
     let (long, [conv_w]) = (noisy(1, 15999, 512), params([512 * 512 * 3]));
     let positions = params([128, 768 * 48 * 128, 768]);
+    let directions = [(); 2].map(|()| params([4 * 384 * 768, 4 * 384 * 384, 4 * 384, 4 * 384]));
+    let [one, other] = directions.each_ref().map(|d| d.each_ref());
     let precisions: [(Precision, &str); 2] = [(F32, "f32"), (Bf16, "bf16")];
     for (p, suffix) in precisions {
         time("linear-996x768x768", suffix, &|t| from(linear(x.on(t), &w, &b, p)));
@@ -62,16 +64,14 @@ pub fn all(c: &mut Criterion) {
         time("positional-4x249x768-k128-16groups", suffix, &|t| {
             from(positional(x.on(t), [&positions[0], &positions[1], &positions[2]], 16, p))
         });
+        time("lstm-4x249x768-384", suffix, &|t| from(lstm(x.on(t), &[one], p)));
+        time("lstm-4x249x768-2x384", suffix, &|t| from(lstm(x.on(t), &[one, other], p)));
     }
     time("layer_norm-996x768", "f32", &|t| from(layer_norm(x.on(t), &b, &b, 1e-5)));
     let (wave, [first, gamma, beta]) = (vec![noise(80000)], params([512 * 10, 512, 512]));
     time("conv_first-1x80000x512-k10s5", "f32", &|t| {
         from(conv_first(First::new(wave.clone(), [&first, &gamma, &beta], 10, 5), t.clone()))
     });
-    let directions = [(); 2].map(|()| params([4 * 384 * 768, 4 * 384 * 384, 4 * 384, 4 * 384]));
-    let [one, other] = directions.each_ref().map(|d| d.each_ref());
-    time("lstm-4x249x768-384", "f32", &|t| from(lstm(x.on(t), &[one])));
-    time("lstm-4x249x768-2x384", "f32", &|t| from(lstm(x.on(t), &[one, other])));
     time("gram-4x249x768", "f32", &|t| {
         let y: Number<Tape> = gram_distance(x.on(t), key.on(t), &value, &value);
         drop(backward(y, 1.0))

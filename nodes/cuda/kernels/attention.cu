@@ -112,6 +112,7 @@ template <int D, class T> __device__ void attend(Inputs<T> in, T* o, float* sums
         tile<D>(keys, in.k, from, N, at);
         tile<D>(values, in.v, from, N, at);
         __syncthreads();
+        if (t >= frames) continue;
         float p[N / 8][4] = {};
         dots<D, N>(own, keys, p);
 #pragma unroll
@@ -194,31 +195,33 @@ template <int D, class T> __device__ void attend_queries(Inputs<T> in, Outputs<T
             tile<D>(keys, in.k, from, N, at);
             tile<D>(values, in.v, from, N, at);
             __syncthreads();
-            float s[N / 8][4] = {}, d[N / 8][4] = {};
-            dots<D, N>(own, keys, s);
-            dots<D, N>(own_grads, values, d);
+            if (t < frames) {
+                float s[N / 8][4] = {}, d[N / 8][4] = {};
+                dots<D, N>(own, keys, s);
+                dots<D, N>(own_grads, values, d);
 #pragma unroll
-            for (int n = 0; n < N / 8; n++)
+                for (int n = 0; n < N / 8; n++)
 #pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    unsigned key = from + COLUMN_OF(n, i);
-                    float p = key < frames ? exp2f(logit(s[n][i], lift[i / 2], t + ROW_OF(i), key) - sum[i / 2]) : 0;
-                    float kept = d[n][i] * drop(mask, (t + ROW_OF(i)) * frames + key);
-                    of_gate[i / 2] += p * kept;
-                    s[n][i] = p * (open * kept - mean[i / 2]);
-                    if (bias.gate) {
-                        if (key < frames) of_lift[i / 2] += s[n][i] * logit.along(t + ROW_OF(i), key);
-                        square[(threadIdx.y * 16 + ROW_OF(i)) * (N + 1) + COLUMN_OF(n, i)] = lift[i / 2] * s[n][i];
+                    for (int i = 0; i < 4; i++) {
+                        unsigned key = from + COLUMN_OF(n, i);
+                        float p = key < frames ? exp2f(logit(s[n][i], lift[i / 2], t + ROW_OF(i), key) - sum[i / 2]) : 0;
+                        float kept = d[n][i] * drop(mask, (t + ROW_OF(i)) * frames + key);
+                        of_gate[i / 2] += p * kept;
+                        s[n][i] = p * (open * kept - mean[i / 2]);
+                        if (bias.gate) {
+                            if (key < frames) of_lift[i / 2] += s[n][i] * logit.along(t + ROW_OF(i), key);
+                            square[(threadIdx.y * 16 + ROW_OF(i)) * (N + 1) + COLUMN_OF(n, i)] = lift[i / 2] * s[n][i];
+                        }
                     }
-                }
-            mix<D, N>(s, keys, out);
+                mix<D, N>(s, keys, out);
+            }
             if (bias.gate) {
                 __syncthreads();
                 if (IN_BLOCK < OWN + N - 1) { // a thread a diagonal: key - query = from - begin + IN_BLOCK - (OWN - 1)
                     float total = 0;
                     for (int column = 0; column < N; column++) {
                         unsigned row = column + OWN - 1 - IN_BLOCK; // below 0 it is larger than any
-                        if (row < OWN) total += square[row * (N + 1) + column];
+                        if (row < min(OWN, frames - begin)) total += square[row * (N + 1) + column];
                     }
                     unsigned distance = (unsigned)bias.longest + from + IN_BLOCK - begin - OWN; // the same
                     if (distance < 2 * bias.longest - 1) distances[distance] += total;
@@ -264,6 +267,7 @@ template <int D, class T> __device__ void attend_keys(Inputs<T> in, Outputs<T> b
             lifts[IN_BLOCK] = logit.lift(at, query);
         }
         __syncthreads();
+        if (t >= frames) continue;
 #pragma unroll 1
         for (int half = 0; half < N; half += 16) { // two products of more would not fit in registers
             float s[2][4] = {}, d[2][4] = {};

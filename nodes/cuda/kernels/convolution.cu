@@ -7,7 +7,7 @@
 struct Layout { const size_t *starts, *windows, *slots; size_t k, s; };
 
 // Frames of a row that a window sees.
-#define SEEN(at) ((at.windows[ROW + 1] - at.windows[ROW]) ? (at.windows[ROW + 1] - at.windows[ROW] - 1) * at.s + at.k : 0)
+#define SEEN(at, row) ((at.windows[(row) + 1] - at.windows[row]) ? (at.windows[(row) + 1] - at.windows[row] - 1) * at.s + at.k : 0)
 
 // to = GELU(x) gate, or x
 template <class T, int V> __device__ void into_slots(const float* x, const float* gate, T* to, size_t width, int activates, Layout at) {
@@ -15,7 +15,7 @@ template <class T, int V> __device__ void into_slots(const float* x, const float
     if (t >= frames) return;
     float v[V] = {}, g[V];
     ALONG(column, width) {
-        if (t < SEEN(at)) {
+        if (t < SEEN(at, ROW)) {
             load<V>(x + (at.starts[ROW] + t) * width + column, v);
             if (gate) load<V>(gate + column, g);
 #pragma unroll
@@ -51,16 +51,16 @@ template <class T, int V> __device__ void gradient_into_slots(const float* dy, T
 }
 
 // dx += dh gate slope(x), and along = dh GELU(x), for the gate, in dh's place.
-template <int V> __device__ void gradient_from_slots(const float* x, const float* gate, float* dh, float* dx, size_t width, Layout at) {
+template <class T, int V> __device__ void gradient_from_slots(const float* x, const float* gate, T* dh, float* dx, size_t width, Layout at) {
     size_t t = WARP, frames = (at.slots[ROW + 1] - at.slots[ROW]) * at.s;
     if (t >= frames) return;
     float v[V], d[V], g[V], h[V];
     ALONG(column, width) {
-        float* place = dh + (at.slots[ROW] * at.s + t) * width + column;
+        T* place = dh + (at.slots[ROW] * at.s + t) * width + column;
         load<V>(place, d);
 #pragma unroll
         for (int i = 0; i < V; i++) h[i] = 0;
-        if (t < SEEN(at)) {
+        if (t < SEEN(at, ROW)) {
             load<V>(x + (at.starts[ROW] + t) * width + column, v);
             if (gate) load<V>(gate + column, g);
 #pragma unroll
@@ -73,12 +73,10 @@ template <int V> __device__ void gradient_from_slots(const float* x, const float
 
 #define CONVOLUTION(T, V, S) \
     KERNEL(into_slots_##S, (const float* x, const float* gate, T* to, size_t width, int activates, Layout at)) { into_slots<T, V>(x, gate, to, width, activates, at); } \
-    KERNEL(gradient_into_slots_##S, (const float* dy, T* to, size_t width, Layout at)) { gradient_into_slots<T, V>(dy, to, width, at); }
+    KERNEL(gradient_into_slots_##S, (const float* dy, T* to, size_t width, Layout at)) { gradient_into_slots<T, V>(dy, to, width, at); } \
+    KERNEL(from_slots_##S, (const T* from, const float* bias, float* y, size_t width, Layout at)) { from_slots<T, V>(from, bias, y, width, at); } \
+    KERNEL(gradient_from_slots_##S, (const float* x, const float* gate, T* dh, float* dx, size_t width, Layout at)) { gradient_from_slots<T, V>(x, gate, dh, dx, width, at); }
 FORMATS(CONVOLUTION)
-#define FROM_SLOTS(V) \
-    KERNEL(from_slots_##V, (const float* from, const float* bias, float* y, size_t width, Layout at)) { from_slots<float, V>(from, bias, y, width, at); } \
-    KERNEL(gradient_from_slots_##V, (const float* x, const float* gate, float* dh, float* dx, size_t width, Layout at)) { gradient_from_slots<V>(x, gate, dh, dx, width, at); }
-WIDTHS(FROM_SLOTS)
 
 // (out, in, k) -> (out, k, in), and back, added. A thread a tap, in the order of (out, k, in).
 #define TAP(i) ((i) / (k * width) * k * width + (i) % width * k + (i) / width % k)

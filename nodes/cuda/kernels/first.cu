@@ -2,15 +2,15 @@
 // moments of the windows. In double: they are small differences. Row r has the samples from starts[r] and the windows from
 // windows[r] to windows[r + 1]; ROW is blockIdx.y.
 struct Waves { const size_t *starts, *windows; size_t k, s; };
-#define WINDOWS(row) (at.windows[(row) + 1] - at.windows[row])
+#define WINDOWS(row) (waves.windows[(row) + 1] - waves.windows[row])
 
 // moments (rows, k + k k): the means of window[i], and of window[i] window[j]. A block a number; grid (k + k k, rows).
-KERNEL(window_moments, (const float* x, double* moments, Waves at)) {
-    size_t k = at.k, n = WINDOWS(ROW), number = blockIdx.x;
+KERNEL(window_moments, (const float* x, double* moments, Waves waves)) {
+    size_t k = waves.k, n = WINDOWS(ROW), number = blockIdx.x;
     size_t i = number < k ? number : (number - k) / k, j = (number - k) % k;
     double sum = 0;
     for (size_t t = IN_BLOCK; t < n; t += 256) {
-        const float* window = x + at.starts[ROW] + t * at.s;
+        const float* window = x + waves.starts[ROW] + t * waves.s;
         sum += number < k ? (double)window[i] : (double)window[i] * window[j];
     }
     sum = block_sum(sum);
@@ -19,8 +19,8 @@ KERNEL(window_moments, (const float* x, double* moments, Waves at)) {
 
 // stats (rows, out, 2 + k): mean u, r = 1 / sqrt(var u + eps), C w. z = scaled (rows, k, out) window + shift (rows, out).
 // A thread a channel; grid (out / 256, rows).
-KERNEL(first_stats, (const float* w, const float* gamma, const float* beta, const double* moments, double* stats, float* scaled, float* shift, size_t out, Waves at)) {
-    size_t c = THREAD, k = at.k;
+KERNEL(first_stats, (const float* w, const float* gamma, const float* beta, const double* moments, double* stats, float* scaled, float* shift, size_t out, Waves waves)) {
+    size_t c = THREAD, k = waves.k;
     if (c >= out) return;
     const double *mean = moments + ROW * (k + k * k), *square = mean + k;
     double *own = stats + (ROW * out + c) * (2 + k), middle = 0, variance = 0;
@@ -39,51 +39,91 @@ KERNEL(first_stats, (const float* w, const float* gamma, const float* beta, cons
     shift[ROW * out + c] = beta[c] - middle * factor;
 }
 
-// A warp a window; grid (most windows / 8, rows).
-template <int V> __device__ void first(const float* x, const float* scaled, const float* shift, float* z, size_t out, Waves at) {
-    size_t t = WARP;
-    if (t >= WINDOWS(ROW)) return;
-    const float* window = x + at.starts[ROW] + t * at.s;
-    float sum[V], w[V];
-    ALONG(column, out) {
-        load<V>(shift + ROW * out + column, sum);
-        for (size_t i = 0; i < at.k; i++) {
-            load<V>(scaled + (ROW * at.k + i) * out + column, w);
+// z of `windows` neighbours, at most F; V channels from a column on.
+#define NEIGHBOURS 4
+template <int V, int F> __device__ __forceinline__ void normed(const float* samples, const float* scaled, const float* shift, size_t out, const Waves& waves, size_t windows, float (&z)[F][V]) {
+    float w[V];
 #pragma unroll
-            for (int v = 0; v < V; v++) sum[v] += w[v] * window[i];
+    for (int f = 0; f < F; f++) load<V>(shift, z[f]);
+    for (size_t i = 0; i < waves.k; i++) {
+        load<V>(scaled + i * out, w);
+#pragma unroll
+        for (int f = 0; f < F; f++) {
+            float sample = f < windows ? samples[f * waves.s + i] : 0;
+#pragma unroll
+            for (int v = 0; v < V; v++) z[f][v] += w[v] * sample;
         }
-        store<V>(z + (at.windows[ROW] + t) * out + column, sum);
+    }
+}
+#define OF_ROW(row, column) scaled + (row) * waves.k * out + column, shift + (row) * out + column, out, waves
+
+// A warp has as many windows; grid (most windows / 8 NEIGHBOURS, rows).
+template <int V> __device__ void first(const float* x, const float* scaled, const float* shift, float* z, size_t out, Waves waves) {
+    size_t t = WARP * NEIGHBOURS, n = WINDOWS(ROW);
+    if (t >= n) return;
+    float sum[NEIGHBOURS][V];
+    ALONG(column, out) {
+        normed<V>(x + waves.starts[ROW] + t * waves.s, OF_ROW(ROW, column), n - t, sum);
+#pragma unroll
+        for (int f = 0; f < NEIGHBOURS; f++) if (t + f < n) store<V>(z + (waves.windows[ROW] + t + f) * out + column, sum[f]);
     }
 }
 
-// Parts (k + 1, rows chunks, out) of the sums of dz window[i], and, last, of dz. Grid (out / 32 V, rows chunks).
-#define TAPS 16
-template <int V> __device__ void first_sums(const float* dz, const float* x, float* parts, size_t out, size_t rows, size_t chunks, Waves at) {
-    size_t row = blockIdx.y / chunks, n = WINDOWS(row), per = (n + chunks - 1) / chunks, begin = blockIdx.y % chunks * per;
-    float d[V];
-    for (size_t from = 0; from <= at.k; from += TAPS) {
+// GELU(z) gate in the slots of the next convolution, as into_slots writes them; z is nowhere whole. Grid (longest / 8 NEIGHBOURS, rows).
+template <class T, int V> __device__ void first_into_slots(const float* x, const float* scaled, const float* shift, const float* gate, T* to, size_t out, Waves waves, Layout at) {
+    size_t t = WARP * NEIGHBOURS, frames = (at.slots[ROW + 1] - at.slots[ROW]) * at.s, seen = SEEN(at, ROW);
+    float z[NEIGHBOURS][V], g[V];
+    ALONG(column, out) {
+        if (t < seen) normed<V>(x + waves.starts[ROW] + t * waves.s, OF_ROW(ROW, column), seen - t, z);
+        if (gate) load<V>(gate + column, g);
+#pragma unroll
+        for (int f = 0; f < NEIGHBOURS; f++) {
+#pragma unroll
+            for (int v = 0; v < V; v++) z[f][v] = t + f < seen ? gelu(z[f][v]) * (gate ? g[v] : 1) : 0;
+            if (t + f < frames) store<V>(to + (at.slots[ROW] * at.s + t + f) * out + column, z[f]);
+        }
+    }
+}
+
+// Parts (k + 1, rows chunks, out) of the sums of dz window[i], and, last, of dz. Where there are slots, d lies in them and is
+// the gradient of GELU(z) gate: dz = d gate slope(z), and one more sum is that of d GELU(z). Grid (out / 32 V, rows chunks).
+#define TAPS 12
+template <class T, int V> __device__ void first_sums(const T* d, const float* gate, const float* x, const float* scaled, const float* shift, float* parts, size_t out, size_t rows, size_t chunks, Waves waves, Layout at) {
+    size_t row = blockIdx.y / chunks, n = at.slots ? SEEN(at, row) : WINDOWS(row), per = (n + chunks - 1) / chunks, begin = blockIdx.y % chunks * per;
+    size_t k = waves.k, sums = at.slots ? k + 2 : k + 1, first = at.slots ? at.slots[row] * at.s : waves.windows[row];
+    float dz[V], g[V], along[V] = {}, z[1][V];
+    for (size_t from = 0; from < sums; from += TAPS) {
         float sum[TAPS][V] = {};
         if (COLUMN < out) for (size_t t = begin + threadIdx.y; t < n && t < begin + per; t += 8) {
-            load<V>(dz + (at.windows[row] + t) * out + COLUMN, d);
-            const float* window = x + at.starts[row] + t * at.s + from;
+            const float* window = x + waves.starts[row] + t * waves.s;
+            load<V>(d + (first + t) * out + COLUMN, dz);
+            if (at.slots) {
+                normed<V>(window, OF_ROW(row, COLUMN), 1, z);
+                if (gate) load<V>(gate + COLUMN, g);
+#pragma unroll
+                for (int v = 0; v < V; v++) { along[v] = dz[v] * gelu(z[0][v]); dz[v] *= gelu_slope(z[0][v]) * (gate ? g[v] : 1); }
+            }
 #pragma unroll
             for (int i = 0; i < TAPS; i++) {
-                float sample = from + i < at.k ? window[i] : 1;
+                float sample = from + i < k ? window[from + i] : 1;
 #pragma unroll
-                for (int v = 0; v < V; v++) sum[i][v] += d[v] * sample;
+                for (int v = 0; v < V; v++) sum[i][v] += from + i > k ? along[v] : dz[v] * sample;
             }
         }
 #pragma unroll
-        for (int i = 0; i < TAPS; i++) if (from + i <= at.k) part<V>(parts + (from + i) * rows * chunks * out, out, sum[i]);
+        for (int i = 0; i < TAPS; i++) if (from + i < sums) part<V>(parts + (from + i) * rows * chunks * out, out, sum[i]);
     }
 }
 
 #define FIRST_CONVOLUTION(V) \
-    KERNEL(first_##V, (const float* x, const float* scaled, const float* shift, float* z, size_t out, Waves at)) { first<V>(x, scaled, shift, z, out, at); } \
-    KERNEL(first_sums_##V, (const float* dz, const float* x, float* parts, size_t out, size_t rows, size_t chunks, Waves at)) { first_sums<V>(dz, x, parts, out, rows, chunks, at); }
+    KERNEL(first_##V, (const float* x, const float* scaled, const float* shift, float* z, size_t out, Waves waves)) { first<V>(x, scaled, shift, z, out, waves); }
 WIDTHS(FIRST_CONVOLUTION)
+#define FIRST_SLOTS(T, V, S) \
+    KERNEL(first_into_slots_##S, (const float* x, const float* scaled, const float* shift, const float* gate, T* to, size_t out, Waves waves, Layout at)) { first_into_slots<T, V>(x, scaled, shift, gate, to, out, waves, at); } \
+    KERNEL(first_sums_##S, (const T* d, const float* gate, const float* x, const float* scaled, const float* shift, float* parts, size_t out, size_t rows, size_t chunks, Waves waves, Layout at)) { first_sums<T, V>(d, gate, x, scaled, shift, parts, out, rows, chunks, waves, at); }
+FORMATS(FIRST_SLOTS)
 
-// sums (k + 1, rows, out) of parts; grid (out / 256, (k + 1) rows).
+// The sums (k + 1 or k + 2, rows, out) of parts; grid (out / 256, sums rows).
 KERNEL(fold_chunks, (const float* parts, double* sums, size_t out, size_t chunks)) {
     size_t c = THREAD;
     if (c >= out) return;
@@ -92,9 +132,9 @@ KERNEL(fold_chunks, (const float* parts, double* sums, size_t out, size_t chunks
     sums[blockIdx.y * out + c] = sum;
 }
 
-// A thread a channel.
-KERNEL(first_gradient, (const double* sums, const double* moments, const double* stats, const float* w, const float* gamma, float* dw, float* dgamma, float* dbeta, size_t out, size_t rows, Waves at)) {
-    size_t c = THREAD, k = at.k;
+// A thread a channel; dgate may be absent.
+KERNEL(first_gradient, (const double* sums, const double* moments, const double* stats, const float* w, const float* gamma, float* dw, float* dgamma, float* dbeta, float* dgate, size_t out, size_t rows, Waves waves)) {
+    size_t c = THREAD, k = waves.k;
     if (c >= out) return;
     for (size_t row = 0; row < rows; row++) {
         const double *mean = moments + row * (k + k * k), *own = stats + (row * out + c) * (2 + k);
@@ -103,6 +143,7 @@ KERNEL(first_gradient, (const double* sums, const double* moments, const double*
         double pull = own[1] * (product - own[0] * total), factor = gamma[c] * own[1];
         dgamma[c] += pull;
         dbeta[c] += total;
+        if (dgate) dgate[c] += sums[((k + 1) * rows + row) * out + c];
         for (size_t i = 0; i < k; i++) dw[c * k + i] += factor * (sums[(i * rows + row) * out + c] - total * mean[i] - own[1] * pull * own[2 + i]);
     }
 }

@@ -200,9 +200,13 @@ int cuModuleLoadData(void** m, const void*) { *m = (void*)1; return 0; }
 // --- libcublas: by columns, formats 0 (float) and 14 (bf16) ---------------------------------------------------------
 int cublasCreate_v2(void** h) { *h = (void*)1; return 0; }
 int cublasGemmStridedBatchedEx(void*, int ta, int tb, int m, int n, int k, const float* alpha, const void* a, int at, int lda, long long sa, const void* b, int bt,
-                               int ldb, long long sb, const float* beta, void* c, int ct, int ldc, long long sc, int batch, int, int) {
+                               int ldb, long long sb, const float* beta, void* c, int ct, int ldc, long long sc, int batch, int computes, int) {
     if (lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m) return refuse("rows of a matrix that overlap"), 7;
-    auto get = [](const void* p, int type, long long i) { return type == 14 ? widen(((const bf16*)p)[i]) : ((const float*)p)[i]; };
+    auto get = [computes](const void* p, int type, long long i) {
+        if (type == 14) return widen(((const bf16*)p)[i]);
+        float x = ((const float*)p)[i];
+        return computes == 77 ? __uint_as_float(((uint32_t&)x + 0x1000) & ~0x1fff) : x; // tf32
+    };
     for (int l = 0; l < batch; l++)
         for (int j = 0; j < n; j++)
             for (int i = 0; i < m; i++) {

@@ -21,7 +21,7 @@ template <int V> __device__ void part(float* parts, size_t width, const float (&
     __syncthreads();
 }
 
-template <int V> __device__ void column_sums(const float* x, float* parts, size_t rows, size_t width, size_t per) {
+template <class T, int V> __device__ void column_sums(const T* x, float* parts, size_t rows, size_t width, size_t per) {
     float sum[V] = {}, from[V];
     if (COLUMN < width) ROWS(row, rows, per) {
         load<V>(x + row * width + COLUMN, from);
@@ -31,9 +31,9 @@ template <int V> __device__ void column_sums(const float* x, float* parts, size_
     part<V>(parts, width, sum);
 }
 
-#define COLUMN_SUMS(V) \
-    KERNEL(column_sums_##V, (const float* x, float* parts, size_t rows, size_t width, size_t per)) { column_sums<V>(x, parts, rows, width, per); }
-WIDTHS(COLUMN_SUMS)
+#define COLUMN_SUMS(T, V, S) \
+    KERNEL(column_sums_##S, (const T* x, float* parts, size_t rows, size_t width, size_t per)) { column_sums<T, V>(x, parts, rows, width, per); }
+FORMATS(COLUMN_SUMS)
 
 // to += the sum of parts
 KERNEL(add_parts, (const float* parts, float* to, size_t count, size_t width)) {

@@ -180,7 +180,7 @@ mod tests {
         for (rows, width, heads) in [(&ROWS[..], 6, 2), (&[150, 3, 0], 8, 2), (&ROWS, 5, 1), (&[70, 1], 72, 1)] {
             let case = case(rows, width, heads);
             for (drop, gated, biased) in [(DROP, true, true), (Dropout::NONE, false, false)] {
-                both!(&case, |x, p, tape, precision| {
+                both!(agree: &case, |x, p, tape, precision| {
                     let gate = put(&p[6], tape);
                     let bias = bias(&p[7], linear(x.clone(), &p[8], &p[9], Precision::F32), heads);
                     let three = [0, 2, 4].map(|i| linear(x.clone(), &p[i], &p[i + 1], precision));

@@ -1,14 +1,15 @@
-//! [`crate::op::conv1d`]: the input, activated and gated, is copied once into slots of s frames (kernels/convolution.cu). There
-//! the windows of all rows are ⌈k / s⌉ matrices with one row stride, s · width, that do not overlap: as many products.
-use super::conv_first::{First, conv_first};
+//! [`crate::op::conv1d`]: the input, activated and gated, is written once into slots of s frames, in the format of products
+//! (kernels/convolution.cu). There the windows of all rows are ⌈k / s⌉ matrices with one row stride, s · width, that do not
+//! overlap: as many products.
+use super::conv_first::{First, Ready, conv_first};
 use super::gate;
-use super::sums::add_column_sums;
+use super::sums::{add_column_sums, add_narrow_sums};
 use crate::cuda::gpu::{Address, Memory, for_each, gpu, kernel, launch};
 use crate::cuda::product::{Out, View, product};
 use crate::gemm::Precision;
 use crate::op::frames_out;
 use crate::tensor::cuda::{Cuda, Param, Vector, address, len, record_hidden, zeros};
-use crate::tensor::{Hidden, Spans, Track};
+use crate::tensor::{Grads, Hidden, NoneTape, Spans, Track};
 
 /// [`crate::op::Input`].
 pub enum Input<'a, T> {
@@ -16,7 +17,7 @@ pub enum Input<'a, T> {
     Gelu(Source<T>, Option<&'a Vector<T>>),
 }
 
-/// [`crate::op::Source`], but [`conv1d`] makes the first convolution whole, and it is kept.
+/// [`crate::op::Source`].
 pub enum Source<T> {
     Hidden(Hidden<T, Cuda>),
     First(First, T),
@@ -30,6 +31,62 @@ impl<T: Track<Cuda>> Source<T> {
             Source::First(first, tape) => conv_first(first, tape),
         }
     }
+    fn split(self) -> (Seen, T) {
+        match self {
+            Source::Hidden(x) => {
+                let (x, tape) = x.split();
+                (Seen::Hidden(x), tape)
+            }
+            Source::First(first, tape) => (Seen::First(Box::new(first.ready())), tape),
+        }
+    }
+}
+
+/// What the slots are filled from.
+enum Seen {
+    Hidden(Hidden<NoneTape, Cuda>),
+    First(Box<Ready>),
+}
+
+impl Seen {
+    fn spans(&self) -> &Spans {
+        match self {
+            Seen::Hidden(x) => &x.spans,
+            Seen::First(first) => &first.spans,
+        }
+    }
+    fn width(&self) -> usize {
+        match self {
+            Seen::Hidden(x) => x.width(),
+            Seen::First(first) => first.width(),
+        }
+    }
+    /// The slots, in this format.
+    fn fill(&self, precision: Precision, activates: bool, gate: Option<&Param>, slots: &Slots) -> Memory {
+        let (width, s, open) = (self.width(), slots.places.s, gate.map_or(0, address));
+        let to = gpu().memory(precision, slots.total * s * width);
+        match self {
+            Seen::Hidden(x) => {
+                let (name, from) = (precision.kernel("into_slots", width), address(&x.values));
+                launch!(name, slots.grid(s), from, open, to.at(), width, activates as u32, slots.places);
+            }
+            Seen::First(first) => first.fill(precision, open, to.at(), slots.longest * s, slots.places),
+        }
+        to
+    }
+    /// Adds to the gradients of x and gate, from that of the slots.
+    fn pull(&self, precision: Precision, dh: &Memory, gate: Option<&Param>, slots: &Slots, g: &mut Grads<Cuda>) {
+        let x = match self {
+            Seen::First(first) => return first.pull(precision, dh.at(), gate, Some(slots.places), g),
+            Seen::Hidden(x) => x,
+        };
+        let (width, s, from, open) = (x.width(), slots.places.s, address(&x.values), gate.map_or(0, address));
+        let (name, dx) = (precision.kernel("gradient_from_slots", width), g.to(&x.values));
+        launch!(name, slots.grid(s), from, open, dh.at(), dx, width, slots.places);
+        if let Some(gate) = gate {
+            add_narrow_sums(precision, dh.at(), g.to(gate), slots.total * s, width);
+        }
+    }
 }
 
 pub fn conv1d<T: Track<Cuda>>(
@@ -40,53 +97,41 @@ pub fn conv1d<T: Track<Cuda>>(
     s: usize,
     precision: Precision,
 ) -> Hidden<T, Cuda> {
-    let (activates, x, gate) = match input {
-        Input::Raw(x) => (false, x, None),
-        Input::Gelu(source, gate) => (true, source.whole(), gate),
+    let (activates, source, gate) = match input {
+        Input::Raw(x) => (false, Source::Hidden(x), None),
+        Input::Gelu(source, gate) => (true, source, gate),
     };
-    let (x, tape) = x.split();
+    let (x, tape) = source.split();
     let (gate, tape) = gate::join(tape, gate);
     let (width, out) = (x.width(), len(w) / x.width() / k);
-    let (slots, open) = (Slots::new(&x.spans, k, s), gate.as_ref().map_or(0, address));
-    let (from, windows) = (address(&x.values), slots.windows.clone());
+    let slots = Slots::new(x.spans(), k, s);
+    let windows = slots.windows.clone();
 
-    let seen = gpu().memory(precision, slots.total * s * width);
-    let (name, grid) = (precision.kernel("into_slots", width), slots.grid(s));
-    launch!(name, grid, from, open, seen.at(), width, activates as u32, slots.places);
+    let seen = x.fill(precision, activates, gate.as_ref(), &slots);
     let (len, taps) = (len(w), gpu().memory(precision, len(w)));
     launch!(precision.kernel("taps_first", 1), for_each(len, 1), address(w), taps.at(), len, k, width);
-    let to = gpu().memory(Precision::F32, slots.total * out);
+    let to = gpu().memory(precision, slots.total * out);
     for part in slots.parts(width) {
         let (x, w) = (part.of(&seen, s * width), part.of(&taps, k * width).t());
         product(precision, [slots.count(), out, part.width], x, w, part.sum(View::of(&to, out)));
     }
-    let y = zeros((windows.total(), out));
-    let b = bias.map_or(0, address);
-    launch!(kernel("from_slots", out), slots.grid(1), to.at(), b, address(&y), out, slots.places);
+    let (y, b) = (zeros((windows.total(), out)), bias.map_or(0, address));
+    launch!(precision.kernel("from_slots", out), slots.grid(1), to.at(), b, address(&y), out, slots.places);
 
     let (w, bias) = (w.clone(), bias.cloned());
     record_hidden(y, windows.clone(), tape, move |dy, g| {
         let grad = gpu().memory(precision, slots.total * out);
         let name = precision.kernel("gradient_into_slots", out);
         launch!(name, slots.grid(1), dy, grad.at(), out, slots.places);
-        let dtaps = gpu().memory(Precision::F32, len);
-        let dh = gpu().zeros(if activates { slots.total * s * width } else { 0 });
-        let count = slots.count();
+        let (grad, dtaps) = (View::of(&grad, out), gpu().memory(Precision::F32, len));
         for part in slots.parts(width) {
-            let (grad, seen) = (View::of(&grad, out), part.of(&seen, s * width));
-            product(precision, [out, part.width, count], grad.t(), seen, Out::Wide(part.of(&dtaps, k * width)));
-            if activates {
-                let taps = part.of(&taps, k * width);
-                product(precision, [count, part.width, out], grad, taps, Out::Add(part.of(&dh, s * width)));
-            }
+            let (shape, seen) = ([out, part.width, slots.count()], part.of(&seen, s * width));
+            product(precision, shape, grad.t(), seen, Out::Wide(part.of(&dtaps, k * width)));
         }
         launch!(kernel("taps_last", 1), for_each(len, 1), dtaps.at(), g.to(&w), len, k, width);
         if activates {
-            let (name, dx) = (kernel("gradient_from_slots", width), g.to(&x.values));
-            launch!(name, grid, from, open, dh.at(), dx, width, slots.places);
-        }
-        if let Some(gate) = &gate {
-            add_column_sums(dh.at(), g.to(gate), slots.total * s, width);
+            let dh = slots.gradient(precision, grad, &taps, [out, width]);
+            x.pull(precision, &dh, gate.as_ref(), &slots, g);
         }
         if let Some(bias) = &bias {
             add_column_sums(dy, g.to(bias), windows.total(), out);
@@ -105,8 +150,8 @@ struct Slots {
 
 /// `Layout` of the kernels.
 #[repr(C)]
-#[derive(Clone, Copy)]
-struct Places {
+#[derive(Clone, Copy, Default)]
+pub struct Places {
     starts: Address,
     windows: Address,
     slots: Address,
@@ -134,6 +179,21 @@ impl Slots {
     fn grid(&self, frames: usize) -> [usize; 2] {
         [(self.longest * frames).div_ceil(8), self.windows.rows()]
     }
+    /// Of the slots, from `grad`, that of what the products gave. The first part writes whole slots, also those that are no
+    /// window, whose `grad` is zero.
+    fn gradient(&self, precision: Precision, grad: View, taps: &Memory, [out, width]: [usize; 2]) -> Memory {
+        let Places { k, s, .. } = self.places;
+        let mut dh = gpu().memory(precision, self.total * s * width);
+        if k < s {
+            dh.clear();
+        }
+        for part in self.parts(width) {
+            let count = if part.from == 0 { self.total } else { self.count() };
+            let (shape, taps) = ([count, part.width, out], part.of(taps, k * width));
+            product(precision, shape, grad, taps, part.sum(part.of(&dh, s * width)));
+        }
+        dh
+    }
     fn parts(&self, width: usize) -> impl Iterator<Item = Part> {
         let Places { k, s, .. } = self.places;
         (0..k).step_by(s).map(move |tap| Part { from: tap * width, width: s.min(k - tap) * width })
@@ -152,14 +212,14 @@ impl Part {
     }
     /// The first part writes, the others add.
     fn sum(&self, to: View) -> Out {
-        if self.from == 0 { Out::Wide(to) } else { Out::Add(to) }
+        if self.from == 0 { Out::Set(to) } else { Out::Join(to) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::cuda::check::both;
-    use crate::op::check::Case;
+    use crate::op::check::{Case, noise};
 
     #[test]
     fn conv1d_is_that_of_the_cpu() {
@@ -178,5 +238,29 @@ mod tests {
                 conv1d(Input::Raw(wave.on(tape)), &p[0], Some(&p[1]), k, s, precision).values
             });
         }
+    }
+
+    #[test]
+    fn the_first_convolution_is_nowhere_whole() {
+        let (waves, width) = ([197, 2, 0, 160].map(|n| noise("wave", n)).to_vec(), 7);
+        let case = Case::new(&[1], 1, &[width * 10, width, width, 9 * width * 3, width]);
+        both!(agree: &case, |_x, p, tape, precision| {
+            let first = Source::First(First::new(waves.clone(), [&p[0], &p[1], &p[2]], 10, 5), tape.clone());
+            conv1d(Input::Gelu(first, Some(&put(&p[4], tape))), &p[3], None, 3, 2, precision).values
+        });
+    }
+
+    #[cfg(feature = "simulated-gpu")]
+    #[test]
+    fn its_memory_is_that_of_its_slots() {
+        use super::*;
+        use crate::tensor::cuda::param;
+        const WIDTH: usize = 256;
+        let [w, gamma, beta, next] = [WIDTH * 10, WIDTH, WIDTH, WIDTH * 3].map(|n| param(noise("p", n)));
+        let first = First::new(vec![noise("wave", 4000)], [&w, &gamma, &beta], 10, 5);
+        let before = gpu().peak_bytes();
+        drop(conv1d(Input::Gelu(Source::First(first, NoneTape), None), &next, None, 3, 2, Precision::Bf16));
+        let (more, slots) = (gpu().peak_bytes() - before, 2 * WIDTH * frames_out(4000, 10, 5));
+        assert!((more as usize) < slots + slots / 2, "{more} for {slots} bytes of slots");
     }
 }

@@ -1,10 +1,12 @@
-//! [`crate::op::conv_first`]: moments of the windows, factors of every channel, one pass that writes z (kernels/first.cu).
+//! [`crate::op::conv_first`]: moments of the windows, factors of every channel, one pass that writes z, or the slots that the
+//! next convolution reads, in its format, so that z is nowhere whole; backward makes it again (kernels/first.cu).
+use super::conv1d::Places;
 use super::sums::columns;
 use crate::cuda::gpu::{Address, Memory, gpu, kernel, launch};
 use crate::gemm::Precision;
 use crate::op::frames_out;
 use crate::tensor::cuda::{Cuda, Param, address, len, record_hidden, tensor, zeros};
-use crate::tensor::{Hidden, Spans, Track};
+use crate::tensor::{Grads, Hidden, Spans, Track};
 
 /// Blocks that share the windows of a row when their gradients are summed.
 const CHUNKS: usize = 16;
@@ -33,36 +35,91 @@ impl First {
     }
 }
 
+/// Its samples on the GPU, and, of each row and channel, statistics, factors and what is added.
+pub struct Ready {
+    samples: Param,
+    weights: [Param; 3],
+    pub spans: Spans,
+    waves: Waves,
+    moments: Memory,
+    stats: Memory,
+    scaled: Memory,
+    shift: Memory,
+    _places: [Memory; 2],
+}
+
+/// Windows that a warp of kernels/first.cu has.
+const NEIGHBOURS: usize = 4;
+
+impl First {
+    pub fn ready(self) -> Ready {
+        let First { waves: rows, weights, k, s } = self;
+        let [w, gamma, beta] = weights.each_ref().map(address);
+        let (out, count, samples) = (len(&weights[1]), rows.len(), Spans::new(rows.iter().map(Vec::len)));
+        let spans = Spans::new(samples.lengths().map(|frames| frames_out(frames, k, s)));
+        let x = tensor(rows.concat(), (samples.total(),));
+        let places = [&samples, &spans].map(|spans| gpu().starts(spans));
+        let waves = Waves { starts: places[0].at(), windows: places[1].at(), k, s };
+
+        let [moments, stats] = [k + k * k, out * (2 + k)].map(|n| doubles(count * n));
+        launch!("window_moments", [k + k * k, count], address(&x), moments.at(), waves);
+        let [scaled, shift] = [out * k, out].map(|n| gpu().memory(Precision::F32, count * n));
+        let (by_row, of, own) = ([out.div_ceil(256), count], moments.at(), stats.at());
+        launch!("first_stats", by_row, w, gamma, beta, of, own, scaled.at(), shift.at(), out, waves);
+        Ready { samples: x, weights, spans, waves, moments, stats, scaled, shift, _places: places }
+    }
+}
+
+impl Ready {
+    pub fn width(&self) -> usize {
+        len(&self.weights[1])
+    }
+
+    /// GELU(z) gate, in slots of so many frames a row at most.
+    pub fn fill(&self, precision: Precision, gate: Address, to: Address, longest: usize, at: Places) {
+        let (out, name) = (self.width(), precision.kernel("first_into_slots", self.width()));
+        let ([x, scaled, shift], grid) = (self.places(), self.grid(longest));
+        launch!(name, grid, x, scaled, shift, gate, to, out, self.waves, at);
+    }
+
+    /// Adds what d gives to the gradients: that of GELU(z) gate in slots, or, without slots, that of z.
+    pub fn pull(
+        &self,
+        precision: Precision,
+        d: Address,
+        gate: Option<&Param>,
+        at: Option<Places>,
+        g: &mut Grads<Cuda>,
+    ) {
+        let (k, out, rows) = (self.waves.k, self.width(), self.spans.rows());
+        let (sums, open) = (if at.is_some() { k + 2 } else { k + 1 }, gate.map_or(0, address));
+        let parts = gpu().memory(Precision::F32, sums * rows * CHUNKS * out);
+        let (name, grid) = (precision.kernel("first_sums", out), [columns(out), rows * CHUNKS]);
+        let ([x, scaled, shift], at, to) = (self.places(), at.unwrap_or_default(), parts.at());
+        launch!(name, grid, d, open, x, scaled, shift, to, out, rows, CHUNKS, self.waves, at);
+        let (totals, grid) = (doubles(sums * rows * out), [out.div_ceil(256), sums * rows]);
+        launch!("fold_chunks", grid, parts.at(), totals.at(), out, CHUNKS);
+        let [dw, dgamma, dbeta] = self.weights.each_ref().map(|p| g.to(p));
+        let (dgate, [w, gamma, _]) = (gate.map_or(0, |gate| g.to(gate)), self.weights.each_ref().map(address));
+        let (grid, [totals, of, own]) = ([out.div_ceil(256), 1], [&totals, &self.moments, &self.stats].map(Memory::at));
+        launch!("first_gradient", grid, totals, of, own, w, gamma, dw, dgamma, dbeta, dgate, out, rows, self.waves);
+    }
+
+    fn places(&self) -> [Address; 3] {
+        [address(&self.samples), self.scaled.at(), self.shift.at()]
+    }
+    fn grid(&self, longest: usize) -> [usize; 2] {
+        [longest.div_ceil(8 * NEIGHBOURS), self.spans.rows()]
+    }
+}
+
 pub fn conv_first<T: Track<Cuda>>(first: First, tape: T) -> Hidden<T, Cuda> {
-    let First { waves: rows, weights: [w, gamma, beta], k, s } = first;
-    let (out, count, samples) = (len(&gamma), rows.len(), Spans::new(rows.iter().map(Vec::len)));
-    let spans = Spans::new(samples.lengths().map(|frames| frames_out(frames, k, s)));
-    let x = tensor(rows.concat(), (samples.total(),));
-    let places = [&samples, &spans].map(|spans| gpu().starts(spans));
-    let waves = Waves { starts: places[0].at(), windows: places[1].at(), k, s };
-
-    let [moments, stats] = [k + k * k, out * (2 + k)].map(|n| doubles(count * n));
-    launch!("window_moments", [k + k * k, count], address(&x), moments.at(), waves);
-    let [scaled, shift] = [out * k, out].map(|n| gpu().memory(Precision::F32, count * n));
-    let ([of_w, of_gamma, of_beta], by_row) = ([&w, &gamma, &beta].map(address), [out.div_ceil(256), count]);
-    let (moments_at, stats_at) = (moments.at(), stats.at());
-    launch!("first_stats", by_row, of_w, of_gamma, of_beta, moments_at, stats_at, scaled.at(), shift.at(), out, waves);
-    let (z, longest) = (zeros((spans.total(), out)), spans.lengths().max().unwrap_or(0));
-    let (name, grid) = (kernel("first", out), [longest.div_ceil(8), count]);
-    launch!(name, grid, address(&x), scaled.at(), shift.at(), address(&z), out, waves);
-
-    record_hidden(z, spans, tape, move |dz, g| {
-        let _places = &places;
-        let parts = gpu().memory(Precision::F32, (k + 1) * count * CHUNKS * out);
-        let (name, grid) = (kernel("first_sums", out), [columns(out), count * CHUNKS]);
-        launch!(name, grid, dz, address(&x), parts.at(), out, count, CHUNKS, waves);
-        let (sums, grid) = (doubles((k + 1) * count * out), [out.div_ceil(256), (k + 1) * count]);
-        launch!("fold_chunks", grid, parts.at(), sums.at(), out, CHUNKS);
-        let [dw, dgamma, dbeta] = [&w, &gamma, &beta].map(|p| g.to(p));
-        let (grid, [w, gamma]) = ([out.div_ceil(256), 1], [&w, &gamma].map(address));
-        let (moments, stats) = (moments.at(), stats.at());
-        launch!("first_gradient", grid, sums.at(), moments, stats, w, gamma, dw, dgamma, dbeta, out, count, waves);
-    })
+    let first = first.ready();
+    let (out, spans) = (first.width(), first.spans.clone());
+    let (z, [x, scaled, shift]) = (zeros((spans.total(), out)), first.places());
+    let grid = first.grid(spans.lengths().max().unwrap_or(0));
+    launch!(kernel("first", out), grid, x, scaled, shift, address(&z), out, first.waves);
+    record_hidden(z, spans, tape, move |dz, g| first.pull(Precision::F32, dz, None, None, g))
 }
 
 fn doubles(len: usize) -> Memory {

@@ -2,21 +2,21 @@
 use super::linear::add_row;
 use super::sums::add_column_sums;
 use crate::cuda::gpu::{Address, Memory, for_each, gpu, launch};
-use crate::cuda::product::{Out, View, product};
-use crate::gemm::Precision::F32;
+use crate::cuda::product::{Factor, Out, View, product};
+use crate::gemm::Precision::{self, F32};
 use crate::tensor::cuda::{Cuda, Param, address, len, record_hidden, zeros};
 use crate::tensor::{Hidden, Spans, Track};
 
 /// `directions`: w_ih, w_hh, b_ih, b_hh of the one that goes forward and, if there are two, of the one that goes back.
-pub fn lstm<T: Track<Cuda>>(x: Hidden<T, Cuda>, directions: &[[&Param; 4]]) -> Hidden<T, Cuda> {
+pub fn lstm<T: Track<Cuda>>(x: Hidden<T, Cuda>, directions: &[[&Param; 4]], precision: Precision) -> Hidden<T, Cuda> {
     let (x, tape) = x.split();
     let (frames, input, spans, units) = (x.spans.total(), x.width(), x.spans.clone(), len(directions[0][3]) / 4);
-    let (width, from) = (directions.len() * units, View::rows(address(&x.values), input));
+    let (width, from) = (directions.len() * units, Factor::of(precision, &x.values));
     let y = zeros((frames, width));
     let walk = |(d, [w_ih, w_hh, b_ih, b_hh]): (usize, &[&Param; 4])| {
-        let gates = gpu().memory(F32, frames * 4 * units);
-        let (weight, to) = (View::rows(address(w_ih), input).t(), Out::Wide(View::of(&gates, 4 * units)));
-        product(F32, [frames, 4 * units, input], from, weight, to);
+        let (gates, weight) = (gpu().memory(F32, frames * 4 * units), Factor::of(precision, w_ih));
+        let (shape, to) = ([frames, 4 * units, input], Out::Wide(View::of(&gates, 4 * units)));
+        product(precision, shape, from.rows(input), weight.rows(input).t(), to);
         for b in [b_ih, b_hh] {
             add_row(gates.at(), b, frames);
         }
@@ -30,14 +30,18 @@ pub fn lstm<T: Track<Cuda>>(x: Hidden<T, Cuda>, directions: &[[&Param; 4]]) -> H
     record_hidden(y, spans, tape, move |dy, g| {
         for (d, (walk, [w_ih, w_hh, b_ih, b_hh])) in walks.iter().zip(&directions).enumerate() {
             walk.backward(address(w_hh), dy + (d * units * size_of::<f32>()) as u64);
-            let (dz, h) = (View::of(&walk.gates, 4 * units), View::of(&walk.h, units));
-            product(F32, [4 * units, input, frames], dz.t(), from, Out::Add(View::rows(g.to(w_ih), input)));
-            product(F32, [4 * units, units, frames], dz.t(), h, Out::Add(View::rows(g.to(w_hh), units)));
+            let [dz, h] = [(&walk.gates, 4 * units), (&walk.h, units)]
+                .map(|(of, width)| Factor::at(precision, of.at(), frames * width));
+            let dz = dz.rows(4 * units);
+            for (w, from, width) in [(w_ih, &from, input), (w_hh, &h, units)] {
+                let to = Out::Add(View::rows(g.to(w), width));
+                product(precision, [4 * units, width, frames], dz.t(), from.rows(width), to);
+            }
             for b in [b_ih, b_hh] {
                 add_column_sums(walk.gates.at(), g.to(b), frames, 4 * units);
             }
-            let (weight, dx) = (View::rows(address(w_ih), input), Out::Add(View::rows(g.to(&x.values), input)));
-            product(F32, [frames, input, 4 * units], dz, weight, dx);
+            let (weight, dx) = (Factor::of(precision, w_ih), Out::Add(View::rows(g.to(&x.values), input)));
+            product(precision, [frames, input, 4 * units], dz, weight.rows(input), dx);
         }
     })
 }
@@ -124,9 +128,9 @@ mod tests {
             let one = [4 * units * width, 4 * units * units, 4 * units, 4 * units];
             let case = Case::new(&ROWS, width, &[one, one].concat()).scaled(0.6 / (units as f32).sqrt());
             for count in [1, 2] {
-                both!(&case, |x, p, _tape, _precision| {
+                both!(&case, |x, p, _tape, precision| {
                     let directions: Vec<_> = p.chunks_exact(4).map(|p| [&p[0], &p[1], &p[2], &p[3]]).collect();
-                    lstm(x, &directions[..count]).values
+                    lstm(x, &directions[..count], precision).values
                 });
             }
         }

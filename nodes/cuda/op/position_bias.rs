@@ -84,10 +84,11 @@ pub mod tests {
 
     const BUCKETS: usize = 12;
 
-    /// Three maps to q, k and v, gates, a table for three heads, a map to the gates of its biases.
+    /// Three maps to q, k and v, gates, a table for three heads, a map to the gates of its biases, a map of what comes out.
     pub fn case(rows: &[usize], width: usize, heads: usize) -> Case {
         let square = width * width;
-        let sizes = [square, width, square, width, square, width, heads, BUCKETS * 3, heads * width, heads];
+        let sizes =
+            [square, width, square, width, square, width, heads, BUCKETS * 3, heads * width, heads, square, width];
         Case::new(rows, width, &sizes).scaled((4.0 / width as f32).min(0.5))
     }
 

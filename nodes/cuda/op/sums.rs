@@ -1,5 +1,5 @@
 //! Sums over rows, in a fixed order: blocks of rows first, then the blocks (kernels/sums.cu).
-use crate::cuda::gpu::{Address, Memory, gpu, kernel, launch, pack};
+use crate::cuda::gpu::{Address, Memory, gpu, launch, pack};
 use crate::gemm::Precision;
 
 /// A sum for each block of rows.
@@ -48,8 +48,13 @@ pub fn add_sum(numbers: &Memory, to: Address, n: usize, factor: f64) {
 
 /// to += column sums of x (rows, width).
 pub fn add_column_sums(x: Address, to: Address, rows: usize, width: usize) {
-    let parts = Parts::new(rows, width);
-    launch!(kernel("column_sums", width), parts.grid(), x, parts.at(), rows, width, parts.per);
+    add_narrow_sums(Precision::F32, x, to, rows, width);
+}
+
+/// The same of numbers in the format of products.
+pub fn add_narrow_sums(precision: Precision, x: Address, to: Address, rows: usize, width: usize) {
+    let (parts, name) = (Parts::new(rows, width), precision.kernel("column_sums", width));
+    launch!(name, parts.grid(), x, parts.at(), rows, width, parts.per);
     parts.add(to);
 }
 
