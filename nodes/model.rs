@@ -3,6 +3,7 @@
 mod architecture;
 pub mod count;
 mod forward;
+pub mod kept;
 mod mask;
 mod read;
 mod sound;

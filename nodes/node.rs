@@ -115,6 +115,8 @@ pub struct Facts {
     /// Parameters of its own, and multiply-accumulates over SUPERB's lengths.
     pub parameters: Option<u64>,
     pub macs: Option<u64>,
+    /// Bytes that its ops keep on a GPU for its gradients: whatever the batch, and a second of audio.
+    pub kept: Option<[u64; 2]>,
     /// The counts are those at an earlier phase's target sparsity.
     pub estimated: bool,
     /// The model folder it will write under its own name, and whether that is an estimate.

@@ -1,7 +1,7 @@
 //! An encoder under training. At the end it takes the fixed gates, if it has any, shrinks, and writes its own folder.
 use crate::column::{self, SAMPLES, SPEECH};
 use crate::gemm::Precision;
-use crate::model::{Convention, Drops, MASK_EMBEDDING, Model, OPEN, Pass, Source, count};
+use crate::model::{Convention, Drops, MASK_EMBEDDING, Model, OPEN, Pass, Source, count, kept};
 use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, shapes};
 use crate::op::{gradient_scale, mean_square};
 use crate::port::{self, Carries, Gates, Hiddens, Port, Ports, Scalar, Shape, Shapes, Value};
@@ -92,11 +92,13 @@ impl Config for Options {
             }
             leaves = (pruning.estimate(), true);
         }
-        let width = known.architecture.hidden_size;
+        let (width, precision) = (known.architecture.hidden_size, self.precision.here());
+        let second = kept::bytes(&known.architecture, precision, self.recompute, 16000);
         Ok(Facts {
             outputs: shapes([(OUT, Shape::Hiddens { layers: self.layers.clone(), width }), (PENALTY, Shape::Plain)]),
             parameters: Some(count::parameters(&known.architecture)),
             macs: Some(count::macs(&known.architecture)),
+            kept: Some([kept::fixed(&known.architecture, precision), second]),
             estimated: known.estimated,
             leaves: Some(leaves),
             reads: known.reads.into_iter().collect(),

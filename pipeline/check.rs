@@ -8,6 +8,8 @@ use pipeline::run::missing;
 use pipeline::summary::thousands;
 use serde_json::{Map, Value, json};
 
+mod gpu;
+
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -43,7 +45,7 @@ fn about(phase: &Phase, name: &str) -> Value {
         known.collect::<Map<String, Value>>()
     };
     let names = |nodes: &[usize]| nodes.iter().map(|n| phase.nodes[*n].name()).collect::<Vec<_>>();
-    json!({
+    let mut about = json!({
         "name": name,
         "nodes": phase.nodes.iter().map(Planned::name).collect::<Vec<_>>(),
         "stages": phase.stages.iter().map(|s| names(s)).collect::<Vec<_>>(),
@@ -52,7 +54,11 @@ fn about(phase: &Phase, name: &str) -> Value {
         "estimated": phase.nodes.iter().filter(|n| n.facts.estimated).map(Planned::name).collect::<Vec<_>>(),
         "cache_bytes": cache_bytes(phase),
         "warnings": warnings(phase),
-    })
+    });
+    if let Some(bytes) = gpu_bytes(phase) {
+        about["gpu_bytes"] = bytes;
+    }
+    about
 }
 
 /// Files that are not there, and what the nodes say.
@@ -86,6 +92,11 @@ fn cache_bytes(phase: &Phase) -> Option<u64> {
     Some(phase.nodes.iter().filter_map(bytes).fold(0, u64::saturating_add))
 }
 
+/// None in a build for the CPU.
+fn gpu_bytes(phase: &Phase) -> Option<Value> {
+    cfg!(feature = "cuda").then(|| gpu::bytes(phase)).flatten()
+}
+
 /// The stages, and a line for each node that has a size.
 fn text(phase: &Phase) -> String {
     let mut text = format!("phase `{}`\n", phase.name);
@@ -99,6 +110,7 @@ fn text(phase: &Phase) -> String {
         let (parameters, macs) = (count(node.facts.parameters, "parameters"), count(node.facts.macs, "MACs"));
         text += &format!("  {:12}{parameters}{macs}{about}\n", node.name());
     }
+    text += &gpu_bytes(phase).map_or(String::new(), |bytes| gpu::text(&bytes));
     match cache_bytes(phase) {
         None | Some(0) => text,
         Some(bytes) => text + &format!("  a full cache: {:.3} GB\n", bytes as f64 / 1e9),

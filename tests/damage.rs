@@ -97,7 +97,7 @@ fn audio_files() {
 
 #[test]
 fn manifests() {
-    let folder = sample("manifests");
+    let folder = sample("damaged-manifests");
     let data = root().join("tests/data");
     fs::create_dir_all(folder.0.join("tests/data/audio")).unwrap();
     for file in ["61-70968-0000.flac", "common_voice_en_651325.mp3", "sb_24bit.flac", "mono_c0.wav"] {

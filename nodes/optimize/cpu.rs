@@ -1,4 +1,4 @@
-//! The arithmetic of an update on the CPU; that of a GPU is [`crate::cuda::optimize`].
+//! The arithmetic of an update on the CPU; that of a GPU is nodes/cuda/optimize.rs.
 use super::adamw::{self, AdamW};
 use crate::par;
 use crate::tensor::cpu::{Param, read, write};
