@@ -134,6 +134,7 @@ impl Arguments {
             let out = scratch.0.join(pass.to_string());
             std::fs::create_dir_all(&out)?;
             bytes::forget_peak();
+            device::forget_peak();
             seen = match self.time(&plan, phase, &out, &signals)? {
                 Some(seen) => seen,
                 None => return Ok(signals.code()),

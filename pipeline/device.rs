@@ -41,6 +41,12 @@ impl Arguments {
     }
 }
 
+/// Begins [`peak_bytes`] anew.
+pub fn forget_peak() {
+    #[cfg(feature = "cuda")]
+    nodes::cuda::gpu::gpu().forget_peak();
+}
+
 /// The most bytes of the GPU's memory in use at once; None where the CPU computes.
 pub fn peak_bytes() -> Option<u64> {
     #[cfg(feature = "cuda")]

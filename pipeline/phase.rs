@@ -46,7 +46,9 @@ fn quiet() {
     ONCE.call_once(|| {
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            if thread::current().name() == Some("main") {
+            // After what a GPU refuses nothing on it can be freed: the process may end before the error is told.
+            let of_gpu = panic.payload_as_str().is_some_and(|says| says.contains("CUDA_ERROR"));
+            if of_gpu || thread::current().name() == Some("main") {
                 usual(panic);
             }
         }));

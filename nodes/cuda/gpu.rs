@@ -3,7 +3,7 @@
 //! All goes to the legacy default stream, as all of dfdx does: things happen in the order of the calls.
 use crate::gemm::Precision;
 use crate::tensor::Spans;
-use cudarc::cublas::CudaBlas;
+use cudarc::cublas::{CudaBlas, sys as sys_blas};
 use cudarc::driver::result::{launch_kernel, module};
 use cudarc::driver::sys::{self, CUfunction, CUmodule};
 use cudarc::driver::{CudaDevice, CudaSlice, DevicePtr};
@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 /// Where numbers lie in the GPU's memory; 0: nowhere.
 pub type Address = u64;
 
+const MOST_USED: sys::CUmemPool_attribute = sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
 /// Bytes of shared memory that a kernel has without asking.
 const FREELY_SHARED: u32 = 48 << 10;
 
@@ -32,6 +33,8 @@ thread_local! {
 }
 
 static ORDINAL: OnceLock<usize> = OnceLock::new();
+/// The driver compiles the kernels once: all threads have the context of one GPU.
+static MODULE: OnceLock<usize> = OnceLock::new();
 
 /// Which of the GPUs that the driver shows all threads use: the first, unless another is chosen before.
 ///
@@ -66,10 +69,16 @@ impl Gpu {
     fn open(ordinal: usize) -> Gpu {
         let device = done(CudaDevice::new(ordinal)); // the context and the stream that dfdx has
         keep_freed_memory(&device);
-        let ptx = CString::new(include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"))).expect("PTX is text");
-        // SAFETY: the image is text that ends with a zero.
-        let module = done(unsafe { module::load_data(ptx.as_ptr() as *const c_void) });
+        let load = || {
+            let ptx = CString::new(include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"))).expect("PTX is text");
+            // SAFETY: the image is text that ends with a zero.
+            done(unsafe { module::load_data(ptx.as_ptr() as *const c_void) }) as usize
+        };
+        let module = *MODULE.get_or_init(load) as CUmodule;
         let blas = done(CudaBlas::new(device.clone()));
+        let wide = sys_blas::cublasMath_t::CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
+        // SAFETY: the handle is the one just made.
+        done(unsafe { sys_blas::cublasSetMathMode(*blas.handle(), wide) }.result());
         Gpu { device, module, kernels: RefCell::default(), blas }
     }
 
@@ -107,16 +116,21 @@ impl Gpu {
         done(self.device.synchronize());
     }
 
-    /// The most memory in use at once since the process began, the tensors' included.
+    /// The most memory in use at once since the process began or forgot it, the tensors' included.
     pub fn peak_bytes(&self) -> u64 {
         let mut bytes = 0u64;
+        let to = &raw mut bytes as *mut c_void;
         // SAFETY: the pool is the device's own, and what is asked for a u64.
-        unsafe {
-            let high = sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
-            let to = &raw mut bytes as *mut c_void;
-            done(sys::cuMemPoolGetAttribute(pool(&self.device), high, to).result());
-        }
+        done(unsafe { sys::cuMemPoolGetAttribute(pool(&self.device), MOST_USED, to).result() });
         bytes
+    }
+
+    /// Begins [`Gpu::peak_bytes`] anew.
+    pub fn forget_peak(&self) {
+        let mut zero = 0u64; // the one number that the driver takes
+        let from = &raw mut zero as *mut c_void;
+        // SAFETY: as above.
+        done(unsafe { sys::cuMemPoolSetAttribute(pool(&self.device), MOST_USED, from).result() });
     }
 
     /// Queues a kernel of blocks of 32 x 8 threads, which have so many bytes of shared memory; no block, no launch.

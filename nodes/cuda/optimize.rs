@@ -4,7 +4,7 @@ use super::gpu::{for_each, gpu, launch};
 use super::op::{self, Mask};
 use crate::gemm::Precision;
 use crate::optimize::adamw::{AdamW, CHUNK};
-use crate::tensor::cuda::{Param, address, len, param, read};
+use crate::tensor::cuda::{Param, address, len, param, read, zeros};
 use std::borrow::Cow;
 
 /// m and v of a parameter.
@@ -15,7 +15,8 @@ pub struct Moments {
 
 impl Moments {
     pub fn zeros(n: usize) -> Moments {
-        Moments::new(vec![0.0; n], vec![0.0; n])
+        let [m, v] = [(); 2].map(|()| zeros((n,)));
+        Moments { m, v }
     }
     pub fn new(m: Vec<f32>, v: Vec<f32>) -> Moments {
         Moments { m: param(m), v: param(v) }

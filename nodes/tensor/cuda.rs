@@ -15,7 +15,10 @@ pub type Vector<T = NoneTape> = super::Vector<T, Cuda>;
 /// The numbers of a tensor.
 type Numbers = <Cuda as Storage<f32>>::Vec;
 
-thread_local!(static DEVICE: Cuda = done(Cuda::try_build(ordinal(), 0)));
+thread_local! {
+    // Leaked: a cuBLAS handle cannot be destroyed while the process ends.
+    static DEVICE: &'static Cuda = Box::leak(Box::new(done(Cuda::try_build(ordinal(), 0))));
+}
 
 /// Sent to the GPU.
 pub fn tensor<S: Shape>(data: Vec<f32>, shape: S) -> Tensor<S, f32, Cuda> {
@@ -143,7 +146,7 @@ impl Gradients<Cuda> {
 
 /// In the place of a gradient that was taken out.
 fn nothing() -> Result<Numbers, <Cuda as HasErr>::Err> {
-    DEVICE.with(|d| Storage::<f32>::try_alloc_len(d, 1))
+    DEVICE.with(|d| Storage::<f32>::try_alloc_len(*d, 1))
 }
 
 /// The result of an op: `y` on `tape`, with the rule that adds to the gradients of its inputs. The rule is given where the
@@ -161,6 +164,9 @@ fn recorded<S: Shape, T: Track<Cuda>>(
     mut tape: T,
     backward: impl FnOnce(Numbers, &mut Grads<Cuda>) + 'static,
 ) -> Tensor<S, f32, Cuda, T> {
+    if len(&y) == 0 {
+        return y.put_tape(tape); // no gradient comes from nothing, and no product has to be one over no frames
+    }
     let ghost = y.ghost();
     tape.add_backward_op(move |g| {
         let dy = std::mem::replace(g.get_or_alloc_mut(&ghost)?, nothing()?);

@@ -170,6 +170,7 @@ int cuMemAllocAsync(Pointer* p, size_t n, void*) {
 }
 int cuMemFreeAsync(Pointer p, void*) { size_t* block = (size_t*)(p - 256); memset((void*)p, 0xff, *block); used -= *block; used_here -= *block; free(block); return 0; }
 int cuMemPoolGetAttribute(void*, int, uint64_t* bytes) { *bytes = most; return 0; } // the most in use
+int cuMemPoolSetAttribute(void*, int attribute, void*) { if (attribute == 8) most = size_t(used); return 0; }
 int cuMemsetD8Async(Pointer p, unsigned char x, size_t n, void*) { memset((void*)p, x, n); return 0; }
 int cuMemcpyHtoDAsync_v2(Pointer p, const void* q, size_t n, void*) { memcpy((void*)p, q, n); return 0; }
 int cuMemcpyHtoD_v2(Pointer p, const void* q, size_t n) { memcpy((void*)p, q, n); return 0; }
@@ -178,9 +179,9 @@ int cuMemcpyDtoH_v2(void* q, Pointer p, size_t n) { memcpy(q, (void*)p, n); retu
 int cuMemcpyDtoDAsync_v2(Pointer p, Pointer q, size_t n, void*) { memcpy((void*)p, (void*)q, n); return 0; }
 // What else dfdx and cudarc ask for: done, and nothing happens.
 #define DONE(name) int name() { return 0; }
-DONE(cuInit) DONE(cuCtxSetCurrent) DONE(cuDevicePrimaryCtxRelease_v2) DONE(cuMemPoolSetAttribute) DONE(cuCtxSynchronize) DONE(cuModuleUnload)
+DONE(cuInit) DONE(cuCtxSetCurrent) DONE(cuDevicePrimaryCtxRelease_v2) DONE(cuCtxSynchronize) DONE(cuModuleUnload)
 DONE(cuStreamSynchronize) DONE(cuStreamWaitEvent) DONE(cuStreamDestroy_v2) DONE(cuEventRecord) DONE(cuEventDestroy_v2)
-DONE(cublasSetStream_v2) DONE(cublasDestroy_v2)
+DONE(cublasSetStream_v2) DONE(cublasSetMathMode) DONE(cublasDestroy_v2)
 // Of devices without memory pools, which this one has.
 int cuMemAlloc_v2() { return refuse("memory without a pool"); }
 int cuMemFree_v2() { return refuse("memory without a pool"); }
