@@ -18,7 +18,7 @@ use cpu as here;
 use cuda as here;
 
 pub use dfdx::prelude::{Merge, NoneTape, Storage, Tape as Taped};
-pub use here::{Device, alone, backward, hidden, param, plus, read_all, recomputed, scaled, tensor};
+pub use here::{Device, alone, backward, hidden, param, plus, read_all, scaled, tensor};
 
 /// (frames of all rows, width).
 pub type Matrix<T = NoneTape, D = Device> = Tensor<(usize, usize), f32, D, T>;
@@ -99,6 +99,12 @@ impl<D: Storage<f32>> Track<D> for NoneTape {
 #[derive(Clone, Default)]
 pub struct Tape<D: Storage<f32> = Device>(Rc<RefCell<OwnedTape<f32, D>>>);
 
+/// What the tape wants of a device.
+pub trait Border: Storage<f32> {
+    /// Stands for a gradient that was taken out.
+    fn nothing() -> Result<Self::Vec, Self::Err>;
+}
+
 impl<D: Storage<f32>> Taped<f32, D> for Tape<D>
 where
     Self: Default,
@@ -151,3 +157,36 @@ pub struct Gradients<D: Storage<f32> = Device>(dfdx::prelude::Gradients<f32, D>)
 
 /// Gradients as an op's rule sees them.
 pub struct Grads<'a, D: Storage<f32> = Device>(&'a mut dfdx::prelude::Gradients<f32, D>);
+
+/// `y` on `tape`, with its rule. The gradient of `y` is handed over, and so freed with it.
+fn recorded<S: Shape, T: Track<D>, D: Border>(
+    y: Tensor<S, f32, D>,
+    mut tape: T,
+    backward: impl FnOnce(D::Vec, &mut Grads<D>) + 'static,
+) -> Tensor<S, f32, D, T> {
+    if len(&y) == 0 {
+        return y.put_tape(tape); // no gradient comes from nothing, and no product has to be one over no frames
+    }
+    let ghost = y.ghost();
+    tape.add_backward_op(move |g| {
+        let dy = std::mem::replace(g.get_or_alloc_mut(&ghost)?, D::nothing()?);
+        backward(dy, &mut Grads(g));
+        Ok(())
+    });
+    y.put_tape(tape)
+}
+
+/// The result of `f`, which computes it on the tape it is given. What `f` keeps for its rules is dropped; the backward
+/// pass runs `f` once more, on a tape of its own, and then that tape.
+pub fn recomputed<T: Track<D>, D: Border>(tape: T, f: impl Fn(T) -> Hidden<T, D> + 'static) -> Hidden<T, D> {
+    if !T::OWNS_TAPE {
+        return f(tape);
+    }
+    let (Hidden { values, spans }, _) = f(T::default()).split();
+    let again = move |dy, g: &mut Grads<D>| {
+        let (y, tape) = f(T::default()).split();
+        *g.0.get_or_alloc_mut(&y.values).expect("memory for a gradient") = dy;
+        tape.replay(g);
+    };
+    Hidden { values: recorded(values, tape, again), spans }
+}

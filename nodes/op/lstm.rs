@@ -5,9 +5,10 @@
 //! A second direction goes from the last frame of a row to its first, with weights of its own.
 //! x (frames, in), w_ih (4 H, in), w_hh (4 H, H), b_ih, b_hh (4 H), y (frames, directions · H): h, side by side.
 //!
-//! w_ih x is one product over all frames, in `precision` as those at the end are; the recurrence is f32. Then the rows go side by side, the longest first, so that those which still
-//! run are the first n: a step is one product w_hh hᵀ, (4 H, n), which reads w_hh where it lies. Gates, h_{t-1} and
-//! c_{t-1} are kept. Backward goes through the steps from the last, with dh, dc from the step after:
+//! w_ih x is one product over all frames, in `precision` as those at the end are; the recurrence is f32. Then the rows go
+//! side by side, the longest first, so that those which still run are the first n: a step is one product w_hh hᵀ,
+//! (4 H, n), which reads w_hh where it lies. Gates, h_{t-1} and c_{t-1} are kept. Backward goes through the steps from the
+//! last, with dh, dc from the step after:
 //!   dh += dy, dc += dh ∘ o ∘ (1 - tanh²(c_t)), do = dh ∘ tanh(c_t), di = dc ∘ g, dg = dc ∘ i, df = dc ∘ c_{t-1}
 //! and, with dz these four times the slopes of σ and tanh, dh = w_hhᵀ dz and dc = dc ∘ f for the step before. At the end
 //!   dw_ih = dzᵀ x, dw_hh = dzᵀ h_{t-1}, db_ih = db_hh = Σ dz, dx = dz w_ih.

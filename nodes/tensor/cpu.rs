@@ -27,6 +27,12 @@ impl super::Track<Cpu> for Tape {
     }
 }
 
+impl super::Border for Cpu {
+    fn nothing() -> Result<Self::Vec, Self::Err> {
+        DEVICE.with(|d| Storage::<f32>::try_alloc_len(d, 0))
+    }
+}
+
 thread_local!(static DEVICE: Device = Device::default());
 
 /// Takes the Vec, copies nothing.
@@ -143,21 +149,7 @@ pub fn record<S: Shape, T: Track>(
     tape: T,
     backward: impl FnOnce(Vec<f32>, &mut Grads) + 'static,
 ) -> Tensor<S, f32, Cpu, T> {
-    recorded(tensor(y, shape), tape, backward)
-}
-
-fn recorded<S: Shape, T: Track>(
-    y: Tensor<S, f32, Cpu>,
-    mut tape: T,
-    backward: impl FnOnce(Vec<f32>, &mut Grads) + 'static,
-) -> Tensor<S, f32, Cpu, T> {
-    let ghost = y.ghost();
-    tape.add_backward_op(move |g| {
-        let dy = std::mem::take::<Vec<f32>>(g.get_or_alloc_mut(&ghost)?);
-        backward(dy, &mut super::Grads(g));
-        Ok(())
-    });
-    y.put_tape(tape)
+    super::recorded(tensor(y, shape), tape, |mut dy, g| backward(std::mem::take::<Vec<f32>>(&mut dy), g))
 }
 
 /// As [`record`], for a result that has frames.
@@ -169,21 +161,6 @@ pub fn record_hidden<T: Track>(
     backward: impl FnOnce(Vec<f32>, &mut Grads) + 'static,
 ) -> Hidden<T> {
     Hidden { values: record(y, (spans.total(), width), tape, backward), spans }
-}
-
-/// The result of `f`, which computes it on the tape it is given. What `f` keeps for its rules is dropped; the backward
-/// pass runs `f` once more, on a tape of its own, and then that tape.
-pub fn recomputed<T: Track>(tape: T, f: impl Fn(T) -> Hidden<T> + 'static) -> Hidden<T> {
-    if !T::OWNS_TAPE {
-        return f(tape);
-    }
-    let (Hidden { values, spans }, _) = f(T::default()).split();
-    let again = move |dy, g: &mut Grads| {
-        let (y, tape) = f(T::default()).split();
-        *g.of(&y.values) = dy;
-        tape.replay(g);
-    };
-    Hidden { values: recorded(values, tape, again), spans }
 }
 
 /// Runs the tape backward from `loss`, times `scale`.

@@ -1,5 +1,5 @@
 //! Tensors in a GPU's memory: numbers are sent there and copied back, and rules are told where they lie.
-use super::{Gradients, Grads, Hidden, NoneTape, Number, Spans, Tape, Track, merge, split};
+use super::{Border, Gradients, Grads, Hidden, NoneTape, Number, Spans, Tape, Track, merge, split};
 use crate::cuda::gpu::{Address, done, ordinal};
 use crate::cuda::op::{self, Mask};
 use cudarc::driver::DevicePtr;
@@ -12,8 +12,6 @@ pub use dfdx::prelude::{Cuda, Shape, Tensor};
 pub type Device = Cuda;
 pub type Param = super::Param<Cuda>;
 pub type Vector<T = NoneTape> = super::Vector<T, Cuda>;
-/// The numbers of a tensor.
-type Numbers = <Cuda as Storage<f32>>::Vec;
 
 thread_local! {
     // Leaked: a cuBLAS handle cannot be destroyed while the process ends.
@@ -112,6 +110,12 @@ impl Track<Cuda> for Tape<Cuda> {
     }
 }
 
+impl Border for Cuda {
+    fn nothing() -> Result<Self::Vec, Self::Err> {
+        DEVICE.with(|d| Storage::<f32>::try_alloc_len(*d, 1))
+    }
+}
+
 impl Grads<'_, Cuda> {
     /// Where the gradient of `t` lies, to add to; zeros at first.
     pub fn to<S: Shape>(&mut self, t: &Tensor<S, f32, Cuda>) -> Address {
@@ -139,14 +143,9 @@ impl Gradients<Cuda> {
     pub fn of<S: Shape>(&mut self, t: &Tensor<S, f32, Cuda>) -> Tensor<S, f32, Cuda> {
         done(self.0.try_alloc_for(t));
         let own = self.0.get(t);
-        *done(self.0.get_or_alloc_mut(t)) = done(nothing());
+        *done(self.0.get_or_alloc_mut(t)) = done(Cuda::nothing());
         own
     }
-}
-
-/// In the place of a gradient that was taken out.
-fn nothing() -> Result<Numbers, <Cuda as HasErr>::Err> {
-    DEVICE.with(|d| Storage::<f32>::try_alloc_len(*d, 1))
 }
 
 /// The result of an op: `y` on `tape`, with the rule that adds to the gradients of its inputs. The rule is given where the
@@ -156,24 +155,7 @@ pub fn record<S: Shape, T: Track<Cuda>>(
     tape: T,
     backward: impl FnOnce(Address, &mut Grads<Cuda>) + 'static,
 ) -> Tensor<S, f32, Cuda, T> {
-    recorded(y, tape, |dy, g| backward(*dy.device_ptr(), g))
-}
-
-fn recorded<S: Shape, T: Track<Cuda>>(
-    y: Tensor<S, f32, Cuda>,
-    mut tape: T,
-    backward: impl FnOnce(Numbers, &mut Grads<Cuda>) + 'static,
-) -> Tensor<S, f32, Cuda, T> {
-    if len(&y) == 0 {
-        return y.put_tape(tape); // no gradient comes from nothing, and no product has to be one over no frames
-    }
-    let ghost = y.ghost();
-    tape.add_backward_op(move |g| {
-        let dy = std::mem::replace(g.get_or_alloc_mut(&ghost)?, nothing()?);
-        backward(dy, &mut Grads(g));
-        Ok(())
-    });
-    y.put_tape(tape)
+    super::recorded(y, tape, |dy, g| backward(*dy.device_ptr(), g))
 }
 
 /// As [`record`], for a result that has frames.
@@ -184,21 +166,6 @@ pub fn record_hidden<T: Track<Cuda>>(
     backward: impl FnOnce(Address, &mut Grads<Cuda>) + 'static,
 ) -> Hidden<T, Cuda> {
     Hidden { values: record(y, tape, backward), spans }
-}
-
-/// The result of `f`, which computes it on the tape it is given. What `f` keeps for its rules is dropped; the backward
-/// pass runs `f` once more, on a tape of its own, and then that tape.
-pub fn recomputed<T: Track<Cuda>>(tape: T, f: impl Fn(T) -> Hidden<T, Cuda> + 'static) -> Hidden<T, Cuda> {
-    if !T::OWNS_TAPE {
-        return f(tape);
-    }
-    let (Hidden { values, spans }, _) = f(T::default()).split();
-    let again = move |dy, g: &mut Grads<Cuda>| {
-        let (y, tape) = f(T::default()).split();
-        *done(g.0.get_or_alloc_mut(&y.values)) = dy;
-        tape.replay(g);
-    };
-    Hidden { values: recorded(values, tape, again), spans }
 }
 
 /// Runs the tape backward from `loss`, times `scale`.
