@@ -40,6 +40,8 @@ pub fn of(phase: &Phase, told: &[(&str, Told)], kept: isize, peak: Option<u64>) 
 /// Begins the peak anew, so that neither the floor's array nor the filling of a cache is in it; where the system does
 /// not do so, they are.
 pub fn forget_peak() {
+    #[cfg(target_os = "linux")]
+    crate::memory::forget_most();
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
