@@ -83,6 +83,16 @@ pub fn gemm_then(p: Precision, s: Shape, a: View, b: View, c: Out, then: Epilogu
     run((Vectors::here(), p.on_cpu()), threads(), s, a, b, c, &then)
 }
 
+/// a b, (m, n), where nothing was before; then `then` on each tile.
+pub fn product(p: Precision, s: Shape, a: View, b: View, then: Epilogue) -> Vec<f32> {
+    let mut c = Vec::with_capacity(s.m * s.n);
+    let to = Out { to: Shared::spare(&mut c), rs: s.n, add: false };
+    run((Vectors::here(), p.on_cpu()), threads(), s, a, b, to, &then);
+    // SAFETY: where a product is not added it writes every number, and reads none before.
+    unsafe { c.set_len(s.m * s.n) };
+    c
+}
+
 /// As [`gemm`], on the calling thread alone: for products of which many run side by side.
 pub fn gemm_here(p: Precision, s: Shape, a: View, b: View, c: Out) {
     run((Vectors::here(), p.on_cpu()), 1, s, a, b, c, &Epilogue::None)

@@ -166,6 +166,11 @@ impl<'a> Shared<'a> {
     pub fn new(slice: &'a mut [f32]) -> Self {
         Shared { first: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
+    /// The room that a Vec has beyond its numbers.
+    pub fn spare(of: &'a mut Vec<f32>) -> Self {
+        let room = of.spare_capacity_mut();
+        Shared { first: room.as_mut_ptr().cast(), len: room.len(), slice: PhantomData }
+    }
     pub fn holds(self, len: usize) -> bool {
         len <= self.len
     }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -158,17 +158,31 @@ impl Arguments {
         sets
     }
 
-    /// Runs the phase for one update more than is timed: the last one also writes a checkpoint. None after a signal.
+    /// Runs the phase for one update more than is timed: the last one also writes a checkpoint. Stages that run ahead get
+    /// batches for more, so that none is done while the clock runs; a cache is filled for no more. None after a signal.
     fn time(&self, plan: &Plan, phase: &Phase, out: &Path, signals: &Signals) -> Result<Option<Arc<Seen>>, Failure> {
         let seen = Arc::new(Seen::default());
         let ear = Arc::new(Ear { screen: Screen::new(), seen: seen.clone() });
-        let (steps, stop) = (WARM_UP + self.steps + 1, signals.stop.clone());
-        let place = rehearsal::place(plan, phase, steps, out, self.synthetic, ear.clone(), stop);
+        let last = WARM_UP + self.steps + 1;
+        let ahead = if self.cached { 0 } else { (phase.stages.len() * phase::WAITING) as u64 };
+        let stop = signals.stop.clone();
+        let place = rehearsal::place(plan, phase, last + ahead, out, self.synthetic, ear.clone(), stop.clone());
         let first = |node: &str| phase.stages.iter().any(|stage| phase.nodes[stage[0]].name() == node);
-        let ended = phase::run(phase, &place, None, &|node, head, moment| seen.node(node, first(node), head, moment));
+        let complete = AtomicBool::new(false);
+        let ended = phase::run(phase, &place, None, &|node, head, moment| {
+            let ended = matches!(moment, Moment::Ended(..));
+            seen.node(node, first(node), head, moment);
+            if ended && node == phase.last().name() && head.update == last && head.closes {
+                complete.store(true, Ordering::Relaxed);
+                stop.store(true, Ordering::Relaxed);
+            }
+        });
         ear.screen.close();
         ended?;
-        Ok((!signals.stop.load(Ordering::Relaxed)).then_some(seen))
+        if complete.load(Ordering::Relaxed) {
+            stop.store(false, Ordering::Relaxed);
+        }
+        Ok((!stop.load(Ordering::Relaxed)).then_some(seen))
     }
 
     fn found(&self, phase: &Phase, floor: Option<&Floor>, seen: &Seen) -> Result<Value, Failure> {

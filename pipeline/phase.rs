@@ -9,7 +9,7 @@ use std::sync::Once;
 use std::thread;
 
 /// How many batches may wait on an edge. Any number from 1 is free of deadlock: every node sends one value a step.
-const WAITING: usize = 4;
+pub const WAITING: usize = 4;
 
 /// Runs until the last step, a signal, or the first error, which names its node. `place` stands for all nodes.
 pub fn run(phase: &Phase, place: &Place, resume: Option<&Path>, watch: Watch) -> Result<Ended, String> {

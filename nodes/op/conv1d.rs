@@ -126,7 +126,7 @@ pub fn conv1d<T: Track>(
             gemm(precision, shape, View::rows(dy, out).t(), windows, Out::add(&mut dtaps, k * width));
             if activates {
                 let dh = &mut h[..x_row.len()];
-                input_gradient(precision, dy, &phases, [out, width, k, s], dh);
+                input_gradient(precision, dy, &phases, [out, width, s], dh);
                 zip(dh, &x_row, |dh, x| *dh *= gelu_both(x).1);
                 x.pull(row, dh, g);
             }
@@ -188,23 +188,24 @@ fn phases(taps: &[f32], [out, width, k, s]: [usize; 4]) -> Vec<Vec<f32>> {
 }
 
 /// dh of one row, from all windows that see it.
-fn input_gradient(
-    precision: Precision,
-    dy: &[f32],
-    phases: &[Vec<f32>],
-    [out, width, k, s]: [usize; 4],
-    dh: &mut [f32],
-) {
-    dh.fill(0.0);
-    let (frames, windows, lead) = (dh.len() / width, dy.len() / out, (k - 1) / s);
-    let mut padded = vec![0.0; (windows + 2 * lead) * out]; // zero frames before and after dy
-    padded[lead * out..][..dy.len()].copy_from_slice(dy);
-    for (p, taps) in phases.iter().enumerate().filter(|(_, taps)| !taps.is_empty()) {
-        let q = taps.len() / (out * width);
-        let m = (frames - p).div_ceil(s).min(windows + q - 1); // frames of this phase that a window sees
-        let dy = View::rows(&padded[(lead + 1 - q) * out..], out);
-        let dh = Out::set(&mut dh[p * width..], s * width);
-        gemm(precision, Shape { m, n: width, k: q * out }, dy, View::rows(taps, width), dh);
+fn input_gradient(precision: Precision, dy: &[f32], phases: &[Vec<f32>], [out, width, s]: [usize; 3], dh: &mut [f32]) {
+    let (frames, windows) = (dh.len() / width, dy.len() / out);
+    for (p, taps) in phases.iter().enumerate().filter(|(p, _)| *p < frames) {
+        let (q, m) = (taps.len() / (out * width), (frames - p).div_ceil(s)); // m frames of this phase
+        let whole = if q == 0 { 0..m } else { q - 1..windows.min(m) };
+        let (shape, taps) = (Shape { m: whole.len(), n: width, k: q * out }, View::rows(taps, width));
+        if !whole.is_empty() {
+            let to = Out::set(&mut dh[(p + whole.start * s) * width..], s * width);
+            gemm(precision, shape, View::rows(dy, out), taps, to);
+        }
+        // At both ends fewer than q windows see a frame.
+        for t in (0..m).filter(|t| !whole.contains(t)) {
+            let seen = (0..q).map(|j| (t + j + 1).checked_sub(q).filter(|at| *at < windows));
+            let zeros = vec![0.0; out];
+            let ends = seen.map(|at| at.map_or(&zeros[..], |at| &dy[at * out..][..out])).collect::<Vec<_>>().concat();
+            let to = Out::set(&mut dh[(p + t * s) * width..][..width], width);
+            gemm(precision, Shape { m: 1, ..shape }, View::rows(&ends, q * out), taps, to);
+        }
     }
 }
 

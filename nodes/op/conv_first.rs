@@ -7,7 +7,7 @@
 //!   dβ = S, dγ = r (w · G - mean S), dw = γ r (G - S m - r dγ C w), r = 1 / sqrt(var + eps).
 //! Always in f32: these are small differences, and products so shallow are bound by what they write.
 use super::conv1d::frames_out;
-use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
+use crate::gemm::{Epilogue, Precision, Shape, View, product};
 use crate::par::{column_sums, map, wide};
 use crate::tensor::cpu::{Grads, Hidden, Param, Spans, Track, read, record_hidden};
 
@@ -46,21 +46,18 @@ impl First {
             scaled[c * k..][..k].iter_mut().zip(w).for_each(|(to, w)| *to = (*w as f64 * factor) as f32);
         }
         let frames = self.spans.of(row).len();
-        let mut z = vec![0.0; frames * out];
         let (windows, taps) = (View::rows(&self.waves[row], self.s), View::rows(&scaled, k).t());
-        let (shape, to) = (Shape { m: frames, n: out, k }, Out::set(&mut z, out));
-        gemm_then(Precision::F32, shape, windows, taps, to, Epilogue::Bias(&shift));
-        z
+        product(Precision::F32, Shape { m: frames, n: out, k }, windows, taps, Epilogue::Bias(&shift))
     }
 
     /// What dz of a row adds to the gradients.
     pub fn pull(&self, row: usize, dz: &[f32], g: &mut Grads) {
         let ([w, gamma, beta], k, out) = (&self.weights, self.k, self.width());
         let [mut dw, mut dgamma, mut dbeta] = [w, gamma, beta].map(|p| g.take(p));
-        let (stats, mut sums) = (&self.stats[row], vec![0.0; out * k]);
+        let stats = &self.stats[row];
         let shape = Shape { m: out, n: k, k: self.spans.of(row).len() };
         let windows = View::rows(&self.waves[row], self.s);
-        gemm(Precision::F32, shape, View::rows(dz, out).t(), windows, Out::set(&mut sums, k));
+        let sums = product(Precision::F32, shape, View::rows(dz, out).t(), windows, Epilogue::None);
         for (c, (total, sums)) in column_sums(dz, out).iter().zip(sums.chunks_exact(k)).enumerate() {
             let (w, total) = (&read(w)[c * k..][..k], *total as f64);
             let Channel { mean, rstd, along } = stats.seen_by(w);

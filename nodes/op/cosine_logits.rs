@@ -3,9 +3,8 @@
 //!
 //! With the unit vectors u = z / |z| and v = e / |e|: y = u vᵀ / τ, du = dy v / τ, dv = dyᵀ u / τ, and for each row
 //! dz = (du - (du·u) u) / |z|, likewise de. As in PyTorch each norm is at least 1e-8.
-use crate::gemm::{Out, Precision, Shape, View, gemm};
+use crate::gemm::{Epilogue, Precision, Shape, View, product};
 use crate::math::sum;
-use crate::op::linear::weight_gradient;
 use crate::par::{map, parts, wide};
 use crate::tensor::cpu::{Hidden, Param, Track, read, record_hidden};
 
@@ -16,22 +15,20 @@ pub fn cosine_logits<T: Track>(z: Hidden<T>, e: &Param, temperature: f32) -> Hid
     let (frames, width, spans, unit) = (z.spans.total(), z.width(), z.spans.clone(), 1.0 / temperature);
     let classes = read(e).len() / width;
     let (u, v) = (Units::of(z.read(), width), Units::of(read(e), width));
-    let mut y = vec![0.0; frames * classes];
     let shape = Shape { m: frames, n: classes, k: width };
     let (rows, columns) = (View::rows(&u.values, width), View::rows(&v.values, width).t());
-    gemm(Precision::F32, shape, rows, columns, Out::set(&mut y, classes));
+    let mut y = product(Precision::F32, shape, rows, columns, Epilogue::None);
     scale(&mut y, unit);
     let e = e.clone();
     record_hidden(y, classes, spans, tape, move |mut dy, g| {
         scale(&mut dy, unit);
-        let mut du = vec![0.0; frames * width];
         let shape = Shape { m: frames, n: width, k: classes };
         let (rows, columns) = (View::rows(&dy, classes), View::rows(&v.values, width));
-        gemm(Precision::F32, shape, rows, columns, Out::set(&mut du, width));
+        let du = product(Precision::F32, shape, rows, columns, Epilogue::None);
         u.pull(&du, g.of(&z.values));
-        let mut dv = vec![0.0; classes * width];
         let shape = Shape { m: classes, n: width, k: frames };
-        weight_gradient(Precision::F32, &dy, &u.values, Out::set(&mut dv, width), shape);
+        let (rows, columns) = (View::rows(&dy, classes).t(), View::rows(&u.values, width));
+        let dv = product(Precision::F32, shape, rows, columns, Epilogue::None);
         v.pull(&dv, g.of(&e));
     })
 }

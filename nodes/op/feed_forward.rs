@@ -6,7 +6,7 @@
 //! of w2 (op/gate.rs).
 use super::gate;
 use super::linear::{affine, weight_gradient};
-use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
+use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, product};
 use crate::math::Dropout;
 use crate::par::{Shared, add, column_sums};
 use crate::tensor::cpu::{Hidden, Param, Track, Vector, read, record_hidden};
@@ -25,30 +25,22 @@ pub fn feed_forward<T: Track>(
     let up = Shape { m: frames, n: inner, k: width };
     let down = Shape { m: frames, n: width, k: inner };
 
-    let (mut z, mut h) = (vec![0.0; if T::OWNS_TAPE { frames * inner } else { 0 }], vec![0.0; frames * inner]);
+    let mut z = vec![0.0; if T::OWNS_TAPE { frames * inner } else { 0 }];
     let then = Epilogue::BiasGelu { bias: read(b1), keep: T::OWNS_TAPE.then(|| Shared::new(&mut z)), drop };
-    gemm_then(
-        precision,
-        up,
-        View::rows(x.read(), width),
-        View::rows(read(w1), width).t(),
-        Out::set(&mut h, inner),
-        then,
-    );
+    let h = product(precision, up, View::rows(x.read(), width), View::rows(read(w1), width).t(), then);
     let y = affine(precision, &h, &with_gate(w2, gate.as_ref()), read(b2), down);
 
     let ([w1, b1, w2, b2], spans) = ([w1, b1, w2, b2].map(Param::clone), x.spans.clone());
     record_hidden(y, width, spans, tape, move |dy, g| {
-        let (mut dz, mut h) = (vec![0.0; frames * inner], z);
+        let mut h = z;
         let then = Epilogue::GeluSlope { z: Shared::new(&mut h), width: inner, drop }; // z becomes h
         let gated = with_gate(&w2, gate.as_ref());
-        gemm_then(precision, up, View::rows(&dy, width), View::rows(&gated, inner), Out::set(&mut dz, inner), then);
+        let dz = product(precision, up, View::rows(&dy, width), View::rows(&gated, inner), then);
         let second = Shape { m: width, n: inner, k: frames };
         match &gate {
             None => weight_gradient(precision, &dy, &h, Out::add(g.of(&w2), inner), second),
             Some(gate) => {
-                let mut d = vec![0.0; width * inner];
-                weight_gradient(precision, &dy, &h, Out::set(&mut d, inner), second);
+                let d = product(precision, second, View::rows(&dy, width).t(), View::rows(&h, inner), Epilogue::None);
                 let d = gate::pull(read(&w2), d, gate, g.of(gate));
                 add(g.of(&w2), &d);
             }

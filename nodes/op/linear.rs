@@ -1,6 +1,6 @@
 //! y = x wᵀ + b. x (frames, in), w (out, in), b (out), y (frames, out).
 //! dx = dy w, dw = dyᵀ x, db = Σ dy.
-use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
+use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, product};
 use crate::par::{add, column_sums};
 use crate::random::Key;
 use crate::tensor::cpu::{Hidden, Param, Track, read, record_hidden};
@@ -21,10 +21,7 @@ pub fn linear<T: Track>(x: Hidden<T>, w: &Param, b: &Param, precision: Precision
 
 /// x wᵀ + b, (frames, out): the shape's depth is the width of x.
 pub fn affine(precision: Precision, x: &[f32], w: &[f32], b: &[f32], s: Shape) -> Vec<f32> {
-    let mut y = vec![0.0; s.m * s.n];
-    let (rows, weight) = (View::rows(x, s.k), View::rows(w, s.k).t());
-    gemm_then(precision, s, rows, weight, Out::set(&mut y, s.n), Epilogue::Bias(b));
-    y
+    product(precision, s, View::rows(x, s.k), View::rows(w, s.k).t(), Epilogue::Bias(b))
 }
 
 /// Weight (out, in) and bias before training, uniform in ±1/√in, as PyTorch's Linear.

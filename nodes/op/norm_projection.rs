@@ -7,7 +7,7 @@
 //! `precision` is that of W's products; those of `folded` are small, and f32.
 use super::layer_norm;
 use super::linear::{affine, weight_gradient};
-use crate::gemm::{Out, Precision, Shape, View, gemm};
+use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, product};
 use crate::par::{add, column_sums};
 use crate::tensor::cpu::{Hidden, Param, Track, read, record_hidden};
 
@@ -31,21 +31,9 @@ pub fn norm_projection<T: Track>(
         add(g.of(&b), &column_sums(&dy, out));
         weight_gradient(precision, &dy, &h, Out::add(g.of(&w), width), Shape { m: out, n: width, k: frames });
         weight_gradient(Precision::F32, &p, &dy, Out::add(g.of(&folded), out), Shape { m: 1, n: out, k: frames });
-        let (mut dp, mut dh, rows) = (vec![0.0; frames], vec![0.0; frames * width], View::rows(&dy, out));
-        gemm(
-            Precision::F32,
-            Shape { m: frames, n: 1, k: out },
-            rows,
-            View::rows(read(&folded), 1),
-            Out::set(&mut dp, 1),
-        );
-        gemm(
-            precision,
-            Shape { m: frames, n: width, k: out },
-            rows,
-            View::rows(read(&w), width),
-            Out::set(&mut dh, width),
-        );
+        let (rows, along) = (View::rows(&dy, out), Shape { m: frames, n: 1, k: out });
+        let dp = product(Precision::F32, along, rows, View::rows(read(&folded), 1), Epilogue::None);
+        let dh = product(precision, Shape { n: width, ..along }, rows, View::rows(read(&w), width), Epilogue::None);
         let dx = g.of(&x.values);
         let sums = layer_norm::backward(&dh, x.read(), &stats, read(&gamma), norm_width, Some(&dp), dx);
         add(g.of(&gamma), &sums[..width]);
