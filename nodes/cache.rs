@@ -159,10 +159,8 @@ impl Cached {
         let inputs = mask.into_iter().chain([input(what.input(), rows.speech)]).collect();
         let mut step = Step::new(head, &self.place, Tape::default(), inputs, &mut []);
         self.node.as_mut().ok_or("the node inside was not built")?.run(&mut step)?;
-        match step.into_outputs().remove(what.output()) {
-            Some(Value::Batch(made)) => Ok(made),
-            _ => Err(format!("no batch came from `{}`", what.output()).into()),
-        }
+        let made = step.into_outputs().remove(what.output());
+        made.ok_or_else(|| format!("nothing came from `{}`", what.output()))?.batch()
     }
 }
 

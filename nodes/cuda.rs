@@ -1,6 +1,7 @@
 //! Ops on an NVIDIA GPU: each has the signature of its CPU form in [`crate::op`] and its tests run both (docs/cuda.md).
 //!
-//! Three borders: [`crate::tensor::cuda`] with dfdx's tensors, [`gpu`] with the driver, [`product`] with cuBLAS. Kernels
+//! Three borders: [`crate::tensor::cuda`] with dfdx's tensors, [`gpu`] and [`pinned`] with the driver, [`product`] with
+//! cuBLAS. Kernels
 //! are `kernels/*.cu`, of blocks of 8 warps; a warp's lanes read 4 neighbours at once where the width allows it. Sums
 //! have a fixed order, so two runs on a GPU give the same bits.
 #[cfg(test)]
@@ -8,4 +9,5 @@ mod check;
 pub mod gpu;
 pub mod op;
 pub mod optimize;
+pub mod pinned;
 pub mod product;

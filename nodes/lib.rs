@@ -28,6 +28,7 @@ pub mod sample;
 pub mod step;
 pub mod svg;
 pub mod tap;
+pub mod targets;
 pub mod tensor;
 
 mod cluster;

@@ -1,13 +1,12 @@
 //! How far a student's hidden states are from a teacher's: Σ over terms of weight · term, over the layers' mean or sum.
 //! Student and target are paired by their place in `layers`. Every term is a mean over valid frames.
 use crate::Result;
-use crate::column::{self, FRAMES, HIDDEN, TARGETS};
+use crate::column::TARGETS;
 use crate::node::{Config, Facts, Node, Place, World, Wrong, shapes};
 use crate::op::{cosine, l1, log_sigmoid_cosine, mse};
 use crate::port::{Carries, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::step::Step;
-use crate::tensor::{Hidden, Number, Spans, Tape, hidden, plus, read_all, scaled};
-use arrow::record_batch::RecordBatch;
+use crate::tensor::{Hidden, Number, Tape, plus, read_all, scaled};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +76,8 @@ const OUT: &str = "loss";
 
 impl Config for Options {
     fn ports(&self) -> Ports {
-        const INPUTS: &[Port] = &[Port::new(STUDENT, Carries::Hiddens), Port::new(TARGET, Carries::Batch(TARGETS))];
+        const INPUTS: &[Port] =
+            &[Port::new(STUDENT, Carries::Hiddens), Port::new(TARGET, Carries::Batch(TARGETS)).tensors()];
         const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Scalar)];
         Ports { inputs: INPUTS, outputs: OUTPUTS }
     }
@@ -99,10 +99,7 @@ impl Config for Options {
                 );
             }
         }
-        let of = |port: &str| match inputs.get(port).map(Vec::as_slice) {
-            Some([Shape::Hiddens { layers, width }]) => Some((layers.len(), *width)),
-            _ => None,
-        };
+        let of = |port: &str| inputs.get(port)?.first()?.hiddens();
         if let (Some((student, width)), Some((target, wide))) = (of(STUDENT), of(TARGET)) {
             if student != target {
                 add(
@@ -139,16 +136,15 @@ struct Loss {
 
 impl Node for Loss {
     fn run(&mut self, step: &mut Step) -> Result<()> {
-        let (student, batch) = (step.hiddens(STUDENT)?.layers, step.batch(TARGET)?);
-        let each = student.iter().enumerate();
-        let targets = each.map(|(at, (_, hidden))| target(&batch, at, hidden.width())).collect::<Result<Vec<_>>>()?;
+        let (student, targets) = (step.hiddens(STUDENT)?.layers, step.targets(TARGET)?);
+        let targets = targets.layers();
         let share = if self.reduce == Reduce::Mean { 1.0 / student.len() as f64 } else { 1.0 };
         let mut total = Scalar::nothing(step.tape()).value;
         let mut distances: Vec<Number<Tape>> = vec![]; // (terms)(layers)
         let weight = |at: usize| share * self.weights.as_ref().map_or(1.0, |w| w[at]);
         for term in &self.terms {
             let (_, distance) = term.r#type.known();
-            for (at, ((layer, hidden), target)) in student.iter().zip(&targets).enumerate() {
+            for (at, ((layer, hidden), target)) in student.iter().zip(targets).enumerate() {
                 if hidden.spans != target.spans {
                     return Err(format!("layer {layer} of the student has other frames than its target").into());
                 }
@@ -168,17 +164,6 @@ impl Node for Loss {
         step.send(OUT, Value::Scalar(loss));
         Ok(())
     }
-}
-
-/// The `at`-th layer of the targets, `width` wide, all rows one behind the other.
-fn target(batch: &RecordBatch, at: usize, width: usize) -> Result<Hidden> {
-    let frames = column::u32s(batch, FRAMES)?;
-    let row = |row| column::floats_of_layer(batch, HIDDEN, row, at);
-    let rows = (0..frames.len()).map(row).collect::<Result<Vec<_>>>()?;
-    if rows.iter().zip(frames).any(|(row, &n)| row.len() != n as usize * width) {
-        return Err(format!("a target is not {width} wide, as its student is").into());
-    }
-    Ok(hidden(rows.concat(), width, Spans::new(frames.iter().map(|&n| n as usize))))
 }
 
 /// Every term by its golden's name.

@@ -8,7 +8,7 @@ use crate::prune::{Finalize, Unit, expected, gate, penalty::penalty, shrink::shr
 use crate::random::Key;
 use crate::tensor::{
     Device, Gradients, Hidden, Number, Param, Spans, Tape, Vector, backward, hidden, len, param, plus, put, read,
-    scaled, split,
+    read_all, scaled, split,
 };
 use crate::{loss, model::Architecture};
 use dfdx::prelude::{Shape, Tensor};
@@ -216,7 +216,7 @@ fn gates() {
     for mean in ["0.0", "4.6"] {
         let of = |name: &str| values(&theirs, &format!("train/{mean}/{name}"));
         let log_alpha = param(of("log_alpha").to_vec());
-        let z = gate::sample(&log_alpha, |i| of("u")[i] as f64, &Tape::default());
+        let z = gate::sample(&log_alpha, &read(&log_alpha), |i| of("u")[i] as f64, &Tape::default());
         close("z", &read(&z), of("z"));
         let mut gradients = backward(weighted(z, of("upstream").to_vec()), 1.0);
         close("gradient", &gradient(&mut gradients, &log_alpha), of("grad"));
@@ -255,7 +255,8 @@ fn penalty_agrees(case: &str, units: &[Unit]) {
         close(&v, &ours, &theirs);
     }
     let lambda = [0, 1].map(|i| param(vec![of("lambda")[i]]));
-    let loss = penalty(&architecture, &log_alpha, &lambda, of("target")[0] as f64, &Tape::default());
+    let numbers = read_all(log_alpha.values().chain(&lambda));
+    let loss = penalty(&architecture, &log_alpha, &lambda, &numbers, of("target")[0] as f64, &Tape::default());
     close("loss", &read(&loss.value), of("loss"));
     let mut gradients = backward(loss.value, 1.0);
     for (v, theirs) in by_gate("loss_grad") {
@@ -345,8 +346,11 @@ impl Trained {
         rows: &[&[f32]],
     ) -> (BTreeMap<&'static str, f32>, Gradients) {
         let (tape, u) = (Tape::default(), by_vector(theirs, "u/"));
-        let gates =
-            self.log_alpha.iter().map(|(v, a)| (v.clone(), gate::sample(a, |i| u[v][i] as f64, &tape))).collect();
+        let gates = self
+            .log_alpha
+            .iter()
+            .map(|(v, a)| (v.clone(), gate::sample(a, &read(a), |i| u[v][i] as f64, &tape)))
+            .collect();
         let pass = Pass {
             model: &self.model,
             gates: &gates,
@@ -365,7 +369,8 @@ impl Trained {
             each.reduce(plus).expect("layers")
         };
         let (l1, cosine) = (term("l1"), term("cosine"));
-        let regular = penalty(&self.model.architecture, &self.log_alpha, &self.lambda, 0.2, &tape);
+        let numbers = read_all(self.log_alpha.values().chain(&self.lambda));
+        let regular = penalty(&self.model.architecture, &self.log_alpha, &self.lambda, &numbers, 0.2, &tape);
         let numbers =
             [("loss_l1", read(&l1)[0]), ("loss_cos", read(&cosine)[0]), ("loss_reg", read(&regular.value)[0])];
         (numbers.into(), backward(plus(plus(l1, cosine), regular.value), 1.0))

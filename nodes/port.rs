@@ -1,6 +1,8 @@
 //! What may travel along an edge, and what the plan knows of it before anything runs.
+use crate::Result;
 use crate::column::{self, Column};
 use crate::prune::Pruning;
+use crate::targets::Targets;
 use crate::tensor::{Hidden, Number, Tape, Vector, put, tensor};
 use arrow::record_batch::RecordBatch;
 use std::collections::{BTreeMap, HashMap};
@@ -28,17 +30,22 @@ pub struct Port {
     pub optional: bool,
     /// Takes more than one edge.
     pub many: bool,
+    /// Sends or takes its rows as tensors too: between two such ports of one stage they stay where they are.
+    pub tensors: bool,
 }
 
 impl Port {
     pub const fn new(name: &'static str, carries: Carries) -> Self {
-        Port { name, carries, optional: false, many: false }
+        Port { name, carries, optional: false, many: false, tensors: false }
     }
     pub const fn optional(self) -> Self {
         Port { optional: true, ..self }
     }
     pub const fn many(self) -> Self {
         Port { many: true, ..self }
+    }
+    pub const fn tensors(self) -> Self {
+        Port { tensors: true, ..self }
     }
 }
 
@@ -63,6 +70,16 @@ pub enum Shape {
     Labels { classes: usize },
     /// One gate for each of these units.
     Gates(Box<Pruning>),
+}
+
+impl Shape {
+    /// How many layers of hidden states, and their width.
+    pub fn hiddens(&self) -> Option<(usize, usize)> {
+        match self {
+            Shape::Hiddens { layers, width } => Some((layers.len(), *width)),
+            _ => None,
+        }
+    }
 }
 
 /// By port; a port whose shape an earlier problem made unknown is absent.
@@ -105,7 +122,22 @@ impl Scalar {
 #[derive(Clone)]
 pub enum Value {
     Batch(RecordBatch),
+    Targets(Targets),
     Hiddens(Hiddens),
     Gates(Gates),
     Scalar(Scalar),
+}
+
+impl Value {
+    /// As it crosses threads.
+    ///
+    /// # Errors
+    /// It is on the tape.
+    pub fn batch(&self) -> Result<RecordBatch> {
+        match self {
+            Value::Batch(batch) => Ok(batch.clone()),
+            Value::Targets(targets) => targets.batch(),
+            _ => Err("what is on the tape does not cross threads".into()),
+        }
+    }
 }

@@ -11,7 +11,7 @@ use crate::port::{Carries, Gates, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::prune::{Finalize, Pruning, Unit, gate, penalty::penalty, vectors};
 use crate::random::Key;
 use crate::step::Step;
-use crate::tensor::{Param, Tape, Vector, len, param, put, read};
+use crate::tensor::{Param, Tape, Vector, param, put, read_all};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -187,9 +187,11 @@ impl Node for PruneStep {
             // As the reference: the first update aims at 0.
             let done = step.head.update - 1;
             let target = self.sparsity * if done < self.warmup { done as f64 / self.warmup as f64 } else { 1.0 };
-            let gates = self.sampled(step.head.step, step.tape());
+            let numbers = read_all(self.log_alpha.values().chain(&self.lambda));
+            let gates = self.sampled(&numbers, step.head.step, step.tape());
             step.send(GATES, Value::Gates(Gates { vectors: gates, finalize: None }));
-            let penalty = penalty(&self.architecture, &self.log_alpha, &self.lambda, target, step.tape());
+            let (log_alpha, lambda) = (&self.log_alpha, &self.lambda);
+            let penalty = penalty(&self.architecture, log_alpha, lambda, &numbers, target, step.tape());
             step.send(PENALTY, Value::Scalar(penalty));
         } else {
             step.send(GATES, Value::Gates(Gates { vectors: self.fixed(step.tape()), finalize: None }));
@@ -213,23 +215,24 @@ impl Node for PruneStep {
 }
 
 impl PruneStep {
-    /// One draw a gate, shared by all rows of the batch.
-    fn sampled(&self, step: u64, tape: &Tape) -> BTreeMap<String, Vector<Tape>> {
+    /// One draw a gate, shared by all rows of the batch. `numbers`: what every log α holds.
+    fn sampled(&self, numbers: &[Vec<f32>], step: u64, tape: &Tape) -> BTreeMap<String, Vector<Tape>> {
         let mut from = 0;
-        let mut draw = |(vector, a): (&String, &Param)| {
+        let mut draw = |((vector, a), numbers): ((&String, &Param), &Vec<f32>)| {
             let (noise, at) = (self.noise, from);
-            from += len(a) as u64;
-            (vector.clone(), gate::sample(a, |i| gate::inside(noise.uniform(step, at + i as u64)), tape))
+            from += numbers.len() as u64;
+            let u = |i: usize| gate::inside(noise.uniform(step, at + i as u64));
+            (vector.clone(), gate::sample(a, numbers, u, tape))
         };
-        self.log_alpha.iter().map(&mut draw).collect()
+        self.log_alpha.iter().zip(numbers).map(&mut draw).collect()
     }
 
     /// A convolution keeps a channel at least; a layer may lose all of its units.
     fn fixed(&self, tape: &Tape) -> BTreeMap<String, Vector<Tape>> {
-        let fix = |(vector, a): (&String, &Param)| {
-            let z = gate::fixed(&read(a), vector.starts_with("conv") as usize);
+        let fix = |(vector, a): (&String, Vec<f32>)| {
+            let z = gate::fixed(&a, vector.starts_with("conv") as usize);
             (vector.clone(), put(&param(z), tape))
         };
-        self.log_alpha.iter().map(fix).collect()
+        self.log_alpha.keys().zip(read_all(self.log_alpha.values())).map(fix).collect()
     }
 }

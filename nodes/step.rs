@@ -3,6 +3,7 @@ use crate::gemm::Precision;
 use crate::node::{Node, Parameter, Place};
 use crate::port::{self, Gates, Hiddens, Scalar, Value};
 use crate::report::Told;
+use crate::targets::Targets;
 use crate::tensor::Tape;
 use crate::{Result, column};
 use arrow::record_batch::RecordBatch;
@@ -117,6 +118,15 @@ impl<'a> Step<'a> {
     pub fn masks(&mut self) -> Result<Option<Vec<Vec<bool>>>> {
         let batch = self.optional_batch(port::MASK.name);
         batch.map(|masks| column::flags_by_row(&masks, column::MASK)).transpose()
+    }
+    /// As tensors, however they came.
+    pub fn targets(&mut self, port: &str) -> Result<Targets> {
+        let shape = self.place.inputs.get(port).and_then(|shapes| shapes.first()?.hiddens());
+        match (self.take(port), shape) {
+            (Some(Value::Targets(targets)), _) => Ok(targets),
+            (Some(Value::Batch(batch)), Some((layers, width))) => Targets::of(&batch, layers, width),
+            _ => Err(format!("no targets came on `{port}`").into()),
+        }
     }
     pub fn hiddens(&mut self, port: &str) -> Result<Hiddens> {
         match self.take(port) {

@@ -51,6 +51,7 @@ fn rows(update: u64, value: &Value) -> Result<RecordBatch> {
             let names = batch.schema().fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
             (batch.num_rows(), names.into_iter().zip(batch.columns().iter().cloned()).collect())
         }
+        Value::Targets(targets) => return rows(update, &Value::Batch(targets.batch()?)),
         Value::Hiddens(hiddens) => of_hiddens(hiddens)?,
         Value::Gates(gates) => of_gates(gates)?,
         Value::Scalar(scalar) => of_scalar(scalar),

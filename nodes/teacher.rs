@@ -1,20 +1,21 @@
-//! A frozen encoder: hidden states of each row, computed on the row alone, so that a target is a function of its row.
+//! A frozen encoder: hidden states of each row. On the CPU each is computed on the row alone, so that a target is a function
+//! of its row; a GPU computes the rows together.
 use crate::cache::Entry;
-use crate::column::{self, FRAMES, HIDDEN, ID, SAMPLES, SPEECH, TARGETS};
+use crate::column::{self, ID, SAMPLES, SPEECH, TARGETS};
 use crate::gemm::Precision;
 use crate::model::{Convention, Model, OPEN, Pass, Source, count};
 use crate::node::{Cacheable, Config, Facts, Node, Place, World, Wrong, shapes};
 use crate::port::{self, Carries, Port, Ports, Shape, Shapes, Value};
 use crate::step::Step;
-use crate::tensor::{Hidden, alone, read};
+use crate::targets::{self, Targets};
+use crate::tensor::{Hidden, by_rows};
 use crate::{Result, layers_wrong, mask_wrong};
-use arrow::array::{ArrayRef, UInt32Array};
 use arrow::record_batch::RecordBatch;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
+use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 
 /// A frozen model: its hiddens are the targets.
 #[derive(Clone, Deserialize, JsonSchema)]
@@ -57,7 +58,7 @@ impl Options {
 impl Config for Options {
     fn ports(&self) -> Ports {
         const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(SPEECH)), port::MASK];
-        const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Batch(TARGETS))];
+        const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Batch(TARGETS)).tensors()];
         Ports { inputs: INPUTS, outputs: OUTPUTS }
     }
     fn facts(&self, world: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
@@ -119,27 +120,11 @@ impl Cacheable for Options {
         Ok(Box::new(Teacher { model, layers: layers.to_vec(), convention: self.convention, precision: self.precision }))
     }
     fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
-        targets(rows, entries)
+        targets::of_entries(rows, entries)
     }
     fn entry(&self, sent: &RecordBatch, row: usize, place: usize) -> Result<Entry> {
-        target(sent, row, place)
+        targets::entry(sent, row, place)
     }
-}
-
-/// The batch of the targets of `rows`: (rows)(layers).
-pub fn targets(rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
-    let all: Vec<&[f32]> = entries.iter().flatten().map(|entry| &*entry.values).collect();
-    let layers = entries.first().map_or(0, Vec::len);
-    let hidden = column::list_by_layer(all.concat(), all.iter().map(|v| v.len()), entries.len(), layers)?;
-    let frames = UInt32Array::from_iter_values(entries.iter().map(|row| row.first().map_or(0, |entry| entry.frames)));
-    let columns: [(_, ArrayRef); 2] = [(FRAMES, Arc::new(frames)), (HIDDEN, Arc::new(hidden))];
-    column::batch([(ID, column::get(rows, ID)?.clone())].into_iter().chain(columns).collect())
-}
-
-/// What such a batch holds for a row and the layer at this place.
-pub fn target(sent: &RecordBatch, row: usize, place: usize) -> Result<Entry> {
-    let values = column::floats_of_layer(sent, HIDDEN, row, place)?.to_vec();
-    Ok(Entry { frames: column::u32s(sent, FRAMES)?[row], values })
 }
 
 struct Teacher {
@@ -154,16 +139,14 @@ impl Node for Teacher {
         let batch = step.batch(IN)?;
         let (rows, masks) = (column::floats_by_row(&batch, SAMPLES)?, step.masks()?);
         let pass = Pass::frozen(&self.model, OPEN, self.precision);
-        let entries = |row: usize| -> Vec<Entry> {
-            let mask = masks.as_ref().map(|masks| &masks[row..=row]);
-            let hiddens = pass.hiddens_masked(&rows[row..=row], mask, &self.layers, self.convention);
-            let entry = |h: &Hidden| Entry { frames: h.spans.total() as u32, values: read(&h.values).into() };
-            hiddens.iter().map(entry).collect()
+        let hiddens = |of: Range<usize>| -> Vec<Hidden> {
+            let masks = masks.as_ref().map(|masks| &masks[of.clone()]);
+            pass.hiddens_masked(&rows[of], masks, &self.layers, self.convention)
         };
-        let entries = alone(rows.len(), entries); // (rows)(layers)
+        let layers = by_rows(rows.len(), hiddens);
         let macs = count::macs_of(&self.model.architecture, rows.iter().map(|r| r.len()));
         step.tell_products(self.precision, macs, false);
-        step.send(OUT, Value::Batch(targets(&batch, &entries)?));
+        step.send(OUT, Value::Targets(Targets::new(column::get(&batch, ID)?.clone(), layers)));
         Ok(())
     }
 }

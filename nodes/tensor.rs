@@ -18,7 +18,10 @@ use cpu as here;
 use cuda as here;
 
 pub use dfdx::prelude::{Merge, NoneTape, Storage, Tape as Taped};
-pub use here::{Device, alone, backward, hidden, param, plus, read_all, scaled, tensor};
+pub use here::{Arriving, Device, alone, backward, by_rows, hidden, param, plus, read_all, scaled, tensor};
+
+/// Whether tensors lie in a GPU's memory, apart from the host's.
+pub const ON_GPU: bool = cfg!(feature = "cuda");
 
 /// (frames of all rows, width).
 pub type Matrix<T = NoneTape, D = Device> = Tensor<(usize, usize), f32, D, T>;

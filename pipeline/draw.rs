@@ -1,4 +1,4 @@
-//! The plan as a picture in text: stages as boxes, what crosses threads as bold arrows, what is on the tape as thin ones.
+//! The plan as a picture in text: stages as boxes, what crosses threads as bold arrows, what stays in one as thin ones.
 use crate::plan::{Edge, Phase, Plan};
 
 mod inside;
@@ -20,7 +20,7 @@ pub fn dot(plan: &Plan) -> String {
             text += "    }\n";
         }
         for edge in &phase.edges {
-            let style = if edge.on_tape { "solid" } else { "bold" };
+            let style = if edge.within { "solid" } else { "bold" };
             let [from, to] = ends(phase, edge).map(|name| format!("{}/{name}", phase.name));
             text += &format!("    \"{from}\" -> \"{to}\" [label=\"{}\", style={style}];\n", edge.out);
         }
@@ -43,7 +43,7 @@ pub fn mermaid(plan: &Plan) -> String {
             text += "    end\n";
         }
         for edge in &phase.edges {
-            let arrow = if edge.on_tape { "-->" } else { "==>" };
+            let arrow = if edge.within { "-->" } else { "==>" };
             text += &format!("    p{p}n{} {arrow}|{}| p{p}n{}\n", edge.from, edge.out, edge.to);
         }
         text += "  end\n";

@@ -2,6 +2,7 @@
 //! thread ([`stage`]), batches cross on bounded channels ([`phase`]). Knows no tensor and no loss.
 pub mod data;
 pub mod draw;
+mod inlet;
 pub mod json;
 pub mod machine;
 pub mod options;

@@ -1,5 +1,6 @@
 //! One phase: a thread a stage, a bounded channel an edge between stages.
-use crate::plan::Phase;
+use crate::inlet::Inlet;
+use crate::plan::{Edge, Phase};
 use crate::stage::{Ended, Failed, Feed, Message, Seat, Stage, Watch};
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use nodes::node::Place;
@@ -63,15 +64,15 @@ fn wire(phase: &Phase, place: &Place, resume: Option<&Path>) -> Vec<Stage> {
     let over = phase.source().nothing_left(&place.clock);
     let stage = |nodes: &Vec<usize>| {
         let source = nodes.contains(&phase.source);
-        let mut receive = vec![];
+        let mut inlets = vec![];
         let mut seats = vec![];
         for &n in nodes {
             let mut feeds = vec![];
             for (i, edge) in phase.edges.iter().enumerate().filter(|(_, e)| e.to == n) {
                 let within = nodes.iter().position(|m| edge.within && *m == edge.from);
                 let feed = within.map(|seat| Feed::Within { seat, port: edge.out }).unwrap_or_else(|| {
-                    receive.push(channels[&i].1.clone());
-                    Feed::Across(receive.len() - 1)
+                    inlets.push(Inlet { receive: channels[&i].1.clone(), targets: targets(phase, edge) });
+                    Feed::Across(inlets.len() - 1)
                 });
                 feeds.push((edge.port, feed));
             }
@@ -88,16 +89,21 @@ fn wire(phase: &Phase, place: &Place, resume: Option<&Path>) -> Vec<Stage> {
                 sends: sends.map(|(i, e)| (e.out, channels[&i].0.clone())).collect(),
             });
         }
-        Stage { seats, receive, source, heeds_stop: phase.optimizer.is_none(), resume: resume.map(Into::into), over }
+        Stage { seats, inlets, source, heeds_stop: phase.optimizer.is_none(), resume: resume.map(Into::into), over }
     };
     phase.stages.iter().map(stage).collect()
+}
+
+/// What [`Inlet::targets`] says of an edge.
+fn targets(phase: &Phase, edge: &Edge) -> Option<(usize, usize)> {
+    phase.nodes[edge.to].inputs.get(edge.port).filter(|_| edge.tensors)?.first()?.hiddens()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::json::{Json, Kind};
-    use crate::plan::{Edge, Planned};
+    use crate::plan::Planned;
     use crate::problem::At;
     use crate::spec::Spec;
     use nodes::node::{Clock, Config, Facts, Node, Role, World, Wrong};
@@ -173,7 +179,7 @@ mod tests {
         let phase = Phase {
             name: "main".into(),
             nodes: vec![node("source", Some(fails)), node("sink", None)],
-            edges: vec![Edge { from: 0, out: "out", to: 1, port: "in", on_tape: false, within: false }],
+            edges: vec![Edge { from: 0, out: "out", to: 1, port: "in", on_tape: false, tensors: false, within: false }],
             stages: vec![vec![0], vec![1]],
             source: 0,
             optimizer: None,

@@ -53,6 +53,8 @@ pub struct Edge {
     pub to: usize,
     pub port: &'static str,
     pub on_tape: bool,
+    /// What it carries is read as tensors, on a GPU.
+    pub tensors: bool,
     /// Both ends stand in one stage.
     pub within: bool,
 }
@@ -111,7 +113,7 @@ fn phase(phase: spec::Phase, past: &mut Past, problems: &mut Problems) -> Option
     let before = problems.0.len();
     let wires = wires::connect(&phase, problems);
     let order = wires::order(&wires, &phase, problems);
-    let stage_of = wires::stages(&wires);
+    let stage_of = wires::stages(&wires, &phase);
     wires::waiting_stages(&wires, &stage_of, &phase, problems);
     let sound = problems.0.len() == before && phase.nodes.iter().all(|s| !s.broken);
     let (source, optimizer) = clockwork::find(&phase, problems);

@@ -1,5 +1,6 @@
 //! The nodes of one thread. The loop is here, the step is the node's.
-use crossbeam::channel::{Receiver, Sender};
+use crate::inlet::{Ends, Inbox, Inlet};
+use crossbeam::channel::Sender;
 use nodes::node::{Config, Node, Place};
 use nodes::port::Value;
 use nodes::step::{Head, Member, Step};
@@ -46,7 +47,7 @@ pub struct Seat {
 
 pub struct Stage {
     pub seats: Vec<Seat>,
-    pub receive: Vec<Receiver<Message>>,
+    pub inlets: Vec<Inlet>,
     /// The source stands here: it makes the heads.
     pub source: bool,
     /// A signal ends the phase in every stage: there is no optimizer to do so.
@@ -116,14 +117,14 @@ impl Stage {
         let place = &self.seats[0].place;
         let from = place.clock.from;
         let mut head = Head { step: from * place.clock.accumulate, update: from, last: self.over, ..Head::default() };
+        let mut inbox = Inbox::new(&self.inlets);
         self.pass(members, head, None, |n, s| n.start(s), &|_, _, _| ())?;
         while !head.last {
             if self.heeds_stop && place.stop.load(Ordering::Relaxed) {
                 return Err(Stop::Left);
             }
-            let arrived;
-            (head, arrived) = if self.source { (self.head(members)?, vec![]) } else { self.receive()? };
-            self.pass(members, head, Some(arrived), |n, s| n.run(s), watch)?;
+            head = if self.source { self.head(members)? } else { self.receive(&mut inbox)? };
+            self.pass(members, head, Some(&mut inbox), |n, s| n.run(s), watch)?;
         }
         if place.bench {
             return Err(Stop::Left); // nothing is written but what a cache gathered
@@ -136,26 +137,20 @@ impl Stage {
         guard(&self.seats[0], || members[0].node.head())
     }
 
-    /// One message from every edge out of another thread, before any node runs: also a node without inputs must know
-    /// which step it is in.
-    fn receive(&self) -> Result<(Head, Vec<Batch>), Stop> {
-        let messages: Vec<Message> =
-            self.receive.iter().map(|r| r.recv().map_err(|_| Stop::Left)).collect::<Result<_, _>>()?;
-        let head = messages.first().map(|(head, _)| *head).unwrap_or_default();
-        guard(&self.seats[0], || match messages.iter().all(|(other, _)| *other == head) {
-            true => Ok(()),
-            false => Err("its inputs are in different steps".into()),
-        })?;
-        Ok((head, messages.into_iter().map(|(_, batch)| batch).collect()))
+    fn receive(&self, inbox: &mut Inbox) -> Result<Head, Stop> {
+        inbox.receive().map_err(|ends| match ends {
+            Ends::Left => Stop::Left,
+            Ends::Failed(error) => Stop::Failed(Failed { node: self.seats[0].place.node.clone(), error }),
+        })
     }
 
-    /// Calls every node once, in order, with what its edges carry; `arrived` crossed threads. Without it nothing crosses:
-    /// that is the start and the end of a phase.
+    /// Calls every node once, in order, with what its edges carry; `inbox` holds what crossed threads. Without it nothing
+    /// crosses: that is the start and the end of a phase.
     fn pass(
         &self,
         members: &mut [Member],
         head: Head,
-        arrived: Option<Vec<Batch>>,
+        mut inbox: Option<&mut Inbox>,
         call: Call,
         watch: Watch,
     ) -> Result<(), Stop> {
@@ -166,7 +161,10 @@ impl Stage {
             for (port, feed) in &seat.feeds {
                 let value = match feed {
                     Feed::Within { seat, port } => sent[*seat].get(port).cloned(),
-                    Feed::Across(edge) => arrived.as_ref().and_then(|a| a.get(*edge)).cloned().map(Value::Batch),
+                    Feed::Across(edge) => match &mut inbox {
+                        Some(inbox) => guard(seat, || inbox.take(*edge))?,
+                        None => None,
+                    },
                 };
                 inputs.entry((*port).to_owned()).or_default().extend(value);
             }
@@ -180,8 +178,8 @@ impl Stage {
             ends |= step.ends();
             sent.push(step.into_outputs());
             watch(&seat.place.node, head, Moment::Ended(took, &sent[i]));
-            if arrived.is_some() {
-                seat.send(head, &sent[i])?;
+            if inbox.is_some() {
+                seat.send(head, &mut sent[i])?;
             }
         }
         if ends { Err(Stop::Left) } else { Ok(()) }
@@ -189,13 +187,16 @@ impl Stage {
 }
 
 impl Seat {
-    fn send(&self, head: Head, outputs: &Sent) -> Result<(), Stop> {
+    /// What crosses threads does so as a batch, which is made once.
+    fn send(&self, head: Head, outputs: &mut Sent) -> Result<(), Stop> {
         for (port, sender) in &self.sends {
-            let Some(Value::Batch(batch)) = outputs.get(port) else {
-                let error = format!("sent no batch on `{port}`").into();
-                return Err(Stop::Failed(Failed { node: self.place.node.clone(), error }));
-            };
-            sender.send((head, batch.clone())).map_err(|_| Stop::Left)?;
+            let batch = guard(self, || {
+                let value = outputs.get_mut(port).ok_or_else(|| format!("sent nothing on `{port}`"))?;
+                let batch = value.batch()?;
+                *value = Value::Batch(batch.clone());
+                Ok(batch)
+            })?;
+            sender.send((head, batch)).map_err(|_| Stop::Left)?;
         }
         Ok(())
     }

@@ -3,8 +3,9 @@ use crate::problem::{Problems, quoted};
 use crate::spec::{Phase, Spec};
 use nodes::near::near;
 use nodes::port::{Carries, Port, Ports};
+use nodes::tensor::ON_GPU;
 use petgraph::algo::tarjan_scc;
-use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::graph::{DiGraph, EdgeReference, NodeIndex};
 use petgraph::unionfind::UnionFind;
 use petgraph::visit::EdgeRef;
 use std::collections::HashMap;
@@ -18,6 +19,8 @@ pub struct Wire {
     pub from: &'static str,
     pub to: &'static str,
     pub on_tape: bool,
+    /// What it carries may stay on the GPU where both ends stand in one stage.
+    pub tensors: bool,
 }
 
 /// All edges that exist and fit; the others are problems, unless the node that feeds them has problems of its own.
@@ -96,7 +99,8 @@ fn fit(to: &Ports, from: &Ports, port: &str, way: &str, out: &str, again: bool) 
         let (wants, has) = (what(input.carries), what(output.carries));
         return Err(there(format!("input `{port}` wants {wants}, but `{way}` carries {has}")));
     }
-    Ok(Wire { from: output.name, to: input.name, on_tape: output.carries.on_tape() })
+    let tensors = ON_GPU && output.tensors && input.tensors;
+    Ok(Wire { from: output.name, to: input.name, on_tape: output.carries.on_tape(), tensors })
 }
 
 /// What an edge carries, in words.
@@ -132,11 +136,19 @@ pub fn order(wires: &Wires, phase: &Phase, problems: &mut Problems) -> Vec<usize
     order
 }
 
-/// The stage of each node: nodes joined by tape edges stand in one.
-pub fn stages(wires: &Wires) -> Vec<usize> {
+/// The stage of each node: nodes joined by tape edges stand in one. A node behind no cache, all of whose edges carry tensors
+/// into one stage, joins it: what it computes on a GPU stays there.
+pub fn stages(wires: &Wires, phase: &Phase) -> Vec<usize> {
     let mut sets = UnionFind::new(wires.node_count());
     for wire in wires.edge_references().filter(|e| e.weight().on_tape) {
         sets.union(wire.source().index(), wire.target().index());
+    }
+    for node in wires.node_indices().filter(|n| phase.nodes[n.index()].cache.is_none()) {
+        let Some(reader) = wires.neighbors(node).next().map(|n| n.index()) else { continue };
+        let stays = |e: EdgeReference<'_, Wire>| e.weight().tensors && sets.equiv(e.target().index(), reader);
+        if wires.edges(node).all(stays) {
+            sets.union(node.index(), reader);
+        }
     }
     sets.into_labeling()
 }
@@ -167,8 +179,12 @@ mod tests {
     use crate::json::{Json, Kind};
     use crate::problem::At;
 
+    const TAPE: Wire = Wire { from: "out", to: "in", on_tape: true, tensors: false };
+    const BATCH: Wire = Wire { on_tape: false, ..TAPE };
+    const TENSORS: Wire = Wire { tensors: true, ..BATCH };
+
     /// A phase of nodes `a`, `b`, ... at the bytes 0, 1, ..., and wires between them.
-    fn phase(nodes: usize, edges: &[(usize, usize, bool)]) -> (Phase, Wires) {
+    fn phase(nodes: usize, edges: &[(usize, usize, Wire)]) -> (Phase, Wires) {
         let spec = |i: usize| Spec {
             name: char::from(b'a' + i as u8).into(),
             at: At::Byte(i),
@@ -183,12 +199,8 @@ mod tests {
         (0..nodes).for_each(|_| {
             wires.add_node(());
         });
-        for (from, to, on_tape) in edges {
-            wires.add_edge(
-                NodeIndex::new(*from),
-                NodeIndex::new(*to),
-                Wire { from: "out", to: "in", on_tape: *on_tape },
-            );
+        for (from, to, wire) in edges {
+            wires.add_edge(NodeIndex::new(*from), NodeIndex::new(*to), *wire);
         }
         (Phase { name: "main".into(), at: At::Byte(0), nodes: (0..nodes).map(spec).collect() }, wires)
     }
@@ -199,7 +211,7 @@ mod tests {
 
     #[test]
     fn nodes_in_a_circle_are_named_and_left_out() {
-        let (phase, wires) = phase(5, &[(0, 1, false), (1, 2, true), (2, 1, true), (2, 3, true), (4, 4, true)]);
+        let (phase, wires) = phase(5, &[(0, 1, BATCH), (1, 2, TAPE), (2, 1, TAPE), (2, 3, TAPE), (4, 4, TAPE)]);
         let mut problems = Problems::default();
         let mut order = order(&wires, &phase, &mut problems);
         order.sort();
@@ -211,13 +223,28 @@ mod tests {
 
     #[test]
     fn a_stage_does_not_wait_for_its_own_output() {
-        let edges = [(0, 1, true), (0, 2, false), (2, 1, false), (3, 0, false)];
+        let edges = [(0, 1, TAPE), (0, 2, BATCH), (2, 1, BATCH), (3, 0, BATCH)];
         let (phase, wires) = phase(4, &edges);
-        let stage_of = stages(&wires);
+        let stage_of = stages(&wires, &phase);
         assert!(stage_of[0] == stage_of[1] && stage_of[0] != stage_of[2] && stage_of[2] != stage_of[3]);
         let mut problems = Problems::default();
         assert_eq!(order(&wires, &phase, &mut problems), [3, 0, 2, 1]);
         waiting_stages(&wires, &stage_of, &phase, &mut problems);
         assert_eq!(said(problems), ["the stages of nodes `a`, `b`, `c` wait for each other"]);
+    }
+
+    /// A teacher `a`, and losses `b` in one stage with `c`, and `d` in another.
+    #[test]
+    fn what_computes_targets_stands_where_they_are_read() {
+        let joins = |readers: &[(usize, Wire)], cache: Option<&str>| {
+            let edges = readers.iter().map(|(to, wire)| (0, *to, *wire)).chain([(1, 2, TAPE)]);
+            let (mut phase, wires) = phase(4, &edges.collect::<Vec<_>>());
+            phase.nodes[0].cache = cache.map(str::to_owned);
+            let stage_of = stages(&wires, &phase);
+            stage_of[0] == stage_of[1]
+        };
+        assert!(joins(&[(1, TENSORS)], None) && joins(&[(1, TENSORS), (2, TENSORS)], None));
+        assert!(!joins(&[(1, TENSORS)], Some("cache")) && !joins(&[(1, BATCH)], None) && !joins(&[], None));
+        assert!(!joins(&[(1, TENSORS), (2, BATCH)], None) && !joins(&[(1, TENSORS), (3, TENSORS)], None));
     }
 }

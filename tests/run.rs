@@ -152,6 +152,36 @@ fn a_cache_changes_nothing() {
     assert_eq!(verify("cache"), Some(1));
 }
 
+/// A GPU's live teacher stands in the stage that reads its targets and hands tensors over; behind a cache it sends batches,
+/// which are fetched ahead. Neither changes a bit.
+#[test]
+fn targets_that_stay_or_cross_are_the_same() {
+    let folder = sample("targets");
+    let cache = ["--set", "teacher.cache=c"];
+    let beside_student = |more: &[&str]| {
+        let said = output(&mut pipeline(&folder.0, &[&["check", "g.json", "--format", "json"], more].concat()));
+        let about: Value = serde_json::from_slice(&said.stdout).unwrap();
+        let stages = about["phases"][0]["stages"].as_array().unwrap();
+        let with = |name: &str| stages.iter().position(|stage| stage.as_array().unwrap().contains(&name.into()));
+        with("teacher") == with("student")
+    };
+    assert_eq!((beside_student(&[]), beside_student(&cache)), (cfg!(feature = "cuda"), false));
+    let ended = |out: &str, more: &[&str]| {
+        let said = run(&folder, out, &[&["--steps", "2"], more].concat());
+        assert!(said.status.success(), "{}", stderr(&said));
+        left(&folder.0.join(out))
+    };
+    let live = ended("live", &[]);
+    assert!(ended("cold", &cache) == live && ended("full", &cache) == live);
+    let tapped = |out: &str, more: &[&str]| {
+        let words = ["tap", "g.json", "teacher.targets", "--steps", "1", "--out", out];
+        let said = output(&mut pipeline(&folder.0, &[&words, more].concat()));
+        assert!(said.status.success(), "{}", stderr(&said));
+        fs::read(folder.0.join(out)).unwrap()
+    };
+    assert!(tapped("live.parquet", &[]) == tapped("full.parquet", &cache));
+}
+
 /// Teacher and student behind one mask: its embedding is trained, and a masked row is another row of the cache.
 #[test]
 fn masks_change_targets_and_train_their_embedding() {

@@ -3,7 +3,7 @@ use super::*;
 use crate::node::{Facts, World, Wrong};
 use crate::port::{Ports, Shapes};
 use crate::report::{Progress, Report};
-use crate::teacher::{target, targets};
+use crate::targets::{entry, of_entries};
 use arrow::array::{StringArray, UInt64Array};
 use serde_json::{Value as Json, json};
 use std::collections::HashMap;
@@ -53,10 +53,10 @@ impl Cacheable for Fake {
         Ok(Box::new(Inside { layers: layers.to_vec(), ran: self.ran.clone() }))
     }
     fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
-        targets(rows, entries)
+        of_entries(rows, entries)
     }
     fn entry(&self, sent: &RecordBatch, row: usize, place: usize) -> Result<Entry> {
-        target(sent, row, place)
+        entry(sent, row, place)
     }
 }
 struct Inside {
@@ -69,7 +69,7 @@ impl Node for Inside {
         self.ran.lock().unwrap().push(rows.num_rows());
         let samples = (0..rows.num_rows()).map(|row| column::floats(&rows, column::SAMPLES, row).unwrap());
         let found: Vec<_> = samples.map(|x| self.layers.iter().map(|&n| hidden(x, n)).collect()).collect();
-        step.send("targets", Value::Batch(targets(&rows, &found)?));
+        step.send("targets", Value::Batch(of_entries(&rows, &found)?));
         Ok(())
     }
 }

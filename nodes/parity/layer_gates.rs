@@ -19,7 +19,8 @@ fn a_sampled_pass_and_its_gradient() {
     let (model, tape) = (Model::load(&golden("base"), None).expect("base"), Tape::default());
     let (log_alpha, u) = (params(&by_vector(&theirs, "train/log_alpha/")), by_vector(&theirs, "train/u/"));
     assert_eq!(log_alpha.len(), vectors(&model.architecture, &FIVE).len());
-    let sampled = log_alpha.iter().map(|(v, a)| (v.clone(), gate::sample(a, |i| u[v][i] as f64, &tape))).collect();
+    let sampled =
+        log_alpha.iter().map(|(v, a)| (v.clone(), gate::sample(a, &read(a), |i| u[v][i] as f64, &tape))).collect();
     let mut states = states(&model, &sampled, values(&theirs, "audio"), tape);
     for (layer, state) in states.iter().enumerate() {
         close(&format!("state {layer}"), &read(&state.values), values(&theirs, &format!("train/{layer}")));

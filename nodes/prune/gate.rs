@@ -4,7 +4,7 @@
 //! Open with probability σ(log α - β ln(-l/r)). Fixed: as many of the smallest are closed as are expected to be, the
 //! others keep σ(0.8 log α / β).
 use crate::op::given_vector;
-use crate::tensor::{Param, Tape, Vector, read};
+use crate::tensor::{Param, Tape, Vector};
 
 const BETA: f64 = 2.0 / 3.0;
 const LEFT: f64 = -0.1;
@@ -27,13 +27,13 @@ pub fn inside(u: f32) -> f64 {
     EPSILON + (1.0 - 2.0 * EPSILON) * u as f64
 }
 
-/// Gates of one vector for uniform draws `u` in (0, 1), on the tape.
-pub fn sample(log_alpha: &Param, u: impl Fn(usize) -> f64, tape: &Tape) -> Vector<Tape> {
+/// Gates of one vector, whose log α has these `numbers`, for uniform draws `u` in (0, 1), on the tape.
+pub fn sample(log_alpha: &Param, numbers: &[f32], u: impl Fn(usize) -> f64, tape: &Tape) -> Vector<Tape> {
     let at = |i: usize, a: f32| {
         let u = u(i);
         sigmoid((u.ln() - (1.0 - u).ln() + a as f64) / BETA)
     };
-    let s: Vec<f64> = read(log_alpha).iter().enumerate().map(|(i, &a)| at(i, a)).collect();
+    let s: Vec<f64> = numbers.iter().enumerate().map(|(i, &a)| at(i, a)).collect();
     let stretched = |s: f64| s * (RIGHT - LEFT) + LEFT;
     let z = s.iter().map(|&s| stretched(s).clamp(0.0, 1.0) as f32).collect::<Vec<f32>>();
     let pull = move |i: usize, dz: f64| match (0.0..=1.0).contains(&stretched(s[i])) {

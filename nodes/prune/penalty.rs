@@ -4,23 +4,26 @@ use super::{expected, gate};
 use crate::model::Architecture;
 use crate::op::given_number;
 use crate::port::Scalar;
-use crate::tensor::{Param, Tape, read};
+use crate::tensor::{Param, Tape};
 use std::collections::BTreeMap;
 
-/// Over every log α of `log_alpha`, by vector, and the multipliers; with the numbers to log.
+/// Over every log α of `log_alpha`, by vector, and the multipliers, with the numbers to log. `numbers`: what these hold, in
+/// this order.
 pub fn penalty(
     architecture: &Architecture,
     log_alpha: &BTreeMap<String, Param>,
     lambda: &[Param; 2],
+    numbers: &[Vec<f32>],
     target: f64,
     tape: &Tape,
 ) -> Scalar {
-    let opened: BTreeMap<&String, (f64, Vec<f64>)> = log_alpha.iter().map(|(v, a)| (v, gate::open(&read(a)))).collect();
+    let opened: BTreeMap<&String, (f64, Vec<f64>)> =
+        log_alpha.keys().zip(numbers).map(|(v, a)| (v, gate::open(a))).collect();
     let open = opened.iter().map(|(v, (sum, _))| ((*v).clone(), *sum)).collect();
     let all = expected::parameters(architecture, &BTreeMap::new()).count;
     let left = expected::parameters(architecture, &open);
     let sparsity = 1.0 - left.count / all;
-    let (miss, [l1, l2]) = (sparsity - target, [0, 1].map(|i| read(&lambda[i])[0] as f64));
+    let (miss, [l1, l2]) = (sparsity - target, [0, 1].map(|i| numbers[log_alpha.len() + i][0] as f64));
     let loss = l1 * miss + l2 * miss * miss;
 
     let slope = |(v, a): (&String, &Param)| {

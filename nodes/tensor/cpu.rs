@@ -1,6 +1,7 @@
 //! Tensors in the CPU's memory, whose numbers are slices.
 use dfdx::prelude::*;
 use rayon::prelude::*;
+use std::ops::Range;
 
 pub use super::{NoneTape, Spans, Storage, merge, put, split};
 pub use dfdx::prelude::{Cpu, Shape, Tensor};
@@ -99,9 +100,38 @@ pub fn scaled(x: Number<Tape>, factor: f32) -> Number<Tape> {
     x * factor
 }
 
-/// What `f` makes of each row of a batch, computed alone: rows at once, as many as there are threads.
-pub fn alone<R: Send>(rows: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
-    (0..rows).into_par_iter().map(&f).collect()
+/// What `f` makes of each of so many things, apart from the others: as many at once as there are threads.
+pub fn alone<R: Send>(count: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
+    (0..count).into_par_iter().map(&f).collect()
+}
+
+/// What `f` makes of a batch, a tensor a layer: each row is computed alone, so that it does not depend on its neighbours.
+pub fn by_rows(rows: usize, f: impl Fn(Range<usize>) -> Vec<Hidden> + Sync) -> Vec<Hidden> {
+    let parts = alone(rows.max(1), |row| f(row..rows.min(row + 1))); // (rows)(layers)
+    alone(parts[0].len(), |layer| {
+        let of_rows = || parts.iter().map(|part| &part[layer]);
+        let values: Vec<&[f32]> = of_rows().map(Hidden::read).collect();
+        hidden(values.concat(), parts[0][layer].width(), Spans::new(of_rows().flat_map(|part| part.spans.lengths())))
+    })
+}
+
+/// Hidden states of the same rows, a tensor a layer, on their way to where tensors lie: here they have always arrived.
+#[derive(Clone)]
+pub struct Arriving(Vec<Hidden>);
+
+impl Arriving {
+    /// What was computed here.
+    pub fn here(layers: Vec<Hidden>) -> Arriving {
+        Arriving(layers)
+    }
+    /// Of the numbers of each (layer)(row).
+    pub fn send(layers: &[Vec<&[f32]>], width: usize, spans: Spans) -> Arriving {
+        Arriving(layers.iter().map(|rows| hidden(rows.concat(), width, spans.clone())).collect())
+    }
+    /// To be read from now on.
+    pub fn wait(&self) -> &[Hidden] {
+        &self.0
+    }
 }
 
 impl Grads<'_> {

@@ -2,9 +2,11 @@
 use super::{Border, Gradients, Grads, Hidden, NoneTape, Number, Spans, Tape, Track, merge, split};
 use crate::cuda::gpu::{Address, done, ordinal};
 use crate::cuda::op::{self, Mask};
+use crate::cuda::pinned::{self, Landing};
 use cudarc::driver::DevicePtr;
 use dfdx::prelude::*;
 use std::fmt::{self, Write};
+use std::ops::Range;
 
 pub use super::len;
 pub use dfdx::prelude::{Cuda, Shape, Tensor};
@@ -18,9 +20,15 @@ thread_local! {
     static DEVICE: &'static Cuda = Box::leak(Box::new(done(Cuda::try_build(ordinal(), 0))));
 }
 
-/// Sent to the GPU.
+/// Sent to the GPU, in the order of all else; what is large from pinned memory, or whoever sends it would wait until the GPU
+/// has done what was queued before.
 pub fn tensor<S: Shape>(data: Vec<f32>, shape: S) -> Tensor<S, f32, Cuda> {
-    DEVICE.with(|d| done(d.try_tensor_from_vec(data, shape)))
+    if data.len() <= pinned::FEW {
+        return DEVICE.with(|d| done(d.try_tensor_from_vec(data, shape)));
+    }
+    let to = zeros(shape);
+    pinned::send(&[(&[&data], address(&to))]);
+    to
 }
 
 pub fn param(data: Vec<f32>) -> Param {
@@ -77,9 +85,41 @@ pub fn scaled(x: Number<Tape<Cuda>, Cuda>, factor: f32) -> Number<Tape<Cuda>, Cu
     op::scaled(x, factor)
 }
 
-/// What `f` makes of each row of a batch, computed alone: one row after the other.
-pub fn alone<R>(rows: usize, f: impl Fn(usize) -> R) -> Vec<R> {
-    (0..rows).map(f).collect()
+/// What `f` makes of each of so many things, one after the other.
+pub fn alone<R>(count: usize, f: impl Fn(usize) -> R) -> Vec<R> {
+    (0..count).map(f).collect()
+}
+
+/// What `f` makes of a batch, a tensor a layer: all rows together, since one row keeps a large GPU idle.
+pub fn by_rows(rows: usize, f: impl Fn(Range<usize>) -> Vec<Hidden<NoneTape, Cuda>>) -> Vec<Hidden<NoneTape, Cuda>> {
+    f(0..rows)
+}
+
+/// Hidden states of the same rows, a tensor a layer, that may be on their way to the GPU, beside what it computes.
+#[derive(Clone)]
+pub struct Arriving {
+    /// Goes before the tensors, whose memory is not free until what is sent there has landed.
+    landing: Option<Landing>,
+    layers: Vec<Hidden<NoneTape, Cuda>>,
+}
+
+impl Arriving {
+    /// What was computed here.
+    pub fn here(layers: Vec<Hidden<NoneTape, Cuda>>) -> Arriving {
+        Arriving { landing: None, layers }
+    }
+    /// Of the numbers of each (layer)(row).
+    pub fn send(layers: &[Vec<&[f32]>], width: usize, spans: Spans) -> Arriving {
+        let own = |_| Hidden { values: zeros((spans.total(), width)), spans: spans.clone() };
+        let tensors: Vec<_> = layers.iter().map(own).collect();
+        let parts: Vec<_> = layers.iter().zip(&tensors).map(|(rows, to)| (&rows[..], address(&to.values))).collect();
+        Arriving { landing: Some(pinned::send_beside(&parts)), layers: tensors }
+    }
+    /// To be read by what is queued from now on.
+    pub fn wait(&self) -> &[Hidden<NoneTape, Cuda>] {
+        self.landing.iter().for_each(Landing::wait);
+        &self.layers
+    }
 }
 
 /// Where a tensor's numbers lie. Only contiguous tensors are made here.

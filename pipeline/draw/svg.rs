@@ -1,4 +1,5 @@
-//! The plan as a picture: phases side by side, stages as dashed boxes, batches as thick arrows, the tape as thin ones.
+//! The plan as a picture: phases side by side, stages as dashed boxes, batches as thick arrows, what stays in a stage as thin
+//! ones.
 use super::inside::NODE;
 use super::place::{Placed, Rect, Way, place};
 use crate::plan::{Edge, Phase, Plan, Planned};
@@ -11,7 +12,7 @@ const TITLE: f64 = 38.0;
 /// A letter of a node's name, at most about, and a node's least width.
 const LETTER: f64 = 7.6;
 const NARROW: f64 = 112.0;
-/// The colours of batches and of the tape.
+/// The colours of what crosses threads and of what stays.
 const COLORS: [usize; 2] = [0, 1];
 
 /// A file by itself.
@@ -95,8 +96,12 @@ fn shown(name: &str) -> String {
 fn edge(phase: &Phase, edge: &Edge, way: &Way) -> String {
     let [from, to] =
         [(edge.from, edge.out), (edge.to, edge.port)].map(|(n, port)| format!("{}.{port}", phase.nodes[n].name()));
-    let (what, class) = if edge.on_tape { ("on the tape", "thin") } else { ("batches", "thick") };
-    let color = COLORS[edge.on_tape as usize];
+    let (what, class) = match (edge.on_tape, edge.within) {
+        (true, _) => ("on the tape", "thin"),
+        (false, true) => ("tensors", "thin"),
+        (false, false) => ("batches", "thick"),
+    };
+    let color = COLORS[edge.within as usize];
     let [x, _, y] = way[way.len() - 1];
     let head = format!("<path class=\"fill{color}\" d=\"M{:.1} {:.1}h10l-5 9z\"/>", x - 5.0, y - 9.0);
     let says = escape(&format!("{from} → {to}, {what}"));

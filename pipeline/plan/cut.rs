@@ -9,7 +9,8 @@ use petgraph::visit::EdgeRef;
 pub fn edges(wires: &Wires, stage_of: &[usize]) -> Vec<Edge> {
     let edge = |e: EdgeReference<'_, Wire>| {
         let (from, to, wire) = (e.source().index(), e.target().index(), *e.weight());
-        Edge { from, out: wire.from, to, port: wire.to, on_tape: wire.on_tape, within: stage_of[from] == stage_of[to] }
+        let within = stage_of[from] == stage_of[to];
+        Edge { from, out: wire.from, to, port: wire.to, on_tape: wire.on_tape, tensors: wire.tensors, within }
     };
     (0..stage_of.len()).flat_map(|node| incoming(wires, node)).map(edge).collect()
 }

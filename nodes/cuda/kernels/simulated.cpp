@@ -1,5 +1,6 @@
 // A GPU for tests on machines without one: libcuda and libcublas on host memory, and the kernels as C++, a block at a
-// time, its threads as fibers. Slow, and in order; memory is NaN when given out and when freed.
+// time, its threads as fibers. Slow, and in order, but for copies beside, which come as late as they may; memory is NaN
+// when given out and when freed.
 // It proves addresses, sizes, parameters, formulas, barriers; it cannot show races, speed or dfdx's own kernels.
 #include <algorithm>
 #include <atomic>
@@ -156,6 +157,23 @@ int cuLaunchKernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, 
     }
     return 0;
 }
+// All is done at once on the null stream. On others, which are of one thread each, a copy waits until somebody waits for it.
+struct Copy { Pointer to; const void* from; size_t n; };
+struct Stream { std::vector<Copy> copies; size_t done; Stream* before; };
+static thread_local Stream* streams; // the last one, and those before it
+struct Event { Stream* stream; size_t after; };
+static int reach(Stream* stream, size_t after) {
+    for (; stream && stream->done < after; stream->done++) {
+        Copy& copy = stream->copies[stream->done];
+        memcpy((void*)copy.to, copy.from, copy.n);
+    }
+    return 0;
+}
+static bool awaited(Pointer p, size_t n) {
+    for (Stream* s = streams; s; s = s->before)
+        for (size_t i = s->done; i < s->copies.size(); i++) if (s->copies[i].to - p < n) return true;
+    return false;
+}
 static std::atomic<size_t> used, most;
 static thread_local size_t used_here, most_here;
 uint64_t simulated_peak_of_thread() { return most_here; }
@@ -168,11 +186,30 @@ int cuMemAllocAsync(Pointer* p, size_t n, void*) {
     memset((void*)*p, 0xff, n);
     return 0;
 }
-int cuMemFreeAsync(Pointer p, void*) { size_t* block = (size_t*)(p - 256); memset((void*)p, 0xff, *block); used -= *block; used_here -= *block; free(block); return 0; }
+int cuMemFreeAsync(Pointer p, void*) {
+    size_t* block = (size_t*)(p - 256);
+    if (awaited(p, *block)) return refuse("to free what a copy is on its way to");
+    memset((void*)p, 0xff, *block); used -= *block; used_here -= *block; free(block);
+    return 0;
+}
 int cuMemPoolGetAttribute(void*, int, uint64_t* bytes) { *bytes = most; return 0; } // the most in use
 int cuMemPoolSetAttribute(void*, int attribute, void*) { if (attribute == 8) most = size_t(used); return 0; }
 int cuMemsetD8Async(Pointer p, unsigned char x, size_t n, void*) { memset((void*)p, x, n); return 0; }
-int cuMemcpyHtoDAsync_v2(Pointer p, const void* q, size_t n, void*) { memcpy((void*)p, q, n); return 0; }
+
+int cuStreamCreate(void** s, unsigned) { *s = streams = new Stream{{}, 0, streams}; return 0; }
+int cuStreamDestroy_v2(Stream* s) { return reach(s, s->copies.size()); }
+int cuStreamSynchronize(Stream* s) { return s ? reach(s, s->copies.size()) : 0; }
+int cuStreamWaitEvent(void*, Event* e, unsigned) { return reach(e->stream, e->after); }
+int cuEventCreate(void** e, unsigned) { *e = new Event(); return 0; }
+int cuEventDestroy_v2(Event* e) { delete e; return 0; }
+int cuEventRecord(Event* e, Stream* s) { *e = {s, s ? s->copies.size() : 0}; return 0; }
+int cuEventSynchronize(Event* e) { return reach(e->stream, e->after); }
+int cuMemHostAlloc(void** p, size_t n, unsigned) { *p = malloc(n); memset(*p, 0xff, n); return *p ? 0 : 2; }
+int cuMemFreeHost(void* p) { free(p); return 0; }
+int cuMemcpyHtoDAsync_v2(Pointer p, const void* q, size_t n, Stream* s) {
+    if (s) s->copies.push_back({p, q, n}); else memcpy((void*)p, q, n);
+    return 0;
+}
 int cuMemcpyHtoD_v2(Pointer p, const void* q, size_t n) { memcpy((void*)p, q, n); return 0; }
 int cuMemcpyDtoHAsync_v2(void* q, Pointer p, size_t n, void*) { memcpy(q, (void*)p, n); return 0; }
 int cuMemcpyDtoH_v2(void* q, Pointer p, size_t n) { memcpy(q, (void*)p, n); return 0; }
@@ -180,7 +217,6 @@ int cuMemcpyDtoDAsync_v2(Pointer p, Pointer q, size_t n, void*) { memcpy((void*)
 // What else dfdx and cudarc ask for: done, and nothing happens.
 #define DONE(name) int name() { return 0; }
 DONE(cuInit) DONE(cuCtxSetCurrent) DONE(cuDevicePrimaryCtxRelease_v2) DONE(cuCtxSynchronize) DONE(cuModuleUnload)
-DONE(cuStreamSynchronize) DONE(cuStreamWaitEvent) DONE(cuStreamDestroy_v2) DONE(cuEventRecord) DONE(cuEventDestroy_v2)
 DONE(cublasSetStream_v2) DONE(cublasSetMathMode) DONE(cublasDestroy_v2)
 // Of devices without memory pools, which this one has.
 int cuMemAlloc_v2() { return refuse("memory without a pool"); }
@@ -194,8 +230,6 @@ int cuDevicePrimaryCtxRetain(void** c, int) { *c = (void*)1; return 0; }
 int cuDeviceGet(int* d, int) { *d = 0; return 0; }
 int cuDeviceGetCount(int* n) { *n = 2; return 0; } // the second is the first under another number
 int cuDeviceGetDefaultMemPool(void** p, int) { *p = (void*)1; return 0; }
-int cuEventCreate(void** e, unsigned) { *e = (void*)1; return 0; }
-int cuStreamCreate(void** s, unsigned) { *s = (void*)1; return 0; }
 int cuModuleLoadData(void** m, const void*) { *m = (void*)1; return 0; }
 
 // --- libcublas: by columns, formats 0 (float) and 14 (bf16) ---------------------------------------------------------
