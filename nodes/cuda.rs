@@ -6,7 +6,10 @@
 //! have a fixed order, so two runs on a GPU give the same bits.
 #[cfg(test)]
 mod check;
+#[cfg(all(test, feature = "simulated-gpu"))]
+mod count;
 pub mod gpu;
+mod narrow;
 pub mod op;
 pub mod optimize;
 pub mod pinned;

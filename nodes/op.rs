@@ -31,6 +31,7 @@ mod norm_projection;
 mod position_bias;
 mod position_gate;
 mod positional;
+mod residual_norm;
 mod scale;
 mod self_attention;
 
@@ -70,6 +71,7 @@ pub mod cpu {
     pub use super::norm_projection::norm_projection;
     pub use super::position_gate::position_gate;
     pub use super::positional::positional;
+    pub use super::residual_norm::{Branch, residual_norm};
     pub use super::scale::scale;
     pub use super::self_attention::self_attention;
 }
@@ -95,7 +97,7 @@ mod tests {
         let waves = samples.iter().map(|n| noise("wave", *n)).collect();
         let x = Source::First(First::new(waves, [&p[0], &p[1], &p[2]], 10, 5), tape.clone());
         let x = conv1d(Input::Gelu(x, Some(&on[0])), &p[3], Some(&p[4]), 3, 2, precision);
-        let x = layer_norm(x, &p[5], &p[6], 1e-5);
+        let x = layer_norm(x.whole(), &p[5], &p[6], 1e-5, precision);
         let x = gelu_gate(x, Some(&on[0]), Some(&p[4]));
         let x = norm_projection(x, [&p[7], &p[8], &p[9], &p[10], &p[11]], 1e-5, 9, precision);
         let x = positional(x, [&p[12], &p[13], &p[14]], 2, precision);
@@ -110,7 +112,7 @@ mod tests {
         let map = attention_map([q, k], 3, positions(&x), precision);
         let o = attend(map.clone(), v, Some(&on[1]), drop.fork(3), precision);
         let x = attend(map, residual(x, o, Dropout::NONE), None, Dropout::NONE, precision);
-        let x = feed_forward(x, [&p[21], &p[22], &p[23], &bias], Some(&on[2]), drop.fork(2), precision);
+        let x = feed_forward(x, [&p[21], &p[22], &p[23], &bias], Some(&on[2]), drop.fork(2), precision).whole();
         let [forward, back] = [28, 32].map(|i| [&p[i], &p[i + 1], &p[i + 2], &p[i + 3]]);
         let x = lstm(x, &[forward, back], precision);
         let target = hidden(noise("target", x.spans.total() * 12), 12, x.spans.clone());

@@ -3,7 +3,7 @@
 use crate::cache::Entry;
 use crate::column::{self, ID, SAMPLES, SPEECH, TARGETS};
 use crate::gemm::Precision;
-use crate::model::{Convention, Model, OPEN, Pass, Source, count};
+use crate::model::{Convention, Model, OPEN, Pass, Source, count, kept};
 use crate::node::{Cacheable, Config, Facts, Node, Place, World, Wrong, shapes};
 use crate::port::{self, Carries, Port, Ports, Shape, Shapes, Value};
 use crate::step::Step;
@@ -70,6 +70,7 @@ impl Config for Options {
             outputs: shapes([(OUT, Shape::Hiddens { layers: self.layers.clone(), width })]),
             parameters: Some(count::parameters(&known.architecture)),
             macs: Some(count::macs(&known.architecture)),
+            kept: Some([kept::copies(&known.architecture, self.precision.here()), 0]),
             estimated: known.estimated,
             reads: known.reads.into_iter().collect(),
             warnings: self.precision.warning().into_iter().collect(),

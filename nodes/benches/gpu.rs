@@ -1,9 +1,7 @@
 //! HuBERT Base on a GPU, 160 s of audio: `cargo bench -p nodes --features cuda --bench gpu`. For each precision a line of the
 //! encoder (the GPU's own peak, forward, forward and backward, share of the peak, memory), and one of the convolutions.
 use nodes::cuda::gpu::gpu;
-use nodes::cuda::op::{
-    First, Input, Source, conv1d, feed_forward, layer_norm, mean_square, mse, residual, self_attention,
-};
+use nodes::cuda::op::{First, Input, Source, conv1d, feed_forward, mean_square, mse, residual_norm, self_attention};
 use nodes::cuda::product::{Factor, Out, View, product};
 use nodes::gemm::Precision;
 use nodes::math::Dropout;
@@ -86,10 +84,9 @@ fn run<T: Track<Cuda>>(x: Hidden<T, Cuda>, encoder: &[Vec<Param>], precision: Pr
 fn layer<T: Track<Cuda>>(x: Hidden<T, Cuda>, p: &[Param], precision: Precision) -> Hidden<T, Cuda> {
     let weights = [0, 1, 2, 3, 4, 5, 6, 7].map(|i| &p[i]);
     let branch = self_attention(x.clone(), weights, HEADS, None, None, Dropout::NONE, precision);
-    let x = residual(x, branch, Dropout::NONE);
-    let x = layer_norm(x, &p[8], &p[9], 1e-5);
+    let x = residual_norm(x, branch, Dropout::NONE, [&p[8], &p[9]], 1e-5, precision);
     let branch = feed_forward(x.clone(), [&p[10], &p[11], &p[12], &p[13]], None, Dropout::NONE, precision);
-    layer_norm(residual(x, branch, Dropout::NONE), &p[14], &p[15], 1e-5)
+    residual_norm(x, branch, Dropout::NONE, [&p[14], &p[15]], 1e-5, precision)
 }
 
 /// Taps, stride and weight of each convolution but the first, of which there are weight, γ and β before them.
@@ -109,8 +106,7 @@ fn extract<T: Track<Cuda>>(
     precision: Precision,
 ) -> Hidden<T, Cuda> {
     let first = Source::First(First::new(waves.to_vec(), first.each_ref(), 10, 5), tape);
-    let next =
-        |x, (k, s, w): &(usize, usize, Param)| Source::Hidden(conv1d(Input::Gelu(x, None), w, None, *k, *s, precision));
+    let next = |x, (k, s, w): &(usize, usize, Param)| conv1d(Input::Gelu(x, None), w, None, *k, *s, precision);
     later.iter().fold(first, next).whole()
 }
 

@@ -211,9 +211,12 @@ impl Memory {
     pub fn at(&self) -> Address {
         *self.slice.device_ptr()
     }
-    /// Makes all of it zeros.
-    pub fn clear(&mut self) {
-        done(gpu().device.memset_zeros(&mut self.slice));
+    /// Makes the first numbers of it zeros.
+    pub fn clear(&mut self, numbers: usize) {
+        if numbers > 0 {
+            let bytes = numbers * self.precision.bytes();
+            done(gpu().device.memset_zeros(&mut self.slice.slice_mut(..bytes)));
+        }
     }
     /// Where a number of it lies.
     pub fn element(&self, index: usize) -> Address {

@@ -25,6 +25,7 @@ mod norm_projection;
 mod position_bias;
 mod position_gate;
 mod positional;
+mod residual_norm;
 mod scale;
 mod self_attention;
 mod sums;
@@ -52,6 +53,7 @@ pub use mean_square::mean_square;
 pub use norm_projection::norm_projection;
 pub use position_gate::position_gate;
 pub use positional::positional;
+pub use residual_norm::{Branch, residual_norm};
 pub use scale::scale;
 pub use self_attention::self_attention;
 
@@ -72,14 +74,13 @@ mod tests {
             let [conv, ffn] = [4, 25].map(|i| put(&p[i], tape));
             let x = Source::First(First::new(waves.clone(), [&p[0], &p[1], &p[2]], 10, 5), tape.clone());
             let x = conv1d(Input::Gelu(x, None), &p[3], None, 3, 2, precision);
-            let x = linear(gelu_gate(x, Some(&conv), None), &p[5], &p[6], precision);
-            let x = layer_norm(positional(x, [&p[8], &p[7], &p[9]], 2, precision), &p[9], &p[10], 1e-5);
+            let x = linear(gelu_gate(x.whole(), Some(&conv), None), &p[5], &p[6], precision);
+            let x = layer_norm(positional(x, [&p[8], &p[7], &p[9]], 2, precision), &p[9], &p[10], 1e-5, precision);
             let weights = [11, 12, 13, 14, 15, 16, 17, 18].map(|i| &p[i]);
             let branch = self_attention(x.clone(), weights, 3, None, None, drop.fork(0), precision);
-            let x = residual(x, branch, drop.fork(1));
-            let x = layer_norm(x, &p[19], &p[20], 1e-5);
+            let x = residual_norm(x, branch, drop.fork(1), [&p[19], &p[20]], 1e-5, precision);
             let weights = [&p[21], &p[22], &p[23], &p[24]];
-            let x = residual(x.clone(), feed_forward(x, weights, Some(&ffn), drop.fork(2), precision), drop.fork(3));
+            let x = residual(x.clone(), feed_forward(x, weights, Some(&ffn), drop.fork(2), precision).whole(), drop.fork(3));
             let target = hidden(noise("target", x.spans.total() * 12), 12, x.spans.clone());
             mse(dropout(x, drop.fork(4)), &target)
         });

@@ -1,6 +1,7 @@
 //! AdamW and the norm of all gradients, as [`crate::optimize::adamw`]. Weights, gradients and moments stay on the GPU; of the
 //! norm a number for each 2^15 gradients comes back.
 use super::gpu::{for_each, gpu, launch};
+use super::narrow::{beside, refresh};
 use super::op::{self, Mask};
 use crate::gemm::Precision;
 use crate::optimize::adamw::{AdamW, CHUNK};
@@ -27,10 +28,10 @@ impl Moments {
     }
 }
 
-/// Moves `w` by its gradient times `factor`, where it lies: whoever else holds it sees it move.
+/// Moves `w` by its gradient times `factor`, where it lies: whoever else holds it sees it move, and so does its copy in bf16.
 pub fn step(adamw: &AdamW, w: &mut Param, moments: &mut Moments, g: &Param, factor: f32) {
-    let (n, [w, m, v, g]) = (len(w), [w, &moments.m, &moments.v, g].map(address));
-    launch!("adamw", for_each(n, 1), w, m, v, g, n, factor, adamw.rule());
+    let (n, copy, [w, m, v, g]) = (len(w), beside(w), [w, &moments.m, &moments.v, g].map(address));
+    launch!("adamw", for_each(n, 1), w, m, v, g, copy, n, factor, adamw.rule());
 }
 
 /// ‖all gradients‖₂.
@@ -50,6 +51,7 @@ pub fn norm<'a>(gradients: impl IntoIterator<Item = &'a Param>) -> f64 {
 /// to += from
 pub fn add(to: &mut Param, from: &Param) {
     op::add(address(from), address(to), len(to), Mask::times(1.0));
+    refresh(to);
 }
 
 #[cfg(test)]

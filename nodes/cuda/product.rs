@@ -1,11 +1,13 @@
 //! Matrix products by cuBLAS, and what their factors are: f32 where it lies, of which tf32 takes the upper bits, or narrowed
 //! to bf16. Sums are f32.
-use super::gpu::{Address, Memory, done, for_each, gpu, launch};
+use super::gpu::{Address, Memory, done, gpu};
+use super::narrow;
 use crate::gemm::Precision;
-use crate::tensor::cuda::{Cuda, Shape, Tensor, address, len};
+use crate::tensor::cuda::{Cuda, Param, Shape, Tensor, address};
 use cudarc::cublas::{result::gemm_strided_batched_ex, sys};
 use std::any::Any;
 use std::ffi::c_void;
+use std::rc::Rc;
 
 /// A factor in the format of its products, and what keeps it in memory.
 pub struct Factor {
@@ -16,16 +18,26 @@ pub struct Factor {
 impl Factor {
     pub fn of<S: Shape>(precision: Precision, tensor: &Tensor<S, f32, Cuda>) -> Factor {
         match precision {
-            Precision::Bf16 => narrowed(address(tensor), len(tensor)),
+            Precision::Bf16 => Factor::narrow(narrow::of_result(tensor)),
             _ => Factor { at: address(tensor), _keep: Box::new(tensor.clone()) },
+        }
+    }
+    /// Of a parameter, whose copy in bf16 serves all passes.
+    pub fn weight(precision: Precision, weight: &Param) -> Factor {
+        match precision {
+            Precision::Bf16 => Factor::narrow(narrow::of_weight(weight)),
+            _ => Factor::of(precision, weight),
         }
     }
     /// Of f32 numbers that outlive it.
     pub fn at(precision: Precision, at: Address, len: usize) -> Factor {
         match precision {
-            Precision::Bf16 => narrowed(at, len),
+            Precision::Bf16 => Factor::narrow(Rc::new(narrow::narrowed(at, len))),
             _ => Factor { at, _keep: Box::new(()) },
         }
+    }
+    fn narrow(copy: Rc<Memory>) -> Factor {
+        Factor { at: copy.at(), _keep: Box::new(copy) }
     }
     pub fn place(&self) -> Address {
         self.at
@@ -34,12 +46,6 @@ impl Factor {
     pub fn rows(&self, width: usize) -> View {
         View::rows(self.at, width)
     }
-}
-
-fn narrowed(from: Address, len: usize) -> Factor {
-    let to = gpu().memory(Precision::Bf16, len);
-    launch!(Precision::Bf16.kernel("narrow", len), for_each(len, len), from, to.at(), len);
-    Factor { at: to.at(), _keep: Box::new(to) }
 }
 
 /// A matrix, row by row, or one of several that lie at equal distances.
@@ -76,8 +82,6 @@ pub enum Out {
     Wide(View),
     /// To f32, added.
     Add(View),
-    /// In the format of its factors, added.
-    Join(View),
 }
 
 /// For each of `count`: out (m, n) = a (m, k) · b (k, n).
@@ -95,7 +99,6 @@ pub fn products(precision: Precision, count: usize, [m, n, k]: [usize; 3], a: Vi
         Out::Set(to) => (to, narrow, 0f32),
         Out::Wide(to) => (to, CUDA_R_32F, 0f32),
         Out::Add(to) => (to, CUDA_R_32F, 1f32),
-        Out::Join(to) => (to, narrow, 1f32),
     };
     let turn = |view: View| if view.turned { CUBLAS_OP_T } else { CUBLAS_OP_N };
     let (int, one) = (|n: usize| i32::try_from(n).expect("a matrix of less than 2^31 rows"), 1f32);

@@ -5,8 +5,8 @@ use super::{Convention, ExtractNorm, MASK_EMBEDDING, Model, POSITION_TABLE};
 use crate::gemm::Precision;
 use crate::math::Dropout;
 use crate::op::{
-    First, Input, PositionBias, Source, broadcast, conv1d, dropout, feed_forward, gelu_gate, layer_norm, linear,
-    mask_frames, norm_projection, position_gate, positional, residual, scale, self_attention,
+    Branch, First, Input, PositionBias, Source, broadcast, conv1d, dropout, feed_forward, gelu_gate, layer_norm,
+    linear, mask_frames, norm_projection, position_gate, positional, residual, residual_norm, scale, self_attention,
 };
 use crate::tensor::{Hidden, NoneTape, Spans, Track, Vector, hidden, put, recomputed, split};
 use std::collections::BTreeMap;
@@ -138,14 +138,14 @@ impl<T: Track> Pass<'_, T> {
             let z = conv1d(input, weight, bias, a.conv_kernel[i], a.conv_stride[i], precision);
             if by_layer {
                 let [gamma, beta] = w.all(&at(i, "layer_norm"), [".weight", ".bias"]);
-                layer_norm(z, gamma, beta, CONV_EPS)
+                Source::Hidden(layer_norm(z.whole(), gamma, beta, CONV_EPS, Precision::F32))
             } else {
                 z
             }
         };
         let mut z = if by_layer {
             let speech = hidden(waves.concat(), 1, Spans::new(waves.iter().map(Vec::len)));
-            Source::Hidden(conv(0, Input::Raw(speech.on(&self.tape)), Precision::F32))
+            conv(0, Input::Raw(speech.on(&self.tape)), Precision::F32)
         } else {
             // A bias before a norm over time changes nothing.
             let weights = w.all(&at(0, ""), ["conv.weight", "layer_norm.weight", "layer_norm.bias"]);
@@ -153,7 +153,7 @@ impl<T: Track> Pass<'_, T> {
         };
         for i in 1..a.conv_dim.len() {
             let gate = self.gates.get(&format!("conv.{}", i - 1));
-            z = Source::Hidden(conv(i, Input::Gelu(z, gate), self.precision));
+            z = conv(i, Input::Gelu(z, gate), self.precision);
         }
         let gate = self.gates.get(&format!("conv.{}", a.conv_dim.len() - 1));
         gelu_gate(z.whole(), gate, w.find("feature_extractor.dummy_weight"))
@@ -205,9 +205,9 @@ impl<T: Track> Pass<'_, T> {
     /// Base: x = LN(x + drop(attention(x))), x = LN(x + drop(ffn(x))).
     fn layer_post(&self, l: usize, x: Hidden<T>) -> Hidden<T> {
         let branch = self.attention(l, x.clone());
-        let x = self.norm(add(x, branch, self.after(l, 0)), &format!("encoder.layers.{l}.layer_norm"));
+        let x = self.add_norm(x, branch, self.after(l, 0), &format!("encoder.layers.{l}.layer_norm"));
         let branch = self.feed_forward(l, x.clone());
-        self.norm(add(x, branch, self.after(l, 1)), &format!("encoder.layers.{l}.final_layer_norm"))
+        self.add_norm(x, branch, self.after(l, 1), &format!("encoder.layers.{l}.final_layer_norm"))
     }
 
     /// Large: x = x + drop(attention(LN(x))), x = x + drop(ffn(LN(x))).
@@ -224,7 +224,7 @@ impl<T: Track> Pass<'_, T> {
     }
 
     /// None where the sub-layer is gone and has left nothing.
-    fn attention(&self, l: usize, x: Hidden<T>) -> Option<Hidden<T>> {
+    fn attention(&self, l: usize, x: Hidden<T>) -> Option<Branch<T>> {
         let (a, at) = (&self.model.architecture, format!("encoder.layers.{l}.attention."));
         if a.heads(l) == 0 {
             return self.constant(&x, &format!("{at}out_proj.bias"));
@@ -247,7 +247,7 @@ impl<T: Track> Pass<'_, T> {
         PositionBias { table: w.get(POSITION_TABLE), columns, buckets, farthest, gate }
     }
 
-    fn feed_forward(&self, l: usize, x: Hidden<T>) -> Option<Hidden<T>> {
+    fn feed_forward(&self, l: usize, x: Hidden<T>) -> Option<Branch<T>> {
         let (a, at) = (&self.model.architecture, format!("encoder.layers.{l}.feed_forward."));
         if a.ffn(l) == 0 {
             return self.constant(&x, &format!("{at}output_dense.bias"));
@@ -260,21 +260,28 @@ impl<T: Track> Pass<'_, T> {
     }
 
     /// A sub-layer's output, through its own gate if it has one.
-    fn whole(&self, x: Hidden<T>, vector: &str) -> Hidden<T> {
+    fn whole(&self, branch: Branch<T>, vector: &str) -> Branch<T> {
         match self.gates.get(vector) {
-            Some(gate) => scale(x, gate),
-            None => x,
+            Some(gate) => Branch::of(scale(branch.whole(), gate)),
+            None => branch,
         }
     }
 
     /// What a sub-layer without units still adds: its output bias.
-    fn constant(&self, like: &Hidden<T>, bias: &str) -> Option<Hidden<T>> {
-        self.model.weights.find(bias).map(|b| broadcast(b, like.spans.clone(), self.tape.clone()))
+    fn constant(&self, like: &Hidden<T>, bias: &str) -> Option<Branch<T>> {
+        self.model.weights.find(bias).map(|b| Branch::of(broadcast(b, like.spans.clone(), self.tape.clone())))
     }
 
     fn norm(&self, x: Hidden<T>, at: &str) -> Hidden<T> {
         let [gamma, beta] = self.model.weights.all(at, [".weight", ".bias"]);
-        layer_norm(x, gamma, beta, self.model.architecture.layer_norm_eps as f32)
+        layer_norm(x, gamma, beta, self.model.architecture.layer_norm_eps as f32, self.precision)
+    }
+
+    /// That of x + drop(branch).
+    fn add_norm(&self, x: Hidden<T>, branch: Option<Branch<T>>, drop: Dropout, at: &str) -> Hidden<T> {
+        let Some(branch) = branch else { return self.norm(x, at) };
+        let weights = self.model.weights.all(at, [".weight", ".bias"]);
+        residual_norm(x, branch, drop, weights, self.model.architecture.layer_norm_eps as f32, self.precision)
     }
 
     fn dense(&self, x: Hidden<T>, at: &str) -> Hidden<T> {
@@ -283,9 +290,9 @@ impl<T: Track> Pass<'_, T> {
     }
 }
 
-fn add<T: Track>(x: Hidden<T>, branch: Option<Hidden<T>>, drop: Dropout) -> Hidden<T> {
+fn add<T: Track>(x: Hidden<T>, branch: Option<Branch<T>>, drop: Dropout) -> Hidden<T> {
     match branch {
-        Some(branch) => residual(x, branch, drop),
+        Some(branch) => residual(x, branch.whole(), drop),
         None => x,
     }
 }

@@ -85,6 +85,7 @@ pub fn frames_out(frames: usize, k: usize, s: usize) -> usize {
     if frames < k { 0 } else { (frames - k) / s + 1 }
 }
 
+/// On a GPU the result stays as the next convolution reads it until [`Source::whole`] is asked for.
 pub fn conv1d<T: Track>(
     input: Input<T>,
     w: &Param,
@@ -92,7 +93,7 @@ pub fn conv1d<T: Track>(
     k: usize,
     s: usize,
     precision: Precision,
-) -> Hidden<T> {
+) -> Source<T> {
     let (activates, source, gate) = match input {
         Input::Raw(x) => (false, Source::Hidden(x), None),
         Input::Gelu(source, gate) => (true, source, gate),
@@ -115,7 +116,7 @@ pub fn conv1d<T: Track>(
     }
 
     let (w, bias, rows) = (w.clone(), bias.cloned(), spans.clone());
-    record_hidden(y, out, spans, tape, move |dy, g| {
+    Source::Hidden(record_hidden(y, out, spans, tape, move |dy, g| {
         let taps = taps_first(read(&w), width, k, None);
         let (mut dtaps, mut h) = (vec![0.0; taps.len()], vec![0.0; longest]);
         let phases = if activates { phases(&gated(taps.clone(), gate.as_ref()), [out, width, k, s]) } else { vec![] };
@@ -143,7 +144,7 @@ pub fn conv1d<T: Track>(
         if let Some(bias) = &bias {
             add(g.of(bias), &column_sums(&dy, out));
         }
-    })
+    }))
 }
 
 /// GELU of a row, in the buffer; or the row itself.
@@ -239,20 +240,22 @@ mod tests {
             let gate = read(&case.p[2]);
             let gelu = |x, gate| Input::Gelu(Source::Hidden(x), gate);
             let (w, bias) = (&case.p[0], &case.p[1]);
-            let y = conv1d(gelu(case.x.clone(), Some(&case.p[2])), w, Some(bias), k, s, Precision::F32);
+            let y = conv1d(gelu(case.x.clone(), Some(&case.p[2])), w, Some(bias), k, s, Precision::F32).whole();
             close(y.read(), &definition(&case, |c, x| check::gelu(x) * gate[c] as f64, k, s), 1e-5);
             case.check(|x, p, tape| {
                 let gate = put(&p[2], tape);
                 let input = Input::Gelu(Source::Hidden(x), Some(&gate));
-                conv1d(input, &p[0], Some(&p[1]), k, s, Precision::F32).values
+                conv1d(input, &p[0], Some(&p[1]), k, s, Precision::F32).whole().values
             });
             case.check(|x, p, _| {
-                conv1d(Input::Gelu(Source::Hidden(x), None), &p[0], None, k, s, Precision::F32).values
+                conv1d(Input::Gelu(Source::Hidden(x), None), &p[0], None, k, s, Precision::F32).whole().values
             });
-            let y = conv1d(Input::Raw(case.x.clone()), w, Some(bias), k, s, Precision::F32);
+            let y = conv1d(Input::Raw(case.x.clone()), w, Some(bias), k, s, Precision::F32).whole();
             close(y.read(), &definition(&case, |_, x| x, k, s), 1e-5);
             let wave = &case.x;
-            case.check(|_, p, tape| conv1d(Input::Raw(wave.on(tape)), &p[0], Some(&p[1]), k, s, Precision::F32).values);
+            case.check(|_, p, tape| {
+                conv1d(Input::Raw(wave.on(tape)), &p[0], Some(&p[1]), k, s, Precision::F32).whole().values
+            });
         }
     }
 
@@ -265,7 +268,7 @@ mod tests {
             let tape = Tape::default();
             let source = Source::First(First::new(waves.clone(), [&p[0], &p[1], &p[2]], 10, 5), tape.clone());
             let source = if whole { Source::Hidden(source.whole()) } else { source };
-            let y = conv1d(Input::Gelu(source, Some(&put(&p[4], &tape))), &p[3], None, 3, 2, Precision::F32);
+            let y = conv1d(Input::Gelu(source, Some(&put(&p[4], &tape))), &p[3], None, 3, 2, Precision::F32).whole();
             let bits = y.read().to_vec();
             let mut gradients = backward(mean_square(y), 1.0);
             std::iter::once(bits).chain(p.iter().map(|p| gradients.take(p))).collect::<Vec<_>>()

@@ -6,6 +6,7 @@
 //! of w2 (op/gate.rs).
 use super::gate;
 use super::linear::{affine, weight_gradient};
+use super::residual_norm::Branch;
 use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, product};
 use crate::math::Dropout;
 use crate::par::{Shared, add, column_sums};
@@ -18,7 +19,7 @@ pub fn feed_forward<T: Track>(
     gate: Option<&Vector<T>>,
     drop: Dropout,
     precision: Precision,
-) -> Hidden<T> {
+) -> Branch<T> {
     let (x, tape) = x.split();
     let (gate, tape) = gate::join(tape, gate);
     let (frames, width, inner) = (x.spans.total(), x.width(), read(b1).len());
@@ -31,7 +32,7 @@ pub fn feed_forward<T: Track>(
     let y = affine(precision, &h, &with_gate(w2, gate.as_ref()), read(b2), down);
 
     let ([w1, b1, w2, b2], spans) = ([w1, b1, w2, b2].map(Param::clone), x.spans.clone());
-    record_hidden(y, width, spans, tape, move |dy, g| {
+    let y = record_hidden(y, width, spans, tape, move |dy, g| {
         let mut h = z;
         let then = Epilogue::GeluSlope { z: Shared::new(&mut h), width: inner, drop }; // z becomes h
         let gated = with_gate(&w2, gate.as_ref());
@@ -50,7 +51,8 @@ pub fn feed_forward<T: Track>(
         weight_gradient(precision, &dz, x.read(), Out::add(g.of(&w1), width), Shape { m: inner, n: width, k: frames });
         add(g.of(&b1), &column_sums(&dz, inner));
         gemm(precision, down, View::rows(&dz, inner), View::rows(read(&w1), width), Out::add(g.of(&x.values), width));
-    })
+    });
+    Branch::of(y)
 }
 
 /// w2 ∘ gate
@@ -75,13 +77,15 @@ mod tests {
             let hidden: Vec<f64> =
                 hidden.map(|(i, z)| gelu(z) * DROP.factor(i) as f64 * read(&p[4])[i % INNER] as f64).collect();
             let four = [&p[0], &p[1], &p[2], &p[3]];
-            let y = feed_forward(case.x.clone(), four, Some(&p[4]), DROP, Precision::F32);
+            let y = feed_forward(case.x.clone(), four, Some(&p[4]), DROP, Precision::F32).whole();
             close(y.read(), &check::affine(&hidden, INNER, &p[2], &p[3]), 1e-5);
             case.check(|x, p, tape| {
-                feed_forward(x, [&p[0], &p[1], &p[2], &p[3]], Some(&put(&p[4], tape)), DROP, Precision::F32).values
+                feed_forward(x, [&p[0], &p[1], &p[2], &p[3]], Some(&put(&p[4], tape)), DROP, Precision::F32)
+                    .whole()
+                    .values
             });
             case.check(|x, p, _| {
-                feed_forward(x, [&p[0], &p[1], &p[2], &p[3]], None, Dropout::NONE, Precision::F32).values
+                feed_forward(x, [&p[0], &p[1], &p[2], &p[3]], None, Dropout::NONE, Precision::F32).whole().values
             });
         }
     }

@@ -4,11 +4,13 @@
 //! Mean and variance are over `over` channels; those beyond the width are absent because they are zero
 //! ([`super::norm_projection`]). With a = γ ∘ dy, and dp the gradient of p = -m r where somebody uses it:
 //!   dx = r (a - (Σ a + dp) / over - x̂ (Σ a ∘ x̂ + p dp) / over), dγ = Σ dy ∘ x̂, dβ = Σ dy.
+use crate::gemm::Precision;
 use crate::math::sum;
 use crate::par::{FRAMES, add, column_sums, parts2, wide};
 use crate::tensor::cpu::{Hidden, Param, Track, read, record_hidden};
 
-pub fn layer_norm<T: Track>(x: Hidden<T>, gamma: &Param, beta: &Param, eps: f32) -> Hidden<T> {
+/// `precision` is that of the products that read y: a GPU writes what they take in the same pass.
+pub fn layer_norm<T: Track>(x: Hidden<T>, gamma: &Param, beta: &Param, eps: f32, _precision: Precision) -> Hidden<T> {
     let (x, tape) = x.split();
     let (width, spans) = (x.width(), x.spans.clone());
     let (y, stats) = forward(x.read(), [read(gamma), read(beta)], eps, width);
@@ -87,9 +89,9 @@ mod tests {
             let p = &case.p;
             let reference: Vec<f64> =
                 case.frames().chunks(width).flat_map(|x| norm(x, &p[0], &p[1], 1e-2, width).0).collect();
-            close(layer_norm(case.x.clone(), &p[0], &p[1], 1e-2).read(), &reference, 1e-5);
-            case.check(|x, p, _| layer_norm(x, &p[0], &p[1], 1e-2).values);
+            close(layer_norm(case.x.clone(), &p[0], &p[1], 1e-2, Precision::F32).read(), &reference, 1e-5);
+            case.check(|x, p, _| layer_norm(x, &p[0], &p[1], 1e-2, Precision::F32).values);
         }
-        Case::new(&[150, 40], 7, &[7, 7]).check(|x, p, _| layer_norm(x, &p[0], &p[1], 1e-5).values);
+        Case::new(&[150, 40], 7, &[7, 7]).check(|x, p, _| layer_norm(x, &p[0], &p[1], 1e-5, Precision::F32).values);
     }
 }

@@ -3,6 +3,7 @@
 use super::attention::attention;
 use super::linear::linear;
 use super::position_bias::PositionBias;
+use super::residual_norm::Branch;
 use crate::gemm::Precision;
 use crate::math::Dropout;
 use crate::tensor::cpu::{Cpu, Hidden, Param, Track, Vector};
@@ -15,7 +16,7 @@ pub fn self_attention<T: Track>(
     bias: Option<PositionBias<T, Cpu>>,
     drop: Dropout,
     precision: Precision,
-) -> Hidden<T> {
+) -> Branch<T> {
     let three = [(wq, bq), (wk, bk), (wv, bv)].map(|(w, b)| linear(x.clone(), w, b, precision));
-    linear(attention(three, heads, gate, bias, drop, precision), wo, bo, precision)
+    Branch::of(linear(attention(three, heads, gate, bias, drop, precision), wo, bo, precision))
 }

@@ -123,23 +123,33 @@ impl Arriving {
 }
 
 /// Where a tensor's numbers lie. Only contiguous tensors are made here.
+pub fn address<S: Shape>(t: &Tensor<S, f32, Cuda>) -> Address {
+    told(t, "cu_device_ptr: ")
+}
+
+/// What no other tensor is called by, but for the clones of this one.
+pub fn id<S: Shape>(t: &Tensor<S, f32, Cuda>) -> u64 {
+    told(t, "id: UniqueId(")
+}
+
+/// The number behind `label` in what a tensor says of itself.
 ///
 /// dfdx keeps the storage to itself, but what `Debug` derives begins with its address: `Tensor { id: UniqueId(7), data:
 /// CachableCudaSlice { data: CudaSlice { cu_device_ptr: 140…, len: …`. The formatting is stopped there; dfdx is pinned,
 /// and a test writes and reads through the address.
-pub fn address<S: Shape>(t: &Tensor<S, f32, Cuda>) -> Address {
-    struct Find(String);
+fn told<S: Shape>(t: &Tensor<S, f32, Cuda>, label: &'static str) -> u64 {
+    struct Find(String, &'static str);
     impl Write for Find {
         fn write_str(&mut self, piece: &str) -> fmt::Result {
-            let found = piece.starts_with(',') && self.0.contains("cu_device_ptr: ");
+            let found = piece.starts_with(',') && self.0.contains(self.1);
             self.0.push_str(if found { "" } else { piece });
             if found { Err(fmt::Error) } else { Ok(()) }
         }
     }
-    let mut find = Find(String::with_capacity(128));
+    let mut find = Find(String::with_capacity(128), label);
     let _ = write!(find, "{t:?}"); // the error is our own
-    let digits = find.0.rsplit(' ').next().and_then(|digits| digits.parse().ok());
-    digits.expect("dfdx 0.13 says first where a tensor lies")
+    let digits = find.0.rsplit([' ', '(']).next().and_then(|digits| digits.trim_end_matches(')').parse().ok());
+    digits.expect("dfdx 0.13 says first which tensor it is, and where it lies")
 }
 
 impl Track<Cuda> for Tape<Cuda> {
@@ -226,5 +236,6 @@ mod tests {
         let (from, to) = (tensor(noise("x", 15), (3, 5)), zeros((3, 5)));
         launch!(kernel("add", 15), for_each(15, 15), address(&from), address(&to), 15usize, op::Mask::times(2.0));
         assert_eq!(read(&to), noise("x", 15).iter().map(|x| 2.0 * x).collect::<Vec<_>>());
+        assert!(id(&to) == id(&to.clone()) && id(&to) != id(&from));
     }
 }

@@ -49,7 +49,7 @@ pub fn all(c: &mut Criterion) {
     for (p, suffix) in precisions {
         time("linear-996x768x768", suffix, &|t| from(linear(x.on(t), &w, &b, p)));
         let weights = [&up, &up_bias, &down, &b];
-        time("feed_forward-996x768x3072", suffix, &|t| from(feed_forward(x.on(t), weights, None, none, p)));
+        time("feed_forward-996x768x3072", suffix, &|t| from(feed_forward(x.on(t), weights, None, none, p).whole()));
         time("attention-4x249x768-12heads-gates", suffix, &|t| {
             let qkv = [&x, &key, &value].map(|x| x.on(t));
             from(attention(qkv, 12, Some(&put(&gates, t)), None, none, p))
@@ -59,7 +59,8 @@ pub fn all(c: &mut Criterion) {
             pull!(map)
         });
         time("conv1d-1x15999x512-k3s2-gelu-gates", suffix, &|t| {
-            from(conv1d(Input::Gelu(Source::Hidden(long.on(t)), Some(&put(&channels, t))), &conv_w, None, 3, 2, p))
+            let input = Input::Gelu(Source::Hidden(long.on(t)), Some(&put(&channels, t)));
+            from(conv1d(input, &conv_w, None, 3, 2, p).whole())
         });
         time("positional-4x249x768-k128-16groups", suffix, &|t| {
             from(positional(x.on(t), [&positions[0], &positions[1], &positions[2]], 16, p))
@@ -67,7 +68,7 @@ pub fn all(c: &mut Criterion) {
         time("lstm-4x249x768-384", suffix, &|t| from(lstm(x.on(t), &[one], p)));
         time("lstm-4x249x768-2x384", suffix, &|t| from(lstm(x.on(t), &[one, other], p)));
     }
-    time("layer_norm-996x768", "f32", &|t| from(layer_norm(x.on(t), &b, &b, 1e-5)));
+    time("layer_norm-996x768", "f32", &|t| from(layer_norm(x.on(t), &b, &b, 1e-5, Precision::F32)));
     let (wave, [first, gamma, beta]) = (vec![noise(80000)], params([512 * 10, 512, 512]));
     time("conv_first-1x80000x512-k10s5", "f32", &|t| {
         from(conv_first(First::new(wave.clone(), [&first, &gamma, &beta], 10, 5), t.clone()))

@@ -1,13 +1,14 @@
-// nodes/optimize/adamw.rs, with its chunks of 2^15 numbers for the norm.
+// nodes/optimize/adamw.rs, with its chunks of 2^15 numbers for the norm. `copy` of w, in bf16, may be absent.
 struct Rule { float b1, b2, c1, c2, keep, rate, correction, eps; };
 
-KERNEL(adamw, (float* w, float* m, float* v, const float* g, size_t n, float factor, Rule rule)) {
+KERNEL(adamw, (float* w, float* m, float* v, const float* g, bf16* copy, size_t n, float factor, Rule rule)) {
     size_t i = THREAD;
     if (i >= n) return;
     float x = g[i] * factor;
     m[i] = rule.b1 * m[i] + rule.c1 * x;
     v[i] = rule.b2 * v[i] + rule.c2 * x * x;
     w[i] = w[i] * rule.keep - rule.rate * m[i] / (sqrtf(v[i]) * rule.correction + rule.eps);
+    if (copy) narrow(copy + i, w[i]);
 }
 
 // parts[chunk] = the sum of squares; a block a chunk.

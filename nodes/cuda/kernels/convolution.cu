@@ -25,6 +25,23 @@ template <class T, int V> __device__ void into_slots(const float* x, const float
     }
 }
 
+// The same from a convolution's own slots, a frame each, in the layout `from`; z is without its bias, which may be absent.
+template <class T, int V> __device__ void slots_into_slots(const T* z, const float* bias, const float* gate, T* to, size_t width, Layout from, Layout at) {
+    size_t t = WARP, frames = (at.slots[ROW + 1] - at.slots[ROW]) * at.s;
+    if (t >= frames) return;
+    float v[V] = {}, b[V] = {}, g[V];
+    ALONG(column, width) {
+        if (t < SEEN(at, ROW)) {
+            load<V>(z + (from.slots[ROW] + t) * width + column, v);
+            if (bias) load<V>(bias + column, b);
+            if (gate) load<V>(gate + column, g);
+#pragma unroll
+            for (int i = 0; i < V; i++) v[i] = gelu(v[i] + b[i]) * (gate ? g[i] : 1);
+        }
+        store<V>(to + (at.slots[ROW] * at.s + t) * width + column, v);
+    }
+}
+
 // y = from + bias, of the slots that are windows; `from` has a frame a slot.
 template <class T, int V> __device__ void from_slots(const T* from, const float* bias, float* y, size_t width, Layout at) {
     size_t w = WARP;
@@ -50,29 +67,53 @@ template <class T, int V> __device__ void gradient_into_slots(const float* dy, T
     }
 }
 
-// dx += dh gate slope(x), and along = dh GELU(x), for the gate, in dh's place.
+// dx += dh gate slope(x), and, where there is a gate, dh GELU(x) in dh's place; dh is zero where no window sees it.
 template <class T, int V> __device__ void gradient_from_slots(const float* x, const float* gate, T* dh, float* dx, size_t width, Layout at) {
-    size_t t = WARP, frames = (at.slots[ROW + 1] - at.slots[ROW]) * at.s;
-    if (t >= frames) return;
+    size_t t = WARP;
+    if (t >= SEEN(at, ROW)) return;
     float v[V], d[V], g[V], h[V];
     ALONG(column, width) {
         T* place = dh + (at.slots[ROW] * at.s + t) * width + column;
         load<V>(place, d);
+        load<V>(x + (at.starts[ROW] + t) * width + column, v);
+        if (gate) load<V>(gate + column, g);
 #pragma unroll
-        for (int i = 0; i < V; i++) h[i] = 0;
-        if (t < SEEN(at, ROW)) {
-            load<V>(x + (at.starts[ROW] + t) * width + column, v);
+        for (int i = 0; i < V; i++) { h[i] = gate ? d[i] * gelu(v[i]) : 0; d[i] *= gelu_slope(v[i]) * (gate ? g[i] : 1); }
+        accumulate<V>(dx + (at.starts[ROW] + t) * width + column, d);
+        if (gate) store<V>(place, h);
+    }
+}
+
+// The same where x = z + bias lies in slots: grad = dh gate slope(x) in the layout `of.own`, zero in slots that nobody sees.
+struct Between { Layout own, seen; };
+template <class T, int V> __device__ void gradient_between_slots(const T* z, const float* bias, const float* gate, T* dh, T* grad, size_t width, Between of) {
+    size_t t = WARP;
+    if (t >= of.own.slots[ROW + 1] - of.own.slots[ROW]) return;
+    float v[V], d[V] = {}, b[V] = {}, g[V], h[V];
+    ALONG(column, width) {
+        size_t at = (of.own.slots[ROW] + t) * width + column;
+        if (t < SEEN(of.seen, ROW)) {
+            T* place = dh + (of.seen.slots[ROW] * of.seen.s + t) * width + column;
+            load<V>(place, d);
+            load<V>(z + at, v);
+            if (bias) load<V>(bias + column, b);
             if (gate) load<V>(gate + column, g);
 #pragma unroll
-            for (int i = 0; i < V; i++) { h[i] = d[i] * gelu(v[i]); d[i] *= gelu_slope(v[i]) * (gate ? g[i] : 1); }
-            accumulate<V>(dx + (at.starts[ROW] + t) * width + column, d);
+            for (int i = 0; i < V; i++) {
+                float x = v[i] + b[i];
+                h[i] = gate ? d[i] * gelu(x) : 0;
+                d[i] *= gelu_slope(x) * (gate ? g[i] : 1);
+            }
+            if (gate) store<V>(place, h);
         }
-        store<V>(place, h);
+        store<V>(grad + at, d);
     }
 }
 
 #define CONVOLUTION(T, V, S) \
     KERNEL(into_slots_##S, (const float* x, const float* gate, T* to, size_t width, int activates, Layout at)) { into_slots<T, V>(x, gate, to, width, activates, at); } \
+    KERNEL(slots_into_slots_##S, (const T* z, const float* bias, const float* gate, T* to, size_t width, Layout from, Layout at)) { slots_into_slots<T, V>(z, bias, gate, to, width, from, at); } \
+    KERNEL(gradient_between_slots_##S, (const T* z, const float* bias, const float* gate, T* dh, T* grad, size_t width, Between of)) { gradient_between_slots<T, V>(z, bias, gate, dh, grad, width, of); } \
     KERNEL(gradient_into_slots_##S, (const float* dy, T* to, size_t width, Layout at)) { gradient_into_slots<T, V>(dy, to, width, at); } \
     KERNEL(from_slots_##S, (const T* from, const float* bias, float* y, size_t width, Layout at)) { from_slots<T, V>(from, bias, y, width, at); } \
     KERNEL(gradient_from_slots_##S, (const float* x, const float* gate, T* dh, float* dx, size_t width, Layout at)) { gradient_from_slots<T, V>(x, gate, dh, dx, width, at); }
@@ -86,6 +127,16 @@ template <class T> __device__ void taps_first(const float* w, T* taps, size_t n,
 }
 KERNEL(taps_first_f32_1, (const float* w, float* taps, size_t n, size_t k, size_t width)) { taps_first(w, taps, n, k, width); }
 KERNEL(taps_first_bf16_1, (const float* w, bf16* taps, size_t n, size_t k, size_t width)) { taps_first(w, taps, n, k, width); }
+// (out, in, k) -> for each frame of a slot the taps that see it, those of the earliest window first: (q, out, in) of q windows.
+template <class T> __device__ void taps_by_frame(const float* w, T* taps, size_t n, size_t out, size_t k, size_t width, size_t s) {
+    size_t to = THREAD, i = to, frame = 0, q = (k + s - 1) / s;
+    if (to >= n) return;
+    for (; i >= q * out * width; q = (k - ++frame + s - 1) / s) i -= q * out * width;
+    size_t tap = frame + (q - 1 - i / width / out) * s;
+    narrow(taps + to, w[(i / width % out * width + i % width) * k + tap]);
+}
+KERNEL(taps_by_frame_f32_1, (const float* w, float* taps, size_t n, size_t out, size_t k, size_t width, size_t s)) { taps_by_frame(w, taps, n, out, k, width, s); }
+KERNEL(taps_by_frame_bf16_1, (const float* w, bf16* taps, size_t n, size_t out, size_t k, size_t width, size_t s)) { taps_by_frame(w, taps, n, out, k, width, s); }
 KERNEL(taps_last_1, (const float* dtaps, float* dw, size_t n, size_t k, size_t width)) {
     size_t i = THREAD;
     if (i < n) dw[TAP(i)] += dtaps[i];

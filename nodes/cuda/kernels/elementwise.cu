@@ -86,7 +86,19 @@ template <class T, int V> __device__ void add_wide(const T* from, float* to, siz
     load<V>(from + at, x);
     accumulate<V>(to + at, x);
 }
+// y = from + b in every row
+template <class T, int V> __device__ void biased(const T* from, const float* b, float* y, size_t n, size_t width) {
+    size_t at = THREAD * V;
+    if (at >= n) return;
+    float x[V], shift[V];
+    load<V>(from + at, x);
+    load<V>(b + at % width, shift);
+#pragma unroll
+    for (int i = 0; i < V; i++) x[i] += shift[i];
+    store<V>(y + at, x);
+}
 #define CAST(T, V, S) \
+    KERNEL(biased_##S, (const T* from, const float* b, float* y, size_t n, size_t width)) { biased<T, V>(from, b, y, n, width); } \
     KERNEL(add_wide_##S, (const T* from, float* to, size_t n)) { add_wide<T, V>(from, to, n); } \
     KERNEL(narrow_##S, (const float* from, T* to, size_t n)) { cast<float, T, V>(from, to, n); } \
     KERNEL(widen_##S, (const T* from, float* to, size_t n)) { cast<T, float, V>(from, to, n); }

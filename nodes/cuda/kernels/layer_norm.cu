@@ -1,17 +1,28 @@
 // nodes/op/layer_norm.rs. A warp a row; stats (rows, 2) are its mean and 1 / sqrt(variance + eps), over `over` channels, of
 // which those beyond the width are zero.
 
-template <int V> __device__ void layer_norm(const float* x, const float* gamma, const float* beta, float* y, float* stats, size_t rows, size_t width, size_t over, float eps) {
-    size_t row = WARP;
+// What is added to x first, r + bias through dropout, and where the sum goes, which is normed then. r may be absent.
+template <class T> struct Added { const T* r; const float* bias; float* sum; Mask mask; };
+
+// y, and in bf16 the operand of the products that read it; either may be absent.
+template <class T, int V> __device__ void layer_norm(const float* x, Added<T> added, const float* gamma, const float* beta, float* y, bf16* operand, float* stats, size_t rows, size_t width, size_t over, float eps) {
+    size_t row = WARP, first = row * width;
     if (row >= rows) return;
-    x += row * width;
-    y += row * width;
     float v[V], g[V], b[V], sum = 0, squares = 0;
     ALONG(column, width) {
-        load<V>(x + column, v);
+        size_t at = first + column;
+        load<V>(x + at, v);
+        if (added.r) {
+            load<V>(added.r + at, g);
+            load<V>(added.bias + column, b);
+#pragma unroll
+            for (int i = 0; i < V; i++) v[i] += (g[i] + b[i]) * drop(added.mask, at + i);
+            store<V>(added.sum + at, v);
+        }
 #pragma unroll
         for (int i = 0; i < V; i++) sum += v[i];
     }
+    x = (added.r ? added.sum : x) + first; // a lane reads what it has written
     float mean = warp_sum(sum) / over;
     ALONG(column, width) {
         load<V>(x + column, v);
@@ -26,12 +37,14 @@ template <int V> __device__ void layer_norm(const float* x, const float* gamma, 
         load<V>(beta + column, b);
 #pragma unroll
         for (int i = 0; i < V; i++) v[i] = (v[i] - mean) * rstd * g[i] + b[i];
-        store<V>(y + column, v);
+        if (y) store<V>(y + first + column, v);
+        if (operand) store<V>(operand + first + column, v);
     }
 }
 
+// Where something was added dr = drop(what dx gets).
 // dx += rstd (a - (sum a + dp) / over - n (sum(a n) + p dp) / over), a = dy gamma, n the normalised row, p = -mean rstd.
-template <int V> __device__ void layer_norm_backward(const float* dy, const float* x, const float* stats, const float* gamma, const float* dp, float* dx, size_t rows, size_t width, size_t over) {
+template <class T, int V> __device__ void layer_norm_backward(const float* dy, const float* x, const float* stats, const float* gamma, const float* dp, float* dx, T* dr, Mask mask, size_t rows, size_t width, size_t over) {
     size_t row = WARP;
     if (row >= rows) return;
     dy += row * width;
@@ -54,6 +67,10 @@ template <int V> __device__ void layer_norm_backward(const float* dy, const floa
 #pragma unroll
         for (int i = 0; i < V; i++) d[i] = rstd * (d[i] * g[i] - sum - (v[i] - mean) * rstd * along);
         accumulate<V>(dx + row * width + column, d);
+        if (!dr) continue;
+#pragma unroll
+        for (int i = 0; i < V; i++) d[i] *= drop(mask, row * width + column + i);
+        store<V>(dr + row * width + column, d);
     }
 }
 
@@ -71,11 +88,13 @@ template <int V> __device__ void layer_norm_sums(const float* dy, const float* x
     part<V>(dbeta, width, shift);
 }
 
-#define LAYER_NORM(V) \
-    KERNEL(layer_norm_##V, (const float* x, const float* gamma, const float* beta, float* y, float* stats, size_t rows, size_t width, size_t over, float eps)) { layer_norm<V>(x, gamma, beta, y, stats, rows, width, over, eps); } \
-    KERNEL(layer_norm_backward_##V, (const float* dy, const float* x, const float* stats, const float* gamma, const float* dp, float* dx, size_t rows, size_t width, size_t over)) { layer_norm_backward<V>(dy, x, stats, gamma, dp, dx, rows, width, over); } \
+#define LAYER_NORM(T, V, S) \
+    KERNEL(layer_norm_##S, (const float* x, Added<T> added, const float* gamma, const float* beta, float* y, bf16* operand, float* stats, size_t rows, size_t width, size_t over, float eps)) { layer_norm<T, V>(x, added, gamma, beta, y, operand, stats, rows, width, over, eps); } \
+    KERNEL(layer_norm_backward_##S, (const float* dy, const float* x, const float* stats, const float* gamma, const float* dp, float* dx, T* dr, Mask mask, size_t rows, size_t width, size_t over)) { layer_norm_backward<T, V>(dy, x, stats, gamma, dp, dx, dr, mask, rows, width, over); }
+FORMATS(LAYER_NORM)
+#define LAYER_NORM_SUMS(V) \
     KERNEL(layer_norm_sums_##V, (const float* dy, const float* x, const float* stats, float* dgamma, float* dbeta, size_t rows, size_t width, size_t per)) { layer_norm_sums<V>(dy, x, stats, dgamma, dbeta, rows, width, per); }
-WIDTHS(LAYER_NORM)
+WIDTHS(LAYER_NORM_SUMS)
 
 // p = -mean rstd
 KERNEL(shares_of_mean, (const float* stats, float* p, size_t rows)) {

@@ -1,7 +1,7 @@
-// nodes/op/positional.rs, as a convolution of blocks: S frames of c channels are one frame of S c channels, and the weight of
-// a group is written out for the S places in a block, (S c out, S + k - 1, c in). So a group is one convolution with stride
-// S, as in convolution.cu, and the groups are as many: x (groups, slots S, c).
-struct Blocks { const size_t *starts, *slots; size_t total, k, c, places; };
+// nodes/op/positional.rs, as a convolution of blocks: S frames of c channels are a slot of S c channels, and the weight of a
+// group is written out for the S places in a slot, (S c out, window, c in), a window being k + S - 1 frames, filled up to
+// whole slots. So a group is one convolution of slots, and the groups are as many: x (groups, slots S, c).
+struct Blocks { const size_t *starts, *slots; size_t total, k, c, places, window; };
 // Rows of the batch by frames and by slots, of which there are `total`; ROW is blockIdx.y.
 
 // norms[t] = |v[:, :, t]|; a block a tap.
@@ -12,26 +12,28 @@ KERNEL(tap_norms, (const float* v, double* norms, size_t n, size_t k)) {
     if (IN_BLOCK == 0) norms[blockIdx.x] = sqrt(sum);
 }
 
-// v (width, c, k) -> taps (groups, places, c out, places + k - 1, c in) of W = g v / norm. A thread a tap of the result.
-template <class T> __device__ void write_out(const float* v, const float* g, const double* norms, T* taps, size_t n, Blocks at) {
-    size_t i = THREAD, window = at.places + at.k - 1;
+// v (width, c, k) -> taps (groups, places, c out, window, c in) of W = g v / norm; turned, for the gradient of x from windows
+// of that of u which end where the slot does: (groups, places, c in, window, c out). A thread a tap of the result.
+template <class T> __device__ void write_out(const float* v, const float* g, const double* norms, T* taps, size_t n, int turned, Blocks at) {
+    size_t i = THREAD;
     if (i >= n) return;
-    size_t in = i % at.c, seen = i / at.c % window, out = i / at.c / window % at.c, place = i / at.c / window / at.c % at.places;
-    size_t group = i / at.c / window / at.c / at.places, tap = seen - place; // before the first it is larger than any
+    size_t from = i % at.c, seen = i / at.c % at.window, to = i / at.c / at.window % at.c, place = i / at.c / at.window / at.c % at.places;
+    size_t group = i / at.c / at.window / at.c / at.places;
+    size_t tap = turned ? at.window - at.places + place - seen : seen - place; // before the first it is larger than any
+    size_t out = turned ? from : to, in = turned ? to : from;
     float w = tap < at.k ? g[tap] / norms[tap] * v[((group * at.c + out) * at.c + in) * at.k + tap] : 0;
     narrow(taps + i, w);
 }
 // dw (width, k, c): the sum over places.
 KERNEL(sum_places, (const float* dtaps, float* dw, size_t n, Blocks at)) {
-    size_t i = THREAD, window = at.places + at.k - 1;
+    size_t i = THREAD;
     if (i >= n) return;
     size_t in = i % at.c, tap = i / at.c % at.k, out = i / at.c / at.k % at.c, group = i / at.c / at.k / at.c;
     float sum = 0;
     for (size_t place = 0; place < at.places; place++)
-        sum += dtaps[(((group * at.places + place) * at.c + out) * window + tap + place) * at.c + in];
+        sum += dtaps[(((group * at.places + place) * at.c + out) * at.window + tap + place) * at.c + in];
     dw[i] = sum;
 }
-
 
 // Where a channel of frame `at_frame` of a row's slots lies in (groups, total places, c).
 #define PLACE(frame, channel) ((((channel) / at.c * at.total + at.slots[ROW]) * at.places + (frame)) * at.c + (channel) % at.c)
@@ -73,7 +75,7 @@ KERNEL(positional_slope, (const float* dy, float* u, size_t n)) {
 }
 
 #define BLOCKS(T, S) \
-    KERNEL(write_out_##S, (const float* v, const float* g, const double* norms, T* taps, size_t n, Blocks at)) { write_out<T>(v, g, norms, taps, n, at); } \
+    KERNEL(write_out_##S, (const float* v, const float* g, const double* norms, T* taps, size_t n, int turned, Blocks at)) { write_out<T>(v, g, norms, taps, n, turned, at); } \
     KERNEL(into_blocks_##S, (const float* from, T* to, size_t width, size_t before, Blocks at)) { into_blocks<T>(from, to, width, before, at); }
 BLOCKS(float, f32_1) BLOCKS(bf16, bf16_1)
 

@@ -115,6 +115,7 @@ static unsigned pair(float low, float high) { return to_bf16(low) | (unsigned)to
 #include "all.cu"
 
 // --- libcuda --------------------------------------------------------------------------------------------------------
+static thread_local uint64_t counts[5]; // kernels, products, fills, allocations, copies from and to the host
 static Run running;
 static void** arguments;
 static std::set<void*> roomy; // kernels that may have more than 48 KiB of shared memory
@@ -134,6 +135,7 @@ int cuFuncSetAttribute(void* f, int attribute, int) { return roomy.insert(f), at
 int cuLaunchKernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, void*, void** p, void**) {
     if (shared > sizeof dynamic || shared > (48 << 10) && !roomy.count(f)) return refuse("so much shared memory"), 1;
     if (!gx || !gy || gy > 65535 || bx != 32 || by != 8 || gz * bz != 1) return refuse("the shape of a grid");
+    counts[0]++;
     std::lock_guard<std::mutex> lock(one_at_a_time);
     running = (Run)f; arguments = p;
     for (Fiber& fiber : fibers) if (fiber.stack.empty()) {
@@ -177,7 +179,9 @@ static bool awaited(Pointer p, size_t n) {
 static std::atomic<size_t> used, most;
 static thread_local size_t used_here, most_here;
 uint64_t simulated_peak_of_thread() { return most_here; }
+void simulated_counts_of_thread(uint64_t* to) { memcpy(to, counts, sizeof counts); }
 int cuMemAllocAsync(Pointer* p, size_t n, void*) {
+    counts[3]++;
     size_t now = used += n;
     for (size_t before = most; before < now && !most.compare_exchange_weak(before, now);) {}
     most_here = std::max(most_here, used_here += n);
@@ -194,7 +198,7 @@ int cuMemFreeAsync(Pointer p, void*) {
 }
 int cuMemPoolGetAttribute(void*, int, uint64_t* bytes) { *bytes = most; return 0; } // the most in use
 int cuMemPoolSetAttribute(void*, int attribute, void*) { if (attribute == 8) most = size_t(used); return 0; }
-int cuMemsetD8Async(Pointer p, unsigned char x, size_t n, void*) { memset((void*)p, x, n); return 0; }
+int cuMemsetD8Async(Pointer p, unsigned char x, size_t n, void*) { counts[2]++; memset((void*)p, x, n); return 0; }
 
 int cuStreamCreate(void** s, unsigned) { *s = streams = new Stream{{}, 0, streams}; return 0; }
 int cuStreamDestroy_v2(Stream* s) { return reach(s, s->copies.size()); }
@@ -207,11 +211,12 @@ int cuEventSynchronize(Event* e) { return reach(e->stream, e->after); }
 int cuMemHostAlloc(void** p, size_t n, unsigned) { *p = malloc(n); memset(*p, 0xff, n); return *p ? 0 : 2; }
 int cuMemFreeHost(void* p) { free(p); return 0; }
 int cuMemcpyHtoDAsync_v2(Pointer p, const void* q, size_t n, Stream* s) {
+    counts[4]++;
     if (s) s->copies.push_back({p, q, n}); else memcpy((void*)p, q, n);
     return 0;
 }
 int cuMemcpyHtoD_v2(Pointer p, const void* q, size_t n) { memcpy((void*)p, q, n); return 0; }
-int cuMemcpyDtoHAsync_v2(void* q, Pointer p, size_t n, void*) { memcpy(q, (void*)p, n); return 0; }
+int cuMemcpyDtoHAsync_v2(void* q, Pointer p, size_t n, void*) { counts[4]++; memcpy(q, (void*)p, n); return 0; }
 int cuMemcpyDtoH_v2(void* q, Pointer p, size_t n) { memcpy(q, (void*)p, n); return 0; }
 int cuMemcpyDtoDAsync_v2(Pointer p, Pointer q, size_t n, void*) { memcpy((void*)p, (void*)q, n); return 0; }
 // What else dfdx and cudarc ask for: done, and nothing happens.
@@ -237,6 +242,7 @@ int cublasCreate_v2(void** h) { *h = (void*)1; return 0; }
 int cublasGemmStridedBatchedEx(void*, int ta, int tb, int m, int n, int k, const float* alpha, const void* a, int at, int lda, long long sa, const void* b, int bt,
                                int ldb, long long sb, const float* beta, void* c, int ct, int ldc, long long sc, int batch, int computes, int) {
     if (lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m) return refuse("rows of a matrix that overlap"), 7;
+    counts[1]++;
     auto get = [computes](const void* p, int type, long long i) {
         if (type == 14) return widen(((const bf16*)p)[i]);
         float x = ((const float*)p)[i];

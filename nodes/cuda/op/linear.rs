@@ -9,7 +9,7 @@ use crate::tensor::{Hidden, Track};
 pub fn linear<T: Track<Cuda>>(x: Hidden<T, Cuda>, w: &Param, b: &Param, precision: Precision) -> Hidden<T, Cuda> {
     let (x, tape) = x.split();
     let (frames, width, out) = (x.spans.total(), x.width(), len(b));
-    let [rows, weight] = [Factor::of(precision, &x.values), Factor::of(precision, w)];
+    let [rows, weight] = [Factor::of(precision, &x.values), Factor::weight(precision, w)];
     let y = zeros((frames, out));
     let to = Out::Wide(View::rows(address(&y), out));
     product(precision, [frames, out, width], rows.rows(width), weight.rows(width).t(), to);

@@ -14,7 +14,7 @@ pub fn lstm<T: Track<Cuda>>(x: Hidden<T, Cuda>, directions: &[[&Param; 4]], prec
     let (width, from) = (directions.len() * units, Factor::of(precision, &x.values));
     let y = zeros((frames, width));
     let walk = |(d, [w_ih, w_hh, b_ih, b_hh]): (usize, &[&Param; 4])| {
-        let (gates, weight) = (gpu().memory(F32, frames * 4 * units), Factor::of(precision, w_ih));
+        let (gates, weight) = (gpu().memory(F32, frames * 4 * units), Factor::weight(precision, w_ih));
         let (shape, to) = ([frames, 4 * units, input], Out::Wide(View::of(&gates, 4 * units)));
         product(precision, shape, from.rows(input), weight.rows(input).t(), to);
         for b in [b_ih, b_hh] {
@@ -40,7 +40,7 @@ pub fn lstm<T: Track<Cuda>>(x: Hidden<T, Cuda>, directions: &[[&Param; 4]], prec
             for b in [b_ih, b_hh] {
                 add_column_sums(walk.gates.at(), g.to(b), frames, 4 * units);
             }
-            let (weight, dx) = (Factor::of(precision, w_ih), Out::Add(View::rows(g.to(&x.values), input)));
+            let (weight, dx) = (Factor::weight(precision, w_ih), Out::Add(View::rows(g.to(&x.values), input)));
             product(precision, [frames, input, 4 * units], dz, weight.rows(input), dx);
         }
     })

@@ -18,7 +18,7 @@ impl From<Dropout> for Mask {
 
 impl Mask {
     /// Drops nothing, and multiplies.
-    pub fn times(factor: f32) -> Mask {
+    pub const fn times(factor: f32) -> Mask {
         Mask { least: 0, key: 0, factor }
     }
 }

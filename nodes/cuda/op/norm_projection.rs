@@ -1,5 +1,5 @@
 //! [`crate::op::norm_projection`].
-use super::layer_norm::Norm;
+use super::layer_norm::{Added, Norm};
 use super::linear::add_row;
 use super::sums::add_column_sums;
 use crate::cuda::gpu::{for_each, gpu, launch};
@@ -17,14 +17,15 @@ pub fn norm_projection<T: Track<Cuda>>(
 ) -> Hidden<T, Cuda> {
     let (x, tape) = x.split();
     let (frames, width, out, spans) = (x.spans.total(), x.width(), len(b), x.spans.clone());
-    let h = zeros((frames, width));
-    let norm = Norm::of(x, [gamma, beta], eps, norm_width, address(&h));
+    let (shape, h) = ([frames, width, norm_width], gpu().memory(precision, frames * width));
+    let to = if precision == Precision::Bf16 { [0, h.at()] } else { [h.at(), 0] };
+    let norm = Norm::of(shape, (precision, address(&x.values), Added::NOTHING), [gamma, beta], eps, to);
     let p = gpu().memory(Precision::F32, frames);
     launch!("shares_of_mean", for_each(frames, 1), norm.stats.at(), p.at(), frames);
 
-    let ([rows, weight], y) = ([Factor::of(precision, &h), Factor::of(precision, w)], zeros((frames, out)));
+    let (rows, weight, y) = (View::of(&h, width), Factor::weight(precision, w), zeros((frames, out)));
     let to = View::rows(address(&y), out);
-    product(precision, [frames, out, width], rows.rows(width), weight.rows(width).t(), Out::Wide(to));
+    product(precision, [frames, out, width], rows, weight.rows(width).t(), Out::Wide(to));
     let outer = View::rows(address(folded), out);
     product(Precision::F32, [frames, out, 1], View::of(&p, 1), outer, Out::Add(to));
     add_row(address(&y), b, frames);
@@ -34,7 +35,7 @@ pub fn norm_projection<T: Track<Cuda>>(
         let (grad, wide) = (Factor::at(precision, dy, frames * out), View::rows(dy, out));
         add_column_sums(dy, g.to(&b), frames, out);
         let dw = Out::Add(View::rows(g.to(&w), width));
-        product(precision, [out, width, frames], grad.rows(out).t(), rows.rows(width), dw);
+        product(precision, [out, width, frames], grad.rows(out).t(), View::of(&h, width), dw);
         let dfolded = Out::Add(View::rows(g.to(&folded), out));
         product(Precision::F32, [1, out, frames], View::of(&p, 1).t(), wide, dfolded);
         let [dp, dh] = [1, width].map(|width| gpu().memory(Precision::F32, frames * width));
@@ -42,7 +43,8 @@ pub fn norm_projection<T: Track<Cuda>>(
         product(Precision::F32, [frames, 1, out], wide, across, Out::Wide(View::of(&dp, 1)));
         let to = Out::Wide(View::of(&dh, width));
         product(precision, [frames, width, out], grad.rows(out), weight.rows(width), to);
-        norm.pull(dh.at(), dp.at(), g);
+        let dx = g.to(&x.values);
+        norm.pull(dh.at(), dp.at(), dx, 0, g);
     })
 }
 

@@ -2,16 +2,16 @@
 //! of q, k and v as it reads them. Kept: x, q, k and v without their biases, o, and what [`Attention`] keeps.
 use super::attention::{Attention, Columns};
 use super::gate;
-use super::linear::add_row;
 use super::position_bias::Bias;
-use super::sums::{add_column_sums, add_narrow_sums};
+use super::residual_norm::{Branch, Product};
+use super::sums::add_narrow_sums;
 use crate::cuda::gpu::gpu;
 use crate::cuda::product::{Factor, Out, View, product};
 use crate::gemm::Precision;
 use crate::math::Dropout;
 use crate::op::PositionBias;
-use crate::tensor::cuda::{Cuda, Param, Slot, Vector, address, len, record_hidden, zeros};
-use crate::tensor::{Hidden, Track};
+use crate::tensor::cuda::{Cuda, Param, Slot, Vector, address, len};
+use crate::tensor::{Grads, Hidden, Track};
 
 pub fn self_attention<T: Track<Cuda>>(
     x: Hidden<T, Cuda>,
@@ -21,14 +21,14 @@ pub fn self_attention<T: Track<Cuda>>(
     bias: Option<PositionBias<T, Cuda>>,
     drop: Dropout,
     precision: Precision,
-) -> Hidden<T, Cuda> {
+) -> Branch<T> {
     let (x, tape) = x.split();
     let (gate, tape) = gate::join(tape, gate);
     let (bias, tape) = Bias::join(tape, bias);
     let (frames, width, inner, out) = (x.spans.total(), x.width(), len(bq), len(bo));
     let rows = Factor::of(precision, &x.values);
     let project = |(w, b): (&Param, &Param)| {
-        let (weight, to) = (Factor::of(precision, w), gpu().memory(precision, frames * inner));
+        let (weight, to) = (Factor::weight(precision, w), gpu().memory(precision, frames * inner));
         let (shape, set) = ([frames, inner, width], Out::Set(View::of(&to, inner)));
         product(precision, shape, rows.rows(width), weight.rows(width).t(), set);
         (to, weight, w.clone(), b.clone())
@@ -37,19 +37,16 @@ pub fn self_attention<T: Track<Cuda>>(
     let inputs = three.each_ref().map(|(x, _, _, b)| Columns { at: x.at(), add: address(b) });
     let attention = Attention::new(&x.spans, [heads, inner], gate, bias, drop, precision);
     let (o, sums) = attention.forward(inputs);
-    let (last, y) = (Factor::of(precision, wo), zeros((frames, out)));
-    let to = Out::Wide(View::rows(address(&y), out));
+    let (last, r) = (Factor::weight(precision, wo), gpu().memory(precision, frames * out));
+    let to = Out::Set(View::of(&r, out));
     product(precision, [frames, out, inner], View::of(&o, inner), last.rows(inner).t(), to);
-    add_row(address(&y), bo, frames);
 
     let ([wo, bo], spans, x) = ([wo, bo].map(Param::clone), x.spans, Slot::of(&x.values));
-    record_hidden(y, spans, tape, move |dy, g| {
-        let (grad, of_o) = (Factor::at(precision, dy, frames * out), gpu().memory(precision, frames * inner));
-        let to = Out::Set(View::of(&of_o, inner));
-        product(precision, [frames, inner, out], grad.rows(out), last.rows(inner), to);
+    let pull = move |grad, g: &mut Grads<Cuda>| {
+        let (grad, of_o) = (View::rows(grad, out), gpu().memory(precision, frames * inner));
+        product(precision, [frames, inner, out], grad, last.rows(inner), Out::Set(View::of(&of_o, inner)));
         let dwo = Out::Add(View::rows(g.to(&wo), inner));
-        product(precision, [out, inner, frames], grad.rows(out).t(), View::of(&o, inner), dwo);
-        add_column_sums(dy, g.to(&bo), frames, out);
+        product(precision, [out, inner, frames], grad.t(), View::of(&o, inner), dwo);
         let gradients = attention.backward(inputs, &o, of_o.at(), &sums, g);
         for (d, (_, weight, w, b)) in gradients.iter().zip(&three) {
             let (dw, dx) = (Out::Add(View::rows(g.to(w), width)), Out::Add(View::rows(g.at(&x), width)));
@@ -57,7 +54,8 @@ pub fn self_attention<T: Track<Cuda>>(
             product(precision, [frames, width, inner], View::of(d, inner), weight.rows(width), dx);
             add_narrow_sums(precision, d.at(), g.to(b), frames, inner);
         }
-    })
+    };
+    Branch::Product(Box::new(Product { r, bias: bo, spans, width: out, precision, pull: Box::new(pull) }), tape)
 }
 
 #[cfg(test)]
@@ -77,7 +75,7 @@ mod tests {
                     let bias = bias(&p[7], linear(x.clone(), &p[8], &p[9], Precision::F32), heads);
                     let (gate, bias) = (gated.then_some(&gate), biased.then_some(bias));
                     let weights = [0, 1, 2, 3, 4, 5, 10, 11].map(|i| &p[i]);
-                    self_attention(x, weights, heads, gate, bias, drop, precision).values
+                    self_attention(x, weights, heads, gate, bias, drop, precision).whole().values
                 });
             }
         }
