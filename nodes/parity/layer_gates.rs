@@ -29,9 +29,9 @@ fn a_sampled_pass_and_its_gradient() {
     let mut gradients = backward(weighted(last, values(&theirs, "train/upstream").to_vec()), 1.0);
     for (v, theirs) in by_vector(&theirs, "train/grad/") {
         assert!(!v.contains("layer") || theirs[0] != 0.0, "{v} does not move");
-        // That of a layer's gate is one number, a sum over frames and channels that cancel: the last bit of the samples moves
-        // it by 2e-4.
-        let within = if v.contains("layer") { 5e-4 } else { 1e-4 };
+        // That of a layer's gate is one number, a sum over frames and channels that cancel: on a GPU the last bit of the
+        // samples moves it by 2e-4.
+        let within = if v.contains("layer") && cfg!(feature = "cuda") { 5e-4 } else { 1e-4 };
         close_to(&v, &gradient(&mut gradients, &log_alpha[&v]), &theirs, within);
     }
 }
