@@ -170,9 +170,9 @@ impl Arguments {
         let first = |node: &str| phase.stages.iter().any(|stage| phase.nodes[stage[0]].name() == node);
         let complete = AtomicBool::new(false);
         let ended = phase::run(phase, &place, None, &|node, head, moment| {
-            let ended = matches!(moment, Moment::Ended(..));
+            let done = matches!(moment, Moment::Ended(..));
             seen.node(node, first(node), head, moment);
-            if ended && node == phase.last().name() && head.update == last && head.closes {
+            if done && node == phase.last().name() && head.update == last && head.closes {
                 complete.store(true, Ordering::Relaxed);
                 stop.store(true, Ordering::Relaxed);
             }

@@ -53,11 +53,14 @@ impl Heap {
 
     /// Pages side by side, and whether they are all zeros.
     fn take(&mut self, bytes: usize) -> Option<(usize, bool)> {
-        if self.fit(bytes).is_none() {
-            let (at, bytes) = [PIECE.max(bytes), bytes].into_iter().find_map(map)?;
-            self.join(Run { at, bytes, freed: None });
-        }
-        let place = self.fit(bytes)?;
+        let place = match self.fit(bytes) {
+            Some(place) => place,
+            None => {
+                let (at, more) = [PIECE.max(bytes), bytes].into_iter().find_map(map)?;
+                self.join(Run { at, bytes: more, freed: None });
+                self.fit(bytes)?
+            }
+        };
         let (at, mut left, waited) = (self.runs[place].at, bytes, self.waiting);
         while left > 0 {
             let run = &mut self.runs[place];

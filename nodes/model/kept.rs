@@ -31,7 +31,15 @@ fn size(precision: Precision) -> usize {
 pub fn bytes(a: &Architecture, precision: Precision, recompute: bool, samples: usize) -> u64 {
     let p = size(precision);
     let by_layer = a.feat_extract_norm == ExtractNorm::Layer;
-    let of_channel = |i: usize| if by_layer { 8 + p } else { if i > 0 { 2 * p } else { p } };
+    let of_channel = |i: usize| {
+        if by_layer {
+            8 + p
+        } else if i > 0 {
+            2 * p
+        } else {
+            p
+        }
+    };
     let frames = a.frames_by_conv(samples);
     let convolutions: usize = frames.iter().zip(&a.conv_dim).enumerate().map(|(i, (t, c))| t * c * of_channel(i)).sum();
     let (t, width) = (frames[frames.len() - 1], a.hidden_size);

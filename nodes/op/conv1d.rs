@@ -190,7 +190,7 @@ fn phases(taps: &[f32], [out, width, k, s]: [usize; 4]) -> Vec<Vec<f32>> {
 
 /// dh of one row, from all windows that see it.
 fn input_gradient(precision: Precision, dy: &[f32], phases: &[Vec<f32>], [out, width, s]: [usize; 3], dh: &mut [f32]) {
-    let (frames, windows) = (dh.len() / width, dy.len() / out);
+    let (frames, windows, zeros) = (dh.len() / width, dy.len() / out, vec![0.0; out]);
     for (p, taps) in phases.iter().enumerate().filter(|(p, _)| *p < frames) {
         let (q, m) = (taps.len() / (out * width), (frames - p).div_ceil(s)); // m frames of this phase
         let whole = if q == 0 { 0..m } else { q - 1..windows.min(m) };
@@ -202,7 +202,6 @@ fn input_gradient(precision: Precision, dy: &[f32], phases: &[Vec<f32>], [out, w
         // At both ends fewer than q windows see a frame.
         for t in (0..m).filter(|t| !whole.contains(t)) {
             let seen = (0..q).map(|j| (t + j + 1).checked_sub(q).filter(|at| *at < windows));
-            let zeros = vec![0.0; out];
             let ends = seen.map(|at| at.map_or(&zeros[..], |at| &dy[at * out..][..out])).collect::<Vec<_>>().concat();
             let to = Out::set(&mut dh[(p + t * s) * width..][..width], width);
             gemm(precision, Shape { m: 1, ..shape }, View::rows(&ends, q * out), taps, to);

@@ -212,10 +212,11 @@ impl Made {
 
     /// Adds to the gradients of all that the result came from.
     fn pull(self, grad: Memory, g: &mut Grads<Cuda>) {
+        let own = self.place(&grad);
         let Some(Back { x, seen, gate, activates, ref w }) = self.back else { return };
         let (slots, precision, width, out, n) = (&self.slots, self.precision, self.width, self.out, len(w));
         let Places { k, s, .. } = slots.places;
-        let (own, dtaps) = (grad.element((slots.seen() - 1) * out), gpu().memory(Precision::F32, n));
+        let dtaps = gpu().memory(Precision::F32, n);
         for tap in (0..k).step_by(s) {
             let (from, wide) = (tap * width, s.min(k - tap) * width);
             let to = Out::Wide(View::rows(dtaps.element(from), k * width));
