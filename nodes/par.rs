@@ -61,6 +61,23 @@ pub fn map<R: Send>(n: usize, f: impl Fn(usize) -> R + Sync + Send) -> Vec<R> {
     (0..n).into_par_iter().map(f).collect()
 }
 
+/// `n` numbers, those of the i-th part of `size` from `f(i)`, over all threads, into memory that nobody clears first.
+pub fn made<I: ExactSizeIterator<Item = f32>>(n: usize, size: usize, f: impl Fn(usize) -> I + Sync + Send) -> Vec<f32> {
+    let mut made: Vec<f32> = Vec::with_capacity(n);
+    let tasks = n.div_ceil(size.max(1));
+    let room = made.spare_capacity_mut()[..n].par_chunks_mut(size.max(1)).with_min_len(grain(tasks));
+    room.enumerate().for_each(|(i, part)| {
+        wide!({
+            let numbers = f(i);
+            assert!(numbers.len() >= part.len(), "a number for each place");
+            part.iter_mut().zip(numbers).for_each(|(to, x)| _ = to.write(x));
+        })
+    });
+    // SAFETY: each part has been written, as just asserted.
+    unsafe { made.set_len(n) };
+    made
+}
+
 /// `f(i, part)` on every `size` numbers of `to` (the last part may be shorter), over all threads.
 pub fn parts(to: &mut [f32], size: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
     let n = to.len().div_ceil(size.max(1));

@@ -1,5 +1,6 @@
 //! A model's tensors by their Hugging Face names, and the folder they lie in.
 use super::{Architecture, MASK_EMBEDDING};
+use crate::par::map;
 use crate::random::Key;
 use crate::tensor::{Param, param, read};
 use crate::{Result, file};
@@ -84,7 +85,7 @@ impl Model {
         let mut weights: BTreeMap<String, Param> = BTreeMap::new();
         for (site, (name, shape)) in architecture.tensors().into_iter().enumerate() {
             let n: usize = shape.iter().product();
-            let normal = |scale: f64| (0..n as u64).map(|i| key.normal(site as u64, i) * scale as f32).collect();
+            let normal = |scale: f64| map(n, |i| key.normal(site as u64, i as u64) * scale as f32);
             let ones = ["norm.weight", "dummy_weight", "gru_rel_pos_const"].iter().any(|end| name.ends_with(end));
             let values: Vec<f32> = if ones {
                 vec![1.0; n]
@@ -93,7 +94,7 @@ impl Model {
             } else if name.ends_with("weight_v") {
                 normal((4.0 / (shape[2] * architecture.hidden_size) as f64).sqrt())
             } else if name == MASK_EMBEDDING {
-                (0..n as u64).map(|i| key.uniform(site as u64, i)).collect()
+                map(n, |i| key.uniform(site as u64, i as u64))
             } else if name.ends_with("weight") {
                 normal(0.02)
             } else {

@@ -132,10 +132,9 @@ pub fn conv1d<T: Track>(
                 x.pull(row, dh, g);
             }
         }
-        let dtaps = match &gate {
-            None => dtaps,
-            Some(gate) => gate::pull(&taps, dtaps, gate, g.of(gate)),
-        };
+        if let Some(gate) = &gate {
+            gate::pull(&taps, &mut dtaps, gate, g.of(gate));
+        }
         parts(g.of(&w), width * k, |o, dw| {
             for (i, dw) in dw.iter_mut().enumerate() {
                 *dw += dtaps[(o * k + i % k) * width + i / k];
@@ -158,7 +157,7 @@ fn seen<'a>(activates: bool, x: &'a [f32], buffer: &'a mut [f32]) -> &'a [f32] {
 }
 
 fn gated(taps: Vec<f32>, gate: Option<&Param>) -> Vec<f32> {
-    if let Some(gate) = gate { gate::times(taps, gate) } else { taps }
+    if let Some(gate) = gate { gate::times(&taps, gate) } else { taps }
 }
 
 /// (out, in, k) -> (out, k, in), each tap times its factor, if there is one.

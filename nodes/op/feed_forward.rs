@@ -26,9 +26,12 @@ pub fn feed_forward<T: Track>(
     let up = Shape { m: frames, n: inner, k: width };
     let down = Shape { m: frames, n: width, k: inner };
 
-    let mut z = vec![0.0; if T::OWNS_TAPE { frames * inner } else { 0 }];
-    let then = Epilogue::BiasGelu { bias: read(b1), keep: T::OWNS_TAPE.then(|| Shared::new(&mut z)), drop };
+    let kept = if T::OWNS_TAPE { frames * inner } else { 0 };
+    let mut z = Vec::with_capacity(kept);
+    let then = Epilogue::BiasGelu { bias: read(b1), keep: T::OWNS_TAPE.then(|| Shared::spare(&mut z)), drop };
     let h = product(precision, up, View::rows(x.read(), width), View::rows(read(w1), width).t(), then);
+    // SAFETY: what is kept is kept of every number.
+    unsafe { z.set_len(kept) };
     let y = affine(precision, &h, &with_gate(w2, gate.as_ref()), read(b2), down);
 
     let ([w1, b1, w2, b2], spans) = ([w1, b1, w2, b2].map(Param::clone), x.spans.clone());
@@ -41,8 +44,9 @@ pub fn feed_forward<T: Track>(
         match &gate {
             None => weight_gradient(precision, &dy, &h, Out::add(g.of(&w2), inner), second),
             Some(gate) => {
-                let d = product(precision, second, View::rows(&dy, width).t(), View::rows(&h, inner), Epilogue::None);
-                let d = gate::pull(read(&w2), d, gate, g.of(gate));
+                let (dy, h) = (View::rows(&dy, width).t(), View::rows(&h, inner));
+                let mut d = product(precision, second, dy, h, Epilogue::None);
+                gate::pull(read(&w2), &mut d, gate, g.of(gate));
                 add(g.of(&w2), &d);
             }
         }
@@ -57,7 +61,7 @@ pub fn feed_forward<T: Track>(
 
 /// w2 ∘ gate
 fn with_gate<'a>(w2: &'a Param, gate: Option<&Param>) -> Cow<'a, [f32]> {
-    gate.map_or_else(|| read(w2).into(), |gate| gate::times(read(w2).to_vec(), gate).into())
+    gate.map_or_else(|| read(w2).into(), |gate| gate::times(read(w2), gate).into())
 }
 
 #[cfg(test)]

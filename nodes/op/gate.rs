@@ -1,7 +1,7 @@
 //! A gate on the inputs of a product is a factor on the columns of its weight: (x ∘ g) wᵀ = x (w ∘ g)ᵀ. So gates cost a
 //! pass over the weight, none over the frames. With d the gradient of w ∘ g: dw = d ∘ g, dg = Σ over rows of w ∘ d.
 //! w, d (rows, inputs), g (inputs).
-use crate::par::{add, column_sums, parts, wide, zip};
+use crate::par::{Shared, made, parts, wide};
 use crate::tensor::cpu::{Param, Track, Vector, merge, read, split};
 
 /// The gate off its tape, and the tape of both.
@@ -13,16 +13,27 @@ pub fn join<T: Track>(tape: T, gate: Option<&Vector<T>>) -> (Option<Param>, T) {
 }
 
 /// w ∘ g
-pub fn times(mut w: Vec<f32>, gate: &Param) -> Vec<f32> {
+pub fn times(w: &[f32], gate: &Param) -> Vec<f32> {
     let gate = read(gate);
-    parts(&mut w, gate.len(), |_, row| wide!(row.iter_mut().zip(gate).for_each(|(w, g)| *w *= g)));
-    w
+    let row = |row: usize| w[row * gate.len()..].iter().zip(gate).map(|(w, g)| w * g);
+    made(w.len(), gate.len(), row)
 }
 
-/// From d: adds to dg, gives dw.
-pub fn pull(w: &[f32], d: Vec<f32>, gate: &Param, dgate: &mut [f32]) -> Vec<f32> {
-    let mut along = w.to_vec();
-    zip(&mut along, &d, |w, d| *w *= d);
-    add(dgate, &column_sums(&along, read(gate).len()));
-    times(d, gate)
+/// d becomes dw; adds to dg.
+pub fn pull(w: &[f32], d: &mut [f32], gate: &Param, dgate: &mut [f32]) {
+    const COLUMNS: usize = 64;
+    let (gate, d) = (read(gate), Shared::new(d));
+    parts(dgate, COLUMNS, |part, dgate| {
+        let from = part * COLUMNS;
+        let mut sums = [0.0; COLUMNS];
+        wide!(for row in (0..w.len()).step_by(gate.len()) {
+            // SAFETY: each task has its own columns.
+            let d = unsafe { d.part(row + from, dgate.len()) };
+            for (((d, w), gate), sum) in d.iter_mut().zip(&w[row + from..]).zip(&gate[from..]).zip(&mut sums) {
+                *sum += w * *d;
+                *d *= gate;
+            }
+        });
+        dgate.iter_mut().zip(&sums).for_each(|(dgate, sum)| *dgate += sum);
+    });
 }

@@ -11,7 +11,7 @@ pub fn gelu_gate<T: Track>(x: Hidden<T>, gate: Option<&Vector<T>>, fixed: Option
     let (gate, tape) = gate::join(tape, gate);
     let (width, spans) = (x.width(), x.spans.clone());
     let fixed = fixed.map_or_else(|| vec![1.0; width], |fixed| read(fixed).to_vec());
-    let factor = gate.as_ref().map_or_else(|| fixed.clone(), |gate| gate::times(fixed.clone(), gate));
+    let factor = gate.as_ref().map_or_else(|| fixed.clone(), |gate| gate::times(&fixed, gate));
     let mut y = vec![0.0; x.read().len()];
     let xs = x.read();
     parts(&mut y, width, |frame, y| {

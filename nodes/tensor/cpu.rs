@@ -1,4 +1,5 @@
 //! Tensors in the CPU's memory, whose numbers are slices.
+use crate::par::threads;
 use dfdx::prelude::*;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -105,9 +106,11 @@ pub fn alone<R: Send>(count: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
     (0..count).into_par_iter().map(&f).collect()
 }
 
-/// What `f` makes of a batch, a tensor a layer: each row is computed alone, so that it does not depend on its neighbours.
+/// What `f` makes of a batch, a tensor a layer; each thread gets rows that follow each other, so that a weight is packed
+/// once for all of them. A row's numbers do not depend on its neighbours.
 pub fn by_rows(rows: usize, f: impl Fn(Range<usize>) -> Vec<Hidden> + Sync) -> Vec<Hidden> {
-    let parts = alone(rows.max(1), |row| f(row..rows.min(row + 1))); // (rows)(layers)
+    let each = rows.div_ceil(threads()).max(1);
+    let parts = alone(rows.div_ceil(each).max(1), |part| f(part * each..rows.min((part + 1) * each))); // (parts)(layers)
     alone(parts[0].len(), |layer| {
         let of_rows = || parts.iter().map(|part| &part[layer]);
         let values: Vec<&[f32]> = of_rows().map(Hidden::read).collect();
