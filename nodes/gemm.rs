@@ -98,6 +98,50 @@ pub fn gemm_here(p: Precision, s: Shape, a: View, b: View, c: Out) {
     run((Vectors::here(), p.on_cpu()), 1, s, a, b, c, &Epilogue::None)
 }
 
+/// b of many products, each on the calling thread alone: packed once, where that pays.
+pub struct Packed<'a> {
+    n: usize,
+    k: usize,
+    b: View<'a>,
+    #[cfg(target_arch = "x86_64")]
+    words: Option<blocked::Packed>,
+}
+
+impl<'a> Packed<'a> {
+    /// n wide, k deep.
+    pub fn new(p: Precision, n: usize, k: usize, b: View<'a>) -> Self {
+        Packed::on((Vectors::here(), p.on_cpu()), n, k, b)
+    }
+
+    fn on(machine: Machine, n: usize, k: usize, b: View<'a>) -> Self {
+        assert!(b.holds(k, n), "b is too short for {k} x {n}");
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = machine;
+        Packed {
+            n,
+            k,
+            b,
+            // SAFETY: the view is long enough, as just checked; `machine` is this one.
+            #[cfg(target_arch = "x86_64")]
+            words: isa(machine, n * k).map(|isa| unsafe { blocked::Packed::new(isa, n, k, b) }),
+        }
+    }
+
+    /// c = a b or c += a b, with m rows of a.
+    pub fn multiply(&self, m: usize, a: View, c: Out) {
+        let s = Shape { m, n: self.n, k: self.k };
+        if !fits(s, a, self.b, &c) {
+            return;
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(words) = &self.words {
+            // SAFETY: the views are long enough, as just checked.
+            return unsafe { words.multiply(m, a, c) };
+        }
+        portable::gemm(1, s, a, self.b, c, &Epilogue::None);
+    }
+}
+
 /// Bytes in which operands lie packed, of all threads.
 pub fn packed_bytes() -> usize {
     #[cfg(target_arch = "x86_64")]
@@ -109,25 +153,40 @@ pub fn packed_bytes() -> usize {
 /// What to compute with; only what is here.
 type Machine = (Vectors, Precision);
 
-fn run(machine: Machine, threads: usize, s: Shape, a: View, b: View, c: Out, then: &Epilogue) {
+/// What multiplies so many numbers here; None: portable code.
+#[cfg(target_arch = "x86_64")]
+fn isa(machine: Machine, numbers: usize) -> Option<&'static isa::Isa> {
+    match machine {
+        _ if numbers == 0 => None,
+        (Vectors::Avx512, Precision::Bf16) => Some(&bf16::BF16),
+        (Vectors::Avx512, _) => Some(&isa::AVX512),
+        (Vectors::Avx2, _) => Some(&isa::AVX2),
+        _ => None,
+    }
+}
+
+/// Whether there is anything to compute; all that it takes is there.
+fn fits(s: Shape, a: View, b: View, c: &Out) -> bool {
     if s.m * s.n == 0 {
-        return;
+        return false;
     }
     assert!(a.holds(s.m, s.k), "a is too short for {s:?}");
     assert!(b.holds(s.k, s.n), "b is too short for {s:?}");
     assert!(c.to.holds((s.m - 1) * c.rs + s.n), "c is too short for {s:?}");
-    // SAFETY, below: the views are long enough, as just checked; `machine` is this one.
-    match machine {
-        #[cfg(target_arch = "x86_64")]
-        (Vectors::Avx512, Precision::Bf16) if s.k > 0 => unsafe {
-            blocked::gemm(&bf16::BF16, threads, s, a, b, c, then)
-        },
-        #[cfg(target_arch = "x86_64")]
-        (Vectors::Avx512, _) if s.k > 0 => unsafe { blocked::gemm(&isa::AVX512, threads, s, a, b, c, then) },
-        #[cfg(target_arch = "x86_64")]
-        (Vectors::Avx2, _) if s.k > 0 => unsafe { blocked::gemm(&isa::AVX2, threads, s, a, b, c, then) },
-        _ => portable::gemm(threads, s, a, b, c, then),
+    true
+}
+
+#[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
+fn run(machine: Machine, threads: usize, s: Shape, a: View, b: View, c: Out, then: &Epilogue) {
+    if !fits(s, a, b, &c) {
+        return;
     }
+    #[cfg(target_arch = "x86_64")]
+    if let Some(isa) = isa(machine, s.k) {
+        // SAFETY: the views are long enough, as just checked; `machine` is this one.
+        return unsafe { blocked::gemm(isa, threads, s, a, b, c, then) };
+    }
+    portable::gemm(threads, s, a, b, c, then)
 }
 
 #[cfg(test)]
@@ -212,6 +271,9 @@ mod tests {
             };
             let all = product(1, s.m);
             assert!(all == product(threads, s.m) && all[..s.m / 2 * s.n] == product(threads, s.m / 2));
+            let (mut packed, b) = (vec![0.0; s.m * s.n], View::rows(&y, s.k).t());
+            Packed::on(machine, s.n, s.k, b).multiply(s.m, View::rows(&x, s.k), Out::set(&mut packed, s.n));
+            assert!(all == packed);
         });
     }
 

@@ -26,6 +26,8 @@ unsafe fn tile512(t: &Tile) {
         1 => tile::<__m512, f32, MR, 1>(t, 64),
         2 => tile::<__m512, f32, MR, 2>(t, 64),
         3 => tile::<__m512, f32, MR, 3>(t, 64),
+        _ if t.rows <= 2 => tile::<__m512, f32, 2, 4>(t, 64),
+        _ if t.rows <= 4 => tile::<__m512, f32, 4, 4>(t, 64),
         _ => tile::<__m512, f32, MR, 4>(t, 64),
     }
 }

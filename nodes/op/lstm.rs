@@ -6,18 +6,17 @@
 //! x (frames, in), w_ih (4 H, in), w_hh (4 H, H), b_ih, b_hh (4 H), y (frames, directions · H): h, side by side.
 //!
 //! w_ih x is one product over all frames, in `precision` as those at the end are; the recurrence is f32. Then the rows go
-//! side by side, the longest first, so that those which still run are the first n: a step is one product w_hh hᵀ,
-//! (4 H, n), which reads w_hh where it lies. Gates, h_{t-1} and c_{t-1} are kept. Backward goes through the steps from the
-//! last, with dh, dc from the step after:
+//! side by side, each thread with its own, the longest first, so that those which still run are the first n: a step is one
+//! product h w_hhᵀ, (n, 4 H), with w_hh packed once. Gates, h_{t-1} and c_{t-1} are kept. Backward goes through the steps
+//! from the last, with dh, dc from the step after:
 //!   dh += dy, dc += dh ∘ o ∘ (1 - tanh²(c_t)), do = dh ∘ tanh(c_t), di = dc ∘ g, dg = dc ∘ i, df = dc ∘ c_{t-1}
-//! and, with dz these four times the slopes of σ and tanh, dh = w_hhᵀ dz and dc = dc ∘ f for the step before. At the end
+//! and, with dz these four times the slopes of σ and tanh, dh = dz w_hh and dc = dc ∘ f for the step before. At the end
 //!   dw_ih = dzᵀ x, dw_hh = dzᵀ h_{t-1}, db_ih = db_hh = Σ dz, dx = dz w_ih.
 use super::linear::{affine, weight_gradient};
-use crate::gemm::{Out, Precision, Shape, View, gemm};
+use crate::gemm::{Out, Packed, Precision, Shape, View, gemm};
 use crate::math::{sigmoid, tanh};
-use crate::par::{Shared, add, column_sums, map, wide};
+use crate::par::{Shared, add, column_sums, each, map, threads, wide};
 use crate::tensor::cpu::{Hidden, Param, Spans, Track, read, record_hidden};
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// `directions`: w_ih, w_hh, b_ih, b_hh of the one that goes forward and, if there are two, of the one that goes back.
@@ -27,22 +26,28 @@ pub fn lstm<T: Track>(x: Hidden<T>, directions: &[[&Param; 4]], precision: Preci
     let units = read(directions[0][3]).len() / 4;
     let (width, product) = (directions.len() * units, Shape { m: frames, n: 4 * units, k: input });
     let mut y = vec![0.0; frames * width];
-    let out = Shared::new(&mut y);
     let mut walks = map(directions.len(), |d| {
-        let [w_ih, w_hh, b_ih, b_hh] = directions[d].map(read);
+        let [w_ih, _, b_ih, b_hh] = directions[d].map(read);
         let bias: Vec<f32> = b_ih.iter().zip(b_hh).map(|(a, b)| a + b).collect();
-        let z = affine(precision, x.read(), w_ih, &bias, product);
-        Walk::forward(Order::new(&spans, d == 1), units, w_hh, z, |frame, h| {
-            // SAFETY: each direction has its own columns.
+        Walk::new(affine(precision, x.read(), w_ih, &bias, product), units)
+    });
+    let orders = orders(&spans, directions.len());
+    let out = Shared::new(&mut y);
+    let recurrent = |d: usize| View::rows(read(directions[d][1]), units).t();
+    let packed = map(directions.len(), |d| Packed::new(Precision::F32, 4 * units, units, recurrent(d)));
+    walk(&mut walks, &orders, |d, order, places| {
+        places.forward(order, &packed[d], |frame, h| {
+            // SAFETY: each direction has its own columns, each order its own frames.
             unsafe { out.part(frame * width + d * units, units) }.copy_from_slice(h);
         })
     });
 
     let directions: Vec<[Param; 4]> = directions.iter().map(|d| d.map(Param::clone)).collect();
     record_hidden(y, width, spans, tape, move |dy, g| {
-        let each = walks.par_iter_mut().zip(&directions).enumerate();
-        each.for_each(|(d, (walk, [_, w_hh, _, _]))| {
-            walk.backward(read(w_hh), |frame| &dy[frame * width + d * units..][..units]);
+        let recurrent = |d: usize| View::rows(read(&directions[d][1]), units);
+        let packed = map(directions.len(), |d| Packed::new(Precision::F32, units, 4 * units, recurrent(d)));
+        walk(&mut walks, &orders, |d, order, places| {
+            places.backward(order, &packed[d], |frame| &dy[frame * width + d * units..][..units]);
         });
         for (Walk { gates: dz, h, .. }, [w_ih, w_hh, b_ih, b_hh]) in walks.into_iter().zip(&directions) {
             for (w, from, width) in [(w_ih, x.read(), input), (w_hh, &h, units)] {
@@ -60,18 +65,32 @@ pub fn lstm<T: Track>(x: Hidden<T>, directions: &[[&Param; 4]], precision: Preci
     })
 }
 
-/// The rows of a batch side by side, the longest first.
+/// Rows of a batch side by side, the longest first.
 struct Order {
     rows: Vec<Range<usize>>,
     back: bool,
 }
 
+/// (directions)(threads that share one): the longest row to the first, the next to the second, and so on.
+fn orders(spans: &Spans, directions: usize) -> Vec<Vec<Order>> {
+    let mut rows: Vec<_> = spans.iter().collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.len()));
+    let share = threads().div_ceil(directions).clamp(1, rows.len().max(1));
+    let of = |d: usize, first: usize| Order {
+        rows: rows.iter().skip(first).step_by(share).cloned().collect(),
+        back: d == 1,
+    };
+    (0..directions).map(|d| (0..share).map(|first| of(d, first)).collect()).collect()
+}
+
+/// `task` on each direction and order, side by side.
+fn walk(walks: &mut [Walk], orders: &[Vec<Order>], task: impl Fn(usize, &Order, &Places) + Sync + Send) {
+    let share = orders.first().map_or(0, Vec::len);
+    let places: Vec<Places> = walks.iter_mut().map(Walk::places).collect();
+    each(places.len() * share, |i| task(i / share, &orders[i / share][i % share], &places[i / share]));
+}
+
 impl Order {
-    fn new(spans: &Spans, back: bool) -> Self {
-        let mut rows: Vec<_> = spans.iter().collect();
-        rows.sort_by_key(|row| std::cmp::Reverse(row.len()));
-        Order { rows, back }
-    }
     fn steps(&self) -> usize {
         self.rows.first().map_or(0, Range::len)
     }
@@ -82,9 +101,8 @@ impl Order {
     }
 }
 
-/// One direction and what it keeps: i, f, g, o of each frame, and h and c of the frame before.
+/// What a direction keeps: i, f, g, o of each frame, and h and c of the frame before.
 struct Walk {
-    order: Order,
     units: usize,
     gates: Vec<f32>,
     h: Vec<f32>,
@@ -92,24 +110,47 @@ struct Walk {
 }
 
 impl Walk {
-    /// `gates` come as w_ih x + b_ih + b_hh; `emit(frame, h)`.
-    fn forward(order: Order, units: usize, w_hh: &[f32], gates: Vec<f32>, emit: impl Fn(usize, &[f32])) -> Self {
-        let zeros = |n: usize| vec![0.0; n * units];
-        let frames = gates.len() / (4 * units);
-        let mut walk = Walk { units, gates, h: zeros(frames), c: zeros(frames), order };
-        let [mut h, mut c, mut product] = [1, 1, 4].map(|n| zeros(n * walk.order.rows.len()));
-        for t in 0..walk.order.steps() {
-            let frames = walk.order.step(t);
-            let (n, state) = (frames.len(), View::rows(&h, units).t());
-            let recurrent = Shape { m: 4 * units, n, k: units };
-            gemm(Precision::F32, recurrent, View::rows(w_hh, units), state, Out::set(&mut product, n));
+    /// `gates` come as w_ih x + b_ih + b_hh.
+    fn new(gates: Vec<f32>, units: usize) -> Walk {
+        let [h, c] = [(); 2].map(|()| vec![0.0; gates.len() / 4]);
+        Walk { units, gates, h, c }
+    }
+    fn places(&mut self) -> Places<'_> {
+        let [gates, h, c] = [&mut self.gates, &mut self.h, &mut self.c].map(|x| Shared::new(x));
+        Places { units: self.units, gates, h, c }
+    }
+}
+
+/// Where the frames of a [`Walk`] lie, each of which belongs to one order.
+struct Places<'a> {
+    units: usize,
+    gates: Shared<'a>,
+    h: Shared<'a>,
+    c: Shared<'a>,
+}
+
+impl<'a> Places<'a> {
+    /// Gates, h and c of a frame.
+    fn of(&self, frame: usize) -> [&'a mut [f32]; 3] {
+        // SAFETY: a frame belongs to one order, and that to one task.
+        [(self.gates, 4), (self.h, 1), (self.c, 1)]
+            .map(|(x, n)| unsafe { x.part(frame * n * self.units, n * self.units) })
+    }
+
+    /// `emit(frame, h)`.
+    fn forward(&self, order: &Order, w_hh: &Packed, emit: impl Fn(usize, &[f32])) {
+        let (units, rows) = (self.units, order.rows.len());
+        let [mut h, mut c, mut product] = [1, 1, 4].map(|n| vec![0.0; n * rows * units]);
+        for t in 0..order.steps() {
+            let frames = order.step(t);
+            w_hh.multiply(frames.len(), View::rows(&h, units), Out::set(&mut product, 4 * units));
             for (r, frame) in frames.into_iter().enumerate() {
                 let [h, c] = [&mut h, &mut c].map(|x| &mut x[r * units..][..units]);
-                walk.h[frame * units..][..units].copy_from_slice(h);
-                walk.c[frame * units..][..units].copy_from_slice(c);
-                let z = &mut walk.gates[frame * 4 * units..][..4 * units];
+                let [z, h_before, c_before] = self.of(frame);
+                h_before.copy_from_slice(h);
+                c_before.copy_from_slice(c);
                 wide!({
-                    z.iter_mut().zip(product[r..].iter().step_by(n)).for_each(|(z, p)| *z += p);
+                    z.iter_mut().zip(&product[r * 4 * units..]).for_each(|(z, p)| *z += p);
                     let [i, f, g, o] = quarters(z, units);
                     for gate in [&mut *i, &mut *f, &mut *o] {
                         gate.iter_mut().for_each(|z| *z = sigmoid(*z));
@@ -121,22 +162,18 @@ impl Walk {
                 emit(frame, h);
             }
         }
-        walk
     }
 
     /// The gates become dz.
-    fn backward<'a>(&mut self, w_hh: &[f32], dy: impl Fn(usize) -> &'a [f32]) {
-        let (units, rows) = (self.units, self.order.rows.len());
-        let turned: Vec<f32> = (0..units).flat_map(|k| w_hh[k..].iter().step_by(units).copied()).collect();
-        let [mut dh, mut dc, mut dz, mut product] = [1, 1, 4, 1].map(|n| vec![0.0; n * rows * units]);
+    fn backward<'d>(&self, order: &Order, w_hh: &Packed, dy: impl Fn(usize) -> &'d [f32]) {
+        let (units, rows) = (self.units, order.rows.len());
+        let [mut dh, mut dc, mut dz] = [1, 1, 4].map(|n| vec![0.0; n * rows * units]);
         let mut tanhs = vec![0.0; units];
-        for t in (0..self.order.steps()).rev() {
-            let frames = self.order.step(t);
-            let n = frames.len();
+        for t in (0..order.steps()).rev() {
+            let frames = order.step(t);
             for (r, &frame) in frames.iter().enumerate() {
                 let [dh, dc] = [&mut dh, &mut dc].map(|x| &mut x[r * units..][..units]);
-                let (dy, c) = (dy(frame), &self.c[frame * units..][..units]);
-                let (z, tanhs) = (&mut self.gates[frame * 4 * units..][..4 * units], &mut tanhs[..units]);
+                let (dy, [z, _, c], tanhs) = (dy(frame), self.of(frame), &mut tanhs[..units]);
                 wide!({
                     let [i, f, g, o] = quarters(z, units);
                     dh.iter_mut().zip(dy).for_each(|(dh, dy)| *dh += dy);
@@ -156,12 +193,7 @@ impl Walk {
                 });
                 dz[r * 4 * units..][..4 * units].copy_from_slice(z);
             }
-            let recurrent = Shape { m: units, n, k: 4 * units };
-            let (weight, step) = (View::rows(&turned, 4 * units), View::rows(&dz, 4 * units).t());
-            gemm(Precision::F32, recurrent, weight, step, Out::set(&mut product, n));
-            for (r, dh) in dh.chunks_exact_mut(units).enumerate().take(n) {
-                dh.iter_mut().zip(product[r..].iter().step_by(n)).for_each(|(dh, p)| *dh = *p);
-            }
+            w_hh.multiply(frames.len(), View::rows(&dz, 4 * units), Out::set(&mut dh, units));
         }
     }
 }
