@@ -10,7 +10,7 @@ use crate::gemm::{Out, Precision, View, gemm_here};
 use crate::math::{Dropout, sum};
 use crate::par::{Shared, add, column_sums, each, map, wide};
 use crate::tensor::cpu::{
-    Cpu, Hidden, NoneTape, Spans, Storage, Track, Vector, merge, read, record, record_hidden, split,
+    Cpu, Hidden, NoneTape, Spans, Storage, Track, Vector, merge, read, record_hidden, record_kept, split,
 };
 use std::iter::repeat_n;
 
@@ -47,7 +47,7 @@ pub fn attention_map<T: Track>(
         // SAFETY: each task has its own square.
         head.probabilities(head.of(q.read()), head.of(k.read()), unsafe { out.part(square.start, square.len()) });
     });
-    let values = record(p, (squares.total(),), tape, move |mut dp, g| {
+    let values = record_kept(p, (squares.total(),), tape, move |p, mut dp, g| {
         let [mut dq, mut dk] = [&q, &k].map(|t| g.take(&t.values));
         let (to, squares_of) = ([&mut dq, &mut dk].map(|x| Shared::new(x)), Shared::new(&mut dp));
         let pulled = map(all.count(), |t| {
@@ -56,9 +56,7 @@ pub fn attention_map<T: Track>(
             // SAFETY: each task has its own columns of its own frames, and its own square.
             let to = to.map(|x| unsafe { Out::columns(x.tail(head.at), width, true) });
             let ds = unsafe { squares_of.part(square.start, square.len()) };
-            let mut p = vec![0.0; square.len()];
-            head.probabilities(q, k, &mut p);
-            head.backward(&p, ds, [q, k], to).1
+            head.backward(&p[square], ds, [q, k], to).1
         });
         (*g.of(&q.values), *g.of(&k.values)) = (dq, dk);
         if let Some(bias) = &all.bias {

@@ -185,6 +185,18 @@ pub fn record<S: Shape, T: Track>(
     super::recorded(tensor(y, shape), tape, |mut dy, g| backward(std::mem::take::<Vec<f32>>(&mut dy), g))
 }
 
+/// As [`record`], with a rule that reads y again.
+pub fn record_kept<S: Shape, T: Track>(
+    y: Vec<f32>,
+    shape: S,
+    tape: T,
+    backward: impl FnOnce(&[f32], Vec<f32>, &mut Grads) + 'static,
+) -> Tensor<S, f32, Cpu, T> {
+    let y = tensor(y, shape);
+    let kept = y.clone();
+    super::recorded(y, tape, move |mut dy, g| backward(read(&kept), std::mem::take::<Vec<f32>>(&mut dy), g))
+}
+
 /// As [`record`], for a result that has frames.
 pub fn record_hidden<T: Track>(
     y: Vec<f32>,
