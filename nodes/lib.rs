@@ -13,6 +13,8 @@ pub mod inspect;
 pub mod kmeans;
 pub mod log;
 pub mod math;
+#[cfg(target_os = "linux")]
+pub mod memory;
 pub mod model;
 pub mod near;
 pub mod node;

@@ -11,8 +11,6 @@ mod graph;
 mod held;
 mod inspect;
 mod kinds;
-#[cfg(target_os = "linux")]
-mod memory;
 mod probe;
 mod rehearsal;
 mod run_graph;

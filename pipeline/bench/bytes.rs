@@ -41,7 +41,7 @@ pub fn of(phase: &Phase, told: &[(&str, Told)], kept: isize, peak: Option<u64>) 
 /// not do so, they are.
 pub fn forget_peak() {
     #[cfg(target_os = "linux")]
-    crate::memory::forget_most();
+    nodes::memory::forget_most();
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 

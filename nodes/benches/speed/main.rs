@@ -6,6 +6,11 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use nodes::random::Key;
 use std::time::Duration;
 
+/// As the program's: page faults are a part of what an op takes.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static PAGES: nodes::memory::Pages = nodes::memory::Pages;
+
 /// Uniform in [-0.1, 0.1).
 fn noise(n: usize) -> Vec<f32> {
     let key = Key::new(0, &["speed"]);
