@@ -78,6 +78,11 @@ pub fn made<I: ExactSizeIterator<Item = f32>>(n: usize, size: usize, f: impl Fn(
     made
 }
 
+/// A copy, by all threads.
+pub fn copied(from: &[f32]) -> Vec<f32> {
+    made(from.len(), CHUNK, |c| from[c * CHUNK..].iter().copied())
+}
+
 /// `f(i, part)` on every `size` numbers of `to` (the last part may be shorter), over all threads.
 pub fn parts(to: &mut [f32], size: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
     let n = to.len().div_ceil(size.max(1));

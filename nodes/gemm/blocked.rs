@@ -27,7 +27,6 @@ const PACKED: usize = 4 << 20;
 const SMALL: usize = 100_000;
 
 /// How b is cut: its columns into panels, its depth into even blocks.
-#[derive(Clone, Copy)]
 struct Cut {
     isa: &'static Isa,
     threads: usize,

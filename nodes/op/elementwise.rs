@@ -1,6 +1,6 @@
 //! Dropout, and a branch added to what it branched from: y = x + drop(r). x, r, y (frames, width).
 use crate::math::Dropout;
-use crate::par::{add, made, parts, wide};
+use crate::par::{add, copied, parts, wide};
 use crate::tensor::cpu::{Hidden, Slot, Track, merge, record_hidden};
 
 /// Numbers whose dropout is drawn at once.
@@ -12,7 +12,7 @@ pub fn dropout<T: Track>(x: Hidden<T>, drop: Dropout) -> Hidden<T> {
         return x;
     }
     let (x, tape) = x.split();
-    let (mut y, width, spans) = (x.read().to_vec(), x.width(), x.spans.clone());
+    let (mut y, width, spans) = (copied(x.read()), x.width(), x.spans.clone());
     apply(drop, &mut y);
     let x = Slot::of(&x.values);
     record_hidden(y, width, spans, tape, move |mut dy, g| {
@@ -24,8 +24,7 @@ pub fn dropout<T: Track>(x: Hidden<T>, drop: Dropout) -> Hidden<T> {
 /// x + drop(r)
 pub fn residual<T: Track>(x: Hidden<T>, r: Hidden<T>, drop: Dropout) -> Hidden<T> {
     let ((x, tape), (r, other)) = (x.split(), r.split());
-    let (width, spans) = (x.width(), x.spans.clone());
-    let mut y = made(r.read().len(), CHUNK, |c| r.read()[c * CHUNK..].iter().copied());
+    let (mut y, width, spans) = (copied(r.read()), x.width(), x.spans.clone());
     apply(drop, &mut y);
     add(&mut y, x.read());
     let [x, r] = [x, r].map(|x| Slot::of(&x.values));

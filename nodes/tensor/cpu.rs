@@ -1,7 +1,6 @@
 //! Tensors in the CPU's memory, whose numbers are slices.
-use crate::par::threads;
+use crate::par::{map, threads};
 use dfdx::prelude::*;
-use rayon::prelude::*;
 use std::ops::Range;
 
 pub use super::{NoneTape, Spans, Storage, merge, put, split};
@@ -103,7 +102,7 @@ pub fn scaled(x: Number<Tape>, factor: f32) -> Number<Tape> {
 
 /// What `f` makes of each of so many things, apart from the others: as many at once as there are threads.
 pub fn alone<R: Send>(count: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
-    (0..count).into_par_iter().map(&f).collect()
+    map(count, &f)
 }
 
 /// What `f` makes of a batch, a tensor a layer; each thread gets rows that follow each other, so that a weight is packed
