@@ -129,6 +129,11 @@ impl<'a> Packed<'a> {
 
     /// c = a b or c += a b, with m rows of a.
     pub fn multiply(&self, m: usize, a: View, c: Out) {
+        self.multiply_then(m, a, c, &Epilogue::None)
+    }
+
+    /// As [`Packed::multiply`]; then `then` on each tile of the result.
+    pub fn multiply_then(&self, m: usize, a: View, c: Out, then: &Epilogue) {
         let s = Shape { m, n: self.n, k: self.k };
         if !fits(s, a, self.b, &c) {
             return;
@@ -136,9 +141,9 @@ impl<'a> Packed<'a> {
         #[cfg(target_arch = "x86_64")]
         if let Some(words) = &self.words {
             // SAFETY: the views are long enough, as just checked.
-            return unsafe { words.multiply(m, a, c) };
+            return unsafe { words.multiply(m, a, c, then) };
         }
-        portable::gemm(1, s, a, self.b, c, &Epilogue::None);
+        portable::gemm(1, s, a, self.b, c, then);
     }
 }
 

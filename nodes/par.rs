@@ -45,10 +45,16 @@ pub(crate) fn avx2<R>(f: impl FnOnce() -> R) -> R {
 pub const FRAMES: usize = 64;
 
 /// Numbers that make a part worth a task.
-const CHUNK: usize = 1 << 14;
+pub const CHUNK: usize = 1 << 14;
 
 pub fn threads() -> usize {
     rayon::current_num_threads()
+}
+
+/// Threads on which loops of the calling thread run as long as this is kept, itself the first of them: so it neither hands
+/// a loop to others nor sleeps until they are done.
+pub fn own() -> Option<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new().num_threads(threads()).use_current_thread().build().ok()
 }
 
 /// `f(0) .. f(n - 1)`, over all threads.
@@ -87,6 +93,12 @@ pub fn copied(from: &[f32]) -> Vec<f32> {
 pub fn parts(to: &mut [f32], size: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
     let n = to.len().div_ceil(size.max(1));
     to.par_chunks_mut(size.max(1)).with_min_len(grain(n)).enumerate().for_each(|(i, part)| f(i, part));
+}
+
+/// As [`parts`], with parts of these sizes.
+pub fn uneven(mut to: &mut [f32], sizes: impl Iterator<Item = usize>, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
+    let parts: Vec<&mut [f32]> = sizes.map(|n| to.split_off_mut(..n).expect("numbers for each part")).collect();
+    parts.into_par_iter().enumerate().for_each(|(i, part)| f(i, part));
 }
 
 /// As [`parts`], on two slices side by side, each with its size of a part.

@@ -172,10 +172,10 @@ impl Packed {
     ///
     /// # Safety
     /// As [`gemm`].
-    pub unsafe fn multiply(&self, m: usize, a: View, c: Out) {
+    pub unsafe fn multiply(&self, m: usize, a: View, c: Out, then: &Epilogue) {
         let b = &self.words[self.words.as_ptr().align_offset(LINE)..];
         // SAFETY: by this function's contract.
-        unsafe { self.cut.multiply(m, a, b, 0..self.cut.words, &c, &Epilogue::None) };
+        unsafe { self.cut.multiply(m, a, b, 0..self.cut.words, &c, then) };
     }
 }
 

@@ -8,12 +8,15 @@
 //! The gate is part of w (op/gate.rs).
 use super::conv_first::{First, conv_first};
 use super::gate;
-use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, gemm_then};
+use crate::gemm::{Epilogue, Out, Packed, Precision, Shape, View, gemm};
 use crate::math::{gelu, gelu_both};
-use crate::par::{add, column_sums, parts, zip};
+use crate::par::{CHUNK, add, column_sums, made, parts, threads, uneven, wide, zip};
 use crate::tensor::cpu::{Grads, Hidden, NoneTape, Param, Spans, Track, Vector, read, record_hidden};
 use std::borrow::Cow;
 use std::ops::Range;
+
+/// Frames of y whose windows are there at once for the gradients: fixed, since sums over frames are split there.
+const DEPTH: usize = 2048;
 
 /// What the convolution sees.
 pub enum Input<'a, T> {
@@ -62,21 +65,23 @@ impl Source {
             Source::First(first, _) => first.width(),
         }
     }
-    fn row(&self, row: usize) -> Cow<'_, [f32]> {
+    /// Frames `at` of a row.
+    fn frames(&self, row: usize, at: Range<usize>) -> Cow<'_, [f32]> {
         match self {
-            Source::Hidden(x) => (&x.read()[self.numbers(row)]).into(),
-            Source::First(first, _) => first.row(row).into(),
+            Source::Hidden(x) => x.read()[self.numbers(row, at)].into(),
+            Source::First(first, _) => first.frames(row, at).into(),
         }
     }
-    fn pull(&self, row: usize, dx: &[f32], g: &mut Grads) {
+    /// Adds to the gradient of these frames.
+    fn pull(&self, row: usize, at: Range<usize>, dx: &[f32], g: &mut Grads) {
         match self {
-            Source::Hidden(x) => add(&mut g.of(&x.values)[self.numbers(row)], dx),
-            Source::First(first, _) => first.pull(row, dx, g),
+            Source::Hidden(x) => add(&mut g.of(&x.values)[self.numbers(row, at)], dx),
+            Source::First(first, _) => first.pull(row, at, dx, g),
         }
     }
-    fn numbers(&self, row: usize) -> Range<usize> {
-        let (frames, width) = (self.spans().of(row), self.width());
-        frames.start * width..frames.end * width
+    fn numbers(&self, row: usize, at: Range<usize>) -> Range<usize> {
+        let (first, width) = (self.spans().of(row).start, self.width());
+        (first + at.start) * width..(first + at.end) * width
     }
 }
 
@@ -102,34 +107,48 @@ pub fn conv1d<T: Track>(
     let (gate, tape) = gate::join(tape, gate);
     let (width, out) = (x.width(), read(w).len() / x.width() / k);
     let spans = Spans::new(x.spans().lengths().map(|frames| frames_out(frames, k, s)));
-    let longest = x.spans().lengths().max().unwrap_or(0) * width;
 
     let taps = gated(taps_first(read(w), width, k, None), gate.as_ref());
-    let (mut h, mut y) = (vec![0.0; longest], vec![0.0; spans.total() * out]);
-    for (row, to) in spans.iter().enumerate() {
-        let x_row = x.row(row);
-        let h = seen(activates, &x_row, &mut h);
-        let shape = Shape { m: to.len(), n: out, k: k * width };
-        let y = Out::set(&mut y[to.start * out..], out);
+    let packed = Packed::new(precision, out, k * width, View::rows(&taps, k * width).t());
+    let pieces = pieces(&spans);
+    let mut y = vec![0.0; spans.total() * out];
+    uneven(&mut y, pieces.iter().map(|(_, at)| at.len() * out), |i, y| {
+        let (row, at) = &pieces[i];
+        let mut h = x.frames(*row, at.start * s..(at.end - 1) * s + k);
+        if activates {
+            wide!(h.to_mut().iter_mut().for_each(|h| *h = gelu(*h)));
+        }
         let then = bias.map_or(Epilogue::None, |b| Epilogue::Bias(read(b)));
-        gemm_then(precision, shape, View::rows(h, s * width), View::rows(&taps, k * width).t(), y, then);
-    }
+        packed.multiply_then(at.len(), View::rows(&h, s * width), Out::set(y, out), &then);
+    });
 
     let (w, bias, rows) = (w.clone(), bias.cloned(), spans.clone());
     Source::Hidden(record_hidden(y, out, spans, tape, move |dy, g| {
         let taps = taps_first(read(&w), width, k, None);
-        let (mut dtaps, mut h) = (vec![0.0; taps.len()], vec![0.0; longest]);
+        let mut dtaps = vec![0.0; taps.len()];
         let phases = if activates { phases(&gated(taps.clone(), gate.as_ref()), [out, width, k, s]) } else { vec![] };
-        for (row, to) in rows.iter().enumerate().filter(|(_, to)| !to.is_empty()) {
-            let (x_row, dy) = (x.row(row), &dy[to.start * out..to.end * out]);
-            let shape = Shape { m: out, n: k * width, k: to.len() };
-            let windows = View::rows(seen(activates, &x_row, &mut h), s * width);
-            gemm(precision, shape, View::rows(dy, out).t(), windows, Out::add(&mut dtaps, k * width));
+        for (row, at) in parts_of(&rows, DEPTH) {
+            let (of_row, frames) = (rows.of(row), x.spans().of(row).len());
+            let dy = &dy[of_row.start * out..of_row.end * out];
+            // Frames of x that no later part pulls at, and those that this one sees.
+            let pulled = at.start * s..if at.end == of_row.len() { frames } else { at.end * s };
+            let seen = at.start * s..((at.end - 1) * s + k).max(pulled.end);
+            let z = x.frames(row, seen);
+            let mut h = if activates { gelus(&z).into() } else { Cow::Borrowed(&z[..]) };
+            let shape = Shape { m: out, n: k * width, k: at.len() };
+            let windows = View::rows(&h, s * width);
+            gemm(
+                precision,
+                shape,
+                View::rows(&dy[at.start * out..], out).t(),
+                windows,
+                Out::add(&mut dtaps, k * width),
+            );
             if activates {
-                let dh = &mut h[..x_row.len()];
-                input_gradient(precision, dy, &phases, [out, width, s], dh);
-                zip(dh, &x_row, |dh, x| *dh *= gelu_both(x).1);
-                x.pull(row, dh, g);
+                let dh = &mut h.to_mut()[..pulled.len() * width];
+                input_gradient(precision, dy, &phases, [out, width, s], pulled.clone(), dh);
+                zip(dh, &z, |dh, z| *dh *= gelu_both(z).1);
+                x.pull(row, pulled, dh, g);
             }
         }
         if let Some(gate) = &gate {
@@ -146,14 +165,24 @@ pub fn conv1d<T: Track>(
     }))
 }
 
-/// GELU of a row, in the buffer; or the row itself.
-fn seen<'a>(activates: bool, x: &'a [f32], buffer: &'a mut [f32]) -> &'a [f32] {
-    if !activates {
-        return x;
-    }
-    let h = &mut buffer[..x.len()];
-    zip(h, x, |h, x| *h = gelu(x));
-    h
+/// Each row in parts of at most so many frames.
+fn parts_of(rows: &Spans, most: usize) -> Vec<(usize, Range<usize>)> {
+    let part = |(row, of): (usize, Range<usize>)| {
+        let frames = of.len();
+        (0..frames).step_by(most).map(move |from| (row, from..frames.min(from + most)))
+    };
+    rows.iter().enumerate().flat_map(part).collect()
+}
+
+/// Parts small enough that what one sees stays in L2, and enough of them for all threads.
+fn pieces(rows: &Spans) -> Vec<(usize, Range<usize>)> {
+    const MOST: usize = 132;
+    let tasks = rows.total().div_ceil(MOST).next_multiple_of(threads()).max(1);
+    parts_of(rows, rows.total().div_ceil(tasks).max(1))
+}
+
+fn gelus(z: &[f32]) -> Vec<f32> {
+    made(z.len(), CHUNK, |c| z[c * CHUNK..].iter().map(|z| gelu(*z)))
 }
 
 fn gated(taps: Vec<f32>, gate: Option<&Param>) -> Vec<f32> {
@@ -187,22 +216,30 @@ fn phases(taps: &[f32], [out, width, k, s]: [usize; 4]) -> Vec<Vec<f32>> {
     (0..s).map(phase).collect()
 }
 
-/// dh of one row, from all windows that see it.
-fn input_gradient(precision: Precision, dy: &[f32], phases: &[Vec<f32>], [out, width, s]: [usize; 3], dh: &mut [f32]) {
-    let (frames, windows, zeros) = (dh.len() / width, dy.len() / out, vec![0.0; out]);
-    for (p, taps) in phases.iter().enumerate().filter(|(p, _)| *p < frames) {
-        let (q, m) = (taps.len() / (out * width), (frames - p).div_ceil(s)); // m frames of this phase
-        let whole = if q == 0 { 0..m } else { q - 1..windows.min(m) };
+/// dh of these frames of a row, from all windows that see them; the first frame is a multiple of s.
+fn input_gradient(
+    precision: Precision,
+    dy: &[f32],
+    phases: &[Vec<f32>],
+    [out, width, s]: [usize; 3],
+    frames: Range<usize>,
+    dh: &mut [f32],
+) {
+    let (windows, first, zeros) = (dy.len() / out, frames.start / s, vec![0.0; out]);
+    for (p, taps) in phases.iter().enumerate().filter(|(p, _)| *p < frames.len()) {
+        let (q, end) = (taps.len() / (out * width), (frames.end - p).div_ceil(s)); // frames s t + p with t < end
+        let whole = if q == 0 { first..end } else { first.max(q - 1)..windows.min(end) };
+        let at = |t: usize| ((t - first) * s + p) * width;
         let (shape, taps) = (Shape { m: whole.len(), n: width, k: q * out }, View::rows(taps, width));
         if !whole.is_empty() {
-            let to = Out::set(&mut dh[(p + whole.start * s) * width..], s * width);
-            gemm(precision, shape, View::rows(dy, out), taps, to);
+            let dy = &dy[(whole.start + 1).min(windows).saturating_sub(q) * out..];
+            gemm(precision, shape, View::rows(dy, out), taps, Out::set(&mut dh[at(whole.start)..], s * width));
         }
-        // At both ends fewer than q windows see a frame.
-        for t in (0..m).filter(|t| !whole.contains(t)) {
+        // At both ends of a row fewer than q windows see a frame.
+        for t in (first..end).filter(|t| !whole.contains(t)) {
             let seen = (0..q).map(|j| (t + j + 1).checked_sub(q).filter(|at| *at < windows));
             let ends = seen.map(|at| at.map_or(&zeros[..], |at| &dy[at * out..][..out])).collect::<Vec<_>>().concat();
-            let to = Out::set(&mut dh[(p + t * s) * width..][..width], width);
+            let to = Out::set(&mut dh[at(t)..][..width], width);
             gemm(precision, Shape { m: 1, ..shape }, View::rows(&ends, q * out), taps, to);
         }
     }
@@ -213,7 +250,7 @@ mod tests {
     use super::*;
     use crate::op::check::{self, Case, close, noise};
     use crate::op::cpu::mean_square;
-    use crate::tensor::cpu::{Tape, backward, put};
+    use crate::tensor::cpu::{Tape, backward, hidden, put};
 
     const OUT: usize = 17;
     const KERNELS: [(usize, usize); 7] = [(3, 2), (2, 2), (5, 3), (1, 1), (3, 1), (2, 3), (10, 5)];
@@ -253,6 +290,31 @@ mod tests {
             let wave = &case.x;
             case.check(|_, p, tape| {
                 conv1d(Input::Raw(wave.on(tape)), &p[0], Some(&p[1]), k, s, Precision::F32).whole().values
+            });
+        }
+    }
+
+    /// Where two parts of a long row meet, its gradient is that of the frames around.
+    #[test]
+    fn a_long_row_is_worked_on_in_parts() {
+        for (k, s) in KERNELS {
+            let case = Case::new(&[2 * DEPTH * s + 50], 5, &[OUT * 5 * k]);
+            let gradient = |x: &Hidden| {
+                let tape = Tape::default();
+                let input = Input::Gelu(Source::Hidden(x.on(&tape)), None);
+                let y = conv1d(input, &case.p[0], None, k, s, Precision::F32).whole();
+                let count = y.read().len() as f32;
+                backward(mean_square(y), count).take(&x.values)
+            };
+            let whole = gradient(&case.x);
+            for at in [DEPTH * s, 2 * DEPTH * s].map(|meet| meet - 20 * s..meet + 40) {
+                let around = hidden(case.x.read()[at.start * 5..at.end * 5].to_vec(), 5, Spans::new([at.len()]));
+                let (part, inner) = (gradient(&around), k * 5..(at.len() - k - s) * 5);
+                let expected: Vec<f64> = part[inner.clone()].iter().map(|x| *x as f64).collect();
+                close(&whole[at.start * 5..][inner], &expected, 1e-6);
+            }
+            case.check(|x, p, _| {
+                conv1d(Input::Gelu(Source::Hidden(x), None), &p[0], None, k, s, Precision::F32).whole().values
             });
         }
     }

@@ -7,11 +7,14 @@
 //!   dβ = S, dγ = r (w · G - mean S), dw = γ r (G - S m - r dγ C w), r = 1 / sqrt(var + eps).
 //! Always in f32: these are small differences, and products so shallow are bound by what they write.
 use super::conv1d::frames_out;
-use crate::gemm::{Epilogue, Precision, Shape, View, product};
-use crate::par::{column_sums, map, wide};
+use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm_here, product};
+use crate::par::{column_sums, map, parts, wide};
 use crate::tensor::cpu::{Grads, Hidden, Param, Spans, Track, read, record_hidden};
+use std::ops::Range;
 
 const EPS: f64 = 1e-5;
+/// Frames of z in a task.
+const TASK: usize = 1024;
 
 /// The convolution and its norm, row by row: so wide a z need not be there whole.
 pub struct First {
@@ -20,6 +23,7 @@ pub struct First {
     k: usize,
     s: usize,
     stats: Vec<Windows>,
+    taps: Vec<Taps>,
     pub spans: Spans,
 }
 
@@ -28,35 +32,34 @@ impl First {
     pub fn new(waves: Vec<Vec<f32>>, weights: [&Param; 3], k: usize, s: usize) -> First {
         let spans = Spans::new(waves.iter().map(|x| frames_out(x.len(), k, s)));
         let stats = map(waves.len(), |row| Windows::of(&waves[row], spans.of(row).len(), k, s));
-        First { waves, weights: weights.map(Param::clone), k, s, stats, spans }
+        let taps = map(waves.len(), |row| Taps::of(weights.map(read), &stats[row], k));
+        First { waves, weights: weights.map(Param::clone), k, s, stats, taps, spans }
     }
 
     pub fn width(&self) -> usize {
         read(&self.weights[1]).len()
     }
 
-    /// z of a row.
-    pub fn row(&self, row: usize) -> Vec<f32> {
-        let ([w, gamma, beta], k, out) = (self.weights.each_ref().map(read), self.k, self.width());
-        let (mut scaled, mut shift) = (vec![0.0; out * k], vec![0.0; out]);
-        for (c, w) in w.chunks_exact(k).enumerate() {
-            let channel = self.stats[row].seen_by(w);
-            let factor = gamma[c] as f64 * channel.rstd;
-            shift[c] = (beta[c] as f64 - channel.mean * factor) as f32;
-            scaled[c * k..][..k].iter_mut().zip(w).for_each(|(to, w)| *to = (*w as f64 * factor) as f32);
-        }
-        let frames = self.spans.of(row).len();
-        let (windows, taps) = (View::rows(&self.waves[row], self.s), View::rows(&scaled, k).t());
-        product(Precision::F32, Shape { m: frames, n: out, k }, windows, taps, Epilogue::Bias(&shift))
+    /// z of frames `at` of a row.
+    pub fn frames(&self, row: usize, at: Range<usize>) -> Vec<f32> {
+        let (k, out, Taps { scaled, shift }) = (self.k, self.width(), &self.taps[row]);
+        let mut z = vec![0.0; at.len() * out];
+        parts(&mut z, TASK * out, |i, z| {
+            z.chunks_exact_mut(out).for_each(|z| z.copy_from_slice(shift));
+            let shape = Shape { m: z.len() / out, n: out, k };
+            let windows = View::rows(&self.waves[row][(at.start + i * TASK) * self.s..], self.s);
+            gemm_here(Precision::F32, shape, windows, View::rows(scaled, k).t(), Out::add(z, out));
+        });
+        z
     }
 
-    /// What dz of a row adds to the gradients.
-    pub fn pull(&self, row: usize, dz: &[f32], g: &mut Grads) {
+    /// What dz of frames `at` of a row adds to the gradients.
+    pub fn pull(&self, row: usize, at: Range<usize>, dz: &[f32], g: &mut Grads) {
         let ([w, gamma, beta], k, out) = (&self.weights, self.k, self.width());
         let [mut dw, mut dgamma, mut dbeta] = [w, gamma, beta].map(|p| g.take(p));
         let stats = &self.stats[row];
-        let shape = Shape { m: out, n: k, k: self.spans.of(row).len() };
-        let windows = View::rows(&self.waves[row], self.s);
+        let shape = Shape { m: out, n: k, k: at.len() };
+        let windows = View::rows(&self.waves[row][at.start * self.s..], self.s);
         let sums = product(Precision::F32, shape, View::rows(dz, out).t(), windows, Epilogue::None);
         for (c, (total, sums)) in column_sums(dz, out).iter().zip(sums.chunks_exact(k)).enumerate() {
             let (w, total) = (&read(w)[c * k..][..k], *total as f64);
@@ -77,12 +80,31 @@ impl First {
 /// z of all rows.
 pub fn conv_first<T: Track>(first: First, tape: T) -> Hidden<T> {
     let (width, spans) = (first.width(), first.spans.clone());
-    let z = (0..spans.rows()).flat_map(|row| first.row(row)).collect();
+    let z = (0..spans.rows()).flat_map(|row| first.frames(row, 0..spans.of(row).len())).collect();
     record_hidden(z, width, spans.clone(), tape, move |dz, g| {
         for (row, at) in spans.iter().enumerate() {
-            first.pull(row, &dz[at.start * width..at.end * width], g);
+            first.pull(row, 0..at.len(), &dz[at.start * width..at.end * width], g);
         }
     })
+}
+
+/// The convolution of one row with the norm in it: z = scaled · window + shift.
+struct Taps {
+    scaled: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+impl Taps {
+    fn of([w, gamma, beta]: [&[f32]; 3], windows: &Windows, k: usize) -> Taps {
+        let mut taps = Taps { scaled: w.to_vec(), shift: beta.to_vec() };
+        for (c, w) in w.chunks_exact(k).enumerate() {
+            let channel = windows.seen_by(w);
+            let factor = gamma[c] as f64 * channel.rstd;
+            taps.shift[c] = (beta[c] as f64 - channel.mean * factor) as f32;
+            taps.scaled[c * k..][..k].iter_mut().for_each(|w| *w = (*w as f64 * factor) as f32);
+        }
+        taps
+    }
 }
 
 /// Mean and covariance of the windows of one row.
