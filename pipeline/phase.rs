@@ -22,6 +22,8 @@ pub fn run(phase: &Phase, place: &Place, resume: Option<&Path>, watch: Watch) ->
         for stage in stages {
             let (failures, ended) = (failures.clone(), ended.clone());
             let work = move || {
+                // Products of a small student are over before others would have woken.
+                let _threads = if stage.trains { nodes::par::own() } else { None };
                 // The failure is told while the stage's channels are still there: so it is the first one.
                 match stage.run(watch) {
                     Ok(how) => drop(ended.send(how)),
@@ -89,7 +91,16 @@ fn wire(phase: &Phase, place: &Place, resume: Option<&Path>) -> Vec<Stage> {
                 sends: sends.map(|(i, e)| (e.out, channels[&i].0.clone())).collect(),
             });
         }
-        Stage { seats, inlets, source, heeds_stop: phase.optimizer.is_none(), resume: resume.map(Into::into), over }
+        let trains = phase.optimizer.is_some_and(|n| nodes.contains(&n));
+        Stage {
+            seats,
+            inlets,
+            source,
+            trains,
+            heeds_stop: phase.optimizer.is_none(),
+            resume: resume.map(Into::into),
+            over,
+        }
     };
     phase.stages.iter().map(stage).collect()
 }

@@ -50,6 +50,8 @@ pub struct Stage {
     pub inlets: Vec<Inlet>,
     /// The source stands here: it makes the heads.
     pub source: bool,
+    /// The optimizer stands here.
+    pub trains: bool,
     /// A signal ends the phase in every stage: there is no optimizer to do so.
     pub heeds_stop: bool,
     /// The checkpoint to go on from.
