@@ -41,7 +41,8 @@ pub(crate) fn avx2<R>(f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Frames whose sums one task takes together, where a sum over frames is split: fixed, so that no thread count changes a bit.
+/// Frames whose sums one task takes together, where a sum over frames is split: fixed, so that no thread count changes a
+/// bit.
 pub const FRAMES: usize = 64;
 
 /// Numbers that make a part worth a task.
@@ -51,8 +52,8 @@ pub fn threads() -> usize {
     rayon::current_num_threads()
 }
 
-/// Threads on which loops of the calling thread run as long as this is kept, itself the first of them: so it neither hands
-/// a loop to others nor sleeps until they are done.
+/// Threads on which loops of the calling thread run as long as this is kept, itself the first of them: so it neither
+/// hands a loop to others nor sleeps until they are done. None where the system has no more threads; it is then alone.
 pub fn own() -> Option<rayon::ThreadPool> {
     rayon::ThreadPoolBuilder::new().num_threads(threads()).use_current_thread().build().ok()
 }

@@ -140,10 +140,10 @@ impl Node for Teacher {
         let batch = step.batch(IN)?;
         let (rows, masks) = (column::floats_by_row(&batch, SAMPLES)?, step.masks()?);
         let pass = Pass::frozen(&self.model, OPEN, self.precision);
-        let layers = |of: Range<usize>, features: Hidden| {
+        let encode = |of: Range<usize>, features: Hidden| {
             pass.encode(features, masks.as_ref().map(|masks| &masks[of]), &self.layers, self.convention)
         };
-        let layers = by_rows(rows.len(), |of| pass.features(&rows[of]), layers);
+        let layers = by_rows(rows.len(), |of| pass.features(&rows[of]), encode);
         let macs = count::macs_of(&self.model.architecture, rows.iter().map(|r| r.len()));
         step.tell_products(self.precision, macs, false);
         step.send(OUT, Value::Targets(Targets::new(column::get(&batch, ID)?.clone(), layers)));

@@ -102,11 +102,13 @@ fn lock<T>(seen: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Ear {
     screen: Screen,
     seen: Arc<Seen>,
+    /// Updates without those that are only fed ahead.
+    updates: u64,
 }
 
 impl Report for Ear {
     fn update(&self, phase: &str, progress: Progress) {
-        self.screen.update(phase, progress);
+        self.screen.update(phase, Progress { updates: self.updates, ..progress });
     }
     fn say(&self, line: &str) {
         self.screen.say(line);
@@ -162,8 +164,8 @@ impl Arguments {
     /// batches for more, so that none is done while the clock runs; a cache is filled for no more. None after a signal.
     fn time(&self, plan: &Plan, phase: &Phase, out: &Path, signals: &Signals) -> Result<Option<Arc<Seen>>, Failure> {
         let seen = Arc::new(Seen::default());
-        let ear = Arc::new(Ear { screen: Screen::new(), seen: seen.clone() });
         let last = WARM_UP + self.steps + 1;
+        let ear = Arc::new(Ear { screen: Screen::new(), seen: seen.clone(), updates: last });
         let ahead = if self.cached { 0 } else { (phase.stages.len() * phase::WAITING) as u64 };
         let stop = signals.stop.clone();
         let place = rehearsal::place(plan, phase, last + ahead, out, self.synthetic, ear.clone(), stop.clone());

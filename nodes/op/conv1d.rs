@@ -130,20 +130,14 @@ pub fn conv1d<T: Track>(
         for (row, at) in parts_of(&rows, DEPTH) {
             let (of_row, frames) = (rows.of(row), x.spans().of(row).len());
             let dy = &dy[of_row.start * out..of_row.end * out];
-            // Frames of x that no later part pulls at, and those that this one sees.
+            // Frames of x whose gradient this part makes, and all that its windows see.
             let pulled = at.start * s..if at.end == of_row.len() { frames } else { at.end * s };
             let seen = at.start * s..((at.end - 1) * s + k).max(pulled.end);
             let z = x.frames(row, seen);
             let mut h = if activates { gelus(&z).into() } else { Cow::Borrowed(&z[..]) };
             let shape = Shape { m: out, n: k * width, k: at.len() };
-            let windows = View::rows(&h, s * width);
-            gemm(
-                precision,
-                shape,
-                View::rows(&dy[at.start * out..], out).t(),
-                windows,
-                Out::add(&mut dtaps, k * width),
-            );
+            let by_out = View::rows(&dy[at.start * out..], out).t();
+            gemm(precision, shape, by_out, View::rows(&h, s * width), Out::add(&mut dtaps, k * width));
             if activates {
                 let dh = &mut h.to_mut()[..pulled.len() * width];
                 input_gradient(precision, dy, &phases, [out, width, s], pulled.clone(), dh);
@@ -177,8 +171,8 @@ fn parts_of(rows: &Spans, most: usize) -> Vec<(usize, Range<usize>)> {
 /// Parts small enough that what one sees stays in L2, and enough of them for all threads.
 fn pieces(rows: &Spans) -> Vec<(usize, Range<usize>)> {
     const MOST: usize = 132;
-    let tasks = rows.total().div_ceil(MOST).next_multiple_of(threads()).max(1);
-    parts_of(rows, rows.total().div_ceil(tasks).max(1))
+    let frames = rows.total().max(1);
+    parts_of(rows, frames.div_ceil(frames.div_ceil(MOST).next_multiple_of(threads())))
 }
 
 fn gelus(z: &[f32]) -> Vec<f32> {
@@ -228,11 +222,11 @@ fn input_gradient(
     let (windows, first, zeros) = (dy.len() / out, frames.start / s, vec![0.0; out]);
     for (p, taps) in phases.iter().enumerate().filter(|(p, _)| *p < frames.len()) {
         let (q, end) = (taps.len() / (out * width), (frames.end - p).div_ceil(s)); // frames s t + p with t < end
-        let whole = if q == 0 { first..end } else { first.max(q - 1)..windows.min(end) };
+        let whole = first.max(q.saturating_sub(1))..windows.min(end);
         let at = |t: usize| ((t - first) * s + p) * width;
         let (shape, taps) = (Shape { m: whole.len(), n: width, k: q * out }, View::rows(taps, width));
         if !whole.is_empty() {
-            let dy = &dy[(whole.start + 1).min(windows).saturating_sub(q) * out..];
+            let dy = &dy[(whole.start + 1 - q) * out..];
             gemm(precision, shape, View::rows(dy, out), taps, Out::set(&mut dh[at(whole.start)..], s * width));
         }
         // At both ends of a row fewer than q windows see a frame.
@@ -319,7 +313,7 @@ mod tests {
         }
     }
 
-    /// It is the same to the bit, forward and backward, when x is never there whole.
+    /// It is the same to the bit, forward and backward, when x is never there whole (within one part).
     #[test]
     fn the_first_convolution_may_be_made_row_by_row() {
         let (waves, p) =

@@ -7,14 +7,14 @@
 //!   dβ = S, dγ = r (w · G - mean S), dw = γ r (G - S m - r dγ C w), r = 1 / sqrt(var + eps).
 //! Always in f32: these are small differences, and products so shallow are bound by what they write.
 use super::conv1d::frames_out;
-use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm_here, product};
+use crate::gemm::{Epilogue, Out, Packed, Precision, Shape, View, product};
 use crate::par::{column_sums, map, parts, wide};
 use crate::tensor::cpu::{Grads, Hidden, Param, Spans, Track, read, record_hidden};
 use std::ops::Range;
 
 const EPS: f64 = 1e-5;
 /// Frames of z in a task.
-const TASK: usize = 1024;
+const TASK: usize = 256;
 
 /// The convolution and its norm, row by row: so wide a z need not be there whole.
 pub struct First {
@@ -44,11 +44,10 @@ impl First {
     pub fn frames(&self, row: usize, at: Range<usize>) -> Vec<f32> {
         let (k, out, Taps { scaled, shift }) = (self.k, self.width(), &self.taps[row]);
         let mut z = vec![0.0; at.len() * out];
+        let packed = Packed::new(Precision::F32, out, k, View::rows(scaled, k).t());
         parts(&mut z, TASK * out, |i, z| {
-            z.chunks_exact_mut(out).for_each(|z| z.copy_from_slice(shift));
-            let shape = Shape { m: z.len() / out, n: out, k };
             let windows = View::rows(&self.waves[row][(at.start + i * TASK) * self.s..], self.s);
-            gemm_here(Precision::F32, shape, windows, View::rows(scaled, k).t(), Out::add(z, out));
+            packed.multiply_then(z.len() / out, windows, Out::set(z, out), &Epilogue::Bias(shift));
         });
         z
     }

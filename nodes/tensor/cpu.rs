@@ -105,28 +105,33 @@ pub fn alone<R: Send>(count: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
     map(count, &f)
 }
 
-/// What `layers` makes of what `features` makes of a batch: a tensor a layer. Each thread gets rows that follow each other, so
-/// that a layer's weights are packed once for all of them; features are wide, so they are made of one row after the other. A
-/// row's numbers do not depend on its neighbours.
+/// What `encode` makes of the `features` of a batch: a tensor a layer. Each thread gets rows that follow each other, so
+/// that a layer's weights are packed once for all of them; convolutions are wide, so features are made of one row after
+/// the other. A row's numbers do not depend on its neighbours.
 pub fn by_rows(
     rows: usize,
     features: impl Fn(Range<usize>) -> Hidden + Sync,
-    layers: impl Fn(Range<usize>, Hidden) -> Vec<Hidden> + Sync,
+    encode: impl Fn(Range<usize>, Hidden) -> Vec<Hidden> + Sync,
 ) -> Vec<Hidden> {
     let each = rows.div_ceil(threads()).max(1);
     let parts = alone(rows.div_ceil(each).max(1), |part| {
         let of = part * each..rows.min((part + 1) * each);
-        let first_rows = of.start..of.end.max(of.start + 1); // of none too, the features of no row
-        let rows: Vec<Hidden> = first_rows.map(|row| features(row..of.end.min(row + 1))).collect();
-        layers(of, joined(&rows.iter().collect::<Vec<_>>()))
+        let features = if of.is_empty() {
+            features(of.clone()) // of no row
+        } else {
+            let of_rows: Vec<Hidden> = of.clone().map(|row| features(row..row + 1)).collect();
+            joined(of_rows.iter())
+        };
+        encode(of, features)
     });
-    alone(parts[0].len(), |layer| joined(&parts.iter().map(|part| &part[layer]).collect::<Vec<_>>()))
+    alone(parts[0].len(), |layer| joined(parts.iter().map(|part| &part[layer])))
 }
 
 /// The rows of all of them.
-fn joined(parts: &[&Hidden]) -> Hidden {
-    let values: Vec<&[f32]> = parts.iter().map(|part| part.read()).collect();
-    hidden(values.concat(), parts[0].width(), Spans::new(parts.iter().flat_map(|part| part.spans.lengths())))
+fn joined<'a>(parts: impl Iterator<Item = &'a Hidden> + Clone) -> Hidden {
+    let values: Vec<&[f32]> = parts.clone().map(Hidden::read).collect();
+    let width = parts.clone().next().map_or(0, Hidden::width);
+    hidden(values.concat(), width, Spans::new(parts.flat_map(|part| part.spans.lengths())))
 }
 
 /// Hidden states of the same rows, a tensor a layer, on their way to where tensors lie: here they have always arrived.

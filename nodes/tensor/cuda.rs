@@ -90,14 +90,14 @@ pub fn alone<R>(count: usize, f: impl Fn(usize) -> R) -> Vec<R> {
     (0..count).map(f).collect()
 }
 
-/// What `layers` makes of what `features` makes of a batch: a tensor a layer. All rows together, since one row keeps a large
+/// What `encode` makes of the `features` of a batch: a tensor a layer. All rows together, since one row keeps a large
 /// GPU idle.
 pub fn by_rows(
     rows: usize,
     features: impl Fn(Range<usize>) -> Hidden<NoneTape, Cuda>,
-    layers: impl Fn(Range<usize>, Hidden<NoneTape, Cuda>) -> Vec<Hidden<NoneTape, Cuda>>,
+    encode: impl Fn(Range<usize>, Hidden<NoneTape, Cuda>) -> Vec<Hidden<NoneTape, Cuda>>,
 ) -> Vec<Hidden<NoneTape, Cuda>> {
-    layers(0..rows, features(0..rows))
+    encode(0..rows, features(0..rows))
 }
 
 /// Hidden states of the same rows, a tensor a layer, that may be on their way to the GPU, beside what it computes.
