@@ -10,9 +10,10 @@ at 10, AdamW. Ours has gates on every unit besides. Rows, and about how long a r
     given         4 x 5 s, targets given (`--cached`)   1.5 minutes
     bf16          as f32; PyTorch's is autocast         1 minute
     bf16-given    as given                              1 minute
-    thread        as f32, one thread                    3 minutes
+    thread        as f32, on one core                   3 minutes
     single        1 x 5 s, teacher live                 0.5 minutes
     long          1 x 15 s, teacher live                1.5 minutes
+    recompute     as f32, layers computed again for their gradients 2 minutes
 
 and on a GPU, with a build for it (docs/cuda.md) and PyTorch's `torch.compile`:
 
@@ -28,23 +29,24 @@ a cache; on a GPU what was in use there at once.
 import argparse, json, os, resource, statistics, subprocess, sys, time
 
 STEPS = 6
-# Rows of a batch, seconds of each, targets given, bf16, where: all threads, 1 or a GPU.
+# Rows of a batch, seconds of each, targets given, bf16, where: all threads, 1 or a GPU; layers computed again.
 ROWS = {
-    "f32": (4, 5, False, False, None),
-    "given": (4, 5, True, False, None),
-    "bf16": (4, 5, False, True, None),
-    "bf16-given": (4, 5, True, True, None),
-    "thread": (4, 5, False, False, 1),
-    "single": (1, 5, False, False, None),
-    "long": (1, 15, False, False, None),
-    "gpu": (32, 5, False, True, "cuda"),
-    "gpu-given": (32, 5, True, True, "cuda"),
-    "gpu-f32": (32, 5, False, False, "cuda"),
-    "gpu-long": (10, 15.6, False, True, "cuda"),
+    "f32": (4, 5, False, False, None, False),
+    "given": (4, 5, True, False, None, False),
+    "bf16": (4, 5, False, True, None, False),
+    "bf16-given": (4, 5, True, True, None, False),
+    "thread": (4, 5, False, False, 1, False),
+    "single": (1, 5, False, False, None, False),
+    "long": (1, 15, False, False, None, False),
+    "recompute": (4, 5, False, False, None, True),
+    "gpu": (32, 5, False, True, "cuda", False),
+    "gpu-given": (32, 5, True, True, "cuda", False),
+    "gpu-f32": (32, 5, False, False, "cuda", False),
+    "gpu-long": (10, 15.6, False, True, "cuda", False),
 }
 
 
-def torch_steps(rows, length, given, bf16, where):
+def torch_steps(rows, length, given, bf16, where, recompute):
     import torch, transformers
 
     torch.manual_seed(0)
@@ -56,6 +58,8 @@ def torch_steps(rows, length, given, bf16, where):
         attn_implementation="sdpa")
     teacher, student = transformers.HubertModel(config).eval(), transformers.HubertModel(config).train()
     maps = torch.nn.ModuleList(torch.nn.Linear(768, 768) for _ in range(2))
+    if recompute:
+        student.gradient_checkpointing_enable()
     for model in (teacher, student, maps):
         model.to(device)
     parameters = list(student.parameters()) + list(maps.parameters())
@@ -90,17 +94,21 @@ def torch_steps(rows, length, given, bf16, where):
 
 
 def run(*command, where=None):
+    # Ours has a thread a stage beside those of its loops: so both are kept to one core.
+    one_core = ("taskset", "-c", "0") if where == 1 else ()
     env = {**os.environ, **({"RAYON_NUM_THREADS": "1"} if where == 1 else {})}
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout)
+    return json.loads(subprocess.run([*one_core, *command], capture_output=True, text=True, check=True, env=env).stdout)
 
 
-def ours(rows, length, given, bf16, where):
+def ours(rows, length, given, bf16, where, recompute):
     command = ["target/release/pipeline", "bench", "graphs/librispeech/dphubert.json", "--phase", "prune"]
     command += ["--synthetic", f"{rows}x{length}", "--steps", str(STEPS - 2), "--format", "json"]
     if given:
         command += ["--cached"]
     if bf16:
         command += ["--set", "teacher.precision=bf16", "--set", "student.precision=bf16"]
+    if recompute:
+        command += ["--set", "student.recompute=true"]
     found = run(*command, where=where)
     peak = found["gpu_peak_bytes" if where == "cuda" else "peak_bytes"]
     share = (found["floor"] or {}).get("share") or float("nan") # the floor is a CPU's
@@ -116,10 +124,10 @@ def main():
         parser.error(f"no row {unknown[0]}")
     print("| | ours, s | PyTorch, s | ratio | ours, GB | PyTorch, GB | ratio | ours, of the floor |")
     print("|---|---|---|---|---|---|---|---|")
-    for name in chosen.rows or [name for name, row in ROWS.items() if row[-1] != "cuda"]:
+    for name in chosen.rows or [name for name, row in ROWS.items() if "cuda" not in row]:
         row, pairs = ROWS[name], []
         for _ in range(chosen.rounds):
-            theirs = run(sys.executable, __file__, "torch", json.dumps(row))
+            theirs = run(sys.executable, __file__, "torch", json.dumps(row), where=row[4])
             pairs.append((ours(*row), theirs))
         median = lambda who, what: statistics.median(pair[who][what] for pair in pairs)
         seconds, peaks = [median(i, "seconds") for i in (0, 1)], [median(i, "peak") / 1e9 for i in (0, 1)]
