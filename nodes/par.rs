@@ -46,7 +46,7 @@ pub(crate) fn avx2<R>(f: impl FnOnce() -> R) -> R {
 pub const FRAMES: usize = 64;
 
 /// Numbers that make a part worth a task.
-pub const CHUNK: usize = 1 << 14;
+const CHUNK: usize = 1 << 14;
 
 pub fn threads() -> usize {
     rayon::current_num_threads()
@@ -85,9 +85,14 @@ pub fn made<I: ExactSizeIterator<Item = f32>>(n: usize, size: usize, f: impl Fn(
     made
 }
 
+/// `f` of each number, over all threads.
+pub fn mapped(from: &[f32], f: impl Fn(f32) -> f32 + Sync + Send) -> Vec<f32> {
+    made(from.len(), CHUNK, |c| from[c * CHUNK..].iter().map(|x| f(*x)))
+}
+
 /// A copy, by all threads.
 pub fn copied(from: &[f32]) -> Vec<f32> {
-    made(from.len(), CHUNK, |c| from[c * CHUNK..].iter().copied())
+    mapped(from, |x| x)
 }
 
 /// `f(i, part)` on every `size` numbers of `to` (the last part may be shorter), over all threads.

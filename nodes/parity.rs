@@ -141,7 +141,7 @@ fn hidden_states_of_masked_frames() {
     let mask: [Vec<bool>; 1] = [values(&theirs, "mask").iter().map(|m| *m > 0.0).collect()];
     let pass =
         Pass { model: &model, gates: &BTreeMap::new(), drops, precision, recompute: false, tape: Tape::default() };
-    let mut hiddens = pass.hiddens_masked(&audio, Some(&mask), &[0, 1, 2], Convention::Hf);
+    let mut hiddens = pass.encode(pass.features(&audio), Some(&mask), &[0, 1, 2], Convention::Hf);
     for (layer, ours) in hiddens.iter().enumerate() {
         close(&format!("layer {layer}"), &read(&ours.values), values(&theirs, &layer.to_string()));
     }
@@ -155,7 +155,7 @@ fn hidden_states_of_masked_frames() {
     // Where layer 0 is the feature projection's output, it is as without a mask; deeper ones are not.
     let pass = Pass::frozen(&model, OPEN, precision);
     let plain = pass.hiddens(&audio, &[0, 1], Convention::Torchaudio);
-    let hidden = pass.hiddens_masked(&audio, Some(&mask), &[0, 1], Convention::Torchaudio);
+    let hidden = pass.encode(pass.features(&audio), Some(&mask), &[0, 1], Convention::Torchaudio);
     let same = |layer: usize| read(&plain[layer].values) == read(&hidden[layer].values);
     assert!(same(0) && !same(1));
 }

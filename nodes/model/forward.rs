@@ -63,19 +63,7 @@ impl<T: Track> Pass<'_, T> {
     /// Outputs of `layers` (numbers by `convention`) for `rows` of samples, as many frames a row as
     /// [`Architecture::frames`](super::Architecture::frames) says.
     pub fn hiddens(&self, rows: &[&[f32]], layers: &[usize], convention: Convention) -> Vec<Hidden<T>> {
-        self.hiddens_masked(rows, None, layers, convention)
-    }
-
-    /// The same, with these frames of each row hidden: the mask embedding stands in their place from the positional
-    /// convolution on, so not in the feature projection's output.
-    pub fn hiddens_masked(
-        &self,
-        rows: &[&[f32]],
-        masks: Option<&[Vec<bool>]>,
-        layers: &[usize],
-        convention: Convention,
-    ) -> Vec<Hidden<T>> {
-        self.encode(self.features(rows), masks, layers, convention)
+        self.encode(self.features(rows), None, layers, convention)
     }
 
     /// The extractor's output, before the projection's norm.
@@ -84,7 +72,8 @@ impl<T: Track> Pass<'_, T> {
         self.extract(rows.iter().map(row).collect())
     }
 
-    /// What [`Pass::hiddens_masked`] makes of the extractor's output.
+    /// What [`Pass::hiddens`] makes of the extractor's output, with these frames of each row hidden: the mask embedding
+    /// stands in their place from the positional convolution on, so not in the feature projection's output.
     pub fn encode(
         &self,
         features: Hidden<T>,

@@ -10,7 +10,7 @@ use super::conv_first::{First, conv_first};
 use super::gate;
 use crate::gemm::{Epilogue, Out, Packed, Precision, Shape, View, gemm};
 use crate::math::{gelu, gelu_both};
-use crate::par::{CHUNK, add, column_sums, made, parts, threads, uneven, wide, zip};
+use crate::par::{add, column_sums, mapped, parts, threads, uneven, wide, zip};
 use crate::tensor::cpu::{Grads, Hidden, NoneTape, Param, Spans, Track, Vector, read, record_hidden};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -134,7 +134,7 @@ pub fn conv1d<T: Track>(
             let pulled = at.start * s..if at.end == of_row.len() { frames } else { at.end * s };
             let seen = at.start * s..((at.end - 1) * s + k).max(pulled.end);
             let z = x.frames(row, seen);
-            let mut h = if activates { gelus(&z).into() } else { Cow::Borrowed(&z[..]) };
+            let mut h = if activates { mapped(&z, gelu).into() } else { Cow::Borrowed(&z[..]) };
             let shape = Shape { m: out, n: k * width, k: at.len() };
             let by_out = View::rows(&dy[at.start * out..], out).t();
             gemm(precision, shape, by_out, View::rows(&h, s * width), Out::add(&mut dtaps, k * width));
@@ -173,10 +173,6 @@ fn pieces(rows: &Spans) -> Vec<(usize, Range<usize>)> {
     const MOST: usize = 132;
     let frames = rows.total().max(1);
     parts_of(rows, frames.div_ceil(frames.div_ceil(MOST).next_multiple_of(threads())))
-}
-
-fn gelus(z: &[f32]) -> Vec<f32> {
-    made(z.len(), CHUNK, |c| z[c * CHUNK..].iter().map(|z| gelu(*z)))
 }
 
 fn gated(taps: Vec<f32>, gate: Option<&Param>) -> Vec<f32> {

@@ -13,8 +13,8 @@ use crate::tensor::cpu::{Grads, Hidden, Param, Spans, Track, read, record_hidden
 use std::ops::Range;
 
 const EPS: f64 = 1e-5;
-/// Frames of z in a task.
-const TASK: usize = 256;
+/// Frames of z in a task: what a piece of the next convolution sees is one.
+const TASK: usize = 512;
 
 /// The convolution and its norm, row by row: so wide a z need not be there whole.
 pub struct First {

@@ -1,5 +1,5 @@
 //! y = x, dx = factor · dy: what stands before learns at another pace (fairseq's GradMultiply). x, y (frames, width).
-use crate::par::zip;
+use crate::par::{copied, zip};
 use crate::tensor::cpu::{Hidden, Slot, Track, record_hidden};
 
 pub fn gradient_scale<T: Track>(x: Hidden<T>, factor: f32) -> Hidden<T> {
@@ -7,7 +7,7 @@ pub fn gradient_scale<T: Track>(x: Hidden<T>, factor: f32) -> Hidden<T> {
         return x;
     }
     let (x, tape) = x.split();
-    let (y, width, spans, x) = (x.read().to_vec(), x.width(), x.spans.clone(), Slot::of(&x.values));
+    let (y, width, spans, x) = (copied(x.read()), x.width(), x.spans.clone(), Slot::of(&x.values));
     record_hidden(y, width, spans, tape, move |dy, g| zip(g.at(&x), &dy, |dx, dy| *dx += factor * dy))
 }
 

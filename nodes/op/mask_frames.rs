@@ -1,13 +1,13 @@
 //! y = e in masked frames, x in the others. x, y (frames, width), e (width): the model's mask embedding.
 //! dx = dy in the frames that are not masked, de = Σ of dy over those that are.
-use crate::par::{add, column_sums};
+use crate::par::{add, column_sums, copied};
 use crate::tensor::cpu::{Hidden, Param, Track, read, record_hidden};
 
 /// `masked` says it of every frame of the batch, row after row.
 pub fn mask_frames<T: Track>(x: Hidden<T>, masked: Vec<bool>, e: &Param) -> Hidden<T> {
     let (x, tape) = x.split();
     assert_eq!(masked.len(), x.spans.total(), "a mask has a flag for each frame");
-    let (mut y, width, spans) = (x.read().to_vec(), x.width(), x.spans.clone());
+    let (mut y, width, spans) = (copied(x.read()), x.width(), x.spans.clone());
     for (y, _) in y.chunks_exact_mut(width).zip(&masked).filter(|(_, masked)| **masked) {
         y.copy_from_slice(read(e));
     }

@@ -7,7 +7,7 @@
 use super::conv1d::taps_first;
 use crate::gemm::{Out, Precision, Shape, View, gemm_here};
 use crate::math::{gelu, gelu_both};
-use crate::par::{Shared, add, column_sums, each, map, parts, parts2, wide, zip};
+use crate::par::{Shared, add, column_sums, copied, each, map, parts, parts2, wide, zip};
 use crate::tensor::cpu::{Hidden, Param, Track, read, record_hidden};
 use std::ops::Range;
 
@@ -33,7 +33,7 @@ pub fn positional<T: Track>(x: Hidden<T>, [g, v, b]: [&Param; 3], groups: usize,
         let to = unsafe { Out::columns(out.tail(row.start * width + group * c), width, false) };
         gemm_here(precision, Shape { m: row.len(), n: c, k: k * c }, View::rows(&padded, c), taps, to);
     });
-    let (mut y, bias) = (x.read().to_vec(), read(b));
+    let (mut y, bias) = (copied(x.read()), read(b));
     parts2((&mut y, width), (&mut u, width), |_, y, u| {
         wide!({
             for ((y, u), b) in y.iter_mut().zip(u.iter_mut()).zip(bias) {

@@ -116,8 +116,8 @@ pub fn by_rows(
     let each = rows.div_ceil(threads()).max(1);
     let parts = alone(rows.div_ceil(each).max(1), |part| {
         let of = part * each..rows.min((part + 1) * each);
-        let features = if of.is_empty() {
-            features(of.clone()) // of no row
+        let features = if of.len() < 2 {
+            features(of.clone())
         } else {
             let of_rows: Vec<Hidden> = of.clone().map(|row| features(row..row + 1)).collect();
             joined(of_rows.iter())

@@ -26,23 +26,32 @@ No ROW: all of the CPU's. Each side of each round is a process of its own; the t
 PyTorch's first two updates are left out, as our warm-up is. Peak memory is the resident set, ours without the filling of
 a cache; on a GPU what was in use there at once.
 """
-import argparse, json, os, resource, statistics, subprocess, sys, time
+import argparse, json, os, resource, statistics, subprocess, sys, time, typing
 
 STEPS = 6
-# Rows of a batch, seconds of each, targets given, bf16, where: all threads, 1 or a GPU; layers computed again.
+
+class Row(typing.NamedTuple):
+    rows: int = 4
+    seconds: float = 5
+    given: bool = False
+    bf16: bool = False
+    where: int | str | None = None # all threads, 1 or a GPU
+    recompute: bool = False
+
+
 ROWS = {
-    "f32": (4, 5, False, False, None, False),
-    "given": (4, 5, True, False, None, False),
-    "bf16": (4, 5, False, True, None, False),
-    "bf16-given": (4, 5, True, True, None, False),
-    "thread": (4, 5, False, False, 1, False),
-    "single": (1, 5, False, False, None, False),
-    "long": (1, 15, False, False, None, False),
-    "recompute": (4, 5, False, False, None, True),
-    "gpu": (32, 5, False, True, "cuda", False),
-    "gpu-given": (32, 5, True, True, "cuda", False),
-    "gpu-f32": (32, 5, False, False, "cuda", False),
-    "gpu-long": (10, 15.6, False, True, "cuda", False),
+    "f32": Row(),
+    "given": Row(given=True),
+    "bf16": Row(bf16=True),
+    "bf16-given": Row(given=True, bf16=True),
+    "thread": Row(where=1),
+    "single": Row(1),
+    "long": Row(1, 15),
+    "recompute": Row(recompute=True),
+    "gpu": Row(32, bf16=True, where="cuda"),
+    "gpu-given": Row(32, given=True, bf16=True, where="cuda"),
+    "gpu-f32": Row(32, where="cuda"),
+    "gpu-long": Row(10, 15.6, bf16=True, where="cuda"),
 }
 
 
@@ -51,7 +60,7 @@ def torch_steps(rows, length, given, bf16, where, recompute):
 
     torch.manual_seed(0)
     gpu = where == "cuda"
-    torch.set_num_threads(1 if where == 1 else int(os.environ.get("RAYON_NUM_THREADS", os.cpu_count())))
+    torch.set_num_threads(int(os.environ.get("RAYON_NUM_THREADS", os.cpu_count())))
     device = torch.device("cuda" if gpu else "cpu")
     config = transformers.HubertConfig(
         apply_spec_augment=False, layerdrop=0.0, activation_dropout=0.0, feat_proj_dropout=0.1,
@@ -124,10 +133,10 @@ def main():
         parser.error(f"no row {unknown[0]}")
     print("| | ours, s | PyTorch, s | ratio | ours, GB | PyTorch, GB | ratio | ours, of the floor |")
     print("|---|---|---|---|---|---|---|---|")
-    for name in chosen.rows or [name for name, row in ROWS.items() if "cuda" not in row]:
+    for name in chosen.rows or [name for name, row in ROWS.items() if row.where != "cuda"]:
         row, pairs = ROWS[name], []
         for _ in range(chosen.rounds):
-            theirs = run(sys.executable, __file__, "torch", json.dumps(row), where=row[4])
+            theirs = run(sys.executable, __file__, "torch", json.dumps(row), where=row.where)
             pairs.append((ours(*row), theirs))
         median = lambda who, what: statistics.median(pair[who][what] for pair in pairs)
         seconds, peaks = [median(i, "seconds") for i in (0, 1)], [median(i, "peak") / 1e9 for i in (0, 1)]
