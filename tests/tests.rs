@@ -1,6 +1,7 @@
 //! Scenarios: the program as its users call it.
 mod commands;
 mod damage;
+mod earlier;
 mod manifests;
 mod pretraining;
 mod problems;

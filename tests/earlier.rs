@@ -1,0 +1,89 @@
+//! Reads what an earlier version left: its cache, its checkpoint, its models and its half-finished run.
+//!
+//! tests/data/earlier was written by the program of November 2026, before its code was moved into
+//! crates and folders. The run was stopped by SIGTERM in its second phase.
+use crate::program::{Folder, output, pipeline, read_json, root, stderr};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const GRAPH: &str = "tests/data/earlier/graph.json";
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn parquet_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = vec![];
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            files.extend(parquet_files(&entry.path()));
+        } else if entry.path().extension().is_some_and(|e| e == "parquet") {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    files
+}
+
+fn metrics(run: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn an_earlier_run_goes_on_with_its_cache() {
+    let folder = Folder::new("earlier");
+    let run = folder.0.join("run");
+    let cache = folder.0.join("cache");
+    copy_folder(&root().join("tests/data/earlier/run"), &run);
+    copy_folder(&root().join("tests/data/earlier/cache"), &cache);
+    let cached_parts = parquet_files(&cache);
+    assert_eq!(cached_parts.len(), 2);
+    let lines_before = metrics(&run);
+    let set_cache = format!("teacher.cache={}", cache.display());
+
+    let resume = ["run", GRAPH, "--resume", "--set", &set_cache, "--out", run.to_str().unwrap()];
+    let resumed = output(&mut pipeline(root(), &resume));
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+
+    assert_eq!(parquet_files(&cache), cached_parts, "every row was found in the earlier cache");
+    let lines_after = metrics(&run);
+    assert_eq!(lines_after[..lines_before.len()], lines_before, "the lines of 37 updates stay");
+
+    // The machine that wrote the fixture may round otherwise, so values are close and not equal.
+    let anew = folder.0.join("anew");
+    let again = ["run", GRAPH, "--set", &set_cache, "--out", anew.to_str().unwrap()];
+    assert!(output(&mut pipeline(root(), &again)).status.success());
+    let expected = metrics(&anew);
+    assert_eq!(lines_after.len(), expected.len());
+    for (line, fresh) in lines_after.iter().zip(&expected) {
+        for key in ["phase", "step", "epoch", "name"] {
+            assert_eq!(line[key], fresh[key]);
+        }
+        if !line["name"].as_str().unwrap().ends_with("audio_per_second") {
+            let [value, fresh_value] = [line, fresh].map(|l| l["value"].as_f64().unwrap());
+            let tolerance = 1e-2 * fresh_value.abs().max(1e-2);
+            assert!((value - fresh_value).abs() <= tolerance, "{line} is not {fresh_value}");
+        }
+    }
+}
+
+#[test]
+fn an_earlier_model_is_read() {
+    let words = ["inspect", "tests/data/earlier/run/prune/student", "--format", "json"];
+    let inspected = output(&mut pipeline(root(), &words));
+    assert!(inspected.status.success(), "{}", stderr(&inspected));
+    let inspected: Value = serde_json::from_slice(&inspected.stdout).unwrap();
+    assert_eq!(inspected["parameters"], 14776);
+    let config = read_json(&root().join("tests/data/earlier/run/prune/student/config.json"));
+    assert_eq!(inspected["width"], config["hidden_size"]);
+}
