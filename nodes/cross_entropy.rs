@@ -4,10 +4,10 @@
 use crate::Result;
 use crate::column::{self, ID, LABEL, LABELS, MASK, MASKS};
 use crate::node::{Config, Facts, Node, Place, World, Wrong, shapes};
-use crate::op::{argmax, cross_entropy};
 use crate::port::{Carries, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::step::Step;
-use crate::tensor::{Hidden, Tape, read, scaled};
+use compute::op::{argmax, cross_entropy};
+use compute::tensor::{Hidden, Tape, read, scaled};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -148,10 +148,10 @@ fn aligned(batch: &crate::Batch, logits: &Hidden<Tape>) -> Result<Vec<Option<u32
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gemm::Precision;
-    use crate::op::{cosine_logits, linear, mean_square};
     use crate::parity::{close, load, values};
-    use crate::tensor::{Spans, backward, hidden, param, plus};
+    use compute::gemm::Precision;
+    use compute::op::{cosine_logits, linear, mean_square};
+    use compute::tensor::{Spans, backward, hidden, param, plus};
 
     /// tests/golden/hubert.py
     #[test]

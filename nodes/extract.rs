@@ -1,13 +1,13 @@
 //! Hidden states of audio files, as Parquet: one row an (utterance, layer), utterances as given, then by layer; columns
 //! id, layer, frames, width, hidden (frames x width, row-major).
 use crate::column::list;
-use crate::gemm::Precision;
 use crate::model::{Convention, Model, OPEN, Pass};
 use crate::table::Table;
-use crate::tensor::{Hidden, len, read};
 use crate::{Result, decode, layers_wrong};
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
+use compute::gemm::Precision;
+use compute::tensor::{Hidden, len, read};
 use std::path::Path;
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! What a model folder holds, for a person or a program.
 use crate::Result;
 use crate::model::{ExtractNorm, Model, count};
-use crate::tensor::len;
+use compute::tensor::len;
 use serde::Serialize;
 use std::fmt;
 use std::path::Path;

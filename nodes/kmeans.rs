@@ -7,10 +7,10 @@
 mod file;
 mod start;
 
-use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm_then};
-use crate::math::{argmax, sum};
-use crate::par::{map, parts, wide};
-use crate::random::Key;
+use compute::gemm::{Epilogue, Out, Precision, Shape, View, gemm_then};
+use compute::math::{argmax, sum};
+use compute::parallel::{map, parts, wide};
+use compute::random::Key;
 
 /// Frames whose products are computed together.
 const TILE: usize = 2048;
@@ -133,7 +133,7 @@ pub fn fit(frames: &[f32], width: usize, how: &Fit) -> (Centroids, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::check::noise;
+    use compute::random::noise;
 
     const WIDTH: usize = 7;
 

@@ -1,37 +1,26 @@
 //! What happens to a batch: nodes, their ports, their tensors. Knows no thread, no channel, no JSON text.
 pub mod cache;
 pub mod column;
-#[cfg(feature = "cuda")]
-pub mod cuda;
 pub mod decode;
 pub mod extract;
 pub mod fbank;
 pub mod file;
-pub mod floor;
-pub mod gemm;
 pub mod inspect;
 pub mod kmeans;
 pub mod log;
-pub mod math;
-#[cfg(target_os = "linux")]
-pub mod memory;
 pub mod model;
 pub mod near;
 pub mod node;
-pub mod op;
 pub mod optimize;
-pub mod par;
 pub mod port;
 pub mod probe;
 pub mod prune;
-pub mod random;
 pub mod report;
 pub mod sample;
 pub mod step;
 pub mod svg;
 pub mod tap;
 pub mod targets;
-pub mod tensor;
 
 mod cluster;
 mod cross_entropy;
@@ -51,8 +40,8 @@ mod student;
 mod table;
 mod teacher;
 
-pub type Error = Box<dyn std::error::Error + Send + Sync>;
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub use compute::{Error, Result};
+
 /// What crosses threads, named here so that `pipeline` needs no arrow.
 pub type Batch = arrow::record_batch::RecordBatch;
 

@@ -1,13 +1,13 @@
 //! HuBERT's head for pre-training: z = x Wᵀ + b, logits cos(z, e_c) / τ for the embedding e_c of each class. The last layer
 //! of a student comes in, (frames, hidden); (frames, classes) goes out.
-use crate::gemm::Precision;
 use crate::model::{Architecture, count};
 use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, shapes};
-use crate::op::{cosine_logits, linear, linear_start};
 use crate::port::{Carries, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::step::Step;
-use crate::tensor::{Param, len, param, read};
 use crate::{Result, file};
+use compute::gemm::Precision;
+use compute::op::{cosine_logits, linear, linear_start};
+use compute::tensor::{Param, len, param, read};
 use schemars::JsonSchema;
 use serde::Deserialize;
 

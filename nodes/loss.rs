@@ -3,10 +3,10 @@
 use crate::Result;
 use crate::column::TARGETS;
 use crate::node::{Config, Facts, Node, Place, World, Wrong, shapes};
-use crate::op::{cosine, l1, log_sigmoid_cosine, mse};
 use crate::port::{Carries, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::step::Step;
-use crate::tensor::{Hidden, Number, Tape, plus, read_all, scaled};
+use compute::op::{cosine, l1, log_sigmoid_cosine, mse};
+use compute::tensor::{Hidden, Number, Tape, plus, read_all, scaled};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,5 @@
 //! HuBERT-type encoders: what they look like, their weights, and the way from a waveform to hidden states. Teacher and
-//! student are the same code: with [`NoneTape`](crate::tensor::NoneTape) nothing is kept for a backward pass.
+//! student are the same code: with [`NoneTape`](compute::tensor::NoneTape) nothing is kept for a backward pass.
 mod architecture;
 pub mod count;
 mod forward;

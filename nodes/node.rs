@@ -4,9 +4,9 @@ use crate::model::Architecture;
 use crate::port::{Ports, Shapes};
 use crate::report::Report;
 use crate::step::{Head, Step};
-use crate::tensor::Param;
 use crate::{Result, decode, optimize};
 use arrow::record_batch::RecordBatch;
+use compute::tensor::Param;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema};
@@ -55,7 +55,7 @@ pub struct Parameter<'a> {
 impl<'a> Parameter<'a> {
     /// A vector that goes down its slope.
     pub fn flat(name: String, weight: &'a mut Param) -> Parameter<'a> {
-        Parameter { name, shape: vec![crate::tensor::len(weight)], weight, sign: 1.0 }
+        Parameter { name, shape: vec![compute::tensor::len(weight)], weight, sign: 1.0 }
     }
 }
 
@@ -196,8 +196,8 @@ impl Place {
         text.strip_prefix("$OUT/").map_or_else(|| text.into(), |rest| self.run.join(rest))
     }
     /// The key of a place of chance in this node.
-    pub fn key(&self, site: &str) -> crate::random::Key {
-        crate::random::Key::new(self.seed, &[&self.phase, &self.node, site])
+    pub fn key(&self, site: &str) -> compute::random::Key {
+        compute::random::Key::new(self.seed, &[&self.phase, &self.node, site])
     }
     pub fn say(&self, text: impl Into<String>) {
         self.report.say(&format!("node `{}`: {}", self.node, text.into()));

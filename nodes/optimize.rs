@@ -5,7 +5,9 @@ use crate::node::Node;
 use crate::port::{Scalar, Value};
 use crate::report::Told;
 use crate::step::Step;
-use crate::tensor::{self, Gradients, Param, plus, read};
+use compute::adamw;
+use compute::tensor;
+use compute::tensor::{Gradients, Param, plus, read};
 use metrics::Metrics;
 use options::{IN, NotFinite, OUT};
 use std::collections::BTreeMap;
@@ -13,10 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 use sums::Sums;
 
-pub mod adamw;
 pub mod checkpoint;
-#[cfg(not(feature = "cuda"))]
-mod cpu;
 pub(crate) mod metrics;
 mod options;
 #[cfg(test)]
@@ -24,10 +23,10 @@ pub(crate) mod parity;
 mod schedule;
 mod sums;
 
-#[cfg(feature = "cuda")]
-pub(crate) use crate::cuda::optimize::{Moments, add, norm, step};
 #[cfg(not(feature = "cuda"))]
-pub(crate) use cpu::{Moments, add, norm, step};
+pub(crate) use compute::adamw::cpu::{Moments, add, norm, step};
+#[cfg(feature = "cuda")]
+pub(crate) use compute::adamw::cuda::{Moments, add, norm, step};
 pub use options::Options;
 
 struct Optimize {

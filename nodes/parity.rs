@@ -1,17 +1,17 @@
 //! Our numbers against PyTorch's, transformers' and DPHuBERT's own, on small random weights (tests/golden/README.md).
 use crate::file::{self, Loaded};
-use crate::gemm::Precision;
 use crate::model::{Convention, Drops, Model, OPEN, Pass};
-use crate::op::{given_number, linear, lstm};
 use crate::optimize::parity::{Adam, clip};
 use crate::prune::{Finalize, Unit, expected, gate, penalty::penalty, shrink::shrink, vectors};
-use crate::random::Key;
-use crate::tensor::{
+use crate::{loss, model::Architecture};
+use compute::gemm::Precision;
+use compute::op::{given_number, linear, lstm};
+use compute::random::Key;
+use compute::tensor::{
     Device, Gradients, Hidden, Number, Param, Spans, Tape, Vector, backward, hidden, len, param, plus, put, read,
     read_all, scaled, split,
 };
-use crate::{loss, model::Architecture};
-use dfdx::prelude::{Shape, Tensor};
+use compute::tensor::{Shape, Tensor};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -122,7 +122,7 @@ fn gradients_in_bf16() {
         let pass = Pass { model: &model, gates: &gates, drops: Drops(None), precision, recompute: false, tape };
         let state = pass.hiddens(&[values(&theirs, "4000/audio")], &[1], Convention::Hf).remove(0);
         let target = hidden(vec![0.1; len(&state.values)], state.width(), state.spans.clone());
-        let mut gradients = backward(crate::op::mse(state, &target), 1.0);
+        let mut gradients = backward(compute::op::mse(state, &target), 1.0);
         model.weights.0.iter().map(|(name, p)| (name.as_str(), gradient(&mut gradients, p))).collect()
     };
     let (ours, exact) = (gradients(Precision::Bf16), gradients(Precision::F32));
@@ -174,7 +174,7 @@ fn computing_layers_again_changes_no_bit() {
             let hiddens = pass.hiddens(&[&rows[0], &rows[1]], &[1, 2], Convention::Hf);
             let square = |h: Hidden<Tape>| {
                 let zero = hidden(vec![0.0; len(&h.values)], h.width(), h.spans.clone());
-                crate::op::mse(h, &zero)
+                compute::op::mse(h, &zero)
             };
             let loss = hiddens.into_iter().map(square).reduce(plus).expect("layers");
             let mut gradients = backward(loss, 1.0);

@@ -3,8 +3,8 @@ use crate::Result;
 use crate::column::{self, Column};
 use crate::prune::Pruning;
 use crate::targets::Targets;
-use crate::tensor::{Hidden, Number, Tape, Vector, put, tensor};
 use arrow::record_batch::RecordBatch;
+use compute::tensor::{Hidden, Number, Tape, Vector, put, tensor};
 use std::collections::{BTreeMap, HashMap};
 
 #[derive(Clone, Copy, PartialEq, Debug)]

@@ -6,13 +6,13 @@
 mod classifier;
 mod labels;
 
-use crate::gemm::Precision;
 use crate::model::{Convention, Model, OPEN, Pass};
-use crate::random::Key;
 use crate::sample::Sample;
-use crate::tensor::{alone, read};
 use crate::{Result, decode, layers_wrong};
 use classifier::Classifier;
+use compute::gemm::Precision;
+use compute::random::Key;
+use compute::tensor::{alone, read};
 use labels::Utterance;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};

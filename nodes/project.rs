@@ -1,13 +1,13 @@
 //! Linear maps from the student's width to the teacher's: y = x Wᵀ + b for each layer, W (out, in). Layers of a group
 //! share one map (DPHuBERT: layer 0 has its own, the others share one).
-use crate::gemm::Precision;
 use crate::model::{Architecture, count};
 use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, leaver, shapes};
-use crate::op::{linear, linear_start};
 use crate::port::{Carries, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::step::Step;
-use crate::tensor::{Hidden, Param, len, param, read};
 use crate::{Result, file};
+use compute::gemm::Precision;
+use compute::op::{linear, linear_start};
+use compute::tensor::{Hidden, Param, len, param, read};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;

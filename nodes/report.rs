@@ -1,7 +1,7 @@
 //! How a run speaks to whoever watches it. Nodes say what happened; bars and lines are the caller's.
 
-use crate::gemm::Precision;
 use crate::step::Head;
+use compute::gemm::Precision;
 use std::time::Duration;
 
 /// Where a phase stands after an update.

@@ -1,5 +1,5 @@
 //! Some of the frames that pass, each with the same chance (Vitter's algorithm R): a function of the key and of their order.
-use crate::random::Key;
+use compute::random::Key;
 
 /// At most `most` frames, `width` numbers each.
 pub struct Sample {

@@ -1,12 +1,12 @@
 //! What a node sees of one step.
-use crate::gemm::Precision;
 use crate::node::{Node, Parameter, Place};
 use crate::port::{self, Gates, Hiddens, Scalar, Value};
 use crate::report::Told;
 use crate::targets::Targets;
-use crate::tensor::Tape;
 use crate::{Result, column};
 use arrow::record_batch::RecordBatch;
+use compute::gemm::Precision;
+use compute::tensor::Tape;
 use std::collections::HashMap;
 
 /// Travels in front of every batch, made by the source alone: all stages see the same.

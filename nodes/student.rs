@@ -1,16 +1,16 @@
 //! An encoder under training. At the end it takes the fixed gates, if it has any, shrinks, and writes its own folder.
 use crate::column::{self, SAMPLES, SPEECH};
-use crate::gemm::Precision;
 use crate::model::{Convention, Drops, MASK_EMBEDDING, Model, OPEN, Pass, Source, count, kept};
 use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, shapes};
-use crate::op::{gradient_scale, mean_square};
 use crate::port::{self, Carries, Gates, Hiddens, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::prune::Finalize;
 use crate::prune::shrink::{Fixed, shrink};
-use crate::random::Key;
 use crate::step::Step;
-use crate::tensor::{Hidden, NoneTape, Number, Track, Vector, put, read, scaled, split};
 use crate::{Result, layers_wrong, mask_wrong};
+use compute::gemm::Precision;
+use compute::op::{gradient_scale, mean_square};
+use compute::random::Key;
+use compute::tensor::{Hidden, NoneTape, Number, Track, Vector, put, read, scaled, split};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -200,7 +200,7 @@ impl Student {
     fn about_cut(&self, small: &Model, gates: &Fixed, how: Finalize) -> String {
         let speech: Vec<f32> = (0..16000).map(|i| 0.1 * self.noise.normal(u64::MAX, i)).collect();
         let open: BTreeMap<String, Vector> =
-            gates.iter().map(|(n, z)| (n.clone(), crate::tensor::param(z.clone()))).collect();
+            gates.iter().map(|(n, z)| (n.clone(), compute::tensor::param(z.clone()))).collect();
         let all: Vec<usize> = (0..=self.model.architecture.num_hidden_layers).collect();
         let passes = [Pass::frozen(&self.model, &open, Precision::F32), Pass::frozen(small, OPEN, Precision::F32)];
         let [before, after] = passes.map(|p| p.hiddens(&[&speech], &all, self.convention));

@@ -4,9 +4,9 @@
 use crate::Result;
 use crate::cache::Entry;
 use crate::column::{self, FRAMES, HIDDEN, ID};
-use crate::tensor::{Arriving, Hidden, Spans, read};
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::record_batch::RecordBatch;
+use compute::tensor::{Arriving, Hidden, Spans, read};
 use std::sync::Arc;
 
 #[derive(Clone)]

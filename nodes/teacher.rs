@@ -2,15 +2,15 @@
 //! of its row; a GPU computes the rows together.
 use crate::cache::Entry;
 use crate::column::{self, ID, SAMPLES, SPEECH, TARGETS};
-use crate::gemm::Precision;
 use crate::model::{Convention, Model, OPEN, Pass, Source, count, kept};
 use crate::node::{Cacheable, Config, Facts, Node, Place, World, Wrong, shapes};
 use crate::port::{self, Carries, Port, Ports, Shape, Shapes, Value};
 use crate::step::Step;
 use crate::targets::{self, Targets};
-use crate::tensor::{Hidden, by_rows};
 use crate::{Result, layers_wrong, mask_wrong};
 use arrow::record_batch::RecordBatch;
+use compute::gemm::Precision;
+use compute::tensor::{Hidden, by_rows};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};

@@ -5,7 +5,7 @@ use crate::rehearsal::{self, Scratch, chosen, complete};
 use crate::screen::Screen;
 use crate::signal::Signals;
 use crate::{Failure, Format, Outcome, device, graph, print};
-use nodes::floor::Floor;
+use compute::roofline::Floor;
 use nodes::node::Synthetic;
 use nodes::report::{Progress, Report, Told};
 use nodes::step::Head;

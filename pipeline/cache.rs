@@ -1,6 +1,7 @@
 //! `pipeline cache list|verify|remove PATH`
 use crate::{Format, Outcome, print};
-use nodes::cache::tools::{self, Listing};
+use nodes::cache::tools;
+use nodes::cache::tools::Listing;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]

@@ -35,7 +35,7 @@ impl Arguments {
     pub fn choose(&self) -> Result<String, Failure> {
         #[cfg(feature = "cuda")]
         if let Some(Ok(number)) = gpu(&self.device) {
-            nodes::cuda::gpu::choose(number.into()).map_err(|e| Failure::Usage(e.to_string()))?;
+            compute::cuda::gpu::choose(number.into()).map_err(|e| Failure::Usage(e.to_string()))?;
         }
         Ok(self.device.clone())
     }
@@ -44,13 +44,13 @@ impl Arguments {
 /// Begins [`peak_bytes`] anew.
 pub fn forget_peak() {
     #[cfg(feature = "cuda")]
-    nodes::cuda::gpu::gpu().forget_peak();
+    compute::cuda::gpu::gpu().forget_peak();
 }
 
 /// The most bytes of the GPU's memory in use at once; None where the CPU computes.
 pub fn peak_bytes() -> Option<u64> {
     #[cfg(feature = "cuda")]
-    return Some(nodes::cuda::gpu::gpu().peak_bytes());
+    return Some(compute::cuda::gpu::gpu().peak_bytes());
     #[cfg(not(feature = "cuda"))]
     None
 }

@@ -1,8 +1,8 @@
 //! `pipeline doctor`: what this machine and this folder have. The exit code is 1 if a file of the sample is damaged.
 use crate::table::columns;
 use crate::{Outcome, print};
-use nodes::gemm::Precision;
-use nodes::par::Vectors;
+use compute::gemm::Precision;
+use compute::parallel::Vectors;
 use pipeline::run::threads;
 use pipeline::{data, machine};
 use std::path::Path;

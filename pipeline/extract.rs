@@ -1,6 +1,7 @@
 //! `pipeline extract MODEL AUDIO... --layers 0,4,8 --out FILE.parquet [--convention hf|torchaudio]`
 use crate::{Outcome, device};
-use nodes::{extract::extract, model};
+use nodes::extract::extract;
+use nodes::model;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]

@@ -1,6 +1,6 @@
 //! How many bytes each thread holds: `bench` tells by it what a forward pass keeps.
 #[cfg(target_os = "linux")]
-use nodes::memory::Pages as Under;
+use compute::allocator::Pages as Under;
 #[cfg(not(target_os = "linux"))]
 use std::alloc::System as Under;
 use std::alloc::{GlobalAlloc, Layout};

@@ -23,7 +23,7 @@ pub fn run(phase: &Phase, place: &Place, resume: Option<&Path>, watch: Watch) ->
             let (failures, ended) = (failures.clone(), ended.clone());
             let work = move || {
                 // Products of a small student are over before others would have woken.
-                let _threads = stage.trains.then(nodes::par::own);
+                let _threads = stage.trains.then(compute::parallel::own);
                 // The failure is told while the stage's channels are still there: so it is the first one.
                 match stage.run(watch) {
                     Ok(how) => drop(ended.send(how)),

@@ -5,8 +5,10 @@ use crate::plan::{Phase, Plan};
 use crate::summary::{self, Summary, duration, short, thousands};
 use models::Trained;
 use nodes::log::chart::{HEIGHT, WIDTH};
-use nodes::log::{charts, curves, scale::number};
-use nodes::svg::{self, escape};
+use nodes::log::scale::number;
+use nodes::log::{charts, curves};
+use nodes::svg;
+use nodes::svg::escape;
 use serde_json::Value;
 use std::path::Path;
 

@@ -1,10 +1,10 @@
 //! The nodes of one thread. The loop is here, the step is the node's.
 use crate::inlet::{Ends, Inbox, Inlet};
+use compute::tensor::Tape;
 use crossbeam::channel::Sender;
 use nodes::node::{Config, Node, Place};
 use nodes::port::Value;
 use nodes::step::{Head, Member, Step};
-use nodes::tensor::Tape;
 use nodes::{Batch, Result};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

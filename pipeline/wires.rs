@@ -1,9 +1,9 @@
 //! The edges of a phase: that they exist and fit, that nothing waits in a circle, which nodes share a stage.
 use crate::problem::{Problems, quoted};
 use crate::spec::{Phase, Spec};
+use compute::tensor::ON_GPU;
 use nodes::near::near;
 use nodes::port::{Carries, Port, Ports};
-use nodes::tensor::ON_GPU;
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, EdgeReference, NodeIndex};
 use petgraph::unionfind::UnionFind;

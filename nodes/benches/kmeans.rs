@@ -1,7 +1,7 @@
 //! Fits k-means on the frames of a file of raw f32 and prints seconds and the sum of squared distances to what was found:
 //! `cargo bench -p nodes --bench kmeans -- FILE WIDTH CLUSTERS BATCH PASSES`
+use compute::random::Key;
 use nodes::kmeans::{Fit, fit};
-use nodes::random::Key;
 use std::time::Instant;
 
 fn main() {

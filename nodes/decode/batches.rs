@@ -4,7 +4,7 @@
 //! rows x longest, or begins another bucket. The sizes in sorted order are the same in every view, and so are the cuts: every epoch has as many
 //! batches, and a run that goes on finds its place by dividing.
 use super::crop::Crop;
-use crate::random::Key;
+use compute::random::Key;
 use std::ops::Range;
 
 pub struct Batches {

@@ -1,6 +1,6 @@
 //! What is kept of an utterance: how much of it, and from where. How much does not depend on the view, so that every
 //! view has batches of the same sizes; where does.
-use crate::random::Key;
+use compute::random::Key;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

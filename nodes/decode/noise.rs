@@ -3,8 +3,8 @@ use super::heads::Heads;
 use super::speech::Speech;
 use crate::Result;
 use crate::node::{Node, Place, Synthetic};
-use crate::random::Key;
 use crate::step::{Head, Step};
+use compute::random::Key;
 
 /// About as loud as speech.
 const LEVEL: f32 = 0.1;

@@ -73,9 +73,9 @@ mod tests {
     use crate::node::{Clock, Config, Synthetic};
     use crate::port::Value;
     use crate::report::{Progress, Report};
-    use crate::tensor::Tape;
     use arrow::array::{Array, AsArray};
     use arrow::datatypes::UInt64Type;
+    use compute::tensor::Tape;
     use std::collections::{BTreeSet, HashMap};
     use std::path::{Path, PathBuf};
     use std::sync::{Arc, Mutex};
@@ -95,7 +95,7 @@ mod tests {
         fn new(name: &str, files: u64) -> Data {
             let folder = std::env::temp_dir().join(format!("speech-{}-{name}", std::process::id()));
             std::fs::create_dir_all(&folder).unwrap();
-            let key = crate::random::Key::new(1, &["data"]);
+            let key = compute::random::Key::new(1, &["data"]);
             let mut rows = vec![];
             for file in 0..files {
                 let samples = 3000 + 500 * key.below(0, file, 19);

@@ -10,8 +10,8 @@
 //!
 //! Filters are f32, as Kaldi's are: a weight near the foot of its triangle is mostly rounding. Frames are f64 up to the
 //! power, because the transform's rounding in f32 is all that quiet bins beside loud ones would hold.
-use crate::math::ln;
-use crate::par::wide;
+use compute::math::ln;
+use compute::parallel::wide;
 use realfft::{RealFftPlanner, RealToComplex, num_complex::Complex};
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
 //! k-means++ (Arthur and Vassilvitskii 2007): each next centroid is a frame, drawn with a chance that is proportional to its
 //! squared distance to the nearest of those before.
 use super::Centroids;
-use crate::math::sum;
-use crate::par::{parts, wide};
-use crate::random::Key;
+use compute::math::sum;
+use compute::parallel::{parts, wide};
+use compute::random::Key;
 
 /// Frames of one task.
 const TILE: usize = 64;

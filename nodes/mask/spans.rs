@@ -9,7 +9,7 @@
 //!           that is masked, not the mean
 //! ```
 use super::{Lengths, Options};
-use crate::random::Key;
+use compute::random::Key;
 use std::cmp::Reverse;
 use std::ops::Range;
 

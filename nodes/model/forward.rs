@@ -2,13 +2,13 @@
 //! HuBERT; order of operations as in transformers; WavLM differs in its attention alone). An activation is applied by
 //! whoever reads it, so that `z`, the value before GELU, is all that is kept of a convolution.
 use super::{Convention, ExtractNorm, MASK_EMBEDDING, Model, POSITION_TABLE};
-use crate::gemm::Precision;
-use crate::math::Dropout;
-use crate::op::{
+use compute::gemm::Precision;
+use compute::math::Dropout;
+use compute::op::{
     Branch, First, Input, PositionBias, Source, broadcast, conv1d, dropout, feed_forward, gelu_gate, layer_norm,
     linear, mask_frames, norm_projection, position_gate, positional, residual, residual_norm, scale, self_attention,
 };
-use crate::tensor::{Hidden, NoneTape, Spans, Track, Vector, hidden, put, recomputed, split};
+use compute::tensor::{Hidden, NoneTape, Spans, Track, Vector, hidden, put, recomputed, split};
 use std::collections::BTreeMap;
 
 /// The dropouts of one pass; None: a pass without.

@@ -10,7 +10,7 @@
 //! weights       2 a parameter in bf16       the copies that products read; a teacher has them too
 //! ```
 use super::{Architecture, ExtractNorm, count};
-use crate::gemm::Precision;
+use compute::gemm::Precision;
 
 /// Bytes whatever the batch.
 pub fn fixed(a: &Architecture, precision: Precision) -> u64 {

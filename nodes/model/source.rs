@@ -2,7 +2,7 @@
 use super::{Architecture, Model, read_architecture};
 use crate::Result;
 use crate::node::{Place, World, Wrong};
-use crate::random::Key;
+use compute::random::Key;
 use serde_json::Value as Json;
 
 /// The two options, and what the first is called (`model`, `init`).

@@ -1,9 +1,9 @@
 //! A model's tensors by their Hugging Face names, and the folder they lie in.
 use super::{Architecture, MASK_EMBEDDING};
-use crate::par::map;
-use crate::random::Key;
-use crate::tensor::{Param, param, read};
 use crate::{Result, file};
+use compute::parallel::map;
+use compute::random::Key;
+use compute::tensor::{Param, param, read};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! The state of a run in one file, so that it is there whole or not at all: weights and moments of every parameter, and
 //! which update they belong to. Nothing else has a state (see `random.rs`).
 use super::Moments;
-use crate::tensor::{len, param, read};
 use crate::{Result, file, step::Step};
+use compute::tensor::{len, param, read};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

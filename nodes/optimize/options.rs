@@ -1,11 +1,11 @@
 //! What the graph file says of an update, and what may be wrong with it.
 use super::Optimize;
-use super::adamw::{AdamW, Form};
 use super::schedule::Schedule;
 use crate::Result;
 use crate::column::METRICS;
 use crate::node::{Config, Facts, Node, Place, Role, World, Wrong, shapes};
 use crate::port::{Carries, Port, Ports, Shape, Shapes};
+use compute::adamw::{AdamW, Form};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,9 +1,10 @@
 //! The pieces of an update, for comparison with PyTorch's.
 use super::Options;
-use super::adamw::{self, AdamW, Form};
 use super::{Moments, norm, step};
 use crate::parity::{close_to, load, values};
-use crate::tensor::{Param, param, read};
+use compute::adamw;
+use compute::adamw::{AdamW, Form};
+use compute::tensor::{Param, param, read};
 use std::collections::BTreeMap;
 
 #[derive(Default)]

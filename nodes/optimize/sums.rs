@@ -1,6 +1,6 @@
 //! Means of losses and of their parts, over the batches of an update or of a dev pass.
 use crate::port::Scalar;
-use crate::tensor::read_all;
+use compute::tensor::read_all;
 
 /// Name, weighted sum, weight.
 #[derive(Default)]

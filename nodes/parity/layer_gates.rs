@@ -1,9 +1,9 @@
 //! Gates on whole sub-layers, with those on their units: DPHuBERT's numbers, and cuts of random models.
 use super::*;
 use crate::inspect::inspect;
-use crate::tensor::NoneTape;
+use compute::tensor::NoneTape;
 
-fn states<T: crate::tensor::Track>(
+fn states<T: compute::tensor::Track>(
     model: &Model,
     gates: &BTreeMap<String, Vector<T>>,
     audio: &[f32],

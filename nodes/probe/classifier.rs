@@ -1,11 +1,11 @@
 //! Softmax regression: p(class | x) ∝ exp(w_c · x' + b_c), x' the frame at zero mean and unit variance a number. AdamW
 //! without decay on mini-batches, the rate going down to 0 in a line; it begins at zero, and nothing is left to chance.
-use crate::gemm::Precision;
-use crate::op::{argmax, cross_entropy, linear};
-use crate::optimize::adamw::{AdamW, Form};
 use crate::optimize::{Moments, step};
-use crate::random::Key;
-use crate::tensor::{Param, Spans, Tape, backward, hidden, param};
+use compute::adamw::{AdamW, Form};
+use compute::gemm::Precision;
+use compute::op::{argmax, cross_entropy, linear};
+use compute::random::Key;
+use compute::tensor::{Param, Spans, Tape, backward, hidden, param};
 
 const UPDATES: usize = 1000;
 const BATCH: usize = 1000;
@@ -89,8 +89,8 @@ impl Classifier {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::math::argmax;
-    use crate::op::check::noise;
+    use compute::math::argmax;
+    use compute::random::noise;
 
     /// Classes that a linear map of the frame tells, far from the origin and on odd scales.
     #[test]

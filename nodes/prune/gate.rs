@@ -3,8 +3,8 @@
 //! Training: u ~ U(ε, 1-ε), s = σ((ln u - ln(1-u) + log α) / β), z = clamp(s (r - l) + l, 0, 1).
 //! Open with probability σ(log α - β ln(-l/r)). Fixed: as many of the smallest are closed as are expected to be, the
 //! others keep σ(0.8 log α / β).
-use crate::op::given_vector;
-use crate::tensor::{Param, Tape, Vector};
+use compute::op::given_vector;
+use compute::tensor::{Param, Tape, Vector};
 
 const BETA: f64 = 2.0 / 3.0;
 const LEFT: f64 = -0.1;

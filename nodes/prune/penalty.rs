@@ -2,9 +2,9 @@
 //! arXiv:1910.04732, equation 8). The derivative by each log α goes through the expected count, closed form.
 use super::{expected, gate};
 use crate::model::Architecture;
-use crate::op::given_number;
 use crate::port::Scalar;
-use crate::tensor::{Param, Tape};
+use compute::op::given_number;
+use compute::tensor::{Param, Tape};
 use std::collections::BTreeMap;
 
 /// Over every log α of `log_alpha`, by vector, and the multipliers, with the numbers to log. `numbers`: what these hold, in

@@ -15,7 +15,7 @@
 //! `encoder_remaining_heads` says which heads are left.
 use super::Finalize;
 use crate::model::{Architecture, Model, Weights};
-use crate::tensor::{param, read};
+use compute::tensor::{param, read};
 use std::collections::BTreeMap;
 
 /// Gates by vector, as [`super::vectors`] names them; vectors that are not named are open.

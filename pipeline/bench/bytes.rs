@@ -1,7 +1,7 @@
 //! Where the bytes are. Weights, gradients and moments by count (4 bytes a parameter, of moments 8), activations and
 //! packed operands as measured; the rest is the peak less these. Gradients and activations are not all there at once,
 //! so the rest may be below 0.
-use nodes::gemm;
+use compute::gemm;
 use nodes::node::Role;
 use nodes::report::Told;
 use pipeline::plan::Phase;
@@ -41,7 +41,7 @@ pub fn of(phase: &Phase, told: &[(&str, Told)], kept: isize, peak: Option<u64>) 
 /// not do so, they are.
 pub fn forget_peak() {
     #[cfg(target_os = "linux")]
-    nodes::memory::forget_most();
+    compute::allocator::forget_most();
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 

@@ -1,7 +1,7 @@
 //! How near an update comes to the machine's floor:
 //! share = Σ 2 M_p / peak_p / seconds of an update, M_p the multiply-accumulates of products of precision p.
-use nodes::floor::Floor;
-use nodes::gemm::Precision;
+use compute::gemm::Precision;
+use compute::roofline::Floor;
 use nodes::report::Told;
 use serde_json::{Value, json};
 

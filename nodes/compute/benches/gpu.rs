@@ -1,0 +1,135 @@
+//! HuBERT Base on a GPU, 160 s of audio: `cargo bench -p nodes --features cuda --bench gpu`. For each precision a line of the
+//! encoder (the GPU's own peak, forward, forward and backward, share of the peak, memory), and one of the convolutions.
+use compute::cuda::gpu::gpu;
+use compute::cuda::product::{Factor, Out, View, product};
+use compute::gemm::Precision;
+use compute::math::Dropout;
+use compute::op::cuda::{First, Input, Source, conv1d, feed_forward, mean_square, mse, residual_norm, self_attention};
+use compute::random::Key;
+use compute::tensor::cuda::{Cuda, Param, backward, hidden, param, tensor};
+use compute::tensor::{Hidden, NoneTape, Spans, Tape, Track};
+use std::time::Instant;
+
+const LAYERS: usize = size(12);
+const ROWS: usize = size(32);
+const FRAMES: usize = size(249); // of 5 s
+const WIDTH: usize = size(768);
+const INNER: usize = size(3072);
+const HEADS: usize = size(12);
+const SAMPLES: usize = size(80_000);
+const CHANNELS: usize = size(512);
+
+/// Next to nothing on the simulated GPU, to see that it runs.
+const fn size(full: usize) -> usize {
+    if cfg!(feature = "simulated-gpu") { full.div_ceil(12) } else { full }
+}
+
+fn main() {
+    let waves = vec![noise("wave", SAMPLES); ROWS];
+    for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
+        let peak = peak(precision);
+        gpu().forget_peak();
+        let encoder: Vec<Vec<Param>> = (0..LAYERS).map(|_| layer_start()).collect();
+        let [x, target] = ["x", "target"].map(|name| hidden(noise(name, ROWS * FRAMES * WIDTH), WIDTH, spans()));
+        let forward = median(|| drop(run(x.clone(), &encoder, precision)));
+        let both = median(|| {
+            let y = run(x.on(&Tape::default()), &encoder, precision);
+            drop(backward(mse(y, &target), 1.0));
+        });
+        let frames = (ROWS * FRAMES) as f64;
+        let work = 6.0 * LAYERS as f64 * frames * (4 * WIDTH * WIDTH + 2 * WIDTH * INNER + 2 * FRAMES * WIDTH) as f64;
+        println!(
+            "{precision:?}: peak {:.0} TFLOP/s, forward {:.2} ms, with backward {:.2} ms, {:.0} TFLOP/s, {:.0} % of the \
+             peak, {:.2} GiB",
+            peak / 1e12,
+            1e3 * forward,
+            1e3 * both,
+            work / both / 1e12,
+            100.0 * work / both / peak,
+            gpu().peak_bytes() as f64 / (1u64 << 30) as f64
+        );
+        let weights = convolutions();
+        let forward = median(|| drop(extract(&waves, &weights, NoneTape, precision)));
+        let both = median(|| drop(backward(mean_square(extract(&waves, &weights, Tape::default(), precision)), 1.0)));
+        println!("convolutions: forward {:.2} ms, with backward {:.2} ms", 1e3 * forward, 1e3 * both);
+    }
+}
+
+fn spans() -> Spans {
+    Spans::new([FRAMES; ROWS])
+}
+
+fn noise(name: &str, n: usize) -> Vec<f32> {
+    let key = Key::new(0, &[name]);
+    (0..n as u64).map(|i| key.uniform(0, i) * 2.0 - 1.0).collect()
+}
+
+/// Weight and bias of q, k, v, the output and the norm after it; of the feed-forward, and its norm.
+fn layer_start() -> Vec<Param> {
+    let weight =
+        |n: usize, width: usize| param(noise("w", n * width).into_iter().map(|w| w / (width as f32).sqrt()).collect());
+    let row = |value: f32, n: usize| param(vec![value; n]);
+    let mut p: Vec<Param> = (0..4).flat_map(|_| [weight(WIDTH, WIDTH), row(0.0, WIDTH)]).collect();
+    let norm = || [row(1.0, WIDTH), row(0.0, WIDTH)];
+    p.extend(norm());
+    p.extend([weight(INNER, WIDTH), row(0.0, INNER), weight(WIDTH, INNER), row(0.0, WIDTH)]);
+    p.extend(norm());
+    p
+}
+
+fn run<T: Track<Cuda>>(x: Hidden<T, Cuda>, encoder: &[Vec<Param>], precision: Precision) -> Hidden<T, Cuda> {
+    encoder.iter().fold(x, |x, p| layer(x, p, precision))
+}
+
+fn layer<T: Track<Cuda>>(x: Hidden<T, Cuda>, p: &[Param], precision: Precision) -> Hidden<T, Cuda> {
+    let weights = [0, 1, 2, 3, 4, 5, 6, 7].map(|i| &p[i]);
+    let branch = self_attention(x.clone(), weights, HEADS, None, None, Dropout::NONE, precision);
+    let x = residual_norm(x, branch, Dropout::NONE, [&p[8], &p[9]], 1e-5, precision);
+    let branch = feed_forward(x.clone(), [&p[10], &p[11], &p[12], &p[13]], None, Dropout::NONE, precision);
+    residual_norm(x, branch, Dropout::NONE, [&p[14], &p[15]], 1e-5, precision)
+}
+
+/// Taps, stride and weight of each convolution but the first, of which there are weight, γ and β before them.
+fn convolutions() -> ([Param; 3], Vec<(usize, usize, Param)>) {
+    let weight =
+        |taps: usize| param(noise("w", CHANNELS * taps).into_iter().map(|w| w / (taps as f32).sqrt()).collect());
+    let next = |(k, s)| (k, s, weight(CHANNELS * k));
+    let later = [(3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2)].map(next);
+    ([weight(10), param(vec![1.0; CHANNELS]), param(vec![0.0; CHANNELS])], later.into())
+}
+
+/// Of waves in the host's memory: their way to the GPU is part of it.
+fn extract<T: Track<Cuda>>(
+    waves: &[Vec<f32>],
+    (first, later): &([Param; 3], Vec<(usize, usize, Param)>),
+    tape: T,
+    precision: Precision,
+) -> Hidden<T, Cuda> {
+    let first = Source::First(First::new(waves.to_vec(), first.each_ref(), 10, 5), tape);
+    let next = |x, (k, s, w): &(usize, usize, Param)| conv1d(Input::Gelu(x, None), w, None, *k, *s, precision);
+    later.iter().fold(first, next).whole()
+}
+
+/// Of a product of 8192 x 8192 matrices, in FLOP/s.
+fn peak(precision: Precision) -> f64 {
+    const N: usize = size(8192);
+    let factor = Factor::of(precision, &tensor(noise("peak", N * N), (N, N)));
+    let to = gpu().memory(precision, N * N);
+    let view = factor.rows(N);
+    2.0 * (N as f64).powi(3) / median(|| product(precision, [N; 3], view, view.t(), Out::Set(View::of(&to, N))))
+}
+
+/// Median seconds of 20 runs, after three.
+fn median(mut run: impl FnMut()) -> f64 {
+    let mut once = || {
+        gpu().wait();
+        let begun = Instant::now();
+        run();
+        gpu().wait();
+        begun.elapsed().as_secs_f64()
+    };
+    (0..3).for_each(|_| _ = once());
+    let mut times: Vec<f64> = (0..20).map(|_| once()).collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}

@@ -1,0 +1,51 @@
+//! What the operands of a product are rounded to; its sums are f32 in any case.
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    #[default]
+    F32,
+    /// 11 significant bits, on a GPU; a CPU computes in f32.
+    Tf32,
+    /// 8 significant bits, to the nearest, ties to even; computed on a GPU, and by a CPU that has `avx512_bf16`.
+    Bf16,
+}
+
+impl Precision {
+    /// What the device of this build makes of it.
+    pub fn here(self) -> Precision {
+        if cfg!(feature = "cuda") { self } else { self.on_cpu() }
+    }
+
+    /// What this machine's CPU makes of it: f32 where it cannot multiply in bf16.
+    pub fn on_cpu(self) -> Precision {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let wide = crate::parallel::Vectors::here() == crate::parallel::Vectors::Avx512;
+            if self == Precision::Bf16 && wide && is_x86_feature_detected!("avx512bf16") {
+                return Precision::Bf16;
+            }
+        }
+        Precision::F32
+    }
+
+    /// What to tell who asked for more than this machine has.
+    pub fn warning(self) -> Option<String> {
+        let lacks = if self == Precision::Tf32 { "tf32 on a CPU" } else { "avx512_bf16 on this machine" };
+        (self != self.here()).then(|| format!("option `precision`: no {lacks}: it computes in f32"))
+    }
+}
+
+#[cfg(all(test, not(feature = "cuda")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cpu_computes_tf32_in_f32_and_says_so() {
+        assert_eq!(Precision::Tf32.here(), Precision::F32);
+        assert!(Precision::Tf32.warning().is_some_and(|told| told.contains("no tf32 on a CPU")));
+        assert_eq!(Precision::F32.warning(), None);
+    }
+}

@@ -1,0 +1,148 @@
+//! Fused ops on dfdx tensors. A file: formula and shapes, forward, backward, tests. It is the op's CPU form; the form for a
+//! GPU has the same name and signature, and stands in `nodes/cuda/op/`. What is re-exported here is that of the build.
+//!
+//! Without a tape ([`crate::tensor::cpu::NoneTape`]) the rule of an op, and all that it keeps, is dropped at once: one code
+//! serves what is trained and what is frozen. Batches are ragged; an op that looks across frames goes row by row.
+mod argmax;
+mod attention;
+mod attention_map;
+mod broadcast;
+#[cfg(test)]
+pub mod check;
+mod conv1d;
+mod conv_first;
+mod cosine_logits;
+mod cross_entropy;
+#[cfg(feature = "cuda")]
+pub mod cuda;
+mod distance;
+mod elementwise;
+mod feed_forward;
+mod gate;
+mod gelu_gate;
+mod given;
+mod gradient_scale;
+mod gram;
+pub(crate) mod head;
+mod layer_norm;
+mod linear;
+mod lstm;
+mod mask_frames;
+mod mean_square;
+mod norm_projection;
+pub(crate) mod position_bias;
+mod position_gate;
+mod positional;
+mod residual_norm;
+mod scale;
+mod self_attention;
+
+pub use attention_map::Map;
+pub use conv1d::frames_out;
+pub use cross_entropy::counting;
+pub use linear::linear_start;
+pub use position_bias::{PositionBias, bucket};
+
+#[cfg(feature = "cuda")]
+pub use crate::op::cuda::*;
+#[cfg(not(feature = "cuda"))]
+pub use cpu::*;
+
+/// The CPU forms. A build for a GPU has them too: tests compare with them.
+pub mod cpu {
+    pub use super::argmax::argmax;
+    pub use super::attention::attention;
+    pub use super::attention_map::{attend, attention_map};
+    pub use super::broadcast::broadcast;
+    pub use super::conv_first::{First, conv_first};
+    pub use super::conv1d::{Input, Source, conv1d};
+    pub use super::cosine_logits::cosine_logits;
+    pub use super::cross_entropy::cross_entropy;
+    pub use super::distance::{cosine, l1, log_sigmoid_cosine, mse};
+    pub use super::elementwise::{dropout, residual};
+    pub use super::feed_forward::feed_forward;
+    pub use super::gelu_gate::gelu_gate;
+    pub use super::given::{given_number, given_vector};
+    pub use super::gradient_scale::gradient_scale;
+    pub use super::gram::gram_distance;
+    pub use super::layer_norm::layer_norm;
+    pub use super::linear::linear;
+    pub use super::lstm::lstm;
+    pub use super::mask_frames::mask_frames;
+    pub use super::mean_square::mean_square;
+    pub use super::norm_projection::norm_projection;
+    pub use super::position_gate::position_gate;
+    pub use super::positional::positional;
+    pub use super::residual_norm::{Branch, residual_norm};
+    pub use super::scale::scale;
+    pub use super::self_attention::self_attention;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cpu::*;
+    use super::{PositionBias, check::noise};
+    use crate::gemm::Precision;
+    use crate::math::Dropout;
+    use crate::tensor::cpu::{Hidden, Tape, backward, hidden, param, put, read};
+
+    /// All ops one behind the other, on waveforms of these lengths: the loss and all gradients.
+    fn network(samples: &[usize], precision: Precision) -> Vec<Vec<f32>> {
+        const SIZES: [usize; 36] = [
+            80, 8, 8, 192, 8, 8, 8, 8, 8, 96, 12, 12, 5, 360, 12, 144, 12, 144, 12, 144, 12, 288, 24, 288, 32, 8, 3,
+            24, 288, 144, 24, 24, 288, 144, 24, 24,
+        ];
+        let p: Vec<_> = SIZES.iter().enumerate().map(|(i, n)| param(noise(&format!("p{i}"), *n))).collect();
+        let (bias, gates) = (param(noise("bias", 12)), [8, 3, 24, 1].map(|n| param(noise("gate", n))));
+        let (drop, tape) = (Dropout { rate: 0.2, key: 9 }, Tape::default());
+        let on = gates.each_ref().map(|g| put(g, &tape));
+        let waves = samples.iter().map(|n| noise("wave", *n)).collect();
+        let x = Source::First(First::new(waves, [&p[0], &p[1], &p[2]], 10, 5), tape.clone());
+        let x = conv1d(Input::Gelu(x, Some(&on[0])), &p[3], Some(&p[4]), 3, 2, precision);
+        let x = layer_norm(x.whole(), &p[5], &p[6], 1e-5, precision);
+        let x = gelu_gate(x, Some(&on[0]), Some(&p[4]));
+        let x = norm_projection(x, [&p[7], &p[8], &p[9], &p[10], &p[11]], 1e-5, 9, precision);
+        let x = positional(x, [&p[12], &p[13], &p[14]], 2, precision);
+        let three = |x: &Hidden<Tape>| [15, 17, 19].map(|i| linear(x.clone(), &p[i], &p[i + 1], precision));
+        let positions = |x: &Hidden<Tape>| {
+            let gate = position_gate(x.clone(), [&p[24], &p[25], &p[26]], &[0, 1, 2]);
+            Some(PositionBias { table: &p[27], columns: vec![0, 1, 2], buckets: 8, farthest: 20, gate })
+        };
+        let o = attention(three(&x), 3, Some(&on[1]), positions(&x), drop.fork(0), precision);
+        let x = residual(x, scale(o, &on[3]), drop.fork(1));
+        let [q, k, v] = three(&x);
+        let map = attention_map([q, k], 3, positions(&x), precision);
+        let o = attend(map.clone(), v, Some(&on[1]), drop.fork(3), precision);
+        let x = attend(map, residual(x, o, Dropout::NONE), None, Dropout::NONE, precision);
+        let x = feed_forward(x, [&p[21], &p[22], &p[23], &bias], Some(&on[2]), drop.fork(2), precision).whole();
+        let [forward, back] = [28, 32].map(|i| [&p[i], &p[i + 1], &p[i + 2], &p[i + 3]]);
+        let x = lstm(x, &[forward, back], precision);
+        let target = hidden(noise("target", x.spans.total() * 12), 12, x.spans.clone());
+        let related = gram_distance(x.clone(), x.clone(), &target, &target);
+        let labelled = cross_entropy(x.clone(), &vec![3; x.spans.total()], None);
+        let classes = cosine_logits(gradient_scale(x.clone(), 0.5), &p[13], 0.1);
+        let loss = l1(x.clone(), &target) + log_sigmoid_cosine(x, &target) + related + labelled + mean_square(classes);
+        let value = read(&loss).to_vec();
+        let mut g = backward(loss, 1.0);
+        std::iter::once(value).chain(p.iter().chain(&gates).chain([&bias]).map(|p| g.take(p))).collect()
+    }
+
+    #[test]
+    fn no_bit_depends_on_the_number_of_threads() {
+        for precision in [Precision::F32, Precision::Bf16] {
+            let with = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+                pool.install(|| network(&[900, 3, 2500, 0, 400, 20], precision))
+            };
+            let one = with(1);
+            assert!(one.iter().flatten().all(|x| x.is_finite()) && one[0][0] > 0.0 && one == with(3));
+        }
+    }
+
+    #[test]
+    fn batches_without_frames_have_zero_gradients() {
+        for samples in [&[][..], &[0], &[3, 0, 12]] {
+            assert!(network(samples, Precision::F32).iter().flatten().all(|x| *x == 0.0));
+        }
+    }
+}

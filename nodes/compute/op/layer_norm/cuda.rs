@@ -1,0 +1,137 @@
+//! [`crate::op::layer_norm`]: a warp a frame; of a frame's statistics mean and 1 / deviation are kept. In bf16 the same pass
+//! writes what the products that read y take.
+use crate::cuda::gpu::{Address, Memory, for_rows, gpu, kernel, launch};
+use crate::cuda::narrow;
+use crate::cuda::sums::Parts;
+use crate::gemm::Precision;
+use crate::op::cuda::Mask;
+use crate::tensor::cuda::{Cuda, Param, address, record_hidden, zeros};
+use crate::tensor::{Grads, Hidden, Matrix, NoneTape, Track};
+
+pub fn layer_norm<T: Track<Cuda>>(
+    x: Hidden<T, Cuda>,
+    gamma: &Param,
+    beta: &Param,
+    eps: f32,
+    precision: Precision,
+) -> Hidden<T, Cuda> {
+    let (x, tape) = x.split();
+    let shape = [x.spans.total(), x.width(), x.width()];
+    let (y, norm) = Norm::written(precision, shape, |to| {
+        Norm::of(shape, (precision, address(&x.values), Added::NOTHING), [gamma, beta], eps, to)
+    });
+    record_hidden(y, x.spans.clone(), tape, move |dy, g| {
+        let dx = g.to(&x.values);
+        norm.pull(dy, 0, dx, 0, g);
+    })
+}
+
+/// `Added` of the kernels: r + bias goes through the mask, and is added to x; `sum` is where that goes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Added {
+    pub r: Address,
+    pub bias: Address,
+    pub sum: Address,
+    pub mask: Mask,
+}
+
+impl Added {
+    pub const NOTHING: Added = Added { r: 0, bias: 0, sum: 0, mask: Mask::times(1.0) };
+}
+
+/// A norm over `over` channels, of which those beyond the width are zero.
+pub struct Norm {
+    /// What is normed, kept by whoever keeps this.
+    x: Address,
+    shape: [usize; 3],
+    /// Of what was added, and of its gradient.
+    precision: Precision,
+    mask: Mask,
+    gamma: Param,
+    beta: Param,
+    /// (frames, 2)
+    pub stats: Memory,
+}
+
+impl Norm {
+    /// Of frames, width and `over`, of x and what is added, in this format. y goes to the first of `to` in f32, to the second
+    /// in bf16; 0: nowhere.
+    pub fn of(
+        shape: [usize; 3],
+        (precision, x, added): (Precision, Address, Added),
+        [gamma, beta]: [&Param; 2],
+        eps: f32,
+        [y, operand]: [Address; 2],
+    ) -> Norm {
+        let ([frames, width, over], [scale, shift]) = (shape, [gamma, beta].map(address));
+        let stats = gpu().memory(Precision::F32, 2 * frames);
+        let (name, grid) = (precision.kernel("layer_norm", width), for_rows(frames));
+        launch!(name, grid, x, added, scale, shift, y, operand, stats.at(), frames, width, over, eps);
+        let (x, mask) = (if added.r == 0 { x } else { added.sum }, added.mask);
+        Norm { x, shape, precision, mask, gamma: gamma.clone(), beta: beta.clone(), stats }
+    }
+
+    /// y, for which `of` is told where to write, with its operand in bf16.
+    pub fn written(
+        precision: Precision,
+        [frames, width, _]: [usize; 3],
+        of: impl FnOnce([Address; 2]) -> Norm,
+    ) -> (Matrix<NoneTape, Cuda>, Norm) {
+        let y = zeros((frames, width));
+        let operand = (precision == Precision::Bf16).then(|| gpu().memory(precision, frames * width));
+        let norm = of([address(&y), operand.as_ref().map_or(0, Memory::at)]);
+        if let Some(operand) = operand {
+            narrow::keep(&y, operand);
+        }
+        (y, norm)
+    }
+
+    /// Adds to the gradients of x, γ and β, and writes that of what was added to `dr`, or nowhere; `dp` is that of -mean /
+    /// deviation, a number a frame, or 0.
+    pub fn pull(&self, dy: Address, dp: Address, dx: Address, dr: Address, g: &mut Grads<Cuda>) {
+        let ([frames, width, over], x, stats, gamma) = (self.shape, self.x, self.stats.at(), address(&self.gamma));
+        let (name, grid) = (self.precision.kernel("layer_norm_backward", width), for_rows(frames));
+        launch!(name, grid, dy, x, stats, gamma, dp, dx, dr, self.mask, frames, width, over);
+        let [dgamma, dbeta] = [(); 2].map(|_| Parts::new(frames, width));
+        let (name, per) = (kernel("layer_norm_sums", width), dgamma.per);
+        launch!(name, dgamma.grid(), dy, x, stats, dgamma.at(), dbeta.at(), frames, width, per);
+        dgamma.add(g.to(&self.gamma));
+        dbeta.add(g.to(&self.beta));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cuda::check::both;
+    use crate::op::check::{Case, ROWS};
+
+    #[test]
+    fn layer_norm_is_that_of_the_cpu() {
+        for (rows, width) in [(&ROWS[..], 5), (&ROWS, 140), (&[150, 40], 8)] {
+            let case = Case::new(rows, width, &[width, width]);
+            both!(&case, |x, p, _tape, precision| layer_norm(x, &p[0], &p[1], 1e-2, precision).values);
+        }
+    }
+
+    #[test]
+    fn what_products_read_is_y_in_bf16() {
+        use super::*;
+        use crate::cuda::gpu::for_each;
+        use crate::cuda::product::Factor;
+        use crate::op::check::noise;
+        use crate::tensor::Spans;
+        use crate::tensor::cuda::{hidden, param, read};
+        for width in [5, 8] {
+            let (x, p) = (hidden(noise("x", 6 * width), width, Spans::new([4, 2])), param(noise("p", width)));
+            let y = layer_norm(x, &p, &p, 1e-5, Precision::Bf16).values;
+            let wide = |from: Address| {
+                let (n, to) = (6 * width, zeros((6 * width,)));
+                launch!(Precision::Bf16.kernel("widen", n), for_each(n, n), from, address(&to), n);
+                read(&to)
+            };
+            let anew = Factor::at(Precision::Bf16, address(&y), 6 * width);
+            assert_eq!(wide(Factor::of(Precision::Bf16, &y).place()), wide(anew.place()));
+        }
+    }
+}

@@ -1,8 +1,0 @@
-//! The place of the largest number of each frame; of equal ones the first. x (frames, width).
-use crate::par::{map, wide};
-use crate::tensor::cpu::Hidden;
-
-pub fn argmax<T>(x: &Hidden<T>) -> Vec<usize> {
-    let (numbers, width) = (x.read(), x.width());
-    map(x.spans.total(), |t| wide!(crate::math::argmax(&numbers[t * width..(t + 1) * width])))
-}
