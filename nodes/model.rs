@@ -5,17 +5,18 @@ pub mod count;
 mod forward;
 pub mod kept;
 mod mask;
+#[cfg(test)]
+pub mod parity;
 mod read;
 mod sound;
-mod source;
 mod tensors;
 mod weights;
 
+pub use crate::node::model_option::Source;
 pub use architecture::{Architecture, ExtractNorm};
 pub use forward::{Drops, OPEN, Pass};
 pub use mask::MASK_EMBEDDING;
 pub use read::described;
-pub use source::Source;
 pub use tensors::POSITION_TABLE;
 pub use weights::{Model, Weights, read_architecture};
 

@@ -1,10 +1,16 @@
 //! The two traits of every node, and the reading of its options.
-use crate::cache::Entry;
+pub mod frames;
+pub mod model_option;
+pub mod port;
+pub mod report;
+pub mod step;
+use crate::Result;
+use crate::data::entry::Entry;
+use crate::kind::{decode, optimize};
 use crate::model::Architecture;
-use crate::port::{Ports, Shapes};
-use crate::report::Report;
-use crate::step::{Head, Step};
-use crate::{Result, decode, optimize};
+use crate::node::port::{Ports, Shapes};
+use crate::node::report::Report;
+use crate::node::step::{Head, Step};
 use arrow::record_batch::RecordBatch;
 use compute::tensor::Param;
 use schemars::generate::SchemaSettings;
@@ -79,7 +85,7 @@ pub trait Config: Send + Sync {
     }
 }
 
-/// A node that may carry the option `cache`: it takes waveforms on `input`, and perhaps their masks on [`crate::port::MASK`],
+/// A node that may carry the option `cache`: it takes waveforms on `input`, and perhaps their masks on [`crate::node::port::MASK`],
 /// and what it sends on `output` holds one entry for each row and layer.
 pub trait Cacheable: Send + Sync {
     /// The canonical JSON of what the values depend on: kind, options that change values (not which layers), and under
@@ -279,6 +285,6 @@ pub fn parse<O: DeserializeOwned + Config + 'static>(options: Json) -> Result<Bo
 }
 
 /// One shape, for a port that carries it.
-pub fn shapes<const N: usize>(of: [(&'static str, crate::port::Shape); N]) -> Shapes {
+pub fn shapes<const N: usize>(of: [(&'static str, crate::node::port::Shape); N]) -> Shapes {
     of.into_iter().map(|(port, shape)| (port, vec![shape])).collect::<HashMap<_, _>>()
 }

@@ -1,8 +1,8 @@
 //! `pipeline check GRAPH [--set a.b=v]... [--format text|json]`: what the plan knows before anything runs.
 use crate::{Format, Outcome, graph, print};
+use nodes::kind::{decode, fbank};
 use nodes::model::Architecture;
-use nodes::port::Shape;
-use nodes::{decode, fbank};
+use nodes::node::port::Shape;
 use pipeline::plan::{Phase, Planned};
 use pipeline::run::missing;
 use pipeline::summary::thousands;

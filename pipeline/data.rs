@@ -1,6 +1,6 @@
 //! What a run's data is: a hash of each manifest, so that a run goes on only with the data it began with.
 use crate::plan::Plan;
-use nodes::decode::segments;
+use nodes::kind::decode::segments;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! `pipeline extract MODEL AUDIO... --layers 0,4,8 --out FILE.parquet [--convention hf|torchaudio]`
 use crate::{Outcome, device};
-use nodes::extract::extract;
 use nodes::model;
+use nodes::tool::extract::extract;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]

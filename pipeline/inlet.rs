@@ -2,9 +2,9 @@
 //! soon as a step's are taken, if they have come by then: beside what is computed meanwhile.
 use crate::stage::Message;
 use crossbeam::channel::Receiver;
-use nodes::port::Value;
-use nodes::step::Head;
-use nodes::targets::Targets;
+use nodes::data::targets::Targets;
+use nodes::node::port::Value;
+use nodes::node::step::Head;
 use nodes::{Error, Result};
 
 /// The end of an edge.

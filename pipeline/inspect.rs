@@ -1,6 +1,6 @@
 //! `pipeline inspect MODEL [--format text|json]`
 use crate::{Format, Outcome, print};
-use nodes::inspect::inspect;
+use nodes::tool::inspect::inspect;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]

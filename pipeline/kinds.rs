@@ -4,7 +4,7 @@ use crate::{Outcome, print, schema};
 use clap::builder::PossibleValuesParser;
 use nodes::KINDS;
 use nodes::node::Kind;
-use nodes::port::Port;
+use nodes::node::port::Port;
 use pipeline::{options, wires};
 use serde_json::Value;
 

@@ -2,7 +2,7 @@
 //! until all are known. A required option that is wrong or missing gets something in its place that serde takes.
 use crate::json::{Json, argument};
 use crate::problem::{At, Problems};
-use nodes::near::near;
+use nodes::data::suggestion::near;
 use nodes::node::{Config, Parse, Wrong};
 
 /// Stand-ins for an option of unknown type.

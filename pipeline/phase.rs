@@ -117,11 +117,12 @@ mod tests {
     use crate::plan::Planned;
     use crate::problem::At;
     use crate::spec::Spec;
+    use nodes::Result;
+    use nodes::kind::decode;
+    use nodes::node::port::{Ports, Shapes};
+    use nodes::node::report::{Progress, Report};
+    use nodes::node::step::{Head, Step};
     use nodes::node::{Clock, Config, Facts, Node, Role, World, Wrong};
-    use nodes::port::{Ports, Shapes};
-    use nodes::report::{Progress, Report};
-    use nodes::step::{Head, Step};
-    use nodes::{Result, decode};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -8,9 +8,9 @@ use crate::problem::Problems;
 use crate::spec::{self, Graph, Spec};
 use crate::wires;
 use facts::Past;
+use nodes::kind::{decode, optimize};
+use nodes::node::port::Shapes;
 use nodes::node::{Clock, Config, Facts, Role, World};
-use nodes::port::Shapes;
-use nodes::{decode, optimize};
 use std::sync::Arc;
 
 pub struct Plan {

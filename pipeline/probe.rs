@@ -1,7 +1,7 @@
 //! `pipeline probe MODEL --labels FILE [--layers all|0,4] [--format text|json]`: how well each layer tells phones.
 use crate::table::columns;
 use crate::{Format, Outcome, device, print};
-use nodes::probe::{Found, probe};
+use nodes::tool::probe::{Found, probe};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]

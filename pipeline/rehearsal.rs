@@ -1,9 +1,9 @@
 //! A phase that runs for what can be seen of it and leaves nothing behind but what its caches gathered: `bench`, `tap`.
 use crate::Failure;
-use nodes::near::near;
+use nodes::data::suggestion::near;
+use nodes::node::port::Shapes;
+use nodes::node::report::Report;
 use nodes::node::{Place, Synthetic};
-use nodes::port::Shapes;
-use nodes::report::Report;
 use pipeline::plan::{Phase, Plan};
 use pipeline::run::missing;
 use std::path::{Path, PathBuf};

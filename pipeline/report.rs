@@ -4,11 +4,11 @@ use crate::draw;
 use crate::plan::{Phase, Plan};
 use crate::summary::{self, Summary, duration, short, thousands};
 use models::Trained;
-use nodes::log::chart::{HEIGHT, WIDTH};
-use nodes::log::scale::number;
-use nodes::log::{charts, curves};
-use nodes::svg;
-use nodes::svg::escape;
+use nodes::chart::scale::number;
+use nodes::chart::svg;
+use nodes::chart::svg::escape;
+use nodes::chart::{HEIGHT, WIDTH};
+use nodes::chart::{charts, curves};
 use serde_json::Value;
 use std::path::Path;
 
@@ -18,7 +18,7 @@ mod models;
 
 /// `about` is what stands in run.json, `metrics` what stands in metrics.jsonl.
 pub fn write(plan: &Plan, run: &Path, about: &Value, metrics: &[curves::Phase]) -> nodes::Result<()> {
-    nodes::file::whole(&run.join("report.html"), page(plan, run, about, metrics).as_bytes())
+    nodes::data::file::whole(&run.join("report.html"), page(plan, run, about, metrics).as_bytes())
 }
 
 fn page(plan: &Plan, run: &Path, about: &Value, curves: &[curves::Phase]) -> String {

@@ -18,10 +18,10 @@ pub fn newest(run: &Path, plan: &Plan) -> Option<Point> {
         let phase = plan.phases.iter().position(|p| p.name == phase)?;
         Some(Point { phase, update, path })
     };
-    let found = nodes::optimize::checkpoint::found(&run.join("checkpoint"));
+    let found = nodes::kind::optimize::checkpoint::found(&run.join("checkpoint"));
     let mut points: Vec<Point> = found.into_iter().filter_map(point).collect();
     points.sort();
-    points.into_iter().rev().find(|p| nodes::file::about(&p.path).is_ok())
+    points.into_iter().rev().find(|p| nodes::data::file::about(&p.path).is_ok())
 }
 
 /// The ways (as of `--set`) at which two resolved graphs differ, but for what a run may change when it goes on.

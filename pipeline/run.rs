@@ -2,10 +2,10 @@
 use crate::plan::{Phase, Plan};
 use crate::stage::{Ended, Moment};
 use crate::{data, machine, phase, report, resume, summary};
+use nodes::node::port::Shapes;
+use nodes::node::report::{Progress, Report};
+use nodes::node::step::Head;
 use nodes::node::{Clock, Place};
-use nodes::port::Shapes;
-use nodes::report::{Progress, Report};
-use nodes::step::Head;
 use serde_json::{Value, json};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ impl Run<'_> {
         }
         std::fs::create_dir_all(&self.out).map_err(|e| format!("{}: {e}", self.out.display()))?;
         let _lock = self.lock()?;
-        nodes::file::remove_leftovers(&self.out, &|_| true);
+        nodes::data::file::remove_leftovers(&self.out, &|_| true);
         write(&file, &about)?;
         if let Outcome::Stopped = self.phases(&about)? {
             return Ok(Outcome::Stopped);
@@ -111,7 +111,7 @@ impl Run<'_> {
         }
         if !file.exists() {
             let begun =
-                resume::newest(&self.out, self.plan).map(|point| nodes::file::about(&point.path)).transpose()?;
+                resume::newest(&self.out, self.plan).map(|point| nodes::data::file::about(&point.path)).transpose()?;
             if begun.is_some_and(|about| about.get("graph") != Some(&self.graph())) {
                 return Err(format!("{} was begun with another graph, so it does not go on", self.out.display()).into());
             }
@@ -235,7 +235,7 @@ pub fn missing<'a>(phases: impl Iterator<Item = &'a Phase>) -> Vec<String> {
     let mut lines: Vec<String> = vec![];
     for node in phases.flat_map(|p| &p.nodes) {
         for path in node.facts.reads.iter().filter(|p| !p.starts_with("$OUT/") && !Path::new(p).exists()) {
-            let line = format!("node `{}`: there is no `{path}`{}", node.name(), nodes::file::hint(path));
+            let line = format!("node `{}`: there is no `{path}`{}", node.name(), nodes::data::file::hint(path));
             lines.extend((!lines.contains(&line)).then_some(line));
         }
     }
@@ -254,5 +254,5 @@ fn now() -> u64 {
 }
 
 fn write(file: &Path, about: &Value) -> Result<(), Refusal> {
-    Ok(nodes::file::whole(file, format!("{about:#}\n").as_bytes())?)
+    Ok(nodes::data::file::whole(file, format!("{about:#}\n").as_bytes())?)
 }

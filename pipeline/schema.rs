@@ -3,7 +3,7 @@
 use crate::{Outcome, print};
 use nodes::KINDS;
 use nodes::node::Kind;
-use nodes::port::Port;
+use nodes::node::port::Port;
 use pipeline::{options, wires};
 use serde_json::{Map, Value, json};
 

@@ -1,6 +1,6 @@
 //! How a run looks on stderr: a bar on a terminal, else a line now and then.
 use indicatif::{ProgressBar, ProgressStyle};
-use nodes::report::{Progress, Report};
+use nodes::node::report::{Progress, Report};
 use pipeline::summary::duration;
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;

@@ -3,7 +3,7 @@ use crate::json::{self, Json, Kind};
 use crate::problem::{At, Problems};
 use crate::{json::argument, options};
 use nodes::KINDS;
-use nodes::near::near;
+use nodes::data::suggestion::near;
 use nodes::node::Config;
 use serde_json::Value;
 use std::sync::Arc;

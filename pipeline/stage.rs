@@ -2,9 +2,9 @@
 use crate::inlet::{Ends, Inbox, Inlet};
 use compute::tensor::Tape;
 use crossbeam::channel::Sender;
+use nodes::node::port::Value;
+use nodes::node::step::{Head, Member, Step};
 use nodes::node::{Config, Node, Place};
-use nodes::port::Value;
-use nodes::step::{Head, Member, Step};
 use nodes::{Batch, Result};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

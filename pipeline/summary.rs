@@ -1,7 +1,7 @@
 //! What a finished run did, from its plan, its metrics and the models it wrote.
 use crate::plan::{Phase, Plan};
-use nodes::log::curves;
-use nodes::log::curves::Points;
+use nodes::chart::curves;
+use nodes::chart::curves::Points;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -2,8 +2,8 @@
 use crate::problem::{Problems, quoted};
 use crate::spec::{Phase, Spec};
 use compute::tensor::ON_GPU;
-use nodes::near::near;
-use nodes::port::{Carries, Port, Ports};
+use nodes::data::suggestion::near;
+use nodes::node::port::{Carries, Port, Ports};
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, EdgeReference, NodeIndex};
 use petgraph::unionfind::UnionFind;

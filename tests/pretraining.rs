@@ -1,7 +1,7 @@
 //! HuBERT's pre-training from end to end on noise: clusters, labels, two models; and the probe.
 use crate::program::{Folder, output, pipeline, read_json, root, stderr};
 use crate::sample::{run, sample};
-use nodes::file;
+use nodes::data::file;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;

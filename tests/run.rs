@@ -331,11 +331,11 @@ fn a_failure_names_its_node_and_leaves_the_checkpoint() {
     // A model that is not a number is not trained on as if it were one.
     let weights = folder.0.join("teacher/model.safetensors");
     let sound = fs::read(&weights).unwrap();
-    let mut model = nodes::file::load(&weights).unwrap();
+    let mut model = nodes::data::file::load(&weights).unwrap();
     model.get_mut("encoder.layers.0.attention.q_proj.weight").unwrap().1[3] = f32::NAN;
     let tensors: Vec<_> =
         model.iter().map(|(name, (shape, values))| (name.clone(), shape.clone(), values.into())).collect();
-    nodes::file::save(&weights, &tensors, Default::default()).unwrap();
+    nodes::data::file::save(&weights, &tensors, Default::default()).unwrap();
     let said = run(&folder, "nan", &[]);
     assert_eq!(said.status.code(), Some(1));
     assert!(stderr(&said).contains("is not finite at update 1"), "{}", stderr(&said));

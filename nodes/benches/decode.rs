@@ -1,6 +1,6 @@
 //! Seconds of audio a second that one core reads from FLAC, the best of 10 passes over a folder of 16 kHz files:
 //! `cargo bench -p nodes --bench decode -- FOLDER`; tests/speed/decode.py sets libsndfile beside it.
-use nodes::decode::{RATE, read_audio};
+use nodes::kind::decode::{RATE, read_audio};
 use std::path::PathBuf;
 use std::time::Instant;
 

@@ -1,6 +1,6 @@
 //! Seconds that log-mel frames of 30 s of noise take on one core, the best of 100: `cargo bench -p nodes --bench fbank`.
 use compute::random::Key;
-use nodes::fbank::Mel;
+use nodes::kind::fbank::Mel;
 use std::time::Instant;
 
 fn main() {

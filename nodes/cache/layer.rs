@@ -1,7 +1,8 @@
 //! The rows of one layer, or of a kind without layers: an index of its parts, and what is not yet in a part.
 use super::fingerprint::Fingerprint;
 use super::part::{self, Slot};
-use super::rows::{Entry, Key, Rows};
+use crate::cache::rows::{Key, Rows};
+use crate::data::entry::Entry;
 use crate::node::Place;
 use crate::{Error, Result};
 use std::collections::HashMap;

@@ -5,9 +5,11 @@
 //! 4 x frames x width bytes of its page, and the file's offset index says where that page ends. Other readers see
 //! ordinary Parquet. Layout: <https://parquet.apache.org/docs/file-format/data-pages/>.
 use super::fingerprint::{self, Fingerprint};
-use super::rows::{Entry, Key, Rows};
 use crate::Result;
-use crate::column::{self, Column};
+use crate::cache::rows::{Key, Rows};
+use crate::data::column;
+use crate::data::column::Column;
+use crate::data::entry::Entry;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt32Type;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};

@@ -1,5 +1,7 @@
 //! Rows as the cache holds them before they are in a file.
-use crate::{Result, column};
+use crate::Result;
+use crate::data::column;
+use crate::data::entry::Entry;
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, StringArray, UInt32Array};
 use arrow::buffer::Buffer;
 use std::sync::Arc;
@@ -16,22 +18,6 @@ pub fn key(samples: &[f32], mask: &[bool]) -> Key {
     let mut key = Key::default();
     key.copy_from_slice(&hash.finalize().as_bytes()[..16]);
     key
-}
-
-/// One layer of one row: frames x width floats, row-major.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
-    pub frames: u32,
-    pub values: Vec<f32>,
-}
-
-impl Entry {
-    /// None if the floats are not frames x width of them.
-    fn width(&self) -> Option<u32> {
-        let (frames, floats) = (self.frames as usize, self.values.len());
-        let width = floats.checked_div(frames).unwrap_or(0);
-        (frames * width == floats).then_some(width as u32)
-    }
 }
 
 /// Rows that are in no part yet.

@@ -1,9 +1,9 @@
 //! Cold, half-filled, full, damaged and shared caches give the same rows.
 use super::*;
+use crate::data::targets::{entry, of_entries};
+use crate::node::port::{Ports, Shapes};
+use crate::node::report::{Progress, Report};
 use crate::node::{Facts, World, Wrong};
-use crate::port::{Ports, Shapes};
-use crate::report::{Progress, Report};
-use crate::targets::{entry, of_entries};
 use arrow::array::{StringArray, UInt64Array};
 use serde_json::{Value as Json, json};
 use std::collections::HashMap;
@@ -396,7 +396,7 @@ fn remove_touches_nothing_else() {
 fn rows_without_layers() {
     let bench = Bench::new("rows");
     let options = || json!({ "bins": 23, "cepstra": 13, "deltas": 1 });
-    let fbank: Arc<dyn Config> = crate::node::parse::<crate::fbank::Options>(options()).ok().unwrap().into();
+    let fbank: Arc<dyn Config> = crate::node::parse::<crate::kind::fbank::Options>(options()).ok().unwrap().into();
     let features = |node: &mut dyn Node, ids: &[usize]| {
         let inputs = HashMap::from([("speech".to_owned(), vec![Value::Batch(rows(ids))])]);
         let place = bench.place();

@@ -1,6 +1,7 @@
 //! Centroids as files: `centroids.safetensors`, and NumPy's `.npy`.
 use super::Centroids;
-use crate::{Result, file};
+use crate::Result;
+use crate::data::file;
 use std::path::Path;
 
 const NAME: &str = "centroids";

@@ -1,6 +1,8 @@
 //! An architecture out of a graph's option or a config.json, and back.
 use super::{Architecture, ExtractNorm};
-use crate::{Result, near::near, node::Wrong};
+use crate::Result;
+use crate::data::suggestion::near;
+use crate::node::Wrong;
 use serde_json::{Map, Value as Json, json};
 
 /// Keys of HubertConfig and of any transformers configuration that change nothing here.

@@ -1,6 +1,7 @@
 //! A model's tensors by their Hugging Face names, and the folder they lie in.
 use super::{Architecture, MASK_EMBEDDING};
-use crate::{Result, file};
+use crate::Result;
+use crate::data::file;
 use compute::parallel::map;
 use compute::random::Key;
 use compute::tensor::{Param, param, read};

@@ -2,7 +2,7 @@
 //! arXiv:1910.04732, equation 8). The derivative by each log α goes through the expected count, closed form.
 use super::{expected, gate};
 use crate::model::Architecture;
-use crate::port::Scalar;
+use crate::node::port::Scalar;
 use compute::op::given_number;
 use compute::tensor::{Param, Tape};
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 //! so the rest may be below 0.
 use compute::gemm;
 use nodes::node::Role;
-use nodes::report::Told;
+use nodes::node::report::Told;
 use pipeline::plan::Phase;
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 //! share = Σ 2 M_p / peak_p / seconds of an update, M_p the multiply-accumulates of products of precision p.
 use compute::gemm::Precision;
 use compute::roofline::Floor;
-use nodes::report::Told;
+use nodes::node::report::Told;
 use serde_json::{Value, json};
 
 /// `told` in so many `updates`, of so many `seconds` each in the mean. Without a peak there is no share: null.

@@ -4,8 +4,8 @@ use super::inside::NODE;
 use super::place::{Placed, Rect, Way, place};
 use crate::plan::{Edge, Phase, Plan, Planned};
 use crate::summary::short;
-use nodes::svg;
-use nodes::svg::escape;
+use nodes::chart::svg;
+use nodes::chart::svg::escape;
 
 /// In pixels: around panels and in them, and the space of a title.
 const AROUND: f64 = 20.0;

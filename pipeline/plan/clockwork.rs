@@ -3,7 +3,7 @@
 use crate::problem::Problems;
 use crate::spec;
 use crate::wires::Wires;
-use nodes::near::near;
+use nodes::data::suggestion::near;
 use nodes::node::Role;
 use petgraph::visit::EdgeRef;
 

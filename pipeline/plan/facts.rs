@@ -4,8 +4,8 @@ use crate::json::{Json, Kind};
 use crate::problem::Problems;
 use crate::spec;
 use crate::wires::Wires;
+use nodes::node::port::Shapes;
 use nodes::node::{Facts, World};
-use nodes::port::Shapes;
 use petgraph::visit::EdgeRef;
 use std::collections::{BTreeSet, HashMap};
 

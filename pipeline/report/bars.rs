@@ -1,6 +1,6 @@
 //! What is left of each layer, as bars before their full length.
-use nodes::log::chart::{HEIGHT, WIDTH};
-use nodes::svg::escape;
+use nodes::chart::svg::escape;
+use nodes::chart::{HEIGHT, WIDTH};
 
 const LEFT: f64 = 16.0;
 const TOP: f64 = 48.0;

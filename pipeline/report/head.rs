@@ -1,7 +1,7 @@
 //! What was run: the graph's name and purpose, the command line, versions, times, data.
 use crate::plan::Plan;
 use chrono::DateTime;
-use nodes::svg::escape;
+use nodes::chart::svg::escape;
 use serde_json::Value;
 
 pub fn head(plan: &Plan, about: &Value) -> String {

@@ -2,7 +2,7 @@
 use super::bars::bars;
 use crate::plan::{Plan, Planned};
 use nodes::model::{Architecture, count, read_architecture};
-use nodes::port::Shape;
+use nodes::node::port::Shape;
 use std::collections::BTreeMap;
 use std::path::Path;
 

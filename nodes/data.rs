@@ -1,0 +1,10 @@
+pub mod audio;
+pub mod column;
+pub mod entry;
+pub mod file;
+pub mod labels;
+pub mod manifest;
+pub mod subsample;
+pub mod suggestion;
+pub mod table;
+pub mod targets;

@@ -1,0 +1,166 @@
+//! `decode`: audio files to batches of waveforms at 16 kHz, and the clock of their phase.
+//!
+//! When a phase begins, the header of every file is read once, in parallel: lengths at 16 kHz, and files that are
+//! missing or differ from their manifest, are known before the first step. Samples are decoded batch by batch.
+mod batches;
+mod crop;
+mod heads;
+mod noise;
+mod set;
+mod source;
+mod speech;
+
+pub use crate::data::audio::read_audio;
+pub use crate::data::audio::resample::RATE;
+pub use crate::data::manifest::segments;
+pub use crop::Crop;
+
+use crate::Result;
+use crate::data::column;
+use crate::data::manifest;
+use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
+use crate::node::{Clock, Config, Facts, Node, Place, Role, World, Wrong, shapes};
+use batches::Batches;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::path::Path;
+
+/// A batch's samples are counted in 31 bits; a day of them is far below.
+const LONGEST_BATCH: f64 = 86_400.0;
+
+/// What a manifest calls its utterances, in its order.
+pub fn ids(manifest: &Path) -> Result<Vec<String>> {
+    Ok(manifest::read(manifest)?.into_iter().map(|utterance| utterance.id).collect())
+}
+
+/// Audio files to batches of waveforms at 16 kHz; the source of a phase.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// What to train on: fairseq's `*.tsv`, Kaldi's `wav.scp`, lhotse's `*.jsonl` and `*.jsonl.gz`, Hugging Face's
+    /// `*.parquet`, or a folder of audio files.
+    pub manifest: String,
+    /// The dev set, of the same form.
+    #[serde(default)]
+    pub dev: Option<String>,
+    /// Updates between two passes over the dev set; 0: only before the first and after the last update.
+    #[serde(default)]
+    pub dev_every: u64,
+    /// Seconds of audio in a batch at most, padding counted.
+    pub seconds_per_batch: f64,
+    /// How train utterances are cut: "none" (whole, padded), "bucket" (to multiples of `bucket_seconds`) or "batch" (to
+    /// the shortest of the batch).
+    #[serde(default)]
+    pub crop: Crop,
+    /// What lengths are multiples of with `"crop": "bucket"`.
+    #[serde(default = "bucket_seconds")]
+    pub bucket_seconds: f64,
+    /// How many different crops and masks of an utterance there are, one after the other by epoch; 0: one every epoch.
+    #[serde(default = "views")]
+    pub views: u64,
+    /// Shorter utterances are left out.
+    #[serde(default = "min_seconds")]
+    pub min_seconds: f64,
+    /// Longer utterances are left out; null: none are.
+    #[serde(default)]
+    pub max_seconds: Option<f64>,
+    /// How many files may be missing, damaged or of another length than their manifest says before the run fails.
+    #[serde(default)]
+    pub bad_files: u64,
+}
+
+fn bucket_seconds() -> f64 {
+    0.64
+}
+fn views() -> u64 {
+    1
+}
+fn min_seconds() -> f64 {
+    0.025
+}
+
+/// Samples of each row that an epoch and a dev pass send, by the manifests alone.
+pub struct Planned {
+    pub train: Vec<u64>,
+    pub dev: Vec<u64>,
+}
+
+/// To the nearest sample.
+fn samples(seconds: f64) -> u64 {
+    (seconds * RATE as f64).round() as u64
+}
+
+impl Options {
+    /// A run that goes on after the last update, without a dev set to measure again: there is no step to make.
+    pub fn nothing_left(&self, clock: &Clock) -> bool {
+        self.dev.is_none() && clock.updates == Some(clock.from)
+    }
+    /// What the rows will be, the same in every view; the numbers of a TSV or of lhotse are taken as they stand, for others
+    /// the headers are read. None if a manifest is missing.
+    pub fn planned(&self) -> Result<Option<Planned>> {
+        let rows = |manifest: &str, crop: Crop| -> Result<Vec<u64>> {
+            let utterances = manifest::read(Path::new(manifest))?;
+            let said: Option<Vec<u64>> = utterances.iter().map(|u| u.said).collect();
+            let lengths = said.unwrap_or_else(|| manifest::lengths(&utterances).into_iter().flatten().collect());
+            let lengths = lengths.into_iter().filter(|&n| !self.is_too_short(n) && !self.is_too_long(n));
+            let batches = self.batches(lengths, crop);
+            Ok(batches.in_order().iter().flat_map(|batch| batches.kept(batch)).collect())
+        };
+        let there = |manifest: &String| Path::new(manifest).exists();
+        if !there(&self.manifest) || !self.dev.iter().all(there) {
+            return Ok(None);
+        }
+        let dev = self.dev.as_deref().map_or(Ok(vec![]), |dev| rows(dev, Crop::None))?;
+        Ok(Some(Planned { train: rows(&self.manifest, self.crop)?, dev }))
+    }
+    fn is_too_short(&self, length: u64) -> bool {
+        length < samples(self.min_seconds)
+    }
+    fn is_too_long(&self, length: u64) -> bool {
+        self.max_seconds.is_some_and(|seconds| length > samples(seconds))
+    }
+    fn batches(&self, lengths: impl Iterator<Item = u64>, crop: Crop) -> Batches {
+        let bucket = samples(self.bucket_seconds).max(1);
+        Batches::new(lengths.map(|n| crop.size(n, bucket)).collect(), samples(self.seconds_per_batch), crop)
+    }
+}
+
+impl Config for Options {
+    fn ports(&self) -> Ports {
+        const SPEECH: Port = Port::new("speech", Carries::Batch(column::SPEECH));
+        Ports { inputs: &[], outputs: &[SPEECH] }
+    }
+    fn facts(&self, _world: &World, _inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
+        let mut wrong = vec![];
+        let mut check = |holds: bool, option: &str, says: String| {
+            if !holds {
+                wrong.push(Wrong::at(option, says));
+            }
+        };
+        for (option, manifest) in [("manifest", Some(&self.manifest)), ("dev", self.dev.as_ref())] {
+            let says = format!("`{option}` is no `*.tsv`, `wav.scp`, `*.jsonl`, `*.jsonl.gz`, `*.parquet` or folder");
+            check(manifest.is_none_or(|m| manifest::is_known(m)), option, says);
+        }
+        let positive = |seconds: f64| seconds > 0.0 && seconds <= LONGEST_BATCH;
+        let says = |option: &str, from: &str| format!("`{option}` must be {from} 0 and at most {LONGEST_BATCH}");
+        check(positive(self.seconds_per_batch), "seconds_per_batch", says("seconds_per_batch", "above"));
+        check(positive(self.bucket_seconds), "bucket_seconds", says("bucket_seconds", "above"));
+        check((0.0..=LONGEST_BATCH).contains(&self.min_seconds), "min_seconds", says("min_seconds", "at least"));
+        let ordered = self.max_seconds.is_none_or(|most| most.is_finite() && most >= self.min_seconds);
+        check(ordered, "max_seconds", "`max_seconds` must not be below `min_seconds`".into());
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        let reads = [Some(self.manifest.clone()), self.dev.clone()].into_iter().flatten().collect();
+        Ok(Facts { outputs: shapes([("speech", Shape::Plain)]), reads, ..Facts::default() })
+    }
+    fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
+        Ok(match place.synthetic {
+            Some(size) => Box::new(noise::Noise::new(place, size)),
+            None => Box::new(source::Decode::new(self, place)?),
+        })
+    }
+    fn role(&self) -> Role<'_> {
+        Role::Source(self)
+    }
+}

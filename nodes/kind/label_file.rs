@@ -1,0 +1,103 @@
+//! Labels from a file ([`crate::data::labels`]). They are of whole utterances, so these must not be cropped.
+use crate::Result;
+use crate::data::column;
+use crate::data::column::{ID, LABELS, SAMPLES, SPEECH};
+use crate::data::labels;
+use crate::data::labels::{Labels, TABLE, has_ids};
+use crate::kind::decode;
+use crate::kind::label::OUT;
+use crate::model::Architecture;
+use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
+use crate::node::step::Step;
+use crate::node::{Config, Facts, Node, Place, World, Wrong, leaver, shapes};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Labels of frames from a file: a `save-labels`' or fairseq's `.km`.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// What a `save-labels` wrote (`$OUT/phase/node/labels.parquet`), or a `.km`: a line an utterance, numbers with spaces
+    /// between.
+    file: String,
+    /// Whose order the lines of a `.km` have; a manifest as `decode` reads it.
+    #[serde(default)]
+    manifest: Option<String>,
+}
+
+const IN: &str = "speech";
+
+impl Options {
+    /// What an earlier phase of the same file leaves there: how many clusters, if that is known.
+    fn earlier(&self, world: &World) -> Option<Option<usize>> {
+        world.labels.get(leaver(&self.file, TABLE)?).copied()
+    }
+}
+
+impl Config for Options {
+    fn ports(&self) -> Ports {
+        const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(SPEECH))];
+        const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Batch(LABELS))];
+        Ports { inputs: INPUTS, outputs: OUTPUTS }
+    }
+    fn facts(&self, world: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
+        let wrong = |option: &str, says: String| Err(vec![Wrong::at(option, format!("option `{option}`: {says}"))]);
+        let file = &self.file;
+        match (&self.manifest, has_ids(file)) {
+            (None, false) => {
+                return wrong("manifest", format!("is missing; the lines of `{file}` have the order of a manifest"));
+            }
+            (Some(_), true) => return wrong("manifest", format!("`{file}` has ids of its own; leave it out")),
+            _ => (),
+        }
+        let earlier = self.earlier(world);
+        if file.starts_with("$OUT/") && earlier.is_none() {
+            return wrong("file", format!("no `save-labels` of an earlier phase writes `{file}`"));
+        }
+        let shape = earlier.flatten().map_or(Shape::Plain, |classes| Shape::Labels { classes });
+        let mut reads: Vec<String> = self.manifest.iter().cloned().collect();
+        reads.extend(earlier.is_none().then(|| file.clone()));
+        Ok(Facts { outputs: shapes([(OUT, shape)]), reads, ..Facts::default() })
+    }
+    fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
+        let path = place.path(&self.file);
+        let rehearsal = place.bench && self.earlier(&place.world).is_some() && !path.exists();
+        let labels = if rehearsal {
+            None
+        } else {
+            let ids = self.manifest.as_ref().map(|manifest| decode::ids(&place.path(manifest))).transpose()?;
+            Some(labels::read(&path, ids)?)
+        };
+        Ok(Box::new(LabelFile { labels, file: self.file.clone() }))
+    }
+}
+
+struct LabelFile {
+    /// None: the phase that writes them has not run, all are 0.
+    labels: Option<Labels>,
+    file: String,
+}
+
+impl Node for LabelFile {
+    fn run(&mut self, step: &mut Step) -> Result<()> {
+        let batch = step.batch(IN)?;
+        let ids = column::texts(&batch, ID)?;
+        let zeros: Vec<Vec<u32>>;
+        let rows: Vec<&[u32]> = match &self.labels {
+            Some(labels) => {
+                let row = |id: Option<&str>| {
+                    let id = id.unwrap_or_default();
+                    labels.get(id).map(Vec::as_slice).ok_or_else(|| format!("{}: has no labels of `{id}`", self.file))
+                };
+                ids.iter().map(row).collect::<Result<_, _>>()?
+            }
+            None => {
+                let frames = |samples: &[f32]| Architecture::default().frames(samples.len());
+                zeros = column::floats_by_row(&batch, SAMPLES)?.into_iter().map(|s| vec![0; frames(s)]).collect();
+                zeros.iter().map(Vec::as_slice).collect()
+            }
+        };
+        step.send(OUT, Value::Batch(labels::rows(ids.iter().map(Option::unwrap_or_default).zip(rows))?));
+        Ok(())
+    }
+}

@@ -1,0 +1,106 @@
+//! Takes the metrics as they come into TensorBoard's event file and, when its phase ends, draws the run's losses as
+//! `loss.svg`.
+use crate::Result;
+use crate::chart::curves::Line;
+use crate::chart::{charts, curves};
+use crate::data::column;
+use crate::data::column::{METRICS, NAME, VALUE};
+use crate::data::file;
+use crate::kind::optimize::metrics;
+use crate::node::port::{Carries, Port, Ports, Shapes};
+use crate::node::step::Step;
+use crate::node::{Config, Facts, Node, Place, Role, World, Wrong};
+use arrow::array::AsArray;
+use arrow::datatypes::Float32Type;
+use events::Events;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+mod events;
+
+/// Keeps the metrics as TensorBoard's events and draws loss.svg.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// Of how many updates one is told and drawn; the dev set's values all are.
+    #[serde(default = "one")]
+    every: u64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+const IN: &str = "metrics";
+
+impl Config for Options {
+    fn ports(&self) -> Ports {
+        const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(METRICS))];
+        Ports { inputs: INPUTS, outputs: &[] }
+    }
+    fn facts(&self, _: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
+        match self.every {
+            0 => Err(vec![Wrong::at("every", "option `every`: must be at least 1")]),
+            _ => Ok(Facts::default()),
+        }
+    }
+    fn role(&self) -> Role<'_> {
+        Role::Log
+    }
+    fn build(&self, _: &Place) -> Result<Box<dyn Node>> {
+        Ok(Box::new(Log { every: self.every, events: None }))
+    }
+}
+
+struct Log {
+    every: u64,
+    /// None where nothing is kept.
+    events: Option<Events>,
+}
+
+impl Log {
+    fn takes(&self, name: &str, update: u64) -> bool {
+        name.starts_with("dev/") || update.is_multiple_of(self.every)
+    }
+}
+
+impl Node for Log {
+    /// metrics.jsonl has the updates of earlier phases, and those before a `--resume`.
+    fn start(&mut self, step: &mut Step) -> Result<()> {
+        let place = step.place;
+        if !place.bench {
+            let about = std::fs::read_to_string(place.run.join("run.json")).unwrap_or_default();
+            let graph = serde_json::from_str::<Json>(&about).unwrap_or_default()["graph"].take();
+            let so_far = metrics::kept(&metrics::read(place)?, place);
+            let lines: Vec<Line> = curves::lines(&so_far).filter(|l| self.takes(&l.name, l.step)).collect();
+            self.events = Some(Events::after(&lines, &place.run, &graph)?);
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, step: &mut Step) -> Result<()> {
+        let batch = step.batch(IN)?;
+        let (phase, update, wall_time) = (&step.place.phase, step.head.update, metrics::now());
+        let values = batch[VALUE.name].as_primitive::<Float32Type>().values();
+        let line = |(name, value): (Option<&str>, &f32)| Line {
+            phase: phase.clone(),
+            step: update,
+            wall_time,
+            name: name.unwrap_or_default().into(),
+            value: Some(*value as f64),
+        };
+        let lines = column::texts(&batch, NAME)?.iter().zip(values).map(line);
+        let taken: Vec<Line> = lines.filter(|line| self.takes(&line.name, update)).collect();
+        self.events.as_mut().map_or(Ok(()), |events| events.write(&taken))
+    }
+
+    fn finish(&mut self, step: &mut Step) -> Result<()> {
+        self.events.as_ref().map_or(Ok(()), Events::sync)?;
+        let mut phases = curves::read(&metrics::read(step.place)?);
+        for (name, points) in phases.iter_mut().flat_map(|phase| &mut phase.curves) {
+            points.retain(|(update, _)| self.takes(name, *update));
+        }
+        file::whole(&step.place.run.join("loss.svg"), charts::losses(&phases).as_bytes())
+    }
+}

@@ -1,0 +1,4 @@
+pub mod extract;
+pub mod inspect;
+pub mod probe;
+pub mod tap;
