@@ -45,14 +45,29 @@ pub fn wrap(inside: Arc<dyn Config>, root: &Path, place: &Place) -> Result<Box<d
     remove_leftovers(root);
     let fingerprint = Fingerprint::of(what, root, place)?;
     let folder = root.join(fingerprint.name());
-    let open =
-        |&n: &usize| Layer::open(folder.join(layer::folder(what.layers().map(|_| n))), fingerprint.clone(), place);
+    let open = |&n: &usize| {
+        Layer::open(
+            folder.join(layer::folder(what.layers().map(|_| n))),
+            fingerprint.clone(),
+            place,
+        )
+    };
     let layers = layers(what).iter().map(open).collect::<Result<_>>()?;
-    Ok(Box::new(Cached { inside, place: place.clone(), fingerprint, folder, layers, node: None, computes: vec![] }))
+    Ok(Box::new(Cached {
+        inside,
+        place: place.clone(),
+        fingerprint,
+        folder,
+        layers,
+        node: None,
+        computes: vec![],
+    }))
 }
 
 fn cacheable(inside: &dyn Config) -> Result<&dyn Cacheable> {
-    inside.cacheable().ok_or_else(|| "what it sends is not a function of its rows, so it cannot be cached".into())
+    inside
+        .cacheable()
+        .ok_or_else(|| "what it sends is not a function of its rows, so it cannot be cached".into())
 }
 
 fn layers(what: &dyn Cacheable) -> &[usize] {
@@ -79,15 +94,36 @@ struct Came {
 
 impl Came {
     fn keys(&self) -> Result<Vec<Key>> {
-        let masks = self.mask.as_ref().map(|mask| column::flags_by_row(mask, column::MASK)).transpose()?;
+        let masks = self
+            .mask
+            .as_ref()
+            .map(|mask| column::flags_by_row(mask, column::MASK))
+            .transpose()?;
         let key = |(row, samples): (usize, _)| {
-            rows::key(samples, masks.as_ref().map(|masks| &masks[row][..]).unwrap_or_default())
+            rows::key(
+                samples,
+                masks
+                    .as_ref()
+                    .map(|masks| &masks[row][..])
+                    .unwrap_or_default(),
+            )
         };
-        Ok(column::floats_by_row(&self.speech, column::SAMPLES)?.into_iter().enumerate().map(key).collect())
+        Ok(column::floats_by_row(&self.speech, column::SAMPLES)?
+            .into_iter()
+            .enumerate()
+            .map(key)
+            .collect())
     }
     fn take(&self, rows: &UInt32Array) -> Result<Came> {
-        let mask = self.mask.as_ref().map(|mask| take_record_batch(mask, rows)).transpose()?;
-        Ok(Came { speech: take_record_batch(&self.speech, rows)?, mask })
+        let mask = self
+            .mask
+            .as_ref()
+            .map(|mask| take_record_batch(mask, rows))
+            .transpose()?;
+        Ok(Came {
+            speech: take_record_batch(&self.speech, rows)?,
+            mask,
+        })
     }
 }
 
@@ -98,15 +134,27 @@ impl Node for Cached {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let inside = self.inside.clone();
         let what = cacheable(&*inside)?;
-        let rows = Came { speech: step.batch(what.input())?, mask: step.optional_batch(port::MASK.name) };
+        let rows = Came {
+            speech: step.batch(what.input())?,
+            mask: step.optional_batch(port::MASK.name),
+        };
         let keys = rows.keys()?;
-        let mut found = keys.iter().map(|key| self.layers.iter_mut().map(|layer| layer.get(key)).collect()).collect();
+        let mut found = keys
+            .iter()
+            .map(|key| self.layers.iter_mut().map(|layer| layer.get(key)).collect())
+            .collect();
         self.fill(step.head, &rows, &keys, &mut found)?;
         if step.head.checkpoint {
             self.leave()?;
         }
-        let found: Vec<Vec<_>> = found.into_iter().map(|row| row.into_iter().flatten().collect()).collect();
-        step.send(what.output(), Value::Batch(what.batch(&rows.speech, &found)?));
+        let found: Vec<Vec<_>> = found
+            .into_iter()
+            .map(|row| row.into_iter().flatten().collect())
+            .collect();
+        step.send(
+            what.output(),
+            Value::Batch(what.batch(&rows.speech, &found)?),
+        );
         Ok(())
     }
     fn finish(&mut self, _: &mut Step) -> Result<()> {
@@ -120,13 +168,20 @@ impl Node for Cached {
 impl Cached {
     /// Computes the rows that miss a layer, and keeps exactly what was missing.
     fn fill(&mut self, head: Head, rows: &Came, keys: &[Key], found: &mut Found) -> Result<()> {
-        let missing: Vec<u32> = (0u32..).zip(&*found).filter(|(_, row)| row.contains(&None)).map(|(r, _)| r).collect();
+        let missing: Vec<u32> = (0u32..)
+            .zip(&*found)
+            .filter(|(_, row)| row.contains(&None))
+            .map(|(r, _)| r)
+            .collect();
         if missing.is_empty() {
             return Ok(());
         }
         let places = self.prepare(found)?;
         let made = self.compute(head, rows.take(&UInt32Array::from(missing.clone()))?)?;
-        let (what, ids) = (cacheable(&*self.inside)?, column::texts(&rows.speech, column::ID)?);
+        let (what, ids) = (
+            cacheable(&*self.inside)?,
+            column::texts(&rows.speech, column::ID)?,
+        );
         for (at, row) in missing.into_iter().map(|row| row as usize).enumerate() {
             let samples = column::floats(&rows.speech, column::SAMPLES, row)?.len();
             let slots = found[row].iter_mut().zip(&mut self.layers).zip(&places);
@@ -142,27 +197,47 @@ impl Cached {
     /// Sees to it that the node inside computes every layer that is missing; at which place it sends each layer.
     fn prepare(&mut self, found: &Found) -> Result<Vec<usize>> {
         let what = cacheable(&*self.inside)?;
-        let wanted = |(l, n): &(usize, &usize)| self.computes.contains(n) || found.iter().any(|row| row[*l].is_none());
-        let computes: Vec<usize> = layers(what).iter().enumerate().filter(wanted).map(|(_, &n)| n).collect();
+        let wanted = |(l, n): &(usize, &usize)| {
+            self.computes.contains(n) || found.iter().any(|row| row[*l].is_none())
+        };
+        let computes: Vec<usize> = layers(what)
+            .iter()
+            .enumerate()
+            .filter(wanted)
+            .map(|(_, &n)| n)
+            .collect();
         if computes != self.computes {
             // A folder that cannot be written is found now, before the first row is computed, and not hours later.
-            write(&self.folder.join("fingerprint.json"), self.fingerprint.json().as_bytes())?;
+            write(
+                &self.folder.join("fingerprint.json"),
+                self.fingerprint.json().as_bytes(),
+            )?;
             self.node = None; // two teachers at once might not fit
             self.node = Some(what.build_for(&computes, &self.place)?);
             self.computes = computes;
         }
-        Ok(layers(what).iter().map(|n| self.computes.iter().take_while(|&c| c != n).count()).collect())
+        Ok(layers(what)
+            .iter()
+            .map(|n| self.computes.iter().take_while(|&c| c != n).count())
+            .collect())
     }
 
     fn compute(&mut self, head: Head, rows: Came) -> Result<RecordBatch> {
         let what = cacheable(&*self.inside)?;
         let input = |port: &str, batch| (port.to_owned(), vec![Value::Batch(batch)]);
         let mask = rows.mask.map(|mask| input(port::MASK.name, mask));
-        let inputs = mask.into_iter().chain([input(what.input(), rows.speech)]).collect();
+        let inputs = mask
+            .into_iter()
+            .chain([input(what.input(), rows.speech)])
+            .collect();
         let mut step = Step::new(head, &self.place, Tape::default(), inputs, &mut []);
-        self.node.as_mut().ok_or("the node inside was not built")?.run(&mut step)?;
+        self.node
+            .as_mut()
+            .ok_or("the node inside was not built")?
+            .run(&mut step)?;
         let made = step.into_outputs().remove(what.output());
-        made.ok_or_else(|| format!("nothing came from `{}`", what.output()))?.batch()
+        made.ok_or_else(|| format!("nothing came from `{}`", what.output()))?
+            .batch()
     }
 }
 
@@ -181,13 +256,27 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 fn remove_leftovers(root: &Path) {
     let _alone = alone();
     let proc = Path::new("/proc");
-    let gone =
-        |pid: u32| pid == std::process::id() || proc.join("self").exists() && !proc.join(pid.to_string()).exists();
-    for path in std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path()) {
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let gone = |pid: u32| {
+        pid == std::process::id()
+            || proc.join("self").exists() && !proc.join(pid.to_string()).exists()
+    };
+    for path in std::fs::read_dir(root)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+    {
+        let name = path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default();
         if fingerprint::is_name(name) {
             file::remove_leftovers(&path, &gone);
-        } else if name.strip_prefix("files.json.tmp").and_then(|pid| pid.parse().ok()).is_some_and(gone) {
+        } else if name
+            .strip_prefix("files.json.tmp")
+            .and_then(|pid| pid.parse().ok())
+            .is_some_and(gone)
+        {
             let _ = std::fs::remove_file(&path);
         }
     }

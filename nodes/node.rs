@@ -61,7 +61,12 @@ pub struct Parameter<'a> {
 impl<'a> Parameter<'a> {
     /// A vector that goes down its slope.
     pub fn flat(name: String, weight: &'a mut Param) -> Parameter<'a> {
-        Parameter { name, shape: vec![compute::tensor::len(weight)], weight, sign: 1.0 }
+        Parameter {
+            name,
+            shape: vec![compute::tensor::len(weight)],
+            weight,
+            sign: 1.0,
+        }
     }
 }
 
@@ -90,7 +95,11 @@ pub trait Config: Send + Sync {
 pub trait Cacheable: Send + Sync {
     /// The canonical JSON of what the values depend on: kind, options that change values (not which layers), and under
     /// `model` the hash that `hash_of` gives for each file of the model.
-    fn identity(&self, place: &Place, hash_of: &mut dyn FnMut(&std::path::Path) -> Result<String>) -> Result<Json>;
+    fn identity(
+        &self,
+        place: &Place,
+        hash_of: &mut dyn FnMut(&std::path::Path) -> Result<String>,
+    ) -> Result<Json>;
     /// Which layers, in the order in which they are sent; None: a row is one entry, as if of a layer 0.
     fn layers(&self) -> Option<&[usize]> {
         None
@@ -149,7 +158,9 @@ pub struct World {
 
 /// The `phase/node` that leaves the file at this path, `$OUT/phase/node/file`; None for other paths.
 pub fn leaver<'a>(path: &'a str, file: &str) -> Option<&'a str> {
-    path.strip_prefix("$OUT/")?.strip_suffix(file)?.strip_suffix('/')
+    path.strip_prefix("$OUT/")?
+        .strip_suffix(file)?
+        .strip_suffix('/')
 }
 
 /// The phase ends after `updates` updates (None: after the source's `views` epochs) and begins after `from` of them.
@@ -195,18 +206,24 @@ pub struct Place {
 impl Place {
     /// The folder of this node in the run.
     pub fn folder(&self) -> PathBuf {
-        if self.phases { self.run.join(&self.phase).join(&self.node) } else { self.run.join(&self.node) }
+        if self.phases {
+            self.run.join(&self.phase).join(&self.node)
+        } else {
+            self.run.join(&self.node)
+        }
     }
     /// Paths stand as the user wrote them, relative to the working directory; `$OUT` is the run's folder.
     pub fn path(&self, text: &str) -> PathBuf {
-        text.strip_prefix("$OUT/").map_or_else(|| text.into(), |rest| self.run.join(rest))
+        text.strip_prefix("$OUT/")
+            .map_or_else(|| text.into(), |rest| self.run.join(rest))
     }
     /// The key of a place of chance in this node.
     pub fn key(&self, site: &str) -> compute::random::Key {
         compute::random::Key::new(self.seed, &[&self.phase, &self.node, site])
     }
     pub fn say(&self, text: impl Into<String>) {
-        self.report.say(&format!("node `{}`: {}", self.node, text.into()));
+        self.report
+            .say(&format!("node `{}`: {}", self.node, text.into()));
     }
 }
 
@@ -221,7 +238,12 @@ impl Place {
             run: PathBuf::new(),
             graph: String::new(),
             seed: 0,
-            clock: Clock { updates: None, accumulate: 1, checkpoint_every: 100, from: 0 },
+            clock: Clock {
+                updates: None,
+                accumulate: 1,
+                checkpoint_every: 100,
+                from: 0,
+            },
             bench: false,
             synthetic: None,
             inputs: Shapes::default(),
@@ -242,11 +264,24 @@ pub struct Wrong {
 impl Wrong {
     /// `way` is dotted: `layers`, `terms.0.weight`; empty for the node itself.
     pub fn at(way: &str, says: impl Into<String>) -> Wrong {
-        Wrong { path: way.split('.').filter(|w| !w.is_empty()).map(str::to_owned).collect(), says: says.into() }
+        Wrong {
+            path: way
+                .split('.')
+                .filter(|w| !w.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            says: says.into(),
+        }
     }
     /// If a number is out of its range.
     pub fn outside(option: &str, n: usize, range: RangeInclusive<usize>) -> Option<Wrong> {
-        let says = || format!("option `{option}`: {n} is not from {} to {}", range.start(), range.end());
+        let says = || {
+            format!(
+                "option `{option}`: {n} is not from {} to {}",
+                range.start(),
+                range.end()
+            )
+        };
         (!range.contains(&n)).then(|| Wrong::at(option, says()))
     }
 }
@@ -260,8 +295,14 @@ pub struct Kind {
 }
 
 impl Kind {
-    pub const fn of<O: DeserializeOwned + JsonSchema + Config + 'static>(name: &'static str) -> Kind {
-        Kind { name, parse: parse::<O>, schema: schema::<O> }
+    pub const fn of<O: DeserializeOwned + JsonSchema + Config + 'static>(
+        name: &'static str,
+    ) -> Kind {
+        Kind {
+            name,
+            parse: parse::<O>,
+            schema: schema::<O>,
+        }
     }
 }
 
@@ -269,7 +310,11 @@ impl Kind {
 fn schema<O: JsonSchema>() -> Json {
     let settings = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
     let mut schema = O::json_schema(&mut settings.into_generator());
-    let rust = |s: &mut Schema| s.as_object_mut().into_iter().for_each(|s| s.retain(|key, _| key != "format"));
+    let rust = |s: &mut Schema| {
+        s.as_object_mut()
+            .into_iter()
+            .for_each(|s| s.retain(|key, _| key != "format"))
+    };
     RecursiveTransform(rust).transform(&mut schema);
     schema.into()
 }
@@ -277,14 +322,21 @@ fn schema<O: JsonSchema>() -> Json {
 /// Reads a kind's options; the first thing that is wrong with them.
 pub type Parse = fn(Json) -> Result<Box<dyn Config>, Wrong>;
 
-pub fn parse<O: DeserializeOwned + Config + 'static>(options: Json) -> Result<Box<dyn Config>, Wrong> {
+pub fn parse<O: DeserializeOwned + Config + 'static>(
+    options: Json,
+) -> Result<Box<dyn Config>, Wrong> {
     match serde_path_to_error::deserialize::<_, O>(options) {
         Ok(options) => Ok(Box::new(options)),
-        Err(e) => Err(Wrong { path: e.path().iter().map(|s| s.to_string()).collect(), says: e.inner().to_string() }),
+        Err(e) => Err(Wrong {
+            path: e.path().iter().map(|s| s.to_string()).collect(),
+            says: e.inner().to_string(),
+        }),
     }
 }
 
 /// One shape, for a port that carries it.
 pub fn shapes<const N: usize>(of: [(&'static str, crate::node::port::Shape); N]) -> Shapes {
-    of.into_iter().map(|(port, shape)| (port, vec![shape])).collect::<HashMap<_, _>>()
+    of.into_iter()
+        .map(|(port, shape)| (port, vec![shape]))
+        .collect::<HashMap<_, _>>()
 }

@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 
 /// What can be pruned. Each has a gate vector by layer, named `conv.0`, `head.3`, `ffn.11`, `attention-layer.3`,
 /// `ffn-layer.11`; the last two have one gate, on all that the sub-layer adds, its output bias too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
     /// Output channels of each convolution.
@@ -51,14 +53,25 @@ pub struct Pruning {
 /// Name and length of every gate vector. A sub-layer that is gone has none.
 pub fn vectors(a: &Architecture, units: &[Unit]) -> BTreeMap<String, usize> {
     let by_layer = |name: &str, n: &dyn Fn(usize) -> usize| -> Vec<(String, usize)> {
-        (0..a.num_hidden_layers).map(|l| (format!("{name}.{l}"), n(l))).collect()
+        (0..a.num_hidden_layers)
+            .map(|l| (format!("{name}.{l}"), n(l)))
+            .collect()
     };
     let of = |unit: Unit| match unit {
-        Unit::Conv => a.conv_dim.iter().enumerate().map(|(i, &n)| (format!("conv.{i}"), n)).collect(),
+        Unit::Conv => a
+            .conv_dim
+            .iter()
+            .enumerate()
+            .map(|(i, &n)| (format!("conv.{i}"), n))
+            .collect(),
         Unit::Head => by_layer("head", &|l| a.heads(l)),
         Unit::Ffn => by_layer("ffn", &|l| a.ffn(l)),
         Unit::AttentionLayer => by_layer("attention-layer", &|l| a.heads(l).min(1)),
         Unit::FfnLayer => by_layer("ffn-layer", &|l| a.ffn(l).min(1)),
     };
-    units.iter().flat_map(|&u| of(u)).filter(|(_, n)| *n > 0).collect()
+    units
+        .iter()
+        .flat_map(|&u| of(u))
+        .filter(|(_, n)| *n > 0)
+        .collect()
 }

@@ -1,7 +1,14 @@
 //! A run: the folder, what it is bound to, the phases one after the other.
-use crate::plan::{Phase, Plan};
-use crate::stage::{Ended, Moment};
-use crate::{data, machine, phase, report, resume, summary};
+pub mod data;
+pub mod inlet;
+pub mod machine;
+pub mod phase;
+pub mod resume;
+pub mod stage;
+use crate::graph::plan::{Phase, Plan};
+use crate::report;
+use crate::report::summary;
+use crate::run::stage::{Ended, Moment};
 use nodes::node::port::Shapes;
 use nodes::node::report::{Progress, Report};
 use nodes::node::step::Head;
@@ -62,7 +69,12 @@ impl Run<'_> {
         self.missing()?;
         let mut said = vec![];
         for node in self.plan.phases.iter().flat_map(|p| &p.nodes) {
-            for line in node.facts.warnings.iter().map(|says| format!("warning: node `{}`: {says}", node.name())) {
+            for line in node
+                .facts
+                .warnings
+                .iter()
+                .map(|says| format!("warning: node `{}`: {says}", node.name()))
+            {
                 if !said.contains(&line) {
                     self.report.say(&line);
                     said.push(line);
@@ -83,7 +95,9 @@ impl Run<'_> {
         about["summary"] = serde_json::to_value(&summary)?;
         write(&file, &about)?;
         report::write(self.plan, &self.out, &about, &metrics)?;
-        summary.iter().for_each(|phase| self.report.say(&phase.to_string()));
+        summary
+            .iter()
+            .for_each(|phase| self.report.say(&phase.to_string()));
         Ok(Outcome::Finished)
     }
 
@@ -91,17 +105,25 @@ impl Run<'_> {
     fn lock(&self) -> Result<File, Refusal> {
         let path = self.out.join(".lock");
         let at = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-        let file = File::options().create(true).append(true).open(&path).map_err(|e| at(&e))?;
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(|e| at(&e))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(format!("another process runs in {}", self.out.display()).into()),
+            Err(TryLockError::WouldBlock) => {
+                Err(format!("another process runs in {}", self.out.display()).into())
+            }
             Err(TryLockError::Error(e)) => Err(at(&e).into()),
         }
     }
 
     /// run.json of the run that the folder holds, if it does.
     fn before(&self, file: &Path) -> Result<Option<Value>, Refusal> {
-        let holds = ["run.json", "metrics.jsonl", "checkpoint"].iter().any(|name| self.out.join(name).exists());
+        let holds = ["run.json", "metrics.jsonl", "checkpoint"]
+            .iter()
+            .any(|name| self.out.join(name).exists());
         if holds && !self.resume {
             let says = format!(
                 "{} holds a run already; `--resume` goes on with it, `--out` names another folder",
@@ -110,20 +132,29 @@ impl Run<'_> {
             return Err(Refusal::Holds(says));
         }
         if !file.exists() {
-            let begun =
-                resume::newest(&self.out, self.plan).map(|point| nodes::data::file::about(&point.path)).transpose()?;
+            let begun = resume::newest(&self.out, self.plan)
+                .map(|point| nodes::data::file::about(&point.path))
+                .transpose()?;
             if begun.is_some_and(|about| about.get("graph") != Some(&self.graph())) {
-                return Err(format!("{} was begun with another graph, so it does not go on", self.out.display()).into());
+                return Err(format!(
+                    "{} was begun with another graph, so it does not go on",
+                    self.out.display()
+                )
+                .into());
             }
             return Ok(None);
         }
         let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
-        Ok(Some(serde_json::from_str(&text).map_err(|e| format!("{}: {e}", file.display()))?))
+        Ok(Some(
+            serde_json::from_str(&text).map_err(|e| format!("{}: {e}", file.display()))?,
+        ))
     }
 
     /// BLAKE3 of the resolved graph.
     fn graph(&self) -> String {
-        blake3::hash(self.plan.resolved.to_string().as_bytes()).to_hex().to_string()
+        blake3::hash(self.plan.resolved.to_string().as_bytes())
+            .to_hex()
+            .to_string()
     }
 
     fn about(&self, before: Option<&Value>) -> Value {
@@ -145,18 +176,28 @@ impl Run<'_> {
     /// Whether this run may go on with what it is given now.
     fn bound(&self, before: &Value, now: &Value) -> Result<(), Refusal> {
         let mut ways = resume::differences(&before["graph"], &now["graph"]);
-        ways.extend((before["arguments"]["steps"] != now["arguments"]["steps"]).then(|| "--steps".to_owned()));
+        ways.extend(
+            (before["arguments"]["steps"] != now["arguments"]["steps"])
+                .then(|| "--steps".to_owned()),
+        );
         let data = now["data"].as_object().into_iter().flatten();
         let known = |path: &str| before["data"].get(path).filter(|hash| !hash.is_null());
-        let changed = data.filter(|(path, hash)| !hash.is_null() && known(path).is_some_and(|known| known != *hash));
+        let changed = data.filter(|(path, hash)| {
+            !hash.is_null() && known(path).is_some_and(|known| known != *hash)
+        });
         ways.extend(changed.map(|(path, _)| format!("the data in {path}")));
         if !ways.is_empty() {
             let out = self.out.display();
-            return Err(
-                format!("{out} was begun otherwise, so it does not go on; different: {}", ways.join(", ")).into()
-            );
+            return Err(format!(
+                "{out} was begun otherwise, so it does not go on; different: {}",
+                ways.join(", ")
+            )
+            .into());
         }
-        for key in ["threads", "device"].iter().filter(|key| before[*key] != now[*key]) {
+        for key in ["threads", "device"]
+            .iter()
+            .filter(|key| before[*key] != now[*key])
+        {
             let (was, is) = (&before[*key], &now[*key]);
             self.report.say(&format!(
                 "warning: the run began with {key} {was}, now it is {is}: numbers may differ in the last digits"
@@ -168,7 +209,11 @@ impl Run<'_> {
     /// Files that the graph reads must be there before the first step.
     fn missing(&self) -> Result<(), Refusal> {
         let lines = missing(self.plan.phases.iter());
-        if lines.is_empty() { Ok(()) } else { Err(lines.join("\n").into()) }
+        if lines.is_empty() {
+            Ok(())
+        } else {
+            Err(lines.join("\n").into())
+        }
     }
 
     fn phases(&self, about: &Value) -> Result<Outcome, Refusal> {
@@ -180,7 +225,10 @@ impl Run<'_> {
             }
             let point = point.as_ref().filter(|p| p.phase == i);
             if let Some(point) = point {
-                self.report.say(&format!("going on after update {} of phase `{}`", point.update, phase.name));
+                self.report.say(&format!(
+                    "going on after update {} of phase `{}`",
+                    point.update, phase.name
+                ));
             }
             let place = Place {
                 node: String::new(),
@@ -203,7 +251,10 @@ impl Run<'_> {
                 let ended = matches!(moment, Moment::Ended(..));
                 if ended && phase.optimizer.is_none() && node == phase.last().name() {
                     let all = samples.fetch_add(head.samples, Ordering::Relaxed) + head.samples;
-                    self.report.update(&phase.name, progress(head, &place.clock, all, begun.elapsed()));
+                    self.report.update(
+                        &phase.name,
+                        progress(head, &place.clock, all, begun.elapsed()),
+                    );
                 }
             };
             let ended = phase::run(phase, &place, point.map(|p| p.path.as_path()), &watch);
@@ -234,8 +285,17 @@ fn progress(head: Head, clock: &Clock, samples: u64, time: Duration) -> Progress
 pub fn missing<'a>(phases: impl Iterator<Item = &'a Phase>) -> Vec<String> {
     let mut lines: Vec<String> = vec![];
     for node in phases.flat_map(|p| &p.nodes) {
-        for path in node.facts.reads.iter().filter(|p| !p.starts_with("$OUT/") && !Path::new(p).exists()) {
-            let line = format!("node `{}`: there is no `{path}`{}", node.name(), nodes::data::file::hint(path));
+        for path in node
+            .facts
+            .reads
+            .iter()
+            .filter(|p| !p.starts_with("$OUT/") && !Path::new(p).exists())
+        {
+            let line = format!(
+                "node `{}`: there is no `{path}`{}",
+                node.name(),
+                nodes::data::file::hint(path)
+            );
             lines.extend((!lines.contains(&line)).then_some(line));
         }
     }
@@ -244,15 +304,23 @@ pub fn missing<'a>(phases: impl Iterator<Item = &'a Phase>) -> Vec<String> {
 
 /// All cores, or `RAYON_NUM_THREADS`, as the nodes' thread pool counts.
 pub fn threads() -> usize {
-    let asked = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+    let asked = std::env::var("RAYON_NUM_THREADS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .filter(|n| *n > 0);
     asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()))
 }
 
 /// Unix seconds.
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |t| t.as_secs())
 }
 
 fn write(file: &Path, about: &Value) -> Result<(), Refusal> {
-    Ok(nodes::data::file::whole(file, format!("{about:#}\n").as_bytes())?)
+    Ok(nodes::data::file::whole(
+        file,
+        format!("{about:#}\n").as_bytes(),
+    )?)
 }

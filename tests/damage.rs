@@ -10,7 +10,10 @@ struct Chance(u64);
 
 impl Chance {
     fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % n.max(1)
     }
 
@@ -30,8 +33,14 @@ impl Chance {
                 3 if self.below(4) == 0 => new.truncate(at),
                 _ if !tokens.is_empty() => {
                     let token = tokens[self.below(tokens.len())];
-                    let numbers: Vec<usize> = (0..new.len()).filter(|i| new[*i].is_ascii_digit()).collect();
-                    let at = if numbers.is_empty() { at } else { numbers[self.below(numbers.len())] };
+                    let numbers: Vec<usize> = (0..new.len())
+                        .filter(|i| new[*i].is_ascii_digit())
+                        .collect();
+                    let at = if numbers.is_empty() {
+                        at
+                    } else {
+                        numbers[self.below(numbers.len())]
+                    };
                     new.splice(at..at + 1, token.bytes());
                 }
                 _ => {}
@@ -47,11 +56,25 @@ fn survives(folder: &Folder, words: &[&str], codes: &[i32], what: &str) {
     let text = stderr(&said);
     let code = said.status.code().unwrap_or(-1);
     let calm = !text.contains("panicked") && !text.contains("this is a bug");
-    assert!(codes.contains(&code) && calm, "{what}: exit code {code}\n{text}");
+    assert!(
+        codes.contains(&code) && calm,
+        "{what}: exit code {code}\n{text}"
+    );
 }
 
-const NUMBERS: &[&str] =
-    &["-1", "0", "1e308", "18446744073709551615", "99999999999", "0.5", "null", "\"x\"", "[]", "{}", "[0, 0]"];
+const NUMBERS: &[&str] = &[
+    "-1",
+    "0",
+    "1e308",
+    "18446744073709551615",
+    "99999999999",
+    "0.5",
+    "null",
+    "\"x\"",
+    "[]",
+    "{}",
+    "[0, 0]",
+];
 
 #[test]
 fn graphs() {
@@ -62,10 +85,20 @@ fn graphs() {
         let damaged = chance.damaged(&graph, NUMBERS);
         fs::write(folder.0.join("bad.json"), &damaged).unwrap();
         let what = format!("round {round}:\n{}", String::from_utf8_lossy(&damaged));
-        survives(&folder, &["check", "bad.json", "--format", "json"], &[0, 78], &what);
+        survives(
+            &folder,
+            &["check", "bad.json", "--format", "json"],
+            &[0, 78],
+            &what,
+        );
         if round % 5 == 0 {
             let out = format!("out{round}");
-            survives(&folder, &["run", "bad.json", "--steps", "1", "--out", &out], &[0, 1, 78], &what);
+            survives(
+                &folder,
+                &["run", "bad.json", "--steps", "1", "--out", &out],
+                &[0, 1, 78],
+                &what,
+            );
         }
     }
 }
@@ -75,21 +108,53 @@ fn audio_files() {
     let folder = sample("audio");
     noise(&folder.0.join("a.wav"), 2000, 1);
     let flac = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/sample/audio");
-    let flac = fs::read_dir(flac).unwrap().map(|e| e.unwrap().path()).min().unwrap();
+    let flac = fs::read_dir(flac)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .min()
+        .unwrap();
     let mut chance = Chance(2);
-    let other = |name: &str| (format!("bad-{name}"), fs::read(root().join("tests/data/audio").join(name)).unwrap(), 20);
+    let other = |name: &str| {
+        (
+            format!("bad-{name}"),
+            fs::read(root().join("tests/data/audio").join(name)).unwrap(),
+            20,
+        )
+    };
     let ours = [
-        ("bad.wav".into(), fs::read(folder.0.join("a.wav")).unwrap(), 60),
+        (
+            "bad.wav".into(),
+            fs::read(folder.0.join("a.wav")).unwrap(),
+            60,
+        ),
         ("bad.flac".into(), fs::read(flac).unwrap(), 60),
     ];
-    let others = ["vbr.mp3", "vorbis.ogg", "aac.m4a", "alac.m4a", "pcm.aiff", "pcm.caf"].map(other);
+    let others = [
+        "vbr.mp3",
+        "vorbis.ogg",
+        "aac.m4a",
+        "alac.m4a",
+        "pcm.aiff",
+        "pcm.caf",
+    ]
+    .map(other);
     for (name, bytes, rounds) in ours.iter().chain(&others) {
         for round in 0..*rounds {
             // Headers are where the decisions fall.
-            let head = bytes.len().min(if round % 2 == 0 { 80 } else { bytes.len() });
+            let head = bytes
+                .len()
+                .min(if round % 2 == 0 { 80 } else { bytes.len() });
             let damaged = [chance.damaged(&bytes[..head], &[]), bytes[head..].to_vec()].concat();
             fs::write(folder.0.join(name), &damaged).unwrap();
-            let words = ["extract", "teacher", name, "--layers", "0,1", "--out", "out.parquet"];
+            let words = [
+                "extract",
+                "teacher",
+                name,
+                "--layers",
+                "0,1",
+                "--out",
+                "out.parquet",
+            ];
             survives(&folder, &words, &[0, 1], &format!("{name}, round {round}"));
         }
     }
@@ -100,7 +165,12 @@ fn manifests() {
     let folder = sample("damaged-manifests");
     let data = root().join("tests/data");
     fs::create_dir_all(folder.0.join("tests/data/audio")).unwrap();
-    for file in ["61-70968-0000.flac", "common_voice_en_651325.mp3", "sb_24bit.flac", "mono_c0.wav"] {
+    for file in [
+        "61-70968-0000.flac",
+        "common_voice_en_651325.mp3",
+        "sb_24bit.flac",
+        "mono_c0.wav",
+    ] {
         let file = Path::new("audio").join(file);
         fs::copy(data.join(&file), folder.0.join("tests/data").join(&file)).unwrap();
     }
@@ -115,12 +185,28 @@ fn manifests() {
         ("y.parquet", "paths.parquet"),
     ] {
         let bytes = fs::read(data.join("manifests").join(from)).unwrap();
-        let manifest = format!("speech.manifest={}", if name == "segments" { "wav.scp" } else { name });
+        let manifest = format!(
+            "speech.manifest={}",
+            if name == "segments" { "wav.scp" } else { name }
+        );
         for round in 0..15 {
             // The first is whole.
-            let damaged = if round == 0 { bytes.clone() } else { chance.damaged(&bytes, NUMBERS) };
+            let damaged = if round == 0 {
+                bytes.clone()
+            } else {
+                chance.damaged(&bytes, NUMBERS)
+            };
             fs::write(folder.0.join(name), damaged).unwrap();
-            let words = ["run", "g.json", "--steps", "1", "--set", &manifest, "--out", &format!("{name}-{round}")];
+            let words = [
+                "run",
+                "g.json",
+                "--steps",
+                "1",
+                "--set",
+                &manifest,
+                "--out",
+                &format!("{name}-{round}"),
+            ];
             let codes: &[i32] = if round == 0 { &[0] } else { &[0, 1] };
             survives(&folder, &words, codes, &format!("{name}, round {round}"));
         }
@@ -132,17 +218,46 @@ fn manifests() {
 fn model_folders() {
     let folder = sample("models");
     let mut chance = Chance(3);
-    for file in ["config.json", "preprocessor_config.json", "model.safetensors"] {
+    for file in [
+        "config.json",
+        "preprocessor_config.json",
+        "model.safetensors",
+    ] {
         let path = folder.0.join("teacher").join(file);
         let bytes = fs::read(&path).unwrap();
         for round in 0..80 {
-            let head = bytes.len().min(if file.ends_with("tensors") { 2000 } else { bytes.len() });
-            let tokens = if file.ends_with("json") { NUMBERS } else { &["9", "77", "-", "\"F64\""] };
-            let damaged = [chance.damaged(&bytes[..head], tokens), bytes[head..].to_vec()].concat();
+            let head = bytes.len().min(if file.ends_with("tensors") {
+                2000
+            } else {
+                bytes.len()
+            });
+            let tokens = if file.ends_with("json") {
+                NUMBERS
+            } else {
+                &["9", "77", "-", "\"F64\""]
+            };
+            let damaged = [
+                chance.damaged(&bytes[..head], tokens),
+                bytes[head..].to_vec(),
+            ]
+            .concat();
             fs::write(&path, damaged).unwrap();
             let what = format!("{file}, round {round}");
-            survives(&folder, &["inspect", "teacher", "--format", "json"], &[0, 1], &what);
-            let words = ["extract", "teacher", "0.wav", "--layers", "0,2", "--out", "out.parquet"];
+            survives(
+                &folder,
+                &["inspect", "teacher", "--format", "json"],
+                &[0, 1],
+                &what,
+            );
+            let words = [
+                "extract",
+                "teacher",
+                "0.wav",
+                "--layers",
+                "0,2",
+                "--out",
+                "out.parquet",
+            ];
             survives(&folder, &words, &[0, 1], &what);
             survives(&folder, &["check", "g.json"], &[0, 78], &what);
         }

@@ -36,7 +36,9 @@ fn parquet_files(folder: &Path) -> Vec<PathBuf> {
 
 fn metrics(run: &Path) -> Vec<Value> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
@@ -51,17 +53,40 @@ fn an_earlier_run_goes_on_with_its_cache() {
     let lines_before = metrics(&run);
     let set_cache = format!("teacher.cache={}", cache.display());
 
-    let resume = ["run", GRAPH, "--resume", "--set", &set_cache, "--out", run.to_str().unwrap()];
+    let resume = [
+        "run",
+        GRAPH,
+        "--resume",
+        "--set",
+        &set_cache,
+        "--out",
+        run.to_str().unwrap(),
+    ];
     let resumed = output(&mut pipeline(root(), &resume));
     assert!(resumed.status.success(), "{}", stderr(&resumed));
 
-    assert_eq!(parquet_files(&cache), cached_parts, "every row was found in the earlier cache");
+    assert_eq!(
+        parquet_files(&cache),
+        cached_parts,
+        "every row was found in the earlier cache"
+    );
     let lines_after = metrics(&run);
-    assert_eq!(lines_after[..lines_before.len()], lines_before, "the lines of 37 updates stay");
+    assert_eq!(
+        lines_after[..lines_before.len()],
+        lines_before,
+        "the lines of 37 updates stay"
+    );
 
     // The machine that wrote the fixture may round otherwise, so values are close and not equal.
     let anew = folder.0.join("anew");
-    let again = ["run", GRAPH, "--set", &set_cache, "--out", anew.to_str().unwrap()];
+    let again = [
+        "run",
+        GRAPH,
+        "--set",
+        &set_cache,
+        "--out",
+        anew.to_str().unwrap(),
+    ];
     assert!(output(&mut pipeline(root(), &again)).status.success());
     let expected = metrics(&anew);
     assert_eq!(lines_after.len(), expected.len());
@@ -72,14 +97,22 @@ fn an_earlier_run_goes_on_with_its_cache() {
         if !line["name"].as_str().unwrap().ends_with("audio_per_second") {
             let [value, fresh_value] = [line, fresh].map(|l| l["value"].as_f64().unwrap());
             let tolerance = 1e-2 * fresh_value.abs().max(1e-2);
-            assert!((value - fresh_value).abs() <= tolerance, "{line} is not {fresh_value}");
+            assert!(
+                (value - fresh_value).abs() <= tolerance,
+                "{line} is not {fresh_value}"
+            );
         }
     }
 }
 
 #[test]
 fn an_earlier_model_is_read() {
-    let words = ["inspect", "tests/data/earlier/run/prune/student", "--format", "json"];
+    let words = [
+        "inspect",
+        "tests/data/earlier/run/prune/student",
+        "--format",
+        "json",
+    ];
     let inspected = output(&mut pipeline(root(), &words));
     assert!(inspected.status.success(), "{}", stderr(&inspected));
     let inspected: Value = serde_json::from_slice(&inspected.stdout).unwrap();

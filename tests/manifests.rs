@@ -11,7 +11,10 @@ use std::process::Output;
 /// A graph that fills a cache from `manifest`, run where the manifests' paths begin.
 fn fill(folder: &Folder, out: &str, manifest: &str, more: Value) -> Output {
     let mut speech = json!({ "kind": "decode", "manifest": manifest, "seconds_per_batch": 20 });
-    more.as_object().unwrap().iter().for_each(|(key, value)| speech[key] = value.clone());
+    more.as_object()
+        .unwrap()
+        .iter()
+        .for_each(|(key, value)| speech[key] = value.clone());
     let cache = folder.0.join(out).with_extension("cache");
     let teacher = json!({ "kind": "teacher", "inputs": { "speech": "speech.speech" }, "model": "tests/golden/base",
         "layers": [0], "cache": cache.to_str() });
@@ -24,16 +27,35 @@ fn fill(folder: &Folder, out: &str, manifest: &str, more: Value) -> Output {
 /// Key (a hash of the samples), id and number of samples of each row in the cache.
 fn rows(folder: &Folder, out: &str) -> Vec<(Vec<u8>, String, u32)> {
     let mut rows = vec![];
-    let folder_of = |path: &Path| fs::read_dir(path).unwrap().map(|e| e.unwrap().path()).find(|p| p.is_dir()).unwrap();
+    let folder_of = |path: &Path| {
+        fs::read_dir(path)
+            .unwrap()
+            .map(|e| e.unwrap().path())
+            .find(|p| p.is_dir())
+            .unwrap()
+    };
     let layer = folder_of(&folder.0.join(out).with_extension("cache")).join("layer-00");
     for part in fs::read_dir(layer).unwrap() {
         let file = fs::File::open(part.unwrap().path()).unwrap();
-        for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
+        for batch in ParquetRecordBatchReaderBuilder::try_new(file)
+            .unwrap()
+            .build()
+            .unwrap()
+        {
             let batch = batch.unwrap();
             let column = |name| batch.column_by_name(name).unwrap();
-            let (keys, ids) = (column("key").as_fixed_size_binary(), column("id").as_string::<i32>());
+            let (keys, ids) = (
+                column("key").as_fixed_size_binary(),
+                column("id").as_string::<i32>(),
+            );
             let samples = column("samples").as_primitive::<UInt32Type>();
-            let row = |i| (keys.value(i).to_vec(), ids.value(i).to_owned(), samples.value(i));
+            let row = |i| {
+                (
+                    keys.value(i).to_vec(),
+                    ids.value(i).to_owned(),
+                    samples.value(i),
+                )
+            };
             rows.extend((0..batch.num_rows()).map(row));
         }
     }
@@ -46,7 +68,12 @@ type Samples = (Vec<u8>, u32);
 
 /// Ids in order, rows without ids, and what `check` says of the cache.
 fn read(folder: &Folder, out: &str, manifest: &str) -> (Vec<String>, Vec<Samples>, u64) {
-    let said = fill(folder, out, &format!("tests/data/manifests/{manifest}"), json!({}));
+    let said = fill(
+        folder,
+        out,
+        &format!("tests/data/manifests/{manifest}"),
+        json!({}),
+    );
     assert!(said.status.success(), "{manifest}: {}", stderr(&said));
     let file = folder.0.join(out).with_extension("json");
     let check = output(pipeline(root(), &["check", "--format", "json"]).arg(file));
@@ -54,20 +81,41 @@ fn read(folder: &Folder, out: &str, manifest: &str) -> (Vec<String>, Vec<Samples
     let rows = rows(folder, out);
     let mut ids: Vec<String> = rows.iter().map(|(_, id, _)| id.clone()).collect();
     ids.sort();
-    (ids, rows.into_iter().map(|(key, _, samples)| (key, samples)).collect(), check["cache_bytes"].as_u64().unwrap())
+    (
+        ids,
+        rows.into_iter()
+            .map(|(key, _, samples)| (key, samples))
+            .collect(),
+        check["cache_bytes"].as_u64().unwrap(),
+    )
 }
 
 #[test]
 fn toolkits_agree() {
     let folder = Folder::new("manifests");
-    let names = ["61-70968-0000", "common_voice_en_651325", "mono_c0", "sb_24bit"];
-    let files = ["61-70968-0000.flac", "common_voice_en_651325.mp3", "mono_c0.wav", "sb_24bit.flac"];
+    let names = [
+        "61-70968-0000",
+        "common_voice_en_651325",
+        "mono_c0",
+        "sb_24bit",
+    ];
+    let files = [
+        "61-70968-0000.flac",
+        "common_voice_en_651325.mp3",
+        "mono_c0.wav",
+        "sb_24bit.flac",
+    ];
     let (ids, whole, _) = read(&folder, "tsv", "whole.tsv"); // whose numbers `check` takes for samples at 16 kHz
     assert_eq!(ids, files);
     let mut lengths: Vec<u32> = whole.iter().map(|row| row.1).collect();
     lengths.sort();
     assert_eq!(lengths, [8_000, 38_016, 52_173, 78_480]);
-    let bytes = 4 * 24 * lengths.iter().map(|n| (*n as u64 - 400) / 320 + 1).sum::<u64>();
+    let bytes = 4
+        * 24
+        * lengths
+            .iter()
+            .map(|n| (*n as u64 - 400) / 320 + 1)
+            .sum::<u64>();
     let paths = files.map(|file| format!("tests/data/audio/{file}"));
     for (manifest, expected) in [
         ("kaldi-whole/wav.scp", names.map(String::from)),
@@ -94,22 +142,38 @@ fn pieces_agree() {
     assert!(read(&folder, "lhotse", "pieces.jsonl") == (ids, pieces, bytes));
     let more = json!({ "min_seconds": 0.5, "max_seconds": 1.9 });
     let said = fill(&folder, "bounds", "tests/data/manifests/pieces.jsonl", more);
-    assert!(stderr(&said).contains("of 3 utterances 1 are too short, 1 too long: left out"), "{}", stderr(&said));
+    assert!(
+        stderr(&said).contains("of 3 utterances 1 are too short, 1 too long: left out"),
+        "{}",
+        stderr(&said)
+    );
     assert_eq!(rows(&folder, "bounds").len(), 1);
 }
 
 #[test]
 fn a_folder_has_every_codec() {
     let folder = Folder::new("codecs");
-    let said = fill(&folder, "all", "tests/data/audio", json!({ "bad_files": 2 }));
+    let said = fill(
+        &folder,
+        "all",
+        "tests/data/audio",
+        json!({ "bad_files": 2 }),
+    );
     let read = fs::read_to_string(root().join("tests/data/audio/audio.tsv")).unwrap();
-    let mut files: Vec<&str> = read.lines().skip(1).map(|line| line.split('\t').next().unwrap()).collect();
+    let mut files: Vec<&str> = read
+        .lines()
+        .skip(1)
+        .map(|line| line.split('\t').next().unwrap())
+        .collect();
     files.sort();
     let rows = rows(&folder, "all");
     let mut ids: Vec<&str> = rows.iter().map(|row| row.1.as_str()).collect();
     ids.sort();
     assert_eq!(ids, files, "{}", stderr(&said));
-    assert!(stderr(&said).contains("mono_c0.opus cannot be read: it is Opus, which is not read; convert it"));
+    assert!(
+        stderr(&said)
+            .contains("mono_c0.opus cannot be read: it is Opus, which is not read; convert it")
+    );
 }
 
 #[test]
@@ -120,7 +184,12 @@ fn a_change_of_segments_is_a_change_of_data() {
     let run = |out: &str| {
         let said = fill(&folder, out, manifest.to_str().unwrap(), json!({}));
         let run = fs::read_to_string(folder.0.join(out).join("run.json")).unwrap_or_default();
-        (serde_json::from_str::<Value>(&run).map(|run| run["data"].clone()).ok(), stderr(&said))
+        (
+            serde_json::from_str::<Value>(&run)
+                .map(|run| run["data"].clone())
+                .ok(),
+            stderr(&said),
+        )
     };
     fs::write(&manifest, "r tests/data/audio/61-70968-0000.flac\n").unwrap();
     let plain = run("plain").0;
@@ -130,9 +199,18 @@ fn a_change_of_segments_is_a_change_of_data() {
     assert!(plain.is_some() && plain != one && one != run("other").0);
     segments("a r 0 1\nb r 4 6\n");
     let (_, says) = run("beyond");
-    assert!(says.contains("seconds 4 to 6 are not in it: it has 4.905 seconds"), "{says}");
+    assert!(
+        says.contains("seconds 4 to 6 are not in it: it has 4.905 seconds"),
+        "{says}"
+    );
     segments("a s 0 1\nb\n");
     let (_, says) = run("wrong");
-    assert!(says.contains("segments: line 1: recording `s` is not in wav.scp: a s 0 1\n"), "{says}");
-    assert!(says.contains("segments: line 2 is not `utterance recording start end`: b"), "{says}");
+    assert!(
+        says.contains("segments: line 1: recording `s` is not in wav.scp: a s 0 1\n"),
+        "{says}"
+    );
+    assert!(
+        says.contains("segments: line 2 is not `utterance recording start end`: b"),
+        "{says}"
+    );
 }

@@ -59,7 +59,8 @@ pub fn noise(path: &Path, samples: usize, seed: u32) {
     for i in 0..samples {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let tone = ((i as f32) * 0.01 * (seed as f32 + 1.0)).sin() * 6000.0;
-        wav.write_sample((tone + (state >> 20) as f32 - 2048.0) as i16).unwrap();
+        wav.write_sample((tone + (state >> 20) as f32 - 2048.0) as i16)
+            .unwrap();
     }
     wav.finalize().unwrap();
 }
@@ -74,11 +75,23 @@ pub fn left(run: &Path) -> Vec<Vec<u8>> {
     let line = |line: &str| {
         let mut line: Value = serde_json::from_str(line).unwrap();
         line["wall_time"] = Value::Null;
-        if line["name"].as_str().unwrap().ends_with("audio_per_second") { String::new() } else { format!("{line}\n") }
+        if line["name"].as_str().unwrap().ends_with("audio_per_second") {
+            String::new()
+        } else {
+            format!("{line}\n")
+        }
     };
     let models = ["prune", "distill"].into_iter().flat_map(|phase| {
-        ["student/config.json", "student/model.safetensors", "heads/heads.safetensors"].map(|f| format!("{phase}/{f}"))
+        [
+            "student/config.json",
+            "student/model.safetensors",
+            "heads/heads.safetensors",
+        ]
+        .map(|f| format!("{phase}/{f}"))
     });
     let files = models.map(|file| fs::read(run.join(file)).unwrap());
-    [metrics.lines().map(line).collect::<String>().into_bytes()].into_iter().chain(files).collect()
+    [metrics.lines().map(line).collect::<String>().into_bytes()]
+        .into_iter()
+        .chain(files)
+        .collect()
 }

@@ -18,7 +18,10 @@ fn check(graph: &str) -> Value {
 #[test]
 fn shipped_graphs_check() {
     for folder in ["graphs", "graphs/librispeech"] {
-        for file in fs::read_dir(root().join(folder)).unwrap().map(|e| e.unwrap().path()) {
+        for file in fs::read_dir(root().join(folder))
+            .unwrap()
+            .map(|e| e.unwrap().path())
+        {
             if file.extension().is_some_and(|e| e == "json") {
                 let name = format!("{folder}/{}", file.file_name().unwrap().to_string_lossy());
                 assert!(check(&name)["phases"].is_array());
@@ -34,17 +37,29 @@ fn counts_of_the_full_recipe() {
     assert_eq!(prune["macs"]["student"], 1_665_522_780_160u64);
     assert_eq!(prune["parameters"]["heads"], 2 * 769 * 768);
     assert_eq!(prune["cache_bytes"], Value::Null);
-    assert!(prune["warnings"].as_array().unwrap().iter().any(|w| w.as_str().unwrap().contains("train960.tsv")));
+    assert!(
+        prune["warnings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|w| w.as_str().unwrap().contains("train960.tsv"))
+    );
 }
 
 /// WavLM Base+ with the same recipe: its position biases come on top.
 #[test]
 fn counts_of_dpwavlm() {
-    let [hubert, wavlm] = ["dphubert", "dpwavlm"].map(|name| check(&format!("graphs/librispeech/{name}.json")));
-    let count = |graph: &Value, phase: usize, node: &str| graph["phases"][phase]["parameters"][node].as_u64().unwrap();
+    let [hubert, wavlm] =
+        ["dphubert", "dpwavlm"].map(|name| check(&format!("graphs/librispeech/{name}.json")));
+    let count = |graph: &Value, phase: usize, node: &str| {
+        graph["phases"][phase]["parameters"][node].as_u64().unwrap()
+    };
     assert_eq!(count(&wavlm, 0, "teacher"), 94_381_936);
     assert_eq!(count(&wavlm, 0, "gates"), count(&hubert, 0, "gates"));
-    assert_eq!(count(&wavlm, 1, "student") - count(&hubert, 1, "student"), 94_381_936 - 94_371_712);
+    assert_eq!(
+        count(&wavlm, 1, "student") - count(&hubert, 1, "student"),
+        94_381_936 - 94_371_712
+    );
 }
 
 #[test]
@@ -71,25 +86,45 @@ fn no_speaker_is_in_both_sets() {
 #[test]
 fn docs_name_every_kind_and_option() {
     let docs = fs::read_to_string(root().join("docs/nodes.md")).unwrap();
-    for nodes::node::Kind { name: kind, parse, .. } in nodes::KINDS {
+    for nodes::node::Kind {
+        name: kind, parse, ..
+    } in nodes::KINDS
+    {
         let section = docs.split("\n## ").find(|s| s.lines().next() == Some(kind));
         let section = section.unwrap_or_else(|| panic!("docs/nodes.md has no heading `## {kind}`"));
         // serde's sentence for an unknown key lists those it knows.
-        let Err(wrong) = parse(serde_json::json!({ "?": 0 })) else { panic!("`{kind}` takes an unknown option") };
+        let Err(wrong) = parse(serde_json::json!({ "?": 0 })) else {
+            panic!("`{kind}` takes an unknown option")
+        };
         for option in wrong.says.split('`').skip(3).step_by(2) {
-            assert!(section.contains(&format!("`{option}`")), "docs/nodes.md: `{kind}` has an option `{option}`");
+            assert!(
+                section.contains(&format!("`{option}`")),
+                "docs/nodes.md: `{kind}` has an option `{option}`"
+            );
         }
     }
 }
 
 #[test]
 fn drawings_hold_every_node() {
-    for (format, begin) in [("dot", "digraph"), ("svg", "<svg"), ("mermaid", "flowchart")] {
-        let said = output(&mut pipeline(root(), &["show", "graphs/dphubert.json", "--format", format]));
+    for (format, begin) in [
+        ("dot", "digraph"),
+        ("svg", "<svg"),
+        ("mermaid", "flowchart"),
+    ] {
+        let said = output(&mut pipeline(
+            root(),
+            &["show", "graphs/dphubert.json", "--format", format],
+        ));
         let text = String::from_utf8_lossy(&said.stdout).into_owned();
         assert!(said.status.success() && text.starts_with(begin), "{text}");
-        for node in ["speech", "teacher", "gates", "student", "heads", "match", "step", "log"] {
-            assert!(text.matches(node).count() >= 2, "{format} draws {node} in both phases");
+        for node in [
+            "speech", "teacher", "gates", "student", "heads", "match", "step", "log",
+        ] {
+            assert!(
+                text.matches(node).count() >= 2,
+                "{format} draws {node} in both phases"
+            );
         }
     }
 }

@@ -27,11 +27,23 @@ fn a_job_goes_back_into_the_queue_until_it_is_done() {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let program = Path::new(env!("CARGO_BIN_EXE_pipeline")).parent().unwrap();
-    let path = format!("{}:{}:{}", folder.0.display(), program.display(), std::env::var("PATH").unwrap());
+    let path = format!(
+        "{}:{}:{}",
+        folder.0.display(),
+        program.display(),
+        std::env::var("PATH").unwrap()
+    );
     let job = || {
         let mut sbatch = Command::new("bash");
-        sbatch.arg(root().join("docs/slurm.sh")).args(["g.json", "job"]).current_dir(&folder.0);
-        sbatch.envs([("PATH", path.as_str()), ("SLURM_JOB_ID", "7")]).status().unwrap().code()
+        sbatch
+            .arg(root().join("docs/slurm.sh"))
+            .args(["g.json", "job"])
+            .current_dir(&folder.0);
+        sbatch
+            .envs([("PATH", path.as_str()), ("SLURM_JOB_ID", "7")])
+            .status()
+            .unwrap()
+            .code()
     };
     let requeued = || fs::read_to_string(folder.0.join("requeued")).unwrap_or_default();
     assert_eq!((job(), requeued().as_str()), (Some(75), "requeue 7\n"));

@@ -24,7 +24,9 @@ impl Fingerprint {
         let mut files = Files::open(root.join("files.json"));
         let mut identity = what.identity(place, &mut |path| files.hash(path))?;
         files.save();
-        let fields = identity.as_object_mut().ok_or("what identifies a node must be a JSON object")?;
+        let fields = identity
+            .as_object_mut()
+            .ok_or("what identifies a node must be a JSON object")?;
         fields.insert("format".into(), json!(FORMAT));
         fields.insert("codec".into(), json!(CODEC));
         identity.sort_all_objects();
@@ -52,7 +54,10 @@ pub fn short(hash: &blake3::Hash) -> String {
 
 /// Whether a folder may be one of a fingerprint, or the middle of a part's name.
 pub fn is_name(name: &str) -> bool {
-    name.len() == DIGITS && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    name.len() == DIGITS
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 /// BLAKE3 of a file's bytes, read piece by piece.
@@ -80,20 +85,45 @@ struct Known {
 impl Files {
     /// A file that is missing or damaged is one that remembers nothing.
     fn open(path: PathBuf) -> Files {
-        let known = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        Files { path, known, grew: false }
+        let known = fs::read(&path)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        Files {
+            path,
+            known,
+            grew: false,
+        }
     }
     fn hash(&mut self, path: &Path) -> Result<String> {
         let at = |e: std::io::Error| format!("{}: {e}", path.display());
-        let name = fs::canonicalize(path).map_err(at)?.to_string_lossy().into_owned();
+        let name = fs::canonicalize(path)
+            .map_err(at)?
+            .to_string_lossy()
+            .into_owned();
         let about = fs::metadata(path).map_err(at)?; // before hashing: a change meanwhile is seen the next time
-        let age = about.modified().map_err(at)?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let age = about
+            .modified()
+            .map_err(at)?
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let (size, mtime) = (about.len(), age.as_nanos() as u64);
-        if let Some(known) = self.known.get(&name).filter(|k| (k.size, k.mtime) == (size, mtime)) {
+        if let Some(known) = self
+            .known
+            .get(&name)
+            .filter(|k| (k.size, k.mtime) == (size, mtime))
+        {
             return Ok(known.hash.clone());
         }
         let hash = hash_of(path).map_err(at)?.to_hex().to_string();
-        self.known.insert(name, Known { size, mtime, hash: hash.clone() });
+        self.known.insert(
+            name,
+            Known {
+                size,
+                mtime,
+                hash: hash.clone(),
+            },
+        );
         self.grew = true;
         Ok(hash)
     }

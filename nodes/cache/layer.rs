@@ -19,7 +19,11 @@ pub fn folder(layer: Option<usize>) -> String {
 
 /// The layer whose folder has this name, if it is one.
 pub fn named(folder: &str) -> Option<Option<usize>> {
-    if folder == ROWS { Some(None) } else { folder.strip_prefix(LAYER)?.parse().ok().map(Some) }
+    if folder == ROWS {
+        Some(None)
+    } else {
+        folder.strip_prefix(LAYER)?.parse().ok().map(Some)
+    }
 }
 
 const ROWS: &str = "rows";
@@ -51,11 +55,30 @@ impl Layer {
     pub fn open(folder: PathBuf, fingerprint: Fingerprint, place: &Place) -> Result<Layer> {
         let paths = part::list(&folder)?;
         let (place, fresh) = (place.clone(), Rows::default());
-        let mut layer = Layer { folder, fingerprint, place, parts: vec![], index: HashMap::new(), fresh };
+        let mut layer = Layer {
+            folder,
+            fingerprint,
+            place,
+            parts: vec![],
+            index: HashMap::new(),
+            fresh,
+        };
         for path in paths {
             match part::slots(&path, &layer.fingerprint) {
-                Ok(slots) => layer.add(Part { path, intact: false }, slots),
-                Err(why) => layer.set_aside(&Part { path, intact: false }, why),
+                Ok(slots) => layer.add(
+                    Part {
+                        path,
+                        intact: false,
+                    },
+                    slots,
+                ),
+                Err(why) => layer.set_aside(
+                    &Part {
+                        path,
+                        intact: false,
+                    },
+                    why,
+                ),
             }
         }
         Ok(layer)
@@ -80,7 +103,8 @@ impl Layer {
             At::Part(number, slot) => match self.read(number, slot) {
                 Ok(entry) => Some(entry),
                 Err(why) => {
-                    self.index.retain(|_, at| !matches!(at, At::Part(n, _) if *n == number));
+                    self.index
+                        .retain(|_, at| !matches!(at, At::Part(n, _) if *n == number));
                     self.set_aside(&self.parts[number as usize], why);
                     None
                 }
@@ -102,10 +126,13 @@ impl Layer {
         let path = part.path.display();
         let damaged = part.path.with_extension("parquet.damaged");
         if why.is::<std::io::Error>() || fs::rename(&part.path, &damaged).is_err() {
-            self.place.say(format!("the cache's {path} cannot be used: {why}; its rows count as missing"));
+            self.place.say(format!(
+                "the cache's {path} cannot be used: {why}; its rows count as missing"
+            ));
         } else {
             let says = "it is now called *.damaged, and its rows count as missing";
-            self.place.say(format!("the cache's {path} is damaged: {why}; {says}"));
+            self.place
+                .say(format!("the cache's {path} is damaged: {why}; {says}"));
         }
     }
 
@@ -115,7 +142,11 @@ impl Layer {
         }
         self.fresh.push(key, id, samples, entry)?;
         self.index.insert(key, At::Fresh(self.fresh.len() - 1));
-        if self.fresh.bytes() >= PART_BYTES { self.write() } else { Ok(()) }
+        if self.fresh.bytes() >= PART_BYTES {
+            self.write()
+        } else {
+            Ok(())
+        }
     }
 
     /// Puts the fresh rows into a part.
@@ -123,7 +154,11 @@ impl Layer {
         if self.fresh.len() == 0 {
             return Ok(());
         }
-        let path = part::write(&self.folder, std::mem::take(&mut self.fresh), &self.fingerprint)?;
+        let path = part::write(
+            &self.folder,
+            std::mem::take(&mut self.fresh),
+            &self.fingerprint,
+        )?;
         let slots = part::slots(&path, &self.fingerprint)?;
         self.add(Part { path, intact: true }, slots);
         Ok(())

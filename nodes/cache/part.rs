@@ -32,7 +32,11 @@ const FLOATS: Column = Column { name: "hidden" };
 /// Writes one part into `folder`; its path.
 pub fn write(folder: &Path, rows: Rows, fingerprint: &Fingerprint) -> Result<PathBuf> {
     let about = KeyValue::new("fingerprint".to_owned(), fingerprint.json().to_owned());
-    let hidden = ColumnPath::from(vec!["hidden".to_owned(), "list".to_owned(), "item".to_owned()]);
+    let hidden = ColumnPath::from(vec![
+        "hidden".to_owned(),
+        "list".to_owned(),
+        "item".to_owned(),
+    ]);
     let properties = WriterProperties::builder()
         .set_compression(Compression::UNCOMPRESSED)
         .set_encoding(Encoding::PLAIN)
@@ -47,7 +51,10 @@ pub fn write(folder: &Path, rows: Rows, fingerprint: &Fingerprint) -> Result<Pat
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))?;
     writer.write(&batch)?;
     writer.close()?;
-    let path = folder.join(format!("part-{}.parquet", fingerprint::short(&blake3::hash(&bytes))));
+    let path = folder.join(format!(
+        "part-{}.parquet",
+        fingerprint::short(&blake3::hash(&bytes))
+    ));
     super::write(&path, &bytes)?;
     Ok(path)
 }
@@ -58,7 +65,9 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
         entries => entries.map_err(|e| format!("{}: {e}", folder.display()))?,
     };
-    let paths = entries.map(|entry| entry.map(|e| e.path())).collect::<Result<Vec<_>, _>>();
+    let paths = entries
+        .map(|entry| entry.map(|e| e.path()))
+        .collect::<Result<Vec<_>, _>>();
     let mut paths = paths.map_err(|e| format!("{}: {e}", folder.display()))?;
     paths.retain(|path| hash_in_name(path).is_some());
     paths.sort();
@@ -66,7 +75,11 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn hash_in_name(path: &Path) -> Option<&str> {
-    let hash = path.file_name()?.to_str()?.strip_prefix("part-")?.strip_suffix(".parquet")?;
+    let hash = path
+        .file_name()?
+        .to_str()?
+        .strip_prefix("part-")?
+        .strip_suffix(".parquet")?;
     fingerprint::is_name(hash).then_some(hash)
 }
 
@@ -83,7 +96,11 @@ impl Slot {
     fn in_page(page: (i64, i32), frames: u32, width: u32) -> Option<Slot> {
         let end = u64::try_from(page.0.checked_add(page.1.into())?).ok()?;
         let bytes = 4 * frames as u64 * width as u64;
-        (bytes <= page.1.max(0) as u64).then(|| Slot { frames, width, offset: end - bytes })
+        (bytes <= page.1.max(0) as u64).then(|| Slot {
+            frames,
+            width,
+            offset: end - bytes,
+        })
     }
 }
 
@@ -101,15 +118,23 @@ fn read_slots(path: &Path, fingerprint: &Fingerprint) -> Result<Vec<(Key, Slot)>
     let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Required);
     let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(File::open(path)?, options)?;
     check(&reader, fingerprint)?;
-    let pages = pages(reader.metadata()).ok_or("its rows are not stored one a page, plain and uncompressed")?;
+    let pages = pages(reader.metadata())
+        .ok_or("its rows are not stored one a page, plain and uncompressed")?;
     let columns = ProjectionMask::roots(reader.parquet_schema(), [KEY, FRAMES, WIDTH]);
     let mut slots = Vec::with_capacity(pages.len());
     for batch in reader.with_projection(columns).build()? {
         let batch = batch?;
-        let (keys, frames, width) = (batch.column(0).as_fixed_size_binary(), u32s(&batch, 1), u32s(&batch, 2));
+        let (keys, frames, width) = (
+            batch.column(0).as_fixed_size_binary(),
+            u32s(&batch, 1),
+            u32s(&batch, 2),
+        );
         for row in 0..batch.num_rows() {
-            let page = pages.get(slots.len()).ok_or("it has more rows than pages")?;
-            let slot = Slot::in_page(*page, frames[row], width[row]).ok_or("a row is longer than its page")?;
+            let page = pages
+                .get(slots.len())
+                .ok_or("it has more rows than pages")?;
+            let slot = Slot::in_page(*page, frames[row], width[row])
+                .ok_or("a row is longer than its page")?;
             slots.push((keys.value(row).try_into()?, slot));
         }
     }
@@ -122,7 +147,9 @@ fn u32s(batch: &RecordBatch, column: usize) -> &[u32] {
 
 fn check(reader: &ParquetRecordBatchReaderBuilder<File>, fingerprint: &Fingerprint) -> Result<()> {
     let about = reader.metadata().file_metadata().key_value_metadata();
-    let says = about.and_then(|all| all.iter().find(|kv| kv.key == "fingerprint")).and_then(|kv| kv.value.as_deref());
+    let says = about
+        .and_then(|all| all.iter().find(|kv| kv.key == "fingerprint"))
+        .and_then(|kv| kv.value.as_deref());
     if says != Some(fingerprint.json()) {
         return Err("its metadata name another fingerprint".into());
     }
@@ -141,7 +168,10 @@ fn pages(about: &ParquetMetaData) -> Option<Vec<(i64, i32)>> {
             && hidden.compression() == Compression::UNCOMPRESSED;
         let index = about.page_index_for_row_group(g);
         let pages = index.offset_index(HIDDEN)?.page_locations();
-        let one_each = pages.iter().enumerate().all(|(row, page)| page.first_row_index == row as i64);
+        let one_each = pages
+            .iter()
+            .enumerate()
+            .all(|(row, page)| page.first_row_index == row as i64);
         let as_many = pages.len() as i64 == group.num_rows();
         if !(plain && one_each && as_many) {
             return None;
@@ -157,8 +187,16 @@ pub fn read(path: &Path, slot: Slot) -> std::io::Result<Entry> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(slot.offset))?;
     file.read_exact(&mut bytes)?;
-    let values = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-    Ok(Entry { frames: slot.frames, values })
+    let values = bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|b| f32::from_le_bytes(*b))
+        .collect();
+    Ok(Entry {
+        frames: slot.frames,
+        values,
+    })
 }
 
 /// Reads all bytes of a part and compares their hash with its name.
@@ -175,12 +213,22 @@ pub fn verify(path: &Path) -> Result<()> {
 /// Decodes every value of a part as any reader of Parquet would, and compares it with what [`read`] gives.
 pub fn decode(path: &Path, fingerprint: &Fingerprint) -> Result<()> {
     let mut slots = slots(path, fingerprint)?.into_iter();
-    for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?.with_batch_size(64).build()? {
+    for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?
+        .with_batch_size(64)
+        .build()?
+    {
         let batch = batch?;
         for row in 0..batch.num_rows() {
             let (_, slot) = slots.next().ok_or("it has more rows than pages")?;
-            let (decoded, read) = (column::floats(&batch, FLOATS, row)?, read(path, slot)?.values);
-            if !decoded.iter().map(|x| x.to_bits()).eq(read.iter().map(|x| x.to_bits())) {
+            let (decoded, read) = (
+                column::floats(&batch, FLOATS, row)?,
+                read(path, slot)?.values,
+            );
+            if !decoded
+                .iter()
+                .map(|x| x.to_bits())
+                .eq(read.iter().map(|x| x.to_bits()))
+            {
                 return Err("a row is not frames x width floats".into());
             }
         }

@@ -13,7 +13,8 @@ pub type Key = [u8; 16];
 pub fn key(samples: &[f32], mask: &[bool]) -> Key {
     let bytes: Vec<[u8; 4]> = samples.iter().map(|x| x.to_le_bytes()).collect();
     let mut hash = blake3::Hasher::new();
-    hash.update(&(samples.len() as u64).to_le_bytes()).update(bytes.as_flattened());
+    hash.update(&(samples.len() as u64).to_le_bytes())
+        .update(bytes.as_flattened());
     hash.update(&mask.iter().map(|&m| u8::from(m)).collect::<Vec<_>>());
     let mut key = Key::default();
     key.copy_from_slice(&hash.finalize().as_bytes()[..16]);
@@ -35,7 +36,11 @@ pub struct Rows {
 
 impl Rows {
     pub fn push(&mut self, key: Key, id: &str, samples: usize, entry: &Entry) -> Result<()> {
-        self.width.push(entry.width().ok_or("a row of hidden states is not frames x width floats")?);
+        self.width.push(
+            entry
+                .width()
+                .ok_or("a row of hidden states is not frames x width floats")?,
+        );
         self.keys.push(key);
         self.ids.push(id.to_owned());
         self.samples.push(samples as u32);
@@ -53,11 +58,15 @@ impl Rows {
     }
     pub fn entry(&self, row: usize) -> Entry {
         let start = self.starts[row];
-        Entry { frames: self.frames[row], values: self.values[start..start + self.lengths[row]].to_vec() }
+        Entry {
+            frames: self.frames[row],
+            values: self.values[start..start + self.lengths[row]].to_vec(),
+        }
     }
     /// The columns of a part.
     pub fn batch(self) -> Result<RecordBatch> {
-        let keys = FixedSizeBinaryArray::try_new(16, Buffer::from_vec(self.keys.into_flattened()), None)?;
+        let keys =
+            FixedSizeBinaryArray::try_new(16, Buffer::from_vec(self.keys.into_flattened()), None)?;
         let columns: [(&str, ArrayRef); 6] = [
             ("key", Arc::new(keys)),
             ("id", Arc::new(StringArray::from_iter_values(self.ids))),

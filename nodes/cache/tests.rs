@@ -22,7 +22,10 @@ struct Fake {
 }
 impl Config for Fake {
     fn ports(&self) -> Ports {
-        Ports { inputs: &[], outputs: &[] }
+        Ports {
+            inputs: &[],
+            outputs: &[],
+        }
     }
     fn facts(&self, _: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
         Ok(Facts::default())
@@ -35,8 +38,16 @@ impl Config for Fake {
     }
 }
 impl Cacheable for Fake {
-    fn identity(&self, _: &Place, hash_of: &mut dyn FnMut(&Path) -> Result<String>) -> Result<Json> {
-        let model = if self.model.is_empty() { String::new() } else { hash_of(Path::new(self.model))? };
+    fn identity(
+        &self,
+        _: &Place,
+        hash_of: &mut dyn FnMut(&Path) -> Result<String>,
+    ) -> Result<Json> {
+        let model = if self.model.is_empty() {
+            String::new()
+        } else {
+            hash_of(Path::new(self.model))?
+        };
         Ok(json!({"model": model, "kind": "fake"}))
     }
     fn layers(&self) -> Option<&[usize]> {
@@ -50,7 +61,10 @@ impl Cacheable for Fake {
     }
     fn build_for(&self, layers: &[usize], _: &Place) -> Result<Box<dyn Node>> {
         self.built.lock().unwrap().push(layers.to_vec());
-        Ok(Box::new(Inside { layers: layers.to_vec(), ran: self.ran.clone() }))
+        Ok(Box::new(Inside {
+            layers: layers.to_vec(),
+            ran: self.ran.clone(),
+        }))
     }
     fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
         of_entries(rows, entries)
@@ -67,16 +81,26 @@ impl Node for Inside {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let rows = step.batch("speech")?;
         self.ran.lock().unwrap().push(rows.num_rows());
-        let samples = (0..rows.num_rows()).map(|row| column::floats(&rows, column::SAMPLES, row).unwrap());
-        let found: Vec<_> = samples.map(|x| self.layers.iter().map(|&n| hidden(x, n)).collect()).collect();
+        let samples =
+            (0..rows.num_rows()).map(|row| column::floats(&rows, column::SAMPLES, row).unwrap());
+        let found: Vec<_> = samples
+            .map(|x| self.layers.iter().map(|&n| hidden(x, n)).collect())
+            .collect();
         step.send("targets", Value::Batch(of_entries(&rows, &found)?));
         Ok(())
     }
 }
 fn hidden(samples: &[f32], layer: usize) -> Entry {
-    let frames = samples.chunks_exact(320).map(|chunk| (layer + 1) as f32 * chunk[0]);
-    let values = frames.flat_map(|x| (0..WIDTH).map(move |w| x + w as f32)).collect();
-    Entry { frames: (samples.len() / 320) as u32, values }
+    let frames = samples
+        .chunks_exact(320)
+        .map(|chunk| (layer + 1) as f32 * chunk[0]);
+    let values = frames
+        .flat_map(|x| (0..WIDTH).map(move |w| x + w as f32))
+        .collect();
+    Entry {
+        frames: (samples.len() / 320) as u32,
+        values,
+    }
 }
 
 #[derive(Default)]
@@ -97,10 +121,16 @@ impl Bench {
     fn new(test: &str) -> Bench {
         let root = std::env::temp_dir().join(format!("cache-{test}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&root);
-        Bench { root, lines: Arc::default() }
+        Bench {
+            root,
+            lines: Arc::default(),
+        }
     }
     fn place(&self) -> Place {
-        Place { run: self.root.clone(), ..Place::alone("teacher", self.lines.clone()) }
+        Place {
+            run: self.root.clone(),
+            ..Place::alone("teacher", self.lines.clone())
+        }
     }
     fn open(&self, fake: &Fake) -> Box<dyn Node> {
         wrap(Arc::new(fake.clone()), &self.root, &self.place()).unwrap()
@@ -111,12 +141,20 @@ impl Bench {
         check(&mut *node, &self.place(), fake, ids);
         node.leave().unwrap();
         let built = std::mem::take(&mut *fake.built.lock().unwrap());
-        (built, std::mem::take(&mut *fake.ran.lock().unwrap()).iter().sum())
+        (
+            built,
+            std::mem::take(&mut *fake.ran.lock().unwrap()).iter().sum(),
+        )
     }
     fn files(&self, end: &str) -> Vec<PathBuf> {
         fn below(folder: &Path) -> Vec<PathBuf> {
-            let all = fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path());
-            all.flat_map(|p| if p.is_dir() { below(&p) } else { vec![p] }).collect()
+            let all = fs::read_dir(folder)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|e| e.path());
+            all.flat_map(|p| if p.is_dir() { below(&p) } else { vec![p] })
+                .collect()
         }
         let mut files = below(&self.root);
         files.retain(|p| p.to_string_lossy().ends_with(end));
@@ -135,21 +173,48 @@ impl Drop for Bench {
 
 /// Row `id` has `id` frames and a few samples more.
 fn samples(id: usize) -> Vec<f32> {
-    (0..id * 320 + 7).map(|i| ((i * 37 + id * 11) % 101) as f32 / 7.0 - 5.0).collect()
+    (0..id * 320 + 7)
+        .map(|i| ((i * 37 + id * 11) % 101) as f32 / 7.0 - 5.0)
+        .collect()
 }
 fn rows(ids: &[usize]) -> RecordBatch {
     let lengths = ids.iter().map(|&id| samples(id).len());
     let values = ids.iter().flat_map(|&id| samples(id)).collect();
     let columns: Vec<(_, arrow::array::ArrayRef)> = vec![
-        (column::ID, Arc::new(StringArray::from_iter_values(ids.iter().map(|id| format!("row {id}"))))),
-        (column::SAMPLES, Arc::new(column::list(values, lengths).unwrap())),
-        (column::VIEW, Arc::new(UInt64Array::from(vec![0; ids.len()]))),
+        (
+            column::ID,
+            Arc::new(StringArray::from_iter_values(
+                ids.iter().map(|id| format!("row {id}")),
+            )),
+        ),
+        (
+            column::SAMPLES,
+            Arc::new(column::list(values, lengths).unwrap()),
+        ),
+        (
+            column::VIEW,
+            Arc::new(UInt64Array::from(vec![0; ids.len()])),
+        ),
     ];
     column::batch(columns).unwrap()
 }
-fn attempt(node: &mut dyn Node, place: &Place, ids: &[usize], checkpoint: bool) -> Result<RecordBatch> {
+fn attempt(
+    node: &mut dyn Node,
+    place: &Place,
+    ids: &[usize],
+    checkpoint: bool,
+) -> Result<RecordBatch> {
     let inputs = HashMap::from([("speech".to_owned(), vec![Value::Batch(rows(ids))])]);
-    let mut step = Step::new(Head { checkpoint, ..Head::default() }, place, Tape::default(), inputs, &mut []);
+    let mut step = Step::new(
+        Head {
+            checkpoint,
+            ..Head::default()
+        },
+        place,
+        Tape::default(),
+        inputs,
+        &mut [],
+    );
     node.run(&mut step)?;
     match step.into_outputs().remove("targets") {
         Some(Value::Batch(batch)) => Ok(batch),
@@ -161,11 +226,20 @@ fn run(node: &mut dyn Node, place: &Place, ids: &[usize], checkpoint: bool) -> R
 }
 /// The batch is the one that the node inside sends, bit for bit.
 fn check(node: &mut dyn Node, place: &Place, fake: &Fake, ids: &[usize]) {
-    let live = Inside { layers: fake.layers.clone(), ran: Arc::default() };
-    assert_eq!(run(node, place, ids, false), run(&mut { live }, place, ids, false));
+    let live = Inside {
+        layers: fake.layers.clone(),
+        ran: Arc::default(),
+    };
+    assert_eq!(
+        run(node, place, ids, false),
+        run(&mut { live }, place, ids, false)
+    );
 }
 fn fake(layers: &[usize]) -> Fake {
-    Fake { layers: layers.to_vec(), ..Fake::default() }
+    Fake {
+        layers: layers.to_vec(),
+        ..Fake::default()
+    }
 }
 
 #[test]
@@ -178,8 +252,16 @@ fn cold_then_full() {
     assert_eq!(bench.serve(&fake, &[]), (vec![], 0));
     let folder = bench.files("fingerprint.json").remove(0);
     let says = fs::read_to_string(&folder).unwrap();
-    assert_eq!(says, r#"{"codec":"f32","format":1,"kind":"fake","model":""}"#);
-    assert!(folder.parent().unwrap().ends_with(&blake3::hash(says.as_bytes()).to_hex()[..16]));
+    assert_eq!(
+        says,
+        r#"{"codec":"f32","format":1,"kind":"fake","model":""}"#
+    );
+    assert!(
+        folder
+            .parent()
+            .unwrap()
+            .ends_with(&blake3::hash(says.as_bytes()).to_hex()[..16])
+    );
     assert!(bench.lines().is_empty());
 }
 
@@ -195,7 +277,10 @@ fn only_what_is_missing_is_computed_and_stored() {
     let bench = Bench::new("half");
     assert_eq!(bench.serve(&fake(&[4]), &[1, 2]), (vec![vec![4]], 2));
     assert_eq!(bench.serve(&fake(&[4]), &[1, 3, 2]), (vec![vec![4]], 1));
-    assert_eq!(bench.serve(&fake(&[0, 4, 7]), &[3, 2]), (vec![vec![0, 7]], 2));
+    assert_eq!(
+        bench.serve(&fake(&[0, 4, 7]), &[3, 2]),
+        (vec![vec![0, 7]], 2)
+    );
     // Row 1 misses layers 0 and 7, row 6 all of them: the node is built once more, for all three.
     let (three, mut node) = (fake(&[0, 4, 7]), bench.open(&fake(&[0, 4, 7])));
     for ids in [&[1, 2][..], &[6, 3], &[6, 1, 2, 3, 0]] {
@@ -204,8 +289,17 @@ fn only_what_is_missing_is_computed_and_stored() {
     node.leave().unwrap();
     assert_eq!(bench.serve(&three, &[0, 1, 2, 3, 6]), (vec![], 0));
     let listing = tools::list(&bench.root).unwrap().remove(0);
-    assert_eq!((listing.layers, listing.rows, listing.frames), (vec![0, 4, 7], 5, 12));
-    let of = |n| bench.files("parquet").iter().filter(|p| p.parent().unwrap().ends_with(n)).count();
+    assert_eq!(
+        (listing.layers, listing.rows, listing.frames),
+        (vec![0, 4, 7], 5, 12)
+    );
+    let of = |n| {
+        bench
+            .files("parquet")
+            .iter()
+            .filter(|p| p.parent().unwrap().ends_with(n))
+            .count()
+    };
     assert_eq!((of("layer-00"), of("layer-04"), of("layer-07")), (2, 3, 2));
 }
 
@@ -241,8 +335,16 @@ fn two_writers_and_the_first_of_equal_rows() {
 fn a_model_has_a_cache_of_its_own_and_is_hashed_once() {
     let bench = Bench::new("model");
     fs::create_dir_all(&bench.root).unwrap();
-    let model: &'static str = bench.root.join("weights").to_string_lossy().into_owned().leak();
-    let with = Fake { model, ..fake(&[1]) };
+    let model: &'static str = bench
+        .root
+        .join("weights")
+        .to_string_lossy()
+        .into_owned()
+        .leak();
+    let with = Fake {
+        model,
+        ..fake(&[1])
+    };
     fs::write(model, "one").unwrap();
     assert_eq!(bench.serve(&with, &[4]).1, 1);
     assert_eq!(bench.serve(&fake(&[1]), &[4]).1, 1);
@@ -250,15 +352,25 @@ fn a_model_has_a_cache_of_its_own_and_is_hashed_once() {
     let known = fs::read_to_string(bench.root.join("files.json")).unwrap();
     let hash = blake3::hash(b"one").to_hex();
     // A remembered hash is believed, and one that cannot be read is not.
-    fs::write(bench.root.join("files.json"), known.replace(&hash[..], "another")).unwrap();
+    fs::write(
+        bench.root.join("files.json"),
+        known.replace(&hash[..], "another"),
+    )
+    .unwrap();
     assert_eq!(bench.serve(&with, &[4]).1, 1);
     fs::write(bench.root.join("files.json"), &known[..known.len() / 2]).unwrap();
     assert_eq!(bench.serve(&with, &[4]).1, 0);
-    assert_eq!(fs::read_to_string(bench.root.join("files.json")).unwrap(), known);
+    assert_eq!(
+        fs::read_to_string(bench.root.join("files.json")).unwrap(),
+        known
+    );
     fs::write(model, "three").unwrap();
     assert_eq!(bench.serve(&with, &[4]).1, 1);
     fs::remove_file(model).unwrap();
-    let says = wrap(Arc::new(with), &bench.root, &bench.place()).err().unwrap().to_string();
+    let says = wrap(Arc::new(with), &bench.root, &bench.place())
+        .err()
+        .unwrap()
+        .to_string();
     assert!(says.starts_with(model), "{says}");
 }
 
@@ -277,13 +389,19 @@ fn a_damaged_part_is_set_aside_once_it_is_read() {
     assert!(part.exists() && bench.lines().is_empty());
     assert_eq!(bench.serve(&fake(&[1]), &[7, 6]).1, 2);
     let says = bench.lines();
-    assert!(says.len() == 1 && says[0].contains(part.to_str().unwrap()), "{says:?}");
+    assert!(
+        says.len() == 1 && says[0].contains(part.to_str().unwrap()),
+        "{says:?}"
+    );
     assert_eq!(bench.files("damaged").len(), 1);
     assert_eq!(bench.serve(&fake(&[1]), &[6, 7]), (vec![], 0));
 }
 /// The first two floats of row 6 in layer 1.
 fn good_floats() -> Vec<u8> {
-    hidden(&samples(6), 1).values[..2].iter().flat_map(|x| x.to_le_bytes()).collect()
+    hidden(&samples(6), 1).values[..2]
+        .iter()
+        .flat_map(|x| x.to_le_bytes())
+        .collect()
 }
 
 #[test]
@@ -318,7 +436,10 @@ fn a_part_is_written_once_it_is_large() {
     let folder = bench.files("parquet")[0].parent().unwrap().to_owned();
     let fingerprint = Fingerprint::read(folder.parent().unwrap()).unwrap();
     let mut layer = Layer::open(folder, fingerprint, &bench.place()).unwrap();
-    let large = Entry { frames: 1000, values: vec![0.5; 1000 * 17_000] };
+    let large = Entry {
+        frames: 1000,
+        values: vec![0.5; 1000 * 17_000],
+    };
     layer.put([7; 16], "large", 0, &large).unwrap();
     assert_eq!(bench.files("parquet").len(), 2);
     assert!(layer.get(&[7; 16]) == Some(large));
@@ -328,12 +449,30 @@ fn a_part_is_written_once_it_is_large() {
 fn a_part_of_another_cache_is_not_believed() {
     let (bench, other) = (Bench::new("other"), Bench::new("other-model"));
     fs::create_dir_all(&other.root).unwrap();
-    let model: &'static str = other.root.join("weights").to_string_lossy().into_owned().leak();
+    let model: &'static str = other
+        .root
+        .join("weights")
+        .to_string_lossy()
+        .into_owned()
+        .leak();
     fs::write(model, "two").unwrap();
-    other.serve(&Fake { model, ..fake(&[1]) }, &[4]);
+    other.serve(
+        &Fake {
+            model,
+            ..fake(&[1])
+        },
+        &[4],
+    );
     bench.serve(&fake(&[1]), &[5]);
-    let (foreign, folder) = (other.files("parquet").remove(0), bench.files("parquet").remove(0));
-    fs::copy(&foreign, folder.with_file_name(foreign.file_name().unwrap())).unwrap();
+    let (foreign, folder) = (
+        other.files("parquet").remove(0),
+        bench.files("parquet").remove(0),
+    );
+    fs::copy(
+        &foreign,
+        folder.with_file_name(foreign.file_name().unwrap()),
+    )
+    .unwrap();
     assert_eq!(bench.serve(&fake(&[1]), &[4, 5]).1, 1);
     assert_eq!((bench.lines().len(), bench.files("damaged").len()), (1, 1));
 }
@@ -341,7 +480,12 @@ fn a_part_of_another_cache_is_not_believed() {
 #[test]
 fn folders_that_are_none() {
     let bench = Bench::new("folders");
-    let refused = || wrap(Arc::new(fake(&[1])), &bench.root, &bench.place()).err().unwrap().to_string();
+    let refused = || {
+        wrap(Arc::new(fake(&[1])), &bench.root, &bench.place())
+            .err()
+            .unwrap()
+            .to_string()
+    };
     fs::write(&bench.root, "a file").unwrap();
     assert!(refused().starts_with(&*bench.root.to_string_lossy()));
     fs::remove_file(&bench.root).unwrap();
@@ -359,8 +503,13 @@ fn folders_that_are_none() {
     fs::remove_file(&fingerprint).unwrap();
     fs::create_dir_all(fingerprint.join("in the way")).unwrap();
     let fake = fake(&[1]);
-    let says = attempt(&mut *bench.open(&fake), &bench.place(), &[9], false).unwrap_err().to_string();
-    assert!(says.starts_with(&*fingerprint.to_string_lossy()) && fake.built.lock().unwrap().is_empty(), "{says}");
+    let says = attempt(&mut *bench.open(&fake), &bench.place(), &[9], false)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        says.starts_with(&*fingerprint.to_string_lossy()) && fake.built.lock().unwrap().is_empty(),
+        "{says}"
+    );
 }
 
 #[test]
@@ -368,11 +517,25 @@ fn leftovers_of_the_dead_are_removed() {
     let bench = Bench::new("leftovers");
     bench.serve(&fake(&[1]), &[1]);
     let layer = bench.files("parquet")[0].parent().unwrap().to_owned();
-    let dead = [layer.join("part-0.parquet.tmp4194999"), bench.root.join("files.json.tmp4194999")];
-    let kept = [layer.join("part-0.parquet.tmp1"), bench.root.join("mine.tmp4194999")];
-    dead.iter().chain(&kept).for_each(|path| fs::write(path, "").unwrap());
+    let dead = [
+        layer.join("part-0.parquet.tmp4194999"),
+        bench.root.join("files.json.tmp4194999"),
+    ];
+    let kept = [
+        layer.join("part-0.parquet.tmp1"),
+        bench.root.join("mine.tmp4194999"),
+    ];
+    dead.iter()
+        .chain(&kept)
+        .for_each(|path| fs::write(path, "").unwrap());
     bench.open(&fake(&[1]));
-    assert_eq!(dead.iter().chain(&kept).map(|p| p.exists()).collect::<Vec<_>>(), [false, false, true, true]);
+    assert_eq!(
+        dead.iter()
+            .chain(&kept)
+            .map(|p| p.exists())
+            .collect::<Vec<_>>(),
+        [false, false, true, true]
+    );
 }
 
 #[test]
@@ -380,14 +543,25 @@ fn remove_touches_nothing_else() {
     let bench = Bench::new("remove");
     fs::create_dir_all(bench.root.join("0123456789abcdef")).unwrap();
     fs::write(bench.root.join("letter"), "dear").unwrap();
-    assert!(tools::remove(&bench.root).unwrap_err().to_string().contains("not a cache"));
+    assert!(
+        tools::remove(&bench.root)
+            .unwrap_err()
+            .to_string()
+            .contains("not a cache")
+    );
     bench.serve(&fake(&[1]), &[1]);
     assert_eq!(tools::remove(&bench.root).unwrap().len(), 1);
     assert!(bench.files("json").is_empty() && bench.root.join("letter").exists());
     assert!(tools::list(&bench.root).is_err());
     bench.serve(&fake(&[1]), &[1]);
-    let folder = bench.files("fingerprint.json")[0].parent().unwrap().to_owned();
-    assert_eq!(tools::list(&folder).unwrap(), tools::list(&bench.root).unwrap());
+    let folder = bench.files("fingerprint.json")[0]
+        .parent()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        tools::list(&folder).unwrap(),
+        tools::list(&bench.root).unwrap()
+    );
     assert_eq!(tools::remove(&folder).unwrap(), [folder]);
 }
 
@@ -396,26 +570,54 @@ fn remove_touches_nothing_else() {
 fn rows_without_layers() {
     let bench = Bench::new("rows");
     let options = || json!({ "bins": 23, "cepstra": 13, "deltas": 1 });
-    let fbank: Arc<dyn Config> = crate::node::parse::<crate::kind::fbank::Options>(options()).ok().unwrap().into();
+    let fbank: Arc<dyn Config> = crate::node::parse::<crate::kind::fbank::Options>(options())
+        .ok()
+        .unwrap()
+        .into();
     let features = |node: &mut dyn Node, ids: &[usize]| {
         let inputs = HashMap::from([("speech".to_owned(), vec![Value::Batch(rows(ids))])]);
         let place = bench.place();
         let mut step = Step::new(Head::default(), &place, Tape::default(), inputs, &mut []);
         node.run(&mut step).unwrap();
-        let Some(Value::Batch(batch)) = step.into_outputs().remove("features") else { panic!("no features") };
+        let Some(Value::Batch(batch)) = step.into_outputs().remove("features") else {
+            panic!("no features")
+        };
         node.leave().unwrap();
         batch
     };
     let live = |ids: &[usize]| features(&mut *fbank.build(&bench.place()).unwrap(), ids);
-    let cached = |ids: &[usize]| features(&mut *wrap(fbank.clone(), &bench.root, &bench.place()).unwrap(), ids);
-    for (ids, parts) in [(&[5, 0, 9][..], 1), (&[9, 3, 5, 4], 2), (&[3, 4, 0, 5, 9], 2), (&[], 2)] {
+    let cached = |ids: &[usize]| {
+        features(
+            &mut *wrap(fbank.clone(), &bench.root, &bench.place()).unwrap(),
+            ids,
+        )
+    };
+    for (ids, parts) in [
+        (&[5, 0, 9][..], 1),
+        (&[9, 3, 5, 4], 2),
+        (&[3, 4, 0, 5, 9], 2),
+        (&[], 2),
+    ] {
         assert_eq!(cached(ids), live(ids));
         assert_eq!(bench.files("parquet").len(), parts);
     }
-    assert!(bench.files("parquet").iter().all(|path| path.parent().unwrap().ends_with("rows")));
+    assert!(
+        bench
+            .files("parquet")
+            .iter()
+            .all(|path| path.parent().unwrap().ends_with("rows"))
+    );
     let listing = tools::list(&bench.root).unwrap().remove(0);
     // Rows of 7, 967, 1287, 1607 and 2887 samples.
-    assert_eq!((listing.kind.as_deref(), listing.layers, listing.rows, listing.frames), (Some("fbank"), vec![], 5, 34));
+    assert_eq!(
+        (
+            listing.kind.as_deref(),
+            listing.layers,
+            listing.rows,
+            listing.frames
+        ),
+        (Some("fbank"), vec![], 5, 34)
+    );
     assert_eq!(tools::verify(&bench.root).unwrap(), vec![]);
     fs::write(&bench.files("parquet")[0], "damaged").unwrap();
     assert_eq!(tools::verify(&bench.root).unwrap().len(), 1);
@@ -426,7 +628,9 @@ fn rows_without_layers() {
 #[test]
 fn a_mask_is_part_of_the_key() {
     let key = |masked: &[usize]| rows::key(&samples(3), &[0, 1, 2].map(|t| masked.contains(&t)));
-    assert!(key(&[0]) == key(&[0]) && key(&[0]) != key(&[1]) && key(&[]) != rows::key(&samples(3), &[]));
+    assert!(
+        key(&[0]) == key(&[0]) && key(&[0]) != key(&[1]) && key(&[]) != rows::key(&samples(3), &[])
+    );
     let bytes: Vec<u8> = samples(3).iter().flat_map(|x| x.to_le_bytes()).collect();
     let all = [&967u64.to_le_bytes()[..], &bytes, &[0, 1, 0]].concat();
     assert_eq!(key(&[1]), blake3::hash(&all).as_bytes()[..16]);

@@ -48,15 +48,24 @@ pub fn verify(path: &Path) -> Result<Vec<Damage>> {
             Ok(fingerprint) if folder.ends_with(fingerprint.name()) => fingerprint,
             _ => {
                 let says = "is not the JSON that its folder is called by".to_owned();
-                damages.push(Damage { path: folder.join("fingerprint.json"), says });
+                damages.push(Damage {
+                    path: folder.join("fingerprint.json"),
+                    says,
+                });
                 continue;
             }
         };
-        for path in
-            layers(&folder)?.into_iter().map(|(_, layer)| part::list(&layer)).collect::<Result<Vec<_>>>()?.concat()
+        for path in layers(&folder)?
+            .into_iter()
+            .map(|(_, layer)| part::list(&layer))
+            .collect::<Result<Vec<_>>>()?
+            .concat()
         {
             if let Err(why) = part::verify(&path).and_then(|()| part::decode(&path, &fingerprint)) {
-                damages.push(Damage { path, says: why.to_string() });
+                damages.push(Damage {
+                    path,
+                    says: why.to_string(),
+                });
             }
         }
     }
@@ -84,7 +93,10 @@ fn folders(path: &Path) -> Result<Vec<PathBuf>> {
     if is_fingerprint(&whole) {
         return Ok(vec![whole]);
     }
-    let entries = fs::read_dir(path).map_err(at)?.map(|entry| entry.map(|e| e.path())).collect::<Result<Vec<_>, _>>();
+    let entries = fs::read_dir(path)
+        .map_err(at)?
+        .map(|entry| entry.map(|e| e.path()))
+        .collect::<Result<Vec<_>, _>>();
     let mut folders = entries.map_err(at)?;
     folders.retain(|folder| is_fingerprint(folder));
     folders.sort();
@@ -120,10 +132,19 @@ fn listing(folder: PathBuf) -> Result<Listing> {
     let about: Json = serde_json::from_str(fingerprint.json()).unwrap_or_default();
     let (mut rows, mut bytes, mut unreadable) = (HashMap::new(), 0, 0);
     let layers = layers(&folder)?;
-    for path in layers.iter().map(|(_, layer)| part::list(layer)).collect::<Result<Vec<_>>>()?.concat() {
+    for path in layers
+        .iter()
+        .map(|(_, layer)| part::list(layer))
+        .collect::<Result<Vec<_>>>()?
+        .concat()
+    {
         bytes += fs::metadata(&path).map_or(0, |about| about.len());
         match part::slots(&path, &fingerprint) {
-            Ok(slots) => rows.extend(slots.into_iter().map(|(key, slot)| (key, slot.frames as u64))),
+            Ok(slots) => rows.extend(
+                slots
+                    .into_iter()
+                    .map(|(key, slot)| (key, slot.frames as u64)),
+            ),
             Err(_) => unreadable += 1,
         }
     }

@@ -15,7 +15,9 @@ pub struct Line {
 
 /// Those that read; a run that is being written may end in half a line.
 pub fn lines(metrics: &str) -> impl Iterator<Item = Line> {
-    metrics.lines().filter_map(|line| serde_json::from_str(line).ok())
+    metrics
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
 }
 
 /// Update and value, as they were written; a value that is not finite is NaN.
@@ -34,11 +36,19 @@ pub fn read(metrics: &str) -> Vec<Phase> {
     let mut phases: Vec<Phase> = vec![];
     for line in lines(metrics) {
         if phases.last().is_none_or(|p| p.name != line.phase) {
-            phases.push(Phase { name: line.phase, times: [line.wall_time; 2], curves: BTreeMap::new() });
+            phases.push(Phase {
+                name: line.phase,
+                times: [line.wall_time; 2],
+                curves: BTreeMap::new(),
+            });
         }
         if let Some(phase) = phases.last_mut() {
             phase.times[1] = line.wall_time;
-            phase.curves.entry(line.name).or_default().push((line.step, line.value.unwrap_or(f64::NAN)));
+            phase
+                .curves
+                .entry(line.name)
+                .or_default()
+                .push((line.step, line.value.unwrap_or(f64::NAN)));
         }
     }
     phases

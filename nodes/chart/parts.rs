@@ -29,7 +29,11 @@ impl Part {
     }
     pub fn says(&self) -> String {
         let [mean, low, high] = [self.mean(), self.low, self.high].map(number);
-        if low == high { mean } else { format!("{mean} ({low} to {high})") }
+        if low == high {
+            mean
+        } else {
+            format!("{mean} ({low} to {high})")
+        }
     }
 }
 
@@ -37,7 +41,14 @@ impl Part {
 pub fn parts(points: &Points, size: u64) -> Parts {
     let mut parts = Parts::new();
     for &(update, v) in points.iter().filter(|(_, v)| v.is_finite()) {
-        let new = Part { from: update, to: update, low: v, high: v, sum: 0.0, count: 0.0 };
+        let new = Part {
+            from: update,
+            to: update,
+            low: v,
+            high: v,
+            sum: 0.0,
+            count: 0.0,
+        };
         let part = parts.entry(update.saturating_sub(1) / size).or_insert(new);
         (part.to, part.low, part.high) = (update, part.low.min(v), part.high.max(v));
         (part.sum, part.count) = (part.sum + v, part.count + 1.0);

@@ -7,14 +7,20 @@ pub const COLORS: usize = 5;
 
 /// Text, or an attribute's value, of SVG and HTML.
 pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 /// A drawing of this size in pixels as a file of its own, on its own background.
 pub fn file(width: f64, height: f64, drawing: &str) -> String {
     let style = STYLE.trim_end();
     let page = format!("<rect class=\"page\" width=\"{width:.0}\" height=\"{height:.0}\"/>");
-    format!("{}\n<style>\n{style}\n</style>\n{page}\n{drawing}</svg>\n", open(width, height))
+    format!(
+        "{}\n<style>\n{style}\n</style>\n{page}\n{drawing}</svg>\n",
+        open(width, height)
+    )
 }
 
 /// A drawing inside an HTML page that holds [`STYLE`].

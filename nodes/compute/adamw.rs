@@ -80,32 +80,53 @@ pub struct Rule {
 impl AdamW {
     /// Moves `w` by the gradient `g` times `factor` (clipping; negative for what climbs).
     pub fn step(&self, w: &mut [f32], moments: &mut Moments, g: &[f32], factor: f32) {
-        let Rule { betas: [b1, b2, c1, c2], keep, rate, correction, eps } = self.rule();
+        let Rule {
+            betas: [b1, b2, c1, c2],
+            keep,
+            rate,
+            correction,
+            eps,
+        } = self.rule();
         let n = w.len();
-        let (w, m, v) = (Shared::new(w), Shared::new(&mut moments.m), Shared::new(&mut moments.v));
+        let (w, m, v) = (
+            Shared::new(w),
+            Shared::new(&mut moments.m),
+            Shared::new(&mut moments.v),
+        );
         each(n.div_ceil(CHUNK), |chunk| {
             let (from, len) = (chunk * CHUNK, CHUNK.min(n - chunk * CHUNK));
             // SAFETY: chunks do not overlap.
             let (w, m, v) = unsafe { (w.part(from, len), m.part(from, len), v.part(from, len)) };
-            wide!(for (((w, m), v), g) in w.iter_mut().zip(m).zip(v).zip(&g[from..from + len]) {
-                let g = g * factor;
-                *m = b1 * *m + c1 * g;
-                *v = b2 * *v + c2 * g * g;
-                *w = *w * keep - rate * *m / (v.sqrt() * correction + eps);
-            });
+            wide!(
+                for (((w, m), v), g) in w.iter_mut().zip(m).zip(v).zip(&g[from..from + len]) {
+                    let g = g * factor;
+                    *m = b1 * *m + c1 * g;
+                    *v = b2 * *v + c2 * g * g;
+                    *w = *w * keep - rate * *m / (v.sqrt() * correction + eps);
+                }
+            );
         });
     }
 
     pub fn rule(&self) -> Rule {
         let [b1, b2] = self.betas;
         let t = i32::try_from(self.update).unwrap_or(i32::MAX);
-        let (rate, correction) = (self.rate / (1.0 - b1.powi(t)), 1.0 / (1.0 - b2.powi(t)).sqrt());
+        let (rate, correction) = (
+            self.rate / (1.0 - b1.powi(t)),
+            1.0 / (1.0 - b2.powi(t)).sqrt(),
+        );
         let (keep, eps) = match self.form {
             Form::Adamw => (1.0 - self.rate * self.decay, self.eps),
             Form::AdamwS3prl => (1.0 - rate / correction * self.decay, self.eps * correction),
         };
         let [rate, correction, keep, eps] = [rate, correction, keep, eps].map(|x| x as f32);
-        Rule { betas: [b1, b2, 1.0 - b1, 1.0 - b2].map(|x| x as f32), keep, rate, correction, eps }
+        Rule {
+            betas: [b1, b2, 1.0 - b1, 1.0 - b2].map(|x| x as f32),
+            keep,
+            rate,
+            correction,
+            eps,
+        }
     }
 }
 
@@ -115,7 +136,9 @@ pub fn norm<'a>(gradients: impl Iterator<Item = &'a [f32]>) -> f64 {
     for g in gradients {
         let chunk = |c: usize| &g[c * CHUNK..g.len().min((c + 1) * CHUNK)];
         let squares = |g: &[f32]| wide!(sum(g.len(), |i| g[i] * g[i]));
-        total += map(g.len().div_ceil(CHUNK), |c| squares(chunk(c)) as f64).iter().sum::<f64>();
+        total += map(g.len().div_ceil(CHUNK), |c| squares(chunk(c)) as f64)
+            .iter()
+            .sum::<f64>();
     }
     total.sqrt()
 }

@@ -48,7 +48,13 @@ fn heap() -> MutexGuard<'static, Heap> {
 
 impl Heap {
     const fn new() -> Self {
-        Heap { runs: vec![], used: 0, most: 0, waiting: 0, clock: 0 }
+        Heap {
+            runs: vec![],
+            used: 0,
+            most: 0,
+            waiting: 0,
+            clock: 0,
+        }
     }
 
     /// Pages side by side, and whether they are all zeros.
@@ -57,7 +63,11 @@ impl Heap {
             Some(place) => place,
             None => {
                 let (at, more) = [PIECE.max(bytes), bytes].into_iter().find_map(map)?;
-                self.join(Run { at, bytes: more, freed: None });
+                self.join(Run {
+                    at,
+                    bytes: more,
+                    freed: None,
+                });
                 self.fit(bytes)?
             }
         };
@@ -95,7 +105,8 @@ impl Heap {
             }
             None
         };
-        let fits = (0..self.runs.len()).filter_map(|place| Some((new_from(place)?, self.runs[place].bytes, place)));
+        let fits = (0..self.runs.len())
+            .filter_map(|place| Some((new_from(place)?, self.runs[place].bytes, place)));
         fits.min().map(|(_, _, place)| place)
     }
 
@@ -103,7 +114,11 @@ impl Heap {
         self.used -= bytes;
         self.waiting += bytes;
         self.clock += 1;
-        self.join(Run { at, bytes, freed: Some(self.clock) });
+        self.join(Run {
+            at,
+            bytes,
+            freed: Some(self.clock),
+        });
         self.trim();
     }
 
@@ -112,7 +127,10 @@ impl Heap {
         let place = self.runs.partition_point(|other| other.at < run.at);
         self.runs.insert(place, run);
         for left in [place, place.wrapping_sub(1)] {
-            if let Some([a, b]) = self.runs.get_mut(left..).and_then(|runs| runs.first_chunk_mut())
+            if let Some([a, b]) = self
+                .runs
+                .get_mut(left..)
+                .and_then(|runs| runs.first_chunk_mut())
                 && a.at + a.bytes == b.at
                 && a.freed.is_some() == b.freed.is_some()
             {
@@ -125,8 +143,14 @@ impl Heap {
     /// What has waited longest goes back to the system, where too much waits.
     fn trim(&mut self) {
         while self.waiting > MOST && self.used + self.waiting > self.most {
-            let waits = self.runs.iter().enumerate().filter(|(_, run)| run.freed.is_some());
-            let Some((place, _)) = waits.min_by_key(|(_, run)| run.freed) else { return };
+            let waits = self
+                .runs
+                .iter()
+                .enumerate()
+                .filter(|(_, run)| run.freed.is_some());
+            let Some((place, _)) = waits.min_by_key(|(_, run)| run.freed) else {
+                return;
+            };
             let run = self.runs.remove(place);
             // SAFETY: whole pages of `map`, and nobody has them now.
             unsafe { libc::madvise(run.at as *mut _, run.bytes, libc::MADV_DONTNEED) };
@@ -142,7 +166,14 @@ fn map(bytes: usize) -> Option<(usize, usize)> {
     // SAFETY: nobody else has these pages.
     let at = unsafe {
         let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-        libc::mmap(null_mut(), bytes + HUGE, PROT_READ | PROT_WRITE, flags, -1, 0)
+        libc::mmap(
+            null_mut(),
+            bytes + HUGE,
+            PROT_READ | PROT_WRITE,
+            flags,
+            -1,
+            0,
+        )
     };
     if at == MAP_FAILED {
         return None;
@@ -163,21 +194,28 @@ pub fn forget_most() {
 /// The bytes of a large buffer; None for a small one. Alike for a buffer's whole life, since its layout is handed in each
 /// time.
 fn large(layout: Layout) -> Option<usize> {
-    (layout.size() >= LARGE && layout.align() <= GRAIN).then(|| layout.size().next_multiple_of(GRAIN))
+    (layout.size() >= LARGE && layout.align() <= GRAIN)
+        .then(|| layout.size().next_multiple_of(GRAIN))
 }
 
 // SAFETY: each buffer goes back to where it came from, as `large` says.
 unsafe impl GlobalAlloc for Pages {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         match large(layout) {
-            Some(bytes) => heap().take(bytes).map_or(null_mut(), |(at, _)| at as *mut u8),
+            Some(bytes) => heap()
+                .take(bytes)
+                .map_or(null_mut(), |(at, _)| at as *mut u8),
             None => unsafe { System.alloc(layout) },
         }
     }
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let Some(bytes) = large(layout) else { return unsafe { System.alloc_zeroed(layout) } };
+        let Some(bytes) = large(layout) else {
+            return unsafe { System.alloc_zeroed(layout) };
+        };
         let taken = heap().take(bytes); // and the lock is open again
-        let Some((at, zeros)) = taken else { return null_mut() };
+        let Some((at, zeros)) = taken else {
+            return null_mut();
+        };
         if !zeros {
             // SAFETY: it is ours, and at least as long.
             unsafe { (at as *mut u8).write_bytes(0, layout.size()) };
@@ -219,7 +257,11 @@ mod tests {
         heap.give(taken[0], 3 * LARGE);
         heap.give(taken[2], 4 * LARGE);
         heap.give(taken[1], 5 * LARGE);
-        assert_eq!(heap.take(12 * LARGE), Some((taken[0], false)), "they lie side by side");
+        assert_eq!(
+            heap.take(12 * LARGE),
+            Some((taken[0], false)),
+            "they lie side by side"
+        );
         assert!(heap.take(LARGE).unwrap().1, "nothing waits, so it is new");
     }
 
@@ -233,6 +275,10 @@ mod tests {
         heap.give(at, 2 * MOST);
         assert_eq!(heap.waiting, 2 * MOST, "so much was in use before");
         assert!(heap.take(4 * MOST).unwrap().1);
-        assert_eq!((heap.waiting, unsafe { byte.read() }), (0, 0), "the most is in use now");
+        assert_eq!(
+            (heap.waiting, unsafe { byte.read() }),
+            (0, 0),
+            "the most is in use now"
+        );
     }
 }

@@ -39,11 +39,19 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// Row-major, rows `stride` apart.
     pub fn rows(data: &'a [f32], stride: usize) -> Self {
-        View { data, rs: stride, cs: 1 }
+        View {
+            data,
+            rs: stride,
+            cs: 1,
+        }
     }
     /// The transpose.
     pub fn t(self) -> Self {
-        View { rs: self.cs, cs: self.rs, ..self }
+        View {
+            rs: self.cs,
+            cs: self.rs,
+            ..self
+        }
     }
     fn holds(&self, rows: usize, columns: usize) -> bool {
         rows * columns == 0 || (rows - 1) * self.rs + (columns - 1) * self.cs < self.data.len()
@@ -59,23 +67,43 @@ pub struct Out<'a> {
 
 impl<'a> Out<'a> {
     pub fn set(data: &'a mut [f32], stride: usize) -> Self {
-        Out { to: Shared::new(data), rs: stride, add: false }
+        Out {
+            to: Shared::new(data),
+            rs: stride,
+            add: false,
+        }
     }
     pub fn add(data: &'a mut [f32], stride: usize) -> Self {
-        Out { to: Shared::new(data), rs: stride, add: true }
+        Out {
+            to: Shared::new(data),
+            rs: stride,
+            add: true,
+        }
     }
     /// Columns of a matrix of which other tasks write other columns.
     ///
     /// # Safety
     /// Nobody else reads or writes these columns meanwhile.
     pub unsafe fn columns(to: Shared<'a>, stride: usize, add: bool) -> Self {
-        Out { to, rs: stride, add }
+        Out {
+            to,
+            rs: stride,
+            add,
+        }
     }
 }
 
 /// c = a b or c += a b, over all threads.
 pub fn gemm(p: Precision, s: Shape, a: View, b: View, c: Out) {
-    run((Vectors::here(), p.on_cpu()), threads(), s, a, b, c, &Epilogue::None)
+    run(
+        (Vectors::here(), p.on_cpu()),
+        threads(),
+        s,
+        a,
+        b,
+        c,
+        &Epilogue::None,
+    )
 }
 
 /// As [`gemm`]; then `then` on each tile of the result.
@@ -86,7 +114,11 @@ pub fn gemm_then(p: Precision, s: Shape, a: View, b: View, c: Out, then: Epilogu
 /// a b, (m, n), where nothing was before; then `then` on each tile.
 pub fn product(p: Precision, s: Shape, a: View, b: View, then: Epilogue) -> Vec<f32> {
     let mut c = Vec::with_capacity(s.m * s.n);
-    let to = Out { to: Shared::spare(&mut c), rs: s.n, add: false };
+    let to = Out {
+        to: Shared::spare(&mut c),
+        rs: s.n,
+        add: false,
+    };
     run((Vectors::here(), p.on_cpu()), threads(), s, a, b, to, &then);
     // SAFETY: where a product is not added it writes every number, and reads none before.
     unsafe { c.set_len(s.m * s.n) };
@@ -95,7 +127,15 @@ pub fn product(p: Precision, s: Shape, a: View, b: View, then: Epilogue) -> Vec<
 
 /// As [`gemm`], on the calling thread alone: for products of which many run side by side.
 pub fn gemm_here(p: Precision, s: Shape, a: View, b: View, c: Out) {
-    run((Vectors::here(), p.on_cpu()), 1, s, a, b, c, &Epilogue::None)
+    run(
+        (Vectors::here(), p.on_cpu()),
+        1,
+        s,
+        a,
+        b,
+        c,
+        &Epilogue::None,
+    )
 }
 
 /// b of many products, each on the calling thread alone: packed once, where that pays.
@@ -134,7 +174,11 @@ impl<'a> Packed<'a> {
 
     /// As [`Packed::multiply`]; then `then` on each tile of the result.
     pub fn multiply_then(&self, m: usize, a: View, c: Out, then: &Epilogue) {
-        let s = Shape { m, n: self.n, k: self.k };
+        let s = Shape {
+            m,
+            n: self.n,
+            k: self.k,
+        };
         if !fits(s, a, self.b, &c) {
             return;
         }
@@ -177,7 +221,10 @@ fn fits(s: Shape, a: View, b: View, c: &Out) -> bool {
     }
     assert!(a.holds(s.m, s.k), "a is too short for {s:?}");
     assert!(b.holds(s.k, s.n), "b is too short for {s:?}");
-    assert!(c.to.holds((s.m - 1) * c.rs + s.n), "c is too short for {s:?}");
+    assert!(
+        c.to.holds((s.m - 1) * c.rs + s.n),
+        "c is too short for {s:?}"
+    );
     true
 }
 
@@ -242,20 +289,51 @@ mod tests {
     #[test]
     fn products_are_those_of_the_definition() {
         every_path(|machine, threads, s| {
-            let (x, y) = (noise("a", (s.m + 3) * (s.k + 3) * 2), noise("b", (s.n + 3) * (s.k + 3) * 2));
+            let (x, y) = (
+                noise("a", (s.m + 3) * (s.k + 3) * 2),
+                noise("b", (s.n + 3) * (s.k + 3) * 2),
+            );
             let two = |data, rs| View { data, rs, cs: 2 };
-            let lefts = [View::rows(&x, s.k + 3), View::rows(&x, s.m + 1).t(), View::rows(&x, 1), two(&x, 2 * s.k + 1)];
-            let rights = [View::rows(&y, s.n), View::rows(&y, s.k + 3).t(), View::rows(&y, 1), two(&y, 2 * s.n)];
-            for (a, b) in lefts.iter().flat_map(|a| rights.iter().map(move |b| (*a, *b))) {
+            let lefts = [
+                View::rows(&x, s.k + 3),
+                View::rows(&x, s.m + 1).t(),
+                View::rows(&x, 1),
+                two(&x, 2 * s.k + 1),
+            ];
+            let rights = [
+                View::rows(&y, s.n),
+                View::rows(&y, s.k + 3).t(),
+                View::rows(&y, 1),
+                two(&y, 2 * s.n),
+            ];
+            for (a, b) in lefts
+                .iter()
+                .flat_map(|a| rights.iter().map(move |b| (*a, *b)))
+            {
                 let product = definition(machine, s, a, b);
                 for add in [false, true] {
                     let rs = s.n + 2;
                     let before = noise("c", s.m * rs);
                     let mut c = before.clone();
-                    run(machine, threads, s, a, b, Out { to: Shared::new(&mut c), rs, add }, &Epilogue::None);
-                    for (i, (c, before)) in c.chunks_exact(rs).zip(before.chunks_exact(rs)).enumerate() {
+                    run(
+                        machine,
+                        threads,
+                        s,
+                        a,
+                        b,
+                        Out {
+                            to: Shared::new(&mut c),
+                            rs,
+                            add,
+                        },
+                        &Epilogue::None,
+                    );
+                    for (i, (c, before)) in
+                        c.chunks_exact(rs).zip(before.chunks_exact(rs)).enumerate()
+                    {
                         let keep = |j: usize| if add { before[j] as f64 } else { 0.0 };
-                        let row: Vec<f64> = (0..s.n).map(|j| product[i * s.n + j] + keep(j)).collect();
+                        let row: Vec<f64> =
+                            (0..s.n).map(|j| product[i * s.n + j] + keep(j)).collect();
                         close(&c[..s.n], &row, 1e-6 * (10.0 + s.k as f64));
                         assert_eq!(c[s.n..], before[s.n..], "wrote beside the columns");
                     }
@@ -271,13 +349,27 @@ mod tests {
             let product = |threads: usize, rows: usize| {
                 let mut c = vec![0.0; rows * s.n];
                 let (a, b) = (View::rows(&x, s.k), View::rows(&y, s.k).t());
-                run(machine, threads, Shape { m: rows, ..s }, a, b, Out::set(&mut c, s.n), &Epilogue::None);
+                run(
+                    machine,
+                    threads,
+                    Shape { m: rows, ..s },
+                    a,
+                    b,
+                    Out::set(&mut c, s.n),
+                    &Epilogue::None,
+                );
                 c
             };
             let all = product(1, s.m);
-            assert!(all == product(threads, s.m) && all[..s.m / 2 * s.n] == product(threads, s.m / 2));
+            assert!(
+                all == product(threads, s.m) && all[..s.m / 2 * s.n] == product(threads, s.m / 2)
+            );
             let (mut packed, b) = (vec![0.0; s.m * s.n], View::rows(&y, s.k).t());
-            Packed::on(machine, s.n, s.k, b).multiply(s.m, View::rows(&x, s.k), Out::set(&mut packed, s.n));
+            Packed::on(machine, s.n, s.k, b).multiply(
+                s.m,
+                View::rows(&x, s.k),
+                Out::set(&mut packed, s.n),
+            );
             assert!(all == packed);
         });
     }
@@ -289,12 +381,21 @@ mod tests {
             let s = Shape { m, n, k };
             let (x, y) = (noise("a", m * k), noise("b", n * k));
             let mut c = vec![0.0; m * n];
-            gemm(Precision::Bf16, s, View::rows(&x, k), View::rows(&y, n), Out::set(&mut c, n));
+            gemm(
+                Precision::Bf16,
+                s,
+                View::rows(&x, k),
+                View::rows(&y, n),
+                Out::set(&mut c, n),
+            );
             for (i, c) in c.iter().enumerate() {
                 let terms = || (0..k).map(|p| x[i / n * k + p] as f64 * y[p * n + i % n] as f64);
                 let within = 2f64.powi(-7) + 2f64.powi(-16) + k as f64 * 2f64.powi(-23);
                 let bound = within * terms().map(f64::abs).sum::<f64>();
-                assert!((*c as f64 - terms().sum::<f64>()).abs() <= bound, "number {i} of {s:?}");
+                assert!(
+                    (*c as f64 - terms().sum::<f64>()).abs() <= bound,
+                    "number {i} of {s:?}"
+                );
             }
         }
     }
@@ -303,25 +404,54 @@ mod tests {
     fn epilogues() {
         let drop = Dropout { rate: 0.3, key: 1 };
         every_path(|machine, threads, s| {
-            let (x, y, bias, z) =
-                (noise("a", s.m * s.k), noise("b", s.n * s.k), noise("bias", s.n), noise("z", s.m * s.n));
+            let (x, y, bias, z) = (
+                noise("a", s.m * s.k),
+                noise("b", s.n * s.k),
+                noise("bias", s.n),
+                noise("z", s.m * s.n),
+            );
             let (a, b) = (View::rows(&x, s.k), View::rows(&y, s.n));
             let product = definition(machine, s, a, b);
-            let biased: Vec<f64> = product.iter().enumerate().map(|(i, c)| c + bias[i % s.n] as f64).collect();
+            let biased: Vec<f64> = product
+                .iter()
+                .enumerate()
+                .map(|(i, c)| c + bias[i % s.n] as f64)
+                .collect();
             let factor = |i: usize| drop.factor(i) as f64;
             let [mut c, mut kept, mut h] = [vec![0.0; s.m * s.n], vec![0.0; s.m * s.n], z.clone()];
             let tolerance = 1e-6 * (10.0 + s.k as f64);
             let mut then = |then: Epilogue, reference: &dyn Fn(usize) -> f64| {
                 run(machine, threads, s, a, b, Out::set(&mut c, s.n), &then);
-                close(&c, &(0..s.m * s.n).map(reference).collect::<Vec<_>>(), tolerance);
+                close(
+                    &c,
+                    &(0..s.m * s.n).map(reference).collect::<Vec<_>>(),
+                    tolerance,
+                );
             };
             then(Epilogue::Bias(&bias), &|i| biased[i]);
             let keep = Some(Shared::new(&mut kept));
-            then(Epilogue::BiasGelu { bias: &bias, keep, drop }, &|i| gelu(biased[i]) * factor(i));
-            let slope = Epilogue::GeluSlope { z: Shared::new(&mut h), width: s.n, drop };
+            then(
+                Epilogue::BiasGelu {
+                    bias: &bias,
+                    keep,
+                    drop,
+                },
+                &|i| gelu(biased[i]) * factor(i),
+            );
+            let slope = Epilogue::GeluSlope {
+                z: Shared::new(&mut h),
+                width: s.n,
+                drop,
+            };
             then(slope, &|i| product[i] * gelu_slope(z[i] as f64) * factor(i));
             close(&kept, &biased, tolerance);
-            close(&h, &(0..h.len()).map(|i| gelu(z[i] as f64) * factor(i)).collect::<Vec<_>>(), 1e-5);
+            close(
+                &h,
+                &(0..h.len())
+                    .map(|i| gelu(z[i] as f64) * factor(i))
+                    .collect::<Vec<_>>(),
+                1e-5,
+            );
         });
     }
 }

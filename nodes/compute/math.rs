@@ -10,7 +10,8 @@ pub fn exp(x: f32) -> f32 {
     let n = shifted - MAGIC;
     let r = (x - n * LN2.0) - n * LN2.1;
     let tail = 0.5 + r * (0.166_666_65 + r * (0.041_665_796 + r * (8.333_452e-3 + r * 1.398_2e-3)));
-    (1.0 + r * (1.0 + r * tail)) * f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000))
+    (1.0 + r * (1.0 + r * tail))
+        * f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000))
 }
 
 /// ln for positive normal x; error below 2e-7 of the larger of |ln x| and 1. Cephes: x = 2^e m, m from √½ to √2.
@@ -39,9 +40,22 @@ pub fn ln(x: f32) -> f32 {
 /// erf as x P(x²) / Q(x²), the rational of Eigen; absolute error below 5e-7.
 #[inline(always)]
 pub fn erf(x: f32) -> f32 {
-    const P: [f32; 7] =
-        [-2.726_142_3e-10, 2.770_681_4e-8, -2.101_024e-6, -5.692_506e-5, -7.349_906e-4, -2.954_6e-3, -1.609_603e-2];
-    const Q: [f32; 5] = [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, -7.373_329e-3, -1.426_474e-2];
+    const P: [f32; 7] = [
+        -2.726_142_3e-10,
+        2.770_681_4e-8,
+        -2.101_024e-6,
+        -5.692_506e-5,
+        -7.349_906e-4,
+        -2.954_6e-3,
+        -1.609_603e-2,
+    ];
+    const Q: [f32; 5] = [
+        -1.456_607_2e-5,
+        -2.133_740_6e-4,
+        -1.682_827e-3,
+        -7.373_329e-3,
+        -1.426_474e-2,
+    ];
     let x = x.clamp(-4.0, 4.0);
     let horner = |c: &[f32]| c.iter().fold(0.0, |sum, c| sum * (x * x) + c);
     x * horner(&P) / horner(&Q)
@@ -85,7 +99,10 @@ impl Dropout {
 
     /// Another mask of the same rate.
     pub fn fork(self, i: u32) -> Self {
-        Dropout { key: hash(self.key ^ hash(i.wrapping_add(1))), ..self }
+        Dropout {
+            key: hash(self.key ^ hash(i.wrapping_add(1))),
+            ..self
+        }
     }
     /// 0 with probability `rate`, else 1 / (1 - rate).
     #[inline(always)]
@@ -107,7 +124,9 @@ impl Dropout {
     #[inline(always)]
     pub fn apply(self, from: usize, x: &mut [f32]) {
         if self.rate > 0.0 {
-            x.iter_mut().enumerate().for_each(|(i, x)| *x *= self.factor(from + i));
+            x.iter_mut()
+                .enumerate()
+                .for_each(|(i, x)| *x *= self.factor(from + i));
         }
     }
 }
@@ -138,7 +157,10 @@ pub fn largest(x: &[f32]) -> f32 {
     let (groups, rest) = x.as_chunks::<16>();
     let mut lanes = [f32::MIN; 16];
     for group in groups {
-        lanes.iter_mut().zip(group).for_each(|(m, x)| *m = if *x > *m { *x } else { *m });
+        lanes
+            .iter_mut()
+            .zip(group)
+            .for_each(|(m, x)| *m = if *x > *m { *x } else { *m });
     }
     lanes.iter().chain(rest).fold(f32::MIN, |a, &b| a.max(b))
 }
@@ -160,16 +182,35 @@ mod tests {
         assert!(exp(f32::NAN).is_nan() && gelu(f32::NAN).is_nan());
         for i in -4000..4000 {
             let x = i as f32 / 1000.0;
-            assert!((erf(x) as f64 - check::erf(x as f64)).abs() < 5e-7, "erf {x}");
+            assert!(
+                (erf(x) as f64 - check::erf(x as f64)).abs() < 5e-7,
+                "erf {x}"
+            );
             let e = 20.0 * x - 6.0;
-            assert!((exp(e) as f64 / (e as f64).exp() - 1.0).abs() < 3e-7, "exp {e}");
+            assert!(
+                (exp(e) as f64 / (e as f64).exp() - 1.0).abs() < 3e-7,
+                "exp {e}"
+            );
             let y = f32::from_bits(0x3400_0000 + (i + 4000) as u32 * 0x2_6543); // 2^-23 and more
             let off = (ln(y) as f64 - (y as f64).ln()).abs();
-            assert!(off < 2e-7 * (y as f64).ln().abs().max(1.0), "ln {y} is off by {off}");
-            assert!((sigmoid(e) as f64 - 1.0 / (1.0 + (-e as f64).exp())).abs() < 2e-7, "sigmoid {e}");
-            assert!((tanh(x) as f64 - (x as f64).tanh()).abs() < 3e-7, "tanh {x}");
+            assert!(
+                off < 2e-7 * (y as f64).ln().abs().max(1.0),
+                "ln {y} is off by {off}"
+            );
+            assert!(
+                (sigmoid(e) as f64 - 1.0 / (1.0 + (-e as f64).exp())).abs() < 2e-7,
+                "sigmoid {e}"
+            );
+            assert!(
+                (tanh(x) as f64 - (x as f64).tanh()).abs() < 3e-7,
+                "tanh {x}"
+            );
         }
-        assert!(exp(f32::NEG_INFINITY) < 1e-37 && gelu(-30.0).abs() < 1e-5 && (gelu(30.0) - 30.0).abs() < 1e-5);
+        assert!(
+            exp(f32::NEG_INFINITY) < 1e-37
+                && gelu(-30.0).abs() < 1e-5
+                && (gelu(30.0) - 30.0).abs() < 1e-5
+        );
         for x in [-1e4f32, -90.0, 90.0, 1e4] {
             assert!(tanh(x) == x.signum() && sigmoid(x) - 0.5 == 0.5 * x.signum());
         }
@@ -180,8 +221,13 @@ mod tests {
         let drop = Dropout { rate: 0.1, key: 7 };
         let kept = |d: Dropout| (0..1_000_000).filter(|&i| d.factor(i) > 0.0).count();
         assert!((kept(drop) as f64 - 900_000.0).abs() < 1500.0);
-        let both = (0..1_000_000).filter(|&i| drop.factor(i) > 0.0 && drop.fork(0).factor(i) > 0.0).count();
-        assert!((both as f64 - 810_000.0).abs() < 2000.0, "a fork is independent");
+        let both = (0..1_000_000)
+            .filter(|&i| drop.factor(i) > 0.0 && drop.fork(0).factor(i) > 0.0)
+            .count();
+        assert!(
+            (both as f64 - 810_000.0).abs() < 2000.0,
+            "a fork is independent"
+        );
         assert!(Dropout::NONE.factor(3) == 1.0 && Dropout { rate: 1.0, key: 0 }.factor(3) == 0.0);
     }
 

@@ -89,60 +89,120 @@ mod tests {
     /// All ops one behind the other, on waveforms of these lengths: the loss and all gradients.
     fn network(samples: &[usize], precision: Precision) -> Vec<Vec<f32>> {
         const SIZES: [usize; 36] = [
-            80, 8, 8, 192, 8, 8, 8, 8, 8, 96, 12, 12, 5, 360, 12, 144, 12, 144, 12, 144, 12, 288, 24, 288, 32, 8, 3,
-            24, 288, 144, 24, 24, 288, 144, 24, 24,
+            80, 8, 8, 192, 8, 8, 8, 8, 8, 96, 12, 12, 5, 360, 12, 144, 12, 144, 12, 144, 12, 288,
+            24, 288, 32, 8, 3, 24, 288, 144, 24, 24, 288, 144, 24, 24,
         ];
-        let p: Vec<_> = SIZES.iter().enumerate().map(|(i, n)| param(noise(&format!("p{i}"), *n))).collect();
-        let (bias, gates) = (param(noise("bias", 12)), [8, 3, 24, 1].map(|n| param(noise("gate", n))));
+        let p: Vec<_> = SIZES
+            .iter()
+            .enumerate()
+            .map(|(i, n)| param(noise(&format!("p{i}"), *n)))
+            .collect();
+        let (bias, gates) = (
+            param(noise("bias", 12)),
+            [8, 3, 24, 1].map(|n| param(noise("gate", n))),
+        );
         let (drop, tape) = (Dropout { rate: 0.2, key: 9 }, Tape::default());
         let on = gates.each_ref().map(|g| put(g, &tape));
         let waves = samples.iter().map(|n| noise("wave", *n)).collect();
-        let x = Source::First(First::new(waves, [&p[0], &p[1], &p[2]], 10, 5), tape.clone());
-        let x = conv1d(Input::Gelu(x, Some(&on[0])), &p[3], Some(&p[4]), 3, 2, precision);
+        let x = Source::First(
+            First::new(waves, [&p[0], &p[1], &p[2]], 10, 5),
+            tape.clone(),
+        );
+        let x = conv1d(
+            Input::Gelu(x, Some(&on[0])),
+            &p[3],
+            Some(&p[4]),
+            3,
+            2,
+            precision,
+        );
         let x = layer_norm(x.whole(), &p[5], &p[6], 1e-5, precision);
         let x = gelu_gate(x, Some(&on[0]), Some(&p[4]));
         let x = norm_projection(x, [&p[7], &p[8], &p[9], &p[10], &p[11]], 1e-5, 9, precision);
         let x = positional(x, [&p[12], &p[13], &p[14]], 2, precision);
-        let three = |x: &Hidden<Tape>| [15, 17, 19].map(|i| linear(x.clone(), &p[i], &p[i + 1], precision));
+        let three =
+            |x: &Hidden<Tape>| [15, 17, 19].map(|i| linear(x.clone(), &p[i], &p[i + 1], precision));
         let positions = |x: &Hidden<Tape>| {
             let gate = position_gate(x.clone(), [&p[24], &p[25], &p[26]], &[0, 1, 2]);
-            Some(PositionBias { table: &p[27], columns: vec![0, 1, 2], buckets: 8, farthest: 20, gate })
+            Some(PositionBias {
+                table: &p[27],
+                columns: vec![0, 1, 2],
+                buckets: 8,
+                farthest: 20,
+                gate,
+            })
         };
-        let o = attention(three(&x), 3, Some(&on[1]), positions(&x), drop.fork(0), precision);
+        let o = attention(
+            three(&x),
+            3,
+            Some(&on[1]),
+            positions(&x),
+            drop.fork(0),
+            precision,
+        );
         let x = residual(x, scale(o, &on[3]), drop.fork(1));
         let [q, k, v] = three(&x);
         let map = attention_map([q, k], 3, positions(&x), precision);
         let o = attend(map.clone(), v, Some(&on[1]), drop.fork(3), precision);
-        let x = attend(map, residual(x, o, Dropout::NONE), None, Dropout::NONE, precision);
-        let x = feed_forward(x, [&p[21], &p[22], &p[23], &bias], Some(&on[2]), drop.fork(2), precision).whole();
+        let x = attend(
+            map,
+            residual(x, o, Dropout::NONE),
+            None,
+            Dropout::NONE,
+            precision,
+        );
+        let x = feed_forward(
+            x,
+            [&p[21], &p[22], &p[23], &bias],
+            Some(&on[2]),
+            drop.fork(2),
+            precision,
+        )
+        .whole();
         let [forward, back] = [28, 32].map(|i| [&p[i], &p[i + 1], &p[i + 2], &p[i + 3]]);
         let x = lstm(x, &[forward, back], precision);
         let target = hidden(noise("target", x.spans.total() * 12), 12, x.spans.clone());
         let related = gram_distance(x.clone(), x.clone(), &target, &target);
         let labelled = cross_entropy(x.clone(), &vec![3; x.spans.total()], None);
         let classes = cosine_logits(gradient_scale(x.clone(), 0.5), &p[13], 0.1);
-        let loss = l1(x.clone(), &target) + log_sigmoid_cosine(x, &target) + related + labelled + mean_square(classes);
+        let loss = l1(x.clone(), &target)
+            + log_sigmoid_cosine(x, &target)
+            + related
+            + labelled
+            + mean_square(classes);
         let value = read(&loss).to_vec();
         let mut g = backward(loss, 1.0);
-        std::iter::once(value).chain(p.iter().chain(&gates).chain([&bias]).map(|p| g.take(p))).collect()
+        std::iter::once(value)
+            .chain(p.iter().chain(&gates).chain([&bias]).map(|p| g.take(p)))
+            .collect()
     }
 
     #[test]
     fn no_bit_depends_on_the_number_of_threads() {
         for precision in [Precision::F32, Precision::Bf16] {
             let with = |threads: usize| {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+                let pool = rayon::ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .build()
+                    .expect("a pool");
                 pool.install(|| network(&[900, 3, 2500, 0, 400, 20], precision))
             };
             let one = with(1);
-            assert!(one.iter().flatten().all(|x| x.is_finite()) && one[0][0] > 0.0 && one == with(3));
+            assert!(
+                one.iter().flatten().all(|x| x.is_finite()) && one[0][0] > 0.0 && one == with(3)
+            );
         }
     }
 
     #[test]
     fn batches_without_frames_have_zero_gradients() {
         for samples in [&[][..], &[0], &[3, 0, 12]] {
-            assert!(network(samples, Precision::F32).iter().flatten().all(|x| *x == 0.0));
+            assert!(
+                network(samples, Precision::F32)
+                    .iter()
+                    .flatten()
+                    .all(|x| *x == 0.0)
+            );
         }
     }
 }

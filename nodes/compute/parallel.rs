@@ -56,7 +56,11 @@ pub fn threads() -> usize {
 /// Threads on which loops of the calling thread run as long as this is kept, itself the first of them: so it neither
 /// hands a loop to others nor sleeps until they are done. None where the system has no more threads; it is then alone.
 pub fn own() -> Option<rayon::ThreadPool> {
-    rayon::ThreadPoolBuilder::new().num_threads(threads()).use_current_thread().build().ok()
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads())
+        .use_current_thread()
+        .build()
+        .ok()
 }
 
 /// `f(0) .. f(n - 1)`, over all threads.
@@ -70,15 +74,23 @@ pub fn map<R: Send>(n: usize, f: impl Fn(usize) -> R + Sync + Send) -> Vec<R> {
 }
 
 /// `n` numbers, those of the i-th part of `size` from `f(i)`, over all threads, into memory that nobody clears first.
-pub fn made<I: ExactSizeIterator<Item = f32>>(n: usize, size: usize, f: impl Fn(usize) -> I + Sync + Send) -> Vec<f32> {
+pub fn made<I: ExactSizeIterator<Item = f32>>(
+    n: usize,
+    size: usize,
+    f: impl Fn(usize) -> I + Sync + Send,
+) -> Vec<f32> {
     let mut made: Vec<f32> = Vec::with_capacity(n);
     let tasks = n.div_ceil(size.max(1));
-    let room = made.spare_capacity_mut()[..n].par_chunks_mut(size.max(1)).with_min_len(grain(tasks));
+    let room = made.spare_capacity_mut()[..n]
+        .par_chunks_mut(size.max(1))
+        .with_min_len(grain(tasks));
     room.enumerate().for_each(|(i, part)| {
         wide!({
             let numbers = f(i);
             assert!(numbers.len() >= part.len(), "a number for each place");
-            part.iter_mut().zip(numbers).for_each(|(to, x)| _ = to.write(x));
+            part.iter_mut()
+                .zip(numbers)
+                .for_each(|(to, x)| _ = to.write(x));
         })
     });
     // SAFETY: each part has been written, as just asserted.
@@ -88,7 +100,9 @@ pub fn made<I: ExactSizeIterator<Item = f32>>(n: usize, size: usize, f: impl Fn(
 
 /// `f` of each number, over all threads.
 pub fn mapped(from: &[f32], f: impl Fn(f32) -> f32 + Sync + Send) -> Vec<f32> {
-    made(from.len(), CHUNK, |c| from[c * CHUNK..].iter().map(|x| f(*x)))
+    made(from.len(), CHUNK, |c| {
+        from[c * CHUNK..].iter().map(|x| f(*x))
+    })
 }
 
 /// A copy, by all threads.
@@ -99,13 +113,25 @@ pub fn copied(from: &[f32]) -> Vec<f32> {
 /// `f(i, part)` on every `size` numbers of `to` (the last part may be shorter), over all threads.
 pub fn parts(to: &mut [f32], size: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
     let n = to.len().div_ceil(size.max(1));
-    to.par_chunks_mut(size.max(1)).with_min_len(grain(n)).enumerate().for_each(|(i, part)| f(i, part));
+    to.par_chunks_mut(size.max(1))
+        .with_min_len(grain(n))
+        .enumerate()
+        .for_each(|(i, part)| f(i, part));
 }
 
 /// As [`parts`], with parts of these sizes.
-pub fn uneven(mut to: &mut [f32], sizes: impl Iterator<Item = usize>, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
-    let parts: Vec<&mut [f32]> = sizes.map(|n| to.split_off_mut(..n).expect("numbers for each part")).collect();
-    parts.into_par_iter().enumerate().for_each(|(i, part)| f(i, part));
+pub fn uneven(
+    mut to: &mut [f32],
+    sizes: impl Iterator<Item = usize>,
+    f: impl Fn(usize, &mut [f32]) + Sync + Send,
+) {
+    let parts: Vec<&mut [f32]> = sizes
+        .map(|n| to.split_off_mut(..n).expect("numbers for each part"))
+        .collect();
+    parts
+        .into_par_iter()
+        .enumerate()
+        .for_each(|(i, part)| f(i, part));
 }
 
 /// As [`parts`], on two slices side by side, each with its size of a part.
@@ -115,13 +141,23 @@ pub fn parts2(
     f: impl Fn(usize, &mut [f32], &mut [f32]) + Sync + Send,
 ) {
     let n = a.len().div_ceil(size_a.max(1));
-    let both = a.par_chunks_mut(size_a.max(1)).zip(b.par_chunks_mut(size_b.max(1)));
-    both.with_min_len(grain(n)).enumerate().for_each(|(i, (a, b))| f(i, a, b));
+    let both = a
+        .par_chunks_mut(size_a.max(1))
+        .zip(b.par_chunks_mut(size_b.max(1)));
+    both.with_min_len(grain(n))
+        .enumerate()
+        .for_each(|(i, (a, b))| f(i, a, b));
 }
 
 /// `f(&mut to[i], from[i])`, over all threads.
 pub fn zip(to: &mut [f32], from: &[f32], f: impl Fn(&mut f32, f32) + Sync + Send) {
-    parts(to, CHUNK, |c, part| wide!(part.iter_mut().zip(&from[c * CHUNK..]).for_each(|(to, from)| f(to, *from))));
+    parts(to, CHUNK, |c, part| {
+        wide!(
+            part.iter_mut()
+                .zip(&from[c * CHUNK..])
+                .for_each(|(to, from)| f(to, *from))
+        )
+    });
 }
 
 /// to += from, number by number.
@@ -135,7 +171,9 @@ pub fn column_sums(x: &[f32], width: usize) -> Vec<f32> {
     let mut sums = vec![0.0; width];
     parts(&mut sums, COLUMNS, |c, sums| {
         wide!(for row in x.chunks_exact(width) {
-            sums.iter_mut().zip(&row[c * COLUMNS..]).for_each(|(a, b)| *a += b);
+            sums.iter_mut()
+                .zip(&row[c * COLUMNS..])
+                .for_each(|(a, b)| *a += b);
         });
     });
     sums
@@ -163,7 +201,8 @@ impl Vectors {
         {
             use std::arch::is_x86_feature_detected as has;
             if has!("avx2") && has!("fma") {
-                let wide = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
+                let wide =
+                    has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
                 return if wide { Vectors::Avx512 } else { Vectors::Avx2 };
             }
         }
@@ -205,12 +244,20 @@ unsafe impl Sync for Shared<'_> {}
 
 impl<'a> Shared<'a> {
     pub fn new(slice: &'a mut [f32]) -> Self {
-        Shared { first: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+        Shared {
+            first: slice.as_mut_ptr(),
+            len: slice.len(),
+            slice: PhantomData,
+        }
     }
     /// The room that a Vec has beyond its numbers.
     pub fn spare(of: &'a mut Vec<f32>) -> Self {
         let room = of.spare_capacity_mut();
-        Shared { first: room.as_mut_ptr().cast(), len: room.len(), slice: PhantomData }
+        Shared {
+            first: room.as_mut_ptr().cast(),
+            len: room.len(),
+            slice: PhantomData,
+        }
     }
     pub fn holds(self, len: usize) -> bool {
         len <= self.len
@@ -221,7 +268,11 @@ impl<'a> Shared<'a> {
     /// From number `from` on.
     pub fn tail(self, from: usize) -> Self {
         assert!(from <= self.len, "behind the end");
-        Shared { first: self.first.wrapping_add(from), len: self.len - from, ..self }
+        Shared {
+            first: self.first.wrapping_add(from),
+            len: self.len - from,
+            ..self
+        }
     }
     /// # Safety
     /// No two live parts overlap, and `from + len` is within the slice.

@@ -10,14 +10,22 @@ impl Key {
         let mut hash = blake3::Hasher::new();
         hash.update(&seed.to_le_bytes());
         for name in site {
-            hash.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
+            hash.update(&(name.len() as u64).to_le_bytes())
+                .update(name.as_bytes());
         }
-        Key(u64::from_le_bytes(hash.finalize().as_bytes()[..8].try_into().expect("32 bytes")))
+        Key(u64::from_le_bytes(
+            hash.finalize().as_bytes()[..8]
+                .try_into()
+                .expect("32 bytes"),
+        ))
     }
     /// Four draws of 32 bits.
     pub fn draw(self, counter: u64, index: u64) -> [u32; 4] {
         let (c, i) = (counter, index);
-        philox([c as u32, (c >> 32) as u32, i as u32, (i >> 32) as u32], [self.0 as u32, (self.0 >> 32) as u32])
+        philox(
+            [c as u32, (c >> 32) as u32, i as u32, (i >> 32) as u32],
+            [self.0 as u32, (self.0 >> 32) as u32],
+        )
     }
     /// Uniform in [0, 1), 24 bits.
     pub fn uniform(self, counter: u64, index: u64) -> f32 {
@@ -51,8 +59,16 @@ impl Key {
 fn philox(mut x: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     for _ in 0..10 {
         let (a, b) = (x[0] as u64 * 0xD251_1F53, x[2] as u64 * 0xCD9E_8D57);
-        x = [(b >> 32) as u32 ^ x[1] ^ key[0], b as u32, (a >> 32) as u32 ^ x[3] ^ key[1], a as u32];
-        key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
+        x = [
+            (b >> 32) as u32 ^ x[1] ^ key[0],
+            b as u32,
+            (a >> 32) as u32 ^ x[3] ^ key[1],
+            a as u32,
+        ];
+        key = [
+            key[0].wrapping_add(0x9E37_79B9),
+            key[1].wrapping_add(0xBB67_AE85),
+        ];
     }
     x
 }
@@ -60,7 +76,9 @@ fn philox(mut x: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
 /// Draws numbers uniform in [-1.7, 1.7) from a name: the inputs of tests and benchmarks.
 pub fn noise(name: &str, n: usize) -> Vec<f32> {
     let key = Key::new(n as u64, &[name]);
-    (0..n as u64).map(|i| (key.uniform(0, i) * 2.0 - 1.0) * 1.7).collect()
+    (0..n as u64)
+        .map(|i| (key.uniform(0, i) * 2.0 - 1.0) * 1.7)
+        .collect()
 }
 
 #[cfg(test)]
@@ -70,8 +88,14 @@ mod tests {
     /// The known answers of the Random123 distribution.
     #[test]
     fn philox_known_answers() {
-        assert_eq!(philox([0; 4], [0; 2]), [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]);
-        assert_eq!(philox([u32::MAX; 4], [u32::MAX; 2]), [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd]);
+        assert_eq!(
+            philox([0; 4], [0; 2]),
+            [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]
+        );
+        assert_eq!(
+            philox([u32::MAX; 4], [u32::MAX; 2]),
+            [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd]
+        );
     }
 
     #[test]

@@ -34,12 +34,20 @@ impl Floor {
     /// Takes about 0.3 s.
     pub fn measure() -> Floor {
         let peak = |precision| turns(precision).map(operations);
-        Floor { f32: peak(Precision::F32), bf16: peak(Precision::Bf16), read: reading() }
+        Floor {
+            f32: peak(Precision::F32),
+            bf16: peak(Precision::Bf16),
+            read: reading(),
+        }
     }
 
     /// Operations a second of products whose operands are rounded so.
     pub fn peak(&self, precision: Precision) -> Option<f64> {
-        if precision == Precision::Bf16 { self.bf16 } else { self.f32 }
+        if precision == Precision::Bf16 {
+            self.bf16
+        } else {
+            self.f32
+        }
     }
 }
 
@@ -57,11 +65,20 @@ fn turns(precision: Precision) -> Option<Loop> {
     }
     match (Vectors::here(), precision) {
         #[cfg(target_arch = "x86_64")]
-        (Vectors::Avx512, Precision::Bf16) => Some(Loop { turn: isa::pairs512, each: 64 }),
+        (Vectors::Avx512, Precision::Bf16) => Some(Loop {
+            turn: isa::pairs512,
+            each: 64,
+        }),
         #[cfg(target_arch = "x86_64")]
-        (Vectors::Avx512, Precision::F32) => Some(Loop { turn: isa::floats512, each: 32 }),
+        (Vectors::Avx512, Precision::F32) => Some(Loop {
+            turn: isa::floats512,
+            each: 32,
+        }),
         #[cfg(target_arch = "x86_64")]
-        (Vectors::Avx2, Precision::F32) => Some(Loop { turn: isa::floats256, each: 16 }),
+        (Vectors::Avx2, Precision::F32) => Some(Loop {
+            turn: isa::floats256,
+            each: 16,
+        }),
         _ => None,
     }
 }
@@ -75,7 +92,12 @@ fn operations(Loop { turn, each }: Loop) -> f64 {
         (TURNS * CHAINS * each) as f64 / begun.elapsed().as_secs_f64()
     };
     let begun = Instant::now();
-    let best = || (0..).take_while(|_| begun.elapsed() < SPAN).map(trial).fold(0.0, f64::max);
+    let best = || {
+        (0..)
+            .take_while(|_| begun.elapsed() < SPAN)
+            .map(trial)
+            .fold(0.0, f64::max)
+    };
     rayon::broadcast(|_| best()).into_iter().sum()
 }
 
@@ -101,7 +123,10 @@ mod tests {
     fn a_machine_with_vectors_has_a_peak() {
         let floor = Floor::measure();
         assert_eq!(floor.f32.is_some(), Vectors::here() != Vectors::Plain);
-        assert_eq!(floor.bf16.is_some(), Precision::Bf16.on_cpu() == Precision::Bf16);
+        assert_eq!(
+            floor.bf16.is_some(),
+            Precision::Bf16.on_cpu() == Precision::Bf16
+        );
         assert!(floor.read > 0.0 && floor.f32.is_none_or(|rate| rate > 0.0));
     }
 }

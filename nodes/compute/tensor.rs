@@ -18,7 +18,9 @@ use cpu as here;
 use cuda as here;
 
 pub use dfdx::prelude::{Merge, NoneTape, Shape, Storage, Tape as Taped, Tensor};
-pub use here::{Arriving, Device, alone, backward, by_rows, hidden, param, plus, read_all, scaled, tensor};
+pub use here::{
+    Arriving, Device, alone, backward, by_rows, hidden, param, plus, read_all, scaled, tensor,
+};
 
 /// Whether tensors lie in a GPU's memory, apart from the host's.
 pub const ON_GPU: bool = cfg!(feature = "cuda");
@@ -77,14 +79,23 @@ impl<T, D: Storage<f32>> Hidden<T, D> {
 
 impl<D: Storage<f32>> Hidden<NoneTape, D> {
     pub fn on<T: Track<D>>(&self, tape: &T) -> Hidden<T, D> {
-        Hidden { values: put(&self.values, tape), spans: self.spans.clone() }
+        Hidden {
+            values: put(&self.values, tape),
+            spans: self.spans.clone(),
+        }
     }
 }
 
 impl<T: Track<D>, D: Storage<f32>> Hidden<T, D> {
     pub fn split(self) -> (Hidden<NoneTape, D>, T) {
         let (values, tape) = self.values.split_tape();
-        (Hidden { values, spans: self.spans }, tape)
+        (
+            Hidden {
+                values,
+                spans: self.spans,
+            },
+            tape,
+        )
     }
 }
 
@@ -137,11 +148,16 @@ pub fn merge<T: Track<D>, D: Storage<f32>>(a: T, b: T) -> T {
     Merge::<T>::merge(a, b)
 }
 
-pub fn put<S: Shape, T: Track<D>, D: Storage<f32>>(t: &Tensor<S, f32, D>, tape: &T) -> Tensor<S, f32, D, T> {
+pub fn put<S: Shape, T: Track<D>, D: Storage<f32>>(
+    t: &Tensor<S, f32, D>,
+    tape: &T,
+) -> Tensor<S, f32, D, T> {
     t.clone().put_tape(tape.clone())
 }
 
-pub fn split<S: Shape, T: Track<D>, D: Storage<f32>>(t: Tensor<S, f32, D, T>) -> (Tensor<S, f32, D>, T) {
+pub fn split<S: Shape, T: Track<D>, D: Storage<f32>>(
+    t: Tensor<S, f32, D, T>,
+) -> (Tensor<S, f32, D>, T) {
     t.split_tape()
 }
 
@@ -181,15 +197,22 @@ fn recorded<S: Shape, T: Track<D>, D: Border>(
 
 /// The result of `f`, which computes it on the tape it is given. What `f` keeps for its rules is dropped; the backward
 /// pass runs `f` once more, on a tape of its own, and then that tape.
-pub fn recomputed<T: Track<D>, D: Border>(tape: T, f: impl Fn(T) -> Hidden<T, D> + 'static) -> Hidden<T, D> {
+pub fn recomputed<T: Track<D>, D: Border>(
+    tape: T,
+    f: impl Fn(T) -> Hidden<T, D> + 'static,
+) -> Hidden<T, D> {
     if !T::OWNS_TAPE {
         return f(tape);
     }
     let (Hidden { values, spans }, _) = f(T::default()).split();
     let again = move |dy, g: &mut Grads<D>| {
         let (y, tape) = f(T::default()).split();
-        *g.0.get_or_alloc_mut(&y.values).expect("memory for a gradient") = dy;
+        *g.0.get_or_alloc_mut(&y.values)
+            .expect("memory for a gradient") = dy;
         tape.replay(g);
     };
-    Hidden { values: recorded(values, tape, again), spans }
+    Hidden {
+        values: recorded(values, tape, again),
+        spans,
+    }
 }

@@ -10,7 +10,9 @@ use std::{fs, path::Path, path::PathBuf};
 /// Where a path of the shipped graphs lies, for whoever works elsewhere.
 pub fn hint(path: &str) -> &'static str {
     match path.starts_with("data/sample") {
-        true => " (it lies in the project's repository; paths are relative to the working directory)",
+        true => {
+            " (it lies in the project's repository; paths are relative to the working directory)"
+        }
         false => "",
     }
 }
@@ -44,7 +46,10 @@ pub fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Renames what has been written and synced to its final name.
 pub fn settle(growing: &Path, path: &Path) -> std::io::Result<()> {
     fs::rename(growing, path)?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     fs::File::open(folder)?.sync_all()
 }
 
@@ -52,7 +57,10 @@ pub fn settle(growing: &Path, path: &Path) -> std::io::Result<()> {
 pub fn remove_leftovers(folder: &Path, stale: &dyn Fn(u32) -> bool) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let (path, name) = (entry.path(), entry.file_name());
-        let of = name.to_str().and_then(|n| n.rsplit_once(".tmp")).and_then(|(_, pid)| pid.parse().ok());
+        let of = name
+            .to_str()
+            .and_then(|n| n.rsplit_once(".tmp"))
+            .and_then(|(_, pid)| pid.parse().ok());
         let is_folder = entry.file_type().is_ok_and(|t| t.is_dir()); // not a link to one
         match (of, is_folder) {
             (Some(pid), true) if stale(pid) => drop(fs::remove_dir_all(&path)),
@@ -91,7 +99,12 @@ pub fn save(path: &Path, tensors: &[Tensor], about: BTreeMap<String, String>) ->
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(header.as_bytes())?;
         for (.., values) in tensors {
-            file.write_all(&values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())?;
+            file.write_all(
+                &values
+                    .iter()
+                    .flat_map(|x| x.to_le_bytes())
+                    .collect::<Vec<u8>>(),
+            )?;
         }
         file.into_inner()?.sync_all()?;
         settle(&growing, path)
@@ -108,7 +121,10 @@ fn header(tensors: &[Tensor], about: BTreeMap<String, String>) -> String {
     let mut from = 0;
     for (name, shape, values) in tensors {
         let to = from + size_of_val(&**values);
-        keys.insert(name.clone(), json!({ "dtype": "F32", "shape": shape, "data_offsets": [from, to] }));
+        keys.insert(
+            name.clone(),
+            json!({ "dtype": "F32", "shape": shape, "data_offsets": [from, to] }),
+        );
         from = to;
     }
     let text = Json::Object(keys).to_string();
@@ -124,10 +140,16 @@ pub fn load(path: &Path) -> Result<Loaded> {
     for (name, info) in header.tensors() {
         let (from, to) = info.data_offsets;
         let mut bytes = vec![0; to - from];
-        file.seek(SeekFrom::Start(begin + from as u64)).map_err(at)?;
+        file.seek(SeekFrom::Start(begin + from as u64))
+            .map_err(at)?;
         file.read_exact(&mut bytes).map_err(at)?;
-        let values = floats(info.dtype, &bytes)
-            .ok_or_else(|| format!("{}: `{name}` is {:?}, not floats", path.display(), info.dtype))?;
+        let values = floats(info.dtype, &bytes).ok_or_else(|| {
+            format!(
+                "{}: `{name}` is {:?}, not floats",
+                path.display(),
+                info.dtype
+            )
+        })?;
         all.insert(name, (info.shape.clone(), values));
     }
     Ok(all)
@@ -152,7 +174,8 @@ fn open(path: &Path) -> Result<(fs::File, u64, Metadata)> {
     }
     let mut header = vec![0; length as usize];
     file.read_exact(&mut header).map_err(at)?;
-    let header: Metadata = serde_json::from_slice(&header).map_err(|e| format!("{}: {e}", path.display()))?;
+    let header: Metadata =
+        serde_json::from_slice(&header).map_err(|e| format!("{}: {e}", path.display()))?;
     let begin = 8 + length;
     if begin + header.data_len() as u64 != size {
         return Err(broken().into());
@@ -162,9 +185,20 @@ fn open(path: &Path) -> Result<(fs::File, u64, Metadata)> {
 
 /// Little-endian numbers; None if they are no floats.
 pub(crate) fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
-    let halves = || bytes.as_chunks::<2>().0.iter().map(|b| u16::from_le_bytes(*b));
+    let halves = || {
+        bytes
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|b| u16::from_le_bytes(*b))
+    };
     Some(match dtype {
-        Dtype::F32 => bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        Dtype::F32 => bytes
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect(),
         Dtype::F16 => halves().map(half_to_float).collect(),
         Dtype::BF16 => halves().map(|h| f32::from_bits((h as u32) << 16)).collect(),
         _ => return None,
@@ -187,14 +221,27 @@ mod tests {
 
     #[test]
     fn a_header_may_be_long() {
-        let path = std::env::temp_dir().join(format!("long-header-{}.safetensors", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("long-header-{}.safetensors", std::process::id()));
         let values = [0.5f32, -1.0];
-        let tensors: Vec<_> =
-            (0..1000).map(|i| (format!("weight.student.layer-{i}"), vec![2], (&values[..]).into())).collect();
+        let tensors: Vec<_> = (0..1000)
+            .map(|i| {
+                (
+                    format!("weight.student.layer-{i}"),
+                    vec![2],
+                    (&values[..]).into(),
+                )
+            })
+            .collect();
         save(&path, &tensors, Default::default()).unwrap();
         let read = load(&path).unwrap();
         std::fs::remove_file(path).unwrap();
-        assert!(read.len() == 1000 && read.values().all(|(shape, v)| shape == &[2] && v[..] == values));
+        assert!(
+            read.len() == 1000
+                && read
+                    .values()
+                    .all(|(shape, v)| shape == &[2] && v[..] == values)
+        );
     }
 
     #[test]

@@ -35,8 +35,13 @@ pub fn read(path: &Path, ids: Option<Vec<String>>) -> Result<Labels> {
 /// The batch of these labels, so many of each row.
 pub fn batch(ids: ArrayRef, labels: Vec<u32>, counts: &[usize]) -> Result<RecordBatch> {
     let frames = UInt32Array::from_iter_values(counts.iter().map(|n| *n as u32));
-    let columns: [(_, ArrayRef); 2] =
-        [(FRAMES, Arc::new(frames)), (LABEL, Arc::new(column::label_lists(labels, counts.iter().copied())))];
+    let columns: [(_, ArrayRef); 2] = [
+        (FRAMES, Arc::new(frames)),
+        (
+            LABEL,
+            Arc::new(column::label_lists(labels, counts.iter().copied())),
+        ),
+    ];
     column::batch([(ID, ids)].into_iter().chain(columns).collect())
 }
 

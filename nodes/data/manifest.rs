@@ -33,7 +33,13 @@ pub struct Utterance {
 
 impl Utterance {
     fn file(id: String, path: PathBuf) -> Utterance {
-        Utterance { id, audio: Audio::File(path), piece: Piece::default(), frames: None, said: None }
+        Utterance {
+            id,
+            audio: Audio::File(path),
+            piece: Piece::default(),
+            frames: None,
+            said: None,
+        }
     }
     /// The row at 16 kHz. Errors name the file.
     pub fn read(&self) -> Result<Vec<f32>> {
@@ -46,9 +52,12 @@ impl Utterance {
     fn length(&self, path: &Path) -> Result<u64> {
         let lengths = audio::lengths(path, audio::open_file(path)?, &self.piece)?;
         match self.frames {
-            Some(said) if said.abs_diff(lengths.frames) > lengths.slack => {
-                Err(format!("{} has {} samples, its manifest says {said}", path.display(), lengths.frames).into())
-            }
+            Some(said) if said.abs_diff(lengths.frames) > lengths.slack => Err(format!(
+                "{} has {} samples, its manifest says {said}",
+                path.display(),
+                lengths.frames
+            )
+            .into()),
             _ => Ok(lengths.row),
         }
     }
@@ -100,7 +109,10 @@ fn text(path: &Path) -> Result<String> {
 
 /// Lines that are not empty, counted from 1.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines().enumerate().map(|(at, line)| (at + 1, line)).filter(|(_, line)| !line.trim().is_empty())
+    text.lines()
+        .enumerate()
+        .map(|(at, line)| (at + 1, line))
+        .filter(|(_, line)| !line.trim().is_empty())
 }
 
 /// How many wrong lines are told of.
@@ -119,7 +131,11 @@ fn all<T>(path: &Path, rows: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> 
     if more > 0 {
         wrong.push(named(path, format!("{more} more lines are wrong")).to_string());
     }
-    if wrong.is_empty() { Ok(good) } else { Err(wrong.join("\n").into()) }
+    if wrong.is_empty() {
+        Ok(good)
+    } else {
+        Err(wrong.join("\n").into())
+    }
 }
 
 #[cfg(test)]
@@ -130,7 +146,8 @@ mod tests {
     pub struct Scratch(pub PathBuf);
     impl Scratch {
         pub fn new(name: &str) -> Scratch {
-            let folder = std::env::temp_dir().join(format!("manifest-{}-{name}", std::process::id()));
+            let folder =
+                std::env::temp_dir().join(format!("manifest-{}-{name}", std::process::id()));
             std::fs::create_dir_all(&folder).unwrap();
             Scratch(folder)
         }
@@ -155,21 +172,42 @@ mod tests {
 
     /// Id, path, and seconds of an utterance in a file.
     pub fn row(utterance: &Utterance) -> (&str, &str, f64, Option<f64>) {
-        let Audio::File(path) = &utterance.audio else { panic!("not in a file") };
-        (&utterance.id, path.to_str().unwrap(), utterance.piece.from, utterance.piece.to)
+        let Audio::File(path) = &utterance.audio else {
+            panic!("not in a file")
+        };
+        (
+            &utterance.id,
+            path.to_str().unwrap(),
+            utterance.piece.from,
+            utterance.piece.to,
+        )
     }
 
     #[test]
     fn names() {
-        let known = ["a/b.tsv", "not/there", "src/..", ".", "a/wav.scp", "cuts.jsonl", "cuts.jsonl.gz", "x.parquet"];
+        let known = [
+            "a/b.tsv",
+            "not/there",
+            "src/..",
+            ".",
+            "a/wav.scp",
+            "cuts.jsonl",
+            "cuts.jsonl.gz",
+            "x.parquet",
+        ];
         assert!(known.iter().all(|m| is_known(m)));
-        assert!(["feats.scp", "cuts.json", "x.csv", "a.flac", ""].iter().all(|m| !is_known(m)));
+        assert!(
+            ["feats.scp", "cuts.json", "x.csv", "a.flac", ""]
+                .iter()
+                .all(|m| !is_known(m))
+        );
     }
 
     #[test]
     fn many_wrong_lines_are_counted() {
         let scratch = Scratch::new("many");
-        let wrong = scratch.wrong(&scratch.file("x.tsv", "root\n".to_owned() + &"nothing\n".repeat(50)));
+        let wrong =
+            scratch.wrong(&scratch.file("x.tsv", "root\n".to_owned() + &"nothing\n".repeat(50)));
         assert_eq!(wrong.lines().count(), 21);
         assert!(wrong.ends_with("x.tsv: 30 more lines are wrong"), "{wrong}");
     }

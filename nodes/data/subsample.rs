@@ -14,7 +14,13 @@ pub struct Sample {
 
 impl Sample {
     pub fn new(width: usize, most: usize, key: Key) -> Sample {
-        Sample { width, most, key, frames: vec![], seen: 0 }
+        Sample {
+            width,
+            most,
+            key,
+            frames: vec![],
+            seen: 0,
+        }
     }
 
     /// The place at which the frame is kept now, if it is.
@@ -47,7 +53,10 @@ mod tests {
             }
             assert_eq!((sample.frames.len(), sample.seen), (20, 50));
             assert!(sample.frames.chunks(2).all(|f| f[0] == -f[1]));
-            sample.frames.chunks(2).for_each(|f| hits[f[0] as usize] += 1);
+            sample
+                .frames
+                .chunks(2)
+                .for_each(|f| hits[f[0] as usize] += 1);
         }
         // 400 expected, deviation 18.
         assert!(hits.iter().all(|n| (310..490).contains(n)), "{hits:?}");

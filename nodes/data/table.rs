@@ -25,18 +25,29 @@ impl Table {
         let growing = file::temporary(path);
         let to = File::create(&growing).map_err(|e| at(&e))?;
         let writer = ArrowWriter::try_new(to, schema, None).map_err(|e| at(&e))?;
-        Ok(Table { path: path.to_owned(), growing, writer })
+        Ok(Table {
+            path: path.to_owned(),
+            growing,
+            writer,
+        })
     }
 
     /// A row group.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.writer.write(batch).and_then(|()| self.writer.flush()).map_err(|e| self.at(&e))
+        self.writer
+            .write(batch)
+            .and_then(|()| self.writer.flush())
+            .map_err(|e| self.at(&e))
     }
 
     /// Syncs the file and gives it its name.
     pub fn finish(mut self) -> Result<()> {
         self.writer.finish().map_err(|e| self.at(&e))?;
-        self.writer.inner().sync_all().and_then(|()| file::settle(&self.growing, &self.path)).map_err(|e| self.at(&e))
+        self.writer
+            .inner()
+            .sync_all()
+            .and_then(|()| file::settle(&self.growing, &self.path))
+            .map_err(|e| self.at(&e))
     }
 
     fn at(&self, e: &dyn Display) -> crate::Error {

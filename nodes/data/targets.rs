@@ -19,7 +19,10 @@ pub struct Targets {
 impl Targets {
     /// What was computed here for the rows of these ids: a tensor a layer, of all rows.
     pub fn new(id: ArrayRef, layers: Vec<Hidden>) -> Targets {
-        Targets { id, layers: Arriving::here(layers) }
+        Targets {
+            id,
+            layers: Arriving::here(layers),
+        }
     }
 
     /// What a batch of the columns [`column::TARGETS`] holds: so many layers, `width` wide. A GPU fetches it beside what it
@@ -29,12 +32,25 @@ impl Targets {
         let layer = |at| {
             let row = |row| column::floats_of_layer(batch, HIDDEN, row, at);
             let rows = (0..frames.len()).map(row).collect::<Result<Vec<_>>>()?;
-            let fits = rows.iter().zip(frames).all(|(row, &n)| row.len() == n as usize * width);
-            if fits { Ok(rows) } else { Err(format!("a target is not {width} wide").into()) }
+            let fits = rows
+                .iter()
+                .zip(frames)
+                .all(|(row, &n)| row.len() == n as usize * width);
+            if fits {
+                Ok(rows)
+            } else {
+                Err(format!("a target is not {width} wide").into())
+            }
         };
         let rows = (0..layers).map(layer).collect::<Result<Vec<_>>>()?; // (layers)(rows)
-        let (id, spans) = (column::get(batch, ID)?.clone(), Spans::new(frames.iter().map(|&n| n as usize)));
-        Ok(Targets { id, layers: Arriving::send(&rows, width, spans) })
+        let (id, spans) = (
+            column::get(batch, ID)?.clone(),
+            Spans::new(frames.iter().map(|&n| n as usize)),
+        );
+        Ok(Targets {
+            id,
+            layers: Arriving::send(&rows, width, spans),
+        })
     }
 
     /// A tensor a layer, to be read from now on.
@@ -44,24 +60,49 @@ impl Targets {
 
     /// The columns [`column::TARGETS`].
     pub fn batch(&self) -> Result<RecordBatch> {
-        let layers: Vec<_> = self.layers().iter().map(|h| (h.width(), read(&h.values))).collect();
-        let spans = self.layers().first().map(|hidden| hidden.spans.clone()).unwrap_or(Spans::new([]));
-        let all = spans.iter().flat_map(|row| layers.iter().map(move |(w, x)| &x[row.start * w..row.end * w]));
-        columns(self.id.clone(), spans.lengths().map(|n| n as u32), &all.collect::<Vec<_>>())
+        let layers: Vec<_> = self
+            .layers()
+            .iter()
+            .map(|h| (h.width(), read(&h.values)))
+            .collect();
+        let spans = self
+            .layers()
+            .first()
+            .map(|hidden| hidden.spans.clone())
+            .unwrap_or(Spans::new([]));
+        let all = spans.iter().flat_map(|row| {
+            layers
+                .iter()
+                .map(move |(w, x)| &x[row.start * w..row.end * w])
+        });
+        columns(
+            self.id.clone(),
+            spans.lengths().map(|n| n as u32),
+            &all.collect::<Vec<_>>(),
+        )
     }
 }
 
 /// As [`Targets::batch`], for `rows` whose entries in a cache these are: (rows)(layers).
 pub fn of_entries(rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
-    let all: Vec<&[f32]> = entries.iter().flatten().map(|entry| &*entry.values).collect();
-    let frames = entries.iter().map(|row| row.first().map_or(0, |entry| entry.frames));
+    let all: Vec<&[f32]> = entries
+        .iter()
+        .flatten()
+        .map(|entry| &*entry.values)
+        .collect();
+    let frames = entries
+        .iter()
+        .map(|row| row.first().map_or(0, |entry| entry.frames));
     columns(column::get(rows, ID)?.clone(), frames, &all)
 }
 
 /// What such a batch holds for a row and the layer at this place.
 pub fn entry(sent: &RecordBatch, row: usize, place: usize) -> Result<Entry> {
     let values = column::floats_of_layer(sent, HIDDEN, row, place)?.to_vec();
-    Ok(Entry { frames: column::u32s(sent, FRAMES)?[row], values })
+    Ok(Entry {
+        frames: column::u32s(sent, FRAMES)?[row],
+        values,
+    })
 }
 
 /// `all`: row by row, each layer's numbers.
@@ -69,5 +110,9 @@ fn columns(id: ArrayRef, frames: impl Iterator<Item = u32>, all: &[&[f32]]) -> R
     let (rows, frames) = (id.len(), UInt32Array::from_iter_values(frames));
     let layers = all.len().checked_div(rows).unwrap_or(0);
     let hidden = column::list_by_layer(all.concat(), all.iter().map(|x| x.len()), rows, layers)?;
-    column::batch(vec![(ID, id), (FRAMES, Arc::new(frames)), (HIDDEN, Arc::new(hidden))])
+    column::batch(vec![
+        (ID, id),
+        (FRAMES, Arc::new(frames)),
+        (HIDDEN, Arc::new(hidden)),
+    ])
 }

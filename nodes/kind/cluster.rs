@@ -44,7 +44,10 @@ const MOST_CLUSTERS: usize = 1 << 16;
 
 impl Config for Options {
     fn ports(&self) -> Ports {
-        Ports { inputs: &[frames::PORT], outputs: &[] }
+        Ports {
+            inputs: &[frames::PORT],
+            outputs: &[],
+        }
     }
     fn facts(&self, _: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
         let (fewest, most) = (self.clusters.clamp(1, MOST_CLUSTERS), u32::MAX as usize);
@@ -60,12 +63,20 @@ impl Config for Options {
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        Ok(Facts { leaves_clusters: width.map(|width| (self.clusters, width)), ..Facts::default() })
+        Ok(Facts {
+            leaves_clusters: width.map(|width| (self.clusters, width)),
+            ..Facts::default()
+        })
     }
     fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
-        let width = frames::width(&place.inputs).map_err(|w| w.says)?.ok_or("does not know what comes in")?;
+        let width = frames::width(&place.inputs)
+            .map_err(|w| w.says)?
+            .ok_or("does not know what comes in")?;
         let sample = Sample::new(width, self.frames, place.key("sample"));
-        Ok(Box::new(Cluster { options: *self, sample }))
+        Ok(Box::new(Cluster {
+            options: *self,
+            sample,
+        }))
     }
 }
 
@@ -93,16 +104,35 @@ impl Node for Cluster {
     }
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
-        let (Options { clusters, batch, passes, .. }, width) = (self.options, self.sample.width);
+        let (
+            Options {
+                clusters,
+                batch,
+                passes,
+                ..
+            },
+            width,
+        ) = (self.options, self.sample.width);
         let frames = std::mem::take(&mut self.sample.frames);
         let (n, seen) = (frames.len() / width, self.sample.seen);
         if n < clusters {
             return Err(format!("{clusters} clusters need as many frames, but {n} came").into());
         }
-        let how = Fit { clusters, batch, passes, key: step.place.key("fit") };
+        let how = Fit {
+            clusters,
+            batch,
+            passes,
+            key: step.place.key("fit"),
+        };
         let (centroids, distance) = fit(&frames, width, &how);
-        let of = if n as u64 == seen { String::new() } else { format!(" of {seen}") };
-        step.place.say(format!("{clusters} clusters of {n}{of} frames, mean squared distance {distance:.4}"));
+        let of = if n as u64 == seen {
+            String::new()
+        } else {
+            format!(" of {seen}")
+        };
+        step.place.say(format!(
+            "{clusters} clusters of {n}{of} frames, mean squared distance {distance:.4}"
+        ));
         centroids.save(&step.place.folder().join("centroids.safetensors"))
     }
 }

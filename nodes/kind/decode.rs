@@ -30,7 +30,10 @@ const LONGEST_BATCH: f64 = 86_400.0;
 
 /// What a manifest calls its utterances, in its order.
 pub fn ids(manifest: &Path) -> Result<Vec<String>> {
-    Ok(manifest::read(manifest)?.into_iter().map(|utterance| utterance.id).collect())
+    Ok(manifest::read(manifest)?
+        .into_iter()
+        .map(|utterance| utterance.id)
+        .collect())
 }
 
 /// Audio files to batches of waveforms at 16 kHz; the source of a phase.
@@ -101,34 +104,59 @@ impl Options {
         let rows = |manifest: &str, crop: Crop| -> Result<Vec<u64>> {
             let utterances = manifest::read(Path::new(manifest))?;
             let said: Option<Vec<u64>> = utterances.iter().map(|u| u.said).collect();
-            let lengths = said.unwrap_or_else(|| manifest::lengths(&utterances).into_iter().flatten().collect());
-            let lengths = lengths.into_iter().filter(|&n| !self.is_too_short(n) && !self.is_too_long(n));
+            let lengths = said.unwrap_or_else(|| {
+                manifest::lengths(&utterances)
+                    .into_iter()
+                    .flatten()
+                    .collect()
+            });
+            let lengths = lengths
+                .into_iter()
+                .filter(|&n| !self.is_too_short(n) && !self.is_too_long(n));
             let batches = self.batches(lengths, crop);
-            Ok(batches.in_order().iter().flat_map(|batch| batches.kept(batch)).collect())
+            Ok(batches
+                .in_order()
+                .iter()
+                .flat_map(|batch| batches.kept(batch))
+                .collect())
         };
         let there = |manifest: &String| Path::new(manifest).exists();
         if !there(&self.manifest) || !self.dev.iter().all(there) {
             return Ok(None);
         }
-        let dev = self.dev.as_deref().map_or(Ok(vec![]), |dev| rows(dev, Crop::None))?;
-        Ok(Some(Planned { train: rows(&self.manifest, self.crop)?, dev }))
+        let dev = self
+            .dev
+            .as_deref()
+            .map_or(Ok(vec![]), |dev| rows(dev, Crop::None))?;
+        Ok(Some(Planned {
+            train: rows(&self.manifest, self.crop)?,
+            dev,
+        }))
     }
     fn is_too_short(&self, length: u64) -> bool {
         length < samples(self.min_seconds)
     }
     fn is_too_long(&self, length: u64) -> bool {
-        self.max_seconds.is_some_and(|seconds| length > samples(seconds))
+        self.max_seconds
+            .is_some_and(|seconds| length > samples(seconds))
     }
     fn batches(&self, lengths: impl Iterator<Item = u64>, crop: Crop) -> Batches {
         let bucket = samples(self.bucket_seconds).max(1);
-        Batches::new(lengths.map(|n| crop.size(n, bucket)).collect(), samples(self.seconds_per_batch), crop)
+        Batches::new(
+            lengths.map(|n| crop.size(n, bucket)).collect(),
+            samples(self.seconds_per_batch),
+            crop,
+        )
     }
 }
 
 impl Config for Options {
     fn ports(&self) -> Ports {
         const SPEECH: Port = Port::new("speech", Carries::Batch(column::SPEECH));
-        Ports { inputs: &[], outputs: &[SPEECH] }
+        Ports {
+            inputs: &[],
+            outputs: &[SPEECH],
+        }
     }
     fn facts(&self, _world: &World, _inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
         let mut wrong = vec![];
@@ -137,22 +165,54 @@ impl Config for Options {
                 wrong.push(Wrong::at(option, says));
             }
         };
-        for (option, manifest) in [("manifest", Some(&self.manifest)), ("dev", self.dev.as_ref())] {
-            let says = format!("`{option}` is no `*.tsv`, `wav.scp`, `*.jsonl`, `*.jsonl.gz`, `*.parquet` or folder");
+        for (option, manifest) in [
+            ("manifest", Some(&self.manifest)),
+            ("dev", self.dev.as_ref()),
+        ] {
+            let says = format!(
+                "`{option}` is no `*.tsv`, `wav.scp`, `*.jsonl`, `*.jsonl.gz`, `*.parquet` or folder"
+            );
             check(manifest.is_none_or(|m| manifest::is_known(m)), option, says);
         }
         let positive = |seconds: f64| seconds > 0.0 && seconds <= LONGEST_BATCH;
-        let says = |option: &str, from: &str| format!("`{option}` must be {from} 0 and at most {LONGEST_BATCH}");
-        check(positive(self.seconds_per_batch), "seconds_per_batch", says("seconds_per_batch", "above"));
-        check(positive(self.bucket_seconds), "bucket_seconds", says("bucket_seconds", "above"));
-        check((0.0..=LONGEST_BATCH).contains(&self.min_seconds), "min_seconds", says("min_seconds", "at least"));
-        let ordered = self.max_seconds.is_none_or(|most| most.is_finite() && most >= self.min_seconds);
-        check(ordered, "max_seconds", "`max_seconds` must not be below `min_seconds`".into());
+        let says = |option: &str, from: &str| {
+            format!("`{option}` must be {from} 0 and at most {LONGEST_BATCH}")
+        };
+        check(
+            positive(self.seconds_per_batch),
+            "seconds_per_batch",
+            says("seconds_per_batch", "above"),
+        );
+        check(
+            positive(self.bucket_seconds),
+            "bucket_seconds",
+            says("bucket_seconds", "above"),
+        );
+        check(
+            (0.0..=LONGEST_BATCH).contains(&self.min_seconds),
+            "min_seconds",
+            says("min_seconds", "at least"),
+        );
+        let ordered = self
+            .max_seconds
+            .is_none_or(|most| most.is_finite() && most >= self.min_seconds);
+        check(
+            ordered,
+            "max_seconds",
+            "`max_seconds` must not be below `min_seconds`".into(),
+        );
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        let reads = [Some(self.manifest.clone()), self.dev.clone()].into_iter().flatten().collect();
-        Ok(Facts { outputs: shapes([("speech", Shape::Plain)]), reads, ..Facts::default() })
+        let reads = [Some(self.manifest.clone()), self.dev.clone()]
+            .into_iter()
+            .flatten()
+            .collect();
+        Ok(Facts {
+            outputs: shapes([("speech", Shape::Plain)]),
+            reads,
+            ..Facts::default()
+        })
     }
     fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
         Ok(match place.synthetic {

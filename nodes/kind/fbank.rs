@@ -55,22 +55,41 @@ impl Config for Options {
     fn ports(&self) -> Ports {
         const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(SPEECH))];
         const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Batch(FBANK))];
-        Ports { inputs: INPUTS, outputs: OUTPUTS }
+        Ports {
+            inputs: INPUTS,
+            outputs: OUTPUTS,
+        }
     }
     fn facts(&self, _: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
         let cepstra = self.cepstra.unwrap_or(1);
         let mut wrong = vec![];
         wrong.extend(Wrong::outside("bins", self.bins, 4..=MOST_BINS));
-        wrong.extend(Wrong::outside("cepstra", cepstra, 1..=self.bins.clamp(1, MOST_BINS)));
+        wrong.extend(Wrong::outside(
+            "cepstra",
+            cepstra,
+            1..=self.bins.clamp(1, MOST_BINS),
+        ));
         wrong.extend(Wrong::outside("deltas", self.deltas, 0..=MOST_DELTAS));
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        Ok(Facts { outputs: shapes([(OUT, Shape::Features { width: self.width() })]), ..Facts::default() })
+        Ok(Facts {
+            outputs: shapes([(
+                OUT,
+                Shape::Features {
+                    width: self.width(),
+                },
+            )]),
+            ..Facts::default()
+        })
     }
     fn build(&self, _: &Place) -> Result<Box<dyn Node>> {
         let matrix = self.cepstra.map(|c| cepstra::matrix(c, self.bins));
-        Ok(Box::new(Fbank { options: self.clone(), mel: Mel::new(self.bins), matrix }))
+        Ok(Box::new(Fbank {
+            options: self.clone(),
+            mel: Mel::new(self.bins),
+            matrix,
+        }))
     }
     fn cacheable(&self) -> Option<&dyn Cacheable> {
         Some(self)
@@ -79,7 +98,9 @@ impl Config for Options {
 
 impl Cacheable for Options {
     fn identity(&self, _: &Place, _: &mut dyn FnMut(&Path) -> Result<String>) -> Result<Json> {
-        Ok(json!({ "kind": "fbank", "bins": self.bins, "cepstra": self.cepstra, "deltas": self.deltas }))
+        Ok(
+            json!({ "kind": "fbank", "bins": self.bins, "cepstra": self.cepstra, "deltas": self.deltas }),
+        )
     }
     fn input(&self) -> &'static str {
         IN
@@ -91,11 +112,21 @@ impl Cacheable for Options {
         self.build(place)
     }
     fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
-        features(rows, &entries.iter().flatten().map(|entry| &entry.values[..]).collect::<Vec<_>>())
+        features(
+            rows,
+            &entries
+                .iter()
+                .flatten()
+                .map(|entry| &entry.values[..])
+                .collect::<Vec<_>>(),
+        )
     }
     fn entry(&self, sent: &RecordBatch, row: usize, _: usize) -> Result<Entry> {
         let values = column::floats(sent, FEATURES, row)?.to_vec();
-        Ok(Entry { frames: (values.len() / self.width()) as u32, values })
+        Ok(Entry {
+            frames: (values.len() / self.width()) as u32,
+            values,
+        })
     }
 }
 
@@ -103,7 +134,11 @@ impl Cacheable for Options {
 fn features(rows: &RecordBatch, features: &[&[f32]]) -> Result<RecordBatch> {
     let lists = column::list(features.concat(), features.iter().map(|f| f.len()))?;
     let kept = |c| column::get(rows, c).cloned();
-    column::batch(vec![(ID, kept(ID)?), (FEATURES, Arc::new(lists)), (VIEW, kept(VIEW)?)])
+    column::batch(vec![
+        (ID, kept(ID)?),
+        (FEATURES, Arc::new(lists)),
+        (VIEW, kept(VIEW)?),
+    ])
 }
 
 struct Fbank {
@@ -117,7 +152,10 @@ impl Fbank {
     fn row(&self, samples: &[f32]) -> Vec<f32> {
         let (mut features, mut width) = (self.mel.features(samples), self.options.bins);
         if let Some(matrix) = &self.matrix {
-            (features, width) = (cepstra::cepstra(&features, width, matrix), matrix.len() / width);
+            (features, width) = (
+                cepstra::cepstra(&features, width, matrix),
+                matrix.len() / width,
+            );
         }
         cepstra::with_deltas(features, width, self.options.deltas)
     }
@@ -128,7 +166,13 @@ impl Node for Fbank {
         let batch = step.batch(IN)?;
         let rows = column::floats_by_row(&batch, SAMPLES)?;
         let made: Vec<Vec<f32>> = rows.par_iter().map(|row| self.row(row)).collect();
-        step.send(OUT, Value::Batch(features(&batch, &made.iter().map(|f| &f[..]).collect::<Vec<_>>())?));
+        step.send(
+            OUT,
+            Value::Batch(features(
+                &batch,
+                &made.iter().map(|f| &f[..]).collect::<Vec<_>>(),
+            )?),
+        );
         Ok(())
     }
 }
@@ -140,29 +184,46 @@ mod tests {
     use crate::kind::decode::read_audio;
 
     fn options(bins: usize, cepstra: Option<usize>, deltas: usize) -> Options {
-        Options { bins, cepstra, deltas }
+        Options {
+            bins,
+            cepstra,
+            deltas,
+        }
     }
 
     fn row(options: Options, samples: &[f32]) -> Vec<f32> {
         let matrix = options.cepstra.map(|c| cepstra::matrix(c, options.bins));
-        Fbank { mel: Mel::new(options.bins), matrix, options }.row(samples)
+        Fbank {
+            mel: Mel::new(options.bins),
+            matrix,
+            options,
+        }
+        .row(samples)
     }
 
     /// A second of speech: torchaudio in f64, and Kaldi's f32, whose transform rounds (tests/golden/features.py).
     #[test]
     fn features_are_torchaudios_and_kaldis() {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-        let theirs = file::load(format!("{root}/tests/golden/fbank.safetensors").as_ref()).expect("a golden file");
-        let samples = read_audio(format!("{root}/data/sample/audio/254-12312-0000.flac").as_ref()).expect("audio");
+        let theirs = file::load(format!("{root}/tests/golden/fbank.safetensors").as_ref())
+            .expect("a golden file");
+        let samples = read_audio(format!("{root}/data/sample/audio/254-12312-0000.flac").as_ref())
+            .expect("audio");
         let off = |name: &str, options: Options| {
             let (ours, theirs) = (row(options, &samples[..16000]), &theirs[name].1);
             assert_eq!(ours.len(), theirs.len());
-            ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+            ours.iter()
+                .zip(theirs)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0.0, f32::max)
         };
         for bins in [23, 80] {
-            let [torchaudio, kaldi] =
-                ["torchaudio", "kaldi"].map(|of| off(&format!("{of}/{bins}"), options(bins, None, 0)));
-            assert!(torchaudio < 1e-4 && kaldi < 1e-4, "{bins} bins: off by {torchaudio}, {kaldi}");
+            let [torchaudio, kaldi] = ["torchaudio", "kaldi"]
+                .map(|of| off(&format!("{of}/{bins}"), options(bins, None, 0)));
+            assert!(
+                torchaudio < 1e-4 && kaldi < 1e-4,
+                "{bins} bins: off by {torchaudio}, {kaldi}"
+            );
         }
         let mfcc = off("mfcc", options(23, Some(13), 2));
         assert!(mfcc < 5e-4, "cepstra, up to a hundred: off by {mfcc}"); // torchaudio's cosines are f32
@@ -172,9 +233,20 @@ mod tests {
     fn only_whole_frames_count() {
         let samples: Vec<f32> = (0..720).map(|i| (i as f32 * 0.1).sin()).collect();
         for (n, count) in [(0, 0), (399, 0), (400, 1), (559, 1), (560, 2), (720, 3)] {
-            assert_eq!((frames(n), row(options(80, None, 0), &samples[..n]).len()), (count, 80 * count));
-            assert_eq!(row(options(23, Some(13), 2), &samples[..n]).len(), 39 * count);
+            assert_eq!(
+                (frames(n), row(options(80, None, 0), &samples[..n]).len()),
+                (count, 80 * count)
+            );
+            assert_eq!(
+                row(options(23, Some(13), 2), &samples[..n]).len(),
+                39 * count
+            );
         }
-        assert!(row(options(80, None, 0), &[0.0; 400]).iter().all(|x| *x == f32::EPSILON.ln()), "silence is the floor");
+        assert!(
+            row(options(80, None, 0), &[0.0; 400])
+                .iter()
+                .all(|x| *x == f32::EPSILON.ln()),
+            "silence is the floor"
+        );
     }
 }

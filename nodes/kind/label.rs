@@ -25,17 +25,28 @@ pub const OUT: &str = "labels";
 impl Options {
     /// What an earlier phase of the same file leaves there.
     fn earlier(&self, world: &World) -> Option<(usize, usize)> {
-        world.clusters.get(leaver(&self.centroids, "centroids.safetensors")?).copied()
+        world
+            .clusters
+            .get(leaver(&self.centroids, "centroids.safetensors")?)
+            .copied()
     }
 }
 
 impl Config for Options {
     fn ports(&self) -> Ports {
         const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Batch(LABELS))];
-        Ports { inputs: &[frames::PORT], outputs: OUTPUTS }
+        Ports {
+            inputs: &[frames::PORT],
+            outputs: OUTPUTS,
+        }
     }
     fn facts(&self, world: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
-        let wrong = |says: String| Err(vec![Wrong::at("centroids", format!("option `centroids`: {says}"))]);
+        let wrong = |says: String| {
+            Err(vec![Wrong::at(
+                "centroids",
+                format!("option `centroids`: {says}"),
+            )])
+        };
         let comes = frames::width(inputs).map_err(|w| vec![w])?;
         let path = &self.centroids;
         if path.starts_with("$OUT/") {
@@ -43,32 +54,66 @@ impl Config for Options {
                 return wrong(format!("no `cluster` of an earlier phase writes `{path}`"));
             };
             if comes.is_some_and(|comes| comes != width) {
-                return wrong(format!("`{path}` is {width} wide, `features` {}", comes.unwrap_or(0)));
+                return wrong(format!(
+                    "`{path}` is {width} wide, `features` {}",
+                    comes.unwrap_or(0)
+                ));
             }
-            return Ok(Facts { outputs: shapes([(OUT, Shape::Labels { classes: clusters })]), ..Facts::default() });
+            return Ok(Facts {
+                outputs: shapes([(OUT, Shape::Labels { classes: clusters })]),
+                ..Facts::default()
+            });
         }
-        if [".pt", ".bin", ".pkl", ".joblib"].iter().any(|end| path.ends_with(end)) {
+        if [".pt", ".bin", ".pkl", ".joblib"]
+            .iter()
+            .any(|end| path.ends_with(end))
+        {
             let convert = "numpy.save(\"centroids.npy\", joblib.load(FILE).cluster_centers_)";
-            return wrong(format!("`{path}` is scikit-learn's; write its centroids in Python first: {convert}"));
+            return wrong(format!(
+                "`{path}` is scikit-learn's; write its centroids in Python first: {convert}"
+            ));
         }
-        if ![".safetensors", ".npy"].iter().any(|end| path.ends_with(end)) {
-            return wrong(format!("`{path}` is no path of a .safetensors or .npy file"));
+        if ![".safetensors", ".npy"]
+            .iter()
+            .any(|end| path.ends_with(end))
+        {
+            return wrong(format!(
+                "`{path}` is no path of a .safetensors or .npy file"
+            ));
         }
         let outputs = shapes([(OUT, Shape::Plain)]);
-        Ok(Facts { outputs, reads: vec![path.clone()], ..Facts::default() })
+        Ok(Facts {
+            outputs,
+            reads: vec![path.clone()],
+            ..Facts::default()
+        })
     }
     fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
-        let width = frames::width(&place.inputs).map_err(|w| w.says)?.ok_or("does not know what comes in")?;
+        let width = frames::width(&place.inputs)
+            .map_err(|w| w.says)?
+            .ok_or("does not know what comes in")?;
         let path = place.path(&self.centroids);
-        let centroids = match self.earlier(&place.world).filter(|_| place.bench && !path.exists()) {
+        let centroids = match self
+            .earlier(&place.world)
+            .filter(|_| place.bench && !path.exists())
+        {
             Some((count, width)) => {
                 let key = place.key("centroids");
-                Centroids { values: (0..count * width).map(|i| key.normal(0, i as u64)).collect(), width }
+                Centroids {
+                    values: (0..count * width)
+                        .map(|i| key.normal(0, i as u64))
+                        .collect(),
+                    width,
+                }
             }
             None => Centroids::load(&path)?,
         };
         if centroids.width != width {
-            return Err(format!("`{}` is {} wide, `features` {width}", self.centroids, centroids.width).into());
+            return Err(format!(
+                "`{}` is {} wide, `features` {width}",
+                self.centroids, centroids.width
+            )
+            .into());
         }
         Ok(Box::new(Label { centroids }))
     }
@@ -82,11 +127,29 @@ impl Node for Label {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let (batch, width) = (step.batch(frames::PORT.name)?, self.centroids.width);
         let (rows, every) = frames::rows(&batch)?;
-        let row = |row: &&[f32]| row.chunks_exact(width).step_by(every).flatten().copied().collect::<Vec<f32>>();
+        let row = |row: &&[f32]| {
+            row.chunks_exact(width)
+                .step_by(every)
+                .flatten()
+                .copied()
+                .collect::<Vec<f32>>()
+        };
         let kept: Vec<Vec<f32>> = rows.iter().map(row).collect();
-        let near: Vec<u32> = self.centroids.nearest(&kept.concat()).into_iter().map(|near| near.centroid).collect();
+        let near: Vec<u32> = self
+            .centroids
+            .nearest(&kept.concat())
+            .into_iter()
+            .map(|near| near.centroid)
+            .collect();
         let counts: Vec<usize> = kept.iter().map(|row| row.len() / width).collect();
-        step.send(OUT, Value::Batch(labels::batch(column::get(&batch, ID)?.clone(), near, &counts)?));
+        step.send(
+            OUT,
+            Value::Batch(labels::batch(
+                column::get(&batch, ID)?.clone(),
+                near,
+                &counts,
+            )?),
+        );
         Ok(())
     }
 }

@@ -38,26 +38,51 @@ impl Config for Options {
     fn ports(&self) -> Ports {
         const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(SPEECH))];
         const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Batch(LABELS))];
-        Ports { inputs: INPUTS, outputs: OUTPUTS }
+        Ports {
+            inputs: INPUTS,
+            outputs: OUTPUTS,
+        }
     }
     fn facts(&self, world: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
-        let wrong = |option: &str, says: String| Err(vec![Wrong::at(option, format!("option `{option}`: {says}"))]);
+        let wrong = |option: &str, says: String| {
+            Err(vec![Wrong::at(
+                option,
+                format!("option `{option}`: {says}"),
+            )])
+        };
         let file = &self.file;
         match (&self.manifest, has_ids(file)) {
             (None, false) => {
-                return wrong("manifest", format!("is missing; the lines of `{file}` have the order of a manifest"));
+                return wrong(
+                    "manifest",
+                    format!("is missing; the lines of `{file}` have the order of a manifest"),
+                );
             }
-            (Some(_), true) => return wrong("manifest", format!("`{file}` has ids of its own; leave it out")),
+            (Some(_), true) => {
+                return wrong(
+                    "manifest",
+                    format!("`{file}` has ids of its own; leave it out"),
+                );
+            }
             _ => (),
         }
         let earlier = self.earlier(world);
         if file.starts_with("$OUT/") && earlier.is_none() {
-            return wrong("file", format!("no `save-labels` of an earlier phase writes `{file}`"));
+            return wrong(
+                "file",
+                format!("no `save-labels` of an earlier phase writes `{file}`"),
+            );
         }
-        let shape = earlier.flatten().map_or(Shape::Plain, |classes| Shape::Labels { classes });
+        let shape = earlier
+            .flatten()
+            .map_or(Shape::Plain, |classes| Shape::Labels { classes });
         let mut reads: Vec<String> = self.manifest.iter().cloned().collect();
         reads.extend(earlier.is_none().then(|| file.clone()));
-        Ok(Facts { outputs: shapes([(OUT, shape)]), reads, ..Facts::default() })
+        Ok(Facts {
+            outputs: shapes([(OUT, shape)]),
+            reads,
+            ..Facts::default()
+        })
     }
     fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
         let path = place.path(&self.file);
@@ -65,10 +90,17 @@ impl Config for Options {
         let labels = if rehearsal {
             None
         } else {
-            let ids = self.manifest.as_ref().map(|manifest| decode::ids(&place.path(manifest))).transpose()?;
+            let ids = self
+                .manifest
+                .as_ref()
+                .map(|manifest| decode::ids(&place.path(manifest)))
+                .transpose()?;
             Some(labels::read(&path, ids)?)
         };
-        Ok(Box::new(LabelFile { labels, file: self.file.clone() }))
+        Ok(Box::new(LabelFile {
+            labels,
+            file: self.file.clone(),
+        }))
     }
 }
 
@@ -87,17 +119,28 @@ impl Node for LabelFile {
             Some(labels) => {
                 let row = |id: Option<&str>| {
                     let id = id.unwrap_or_default();
-                    labels.get(id).map(Vec::as_slice).ok_or_else(|| format!("{}: has no labels of `{id}`", self.file))
+                    labels
+                        .get(id)
+                        .map(Vec::as_slice)
+                        .ok_or_else(|| format!("{}: has no labels of `{id}`", self.file))
                 };
                 ids.iter().map(row).collect::<Result<_, _>>()?
             }
             None => {
                 let frames = |samples: &[f32]| Architecture::default().frames(samples.len());
-                zeros = column::floats_by_row(&batch, SAMPLES)?.into_iter().map(|s| vec![0; frames(s)]).collect();
+                zeros = column::floats_by_row(&batch, SAMPLES)?
+                    .into_iter()
+                    .map(|s| vec![0; frames(s)])
+                    .collect();
                 zeros.iter().map(Vec::as_slice).collect()
             }
         };
-        step.send(OUT, Value::Batch(labels::rows(ids.iter().map(Option::unwrap_or_default).zip(rows))?));
+        step.send(
+            OUT,
+            Value::Batch(labels::rows(
+                ids.iter().map(Option::unwrap_or_default).zip(rows),
+            )?),
+        );
         Ok(())
     }
 }

@@ -37,11 +37,17 @@ const IN: &str = "metrics";
 impl Config for Options {
     fn ports(&self) -> Ports {
         const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(METRICS))];
-        Ports { inputs: INPUTS, outputs: &[] }
+        Ports {
+            inputs: INPUTS,
+            outputs: &[],
+        }
     }
     fn facts(&self, _: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
         match self.every {
-            0 => Err(vec![Wrong::at("every", "option `every`: must be at least 1")]),
+            0 => Err(vec![Wrong::at(
+                "every",
+                "option `every`: must be at least 1",
+            )]),
             _ => Ok(Facts::default()),
         }
     }
@@ -49,7 +55,10 @@ impl Config for Options {
         Role::Log
     }
     fn build(&self, _: &Place) -> Result<Box<dyn Node>> {
-        Ok(Box::new(Log { every: self.every, events: None }))
+        Ok(Box::new(Log {
+            every: self.every,
+            events: None,
+        }))
     }
 }
 
@@ -73,7 +82,9 @@ impl Node for Log {
             let about = std::fs::read_to_string(place.run.join("run.json")).unwrap_or_default();
             let graph = serde_json::from_str::<Json>(&about).unwrap_or_default()["graph"].take();
             let so_far = metrics::kept(&metrics::read(place)?, place);
-            let lines: Vec<Line> = curves::lines(&so_far).filter(|l| self.takes(&l.name, l.step)).collect();
+            let lines: Vec<Line> = curves::lines(&so_far)
+                .filter(|l| self.takes(&l.name, l.step))
+                .collect();
             self.events = Some(Events::after(&lines, &place.run, &graph)?);
         }
         Ok(())
@@ -91,8 +102,12 @@ impl Node for Log {
             value: Some(*value as f64),
         };
         let lines = column::texts(&batch, NAME)?.iter().zip(values).map(line);
-        let taken: Vec<Line> = lines.filter(|line| self.takes(&line.name, update)).collect();
-        self.events.as_mut().map_or(Ok(()), |events| events.write(&taken))
+        let taken: Vec<Line> = lines
+            .filter(|line| self.takes(&line.name, update))
+            .collect();
+        self.events
+            .as_mut()
+            .map_or(Ok(()), |events| events.write(&taken))
     }
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
@@ -101,6 +116,9 @@ impl Node for Log {
         for (name, points) in phases.iter_mut().flat_map(|phase| &mut phase.curves) {
             points.retain(|(update, _)| self.takes(name, *update));
         }
-        file::whole(&step.place.run.join("loss.svg"), charts::losses(&phases).as_bytes())
+        file::whole(
+            &step.place.run.join("loss.svg"),
+            charts::losses(&phases).as_bytes(),
+        )
     }
 }

@@ -42,7 +42,10 @@ impl Config for Options {
     fn ports(&self) -> Ports {
         const INPUTS: &[Port] = &[Port::new(IN, Carries::Hiddens)];
         const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Hiddens)];
-        Ports { inputs: INPUTS, outputs: OUTPUTS }
+        Ports {
+            inputs: INPUTS,
+            outputs: OUTPUTS,
+        }
     }
     fn trains(&self) -> bool {
         true
@@ -56,31 +59,57 @@ impl Config for Options {
             wrong.push(Wrong::at("temperature", says));
         }
         let Some([Shape::Hiddens { layers, width }]) = inputs.get(IN).map(Vec::as_slice) else {
-            return if wrong.is_empty() { Ok(Facts::default()) } else { Err(wrong) };
+            return if wrong.is_empty() {
+                Ok(Facts::default())
+            } else {
+                Err(wrong)
+            };
         };
         if layers.len() != 1 {
-            wrong.push(Wrong::at("inputs.hiddens", format!("input `{IN}`: takes one layer, not layers {layers:?}")));
+            wrong.push(Wrong::at(
+                "inputs.hiddens",
+                format!("input `{IN}`: takes one layer, not layers {layers:?}"),
+            ));
         }
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        let frames: usize = count::SUPERB.iter().map(|&n| Architecture::default().frames(n)).sum();
+        let frames: usize = count::SUPERB
+            .iter()
+            .map(|&n| Architecture::default().frames(n))
+            .sum();
         let products = (*width as u64 + self.classes as u64) * self.width as u64;
         Ok(Facts {
-            outputs: shapes([(OUT, Shape::Hiddens { layers: layers.clone(), width: self.classes })]),
+            outputs: shapes([(
+                OUT,
+                Shape::Hiddens {
+                    layers: layers.clone(),
+                    width: self.classes,
+                },
+            )]),
             parameters: Some(products + self.width as u64),
             macs: Some(frames as u64 * products),
             ..Facts::default()
         })
     }
     fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
-        let Some([Shape::Hiddens { width: from, .. }]) = place.inputs.get(IN).map(Vec::as_slice) else {
+        let Some([Shape::Hiddens { width: from, .. }]) = place.inputs.get(IN).map(Vec::as_slice)
+        else {
             return Err("does not know what comes in".into());
         };
         let [weight, bias] = linear_start(place.key("final_proj"), 0, *from, self.width).map(param);
         let key = place.key("label_embs");
-        let embeddings = param((0..self.classes * self.width).map(|i| key.uniform(0, i as u64)).collect());
-        Ok(Box::new(Logits { weight, bias, embeddings, temperature: self.temperature as f32 }))
+        let embeddings = param(
+            (0..self.classes * self.width)
+                .map(|i| key.uniform(0, i as u64))
+                .collect(),
+        );
+        Ok(Box::new(Logits {
+            weight,
+            bias,
+            embeddings,
+            temperature: self.temperature as f32,
+        }))
     }
 }
 
@@ -105,14 +134,23 @@ impl Node for Logits {
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
         let mut parameters = self.parameters();
-        let tensors: Vec<_> =
-            parameters.iter_mut().map(|p| (p.name.clone(), p.shape.clone(), read(&*p.weight))).collect();
-        file::save(&step.place.folder().join("logits.safetensors"), &tensors, Default::default())
+        let tensors: Vec<_> = parameters
+            .iter_mut()
+            .map(|p| (p.name.clone(), p.shape.clone(), read(&*p.weight)))
+            .collect();
+        file::save(
+            &step.place.folder().join("logits.safetensors"),
+            &tensors,
+            Default::default(),
+        )
     }
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
         let to = len(&self.bias);
-        let matrix = |name: &str, weight, shape| Parameter { shape, ..Parameter::flat(name.into(), weight) };
+        let matrix = |name: &str, weight, shape| Parameter {
+            shape,
+            ..Parameter::flat(name.into(), weight)
+        };
         let (from, classes) = (len(&self.weight) / to, len(&self.embeddings) / to);
         vec![
             matrix("final_proj.weight", &mut self.weight, vec![to, from]),

@@ -76,10 +76,15 @@ const OUT: &str = "loss";
 
 impl Config for Options {
     fn ports(&self) -> Ports {
-        const INPUTS: &[Port] =
-            &[Port::new(STUDENT, Carries::Hiddens), Port::new(TARGET, Carries::Batch(TARGETS)).tensors()];
+        const INPUTS: &[Port] = &[
+            Port::new(STUDENT, Carries::Hiddens),
+            Port::new(TARGET, Carries::Batch(TARGETS)).tensors(),
+        ];
         const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Scalar)];
-        Ports { inputs: INPUTS, outputs: OUTPUTS }
+        Ports {
+            inputs: INPUTS,
+            outputs: OUTPUTS,
+        }
     }
     fn facts(&self, _: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
         let mut wrong = vec![];
@@ -87,8 +92,16 @@ impl Config for Options {
         if self.terms.is_empty() {
             add("terms", "option `terms`: names nothing to measure".into());
         }
-        for (i, term) in self.terms.iter().enumerate().filter(|(_, t)| !t.weight.is_finite()) {
-            add(&format!("terms.{i}.weight"), format!("option `terms[{i}].weight`: {} is no number", term.weight));
+        for (i, term) in self
+            .terms
+            .iter()
+            .enumerate()
+            .filter(|(_, t)| !t.weight.is_finite())
+        {
+            add(
+                &format!("terms.{i}.weight"),
+                format!("option `terms[{i}].weight`: {} is no number", term.weight),
+            );
         }
         for (i, term) in self.terms.iter().enumerate() {
             let name = term.r#type.known().0;
@@ -104,27 +117,47 @@ impl Config for Options {
             if student != target {
                 add(
                     "inputs",
-                    format!("`{STUDENT}` has {student} layers, `{TARGET}` {target}: they are paired one by one"),
+                    format!(
+                        "`{STUDENT}` has {student} layers, `{TARGET}` {target}: they are paired one by one"
+                    ),
                 );
             }
             if width != wide {
-                add("inputs", format!("`{STUDENT}` is {width} wide, `{TARGET}` {wide}: put a `project` between"));
+                add(
+                    "inputs",
+                    format!(
+                        "`{STUDENT}` is {width} wide, `{TARGET}` {wide}: put a `project` between"
+                    ),
+                );
             }
         }
         if let (Some(weights), Some((layers, _))) = (&self.layer_weights, of(STUDENT))
             && weights.len() != layers
         {
-            add("layer_weights", format!("option `layer_weights`: {} numbers for {layers} layers", weights.len()));
+            add(
+                "layer_weights",
+                format!(
+                    "option `layer_weights`: {} numbers for {layers} layers",
+                    weights.len()
+                ),
+            );
         }
         if wrong.is_empty() {
-            Ok(Facts { outputs: shapes([(OUT, Shape::Plain)]), ..Facts::default() })
+            Ok(Facts {
+                outputs: shapes([(OUT, Shape::Plain)]),
+                ..Facts::default()
+            })
         } else {
             Err(wrong)
         }
     }
     fn build(&self, _: &Place) -> Result<Box<dyn Node>> {
         let (terms, weights) = (self.terms.clone(), self.layer_weights.clone());
-        Ok(Box::new(Loss { terms, weights, reduce: self.reduce }))
+        Ok(Box::new(Loss {
+            terms,
+            weights,
+            reduce: self.reduce,
+        }))
     }
 }
 
@@ -138,7 +171,11 @@ impl Node for Loss {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let (student, targets) = (step.hiddens(STUDENT)?.layers, step.targets(TARGET)?);
         let targets = targets.layers();
-        let share = if self.reduce == Reduce::Mean { 1.0 / student.len() as f64 } else { 1.0 };
+        let share = if self.reduce == Reduce::Mean {
+            1.0 / student.len() as f64
+        } else {
+            1.0
+        };
         let mut total = Scalar::nothing(step.tape()).value;
         let mut distances: Vec<Number<Tape>> = vec![]; // (terms)(layers)
         let weight = |at: usize| share * self.weights.as_ref().map_or(1.0, |w| w[at]);
@@ -146,21 +183,36 @@ impl Node for Loss {
             let (_, distance) = term.r#type.known();
             for (at, ((layer, hidden), target)) in student.iter().zip(targets).enumerate() {
                 if hidden.spans != target.spans {
-                    return Err(format!("layer {layer} of the student has other frames than its target").into());
+                    return Err(format!(
+                        "layer {layer} of the student has other frames than its target"
+                    )
+                    .into());
                 }
                 let value = distance(hidden.clone(), target);
-                total = plus(total, scaled(value.clone(), (weight(at) * term.weight) as f32));
+                total = plus(
+                    total,
+                    scaled(value.clone(), (weight(at) * term.weight) as f32),
+                );
                 distances.push(value);
             }
         }
         let numbers = read_all(std::iter::once(&total).chain(&distances));
         let mut parts = vec![("loss_distill".to_owned(), numbers[0][0])];
         for (term, layers) in self.terms.iter().zip(numbers[1..].chunks(student.len())) {
-            let sum: f64 = layers.iter().enumerate().map(|(at, value)| value[0] as f64 * weight(at)).sum();
+            let sum: f64 = layers
+                .iter()
+                .enumerate()
+                .map(|(at, value)| value[0] as f64 * weight(at))
+                .sum();
             parts.push((term.r#type.known().0.into(), sum as f32));
         }
         let frames = targets.first().map_or(0, |t| t.spans.total());
-        let loss = Scalar { value: total, parts, weight: frames as f64, node: step.place.node.clone() };
+        let loss = Scalar {
+            value: total,
+            parts,
+            weight: frames as f64,
+            node: step.place.node.clone(),
+        };
         step.send(OUT, Value::Scalar(loss));
         Ok(())
     }
@@ -171,6 +223,10 @@ impl Node for Loss {
 pub(crate) mod parity {
     use super::*;
 
-    pub const DISTANCES: [(&str, Distance); 4] =
-        [("l1", l1), ("mse", mse), ("cosine", cosine), ("log_sigmoid_cosine", log_sigmoid_cosine)];
+    pub const DISTANCES: [(&str, Distance); 4] = [
+        ("l1", l1),
+        ("mse", mse),
+        ("cosine", cosine),
+        ("log_sigmoid_cosine", log_sigmoid_cosine),
+    ];
 }

@@ -65,22 +65,39 @@ impl Config for Options {
     fn ports(&self) -> Ports {
         const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(SPEECH))];
         const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Batch(MASKS))];
-        Ports { inputs: INPUTS, outputs: OUTPUTS }
+        Ports {
+            inputs: INPUTS,
+            outputs: OUTPUTS,
+        }
     }
     fn facts(&self, _: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
         let mut wrong = vec![];
         if !(0.0..=1.0).contains(&self.probability) {
-            let says = format!("option `probability`: {} is not from 0 to 1", self.probability);
+            let says = format!(
+                "option `probability`: {} is not from 0 to 1",
+                self.probability
+            );
             wrong.push(Wrong::at("probability", says));
         }
         wrong.extend(Wrong::outside("length", self.length, 1..=MOST));
         wrong.extend(Wrong::outside("min_space", self.min_space, 0..=MOST));
         wrong.extend(Wrong::outside("min_masks", self.min_masks, 0..=MOST));
-        let facts = Facts { outputs: shapes([(OUT, Shape::Plain)]), ..Facts::default() };
-        if wrong.is_empty() { Ok(facts) } else { Err(wrong) }
+        let facts = Facts {
+            outputs: shapes([(OUT, Shape::Plain)]),
+            ..Facts::default()
+        };
+        if wrong.is_empty() {
+            Ok(facts)
+        } else {
+            Err(wrong)
+        }
     }
     fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
-        Ok(Box::new(Mask { options: self.clone(), seed: place.seed, frames: Architecture::default() }))
+        Ok(Box::new(Mask {
+            options: self.clone(),
+            seed: place.seed,
+            frames: Architecture::default(),
+        }))
     }
 }
 
@@ -95,16 +112,26 @@ impl Node for Mask {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
         let (ids, views) = (column::texts(&batch, ID)?, column::u64s(&batch, VIEW)?);
-        let mut draws: Vec<Draws> =
-            views.iter().enumerate().map(|(row, view)| Draws::new(self.seed, ids.value(row), *view)).collect();
-        let rows = column::floats_by_row(&batch, SAMPLES)?.into_iter().zip(&mut draws);
-        let mut masks: Vec<Vec<bool>> =
-            rows.map(|(samples, draws)| self.options.mask(self.frames.frames(samples.len()), draws)).collect();
+        let mut draws: Vec<Draws> = views
+            .iter()
+            .enumerate()
+            .map(|(row, view)| Draws::new(self.seed, ids.value(row), *view))
+            .collect();
+        let rows = column::floats_by_row(&batch, SAMPLES)?
+            .into_iter()
+            .zip(&mut draws);
+        let mut masks: Vec<Vec<bool>> = rows
+            .map(|(samples, draws)| self.options.mask(self.frames.frames(samples.len()), draws))
+            .collect();
         if self.options.same_count {
             level(&mut masks, &mut draws);
         }
         let kept = |c| column::get(&batch, c).cloned();
-        let columns = vec![(ID, kept(ID)?), (MASK, Arc::new(column::flag_lists(&masks)) as _), (VIEW, kept(VIEW)?)];
+        let columns = vec![
+            (ID, kept(ID)?),
+            (MASK, Arc::new(column::flag_lists(&masks)) as _),
+            (VIEW, kept(VIEW)?),
+        ];
         step.send(OUT, Value::Batch(column::batch(columns)?));
         Ok(())
     }
@@ -113,7 +140,11 @@ impl Node for Mask {
 /// Leaves each row as many masked frames as the row with the fewest has, drawn from its own.
 fn level(masks: &mut [Vec<bool>], draws: &mut [Draws]) {
     let masked = |mask: &[bool]| (0..mask.len()).filter(|&t| mask[t]).collect::<Vec<_>>();
-    let fewest = masks.iter().map(|mask| masked(mask).len()).min().unwrap_or(0);
+    let fewest = masks
+        .iter()
+        .map(|mask| masked(mask).len())
+        .min()
+        .unwrap_or(0);
     for (mask, draws) in masks.iter_mut().zip(draws) {
         let kept = draws.some(masked(mask), fewest);
         mask.fill(false);
@@ -128,13 +159,19 @@ mod tests {
     #[test]
     fn rows_of_a_batch_may_keep_equal_counts() {
         let mut draws: Vec<Draws> = (0..9).map(|view| Draws::new(1, "a", view)).collect();
-        let drawn: Vec<_> = draws.iter_mut().map(|draws| Options::default().mask(150, draws)).collect();
+        let drawn: Vec<_> = draws
+            .iter_mut()
+            .map(|draws| Options::default().mask(150, draws))
+            .collect();
         let count = |mask: &Vec<bool>| mask.iter().filter(|m| **m).count();
         let (mut kept, fewest) = (drawn.clone(), drawn.iter().map(count).min().expect("rows"));
         level(&mut kept, &mut draws);
         for (kept, drawn) in kept.iter().zip(&drawn) {
             assert_eq!(count(kept), fewest);
-            assert!(kept.iter().zip(drawn).all(|(kept, drawn)| *drawn || !kept), "only frames that were masked");
+            assert!(
+                kept.iter().zip(drawn).all(|(kept, drawn)| *drawn || !kept),
+                "only frames that were masked"
+            );
         }
         assert!(drawn.iter().any(|mask| count(mask) > fewest));
     }

@@ -61,7 +61,12 @@ impl Node for Optimize {
         if step.head.dev {
             if step.head.closes {
                 self.clock = Instant::now(); // the time of a dev pass is no update's
-                lines = self.sums.take().into_iter().map(|(n, v)| (format!("dev/{n}"), v)).collect();
+                lines = self
+                    .sums
+                    .take()
+                    .into_iter()
+                    .map(|(n, v)| (format!("dev/{n}"), v))
+                    .collect();
             }
         } else {
             let begun = Instant::now();
@@ -75,7 +80,11 @@ impl Node for Optimize {
 }
 
 fn backward(losses: Vec<Scalar>, accumulate: u64) -> Result<Gradients> {
-    let loss = losses.into_iter().map(|s| s.value).reduce(plus).ok_or("no loss came")?;
+    let loss = losses
+        .into_iter()
+        .map(|s| s.value)
+        .reduce(plus)
+        .ok_or("no loss came")?;
     Ok(tensor::backward(loss, 1.0 / accumulate as f32))
 }
 
@@ -100,8 +109,10 @@ impl Optimize {
         self.samples += head.samples;
         let mut parameters = step.parameters();
         parameters.retain(|(node, _)| self.options.rates.get(node).is_some_and(|rate| *rate > 0.0));
-        let mut own: Vec<(String, Param)> =
-            parameters.iter().map(|(node, p)| (format!("{node}.{}", p.name), gradients.of(&*p.weight))).collect();
+        let mut own: Vec<(String, Param)> = parameters
+            .iter()
+            .map(|(node, p)| (format!("{node}.{}", p.name), gradients.of(&*p.weight)))
+            .collect();
         drop(gradients);
         for ((_, g), (_, before)) in own.iter_mut().zip(std::mem::take(&mut self.gathered)) {
             add(g, &before);
@@ -113,24 +124,41 @@ impl Optimize {
         self.update = head.update;
 
         let norm = norm(own.iter().map(|(_, g)| g));
-        let factor = self.options.schedule.factor(self.update, self.options.steps);
+        let factor = self
+            .options
+            .schedule
+            .factor(self.update, self.options.steps);
         if norm.is_finite() && self.sums.finite() {
             let clip = adamw::clip_factor(norm, self.options.clip_norm);
             for ((node, p), (name, g)) in parameters.iter_mut().zip(own) {
                 let adamw = self.options.adamw(node, &p.name, factor, self.update);
-                let moments = self.moments.entry(name).or_insert_with(|| Moments::zeros(tensor::len(&g)));
+                let moments = self
+                    .moments
+                    .entry(name)
+                    .or_insert_with(|| Moments::zeros(tensor::len(&g)));
                 self::step(&adamw, p.weight, moments, &g, clip * p.sign);
             }
         } else if self.options.not_finite == NotFinite::Stop {
             return Err(not_finite(&own, self.update).into());
         } else {
-            place.say(format!("update {} is left out: {}", self.update, not_finite(&own, self.update)));
+            place.say(format!(
+                "update {} is left out: {}",
+                self.update,
+                not_finite(&own, self.update)
+            ));
         }
         let mut lines = self.sums.take();
         lines.push(("grad_norm".into(), norm as f32));
-        lines.extend(self.options.rates.iter().map(|(node, rate)| (format!("rate/{node}"), (rate * factor) as f32)));
+        lines.extend(
+            self.options
+                .rates
+                .iter()
+                .map(|(node, rate)| (format!("rate/{node}"), (rate * factor) as f32)),
+        );
         let seconds = std::mem::take(&mut self.samples) as f64 / 16000.0;
-        let elapsed = std::mem::replace(&mut self.clock, Instant::now()).elapsed().as_secs_f64();
+        let elapsed = std::mem::replace(&mut self.clock, Instant::now())
+            .elapsed()
+            .as_secs_f64();
         lines.push(("audio_seconds".into(), seconds as f32));
         lines.push(("audio_per_second".into(), (seconds / elapsed) as f32));
         metrics::report(place, self.update, &lines, seconds);
@@ -148,7 +176,9 @@ impl Optimize {
 
     /// A checkpoint where one is due, or where a signal ends the run; never inside an accumulation window.
     fn keep(&mut self, step: &mut Step) -> Result<()> {
-        let stops = step.place.stop.load(Ordering::Relaxed) && (step.head.dev || step.head.closes) && !step.head.last;
+        let stops = step.place.stop.load(Ordering::Relaxed)
+            && (step.head.dev || step.head.closes)
+            && !step.head.last;
         let due = step.head.checkpoint || stops;
         if due && let Some(metrics) = &self.metrics {
             metrics.sync()?;
@@ -164,7 +194,10 @@ impl Optimize {
 }
 
 fn not_finite(gradients: &[(String, Param)], update: u64) -> String {
-    match gradients.iter().find(|(_, g)| read(g).iter().any(|x| !x.is_finite())) {
+    match gradients
+        .iter()
+        .find(|(_, g)| read(g).iter().any(|x| !x.is_finite()))
+    {
         Some((name, _)) => format!("the gradient of `{name}` is not finite at update {update}"),
         None => format!("the loss is not finite at update {update}"),
     }

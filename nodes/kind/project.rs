@@ -39,23 +39,41 @@ const WIDEST: usize = 1 << 16;
 impl Options {
     /// Groups of the layers that come in, and what is wrong with them.
     fn groups_of(&self, layers: &[usize]) -> Result<Vec<Vec<usize>>, Wrong> {
-        let Some(groups) = &self.groups else { return Ok(layers.iter().map(|&l| vec![l]).collect()) };
+        let Some(groups) = &self.groups else {
+            return Ok(layers.iter().map(|&l| vec![l]).collect());
+        };
         for (g, group) in groups.iter().enumerate() {
             if group.is_empty() {
-                return Err(Wrong::at(&format!("groups.{g}"), "option `groups`: names no layer"));
+                return Err(Wrong::at(
+                    &format!("groups.{g}"),
+                    "option `groups`: names no layer",
+                ));
             }
             for (i, layer) in group.iter().enumerate() {
-                let wrong = |says: String| Wrong::at(&format!("groups.{g}.{i}"), format!("option `groups`: {says}"));
+                let wrong = |says: String| {
+                    Wrong::at(
+                        &format!("groups.{g}.{i}"),
+                        format!("option `groups`: {says}"),
+                    )
+                };
                 if !layers.contains(layer) {
-                    return Err(wrong(format!("layer {layer} does not come in; layers {layers:?} do")));
+                    return Err(wrong(format!(
+                        "layer {layer} does not come in; layers {layers:?} do"
+                    )));
                 }
                 if groups.iter().flatten().filter(|l| *l == layer).count() > 1 {
                     return Err(wrong(format!("layer {layer} stands in it twice")));
                 }
             }
         }
-        match layers.iter().find(|l| !groups.iter().flatten().any(|g| g == *l)) {
-            Some(layer) => Err(Wrong::at("groups", format!("option `groups`: layer {layer} is in no group"))),
+        match layers
+            .iter()
+            .find(|l| !groups.iter().flatten().any(|g| g == *l))
+        {
+            Some(layer) => Err(Wrong::at(
+                "groups",
+                format!("option `groups`: layer {layer} is in no group"),
+            )),
             None => Ok(groups.clone()),
         }
     }
@@ -64,7 +82,10 @@ impl Options {
 impl Config for Options {
     fn ports(&self) -> Ports {
         const PORTS: &[Port] = &[Port::new(PORT, Carries::Hiddens)];
-        Ports { inputs: PORTS, outputs: PORTS }
+        Ports {
+            inputs: PORTS,
+            outputs: PORTS,
+        }
     }
     fn trains(&self) -> bool {
         true
@@ -79,19 +100,27 @@ impl Config for Options {
         };
         let groups = self.groups_of(layers).map_err(|w| vec![w])?;
         if self.init == "identity" && self.width != *width {
-            let says = format!("option `init`: an identity from width {width} to width {} does not exist", self.width);
+            let says = format!(
+                "option `init`: an identity from width {width} to width {} does not exist",
+                self.width
+            );
             return one(Wrong::at("init", says));
         }
         let mut reads = vec![];
         if self.init.starts_with("$OUT/") {
             match leaver(&self.init, "heads.safetensors").and_then(|node| world.heads.get(node)) {
                 None => {
-                    let says = format!("option `init`: no `project` of an earlier phase writes `{}`", self.init);
+                    let says = format!(
+                        "option `init`: no `project` of an earlier phase writes `{}`",
+                        self.init
+                    );
                     return one(Wrong::at("init", says));
                 }
                 Some(there) if *there != groups => {
-                    let says =
-                        format!("option `init`: `{}` has maps for the groups {there:?}, not {groups:?}", self.init);
+                    let says = format!(
+                        "option `init`: `{}` has maps for the groups {there:?}, not {groups:?}",
+                        self.init
+                    );
                     return one(Wrong::at("init", says));
                 }
                 Some(_) => (),
@@ -108,7 +137,13 @@ impl Config for Options {
         }
         let each = (*width as u64 + 1) * self.width as u64;
         Ok(Facts {
-            outputs: shapes([(PORT, Shape::Hiddens { layers: layers.clone(), width: self.width })]),
+            outputs: shapes([(
+                PORT,
+                Shape::Hiddens {
+                    layers: layers.clone(),
+                    width: self.width,
+                },
+            )]),
             parameters: Some(each * groups.len() as u64),
             macs: Some(self.macs(*width, layers.len())),
             leaves_heads: Some(groups),
@@ -117,32 +152,54 @@ impl Config for Options {
         })
     }
     fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
-        let Some([Shape::Hiddens { layers, width }]) = place.inputs.get(PORT).map(Vec::as_slice) else {
+        let Some([Shape::Hiddens { layers, width }]) = place.inputs.get(PORT).map(Vec::as_slice)
+        else {
             return Err("does not know what comes in".into());
         };
         let groups = self.groups_of(layers).map_err(|w| w.says)?;
         let path = place.path(&self.init);
         // A benchmark builds what an earlier phase has not written.
-        let fresh = ["default", "identity"].contains(&self.init.as_str()) || (place.bench && !path.exists());
-        let mut earlier = if fresh { file::Loaded::new() } else { file::load(&path)? };
-        let there = if fresh { None } else { file::about(&path)?.get(GROUPS).cloned() };
+        let fresh = ["default", "identity"].contains(&self.init.as_str())
+            || (place.bench && !path.exists());
+        let mut earlier = if fresh {
+            file::Loaded::new()
+        } else {
+            file::load(&path)?
+        };
+        let there = if fresh {
+            None
+        } else {
+            file::about(&path)?.get(GROUPS).cloned()
+        };
         let own = json!(groups).to_string();
         if there.is_some_and(|there| there != own) {
-            return Err(format!("{}: its maps are not for the groups {groups:?}", path.display()).into());
+            return Err(format!(
+                "{}: its maps are not for the groups {groups:?}",
+                path.display()
+            )
+            .into());
         }
         let mut maps = vec![];
         for (g, layers) in groups.into_iter().enumerate() {
-            let mut tensor =
-                |name: &str, shape: Vec<usize>, drawn: Vec<f32>| match earlier.remove(&format!("{g}.{name}")) {
-                    Some((found, values)) if found == shape => Ok(values),
-                    Some((found, _)) => Err(format!("{}: `{g}.{name}` is {found:?}, not {shape:?}", self.init)),
-                    None if fresh => Ok(drawn),
-                    None => Err(format!("{}: there is no tensor `{g}.{name}`", self.init)),
-                };
+            let mut tensor = |name: &str, shape: Vec<usize>, drawn: Vec<f32>| match earlier
+                .remove(&format!("{g}.{name}"))
+            {
+                Some((found, values)) if found == shape => Ok(values),
+                Some((found, _)) => Err(format!(
+                    "{}: `{g}.{name}` is {found:?}, not {shape:?}",
+                    self.init
+                )),
+                None if fresh => Ok(drawn),
+                None => Err(format!("{}: there is no tensor `{g}.{name}`", self.init)),
+            };
             let [weight, bias] = self.drawn(g, *width, place);
             let weight = tensor("weight", vec![self.width, *width], weight)?;
             let bias = tensor("bias", vec![self.width], bias)?;
-            maps.push(Map { layers, weight: param(weight), bias: param(bias) });
+            maps.push(Map {
+                layers,
+                weight: param(weight),
+                bias: param(bias),
+            });
         }
         Ok(Box::new(Project { maps, from: *width }))
     }
@@ -153,13 +210,21 @@ impl Options {
     fn drawn(&self, group: usize, from: usize, place: &Place) -> [Vec<f32>; 2] {
         let (n, to) = (from * self.width, self.width);
         if self.init == "identity" {
-            return [(0..n).map(|i| (i / from == i % from) as u8 as f32).collect(), vec![0.0; to]];
+            return [
+                (0..n)
+                    .map(|i| (i / from == i % from) as u8 as f32)
+                    .collect(),
+                vec![0.0; to],
+            ];
         }
         linear_start(place.key("maps"), group as u64, from, to)
     }
 
     fn macs(&self, from: usize, layers: usize) -> u64 {
-        let frames: usize = count::SUPERB.iter().map(|&n| Architecture::default().frames(n)).sum();
+        let frames: usize = count::SUPERB
+            .iter()
+            .map(|&n| Architecture::default().frames(n))
+            .sum();
         frames as u64 * from as u64 * self.width as u64 * layers as u64
     }
 }
@@ -179,11 +244,22 @@ struct Map {
 impl Node for Project {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let mapped = |(layer, hidden)| {
-            let map = self.maps.iter().find(|m| m.layers.contains(&layer)).ok_or("a layer came that is in no group")?;
-            Ok((layer, linear(hidden, &map.weight, &map.bias, Precision::F32)))
+            let map = self
+                .maps
+                .iter()
+                .find(|m| m.layers.contains(&layer))
+                .ok_or("a layer came that is in no group")?;
+            Ok((
+                layer,
+                linear(hidden, &map.weight, &map.bias, Precision::F32),
+            ))
         };
-        let layers: Vec<(usize, Hidden<_>)> =
-            step.hiddens(PORT)?.layers.into_iter().map(mapped).collect::<Result<_>>()?;
+        let layers: Vec<(usize, Hidden<_>)> = step
+            .hiddens(PORT)?
+            .layers
+            .into_iter()
+            .map(mapped)
+            .collect::<Result<_>>()?;
         let numbers: usize = layers.iter().map(|(_, y)| len(&y.values)).sum();
         step.tell_products(Precision::F32, (numbers * self.from) as u64, true);
         step.send(PORT, Value::Hiddens(Hiddens { layers }));
@@ -194,16 +270,25 @@ impl Node for Project {
         let groups: Vec<_> = self.maps.iter().map(|m| m.layers.clone()).collect();
         let about = [(GROUPS.to_owned(), json!(groups).to_string())].into();
         let mut parameters = self.parameters();
-        let tensors: Vec<_> =
-            parameters.iter_mut().map(|p| (p.name.clone(), p.shape.clone(), read(&*p.weight))).collect();
-        file::save(&step.place.folder().join("heads.safetensors"), &tensors, about)
+        let tensors: Vec<_> = parameters
+            .iter_mut()
+            .map(|p| (p.name.clone(), p.shape.clone(), read(&*p.weight)))
+            .collect();
+        file::save(
+            &step.place.folder().join("heads.safetensors"),
+            &tensors,
+            about,
+        )
     }
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
         let mut all = vec![];
         for (g, Map { weight, bias, .. }) in self.maps.iter_mut().enumerate() {
             let shape = vec![len(bias), self.from];
-            all.push(Parameter { shape, ..Parameter::flat(format!("{g}.weight"), weight) });
+            all.push(Parameter {
+                shape,
+                ..Parameter::flat(format!("{g}.weight"), weight)
+            });
             all.push(Parameter::flat(format!("{g}.bias"), bias));
         }
         all

@@ -59,7 +59,13 @@ struct InitialDrop {
 
 impl Default for InitialDrop {
     fn default() -> Self {
-        InitialDrop { conv: 0.01, head: 0.01, ffn: 0.5, attention_layer: 0.01, ffn_layer: 0.01 }
+        InitialDrop {
+            conv: 0.01,
+            head: 0.01,
+            ffn: 0.5,
+            attention_layer: 0.01,
+            ffn_layer: 0.01,
+        }
     }
 }
 
@@ -76,7 +82,10 @@ impl InitialDrop {
     }
     fn of(&self, vector: &str) -> f64 {
         let unit = vector.split('.').next();
-        self.by_unit().into_iter().find(|(name, _)| unit == Some(name)).map_or(self.ffn, |(_, p)| p)
+        self.by_unit()
+            .into_iter()
+            .find(|(name, _)| unit == Some(name))
+            .map_or(self.ffn, |(_, p)| p)
     }
 }
 
@@ -85,13 +94,23 @@ const PENALTY: &str = "penalty";
 
 impl Options {
     fn source(&self) -> Source<'_> {
-        Source { option: "model", folder: self.model.as_deref(), architecture: self.architecture.as_ref() }
+        Source {
+            option: "model",
+            folder: self.model.as_deref(),
+            architecture: self.architecture.as_ref(),
+        }
     }
     fn wrong(&self, a: &Architecture) -> Vec<Wrong> {
         let mut wrong = vec![];
         let mut add = |way: &str, says: String| wrong.push(Wrong::at(way, says));
         if !(self.sparsity > 0.0 && self.sparsity < 1.0) {
-            add("sparsity", format!("option `sparsity`: {} is not between 0 and 1", self.sparsity));
+            add(
+                "sparsity",
+                format!(
+                    "option `sparsity`: {} is not between 0 and 1",
+                    self.sparsity
+                ),
+            );
         }
         for (unit, p) in self.initial_drop.by_unit() {
             if !(p > 0.0 && p < 1.0) {
@@ -104,19 +123,35 @@ impl Options {
         if self.units.is_empty() {
             add("units", "option `units`: names nothing to prune".into());
         }
-        for (i, unit) in self.units.iter().enumerate().filter(|(i, u)| self.units[..*i].contains(u)) {
+        for (i, unit) in self
+            .units
+            .iter()
+            .enumerate()
+            .filter(|(i, u)| self.units[..*i].contains(u))
+        {
             add(
                 &format!("units.{i}"),
-                format!("option `units`: {} stands here for the second time", serde_json::json!(unit)),
+                format!(
+                    "option `units`: {} stands here for the second time",
+                    serde_json::json!(unit)
+                ),
             );
         }
         let cuts_exactly = self.units.contains(&Unit::Conv) && self.finalize == Finalize::Exact;
         if cuts_exactly && a.feat_extract_norm == ExtractNorm::Layer {
             let says = "\"conv\" cannot be cut exactly where layer norms run over all channels";
-            add("units", format!("option `units`: {says}; write `\"finalize\": \"reference\"` to accept the jump"));
+            add(
+                "units",
+                format!(
+                    "option `units`: {says}; write `\"finalize\": \"reference\"` to accept the jump"
+                ),
+            );
         }
         if self.units.contains(&Unit::Conv) && !a.feature_projection {
-            add("units", "option `units`: \"conv\" cannot be pruned where no projection follows".into());
+            add(
+                "units",
+                "option `units`: \"conv\" cannot be pruned where no projection follows".into(),
+            );
         }
         wrong
     }
@@ -124,8 +159,14 @@ impl Options {
 
 impl Config for Options {
     fn ports(&self) -> Ports {
-        const OUT: &[Port] = &[Port::new(GATES, Carries::Gates), Port::new(PENALTY, Carries::Scalar)];
-        Ports { inputs: &[], outputs: OUT }
+        const OUT: &[Port] = &[
+            Port::new(GATES, Carries::Gates),
+            Port::new(PENALTY, Carries::Scalar),
+        ];
+        Ports {
+            inputs: &[],
+            outputs: OUT,
+        }
     }
     fn trains(&self) -> bool {
         true
@@ -136,7 +177,10 @@ impl Config for Options {
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        let gates = vectors(&known.architecture, &self.units).values().map(|&n| n as u64).sum::<u64>();
+        let gates = vectors(&known.architecture, &self.units)
+            .values()
+            .map(|&n| n as u64)
+            .sum::<u64>();
         let pruning = Pruning {
             architecture: known.architecture,
             units: self.units.clone(),
@@ -144,7 +188,10 @@ impl Config for Options {
             finalize: self.finalize,
         };
         Ok(Facts {
-            outputs: shapes([(GATES, Shape::Gates(Box::new(pruning))), (PENALTY, Shape::Plain)]),
+            outputs: shapes([
+                (GATES, Shape::Gates(Box::new(pruning))),
+                (PENALTY, Shape::Plain),
+            ]),
             parameters: Some(gates + 2),
             estimated: known.estimated,
             reads: known.reads.into_iter().collect(),
@@ -156,11 +203,17 @@ impl Config for Options {
         let start = place.key("log_alpha");
         let draw = |(site, (vector, n)): (usize, (String, usize))| {
             let mean = gate::log_alpha(self.initial_drop.of(&vector));
-            let values = (0..n as u64).map(|i| (mean + 0.01 * start.normal(site as u64, i) as f64) as f32).collect();
+            let values = (0..n as u64)
+                .map(|i| (mean + 0.01 * start.normal(site as u64, i) as f64) as f32)
+                .collect();
             (vector, param(values))
         };
         Ok(Box::new(PruneStep {
-            log_alpha: vectors(&architecture, &self.units).into_iter().enumerate().map(draw).collect(),
+            log_alpha: vectors(&architecture, &self.units)
+                .into_iter()
+                .enumerate()
+                .map(draw)
+                .collect(),
             lambda: [param(vec![0.0]), param(vec![0.0])],
             architecture,
             sparsity: self.sparsity,
@@ -186,37 +239,75 @@ impl Node for PruneStep {
         if step.trains() {
             // As the reference: the first update aims at 0.
             let done = step.head.update - 1;
-            let target = self.sparsity * if done < self.warmup { done as f64 / self.warmup as f64 } else { 1.0 };
+            let target = self.sparsity
+                * if done < self.warmup {
+                    done as f64 / self.warmup as f64
+                } else {
+                    1.0
+                };
             let numbers = read_all(self.log_alpha.values().chain(&self.lambda));
             let gates = self.sampled(&numbers, step.head.step, step.tape());
-            step.send(GATES, Value::Gates(Gates { vectors: gates, finalize: None }));
+            step.send(
+                GATES,
+                Value::Gates(Gates {
+                    vectors: gates,
+                    finalize: None,
+                }),
+            );
             let (log_alpha, lambda) = (&self.log_alpha, &self.lambda);
-            let penalty = penalty(&self.architecture, log_alpha, lambda, &numbers, target, step.tape());
+            let penalty = penalty(
+                &self.architecture,
+                log_alpha,
+                lambda,
+                &numbers,
+                target,
+                step.tape(),
+            );
             step.send(PENALTY, Value::Scalar(penalty));
         } else {
-            step.send(GATES, Value::Gates(Gates { vectors: self.fixed(step.tape()), finalize: None }));
+            step.send(
+                GATES,
+                Value::Gates(Gates {
+                    vectors: self.fixed(step.tape()),
+                    finalize: None,
+                }),
+            );
             step.send(PENALTY, Value::Scalar(Scalar::nothing(step.tape())));
         }
         Ok(())
     }
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
-        let gates = Gates { vectors: self.fixed(step.tape()), finalize: Some(self.finalize) };
+        let gates = Gates {
+            vectors: self.fixed(step.tape()),
+            finalize: Some(self.finalize),
+        };
         step.send(GATES, Value::Gates(gates));
         Ok(())
     }
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
-        let alphas = self.log_alpha.iter_mut().map(|(vector, p)| Parameter::flat(format!("log_alpha.{vector}"), p));
+        let alphas = self
+            .log_alpha
+            .iter_mut()
+            .map(|(vector, p)| Parameter::flat(format!("log_alpha.{vector}"), p));
         let lambdas = self.lambda.iter_mut().enumerate();
-        let lambdas = lambdas.map(|(i, p)| Parameter { sign: -1.0, ..Parameter::flat(format!("lambda{}", i + 1), p) });
+        let lambdas = lambdas.map(|(i, p)| Parameter {
+            sign: -1.0,
+            ..Parameter::flat(format!("lambda{}", i + 1), p)
+        });
         alphas.chain(lambdas).collect()
     }
 }
 
 impl PruneStep {
     /// One draw a gate, shared by all rows of the batch. `numbers`: what every log α holds.
-    fn sampled(&self, numbers: &[Vec<f32>], step: u64, tape: &Tape) -> BTreeMap<String, Vector<Tape>> {
+    fn sampled(
+        &self,
+        numbers: &[Vec<f32>],
+        step: u64,
+        tape: &Tape,
+    ) -> BTreeMap<String, Vector<Tape>> {
         let mut from = 0;
         let mut draw = |((vector, a), numbers): ((&String, &Param), &Vec<f32>)| {
             let (noise, at) = (self.noise, from);
@@ -233,6 +324,10 @@ impl PruneStep {
             let z = gate::fixed(&a, vector.starts_with("conv") as usize);
             (vector.clone(), put(&param(z), tape))
         };
-        self.log_alpha.keys().zip(read_all(self.log_alpha.values())).map(fix).collect()
+        self.log_alpha
+            .keys()
+            .zip(read_all(self.log_alpha.values()))
+            .map(fix)
+            .collect()
     }
 }

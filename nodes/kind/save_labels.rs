@@ -25,18 +25,32 @@ const IN: &str = "labels";
 impl Config for Options {
     fn ports(&self) -> Ports {
         const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(LABELS))];
-        Ports { inputs: INPUTS, outputs: &[] }
+        Ports {
+            inputs: INPUTS,
+            outputs: &[],
+        }
     }
     fn facts(&self, _: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
         let classes = inputs.get(IN).and_then(|shapes| match shapes[..] {
             [Shape::Labels { classes }] => Some(classes),
             _ => None,
         });
-        Ok(Facts { leaves_labels: Some(classes), reads: self.manifest.iter().cloned().collect(), ..Facts::default() })
+        Ok(Facts {
+            leaves_labels: Some(classes),
+            reads: self.manifest.iter().cloned().collect(),
+            ..Facts::default()
+        })
     }
     fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
-        let ids = self.manifest.as_ref().map(|manifest| decode::ids(&place.path(manifest))).transpose()?;
-        Ok(Box::new(SaveLabels { ids, labels: Labels::new() }))
+        let ids = self
+            .manifest
+            .as_ref()
+            .map(|manifest| decode::ids(&place.path(manifest)))
+            .transpose()?;
+        Ok(Box::new(SaveLabels {
+            ids,
+            labels: Labels::new(),
+        }))
     }
 }
 
@@ -49,9 +63,16 @@ struct SaveLabels {
 impl Node for SaveLabels {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
-        for (id, row) in column::texts(&batch, ID)?.iter().zip(column::labels_by_row(&batch, LABEL)?) {
+        for (id, row) in column::texts(&batch, ID)?
+            .iter()
+            .zip(column::labels_by_row(&batch, LABEL)?)
+        {
             let id = id.unwrap_or_default();
-            if self.labels.insert(id.to_owned(), row.to_vec()).is_some_and(|before| before != row) {
+            if self
+                .labels
+                .insert(id.to_owned(), row.to_vec())
+                .is_some_and(|before| before != row)
+            {
                 let says = "comes again with other labels; they must be of whole utterances (`\"crop\": \"none\"`)";
                 return Err(format!("`{id}` {says}").into());
             }
@@ -66,7 +87,10 @@ impl Node for SaveLabels {
             km::write(&folder.join("labels.km"), &self.labels, ids)?;
         }
         let frames: usize = self.labels.values().map(Vec::len).sum();
-        step.place.say(format!("labels of {frames} frames in {} utterances", self.labels.len()));
+        step.place.say(format!(
+            "labels of {frames} frames in {} utterances",
+            self.labels.len()
+        ));
         Ok(())
     }
 }

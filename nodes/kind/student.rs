@@ -64,16 +64,29 @@ const DUMMY_WEIGHT: &str = "feature_extractor.dummy_weight";
 
 impl Options {
     fn source(&self) -> Source<'_> {
-        Source { option: "init", folder: self.init.as_deref(), architecture: self.architecture.as_ref() }
+        Source {
+            option: "init",
+            folder: self.init.as_deref(),
+            architecture: self.architecture.as_ref(),
+        }
     }
 }
 
 impl Config for Options {
     fn ports(&self) -> Ports {
-        const INPUTS: &[Port] =
-            &[Port::new(IN, Carries::Batch(SPEECH)), port::MASK, Port::new(GATES, Carries::Gates).optional()];
-        const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Hiddens), Port::new(PENALTY, Carries::Scalar)];
-        Ports { inputs: INPUTS, outputs: OUTPUTS }
+        const INPUTS: &[Port] = &[
+            Port::new(IN, Carries::Batch(SPEECH)),
+            port::MASK,
+            Port::new(GATES, Carries::Gates).optional(),
+        ];
+        const OUTPUTS: &[Port] = &[
+            Port::new(OUT, Carries::Hiddens),
+            Port::new(PENALTY, Carries::Scalar),
+        ];
+        Ports {
+            inputs: INPUTS,
+            outputs: OUTPUTS,
+        }
     }
     fn trains(&self) -> bool {
         true
@@ -82,15 +95,22 @@ impl Config for Options {
         let known = self.source().known(world).map_err(|w| vec![w])?;
         layers_wrong(&self.layers, &known.architecture)?;
         mask_wrong(inputs, &known.architecture)?;
-        for (option, x) in [("feature_penalty", self.feature_penalty), ("feature_gradient", self.feature_gradient)] {
+        for (option, x) in [
+            ("feature_penalty", self.feature_penalty),
+            ("feature_gradient", self.feature_gradient),
+        ] {
             if !(x >= 0.0 && x.is_finite()) {
-                return Err(vec![Wrong::at(option, format!("option `{option}`: {x} is not a number from 0"))]);
+                return Err(vec![Wrong::at(
+                    option,
+                    format!("option `{option}`: {x} is not a number from 0"),
+                )]);
             }
         }
         let mut leaves = (known.architecture.clone(), known.estimated);
         if let Some([Shape::Gates(pruning)]) = inputs.get(GATES).map(Vec::as_slice) {
             if pruning.architecture.tensors() != known.architecture.tensors() {
-                let says = "input `gates`: its gates are for a model of another shape than this student's";
+                let says =
+                    "input `gates`: its gates are for a model of another shape than this student's";
                 return Err(vec![Wrong::at("inputs.gates", says)]);
             }
             leaves = (pruning.estimate(), true);
@@ -98,7 +118,16 @@ impl Config for Options {
         let (width, precision) = (known.architecture.hidden_size, self.precision.here());
         let second = kept::bytes(&known.architecture, precision, self.recompute, 16000);
         Ok(Facts {
-            outputs: shapes([(OUT, Shape::Hiddens { layers: self.layers.clone(), width }), (PENALTY, Shape::Plain)]),
+            outputs: shapes([
+                (
+                    OUT,
+                    Shape::Hiddens {
+                        layers: self.layers.clone(),
+                        width,
+                    },
+                ),
+                (PENALTY, Shape::Plain),
+            ]),
             parameters: Some(count::parameters(&known.architecture)),
             macs: Some(count::macs(&known.architecture)),
             kept: Some([kept::fixed(&known.architecture, precision), second]),
@@ -112,11 +141,22 @@ impl Config for Options {
     fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
         let mut model = self.source().open(place, place.key("weights"))?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
-        let (layers, convention, noise) = (self.layers.clone(), self.convention, place.key("dropout"));
+        let (layers, convention, noise) =
+            (self.layers.clone(), self.convention, place.key("dropout"));
         let (precision, recompute) = (self.precision, self.recompute);
         let masked = place.inputs.contains_key(port::MASK.name);
         let [penalty, gradient] = [self.feature_penalty, self.feature_gradient].map(|x| x as f32);
-        Ok(Box::new(Student { model, layers, convention, precision, recompute, penalty, gradient, masked, noise }))
+        Ok(Box::new(Student {
+            model,
+            layers,
+            convention,
+            precision,
+            recompute,
+            penalty,
+            gradient,
+            masked,
+            noise,
+        }))
     }
 }
 
@@ -146,9 +186,15 @@ impl Node for Student {
             let drops = Drops(Some(self.noise.word(step.head.step)));
             self.hiddens(rows, &gates, drops, step.tape().clone())
         } else {
-            let gates = gates.into_iter().map(|(name, z)| (name, split(z).0)).collect();
+            let gates = gates
+                .into_iter()
+                .map(|(name, z)| (name, split(z).0))
+                .collect();
             let (hiddens, penalty) = self.hiddens(rows, &gates, Drops(None), NoneTape);
-            (hiddens.into_iter().map(|h| h.on(step.tape())).collect(), penalty.map(|p| put(&p, step.tape())))
+            (
+                hiddens.into_iter().map(|h| h.on(step.tape())).collect(),
+                penalty.map(|p| put(&p, step.tape())),
+            )
         };
         let layers = self.layers.iter().copied().zip(hiddens).collect();
         step.send(OUT, Value::Hiddens(Hiddens { layers }));
@@ -162,22 +208,40 @@ impl Node for Student {
     }
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
-        let Some(Gates { vectors, finalize: Some(how) }) = step.gates(GATES) else {
+        let Some(Gates {
+            vectors,
+            finalize: Some(how),
+        }) = step.gates(GATES)
+        else {
             return self.model.save(&step.place.folder());
         };
-        let gates: Fixed = vectors.into_iter().map(|(name, z)| (name, read(&z).into())).collect();
+        let gates: Fixed = vectors
+            .into_iter()
+            .map(|(name, z)| (name, read(&z).into()))
+            .collect();
         let small = shrink(&self.model, &gates, how);
         step.place.say(self.about_cut(&small, &gates, how));
         small.save(&step.place.folder())
     }
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
-        let mut shapes: BTreeMap<String, Vec<usize>> = self.model.architecture.tensors().into_iter().collect();
+        let mut shapes: BTreeMap<String, Vec<usize>> =
+            self.model.architecture.tensors().into_iter().collect();
         let trains = |name: &str| name != DUMMY_WEIGHT && (self.masked || name != MASK_EMBEDDING);
-        let trained = self.model.weights.0.iter_mut().filter(|(name, _)| trains(name));
+        let trained = self
+            .model
+            .weights
+            .0
+            .iter_mut()
+            .filter(|(name, _)| trains(name));
         let parameter = |(name, weight)| {
             let shape = shapes.remove(name).unwrap_or_default();
-            Parameter { name: String::clone(name), shape, weight, sign: 1.0 }
+            Parameter {
+                name: String::clone(name),
+                shape,
+                weight,
+                sign: 1.0,
+            }
         };
         trained.map(parameter).collect()
     }
@@ -193,28 +257,56 @@ impl Student {
         tape: T,
     ) -> (Vec<Hidden<T>>, Option<Number<T>>) {
         let (precision, recompute) = (self.precision, self.recompute);
-        let pass = Pass { model: &self.model, gates, drops, precision, recompute, tape };
+        let pass = Pass {
+            model: &self.model,
+            gates,
+            drops,
+            precision,
+            recompute,
+            tape,
+        };
         let features = gradient_scale(pass.features(rows), self.gradient);
         let penalty = (self.penalty > 0.0).then(|| mean_square(features.clone()));
-        (pass.encode(features, masks, &self.layers, self.convention), penalty)
+        (
+            pass.encode(features, masks, &self.layers, self.convention),
+            penalty,
+        )
     }
 
     /// Counts before and after, and how far the cut moved the hidden states of a second of noise.
     fn about_cut(&self, small: &Model, gates: &Fixed, how: Finalize) -> String {
-        let speech: Vec<f32> = (0..16000).map(|i| 0.1 * self.noise.normal(u64::MAX, i)).collect();
-        let open: BTreeMap<String, Vector> =
-            gates.iter().map(|(n, z)| (n.clone(), compute::tensor::param(z.clone()))).collect();
+        let speech: Vec<f32> = (0..16000)
+            .map(|i| 0.1 * self.noise.normal(u64::MAX, i))
+            .collect();
+        let open: BTreeMap<String, Vector> = gates
+            .iter()
+            .map(|(n, z)| (n.clone(), compute::tensor::param(z.clone())))
+            .collect();
         let all: Vec<usize> = (0..=self.model.architecture.num_hidden_layers).collect();
-        let passes = [Pass::frozen(&self.model, &open, Precision::F32), Pass::frozen(small, OPEN, Precision::F32)];
+        let passes = [
+            Pass::frozen(&self.model, &open, Precision::F32),
+            Pass::frozen(small, OPEN, Precision::F32),
+        ];
         let [before, after] = passes.map(|p| p.hiddens(&[&speech], &all, self.convention));
         let apart = |(b, a): (&Hidden, &Hidden)| {
             let (before, after) = (read(&b.values), read(&a.values));
-            before.iter().zip(after.iter()).map(|(b, a)| (b - a).abs()).fold(0f32, f32::max)
+            before
+                .iter()
+                .zip(after.iter())
+                .map(|(b, a)| (b - a).abs())
+                .fold(0f32, f32::max)
         };
         let jump = before.iter().zip(&after).map(apart).fold(0f32, f32::max);
-        let (was, is) = (count::parameters(&self.model.architecture), count::parameters(&small.architecture));
+        let (was, is) = (
+            count::parameters(&self.model.architecture),
+            count::parameters(&small.architecture),
+        );
         let sparsity = 1.0 - is as f64 / was as f64;
-        let how = if how == Finalize::Exact { "exactly" } else { "as the reference does" };
+        let how = if how == Finalize::Exact {
+            "exactly"
+        } else {
+            "as the reference does"
+        };
         format!(
             "cut {how} from {was} to {is} parameters, sparsity {sparsity:.4}; hidden states moved by at most {jump:.1e}"
         )

@@ -49,13 +49,25 @@ const OUT: &str = "targets";
 
 impl Options {
     fn source(&self) -> Source<'_> {
-        Source { option: "model", folder: Some(&self.model), architecture: self.architecture.as_ref() }
+        Source {
+            option: "model",
+            folder: Some(&self.model),
+            architecture: self.architecture.as_ref(),
+        }
     }
     /// The model's files that decide its outputs, where they are.
     fn files(&self, place: &Place) -> Vec<std::path::PathBuf> {
         let folder = place.path(&self.model);
-        let names = ["config.json", "model.safetensors", "preprocessor_config.json"];
-        names.map(|n| folder.join(n)).into_iter().filter(|f| f.exists()).collect()
+        let names = [
+            "config.json",
+            "model.safetensors",
+            "preprocessor_config.json",
+        ];
+        names
+            .map(|n| folder.join(n))
+            .into_iter()
+            .filter(|f| f.exists())
+            .collect()
     }
 }
 
@@ -63,7 +75,10 @@ impl Config for Options {
     fn ports(&self) -> Ports {
         const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(SPEECH)), port::MASK];
         const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Batch(TARGETS)).tensors()];
-        Ports { inputs: INPUTS, outputs: OUTPUTS }
+        Ports {
+            inputs: INPUTS,
+            outputs: OUTPUTS,
+        }
     }
     fn facts(&self, world: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
         let known = self.source().known(world).map_err(|w| vec![w])?;
@@ -71,7 +86,13 @@ impl Config for Options {
         mask_wrong(inputs, &known.architecture)?;
         let width = known.architecture.hidden_size;
         Ok(Facts {
-            outputs: shapes([(OUT, Shape::Hiddens { layers: self.layers.clone(), width })]),
+            outputs: shapes([(
+                OUT,
+                Shape::Hiddens {
+                    layers: self.layers.clone(),
+                    width,
+                },
+            )]),
             parameters: Some(count::parameters(&known.architecture)),
             macs: Some(count::macs(&known.architecture)),
             kept: Some([kept::copies(&known.architecture, self.precision.here()), 0]),
@@ -90,16 +111,35 @@ impl Config for Options {
 }
 
 impl Cacheable for Options {
-    fn identity(&self, place: &Place, hash_of: &mut dyn FnMut(&Path) -> Result<String>) -> Result<Json> {
+    fn identity(
+        &self,
+        place: &Place,
+        hash_of: &mut dyn FnMut(&Path) -> Result<String>,
+    ) -> Result<Json> {
         let mut model = serde_json::Map::new();
         for file in self.files(place) {
-            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = file
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             model.insert(name, hash_of(&file)?.into());
         }
         if model.is_empty() {
             // Random weights, where a rehearsal has no model: what they are drawn by.
-            let known = self.source().known(&place.world).map_err(|wrong| wrong.says)?;
-            model.insert("random".into(), json!([place.seed, place.phase, place.node, known.architecture.to_config()]));
+            let known = self
+                .source()
+                .known(&place.world)
+                .map_err(|wrong| wrong.says)?;
+            model.insert(
+                "random".into(),
+                json!([
+                    place.seed,
+                    place.phase,
+                    place.node,
+                    known.architecture.to_config()
+                ]),
+            );
         }
         Ok(json!({
             "kind": "teacher",
@@ -122,7 +162,12 @@ impl Cacheable for Options {
     fn build_for(&self, layers: &[usize], place: &Place) -> Result<Box<dyn Node>> {
         let mut model = self.source().open(place, place.key("weights"))?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
-        Ok(Box::new(Teacher { model, layers: layers.to_vec(), convention: self.convention, precision: self.precision }))
+        Ok(Box::new(Teacher {
+            model,
+            layers: layers.to_vec(),
+            convention: self.convention,
+            precision: self.precision,
+        }))
     }
     fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
         targets::of_entries(rows, entries)
@@ -145,12 +190,20 @@ impl Node for Teacher {
         let (rows, masks) = (column::floats_by_row(&batch, SAMPLES)?, step.masks()?);
         let pass = Pass::frozen(&self.model, OPEN, self.precision);
         let encode = |of: Range<usize>, features: Hidden| {
-            pass.encode(features, masks.as_ref().map(|masks| &masks[of]), &self.layers, self.convention)
+            pass.encode(
+                features,
+                masks.as_ref().map(|masks| &masks[of]),
+                &self.layers,
+                self.convention,
+            )
         };
         let layers = by_rows(rows.len(), |of| pass.features(&rows[of]), encode);
         let macs = count::macs_of(&self.model.architecture, rows.iter().map(|r| r.len()));
         step.tell_products(self.precision, macs, false);
-        step.send(OUT, Value::Targets(Targets::new(column::get(&batch, ID)?.clone(), layers)));
+        step.send(
+            OUT,
+            Value::Targets(Targets::new(column::get(&batch, ID)?.clone(), layers)),
+        );
         Ok(())
     }
 }

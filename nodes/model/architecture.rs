@@ -138,9 +138,10 @@ impl Architecture {
     }
     /// A WavLM layer's heads, by their numbers before pruning.
     pub fn remaining_heads(&self, layer: usize) -> Vec<usize> {
-        self.encoder_remaining_heads
-            .as_ref()
-            .map_or_else(|| (0..self.num_attention_heads).collect(), |h| h[layer].clone())
+        self.encoder_remaining_heads.as_ref().map_or_else(
+            || (0..self.num_attention_heads).collect(),
+            |h| h[layer].clone(),
+        )
     }
     /// Leaves a layer those of its heads that stand at these places.
     pub fn keep_heads(&mut self, layer: usize, kept: &[usize]) {
@@ -156,10 +157,13 @@ impl Architecture {
         }
     }
     pub fn ffn(&self, layer: usize) -> usize {
-        self.encoder_ff_interm_features.as_ref().map_or(self.intermediate_size, |f| f[layer])
+        self.encoder_ff_interm_features
+            .as_ref()
+            .map_or(self.intermediate_size, |f| f[layer])
     }
     pub fn head_dim(&self) -> usize {
-        self.encoder_head_dim.unwrap_or(self.hidden_size / self.num_attention_heads)
+        self.encoder_head_dim
+            .unwrap_or(self.hidden_size / self.num_attention_heads)
     }
     /// Frames of `samples` samples: ⌊(n − k) / s⌋ + 1 through every convolution; none where the kernel does not fit.
     pub fn frames(&self, samples: usize) -> usize {
@@ -172,7 +176,11 @@ impl Architecture {
             n = if n < k { 0 } else { (n - k) / s + 1 };
             n
         };
-        self.conv_kernel.iter().zip(&self.conv_stride).map(after).collect()
+        self.conv_kernel
+            .iter()
+            .zip(&self.conv_stride)
+            .map(after)
+            .collect()
     }
 }
 

@@ -3,14 +3,17 @@ use super::Architecture;
 
 /// The lengths, in samples, of the 32 utterances over which SUPERB's profiler sums.
 pub const SUPERB: [usize; 32] = [
-    20560, 34560, 38480, 42560, 45600, 48720, 52000, 55120, 59120, 62720, 66400, 71200, 75200, 78640, 82800, 87520,
-    92720, 98560, 104400, 111120, 118480, 125040, 132720, 142640, 154000, 166720, 180880, 197920, 217920, 239280,
-    268160, 326000,
+    20560, 34560, 38480, 42560, 45600, 48720, 52000, 55120, 59120, 62720, 66400, 71200, 75200,
+    78640, 82800, 87520, 92720, 98560, 104400, 111120, 118480, 125040, 132720, 142640, 154000,
+    166720, 180880, 197920, 217920, 239280, 268160, 326000,
 ];
 
 /// All elements of the model's safetensors.
 pub fn parameters(a: &Architecture) -> u64 {
-    a.tensors().iter().map(|(_, shape)| shape.iter().map(|&n| n as u64).product::<u64>()).sum()
+    a.tensors()
+        .iter()
+        .map(|(_, shape)| shape.iter().map(|&n| n as u64).product::<u64>())
+        .sum()
 }
 
 /// Summed over [`SUPERB`], batch of one.
@@ -58,7 +61,10 @@ mod tests {
         let base = Architecture::named("hubert-base").expect("known");
         assert_eq!(parameters(&base), 94_371_712);
         assert_eq!(macs(&base), 1_665_522_780_160);
-        let unmasked = Architecture { mask_time_prob: 0.0, ..base };
+        let unmasked = Architecture {
+            mask_time_prob: 0.0,
+            ..base
+        };
         assert_eq!(parameters(&unmasked), 94_370_944);
     }
 
@@ -72,8 +78,8 @@ mod tests {
     /// transformers' WavLMModel has as many.
     #[test]
     fn wavlm() {
-        let [hubert, base, large] =
-            ["hubert-base", "wavlm-base", "wavlm-large"].map(|name| Architecture::named(name).expect("known"));
+        let [hubert, base, large] = ["hubert-base", "wavlm-base", "wavlm-large"]
+            .map(|name| Architecture::named(name).expect("known"));
         assert_eq!(parameters(&base), 94_381_936);
         assert_eq!(parameters(&large), 315_453_120);
         let frames: usize = SUPERB.iter().map(|&n| base.frames(n)).sum();

@@ -5,8 +5,9 @@ use super::{Convention, ExtractNorm, MASK_EMBEDDING, Model, POSITION_TABLE};
 use compute::gemm::Precision;
 use compute::math::Dropout;
 use compute::op::{
-    Branch, First, Input, PositionBias, Source, broadcast, conv1d, dropout, feed_forward, gelu_gate, layer_norm,
-    linear, mask_frames, norm_projection, position_gate, positional, residual, residual_norm, scale, self_attention,
+    Branch, First, Input, PositionBias, Source, broadcast, conv1d, dropout, feed_forward,
+    gelu_gate, layer_norm, linear, mask_frames, norm_projection, position_gate, positional,
+    residual, residual_norm, scale, self_attention,
 };
 use compute::tensor::{Hidden, NoneTape, Spans, Track, Vector, hidden, put, recomputed, split};
 use std::collections::BTreeMap;
@@ -17,7 +18,13 @@ pub struct Drops(pub Option<u32>);
 
 impl Drops {
     fn at(self, rate: f64, site: usize) -> Dropout {
-        self.0.map_or(Dropout::NONE, |key| Dropout { rate: rate as f32, key }.fork(site as u32))
+        self.0.map_or(Dropout::NONE, |key| {
+            Dropout {
+                rate: rate as f32,
+                key,
+            }
+            .fork(site as u32)
+        })
     }
 }
 
@@ -54,21 +61,43 @@ pub const OPEN: &BTreeMap<String, Vector> = &BTreeMap::new();
 
 impl<'a> Pass<'a, NoneTape> {
     /// Without dropout, of which nothing is kept.
-    pub fn frozen(model: &'a Model, gates: &'a BTreeMap<String, Vector>, precision: Precision) -> Self {
-        Pass { model, gates, drops: Drops(None), precision, recompute: false, tape: NoneTape }
+    pub fn frozen(
+        model: &'a Model,
+        gates: &'a BTreeMap<String, Vector>,
+        precision: Precision,
+    ) -> Self {
+        Pass {
+            model,
+            gates,
+            drops: Drops(None),
+            precision,
+            recompute: false,
+            tape: NoneTape,
+        }
     }
 }
 
 impl<T: Track> Pass<'_, T> {
     /// Outputs of `layers` (numbers by `convention`) for `rows` of samples, as many frames a row as
     /// [`Architecture::frames`](super::Architecture::frames) says.
-    pub fn hiddens(&self, rows: &[&[f32]], layers: &[usize], convention: Convention) -> Vec<Hidden<T>> {
+    pub fn hiddens(
+        &self,
+        rows: &[&[f32]],
+        layers: &[usize],
+        convention: Convention,
+    ) -> Vec<Hidden<T>> {
         self.encode(self.features(rows), None, layers, convention)
     }
 
     /// The extractor's output, before the projection's norm.
     pub fn features(&self, rows: &[&[f32]]) -> Hidden<T> {
-        let row = |row: &&[f32]| if self.model.normalize { normalized(row) } else { row.to_vec() };
+        let row = |row: &&[f32]| {
+            if self.model.normalize {
+                normalized(row)
+            } else {
+                row.to_vec()
+            }
+        };
         self.extract(rows.iter().map(row).collect())
     }
 
@@ -103,12 +132,17 @@ impl<T: Track> Pass<'_, T> {
             keep(0, &x);
         }
         for l in 0..deepest {
-            x = if self.recompute { self.layer_again(l, x) } else { self.layer(l, x) };
+            x = if self.recompute {
+                self.layer_again(l, x)
+            } else {
+                self.layer(l, x)
+            };
             if l + 1 < deepest {
                 keep(l + 1, &x);
             }
         }
-        if deepest == a.num_hidden_layers && a.do_stable_layer_norm && convention == Convention::Hf {
+        if deepest == a.num_hidden_layers && a.do_stable_layer_norm && convention == Convention::Hf
+        {
             x = self.norm(x, "encoder.layer_norm");
         }
         if deepest > 0 {
@@ -124,7 +158,14 @@ impl<T: Track> Pass<'_, T> {
         let by_layer = a.feat_extract_norm == ExtractNorm::Layer;
         let conv = |i: usize, input, precision| {
             let (weight, bias) = (w.get(&at(i, "conv.weight")), w.find(&at(i, "conv.bias")));
-            let z = conv1d(input, weight, bias, a.conv_kernel[i], a.conv_stride[i], precision);
+            let z = conv1d(
+                input,
+                weight,
+                bias,
+                a.conv_kernel[i],
+                a.conv_stride[i],
+                precision,
+            );
             if by_layer {
                 let [gamma, beta] = w.all(&at(i, "layer_norm"), [".weight", ".bias"]);
                 Source::Hidden(layer_norm(z.whole(), gamma, beta, CONV_EPS, Precision::F32))
@@ -137,8 +178,14 @@ impl<T: Track> Pass<'_, T> {
             conv(0, Input::Raw(speech.on(&self.tape)), Precision::F32)
         } else {
             // A bias before a norm over time changes nothing.
-            let weights = w.all(&at(0, ""), ["conv.weight", "layer_norm.weight", "layer_norm.bias"]);
-            Source::First(First::new(waves, weights, a.conv_kernel[0], a.conv_stride[0]), self.tape.clone())
+            let weights = w.all(
+                &at(0, ""),
+                ["conv.weight", "layer_norm.weight", "layer_norm.bias"],
+            );
+            Source::First(
+                First::new(waves, weights, a.conv_kernel[0], a.conv_stride[0]),
+                self.tape.clone(),
+            )
         };
         for i in 1..a.conv_dim.len() {
             let gate = self.gates.get(&format!("conv.{}", i - 1));
@@ -149,13 +196,37 @@ impl<T: Track> Pass<'_, T> {
     }
 
     fn project(&self, x: Hidden<T>) -> Hidden<T> {
-        let (a, w, at) = (&self.model.architecture, &self.model.weights, "feature_projection.");
+        let (a, w, at) = (
+            &self.model.architecture,
+            &self.model.weights,
+            "feature_projection.",
+        );
         let x = if let Some(width) = a.feature_norm_width {
-            let names = ["layer_norm.weight", "layer_norm.bias", "projection.weight", "projection.bias", "folded"];
-            norm_projection(x, w.all(at, names), a.layer_norm_eps as f32, width, self.precision)
+            let names = [
+                "layer_norm.weight",
+                "layer_norm.bias",
+                "projection.weight",
+                "projection.bias",
+                "folded",
+            ];
+            norm_projection(
+                x,
+                w.all(at, names),
+                a.layer_norm_eps as f32,
+                width,
+                self.precision,
+            )
         } else {
-            let x = if a.feat_proj_layer_norm { self.norm(x, "feature_projection.layer_norm") } else { x };
-            if a.feature_projection { self.dense(x, "feature_projection.projection") } else { x }
+            let x = if a.feat_proj_layer_norm {
+                self.norm(x, "feature_projection.layer_norm")
+            } else {
+                x
+            };
+            if a.feature_projection {
+                self.dense(x, "feature_projection.projection")
+            } else {
+                x
+            }
         };
         dropout(x, self.drops.at(a.feat_proj_dropout, 0))
     }
@@ -170,51 +241,93 @@ impl<T: Track> Pass<'_, T> {
             a.num_conv_pos_embedding_groups,
             self.precision,
         );
-        let x = if a.do_stable_layer_norm { x } else { self.norm(x, "encoder.layer_norm") };
+        let x = if a.do_stable_layer_norm {
+            x
+        } else {
+            self.norm(x, "encoder.layer_norm")
+        };
         dropout(x, self.drops.at(a.hidden_dropout, 1))
     }
 
     fn layer(&self, l: usize, x: Hidden<T>) -> Hidden<T> {
-        if self.model.architecture.do_stable_layer_norm { self.layer_pre(l, x) } else { self.layer_post(l, x) }
+        if self.model.architecture.do_stable_layer_norm {
+            self.layer_pre(l, x)
+        } else {
+            self.layer_post(l, x)
+        }
     }
 
     /// The layer, of which only its input is kept.
     fn layer_again(&self, l: usize, x: Hidden<T>) -> Hidden<T> {
         let (x, tape) = x.split();
         let (model, drops, precision) = (self.model.clone(), self.drops, self.precision);
-        let gates: BTreeMap<String, Vector> =
-            self.gates.iter().map(|(name, gate)| (name.clone(), split(gate.clone()).0)).collect();
+        let gates: BTreeMap<String, Vector> = self
+            .gates
+            .iter()
+            .map(|(name, gate)| (name.clone(), split(gate.clone()).0))
+            .collect();
         recomputed(tape, move |tape: T| {
-            let gates = gates.iter().map(|(name, gate)| (name.clone(), put(gate, &tape))).collect();
+            let gates = gates
+                .iter()
+                .map(|(name, gate)| (name.clone(), put(gate, &tape)))
+                .collect();
             let x = x.on(&tape);
-            Pass { model: &model, gates: &gates, drops, precision, recompute: false, tape }.layer(l, x)
+            Pass {
+                model: &model,
+                gates: &gates,
+                drops,
+                precision,
+                recompute: false,
+                tape,
+            }
+            .layer(l, x)
         })
     }
 
     /// Base: x = LN(x + drop(attention(x))), x = LN(x + drop(ffn(x))).
     fn layer_post(&self, l: usize, x: Hidden<T>) -> Hidden<T> {
         let branch = self.attention(l, x.clone());
-        let x = self.add_norm(x, branch, self.after(l, 0), &format!("encoder.layers.{l}.layer_norm"));
+        let x = self.add_norm(
+            x,
+            branch,
+            self.after(l, 0),
+            &format!("encoder.layers.{l}.layer_norm"),
+        );
         let branch = self.feed_forward(l, x.clone());
-        self.add_norm(x, branch, self.after(l, 1), &format!("encoder.layers.{l}.final_layer_norm"))
+        self.add_norm(
+            x,
+            branch,
+            self.after(l, 1),
+            &format!("encoder.layers.{l}.final_layer_norm"),
+        )
     }
 
     /// Large: x = x + drop(attention(LN(x))), x = x + drop(ffn(LN(x))).
     fn layer_pre(&self, l: usize, x: Hidden<T>) -> Hidden<T> {
-        let branch = self.attention(l, self.norm(x.clone(), &format!("encoder.layers.{l}.layer_norm")));
+        let branch = self.attention(
+            l,
+            self.norm(x.clone(), &format!("encoder.layers.{l}.layer_norm")),
+        );
         let x = add(x, branch, self.after(l, 0));
-        let branch = self.feed_forward(l, self.norm(x.clone(), &format!("encoder.layers.{l}.final_layer_norm")));
+        let branch = self.feed_forward(
+            l,
+            self.norm(x.clone(), &format!("encoder.layers.{l}.final_layer_norm")),
+        );
         add(x, branch, self.after(l, 1))
     }
 
     /// Dropout of a sub-layer's output.
     fn after(&self, l: usize, which: usize) -> Dropout {
-        self.drops.at(self.model.architecture.hidden_dropout, 2 + 4 * l + which)
+        self.drops
+            .at(self.model.architecture.hidden_dropout, 2 + 4 * l + which)
     }
 
     /// None where the sub-layer is gone and has left nothing.
     fn attention(&self, l: usize, x: Hidden<T>) -> Option<Branch<T>> {
-        let (a, at) = (&self.model.architecture, format!("encoder.layers.{l}.attention."));
+        let (a, at) = (
+            &self.model.architecture,
+            format!("encoder.layers.{l}.attention."),
+        );
         if a.heads(l) == 0 {
             return self.constant(&x, &format!("{at}out_proj.bias"));
         }
@@ -228,24 +341,51 @@ impl<T: Track> Pass<'_, T> {
 
     /// WavLM's bias: all layers share the first one's table, each has its own gate on it, from its own input.
     fn positions(&self, l: usize, x: Hidden<T>) -> PositionBias<'_, T> {
-        let (a, w, at) = (&self.model.architecture, &self.model.weights, format!("encoder.layers.{l}.attention."));
+        let (a, w, at) = (
+            &self.model.architecture,
+            &self.model.weights,
+            format!("encoder.layers.{l}.attention."),
+        );
         let columns = a.remaining_heads(l);
-        let names = ["gru_rel_pos_linear.weight", "gru_rel_pos_linear.bias", "gru_rel_pos_const"];
+        let names = [
+            "gru_rel_pos_linear.weight",
+            "gru_rel_pos_linear.bias",
+            "gru_rel_pos_const",
+        ];
         let gate = position_gate(x, w.all(&at, names), &columns);
         let (buckets, farthest) = (a.num_buckets, a.max_bucket_distance);
-        PositionBias { table: w.get(POSITION_TABLE), columns, buckets, farthest, gate }
+        PositionBias {
+            table: w.get(POSITION_TABLE),
+            columns,
+            buckets,
+            farthest,
+            gate,
+        }
     }
 
     fn feed_forward(&self, l: usize, x: Hidden<T>) -> Option<Branch<T>> {
-        let (a, at) = (&self.model.architecture, format!("encoder.layers.{l}.feed_forward."));
+        let (a, at) = (
+            &self.model.architecture,
+            format!("encoder.layers.{l}.feed_forward."),
+        );
         if a.ffn(l) == 0 {
             return self.constant(&x, &format!("{at}output_dense.bias"));
         }
-        let names =
-            ["intermediate_dense.weight", "intermediate_dense.bias", "output_dense.weight", "output_dense.bias"];
+        let names = [
+            "intermediate_dense.weight",
+            "intermediate_dense.bias",
+            "output_dense.weight",
+            "output_dense.bias",
+        ];
         let drop = self.drops.at(a.activation_dropout, 5 + 4 * l);
-        let (weights, gate) = (self.model.weights.all(&at, names), self.gates.get(&format!("ffn.{l}")));
-        Some(self.whole(feed_forward(x, weights, gate, drop, self.precision), &format!("ffn-layer.{l}")))
+        let (weights, gate) = (
+            self.model.weights.all(&at, names),
+            self.gates.get(&format!("ffn.{l}")),
+        );
+        Some(self.whole(
+            feed_forward(x, weights, gate, drop, self.precision),
+            &format!("ffn-layer.{l}"),
+        ))
     }
 
     /// A sub-layer's output, through its own gate if it has one.
@@ -258,19 +398,43 @@ impl<T: Track> Pass<'_, T> {
 
     /// What a sub-layer without units still adds: its output bias.
     fn constant(&self, like: &Hidden<T>, bias: &str) -> Option<Branch<T>> {
-        self.model.weights.find(bias).map(|b| Branch::of(broadcast(b, like.spans.clone(), self.tape.clone())))
+        self.model
+            .weights
+            .find(bias)
+            .map(|b| Branch::of(broadcast(b, like.spans.clone(), self.tape.clone())))
     }
 
     fn norm(&self, x: Hidden<T>, at: &str) -> Hidden<T> {
         let [gamma, beta] = self.model.weights.all(at, [".weight", ".bias"]);
-        layer_norm(x, gamma, beta, self.model.architecture.layer_norm_eps as f32, self.precision)
+        layer_norm(
+            x,
+            gamma,
+            beta,
+            self.model.architecture.layer_norm_eps as f32,
+            self.precision,
+        )
     }
 
     /// That of x + drop(branch).
-    fn add_norm(&self, x: Hidden<T>, branch: Option<Branch<T>>, drop: Dropout, at: &str) -> Hidden<T> {
-        let Some(branch) = branch else { return self.norm(x, at) };
+    fn add_norm(
+        &self,
+        x: Hidden<T>,
+        branch: Option<Branch<T>>,
+        drop: Dropout,
+        at: &str,
+    ) -> Hidden<T> {
+        let Some(branch) = branch else {
+            return self.norm(x, at);
+        };
         let weights = self.model.weights.all(at, [".weight", ".bias"]);
-        residual_norm(x, branch, drop, weights, self.model.architecture.layer_norm_eps as f32, self.precision)
+        residual_norm(
+            x,
+            branch,
+            drop,
+            weights,
+            self.model.architecture.layer_norm_eps as f32,
+            self.precision,
+        )
     }
 
     fn dense(&self, x: Hidden<T>, at: &str) -> Hidden<T> {
@@ -292,5 +456,7 @@ fn normalized(x: &[f32]) -> Vec<f32> {
     let mean = x.iter().map(|&x| x as f64).sum::<f64>() / n;
     let variance = x.iter().map(|&x| (x as f64 - mean).powi(2)).sum::<f64>() / n;
     let scale = 1.0 / (variance + 1e-7).sqrt();
-    x.iter().map(|&x| ((x as f64 - mean) * scale) as f32).collect()
+    x.iter()
+        .map(|&x| ((x as f64 - mean) * scale) as f32)
+        .collect()
 }

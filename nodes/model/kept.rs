@@ -14,13 +14,18 @@ use compute::gemm::Precision;
 
 /// Bytes whatever the batch.
 pub fn fixed(a: &Architecture, precision: Precision) -> u64 {
-    let written = 4 * (a.num_conv_pos_embeddings + 4) * a.hidden_size * a.hidden_size / a.num_conv_pos_embedding_groups;
+    let written = 4 * (a.num_conv_pos_embeddings + 4) * a.hidden_size * a.hidden_size
+        / a.num_conv_pos_embedding_groups;
     (written * (4 + size(precision))) as u64 + copies(a, precision)
 }
 
 /// Of the copies of weights.
 pub fn copies(a: &Architecture, precision: Precision) -> u64 {
-    if precision == Precision::Bf16 { 2 * count::parameters(a) } else { 0 }
+    if precision == Precision::Bf16 {
+        2 * count::parameters(a)
+    } else {
+        0
+    }
 }
 
 fn size(precision: Precision) -> usize {
@@ -41,9 +46,15 @@ pub fn bytes(a: &Architecture, precision: Precision, recompute: bool, samples: u
         }
     };
     let frames = a.frames_by_conv(samples);
-    let convolutions: usize = frames.iter().zip(&a.conv_dim).enumerate().map(|(i, (t, c))| t * c * of_channel(i)).sum();
+    let convolutions: usize = frames
+        .iter()
+        .zip(&a.conv_dim)
+        .enumerate()
+        .map(|(i, (t, c))| t * c * of_channel(i))
+        .sum();
     let (t, width) = (frames[frames.len() - 1], a.hidden_size);
-    let layer = |l: usize| t * (2 * width * (4 + p) + p * (4 * a.heads(l) * a.head_dim() + a.ffn(l)));
+    let layer =
+        |l: usize| t * (2 * width * (4 + p) + p * (4 * a.heads(l) * a.head_dim() + a.ffn(l)));
     let layers = (0..a.num_hidden_layers).map(layer);
     let layers = match recompute {
         true => a.num_hidden_layers * t * 4 * width + layers.max().unwrap_or(0),
@@ -61,11 +72,17 @@ mod tests {
     fn hubert_base() {
         let base = Architecture::named("hubert-base").expect("known");
         let frames = base.frames_by_conv(16000);
-        assert_eq!((frames.iter().sum::<usize>(), frames[0], frames[6]), (6343, 3199, 49));
+        assert_eq!(
+            (frames.iter().sum::<usize>(), frames[0], frames[6]),
+            (6343, 3199, 49)
+        );
         let layers = |of_layer: usize| ((6343 * 8 - 3199 * 4) * 512 + 12 * 49 * of_layer) as u64;
         assert_eq!(bytes(&base, Precision::F32, false, 16000), layers(768 * 48));
         let bf16 = bytes(&base, Precision::Bf16, false, 16000);
-        assert_eq!(bf16, ((6343 * 4 - 3199 * 2) * 512 + 12 * 49 * 768 * 28) as u64);
+        assert_eq!(
+            bf16,
+            ((6343 * 4 - 3199 * 2) * 512 + 12 * 49 * 768 * 28) as u64
+        );
         assert_eq!(fixed(&base, Precision::F32), 4 * 132 * 768 * 48 * 8);
         assert_eq!(copies(&base, Precision::Bf16), 2 * 94_371_712);
         assert!(bytes(&base, Precision::Bf16, true, 16000) < bf16 - 11 * 49 * 768 * 23);

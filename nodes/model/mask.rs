@@ -13,17 +13,26 @@ impl Architecture {
     /// Why no frame can be hidden from such a model, if that is so.
     pub fn mask_wrong(&self) -> Option<&'static str> {
         if !self.has_mask_embedding() {
-            return Some("the model has no mask embedding: its `mask_time_prob` and `mask_feature_prob` are 0");
+            return Some(
+                "the model has no mask embedding: its `mask_time_prob` and `mask_feature_prob` are 0",
+            );
         }
         let hubert = Architecture::default();
-        (self.reach() != hubert.reach()).then_some("a mask has frames of 400 samples every 320, this model has others")
+        (self.reach() != hubert.reach())
+            .then_some("a mask has frames of 400 samples every 320, this model has others")
     }
     /// Samples of a frame, and from one frame to the next.
     fn reach(&self) -> (usize, usize) {
         let grow = |(size, step): (usize, usize), (k, s): (&usize, &usize)| {
-            (size.saturating_add((k - 1).saturating_mul(step)), step.saturating_mul(*s))
+            (
+                size.saturating_add((k - 1).saturating_mul(step)),
+                step.saturating_mul(*s),
+            )
         };
-        self.conv_kernel.iter().zip(&self.conv_stride).fold((1, 1), grow)
+        self.conv_kernel
+            .iter()
+            .zip(&self.conv_stride)
+            .fold((1, 1), grow)
     }
 }
 
@@ -35,9 +44,22 @@ mod tests {
     fn frames_are_where_masks_have_them() {
         let hubert = Architecture::default();
         assert_eq!((hubert.reach(), hubert.mask_wrong()), ((400, 320), None));
-        let finer = Architecture { conv_stride: vec![5, 2, 2, 2, 2, 2, 1], ..hubert.clone() };
-        assert!(finer.mask_wrong().is_some_and(|says| says.contains("every 320")));
-        let bare = Architecture { mask_time_prob: 0.0, ..hubert };
-        assert!(bare.mask_wrong().is_some_and(|says| says.contains("no mask embedding")));
+        let finer = Architecture {
+            conv_stride: vec![5, 2, 2, 2, 2, 2, 1],
+            ..hubert.clone()
+        };
+        assert!(
+            finer
+                .mask_wrong()
+                .is_some_and(|says| says.contains("every 320"))
+        );
+        let bare = Architecture {
+            mask_time_prob: 0.0,
+            ..hubert
+        };
+        assert!(
+            bare.mask_wrong()
+                .is_some_and(|says| says.contains("no mask embedding"))
+        );
     }
 }

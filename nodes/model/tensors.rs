@@ -39,18 +39,31 @@ impl Architecture {
         if self.feature_norm_width.is_some() {
             put("feature_projection.folded".into(), &[d]);
         }
-        let (k, groups) = (self.num_conv_pos_embeddings, self.num_conv_pos_embedding_groups);
+        let (k, groups) = (
+            self.num_conv_pos_embeddings,
+            self.num_conv_pos_embedding_groups,
+        );
         put("encoder.pos_conv_embed.conv.bias".into(), &[d]);
         put("encoder.pos_conv_embed.conv.weight_g".into(), &[1, 1, k]);
-        put("encoder.pos_conv_embed.conv.weight_v".into(), &[d, d / groups, k]);
+        put(
+            "encoder.pos_conv_embed.conv.weight_v".into(),
+            &[d, d / groups, k],
+        );
         put("encoder.layer_norm.weight".into(), &[d]);
         put("encoder.layer_norm.bias".into(), &[d]);
         let layers = 0..self.num_hidden_layers;
         if self.has_position_bias() && layers.clone().any(|l| self.heads(l) > 0) {
-            put(POSITION_TABLE.into(), &[self.num_buckets, self.num_attention_heads]);
+            put(
+                POSITION_TABLE.into(),
+                &[self.num_buckets, self.num_attention_heads],
+            );
         }
         for l in layers {
-            let (at, inner, f) = (format!("encoder.layers.{l}"), self.heads(l) * self.head_dim(), self.ffn(l));
+            let (at, inner, f) = (
+                format!("encoder.layers.{l}"),
+                self.heads(l) * self.head_dim(),
+                self.ffn(l),
+            );
             if inner > 0 {
                 for p in ["k_proj", "v_proj", "q_proj"] {
                     put(format!("{at}.attention.{p}.weight"), &[inner, d]);
@@ -58,9 +71,15 @@ impl Architecture {
                 }
                 put(format!("{at}.attention.out_proj.weight"), &[d, inner]);
                 if self.has_position_bias() {
-                    put(format!("{at}.attention.gru_rel_pos_linear.weight"), &[8, self.head_dim()]);
+                    put(
+                        format!("{at}.attention.gru_rel_pos_linear.weight"),
+                        &[8, self.head_dim()],
+                    );
                     put(format!("{at}.attention.gru_rel_pos_linear.bias"), &[8]);
-                    put(format!("{at}.attention.gru_rel_pos_const"), &[1, self.num_attention_heads, 1, 1]);
+                    put(
+                        format!("{at}.attention.gru_rel_pos_const"),
+                        &[1, self.num_attention_heads, 1, 1],
+                    );
                 }
             }
             if inner > 0 || self.encoder_keeps_bias {
@@ -69,7 +88,10 @@ impl Architecture {
             put(format!("{at}.layer_norm.weight"), &[d]);
             put(format!("{at}.layer_norm.bias"), &[d]);
             if f > 0 {
-                put(format!("{at}.feed_forward.intermediate_dense.weight"), &[f, d]);
+                put(
+                    format!("{at}.feed_forward.intermediate_dense.weight"),
+                    &[f, d],
+                );
                 put(format!("{at}.feed_forward.intermediate_dense.bias"), &[f]);
                 put(format!("{at}.feed_forward.output_dense.weight"), &[d, f]);
             }

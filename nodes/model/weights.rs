@@ -16,7 +16,9 @@ pub struct Weights(pub BTreeMap<String, Param>);
 impl Weights {
     /// The architecture has named it, so it is there.
     pub fn get(&self, name: &str) -> &Param {
-        self.0.get(name).unwrap_or_else(|| panic!("no parameter {name}"))
+        self.0
+            .get(name)
+            .unwrap_or_else(|| panic!("no parameter {name}"))
     }
     pub fn find(&self, name: &str) -> Option<&Param> {
         self.0.get(name)
@@ -49,8 +51,16 @@ fn read_normalize(folder: &Path, architecture: &Architecture) -> Result<bool> {
         return Ok(architecture.feat_extract_norm == super::ExtractNorm::Layer);
     };
     let keys: Json = serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
-    if keys["sampling_rate"].as_f64().is_some_and(|rate| rate != 16000.0) {
-        return Err(format!("{}: the model wants {} Hz, not 16000", path.display(), keys["sampling_rate"]).into());
+    if keys["sampling_rate"]
+        .as_f64()
+        .is_some_and(|rate| rate != 16000.0)
+    {
+        return Err(format!(
+            "{}: the model wants {} Hz, not 16000",
+            path.display(),
+            keys["sampling_rate"]
+        )
+        .into());
     }
     Ok(keys["do_normalize"].as_bool().unwrap_or(true)) // transformers' default
 }
@@ -62,22 +72,33 @@ impl Model {
         let architecture = architecture.cloned().unwrap_or(own);
         let path = folder.join("model.safetensors");
         if !path.exists() {
-            let says =
-                "is not there; convert the checkpoint to safetensors (`model.save_pretrained(folder)` in transformers)";
+            let says = "is not there; convert the checkpoint to safetensors (`model.save_pretrained(folder)` in transformers)";
             return Err(format!("{}: {says}", path.display()).into());
         }
-        let mut there: BTreeMap<String, _> = file::load(&path)?.into_iter().map(|(n, t)| (plain_name(&n), t)).collect();
+        let mut there: BTreeMap<String, _> = file::load(&path)?
+            .into_iter()
+            .map(|(n, t)| (plain_name(&n), t))
+            .collect();
         let mut weights = BTreeMap::new();
         for (name, shape) in architecture.tensors() {
-            let (found, values) =
-                there.remove(&name).ok_or_else(|| format!("{}: there is no tensor `{name}`", path.display()))?;
+            let (found, values) = there
+                .remove(&name)
+                .ok_or_else(|| format!("{}: there is no tensor `{name}`", path.display()))?;
             if found != shape {
-                return Err(format!("{}: `{name}` is {found:?}, but config.json says {shape:?}", path.display()).into());
+                return Err(format!(
+                    "{}: `{name}` is {found:?}, but config.json says {shape:?}",
+                    path.display()
+                )
+                .into());
             }
             weights.insert(name, param(values));
         }
         let normalize = read_normalize(folder, &architecture)?;
-        Ok(Model { architecture, weights: Weights(weights), normalize })
+        Ok(Model {
+            architecture,
+            weights: Weights(weights),
+            normalize,
+        })
     }
 
     /// Random weights, drawn as in pre-training: Kaiming-normal convolutions, N(0, 0.02) linear maps, zero biases, unit
@@ -87,7 +108,9 @@ impl Model {
         for (site, (name, shape)) in architecture.tensors().into_iter().enumerate() {
             let n: usize = shape.iter().product();
             let normal = |scale: f64| map(n, |i| key.normal(site as u64, i as u64) * scale as f32);
-            let ones = ["norm.weight", "dummy_weight", "gru_rel_pos_const"].iter().any(|end| name.ends_with(end));
+            let ones = ["norm.weight", "dummy_weight", "gru_rel_pos_const"]
+                .iter()
+                .any(|end| name.ends_with(end));
             let values: Vec<f32> = if ones {
                 vec![1.0; n]
             } else if name.ends_with("conv.weight") {
@@ -109,17 +132,28 @@ impl Model {
         for (i, v) in read(&weights[&format!("{at}weight_v")]).iter().enumerate() {
             norms[i % taps] += (*v as f64).powi(2);
         }
-        weights.insert(format!("{at}weight_g"), param(norms.into_iter().map(|n| n.sqrt() as f32).collect()));
+        weights.insert(
+            format!("{at}weight_g"),
+            param(norms.into_iter().map(|n| n.sqrt() as f32).collect()),
+        );
         let normalize = architecture.feat_extract_norm == super::ExtractNorm::Layer;
-        Model { architecture: architecture.clone(), weights: Weights(weights), normalize }
+        Model {
+            architecture: architecture.clone(),
+            weights: Weights(weights),
+            normalize,
+        }
     }
 
     /// The folder, whole or not at all: written beside its place, then renamed. One that is there is replaced.
     pub fn save(&self, folder: &Path) -> Result<()> {
         let growing = file::temporary(folder);
         let _ = std::fs::remove_dir_all(&growing);
-        let shapes: BTreeMap<String, Vec<usize>> = self.architecture.tensors().into_iter().collect();
-        let tensors: Vec<_> = shapes.iter().map(|(n, s)| (n.clone(), s.clone(), read(self.weights.get(n)))).collect();
+        let shapes: BTreeMap<String, Vec<usize>> =
+            self.architecture.tensors().into_iter().collect();
+        let tensors: Vec<_> = shapes
+            .iter()
+            .map(|(n, s)| (n.clone(), s.clone(), read(self.weights.get(n))))
+            .collect();
         let preprocessor = json!({
             "do_normalize": self.normalize,
             "feature_extractor_type": "Wav2Vec2FeatureExtractor",
@@ -129,9 +163,15 @@ impl Model {
             "return_attention_mask": self.normalize,
             "sampling_rate": 16000,
         });
-        file::save(&growing.join("model.safetensors"), &tensors, [("format".to_owned(), "pt".to_owned())].into())?;
-        for (name, json) in [("config.json", self.architecture.to_config()), ("preprocessor_config.json", preprocessor)]
-        {
+        file::save(
+            &growing.join("model.safetensors"),
+            &tensors,
+            [("format".to_owned(), "pt".to_owned())].into(),
+        )?;
+        for (name, json) in [
+            ("config.json", self.architecture.to_config()),
+            ("preprocessor_config.json", preprocessor),
+        ] {
             file::whole(&growing.join(name), format!("{json:#}\n").as_bytes())?;
         }
         file::replace_folder(&growing, folder)
@@ -140,7 +180,10 @@ impl Model {
 
 /// Without a prefix such as `hubert.`, and with the older names of the weight norm's two tensors.
 fn plain_name(name: &str) -> String {
-    let name = ["hubert.", "wav2vec2.", "wavlm."].iter().find_map(|p| name.strip_prefix(p)).unwrap_or(name);
+    let name = ["hubert.", "wav2vec2.", "wavlm."]
+        .iter()
+        .find_map(|p| name.strip_prefix(p))
+        .unwrap_or(name);
     name.replace("parametrizations.weight.original0", "weight_g")
         .replace("parametrizations.weight.original1", "weight_v")
 }

@@ -12,12 +12,19 @@ pub const PORT: Port = Port::new("features", Carries::Batch(&[ID]));
 
 /// Numbers of a frame; None where a problem upstream hides what comes in.
 pub fn width(inputs: &Shapes) -> Result<Option<usize>, Wrong> {
-    let wrong = |says: String| Err(Wrong::at("inputs.features", format!("input `features`: {says}")));
+    let wrong = |says: String| {
+        Err(Wrong::at(
+            "inputs.features",
+            format!("input `features`: {says}"),
+        ))
+    };
     match inputs.get(PORT.name).and_then(|shapes| shapes.first()) {
         None => Ok(None),
         Some(Shape::Features { width }) => Ok(Some(*width)),
         Some(Shape::Hiddens { layers, width }) if layers.len() == 1 => Ok(Some(*width)),
-        Some(Shape::Hiddens { layers, .. }) => wrong(format!("takes targets of one layer, not of layers {layers:?}")),
+        Some(Shape::Hiddens { layers, .. }) => wrong(format!(
+            "takes targets of one layer, not of layers {layers:?}"
+        )),
         Some(_) => wrong("wants features, or targets of one layer".into()),
     }
 }

@@ -26,27 +26,48 @@ pub struct Known {
 impl Source<'_> {
     /// What the option `architecture` makes of a folder's.
     fn overridden(&self, under: Option<&Architecture>) -> Result<Option<Architecture>, Wrong> {
-        self.architecture.map(|option| Architecture::from_option(option, under)).transpose()
+        self.architecture
+            .map(|option| Architecture::from_option(option, under))
+            .transpose()
     }
 
     pub fn known(&self, world: &World) -> Result<Known, Wrong> {
         let option = |under| self.overridden(under);
         let Some(folder) = self.folder else {
-            let none = || Wrong::at("", format!("needs the option `{}` or `architecture`", self.option));
-            return Ok(Known { architecture: option(None)?.ok_or_else(none)?, estimated: false, reads: None });
+            let none = || {
+                Wrong::at(
+                    "",
+                    format!("needs the option `{}` or `architecture`", self.option),
+                )
+            };
+            return Ok(Known {
+                architecture: option(None)?.ok_or_else(none)?,
+                estimated: false,
+                reads: None,
+            });
         };
         if let Some(earlier) = folder.strip_prefix("$OUT/") {
             let (own, estimated) = world.models.get(earlier).cloned().ok_or_else(|| {
                 let there: Vec<_> = world.models.keys().map(|k| format!("`$OUT/{k}`")).collect();
-                let there =
-                    if there.is_empty() { "none does".to_owned() } else { format!("there is {}", there.join(", ")) };
+                let there = if there.is_empty() {
+                    "none does".to_owned()
+                } else {
+                    format!("there is {}", there.join(", "))
+                };
                 Wrong::at(
                     self.option,
-                    format!("option `{}`: no student of an earlier phase writes `{folder}`; {there}", self.option),
+                    format!(
+                        "option `{}`: no student of an earlier phase writes `{folder}`; {there}",
+                        self.option
+                    ),
                 )
             })?;
             let architecture = option(Some(&own))?.unwrap_or(own);
-            return Ok(Known { architecture, estimated, reads: None });
+            return Ok(Known {
+                architecture,
+                estimated,
+                reads: None,
+            });
         }
         let path = std::path::Path::new(folder);
         if path.exists() {
@@ -54,7 +75,11 @@ impl Source<'_> {
                 .map_err(|e| Wrong::at(self.option, format!("option `{}`: {e}", self.option)))?;
             let architecture = option(Some(&own))?.unwrap_or(own);
             let weights = format!("{}/model.safetensors", folder.trim_end_matches('/'));
-            return Ok(Known { architecture, estimated: false, reads: Some(weights) });
+            return Ok(Known {
+                architecture,
+                estimated: false,
+                reads: Some(weights),
+            });
         }
         let gone = || {
             let says = format!(
@@ -64,15 +89,23 @@ impl Source<'_> {
             );
             Wrong::at(self.option, says)
         };
-        Ok(Known { architecture: option(None)?.ok_or_else(gone)?, estimated: false, reads: Some(folder.to_owned()) })
+        Ok(Known {
+            architecture: option(None)?.ok_or_else(gone)?,
+            estimated: false,
+            reads: Some(folder.to_owned()),
+        })
     }
 
     /// The architecture as it stands when the phase begins.
     pub fn architecture_at(&self, place: &Place) -> Result<Architecture> {
         let own = match self.folder {
-            Some(text) if !place.bench || place.path(text).exists() => Some(read_architecture(&place.path(text))?),
+            Some(text) if !place.bench || place.path(text).exists() => {
+                Some(read_architecture(&place.path(text))?)
+            }
             Some(text) => {
-                let earlier = text.strip_prefix("$OUT/").and_then(|key| place.world.models.get(key));
+                let earlier = text
+                    .strip_prefix("$OUT/")
+                    .and_then(|key| place.world.models.get(key));
                 earlier.map(|(architecture, _)| architecture.clone())
             }
             None => None,
@@ -98,9 +131,16 @@ pub fn layers_wrong(layers: &[usize], a: &Architecture) -> Result<(), Vec<Wrong>
         wrong.push(Wrong::at("layers", "option `layers`: names no layer"));
     }
     for (i, layer) in layers.iter().enumerate() {
-        let mut add = |says: String| wrong.push(Wrong::at(&format!("layers.{i}"), format!("option `layers`: {says}")));
+        let mut add = |says: String| {
+            wrong.push(Wrong::at(
+                &format!("layers.{i}"),
+                format!("option `layers`: {says}"),
+            ))
+        };
         if *layer > deepest {
-            add(format!("there is no layer {layer}, the model has 0 to {deepest}"));
+            add(format!(
+                "there is no layer {layer}, the model has 0 to {deepest}"
+            ));
         } else if layers[..i].contains(layer) {
             add(format!("layer {layer} stands in it twice"));
         }
@@ -110,6 +150,13 @@ pub fn layers_wrong(layers: &[usize], a: &Architecture) -> Result<(), Vec<Wrong>
 
 /// What is wrong with the input `mask` of a teacher or student.
 pub fn mask_wrong(inputs: &Shapes, a: &Architecture) -> Result<(), Vec<Wrong>> {
-    let wrong = a.mask_wrong().filter(|_| inputs.contains_key(port::MASK.name));
-    wrong.map_or(Ok(()), |says| Err(vec![Wrong::at("inputs.mask", format!("input `mask`: {says}"))]))
+    let wrong = a
+        .mask_wrong()
+        .filter(|_| inputs.contains_key(port::MASK.name));
+    wrong.map_or(Ok(()), |says| {
+        Err(vec![Wrong::at(
+            "inputs.mask",
+            format!("input `mask`: {says}"),
+        )])
+    })
 }

@@ -37,16 +37,28 @@ pub struct Port {
 
 impl Port {
     pub const fn new(name: &'static str, carries: Carries) -> Self {
-        Port { name, carries, optional: false, many: false, tensors: false }
+        Port {
+            name,
+            carries,
+            optional: false,
+            many: false,
+            tensors: false,
+        }
     }
     pub const fn optional(self) -> Self {
-        Port { optional: true, ..self }
+        Port {
+            optional: true,
+            ..self
+        }
     }
     pub const fn many(self) -> Self {
         Port { many: true, ..self }
     }
     pub const fn tensors(self) -> Self {
-        Port { tensors: true, ..self }
+        Port {
+            tensors: true,
+            ..self
+        }
     }
 }
 
@@ -116,7 +128,12 @@ pub struct Scalar {
 impl Scalar {
     /// Adds nothing and says nothing.
     pub fn nothing(tape: &Tape) -> Scalar {
-        Scalar { value: put(&tensor(vec![0.0], ()), tape), parts: vec![], weight: 0.0, node: String::new() }
+        Scalar {
+            value: put(&tensor(vec![0.0], ()), tape),
+            parts: vec![],
+            weight: 0.0,
+            node: String::new(),
+        }
     }
 }
 

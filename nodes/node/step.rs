@@ -58,7 +58,16 @@ impl<'a> Step<'a> {
         inputs: HashMap<String, Vec<Value>>,
         upstream: &'a mut [Member],
     ) -> Self {
-        Step { head, place, resume: None, tape, inputs, outputs: HashMap::new(), upstream, ends: false }
+        Step {
+            head,
+            place,
+            resume: None,
+            tape,
+            inputs,
+            outputs: HashMap::new(),
+            upstream,
+            ends: false,
+        }
     }
     pub fn into_outputs(self) -> HashMap<&'static str, Value> {
         self.outputs
@@ -86,7 +95,10 @@ impl<'a> Step<'a> {
             .iter_mut()
             .flat_map(|m| {
                 let name = m.name.clone();
-                m.node.parameters().into_iter().map(move |p| (name.clone(), p))
+                m.node
+                    .parameters()
+                    .into_iter()
+                    .map(move |p| (name.clone(), p))
             })
             .collect()
     }
@@ -98,7 +110,10 @@ impl<'a> Step<'a> {
     /// for its weights.
     pub fn tell_products(&self, precision: Precision, macs: u64, trained: bool) {
         let passes = if trained && self.trains() { 3 } else { 1 };
-        self.tell(Told::Products { precision: precision.here(), macs: macs.saturating_mul(passes) });
+        self.tell(Told::Products {
+            precision: precision.here(),
+            macs: macs.saturating_mul(passes),
+        });
     }
     fn take(&mut self, port: &str) -> Option<Value> {
         self.inputs.get_mut(port).and_then(Vec::pop)
@@ -119,14 +134,22 @@ impl<'a> Step<'a> {
     /// Which frames of each row are masked; None where nothing is connected.
     pub fn masks(&mut self) -> Result<Option<Vec<Vec<bool>>>> {
         let batch = self.optional_batch(port::MASK.name);
-        batch.map(|masks| column::flags_by_row(&masks, column::MASK)).transpose()
+        batch
+            .map(|masks| column::flags_by_row(&masks, column::MASK))
+            .transpose()
     }
     /// As tensors, however they came.
     pub fn targets(&mut self, port: &str) -> Result<Targets> {
-        let shape = self.place.inputs.get(port).and_then(|shapes| shapes.first()?.hiddens());
+        let shape = self
+            .place
+            .inputs
+            .get(port)
+            .and_then(|shapes| shapes.first()?.hiddens());
         match (self.take(port), shape) {
             (Some(Value::Targets(targets)), _) => Ok(targets),
-            (Some(Value::Batch(batch)), Some((layers, width))) => Targets::of(&batch, layers, width),
+            (Some(Value::Batch(batch)), Some((layers, width))) => {
+                Targets::of(&batch, layers, width)
+            }
             _ => Err(format!("no targets came on `{port}`").into()),
         }
     }
@@ -145,6 +168,15 @@ impl<'a> Step<'a> {
     }
     pub fn scalars(&mut self, port: &str) -> Vec<Scalar> {
         let values = self.inputs.remove(port).unwrap_or_default();
-        values.into_iter().filter_map(|v| if let Value::Scalar(s) = v { Some(s) } else { None }).collect()
+        values
+            .into_iter()
+            .filter_map(|v| {
+                if let Value::Scalar(s) = v {
+                    Some(s)
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 }

@@ -14,13 +14,19 @@ impl Pruning {
                 to.feature_norm_width.get_or_insert(a.channels());
             }
             to.feature_dummy_weight = true;
-            to.conv_dim.iter_mut().for_each(|n| *n = ((*n as f64 * share) as usize).max(1));
+            to.conv_dim
+                .iter_mut()
+                .for_each(|n| *n = ((*n as f64 * share) as usize).max(1));
         }
         if let Some(heads) = self.left(share, [Unit::AttentionLayer, Unit::Head], |l| a.heads(l)) {
-            heads.iter().enumerate().for_each(|(l, &n)| to.keep_heads(l, &(0..n).collect::<Vec<_>>()));
+            heads
+                .iter()
+                .enumerate()
+                .for_each(|(l, &n)| to.keep_heads(l, &(0..n).collect::<Vec<_>>()));
         }
-        to.encoder_ff_interm_features =
-            self.left(share, [Unit::FfnLayer, Unit::Ffn], |l| a.ffn(l)).or(to.encoder_ff_interm_features);
+        to.encoder_ff_interm_features = self
+            .left(share, [Unit::FfnLayer, Unit::Ffn], |l| a.ffn(l))
+            .or(to.encoder_ff_interm_features);
         to
     }
 
@@ -30,16 +36,34 @@ impl Pruning {
         let (mut low, mut high) = (0.0, 1.0);
         for _ in 0..40 {
             let share = (low + high) / 2.0;
-            let open = vectors(a, &self.units).into_iter().map(|(v, n)| (v, n as f64 * share)).collect();
+            let open = vectors(a, &self.units)
+                .into_iter()
+                .map(|(v, n)| (v, n as f64 * share))
+                .collect();
             let left = expected::parameters(a, &open).count;
-            *(if left > full * (1.0 - self.sparsity) { &mut high } else { &mut low }) = share;
+            *(if left > full * (1.0 - self.sparsity) {
+                &mut high
+            } else {
+                &mut low
+            }) = share;
         }
         low
     }
 
     /// Of `n` units in each layer those that stay, where they or the sub-layer as a whole may go.
-    fn left(&self, share: f64, [whole, each]: [Unit; 2], n: impl Fn(usize) -> usize) -> Option<Vec<usize>> {
-        let of = |unit, n: usize| if self.units.contains(&unit) { (n as f64 * share) as usize } else { n };
+    fn left(
+        &self,
+        share: f64,
+        [whole, each]: [Unit; 2],
+        n: impl Fn(usize) -> usize,
+    ) -> Option<Vec<usize>> {
+        let of = |unit, n: usize| {
+            if self.units.contains(&unit) {
+                (n as f64 * share) as usize
+            } else {
+                n
+            }
+        };
         let layers = 0..self.architecture.num_hidden_layers;
         let mut stay = of(whole, layers.clone().filter(|&l| n(l) > 0).count());
         let left = |l| {
@@ -47,7 +71,10 @@ impl Pruning {
             stay -= here.min(1);
             of(each, here)
         };
-        [whole, each].iter().any(|u| self.units.contains(u)).then(|| layers.map(left).collect())
+        [whole, each]
+            .iter()
+            .any(|u| self.units.contains(u))
+            .then(|| layers.map(left).collect())
     }
 }
 
@@ -63,19 +90,39 @@ mod tests {
             let all = count::parameters(&architecture) as f64;
             let of = |units: &[Unit], sparsity: f64| {
                 let architecture = architecture.clone();
-                Pruning { architecture, units: units.to_vec(), sparsity, finalize: Finalize::Exact }.estimate()
+                Pruning {
+                    architecture,
+                    units: units.to_vec(),
+                    sparsity,
+                    finalize: Finalize::Exact,
+                }
+                .estimate()
             };
             let [conv, head, ffn] = [Unit::Conv, Unit::Head, Unit::Ffn];
-            let five = of(&[Unit::FfnLayer, Unit::AttentionLayer, conv, head, ffn], 0.75);
-            assert_eq!(five, of(&[conv, head, ffn, Unit::AttentionLayer, Unit::FfnLayer], 0.75));
+            let five = of(
+                &[Unit::FfnLayer, Unit::AttentionLayer, conv, head, ffn],
+                0.75,
+            );
+            assert_eq!(
+                five,
+                of(
+                    &[conv, head, ffn, Unit::AttentionLayer, Unit::FfnLayer],
+                    0.75
+                )
+            );
             let share = count::parameters(&five) as f64 / all;
             assert!((0.18..0.25).contains(&share), "{share}");
-            assert!(five.heads(0) > 0 && five.heads(0) < 12 && five.heads(11) == 0 && five.ffn(11) == 0);
+            assert!(
+                five.heads(0) > 0 && five.heads(0) < 12 && five.heads(11) == 0 && five.ffn(11) == 0
+            );
 
             let attention = of(&[Unit::AttentionLayer], 0.15);
             let heads: Vec<usize> = (0..12).map(|l| attention.heads(l)).collect();
             assert_eq!(heads, [12, 12, 12, 12, 12, 12, 0, 0, 0, 0, 0, 0]);
-            assert_eq!((0..12).map(|l| attention.ffn(l)).collect::<Vec<_>>(), [3072; 12]);
+            assert_eq!(
+                (0..12).map(|l| attention.ffn(l)).collect::<Vec<_>>(),
+                [3072; 12]
+            );
         }
     }
 }

@@ -25,7 +25,11 @@ pub fn parameters(a: &Architecture, open: &BTreeMap<String, f64>) -> Expected {
     for (i, (&channels, &k)) in a.conv_dim.iter().zip(&a.conv_kernel).enumerate() {
         let (vector, k) = (format!("conv.{i}"), k as f64);
         let c = units(&vector, channels);
-        let norm = if i == 0 || a.feat_extract_norm == ExtractNorm::Layer { 2.0 } else { 0.0 };
+        let norm = if i == 0 || a.feat_extract_norm == ExtractNorm::Layer {
+            2.0
+        } else {
+            0.0
+        };
         let own = norm + if a.conv_bias { 1.0 } else { 0.0 };
         count += from * c * k + own * c;
         by(&vector, from * k + own);
@@ -39,15 +43,19 @@ pub fn parameters(a: &Architecture, open: &BTreeMap<String, f64>) -> Expected {
     count += from * per_channel + projection;
     by(&before.unwrap_or_default(), per_channel);
 
-    let (k, groups) = (a.num_conv_pos_embeddings as f64, a.num_conv_pos_embedding_groups as f64);
+    let (k, groups) = (
+        a.num_conv_pos_embeddings as f64,
+        a.num_conv_pos_embedding_groups as f64,
+    );
     count += d * (d / groups) * k + k + d + 2.0 * d;
 
     let (head, inner) = (a.head_dim() as f64 * (4.0 * d + 3.0), 2.0 * d + 1.0);
     for l in 0..a.num_hidden_layers {
         count += 4.0 * d;
-        for (unit, all, size, whole) in
-            [("head", a.heads(l), head, "attention-layer"), ("ffn", a.ffn(l), inner, "ffn-layer")]
-        {
+        for (unit, all, size, whole) in [
+            ("head", a.heads(l), head, "attention-layer"),
+            ("ffn", a.ffn(l), inner, "ffn-layer"),
+        ] {
             let [unit, whole] = [unit, whole].map(|name| format!("{name}.{l}"));
             let (own, open) = (units(&unit, all) * size + d, units(&whole, 1));
             count += own * open;
@@ -87,9 +95,26 @@ mod tests {
 
     #[test]
     fn slopes_are_differences() {
-        let a = Architecture { conv_bias: true, feat_extract_norm: ExtractNorm::Layer, num_hidden_layers: 2, ..base() };
-        let vectors = vectors(&a, &[Unit::Conv, Unit::Head, Unit::Ffn, Unit::AttentionLayer, Unit::FfnLayer]);
-        let open: BTreeMap<String, f64> = vectors.iter().map(|(v, n)| (v.clone(), *n as f64 * 0.7)).collect();
+        let a = Architecture {
+            conv_bias: true,
+            feat_extract_norm: ExtractNorm::Layer,
+            num_hidden_layers: 2,
+            ..base()
+        };
+        let vectors = vectors(
+            &a,
+            &[
+                Unit::Conv,
+                Unit::Head,
+                Unit::Ffn,
+                Unit::AttentionLayer,
+                Unit::FfnLayer,
+            ],
+        );
+        let open: BTreeMap<String, f64> = vectors
+            .iter()
+            .map(|(v, n)| (v.clone(), *n as f64 * 0.7))
+            .collect();
         let slope = parameters(&a, &open).slope;
         for v in vectors.keys() {
             let moved = |step: f64| {
@@ -98,7 +123,11 @@ mod tests {
                 parameters(&a, &open).count
             };
             let difference = (moved(0.5) - moved(-0.5)).abs();
-            assert!((slope[v] - difference).abs() < 1e-6 * difference, "{v}: {} is not {difference}", slope[v]);
+            assert!(
+                (slope[v] - difference).abs() < 1e-6 * difference,
+                "{v}: {} is not {difference}",
+                slope[v]
+            );
         }
     }
 }

@@ -28,14 +28,22 @@ pub fn inside(u: f32) -> f64 {
 }
 
 /// Gates of one vector, whose log α has these `numbers`, for uniform draws `u` in (0, 1), on the tape.
-pub fn sample(log_alpha: &Param, numbers: &[f32], u: impl Fn(usize) -> f64, tape: &Tape) -> Vector<Tape> {
+pub fn sample(
+    log_alpha: &Param,
+    numbers: &[f32],
+    u: impl Fn(usize) -> f64,
+    tape: &Tape,
+) -> Vector<Tape> {
     let at = |i: usize, a: f32| {
         let u = u(i);
         sigmoid((u.ln() - (1.0 - u).ln() + a as f64) / BETA)
     };
     let s: Vec<f64> = numbers.iter().enumerate().map(|(i, &a)| at(i, a)).collect();
     let stretched = |s: f64| s * (RIGHT - LEFT) + LEFT;
-    let z = s.iter().map(|&s| stretched(s).clamp(0.0, 1.0) as f32).collect::<Vec<f32>>();
+    let z = s
+        .iter()
+        .map(|&s| stretched(s).clamp(0.0, 1.0) as f32)
+        .collect::<Vec<f32>>();
     let pull = move |i: usize, dz: f64| match (0.0..=1.0).contains(&stretched(s[i])) {
         true => dz * (RIGHT - LEFT) * s[i] * (1.0 - s[i]) / BETA,
         false => 0.0,
@@ -55,8 +63,14 @@ pub fn fixed(log_alpha: &[f32], least: usize) -> Vec<f32> {
     let closed = (n as f64 - open(log_alpha).0).round_ties_even() as usize;
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by(|&a, &b| log_alpha[a].total_cmp(&log_alpha[b]));
-    let mut z: Vec<f32> = log_alpha.iter().map(|&a| sigmoid(0.8 * a as f64 / BETA) as f32).collect();
-    order.iter().take(closed.min(n - least.min(n))).for_each(|&i| z[i] = 0.0);
+    let mut z: Vec<f32> = log_alpha
+        .iter()
+        .map(|&a| sigmoid(0.8 * a as f64 / BETA) as f32)
+        .collect();
+    order
+        .iter()
+        .take(closed.min(n - least.min(n)))
+        .for_each(|&i| z[i] = 0.0);
     z
 }
 
@@ -79,6 +93,9 @@ mod tests {
         let closed = z.iter().filter(|z| **z == 0.0).count();
         assert_eq!(closed, (40.0 - open(&log_alpha).0).round() as usize);
         assert!(z[..closed].iter().all(|z| *z == 0.0));
-        assert_eq!(fixed(&[-20.0; 5], 1).iter().filter(|z| **z > 0.0).count(), 1);
+        assert_eq!(
+            fixed(&[-20.0; 5], 1).iter().filter(|z| **z > 0.0).count(),
+            1
+        );
     }
 }

@@ -17,19 +17,38 @@ pub fn penalty(
     target: f64,
     tape: &Tape,
 ) -> Scalar {
-    let opened: BTreeMap<&String, (f64, Vec<f64>)> =
-        log_alpha.keys().zip(numbers).map(|(v, a)| (v, gate::open(a))).collect();
-    let open = opened.iter().map(|(v, (sum, _))| ((*v).clone(), *sum)).collect();
+    let opened: BTreeMap<&String, (f64, Vec<f64>)> = log_alpha
+        .keys()
+        .zip(numbers)
+        .map(|(v, a)| (v, gate::open(a)))
+        .collect();
+    let open = opened
+        .iter()
+        .map(|(v, (sum, _))| ((*v).clone(), *sum))
+        .collect();
     let all = expected::parameters(architecture, &BTreeMap::new()).count;
     let left = expected::parameters(architecture, &open);
     let sparsity = 1.0 - left.count / all;
-    let (miss, [l1, l2]) = (sparsity - target, [0, 1].map(|i| numbers[log_alpha.len() + i][0] as f64));
+    let (miss, [l1, l2]) = (
+        sparsity - target,
+        [0, 1].map(|i| numbers[log_alpha.len() + i][0] as f64),
+    );
     let loss = l1 * miss + l2 * miss * miss;
 
     let slope = |(v, a): (&String, &Param)| {
-        (a.clone(), opened[v].1.iter().map(|d| -(l1 + 2.0 * l2 * miss) * left.slope[v] / all * d).collect())
+        (
+            a.clone(),
+            opened[v]
+                .1
+                .iter()
+                .map(|d| -(l1 + 2.0 * l2 * miss) * left.slope[v] / all * d)
+                .collect(),
+        )
     };
-    let of_lambda = [miss, miss * miss].into_iter().zip(lambda).map(|(slope, l)| (l.clone(), vec![slope]));
+    let of_lambda = [miss, miss * miss]
+        .into_iter()
+        .zip(lambda)
+        .map(|(slope, l)| (l.clone(), vec![slope]));
     let slopes = log_alpha.iter().map(slope).chain(of_lambda).collect();
     let value = given_number(loss as f32, slopes, tape.clone());
     let parts = [
@@ -39,5 +58,10 @@ pub fn penalty(
         ("lambda1", l1),
         ("lambda2", l2),
     ];
-    Scalar { value, parts: parts.map(|(n, v)| (n.to_owned(), v as f32)).into(), weight: 0.0, node: String::new() }
+    Scalar {
+        value,
+        parts: parts.map(|(n, v)| (n.to_owned(), v as f32)).into(),
+        weight: 0.0,
+        node: String::new(),
+    }
 }

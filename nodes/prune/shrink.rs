@@ -22,7 +22,13 @@ use std::collections::BTreeMap;
 pub type Fixed = BTreeMap<String, Vec<f32>>;
 
 pub fn shrink(model: &Model, gates: &Fixed, how: Finalize) -> Model {
-    let mut cut = Cut { from: model, tensors: BTreeMap::new(), to: model.architecture.clone(), gates, how };
+    let mut cut = Cut {
+        from: model,
+        tensors: BTreeMap::new(),
+        to: model.architecture.clone(),
+        gates,
+        how,
+    };
     cut.convolutions();
     for layer in 0..model.architecture.num_hidden_layers {
         cut.attention(layer);
@@ -46,23 +52,33 @@ type Kept = Vec<(usize, f32)>;
 impl Cut<'_> {
     fn kept(&self, vector: &str, all: usize) -> Kept {
         match self.gates.get(vector) {
-            Some(z) => z.iter().copied().enumerate().filter(|(_, z)| *z > 0.0).collect(),
+            Some(z) => z
+                .iter()
+                .copied()
+                .enumerate()
+                .filter(|(_, z)| *z > 0.0)
+                .collect(),
             None => (0..all).map(|i| (i, 1.0)).collect(),
         }
     }
 
     fn read(&self, name: &str) -> Vec<f32> {
-        self.tensors
-            .get(name)
-            .cloned()
-            .unwrap_or_else(|| self.from.weights.find(name).map_or(vec![], |p| read(p).into()))
+        self.tensors.get(name).cloned().unwrap_or_else(|| {
+            self.from
+                .weights
+                .find(name)
+                .map_or(vec![], |p| read(p).into())
+        })
     }
 
     /// Keeps blocks of `size` numbers, each unit's.
     fn rows(&mut self, name: &str, kept: &Kept, size: usize) {
         let old = self.read(name);
         if !old.is_empty() {
-            let new = kept.iter().flat_map(|&(u, _)| old[u * size..(u + 1) * size].iter().copied()).collect();
+            let new = kept
+                .iter()
+                .flat_map(|&(u, _)| old[u * size..(u + 1) * size].iter().copied())
+                .collect();
             self.tensors.insert(name.to_owned(), new);
         }
     }
@@ -71,9 +87,14 @@ impl Cut<'_> {
     fn columns(&mut self, name: &str, kept: &Kept, units: usize, size: usize) {
         let old = self.read(name);
         let scaled = |row: &[f32]| -> Vec<f32> {
-            kept.iter().flat_map(|&(u, z)| row[u * size..(u + 1) * size].iter().map(move |w| w * z)).collect()
+            kept.iter()
+                .flat_map(|&(u, z)| row[u * size..(u + 1) * size].iter().map(move |w| w * z))
+                .collect()
         };
-        self.tensors.insert(name.to_owned(), old.chunks_exact(units * size).flat_map(scaled).collect());
+        self.tensors.insert(
+            name.to_owned(),
+            old.chunks_exact(units * size).flat_map(scaled).collect(),
+        );
     }
 
     fn scale(&mut self, name: &str, by: f32) {
@@ -89,7 +110,12 @@ impl Cut<'_> {
             let kept = self.kept(&format!("conv.{i}"), channels);
             let inputs = if i == 0 { 1 } else { a.conv_dim[i - 1] };
             if let Some(before) = &before {
-                self.columns(&format!("{at}.conv.weight"), before, inputs, a.conv_kernel[i]);
+                self.columns(
+                    &format!("{at}.conv.weight"),
+                    before,
+                    inputs,
+                    a.conv_kernel[i],
+                );
             }
             let left = before.as_ref().map_or(inputs, Vec::len);
             self.rows(&format!("{at}.conv.weight"), &kept, left * a.conv_kernel[i]);
@@ -111,24 +137,40 @@ impl Cut<'_> {
         ];
         if a.feature_dummy_weight || kept.iter().any(|(_, z)| *z != 1.0) {
             let old = self.read(dummy);
-            let new = kept.iter().map(|&(c, z)| old.get(c).unwrap_or(&1.0) * z).collect();
+            let new = kept
+                .iter()
+                .map(|&(c, z)| old.get(c).unwrap_or(&1.0) * z)
+                .collect();
             self.tensors.insert(dummy.into(), new);
             self.to.feature_dummy_weight = true;
         }
         let channels = a.channels();
-        let closed: Vec<usize> = (0..channels).filter(|c| kept.iter().all(|(k, _)| k != c)).collect();
+        let closed: Vec<usize> = (0..channels)
+            .filter(|c| kept.iter().all(|(k, _)| k != c))
+            .collect();
         if closed.is_empty() {
             return;
         }
         if self.how == Finalize::Exact && a.feat_proj_layer_norm {
             let sums = |w: &[f32], of: &[f32]| -> Vec<f64> {
-                w.chunks_exact(channels).map(|row| closed.iter().map(|&c| row[c] as f64 * of[c] as f64).sum()).collect()
+                w.chunks_exact(channels)
+                    .map(|row| closed.iter().map(|&c| row[c] as f64 * of[c] as f64).sum())
+                    .collect()
             };
             let w = self.read(weight);
-            for (name, norm) in [("feature_projection.folded", "layer_norm.weight"), (bias, "layer_norm.bias")] {
-                let (old, add) = (self.read(name), sums(&w, &self.read(&format!("{at}{norm}"))));
-                let new =
-                    add.iter().enumerate().map(|(i, a)| (a + *old.get(i).unwrap_or(&0.0) as f64) as f32).collect();
+            for (name, norm) in [
+                ("feature_projection.folded", "layer_norm.weight"),
+                (bias, "layer_norm.bias"),
+            ] {
+                let (old, add) = (
+                    self.read(name),
+                    sums(&w, &self.read(&format!("{at}{norm}"))),
+                );
+                let new = add
+                    .iter()
+                    .enumerate()
+                    .map(|(i, a)| (a + *old.get(i).unwrap_or(&0.0) as f64) as f32)
+                    .collect();
                 self.tensors.insert(name.into(), new);
             }
             self.to.feature_norm_width.get_or_insert(channels);
@@ -151,15 +193,21 @@ impl Cut<'_> {
         kept.retain(|_| factor > 0.0);
         kept.iter_mut().for_each(|(_, z)| *z *= factor);
         self.scale(bias, factor);
-        self.to.encoder_keeps_bias |= kept.is_empty() && factor > 0.0 && self.how == Finalize::Exact;
+        self.to.encoder_keeps_bias |=
+            kept.is_empty() && factor > 0.0 && self.how == Finalize::Exact;
         Some(kept)
     }
 
     fn attention(&mut self, layer: usize) {
-        let (a, at) = (&self.from.architecture, format!("encoder.layers.{layer}.attention."));
+        let (a, at) = (
+            &self.from.architecture,
+            format!("encoder.layers.{layer}.attention."),
+        );
         let (heads, d) = (a.heads(layer), a.head_dim());
         let vectors = [format!("attention-layer.{layer}"), format!("head.{layer}")];
-        let Some(kept) = self.sub_layer(vectors, heads, &format!("{at}out_proj.bias")) else { return };
+        let Some(kept) = self.sub_layer(vectors, heads, &format!("{at}out_proj.bias")) else {
+            return;
+        };
         for p in ["q_proj", "k_proj", "v_proj"] {
             self.rows(&format!("{at}{p}.weight"), &kept, d * a.hidden_size);
             self.rows(&format!("{at}{p}.bias"), &kept, d);
@@ -170,15 +218,26 @@ impl Cut<'_> {
     }
 
     fn feed_forward(&mut self, layer: usize) {
-        let (a, at) = (&self.from.architecture, format!("encoder.layers.{layer}.feed_forward."));
+        let (a, at) = (
+            &self.from.architecture,
+            format!("encoder.layers.{layer}.feed_forward."),
+        );
         let inner = a.ffn(layer);
         let vectors = [format!("ffn-layer.{layer}"), format!("ffn.{layer}")];
-        let Some(kept) = self.sub_layer(vectors, inner, &format!("{at}output_dense.bias")) else { return };
-        self.rows(&format!("{at}intermediate_dense.weight"), &kept, a.hidden_size);
+        let Some(kept) = self.sub_layer(vectors, inner, &format!("{at}output_dense.bias")) else {
+            return;
+        };
+        self.rows(
+            &format!("{at}intermediate_dense.weight"),
+            &kept,
+            a.hidden_size,
+        );
         self.rows(&format!("{at}intermediate_dense.bias"), &kept, 1);
         self.columns(&format!("{at}output_dense.weight"), &kept, inner, 1);
         let before = || (0..a.num_hidden_layers).map(|l| a.ffn(l)).collect();
-        self.to.encoder_ff_interm_features.get_or_insert_with(before)[layer] = kept.len();
+        self.to
+            .encoder_ff_interm_features
+            .get_or_insert_with(before)[layer] = kept.len();
     }
 
     fn model(self) -> Model {
@@ -189,6 +248,10 @@ impl Cut<'_> {
             (name, param(values))
         };
         let weights = Weights(self.to.tensors().into_iter().map(tensor).collect());
-        Model { architecture: self.to, weights, normalize: self.from.normalize }
+        Model {
+            architecture: self.to,
+            weights,
+            normalize: self.from.normalize,
+        }
     }
 }

@@ -14,20 +14,39 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Any file that cannot be read is an error, and then there is no `out`.
-pub fn extract(model: &Path, audio: &[String], layers: &[usize], convention: Convention, out: &Path) -> Result<()> {
+pub fn extract(
+    model: &Path,
+    audio: &[String],
+    layers: &[usize],
+    convention: Convention,
+    out: &Path,
+) -> Result<()> {
     let model = Model::load(model, None)?;
     let mut layers = layers.to_vec();
     layers.sort_unstable();
-    layers_wrong(&layers, &model.architecture)
-        .map_err(|wrong| wrong.into_iter().map(|w| w.says).collect::<Vec<_>>().join("; "))?;
+    layers_wrong(&layers, &model.architecture).map_err(|wrong| {
+        wrong
+            .into_iter()
+            .map(|w| w.says)
+            .collect::<Vec<_>>()
+            .join("; ")
+    })?;
     let mut table = Table::create(out, schema())?;
     let pass = Pass::frozen(&model, OPEN, Precision::F32);
     for path in audio {
         let samples = decode::read_audio(Path::new(path))?;
         if model.architecture.frames(samples.len()) == 0 {
-            return Err(format!("{path}: {} samples are too short for a single frame", samples.len()).into());
+            return Err(format!(
+                "{path}: {} samples are too short for a single frame",
+                samples.len()
+            )
+            .into());
         }
-        table.write(&rows(path, &layers, &pass.hiddens(&[&samples], &layers, convention))?)?;
+        table.write(&rows(
+            path,
+            &layers,
+            &pass.hiddens(&[&samples], &layers, convention),
+        )?)?;
     }
     table.finish()
 }
@@ -47,9 +66,17 @@ fn schema() -> Arc<Schema> {
 
 fn rows(id: &str, layers: &[usize], hiddens: &[Hidden]) -> Result<RecordBatch> {
     let ints = |of: &dyn Fn(usize) -> usize| {
-        Arc::new((0..layers.len()).map(|i| of(i) as i32).collect::<Int32Array>()) as ArrayRef
+        Arc::new(
+            (0..layers.len())
+                .map(|i| of(i) as i32)
+                .collect::<Int32Array>(),
+        ) as ArrayRef
     };
-    let values = hiddens.iter().map(|h| read(&h.values)).collect::<Vec<_>>().concat();
+    let values = hiddens
+        .iter()
+        .map(|h| read(&h.values))
+        .collect::<Vec<_>>()
+        .concat();
     let columns = vec![
         Arc::new(StringArray::from(vec![id; layers.len()])) as ArrayRef,
         ints(&|i| layers[i]),

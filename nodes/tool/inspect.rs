@@ -43,7 +43,11 @@ pub fn inspect(folder: &Path) -> Result<Inspected> {
 
 impl fmt::Display for Inspected {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let norm = if self.norm == ExtractNorm::Group { "group norm (Base type)" } else { "layer norms (Large type)" };
+        let norm = if self.norm == ExtractNorm::Group {
+            "group norm (Base type)"
+        } else {
+            "layer norms (Large type)"
+        };
         writeln!(f, "{} in {} format", self.architecture, self.format)?;
         writeln!(f, "  parameters  {}", self.parameters)?;
         writeln!(f, "  MACs        {} (SUPERB's 32 lengths)", self.macs)?;
@@ -51,6 +55,14 @@ impl fmt::Display for Inspected {
         writeln!(f, "  heads       {:?}", self.heads)?;
         writeln!(f, "  FFN units   {:?}", self.ffn)?;
         writeln!(f, "  channels    {:?}, {norm}", self.conv)?;
-        write!(f, "  waveforms   {}", if self.normalize { "to zero mean and unit variance" } else { "as they are" })
+        write!(
+            f,
+            "  waveforms   {}",
+            if self.normalize {
+                "to zero mean and unit variance"
+            } else {
+                "as they are"
+            }
+        )
     }
 }

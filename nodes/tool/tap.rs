@@ -26,7 +26,10 @@ pub struct Tap {
 
 impl Tap {
     pub fn new(out: &Path) -> Tap {
-        Tap { out: out.to_owned(), table: None }
+        Tap {
+            out: out.to_owned(),
+            table: None,
+        }
     }
 
     /// What a port sent in the step of this head.
@@ -35,22 +38,39 @@ impl Tap {
         if self.table.is_none() {
             self.table = Some(Table::create(&self.out, rows.schema())?);
         }
-        self.table.as_mut().map_or(Ok(()), |table| table.write(&rows))
+        self.table
+            .as_mut()
+            .map_or(Ok(()), |table| table.write(&rows))
     }
 
     /// # Errors
     /// The file cannot be written, or nothing crossed.
     pub fn finish(self) -> Result<()> {
-        self.table.ok_or("nothing crossed the port: the data ended before the first update")?.finish()
+        self.table
+            .ok_or("nothing crossed the port: the data ended before the first update")?
+            .finish()
     }
 }
 
 fn rows(update: u64, value: &Value) -> Result<RecordBatch> {
     let (n, columns) = match value {
-        Value::Batch(batch) if batch.column_by_name(STEP.name).is_some() => return Ok(batch.clone()),
+        Value::Batch(batch) if batch.column_by_name(STEP.name).is_some() => {
+            return Ok(batch.clone());
+        }
         Value::Batch(batch) => {
-            let names = batch.schema().fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
-            (batch.num_rows(), names.into_iter().zip(batch.columns().iter().cloned()).collect())
+            let names = batch
+                .schema()
+                .fields()
+                .iter()
+                .map(|f| f.name().clone())
+                .collect::<Vec<_>>();
+            (
+                batch.num_rows(),
+                names
+                    .into_iter()
+                    .zip(batch.columns().iter().cloned())
+                    .collect(),
+            )
         }
         Value::Targets(targets) => return rows(update, &Value::Batch(targets.batch()?)),
         Value::Hiddens(hiddens) => of_hiddens(hiddens)?,
@@ -58,7 +78,9 @@ fn rows(update: u64, value: &Value) -> Result<RecordBatch> {
         Value::Scalar(scalar) => of_scalar(scalar),
     };
     let step: ArrayRef = Arc::new(UInt64Array::from(vec![update; n]));
-    Ok(RecordBatch::try_from_iter([(STEP.name.to_owned(), step)].into_iter().chain(columns))?)
+    Ok(RecordBatch::try_from_iter(
+        [(STEP.name.to_owned(), step)].into_iter().chain(columns),
+    )?)
 }
 
 /// How many rows, and their columns.
@@ -78,38 +100,81 @@ impl<'a> Part<'a> {
     fn of(row: usize, (layer, hidden): &(usize, Hidden<Tape>), values: &'a [f32]) -> Part<'a> {
         let (frames, width) = (hidden.spans.of(row), hidden.width());
         let values = &values[frames.start * width..frames.end * width];
-        Part { layer: *layer, row, frames: frames.len(), width, values }
+        Part {
+            layer: *layer,
+            row,
+            frames: frames.len(),
+            width,
+            values,
+        }
     }
 }
 
 fn of_hiddens(hiddens: &Hiddens) -> Result<Columns> {
-    let rows = hiddens.layers.first().map_or(0, |(_, hidden)| hidden.spans.rows());
-    let values: Vec<_> = hiddens.layers.iter().map(|(_, hidden)| read(&hidden.values)).collect();
+    let rows = hiddens
+        .layers
+        .first()
+        .map_or(0, |(_, hidden)| hidden.spans.rows());
+    let values: Vec<_> = hiddens
+        .layers
+        .iter()
+        .map(|(_, hidden)| read(&hidden.values))
+        .collect();
     let layers = || hiddens.layers.iter().zip(&values);
-    let parts: Vec<Part> = (0..rows).flat_map(|row| layers().map(move |(l, v)| Part::of(row, l, v))).collect();
-    let int = |of: fn(&Part) -> usize| Arc::new(parts.iter().map(|p| of(p) as i32).collect::<Int32Array>()) as ArrayRef;
+    let parts: Vec<Part> = (0..rows)
+        .flat_map(|row| layers().map(move |(l, v)| Part::of(row, l, v)))
+        .collect();
+    let int = |of: fn(&Part) -> usize| {
+        Arc::new(parts.iter().map(|p| of(p) as i32).collect::<Int32Array>()) as ArrayRef
+    };
     let values = parts.iter().flat_map(|p| p.values).copied().collect();
     let columns = [
         ("layer", int(|p| p.layer)),
         ("row", int(|p| p.row)),
         ("frames", int(|p| p.frames)),
         ("width", int(|p| p.width)),
-        ("hidden", Arc::new(list(values, parts.iter().map(|p| p.values.len()))?)),
+        (
+            "hidden",
+            Arc::new(list(values, parts.iter().map(|p| p.values.len()))?),
+        ),
     ];
-    Ok((parts.len(), columns.map(|(name, array)| (name.to_owned(), array)).into()))
+    Ok((
+        parts.len(),
+        columns.map(|(name, array)| (name.to_owned(), array)).into(),
+    ))
 }
 
 fn of_gates(gates: &Gates) -> Result<Columns> {
-    let all: Vec<(&str, Cow<[f32]>)> = gates.vectors.iter().map(|(name, gates)| (name.as_str(), read(gates))).collect();
+    let all: Vec<(&str, Cow<[f32]>)> = gates
+        .vectors
+        .iter()
+        .map(|(name, gates)| (name.as_str(), read(gates)))
+        .collect();
     let names = StringArray::from_iter_values(all.iter().map(|(name, _)| name));
-    let values = all.iter().flat_map(|(_, gates)| gates.iter()).copied().collect();
+    let values = all
+        .iter()
+        .flat_map(|(_, gates)| gates.iter())
+        .copied()
+        .collect();
     let values = list(values, all.iter().map(|(_, gates)| gates.len()))?;
-    Ok((all.len(), vec![("unit".to_owned(), Arc::new(names) as ArrayRef), ("gates".to_owned(), Arc::new(values))]))
+    Ok((
+        all.len(),
+        vec![
+            ("unit".to_owned(), Arc::new(names) as ArrayRef),
+            ("gates".to_owned(), Arc::new(values)),
+        ],
+    ))
 }
 
 fn of_scalar(scalar: &Scalar) -> Columns {
     let names = StringArray::from_iter_values(scalar.parts.iter().map(|(name, _)| name));
     let values = Float32Array::from_iter_values(scalar.parts.iter().map(|(_, value)| *value));
-    let columns: [(column::Column, ArrayRef); 2] = [(NAME, Arc::new(names)), (VALUE, Arc::new(values))];
-    (scalar.parts.len(), columns.map(|(column, array)| (column.name.to_owned(), array)).into())
+    let columns: [(column::Column, ArrayRef); 2] =
+        [(NAME, Arc::new(names)), (VALUE, Arc::new(values))];
+    (
+        scalar.parts.len(),
+        columns
+            .map(|(column, array)| (column.name.to_owned(), array))
+            .into(),
+    )
 }

@@ -34,10 +34,16 @@ const STRAIGHT: f64 = 6.0;
 pub fn rows(n: usize, links: &[[usize; 2]]) -> Vec<usize> {
     let mut rows = vec![0; n];
     for _ in 0..n {
-        links.iter().for_each(|&[a, b]| rows[b] = rows[b].max(rows[a] + 1));
+        links
+            .iter()
+            .for_each(|&[a, b]| rows[b] = rows[b].max(rows[a] + 1));
     }
     for first in (0..n).filter(|i| links.iter().all(|l| l[1] != *i)) {
-        let next = links.iter().filter(|l| l[0] == first).map(|l| rows[l[1]]).min();
+        let next = links
+            .iter()
+            .filter(|l| l[0] == first)
+            .map(|l| rows[l[1]])
+            .min();
         rows[first] = next.map_or(0, |row| row - 1);
     }
     rows
@@ -54,9 +60,15 @@ struct Spot {
 
 pub fn places(items: &[Item], links: &[Link]) -> Places {
     let mut spots: Vec<Spot> = vec![];
-    let mut rows: Vec<Vec<usize>> = vec![vec![]; items.iter().map(|i| i.row + 1).max().unwrap_or(0)];
+    let mut rows: Vec<Vec<usize>> =
+        vec![vec![]; items.iter().map(|i| i.row + 1).max().unwrap_or(0)];
     let mut add = |row: usize, width: f64, pass: bool, spots: &mut Vec<Spot>| {
-        spots.push(Spot { width, pass, x: 0.0, pulls: [vec![], vec![]] });
+        spots.push(Spot {
+            width,
+            pass,
+            x: 0.0,
+            pulls: [vec![], vec![]],
+        });
         rows[row].push(spots.len() - 1);
         spots.len() - 1
     };
@@ -64,7 +76,11 @@ pub fn places(items: &[Item], links: &[Link]) -> Places {
         add(item.row, item.width, false, &mut spots);
     }
     let mut passes = vec![];
-    for Link { ends: [from, to], at } in links {
+    for Link {
+        ends: [from, to],
+        at,
+    } in links
+    {
         let rows = items[*from].row + 1..items[*to].row;
         let between: Vec<usize> = rows.map(|row| add(row, PASS, true, &mut spots)).collect();
         let mut above = (*from, at[0]);
@@ -79,7 +95,13 @@ pub fn places(items: &[Item], links: &[Link]) -> Places {
     let upwards: Vec<usize> = downwards.iter().rev().copied().collect();
     for sweep in 0..ORDERS + SETTLES {
         let (orders, side) = (sweep < ORDERS, sweep % 2);
-        let pulls = |s: &Spot| if orders { s.pulls[side].clone() } else { s.pulls.concat() };
+        let pulls = |s: &Spot| {
+            if orders {
+                s.pulls[side].clone()
+            } else {
+                s.pulls.concat()
+            }
+        };
         let wish = |spots: &[Spot], s: usize| mean(spots, s, &pulls(&spots[s]));
         for &row in if side == 0 { &downwards } else { &upwards } {
             if orders {
@@ -90,15 +112,34 @@ pub fn places(items: &[Item], links: &[Link]) -> Places {
     }
     let x = |spot: &usize| spots[*spot].x;
     let items = (0..items.len()).map(|i| spots[i].x).collect();
-    Places { items, passes: passes.iter().map(|spots| spots.iter().map(x).collect()).collect() }
+    Places {
+        items,
+        passes: passes
+            .iter()
+            .map(|spots| spots.iter().map(x).collect())
+            .collect(),
+    }
 }
 
 /// Where a spot would be if it were alone: where it is, if nothing pulls.
 fn mean(spots: &[Spot], spot: usize, pulls: &[(usize, f64)]) -> f64 {
-    let weight = |other: usize| if spots[spot].pass && spots[other].pass { STRAIGHT } else { 1.0 };
+    let weight = |other: usize| {
+        if spots[spot].pass && spots[other].pass {
+            STRAIGHT
+        } else {
+            1.0
+        }
+    };
     let all: f64 = pulls.iter().map(|(s, _)| weight(*s)).sum();
-    let sum: f64 = pulls.iter().map(|(s, beside)| weight(*s) * (spots[*s].x + beside)).sum();
-    if pulls.is_empty() { spots[spot].x } else { sum / all }
+    let sum: f64 = pulls
+        .iter()
+        .map(|(s, beside)| weight(*s) * (spots[*s].x + beside))
+        .sum();
+    if pulls.is_empty() {
+        spots[spot].x
+    } else {
+        sum / all
+    }
 }
 
 /// Keeps the order and the widths of a row, and moves each spot as little from its wish as that allows: neighbours whose
@@ -108,7 +149,11 @@ fn settle(row: &[usize], spots: &mut [Spot], wish: impl Fn(&[Spot], usize) -> f6
     let (mut pools, mut shift): (Vec<(usize, f64)>, f64) = (vec![], 0.0);
     let mut shifts = vec![];
     for (i, &s) in row.iter().enumerate() {
-        shift += if i == 0 { 0.0 } else { (spots[row[i - 1]].width + spots[s].width) / 2.0 + GAP };
+        shift += if i == 0 {
+            0.0
+        } else {
+            (spots[row[i - 1]].width + spots[s].width) / 2.0 + GAP
+        };
         shifts.push(shift);
         pools.push((1, wish(spots, s) - shift));
         while let [.., (n, left), (m, right)] = pools[..]
@@ -118,7 +163,9 @@ fn settle(row: &[usize], spots: &mut [Spot], wish: impl Fn(&[Spot], usize) -> f6
             pools.push((n + m, left + right));
         }
     }
-    let places = pools.iter().flat_map(|&(n, sum)| std::iter::repeat_n(sum / n as f64, n));
+    let places = pools
+        .iter()
+        .flat_map(|&(n, sum)| std::iter::repeat_n(sum / n as f64, n));
     for ((&s, place), shift) in row.iter().zip(places).zip(shifts) {
         spots[s].x = place + shift;
     }
@@ -135,13 +182,24 @@ mod tests {
 
     #[test]
     fn nothing_overlaps_and_a_long_link_is_straight() {
-        let items = [(0, 100.0), (1, 100.0), (1, 60.0), (2, 100.0)].map(|(row, width)| Item { row, width });
-        let links = [[0, 1], [0, 2], [1, 3], [0, 3]].map(|ends| Link { ends, at: [0.0, 0.0] });
+        let items =
+            [(0, 100.0), (1, 100.0), (1, 60.0), (2, 100.0)].map(|(row, width)| Item { row, width });
+        let links = [[0, 1], [0, 2], [1, 3], [0, 3]].map(|ends| Link {
+            ends,
+            at: [0.0, 0.0],
+        });
         let found = places(&items, &links);
-        let mut row = [(found.items[1], 100.0), (found.items[2], 60.0), (found.passes[3][0], PASS)];
+        let mut row = [
+            (found.items[1], 100.0),
+            (found.items[2], 60.0),
+            (found.passes[3][0], PASS),
+        ];
         row.sort_by(|a, b| a.0.total_cmp(&b.0));
         for pair in row.windows(2) {
-            assert!(pair[1].0 - pair[0].0 >= (pair[0].1 + pair[1].1) / 2.0 + GAP - 1e-9, "{row:?}");
+            assert!(
+                pair[1].0 - pair[0].0 >= (pair[0].1 + pair[1].1) / 2.0 + GAP - 1e-9,
+                "{row:?}"
+            );
         }
         assert!(found.passes.iter().map(Vec::len).eq([0, 0, 0, 1]));
     }

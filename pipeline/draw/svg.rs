@@ -2,8 +2,8 @@
 //! ones.
 use super::inside::NODE;
 use super::place::{Placed, Rect, Way, place};
-use crate::plan::{Edge, Phase, Plan, Planned};
-use crate::summary::short;
+use crate::graph::plan::{Edge, Phase, Plan, Planned};
+use crate::report::summary::short;
 use nodes::chart::svg;
 use nodes::chart::svg::escape;
 
@@ -29,9 +29,16 @@ pub fn inline(plan: &Plan) -> String {
 }
 
 fn draw(plan: &Plan) -> (f64, f64, String) {
-    let panels: Vec<(&Phase, Placed)> = plan.phases.iter().map(|p| (p, place(p, &widths(p)))).collect();
+    let panels: Vec<(&Phase, Placed)> = plan
+        .phases
+        .iter()
+        .map(|p| (p, place(p, &widths(p))))
+        .collect();
     let tall = panels.iter().map(|(_, p)| p.height).fold(0.0, f64::max) + TITLE + AROUND;
-    let mut drawing = format!("<text class=\"title\" x=\"{AROUND}\" y=\"25\">{}</text>\n", escape(&plan.name));
+    let mut drawing = format!(
+        "<text class=\"title\" x=\"{AROUND}\" y=\"25\">{}</text>\n",
+        escape(&plan.name)
+    );
     let mut x = AROUND;
     for (phase, placed) in &panels {
         let wide = placed.width + 2.0 * AROUND;
@@ -40,10 +47,16 @@ fn draw(plan: &Plan) -> (f64, f64, String) {
         );
         if plan.phased {
             let place = format!("x=\"{:.1}\" y=\"{}\"", x + AROUND, TITLE + 24.0);
-            drawing += &format!("<text class=\"title\" {place}>{}</text>\n", escape(&phase.name));
+            drawing += &format!(
+                "<text class=\"title\" {place}>{}</text>\n",
+                escape(&phase.name)
+            );
         }
         let (left, top) = (x + AROUND, 2.0 * TITLE);
-        drawing += &format!("<g transform=\"translate({left:.1} {top})\">\n{}</g>\n", panel(phase, placed));
+        drawing += &format!(
+            "<g transform=\"translate({left:.1} {top})\">\n{}</g>\n",
+            panel(phase, placed)
+        );
         x += wide + AROUND;
     }
     let (legend, high) = legend(TITLE + tall);
@@ -51,52 +64,96 @@ fn draw(plan: &Plan) -> (f64, f64, String) {
 }
 
 fn widths(phase: &Phase) -> Vec<f64> {
-    let letters = |node: &Planned| shown(node.name()).chars().count().max(about(node).chars().count());
-    phase.nodes.iter().map(|n| (letters(n) as f64 * LETTER + 20.0).max(NARROW)).collect()
+    let letters = |node: &Planned| {
+        shown(node.name())
+            .chars()
+            .count()
+            .max(about(node).chars().count())
+    };
+    phase
+        .nodes
+        .iter()
+        .map(|n| (letters(n) as f64 * LETTER + 20.0).max(NARROW))
+        .collect()
 }
 
 fn panel(phase: &Phase, placed: &Placed) -> String {
     let stages = placed.stages.iter().enumerate().map(|(i, r)| {
-        let name =
-            format!("<text class=\"small faint\" x=\"{:.1}\" y=\"{:.1}\">stage {i}</text>", r.x + 8.0, r.y + 15.0);
+        let name = format!(
+            "<text class=\"small faint\" x=\"{:.1}\" y=\"{:.1}\">stage {i}</text>",
+            r.x + 8.0,
+            r.y + 15.0
+        );
         format!("<rect class=\"frame\" {} rx=\"6\"/>{name}\n", size(r))
     });
-    let edges = phase.edges.iter().zip(&placed.ways).map(|(e, way)| edge(phase, e, way));
-    let labels = phase.edges.iter().enumerate().filter_map(|(i, e)| label(phase, i, e, &placed.ways));
-    let nodes = phase.nodes.iter().zip(&placed.nodes).map(|(n, r)| node(n, r));
+    let edges = phase
+        .edges
+        .iter()
+        .zip(&placed.ways)
+        .map(|(e, way)| edge(phase, e, way));
+    let labels = phase
+        .edges
+        .iter()
+        .enumerate()
+        .filter_map(|(i, e)| label(phase, i, e, &placed.ways));
+    let nodes = phase
+        .nodes
+        .iter()
+        .zip(&placed.nodes)
+        .map(|(n, r)| node(n, r));
     stages.chain(edges).chain(labels).chain(nodes).collect()
 }
 
 fn size(r: &Rect) -> String {
-    format!("x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\"", r.x, r.y, r.width, r.height)
+    format!(
+        "x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\"",
+        r.x, r.y, r.width, r.height
+    )
 }
 
 fn node(node: &Planned, r: &Rect) -> String {
     let line = |class: &str, y: f64, text: &str| {
-        let place = format!("x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\"", r.middle(), r.y + y);
+        let place = format!(
+            "x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\"",
+            r.middle(),
+            r.y + y
+        );
         format!("<text class=\"{class}\" {place}>{}</text>", escape(text))
     };
     let name = line("title", NODE / 2.0 - 3.0, &shown(node.name()));
     let about = line("small faint", NODE / 2.0 + 13.0, &about(node));
-    format!("<g><title>{}</title><rect class=\"node\" {} rx=\"5\"/>{name}{about}</g>\n", escape(node.name()), size(r))
+    format!(
+        "<g><title>{}</title><rect class=\"node\" {} rx=\"5\"/>{name}{about}</g>\n",
+        escape(node.name()),
+        size(r)
+    )
 }
 
 /// `student · 5.03 M`: the kind, and the parameters if it has some.
 fn about(node: &Planned) -> String {
-    let count =
-        node.facts.parameters.map(|n| format!(" · {}{}", if node.facts.estimated { "≈ " } else { "" }, short(n)));
+    let count = node.facts.parameters.map(|n| {
+        format!(
+            " · {}{}",
+            if node.facts.estimated { "≈ " } else { "" },
+            short(n)
+        )
+    });
     format!("{}{}", node.spec.kind, count.unwrap_or_default())
 }
 
 /// A name of any length in a box.
 fn shown(name: &str) -> String {
     const MOST: usize = 28;
-    if name.chars().count() <= MOST { name.into() } else { name.chars().take(MOST - 1).chain(['…']).collect() }
+    if name.chars().count() <= MOST {
+        name.into()
+    } else {
+        name.chars().take(MOST - 1).chain(['…']).collect()
+    }
 }
 
 fn edge(phase: &Phase, edge: &Edge, way: &Way) -> String {
-    let [from, to] =
-        [(edge.from, edge.out), (edge.to, edge.port)].map(|(n, port)| format!("{}.{port}", phase.nodes[n].name()));
+    let [from, to] = [(edge.from, edge.out), (edge.to, edge.port)]
+        .map(|(n, port)| format!("{}.{port}", phase.nodes[n].name()));
     let (what, class) = match (edge.on_tape, edge.within) {
         (true, _) => ("on the tape", "thin"),
         (false, true) => ("tensors", "thin"),
@@ -104,9 +161,16 @@ fn edge(phase: &Phase, edge: &Edge, way: &Way) -> String {
     };
     let color = COLORS[edge.within as usize];
     let [x, _, y] = way[way.len() - 1];
-    let head = format!("<path class=\"fill{color}\" d=\"M{:.1} {:.1}h10l-5 9z\"/>", x - 5.0, y - 9.0);
+    let head = format!(
+        "<path class=\"fill{color}\" d=\"M{:.1} {:.1}h10l-5 9z\"/>",
+        x - 5.0,
+        y - 9.0
+    );
     let says = escape(&format!("{from} → {to}, {what}"));
-    format!("<g><title>{says}</title><path class=\"{class} stroke{color}\" d=\"{}\"/>{head}</g>\n", curve(way, 7.0))
+    format!(
+        "<g><title>{says}</title><path class=\"{class} stroke{color}\" d=\"{}\"/>{head}</g>\n",
+        curve(way, 7.0)
+    )
 }
 
 /// Straight along each line of the way, S-shaped between them; it ends so far above its end.
@@ -127,10 +191,23 @@ fn curve(way: &Way, above: f64) -> String {
 fn label(phase: &Phase, i: usize, edge: &Edge, ways: &[Way]) -> Option<String> {
     let same = |e: &Edge| e.from == edge.from && e.out == edge.out;
     let first = phase.edges.iter().position(same) == Some(i);
-    let turn: f64 = phase.edges.iter().zip(ways).filter(|(e, _)| same(e)).map(|(_, way)| way[1][0] - way[0][0]).sum();
+    let turn: f64 = phase
+        .edges
+        .iter()
+        .zip(ways)
+        .filter(|(e, _)| same(e))
+        .map(|(_, way)| way[1][0] - way[0][0])
+        .sum();
     let [x, y, _] = ways[i][0];
-    let (x, anchor) = if turn > 1.0 { (x - 6.0, "end") } else { (x + 6.0, "start") };
-    let place = format!("x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\"", y + 14.0);
+    let (x, anchor) = if turn > 1.0 {
+        (x - 6.0, "end")
+    } else {
+        (x + 6.0, "start")
+    };
+    let place = format!(
+        "x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\"",
+        y + 14.0
+    );
     first.then(|| format!("<text class=\"small halo\" {place}>{}</text>\n", edge.out))
 }
 
@@ -140,12 +217,24 @@ const LEGEND: f64 = 360.0;
 fn legend(top: f64) -> (String, f64) {
     let [batches, tape] = COLORS;
     let lines = [
-        (format!("class=\"thick stroke{batches}\" d=\"M20 0h26\""), "batches, from thread to thread"),
-        (format!("class=\"thin stroke{tape}\" d=\"M20 0h26\""), "on the tape, with gradients"),
-        ("class=\"frame\" d=\"M21-5h24v10h-24z\"".to_owned(), "a stage: one thread"),
+        (
+            format!("class=\"thick stroke{batches}\" d=\"M20 0h26\""),
+            "batches, from thread to thread",
+        ),
+        (
+            format!("class=\"thin stroke{tape}\" d=\"M20 0h26\""),
+            "on the tape, with gradients",
+        ),
+        (
+            "class=\"frame\" d=\"M21-5h24v10h-24z\"".to_owned(),
+            "a stage: one thread",
+        ),
     ];
     let mut svg = String::new();
-    for ((path, says), y) in lines.iter().zip((0..).map(|i| top + 22.0 + 19.0 * i as f64)) {
+    for ((path, says), y) in lines
+        .iter()
+        .zip((0..).map(|i| top + 22.0 + 19.0 * i as f64))
+    {
         let text = format!("<text class=\"small faint\" x=\"56\" y=\"4\">{says}</text>");
         svg += &format!("<g transform=\"translate(0 {y:.1})\"><path {path}/>{text}</g>\n");
     }

@@ -1,6 +1,6 @@
 //! The models that a run wrote, beside what they were before their phase.
 use super::bars::bars;
-use crate::plan::{Plan, Planned};
+use crate::graph::plan::{Plan, Planned};
 use nodes::model::{Architecture, count, read_architecture};
 use nodes::node::port::Shape;
 use std::collections::BTreeMap;
@@ -21,14 +21,27 @@ pub fn read(plan: &Plan, run: &Path) -> Vec<Vec<Trained>> {
     let mut written: BTreeMap<String, Architecture> = BTreeMap::new();
     let mut phases = vec![];
     for phase in &plan.phases {
-        let folder = if plan.phased { run.join(&phase.name) } else { run.to_owned() };
+        let folder = if plan.phased {
+            run.join(&phase.name)
+        } else {
+            run.to_owned()
+        };
         let mut models = vec![];
         for node in phase.nodes.iter().filter(|n| n.facts.leaves.is_some()) {
             let name = node.name().to_owned();
-            let before = if node.facts.estimated { written.get(&name).cloned() } else { planned(node) };
+            let before = if node.facts.estimated {
+                written.get(&name).cloned()
+            } else {
+                planned(node)
+            };
             let after = read_architecture(&folder.join(&name)).ok();
             written.extend(after.clone().map(|a| (name.clone(), a)));
-            models.push(Trained { before, after, pruned: gated(node).is_some(), name });
+            models.push(Trained {
+                before,
+                after,
+                pruned: gated(node).is_some(),
+                name,
+            });
         }
         phases.push(models);
     }
@@ -41,26 +54,44 @@ pub fn counts(a: &Architecture) -> [u64; 2] {
 }
 
 fn planned(node: &Planned) -> Option<Architecture> {
-    gated(node).cloned().or(node.facts.leaves.as_ref().map(|(a, _)| a.clone()))
+    gated(node)
+        .cloned()
+        .or(node.facts.leaves.as_ref().map(|(a, _)| a.clone()))
 }
 
 /// The shapes that a node's gates stand on.
 fn gated(node: &Planned) -> Option<&Architecture> {
-    node.inputs.values().flatten().find_map(|shape| match shape {
-        Shape::Gates(pruning) => Some(&pruning.architecture),
-        _ => None,
-    })
+    node.inputs
+        .values()
+        .flatten()
+        .find_map(|shape| match shape {
+            Shape::Gates(pruning) => Some(&pruning.architecture),
+            _ => None,
+        })
 }
 
 impl Trained {
     /// What is left of each layer, where gates decided it.
     pub fn bars(&self) -> Vec<String> {
-        let Some((before, after)) = self.before.as_ref().zip(self.after.as_ref()).filter(|_| self.pruned) else {
+        let Some((before, after)) = self
+            .before
+            .as_ref()
+            .zip(self.after.as_ref())
+            .filter(|_| self.pruned)
+        else {
             return vec![];
         };
         let layers = 0..before.num_hidden_layers;
-        let convolutions: Vec<_> = after.conv_dim.iter().copied().zip(before.conv_dim.iter().copied()).collect();
-        let heads: Vec<_> = layers.clone().map(|l| (after.heads(l), before.heads(l))).collect();
+        let convolutions: Vec<_> = after
+            .conv_dim
+            .iter()
+            .copied()
+            .zip(before.conv_dim.iter().copied())
+            .collect();
+        let heads: Vec<_> = layers
+            .clone()
+            .map(|l| (after.heads(l), before.heads(l)))
+            .collect();
         let ffn: Vec<_> = layers.map(|l| (after.ffn(l), before.ffn(l))).collect();
         vec![
             bars("channels", "convolution", 2, &convolutions),

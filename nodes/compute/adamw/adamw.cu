@@ -1,4 +1,4 @@
-// nodes/optimize/adamw.rs, with its chunks of 2^15 numbers for the norm. `copy` of w, in bf16, may be absent.
+// nodes/compute/adamw.rs, with its chunks of 2^15 numbers for the norm. `copy` of w, in bf16, may be absent.
 struct Rule { float b1, b2, c1, c2, keep, rate, correction, eps; };
 
 KERNEL(adamw, (float* w, float* m, float* v, const float* g, bf16* copy, size_t n, float factor, Rule rule)) {

@@ -1,4 +1,4 @@
-//! The arithmetic of an update on the CPU; that of a GPU is nodes/cuda/optimize.rs.
+//! The arithmetic of an update on the CPU; that of a GPU is nodes/compute/adamw/cuda.rs.
 use crate::adamw;
 use crate::adamw::AdamW;
 use crate::parallel;

@@ -21,7 +21,10 @@ impl Moments {
         Moments { m, v }
     }
     pub fn new(m: Vec<f32>, v: Vec<f32>) -> Moments {
-        Moments { m: param(m), v: param(v) }
+        Moments {
+            m: param(m),
+            v: param(v),
+        }
     }
     /// Copies of m and v.
     pub fn read(&self) -> [Cow<'_, [f32]>; 2] {
@@ -31,8 +34,23 @@ impl Moments {
 
 /// Moves `w` by its gradient times `factor`, where it lies: whoever else holds it sees it move, and so does its copy in bf16.
 pub fn step(adamw: &AdamW, w: &mut Param, moments: &mut Moments, g: &Param, factor: f32) {
-    let (n, copy, [w, m, v, g]) = (len(w), beside(w), [w, &moments.m, &moments.v, g].map(address));
-    launch!("adamw", for_each(n, 1), w, m, v, g, copy, n, factor, adamw.rule());
+    let (n, copy, [w, m, v, g]) = (
+        len(w),
+        beside(w),
+        [w, &moments.m, &moments.v, g].map(address),
+    );
+    launch!(
+        "adamw",
+        for_each(n, 1),
+        w,
+        m,
+        v,
+        g,
+        copy,
+        n,
+        factor,
+        adamw.rule()
+    );
 }
 
 /// ‖all gradients‖₂.
@@ -43,7 +61,13 @@ pub fn norm<'a>(gradients: impl IntoIterator<Item = &'a Param>) -> f64 {
     let parts = gpu().memory(Precision::F32, 2 * all);
     let mut first = 0;
     for g in gradients {
-        launch!("squares", [chunks(g), 1], address(g), parts.element(2 * first), len(g));
+        launch!(
+            "squares",
+            [chunks(g), 1],
+            address(g),
+            parts.element(2 * first),
+            len(g)
+        );
         first += chunks(g);
     }
     gpu().doubles(&parts, all).iter().sum::<f64>().sqrt()
@@ -70,11 +94,22 @@ mod tests {
             let (mut w, mut on_gpu) = (param(own.clone()), Moments::zeros(n));
             for update in 1..4 {
                 let g = noise(&format!("g{update}"), n);
-                let rule = AdamW { form, rate: 1e-2, betas: [0.9, 0.98], eps: 1e-6, decay: 0.1, update };
+                let rule = AdamW {
+                    form,
+                    rate: 1e-2,
+                    betas: [0.9, 0.98],
+                    eps: 1e-6,
+                    decay: 0.1,
+                    update,
+                };
                 rule.step(&mut own, &mut moments, &g, 0.5);
                 step(&rule, &mut w, &mut on_gpu, &param(g), 0.5);
             }
-            close(&read(&w), &own.iter().map(|w| *w as f64).collect::<Vec<_>>(), 1e-6);
+            close(
+                &read(&w),
+                &own.iter().map(|w| *w as f64).collect::<Vec<_>>(),
+                1e-6,
+            );
         }
     }
 

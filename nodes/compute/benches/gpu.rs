@@ -4,7 +4,9 @@ use compute::cuda::gpu::gpu;
 use compute::cuda::product::{Factor, Out, View, product};
 use compute::gemm::Precision;
 use compute::math::Dropout;
-use compute::op::cuda::{First, Input, Source, conv1d, feed_forward, mean_square, mse, residual_norm, self_attention};
+use compute::op::cuda::{
+    First, Input, Source, conv1d, feed_forward, mean_square, mse, residual_norm, self_attention,
+};
 use compute::random::Key;
 use compute::tensor::cuda::{Cuda, Param, backward, hidden, param, tensor};
 use compute::tensor::{Hidden, NoneTape, Spans, Tape, Track};
@@ -21,7 +23,11 @@ const CHANNELS: usize = size(512);
 
 /// Next to nothing on the simulated GPU, to see that it runs.
 const fn size(full: usize) -> usize {
-    if cfg!(feature = "simulated-gpu") { full.div_ceil(12) } else { full }
+    if cfg!(feature = "simulated-gpu") {
+        full.div_ceil(12)
+    } else {
+        full
+    }
 }
 
 fn main() {
@@ -30,14 +36,18 @@ fn main() {
         let peak = peak(precision);
         gpu().forget_peak();
         let encoder: Vec<Vec<Param>> = (0..LAYERS).map(|_| layer_start()).collect();
-        let [x, target] = ["x", "target"].map(|name| hidden(noise(name, ROWS * FRAMES * WIDTH), WIDTH, spans()));
+        let [x, target] =
+            ["x", "target"].map(|name| hidden(noise(name, ROWS * FRAMES * WIDTH), WIDTH, spans()));
         let forward = median(|| drop(run(x.clone(), &encoder, precision)));
         let both = median(|| {
             let y = run(x.on(&Tape::default()), &encoder, precision);
             drop(backward(mse(y, &target), 1.0));
         });
         let frames = (ROWS * FRAMES) as f64;
-        let work = 6.0 * LAYERS as f64 * frames * (4 * WIDTH * WIDTH + 2 * WIDTH * INNER + 2 * FRAMES * WIDTH) as f64;
+        let work = 6.0
+            * LAYERS as f64
+            * frames
+            * (4 * WIDTH * WIDTH + 2 * WIDTH * INNER + 2 * FRAMES * WIDTH) as f64;
         println!(
             "{precision:?}: peak {:.0} TFLOP/s, forward {:.2} ms, with backward {:.2} ms, {:.0} TFLOP/s, {:.0} % of the \
              peak, {:.2} GiB",
@@ -50,8 +60,17 @@ fn main() {
         );
         let weights = convolutions();
         let forward = median(|| drop(extract(&waves, &weights, NoneTape, precision)));
-        let both = median(|| drop(backward(mean_square(extract(&waves, &weights, Tape::default(), precision)), 1.0)));
-        println!("convolutions: forward {:.2} ms, with backward {:.2} ms", 1e3 * forward, 1e3 * both);
+        let both = median(|| {
+            drop(backward(
+                mean_square(extract(&waves, &weights, Tape::default(), precision)),
+                1.0,
+            ))
+        });
+        println!(
+            "convolutions: forward {:.2} ms, with backward {:.2} ms",
+            1e3 * forward,
+            1e3 * both
+        );
     }
 }
 
@@ -61,41 +80,87 @@ fn spans() -> Spans {
 
 fn noise(name: &str, n: usize) -> Vec<f32> {
     let key = Key::new(0, &[name]);
-    (0..n as u64).map(|i| key.uniform(0, i) * 2.0 - 1.0).collect()
+    (0..n as u64)
+        .map(|i| key.uniform(0, i) * 2.0 - 1.0)
+        .collect()
 }
 
 /// Weight and bias of q, k, v, the output and the norm after it; of the feed-forward, and its norm.
 fn layer_start() -> Vec<Param> {
-    let weight =
-        |n: usize, width: usize| param(noise("w", n * width).into_iter().map(|w| w / (width as f32).sqrt()).collect());
+    let weight = |n: usize, width: usize| {
+        param(
+            noise("w", n * width)
+                .into_iter()
+                .map(|w| w / (width as f32).sqrt())
+                .collect(),
+        )
+    };
     let row = |value: f32, n: usize| param(vec![value; n]);
-    let mut p: Vec<Param> = (0..4).flat_map(|_| [weight(WIDTH, WIDTH), row(0.0, WIDTH)]).collect();
+    let mut p: Vec<Param> = (0..4)
+        .flat_map(|_| [weight(WIDTH, WIDTH), row(0.0, WIDTH)])
+        .collect();
     let norm = || [row(1.0, WIDTH), row(0.0, WIDTH)];
     p.extend(norm());
-    p.extend([weight(INNER, WIDTH), row(0.0, INNER), weight(WIDTH, INNER), row(0.0, WIDTH)]);
+    p.extend([
+        weight(INNER, WIDTH),
+        row(0.0, INNER),
+        weight(WIDTH, INNER),
+        row(0.0, WIDTH),
+    ]);
     p.extend(norm());
     p
 }
 
-fn run<T: Track<Cuda>>(x: Hidden<T, Cuda>, encoder: &[Vec<Param>], precision: Precision) -> Hidden<T, Cuda> {
+fn run<T: Track<Cuda>>(
+    x: Hidden<T, Cuda>,
+    encoder: &[Vec<Param>],
+    precision: Precision,
+) -> Hidden<T, Cuda> {
     encoder.iter().fold(x, |x, p| layer(x, p, precision))
 }
 
 fn layer<T: Track<Cuda>>(x: Hidden<T, Cuda>, p: &[Param], precision: Precision) -> Hidden<T, Cuda> {
     let weights = [0, 1, 2, 3, 4, 5, 6, 7].map(|i| &p[i]);
-    let branch = self_attention(x.clone(), weights, HEADS, None, None, Dropout::NONE, precision);
+    let branch = self_attention(
+        x.clone(),
+        weights,
+        HEADS,
+        None,
+        None,
+        Dropout::NONE,
+        precision,
+    );
     let x = residual_norm(x, branch, Dropout::NONE, [&p[8], &p[9]], 1e-5, precision);
-    let branch = feed_forward(x.clone(), [&p[10], &p[11], &p[12], &p[13]], None, Dropout::NONE, precision);
+    let branch = feed_forward(
+        x.clone(),
+        [&p[10], &p[11], &p[12], &p[13]],
+        None,
+        Dropout::NONE,
+        precision,
+    );
     residual_norm(x, branch, Dropout::NONE, [&p[14], &p[15]], 1e-5, precision)
 }
 
 /// Taps, stride and weight of each convolution but the first, of which there are weight, γ and β before them.
 fn convolutions() -> ([Param; 3], Vec<(usize, usize, Param)>) {
-    let weight =
-        |taps: usize| param(noise("w", CHANNELS * taps).into_iter().map(|w| w / (taps as f32).sqrt()).collect());
+    let weight = |taps: usize| {
+        param(
+            noise("w", CHANNELS * taps)
+                .into_iter()
+                .map(|w| w / (taps as f32).sqrt())
+                .collect(),
+        )
+    };
     let next = |(k, s)| (k, s, weight(CHANNELS * k));
     let later = [(3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2)].map(next);
-    ([weight(10), param(vec![1.0; CHANNELS]), param(vec![0.0; CHANNELS])], later.into())
+    (
+        [
+            weight(10),
+            param(vec![1.0; CHANNELS]),
+            param(vec![0.0; CHANNELS]),
+        ],
+        later.into(),
+    )
 }
 
 /// Of waves in the host's memory: their way to the GPU is part of it.
@@ -106,7 +171,9 @@ fn extract<T: Track<Cuda>>(
     precision: Precision,
 ) -> Hidden<T, Cuda> {
     let first = Source::First(First::new(waves.to_vec(), first.each_ref(), 10, 5), tape);
-    let next = |x, (k, s, w): &(usize, usize, Param)| conv1d(Input::Gelu(x, None), w, None, *k, *s, precision);
+    let next = |x, (k, s, w): &(usize, usize, Param)| {
+        conv1d(Input::Gelu(x, None), w, None, *k, *s, precision)
+    };
     later.iter().fold(first, next).whole()
 }
 
@@ -116,7 +183,16 @@ fn peak(precision: Precision) -> f64 {
     let factor = Factor::of(precision, &tensor(noise("peak", N * N), (N, N)));
     let to = gpu().memory(precision, N * N);
     let view = factor.rows(N);
-    2.0 * (N as f64).powi(3) / median(|| product(precision, [N; 3], view, view.t(), Out::Set(View::of(&to, N))))
+    2.0 * (N as f64).powi(3)
+        / median(|| {
+            product(
+                precision,
+                [N; 3],
+                view,
+                view.t(),
+                Out::Set(View::of(&to, N)),
+            )
+        })
 }
 
 /// Median seconds of 20 runs, after three.

@@ -43,7 +43,11 @@ type OnCpu<S> = Tensor<S, f32, cpu::Cpu, cpu::Tape>;
 type OnGpu<S> = Tensor<S, f32, Cuda, Tape<Cuda>>;
 
 /// For the largest number of y, and for the largest of all gradients: sums in another order, and bf16's rounding.
-const BOUNDS: [(Precision, f64); 3] = [(Precision::F32, 1e-5), (Precision::Tf32, 5e-3), (Precision::Bf16, 2e-2)];
+const BOUNDS: [(Precision, f64); 3] = [
+    (Precision::F32, 1e-5),
+    (Precision::Tf32, 5e-3),
+    (Precision::Bf16, 2e-2),
+];
 
 /// [`agree`], and the GPU's gradients are those of [`differences`].
 pub fn compare<S: Shape>(
@@ -54,7 +58,9 @@ pub fn compare<S: Shape>(
     agree(case, cpu, &gpu);
     let f32 = |inputs: &[Vec<f32>]| run(case, inputs, |x, p, tape| gpu(x, p, tape, Precision::F32));
     let own = f32(&case.inputs());
-    differences(&case.inputs(), &own[1..], &own[0], |inputs| f32(inputs).swap_remove(0));
+    differences(&case.inputs(), &own[1..], &own[0], |inputs| {
+        f32(inputs).swap_remove(0)
+    });
 }
 
 /// The GPU gives what the CPU gives in f32, and the same bits when it runs again.
@@ -65,11 +71,19 @@ pub fn agree<S: Shape>(
 ) {
     let reference = case.run(|x, p, tape| cpu(x, p, tape, Precision::F32));
     for (precision, bound) in BOUNDS {
-        let run = || run(case, &case.inputs(), |x, p, tape| gpu(x, p, tape, precision));
+        let run = || {
+            run(case, &case.inputs(), |x, p, tape| {
+                gpu(x, p, tape, precision)
+            })
+        };
         let own = run();
         assert_eq!(own, run(), "two runs");
         for part in [0..1, 1..own.len()] {
-            let reference: Vec<f64> = reference[part.clone()].iter().flatten().map(|x| *x as f64).collect();
+            let reference: Vec<f64> = reference[part.clone()]
+                .iter()
+                .flatten()
+                .map(|x| *x as f64)
+                .collect();
             close(&own[part].concat(), &reference, bound);
         }
     }
@@ -89,9 +103,21 @@ fn run<S: Shape>(
     let n = numbers.len();
     let r = tensor(noise("r", n), (n,));
     let loss = record(tensor(vec![0.0], ()), tape, move |_, g| {
-        crate::op::cuda::add(address(&r), g.to(&inner), n, crate::op::cuda::Mask::times(1.0));
+        crate::op::cuda::add(
+            address(&r),
+            g.to(&inner),
+            n,
+            crate::op::cuda::Mask::times(1.0),
+        );
     });
     let mut gradients = cuda::backward(loss, 1.0);
-    let of_inputs = p.iter().map(|p| cuda::read(&gradients.of(p))).collect::<Vec<_>>();
-    [vec![numbers, cuda::read(&gradients.of(&x.values))], of_inputs].concat()
+    let of_inputs = p
+        .iter()
+        .map(|p| cuda::read(&gradients.of(p)))
+        .collect::<Vec<_>>();
+    [
+        vec![numbers, cuda::read(&gradients.of(&x.values))],
+        of_inputs,
+    ]
+    .concat()
 }

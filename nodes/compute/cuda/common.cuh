@@ -59,7 +59,7 @@ __device__ __forceinline__ float warp_max(float x) {
     return x;
 }
 
-// Dropout as in nodes/math.rs: a function of (key, index), with the integers of the CPU.
+// Dropout as in nodes/compute/math.rs: a function of (key, index), with the integers of the CPU.
 struct Mask { unsigned least, key; float factor; };
 
 __device__ __forceinline__ unsigned hash(unsigned x) {

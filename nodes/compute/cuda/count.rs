@@ -31,10 +31,19 @@ fn less(a: Counts, b: Counts) -> Counts {
 }
 
 fn layer(x: Hidden<Tape<Cuda>, Cuda>, p: &[Param]) -> Hidden<Tape<Cuda>, Cuda> {
-    let (drop, weights) = (Dropout { rate: 0.1, key: 1 }, [0, 1, 2, 3, 4, 5, 6, 7].map(|i| &p[i]));
+    let (drop, weights) = (
+        Dropout { rate: 0.1, key: 1 },
+        [0, 1, 2, 3, 4, 5, 6, 7].map(|i| &p[i]),
+    );
     let branch = self_attention(x.clone(), weights, 2, None, None, drop, Bf16);
     let x = residual_norm(x, branch, drop, [&p[8], &p[9]], 1e-5, Bf16);
-    let branch = feed_forward(x.clone(), [&p[10], &p[11], &p[12], &p[13]], None, drop, Bf16);
+    let branch = feed_forward(
+        x.clone(),
+        [&p[10], &p[11], &p[12], &p[13]],
+        None,
+        drop,
+        Bf16,
+    );
     residual_norm(x, branch, drop, [&p[14], &p[15]], 1e-5, Bf16)
 }
 
@@ -45,8 +54,15 @@ fn a_layer() {
     let pass = |layers: usize| {
         let (tape, mut loss) = (Tape::default(), None);
         let x = hidden(noise("x", 48), 8, Spans::new([4, 2])).on(&tape);
-        let forward = counted(|| loss = Some(mean_square(encoder[..layers].iter().fold(x, |x, p| layer(x, p)))));
-        [forward, counted(|| drop(backward(loss.expect("a loss"), 1.0)))]
+        let forward = counted(|| {
+            loss = Some(mean_square(
+                encoder[..layers].iter().fold(x, |x, p| layer(x, p)),
+            ))
+        });
+        [
+            forward,
+            counted(|| drop(backward(loss.expect("a loss"), 1.0))),
+        ]
     };
     pass(2); // makes the copies of weights
     let (two, one) = (pass(2), pass(1));

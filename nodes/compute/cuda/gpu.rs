@@ -16,7 +16,8 @@ use std::sync::{Arc, OnceLock};
 /// Where numbers lie in the GPU's memory; 0: nowhere.
 pub type Address = u64;
 
-const MOST_USED: sys::CUmemPool_attribute = sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
+const MOST_USED: sys::CUmemPool_attribute =
+    sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
 /// Bytes of shared memory that a kernel has without asking.
 const FREELY_SHARED: u32 = 48 << 10;
 
@@ -41,11 +42,16 @@ static MODULE: OnceLock<usize> = OnceLock::new();
 /// # Errors
 /// There is none of this number.
 pub fn choose(ordinal: usize) -> crate::Result<()> {
-    let count = CudaDevice::count().map_err(|e| format!("the driver does not tell its GPUs: {e:?}"))?;
+    let count =
+        CudaDevice::count().map_err(|e| format!("the driver does not tell its GPUs: {e:?}"))?;
     if ordinal >= count as usize {
-        return Err(format!("there is no cuda:{ordinal}: GPUs that the driver shows: {count}").into());
+        return Err(
+            format!("there is no cuda:{ordinal}: GPUs that the driver shows: {count}").into(),
+        );
     }
-    ORDINAL.set(ordinal).map_err(|_| "a GPU was chosen already".into())
+    ORDINAL
+        .set(ordinal)
+        .map_err(|_| "a GPU was chosen already".into())
 }
 
 pub fn ordinal() -> usize {
@@ -60,7 +66,9 @@ pub fn gpu() -> &'static Gpu {
 /// Nothing that the GPU refuses can be mended in an op: the node ends, and says why.
 pub fn done<T, E: Debug>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|e| match format!("{e:?}") {
-        e if e.contains("OUT_OF_MEMORY") => panic!("the GPU's memory is full: smaller batches need less"),
+        e if e.contains("OUT_OF_MEMORY") => {
+            panic!("the GPU's memory is full: smaller batches need less")
+        }
         e => panic!("the GPU refused: {e}"),
     })
 }
@@ -70,7 +78,8 @@ impl Gpu {
         let device = done(CudaDevice::new(ordinal)); // the context and the stream that dfdx has
         keep_freed_memory(&device);
         let load = || {
-            let ptx = CString::new(include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"))).expect("PTX is text");
+            let ptx = CString::new(include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx")))
+                .expect("PTX is text");
             // SAFETY: the image is text that ends with a zero.
             done(unsafe { module::load_data(ptx.as_ptr() as *const c_void) }) as usize
         };
@@ -79,7 +88,12 @@ impl Gpu {
         let wide = sys_blas::cublasMath_t::CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
         // SAFETY: the handle is the one just made.
         done(unsafe { sys_blas::cublasSetMathMode(*blas.handle(), wide) }.result());
-        Gpu { device, module, kernels: RefCell::default(), blas }
+        Gpu {
+            device,
+            module,
+            kernels: RefCell::default(),
+            blas,
+        }
     }
 
     /// Uninitialised, for `len` numbers.
@@ -91,19 +105,33 @@ impl Gpu {
 
     /// Zeros, in f32.
     pub fn zeros(&self, len: usize) -> Memory {
-        Memory { slice: done(self.device.alloc_zeros::<u8>((4 * len).max(1))), precision: Precision::F32 }
+        Memory {
+            slice: done(self.device.alloc_zeros::<u8>((4 * len).max(1))),
+            precision: Precision::F32,
+        }
     }
 
     /// A copy of numbers of the host's.
     pub fn upload(&self, numbers: impl IntoIterator<Item = usize>) -> Memory {
         let bytes: Vec<u8> = numbers.into_iter().flat_map(usize::to_ne_bytes).collect();
-        let slice = if bytes.is_empty() { self.device.alloc_zeros(1) } else { self.device.htod_copy(bytes) };
-        Memory { slice: done(slice), precision: Precision::F32 }
+        let slice = if bytes.is_empty() {
+            self.device.alloc_zeros(1)
+        } else {
+            self.device.htod_copy(bytes)
+        };
+        Memory {
+            slice: done(slice),
+            precision: Precision::F32,
+        }
     }
     /// The `n` numbers of 64 bits there; waits for them.
     pub fn doubles(&self, of: &Memory, n: usize) -> Vec<f64> {
         let bytes = done(self.device.dtoh_sync_copy(&of.slice));
-        bytes.chunks_exact(8).take(n).map(|b| f64::from_ne_bytes(b.try_into().expect("8 bytes"))).collect()
+        bytes
+            .chunks_exact(8)
+            .take(n)
+            .map(|b| f64::from_ne_bytes(b.try_into().expect("8 bytes")))
+            .collect()
     }
 
     /// Where the rows of a batch begin, and the last one ends.
@@ -138,8 +166,18 @@ impl Gpu {
     /// # Safety
     /// `arguments` point to what the kernel takes, in its order, and every address among them to as much memory as the
     /// kernel reads or writes.
-    pub unsafe fn launch(&self, name: &str, grid: [usize; 2], shared: usize, arguments: &mut [*mut c_void]) {
-        let Ok([x, y]) = grid.map(u32::try_from).into_iter().collect::<Result<Vec<_>, _>>().map(|g| [g[0], g[1]])
+    pub unsafe fn launch(
+        &self,
+        name: &str,
+        grid: [usize; 2],
+        shared: usize,
+        arguments: &mut [*mut c_void],
+    ) {
+        let Ok([x, y]) = grid
+            .map(u32::try_from)
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()
+            .map(|g| [g[0], g[1]])
         else {
             panic!("a batch of {grid:?} blocks is more than a GPU takes");
         };
@@ -151,7 +189,14 @@ impl Gpu {
                     let most = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
                     done(sys::cuFuncSetAttribute(kernel, most, shared as i32).result());
                 }
-                launch_kernel(kernel, (x, y, 1), (32, 8, 1), shared, *self.device.cu_stream(), arguments)
+                launch_kernel(
+                    kernel,
+                    (x, y, 1),
+                    (32, 8, 1),
+                    shared,
+                    *self.device.cu_stream(),
+                    arguments,
+                )
             });
         }
     }
@@ -162,15 +207,24 @@ impl Gpu {
             // SAFETY: the module is never unloaded.
             done(unsafe { module::get_function(self.module, text) })
         };
-        *self.kernels.borrow_mut().entry(name.to_owned()).or_insert_with(find)
+        *self
+            .kernels
+            .borrow_mut()
+            .entry(name.to_owned())
+            .or_insert_with(find)
     }
 }
 
 /// Else every synchronisation gives all freed memory back to the system.
 fn keep_freed_memory(device: &CudaDevice) {
-    let (threshold, mut most) = (sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, u64::MAX);
+    let (threshold, mut most) = (
+        sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
+        u64::MAX,
+    );
     // SAFETY: the pool is the device's own, and its threshold a u64.
-    done(unsafe { sys::cuMemPoolSetAttribute(pool(device), threshold, &raw mut most as *mut c_void).result() });
+    done(unsafe {
+        sys::cuMemPoolSetAttribute(pool(device), threshold, &raw mut most as *mut c_void).result()
+    });
 }
 
 fn pool(device: &CudaDevice) -> sys::CUmemoryPool {
@@ -215,7 +269,11 @@ impl Memory {
     pub fn clear(&mut self, numbers: usize) {
         if numbers > 0 {
             let bytes = numbers * self.precision.bytes();
-            done(gpu().device.memset_zeros(&mut self.slice.slice_mut(..bytes)));
+            done(
+                gpu()
+                    .device
+                    .memset_zeros(&mut self.slice.slice_mut(..bytes)),
+            );
         }
     }
     /// Where a number of it lies.
@@ -234,7 +292,14 @@ impl Precision {
     }
     /// That of this format.
     pub(crate) fn named(self, name: &str) -> String {
-        format!("{name}_{}", if self == Precision::Bf16 { "bf16" } else { "f32" })
+        format!(
+            "{name}_{}",
+            if self == Precision::Bf16 {
+                "bf16"
+            } else {
+                "f32"
+            }
+        )
     }
 }
 

@@ -44,8 +44,22 @@ impl Heads {
     ) -> Heads {
         let padded = spans.lengths().max().unwrap_or(0).next_multiple_of(8);
         let starts = gpu().starts(spans);
-        let sizes = Sizes { starts: starts.at(), heads, size: width / heads, gate, drop };
-        Heads { rows: spans.rows(), padded, sizes, precision, bias, frames: spans.total(), _starts: starts }
+        let sizes = Sizes {
+            starts: starts.at(),
+            heads,
+            size: width / heads,
+            gate,
+            drop,
+        };
+        Heads {
+            rows: spans.rows(),
+            padded,
+            sizes,
+            precision,
+            bias,
+            frames: spans.total(),
+            _starts: starts,
+        }
     }
 
     /// Blocks of a kernel with a warp for each frame of each head.
@@ -53,18 +67,35 @@ impl Heads {
         [self.padded / 8, self.rows * self.sizes.heads]
     }
     fn memory(&self, width: usize) -> Memory {
-        gpu().memory(self.precision, self.rows * self.sizes.heads * self.padded * width)
+        gpu().memory(
+            self.precision,
+            self.rows * self.sizes.heads * self.padded * width,
+        )
     }
 
     /// From (frames, heads · size).
     pub fn split(&self, from: Address) -> Memory {
         let to = self.memory(self.sizes.size);
-        launch!(self.precision.kernel("split", self.sizes.size), self.grid(), from, to.at(), self.padded, self.sizes);
+        launch!(
+            self.precision.kernel("split", self.sizes.size),
+            self.grid(),
+            from,
+            to.at(),
+            self.padded,
+            self.sizes
+        );
         to
     }
     /// Added to (frames, heads · size).
     pub fn merge(&self, from: &Memory, to: Address) {
-        launch!(self.precision.kernel("merge", self.sizes.size), self.grid(), from.at(), to, self.padded, self.sizes);
+        launch!(
+            self.precision.kernel("merge", self.sizes.size),
+            self.grid(),
+            from.at(),
+            to,
+            self.padded,
+            self.sizes
+        );
     }
 
     fn squares(&self, of: &Memory) -> View {
@@ -78,7 +109,14 @@ impl Heads {
     pub fn scores(&self, a: &Memory, b: &Memory) -> Memory {
         let (Sizes { size, heads, .. }, padded) = (self.sizes, self.padded);
         let (to, [a, b]) = (self.memory(padded), [a, b].map(|x| self.frames(x)));
-        products(self.precision, self.rows * heads, [padded, padded, size], a, b.t(), Out::Set(self.squares(&to)));
+        products(
+            self.precision,
+            self.rows * heads,
+            [padded, padded, size],
+            a,
+            b.t(),
+            Out::Set(self.squares(&to)),
+        );
         to
     }
     /// p x
@@ -92,14 +130,31 @@ impl Heads {
     fn mix(&self, p: View, x: &Memory) -> Memory {
         let (Sizes { size, heads, .. }, padded) = (self.sizes, self.padded);
         let (to, shape) = (self.memory(size), [padded, size, padded]);
-        products(self.precision, self.rows * heads, shape, p, self.frames(x), Out::Set(self.frames(&to)));
+        products(
+            self.precision,
+            self.rows * heads,
+            shape,
+            p,
+            self.frames(x),
+            Out::Set(self.frames(&to)),
+        );
         to
     }
 
     /// softmax(q kᵀ / √size + bias)
     pub fn probabilities(&self, q: &Memory, k: &Memory) -> Memory {
-        let (s, bias) = (self.scores(q, k), self.bias.as_ref().map(Bias::places).unwrap_or_default());
-        launch!(self.precision.kernel("softmax", 4), self.grid(), s.at(), self.padded, self.sizes, bias);
+        let (s, bias) = (
+            self.scores(q, k),
+            self.bias.as_ref().map(Bias::places).unwrap_or_default(),
+        );
+        launch!(
+            self.precision.kernel("softmax", 4),
+            self.grid(),
+            s.at(),
+            self.padded,
+            self.sizes,
+            bias
+        );
         s
     }
 
@@ -110,7 +165,10 @@ impl Heads {
     }
     /// gate drop(p)
     pub fn dropped_map(&self, p: &Memory) -> Memory {
-        let (to, name) = (self.memory(self.padded), self.precision.kernel("drop_scores", 4));
+        let (to, name) = (
+            self.memory(self.padded),
+            self.precision.kernel("drop_scores", 4),
+        );
         launch!(name, self.grid(), p.at(), to.at(), self.padded, self.sizes);
         to
     }
@@ -118,7 +176,16 @@ impl Heads {
     pub fn map_gradient(&self, p: &Memory, d: &Memory, dp: Address, dgate: Option<Address>) {
         let along = gpu().memory(Precision::F32, self.frames * self.sizes.heads);
         let name = self.precision.kernel("drop_scores_backward", 4);
-        launch!(name, self.grid(), p.at(), d.at(), dp, along.at(), self.padded, self.sizes);
+        launch!(
+            name,
+            self.grid(),
+            p.at(),
+            d.at(),
+            dp,
+            along.at(),
+            self.padded,
+            self.sizes
+        );
         if let Some(dgate) = dgate {
             add_column_sums(along.at(), dgate, self.frames, self.sizes.heads);
         }
@@ -130,12 +197,24 @@ impl Heads {
     /// Scores from f32, and back.
     pub fn narrow(&self, from: Address) -> Memory {
         let (n, to) = (self.scores_len(), self.memory(self.padded));
-        launch!(self.precision.kernel("narrow", 4), for_each(n, 4), from, to.at(), n);
+        launch!(
+            self.precision.kernel("narrow", 4),
+            for_each(n, 4),
+            from,
+            to.at(),
+            n
+        );
         to
     }
     pub fn widen(&self, from: &Memory, to: Address) {
         let n = self.scores_len();
-        launch!(self.precision.kernel("widen", 4), for_each(n, 4), from.at(), to, n);
+        launch!(
+            self.precision.kernel("widen", 4),
+            for_each(n, 4),
+            from.at(),
+            to,
+            n
+        );
     }
 
     /// The bias's gradients, from that of s.

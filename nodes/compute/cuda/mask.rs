@@ -12,13 +12,21 @@ pub struct Mask {
 
 impl From<Dropout> for Mask {
     fn from(drop: Dropout) -> Mask {
-        Mask { least: drop.least(), key: drop.key, factor: drop.kept() }
+        Mask {
+            least: drop.least(),
+            key: drop.key,
+            factor: drop.kept(),
+        }
     }
 }
 
 impl Mask {
     /// Drops nothing, and multiplies.
     pub const fn times(factor: f32) -> Mask {
-        Mask { least: 0, key: 0, factor }
+        Mask {
+            least: 0,
+            key: 0,
+            factor,
+        }
     }
 }

@@ -17,8 +17,12 @@ thread_local! {
 
 /// That of `w`, made now if there is none.
 pub fn of_weight(w: &Param) -> Rc<Memory> {
-    COPIES
-        .with_borrow_mut(|copies| copies.entry(id(w)).or_insert_with(|| Rc::new(narrowed(address(w), len(w)))).clone())
+    COPIES.with_borrow_mut(|copies| {
+        copies
+            .entry(id(w))
+            .or_insert_with(|| Rc::new(narrowed(address(w), len(w))))
+            .clone()
+    })
 }
 
 /// Where that of `w` lies, for whoever changes `w` to change it too; 0: there is none.
@@ -30,7 +34,13 @@ pub fn beside(w: &Param) -> Address {
 pub fn refresh(w: &Param) {
     let (copy, n) = (beside(w), len(w));
     if copy != 0 {
-        launch!(Precision::Bf16.kernel("narrow", n), for_each(n, n), address(w), copy, n);
+        launch!(
+            Precision::Bf16.kernel("narrow", n),
+            for_each(n, n),
+            address(w),
+            copy,
+            n
+        );
     }
 }
 
@@ -41,15 +51,25 @@ pub fn keep<S: Shape>(of: &Tensor<S, f32, Cuda>, copy: Memory) {
 
 /// The copy of such a result, or one made now.
 pub fn of_result<S: Shape>(x: &Tensor<S, f32, Cuda>) -> Rc<Memory> {
-    let came =
-        NEWEST.with_borrow(|newest| newest.as_ref().filter(|(of, _)| *of == id(x)).map(|(_, copy)| copy.clone()));
+    let came = NEWEST.with_borrow(|newest| {
+        newest
+            .as_ref()
+            .filter(|(of, _)| *of == id(x))
+            .map(|(_, copy)| copy.clone())
+    });
     came.unwrap_or_else(|| Rc::new(narrowed(address(x), len(x))))
 }
 
 /// Of f32 numbers.
 pub fn narrowed(from: Address, len: usize) -> Memory {
     let to = gpu().memory(Precision::Bf16, len);
-    launch!(Precision::Bf16.kernel("narrow", len), for_each(len, len), from, to.at(), len);
+    launch!(
+        Precision::Bf16.kernel("narrow", len),
+        for_each(len, len),
+        from,
+        to.at(),
+        len
+    );
     to
 }
 
@@ -64,7 +84,13 @@ mod tests {
     /// What a product reads of `w` now.
     fn seen(w: &Param) -> Vec<f32> {
         let (n, wide) = (len(w), zeros((len(w),)));
-        launch!(Precision::Bf16.kernel("widen", n), for_each(n, n), of_weight(w).at(), address(&wide), n);
+        launch!(
+            Precision::Bf16.kernel("widen", n),
+            for_each(n, n),
+            of_weight(w).at(),
+            address(&wide),
+            n
+        );
         read(&wide)
     }
 
@@ -72,15 +98,29 @@ mod tests {
     fn a_copy_is_that_of_the_weight_as_it_is() {
         for n in [12, 4099] {
             let fresh = |w: &Param| seen(&param(read(w)));
-            let (mut w, mut moments, g) = (param(noise("w", n)), Moments::zeros(n), param(noise("g", n)));
+            let (mut w, mut moments, g) = (
+                param(noise("w", n)),
+                Moments::zeros(n),
+                param(noise("g", n)),
+            );
             assert_eq!(seen(&w), fresh(&w));
             let first = of_weight(&w).at();
             for update in 1..4 {
                 let before = seen(&w);
                 let (form, betas) = (Form::Adamw, [0.9, 0.98]);
-                let rule = AdamW { form, rate: 0.1, betas, eps: 1e-6, decay: 0.1, update };
+                let rule = AdamW {
+                    form,
+                    rate: 0.1,
+                    betas,
+                    eps: 1e-6,
+                    decay: 0.1,
+                    update,
+                };
                 step(&rule, &mut w, &mut moments, &g, 0.5);
-                assert!(seen(&w) == fresh(&w) && seen(&w) != before, "update {update}");
+                assert!(
+                    seen(&w) == fresh(&w) && seen(&w) != before,
+                    "update {update}"
+                );
             }
             add(&mut w, &g);
             assert_eq!(seen(&w), fresh(&w));

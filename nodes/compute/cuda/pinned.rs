@@ -61,7 +61,9 @@ struct Event(CUevent);
 impl Event {
     /// Of what is queued on a stream by now.
     fn after(stream: CUstream) -> Event {
-        let event = Event(done(event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING)));
+        let event = Event(done(event::create(
+            sys::CUevent_flags::CU_EVENT_DISABLE_TIMING,
+        )));
         // SAFETY: both are there.
         done(unsafe { event::record(event.0, stream) });
         event
@@ -69,7 +71,13 @@ impl Event {
     /// Has a stream wait for it.
     fn hold(&self, stream: CUstream) -> Result<(), DriverError> {
         // SAFETY: both are there.
-        unsafe { stream::wait_event(stream, self.0, sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT) }
+        unsafe {
+            stream::wait_event(
+                stream,
+                self.0,
+                sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT,
+            )
+        }
     }
     /// Has the host wait for it.
     fn wait(&self) -> Result<(), DriverError> {
@@ -95,7 +103,10 @@ struct Post {
 impl Post {
     fn open() -> Post {
         gpu(); // the context of this thread
-        Post { beside: done(stream::create(stream::StreamKind::NonBlocking)), buffers: [Buffer::NONE; 2] }
+        Post {
+            beside: done(stream::create(stream::StreamKind::NonBlocking)),
+            buffers: [Buffer::NONE; 2],
+        }
     }
 
     fn send(&mut self, parts: &[Part], stream: CUstream) -> Rc<Event> {
@@ -109,7 +120,9 @@ impl Post {
             own
         };
         let pieces: Vec<_> = rows().map(own).zip(rows()).collect();
-        pieces.into_par_iter().for_each(|(to, from)| to.copy_from_slice(from));
+        pieces
+            .into_par_iter()
+            .for_each(|(to, from)| to.copy_from_slice(from));
         let mut rest = &*all;
         for (rows, to) in parts {
             let (part, after) = rest.split_at(rows.iter().map(|row| row.len()).sum());
@@ -117,7 +130,10 @@ impl Post {
             done(unsafe { memcpy_htod_async(*to, part, stream) });
             rest = after;
         }
-        self.buffers[0].sent.insert(Rc::new(Event::after(stream))).clone()
+        self.buffers[0]
+            .sent
+            .insert(Rc::new(Event::after(stream)))
+            .clone()
     }
 }
 
@@ -137,7 +153,11 @@ struct Buffer {
 }
 
 impl Buffer {
-    const NONE: Buffer = Buffer { at: ptr::dangling_mut(), len: 0, sent: None };
+    const NONE: Buffer = Buffer {
+        at: ptr::dangling_mut(),
+        len: 0,
+        sent: None,
+    };
 
     /// So many numbers, to be written.
     fn of(&mut self, len: usize) -> &mut [f32] {
@@ -156,7 +176,11 @@ impl Buffer {
         let mut at: *mut c_void = ptr::null_mut();
         // SAFETY: the driver writes the address.
         done(unsafe { sys::cuMemHostAlloc(&mut at, 4 * len, 0).result() });
-        Buffer { at: at.cast(), len, sent: None }
+        Buffer {
+            at: at.cast(),
+            len,
+            sent: None,
+        }
     }
 }
 
@@ -182,14 +206,25 @@ mod tests {
     #[test]
     fn what_is_sent_beside_arrives_as_it_is() {
         let spans = Spans::new([70, 0, 30]);
-        let batch = |width: usize| -> [Vec<f32>; 2] { [0, 1].map(|l| noise(&format!("{width}.{l}"), 100 * width)) };
+        let batch = |width: usize| -> [Vec<f32>; 2] {
+            [0, 1].map(|l| noise(&format!("{width}.{l}"), 100 * width))
+        };
         let sent = [2, 3, 5, 4].map(|width| {
             let batch = batch(width);
-            let of = |layer: usize| spans.iter().map(|row| &batch[layer][row.start * width..row.end * width]).collect();
+            let of = |layer: usize| {
+                spans
+                    .iter()
+                    .map(|row| &batch[layer][row.start * width..row.end * width])
+                    .collect()
+            };
             (width, Arriving::send(&[of(0), of(1)], width, spans.clone()))
         });
         for (width, arriving) in &sent {
-            let arrived: Vec<Vec<f32>> = arriving.wait().iter().map(|hidden| read(&hidden.values)).collect();
+            let arrived: Vec<Vec<f32>> = arriving
+                .wait()
+                .iter()
+                .map(|hidden| read(&hidden.values))
+                .collect();
             assert!(arrived == batch(*width), "{width}");
         }
         let large = noise("large", super::FEW + 1);

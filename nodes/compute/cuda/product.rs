@@ -19,7 +19,10 @@ impl Factor {
     pub fn of<S: Shape>(precision: Precision, tensor: &Tensor<S, f32, Cuda>) -> Factor {
         match precision {
             Precision::Bf16 => Factor::narrow(narrow::of_result(tensor)),
-            _ => Factor { at: address(tensor), _keep: Box::new(tensor.clone()) },
+            _ => Factor {
+                at: address(tensor),
+                _keep: Box::new(tensor.clone()),
+            },
         }
     }
     /// Of a parameter, whose copy in bf16 serves all passes.
@@ -33,11 +36,17 @@ impl Factor {
     pub fn at(precision: Precision, at: Address, len: usize) -> Factor {
         match precision {
             Precision::Bf16 => Factor::narrow(Rc::new(narrow::narrowed(at, len))),
-            _ => Factor { at, _keep: Box::new(()) },
+            _ => Factor {
+                at,
+                _keep: Box::new(()),
+            },
         }
     }
     fn narrow(copy: Rc<Memory>) -> Factor {
-        Factor { at: copy.at(), _keep: Box::new(copy) }
+        Factor {
+            at: copy.at(),
+            _keep: Box::new(copy),
+        }
     }
     pub fn place(&self) -> Address {
         self.at
@@ -61,13 +70,21 @@ pub struct View {
 
 impl View {
     pub fn rows(at: Address, step: usize) -> View {
-        View { at, step, turned: false, apart: 0 }
+        View {
+            at,
+            step,
+            turned: false,
+            apart: 0,
+        }
     }
     pub fn of(memory: &Memory, step: usize) -> View {
         View::rows(memory.at(), step)
     }
     pub fn t(self) -> View {
-        View { turned: !self.turned, ..self }
+        View {
+            turned: !self.turned,
+            ..self
+        }
     }
     pub fn apart(self, apart: usize) -> View {
         View { apart, ..self }
@@ -85,8 +102,17 @@ pub enum Out {
 }
 
 /// For each of `count`: out (m, n) = a (m, k) · b (k, n).
-pub fn products(precision: Precision, count: usize, [m, n, k]: [usize; 3], a: View, b: View, out: Out) {
-    use sys::{cublasComputeType_t::*, cublasGemmAlgo_t::*, cublasOperation_t::*, cudaDataType_t::*};
+pub fn products(
+    precision: Precision,
+    count: usize,
+    [m, n, k]: [usize; 3],
+    a: View,
+    b: View,
+    out: Out,
+) {
+    use sys::{
+        cublasComputeType_t::*, cublasGemmAlgo_t::*, cublasOperation_t::*, cudaDataType_t::*,
+    };
     if count * m * n == 0 {
         return;
     }
@@ -100,8 +126,17 @@ pub fn products(precision: Precision, count: usize, [m, n, k]: [usize; 3], a: Vi
         Out::Wide(to) => (to, CUDA_R_32F, 0f32),
         Out::Add(to) => (to, CUDA_R_32F, 1f32),
     };
-    let turn = |view: View| if view.turned { CUBLAS_OP_T } else { CUBLAS_OP_N };
-    let (int, one) = (|n: usize| i32::try_from(n).expect("a matrix of less than 2^31 rows"), 1f32);
+    let turn = |view: View| {
+        if view.turned {
+            CUBLAS_OP_T
+        } else {
+            CUBLAS_OP_N
+        }
+    };
+    let (int, one) = (
+        |n: usize| i32::try_from(n).expect("a matrix of less than 2^31 rows"),
+        1f32,
+    );
     // SAFETY: the views are matrices of these shapes in this GPU's memory. cuBLAS counts by columns: it sees every matrix
     // turned, so the factors change places.
     done(unsafe {

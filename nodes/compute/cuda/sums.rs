@@ -18,7 +18,12 @@ impl Parts {
     pub fn new(rows: usize, width: usize) -> Parts {
         let per = rows.div_ceil(MOST).next_multiple_of(64);
         let count = rows.div_ceil(per.max(1));
-        Parts { memory: gpu().memory(Precision::F32, count * width), width, count, per }
+        Parts {
+            memory: gpu().memory(Precision::F32, count * width),
+            width,
+            count,
+            per,
+        }
     }
     pub fn at(&self) -> Address {
         self.memory.at()
@@ -32,7 +37,14 @@ impl Parts {
     }
     /// to += their sum.
     pub fn add(&self, to: Address) {
-        launch!("add_parts", [self.width.div_ceil(256), 1], self.at(), to, self.count, self.width);
+        launch!(
+            "add_parts",
+            [self.width.div_ceil(256), 1],
+            self.at(),
+            to,
+            self.count,
+            self.width
+        );
     }
 }
 
@@ -53,7 +65,10 @@ pub fn add_column_sums(x: Address, to: Address, rows: usize, width: usize) {
 
 /// The same of numbers in the format of products.
 pub fn add_narrow_sums(precision: Precision, x: Address, to: Address, rows: usize, width: usize) {
-    let (parts, name) = (Parts::new(rows, width), precision.kernel("column_sums", width));
+    let (parts, name) = (
+        Parts::new(rows, width),
+        precision.kernel("column_sums", width),
+    );
     launch!(name, parts.grid(), x, parts.at(), rows, width, parts.per);
     parts.add(to);
 }
@@ -69,7 +84,18 @@ mod tests {
         let (rows, width) = (20_000, 5);
         let (x, to) = (noise("x", rows * width), param(vec![1.0; width]));
         add_column_sums(address(&param(x.clone())), address(&to), rows, width);
-        let column = |c: usize| 1.0 + x.iter().skip(c).step_by(width).map(|x| *x as f64).sum::<f64>();
-        close(&read(&to), &(0..width).map(column).collect::<Vec<_>>(), 1e-5);
+        let column = |c: usize| {
+            1.0 + x
+                .iter()
+                .skip(c)
+                .step_by(width)
+                .map(|x| *x as f64)
+                .sum::<f64>()
+        };
+        close(
+            &read(&to),
+            &(0..width).map(column).collect::<Vec<_>>(),
+            1e-5,
+        );
     }
 }

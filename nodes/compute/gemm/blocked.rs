@@ -41,7 +41,15 @@ struct Cut {
 impl Cut {
     fn of(isa: &'static Isa, threads: usize, n: usize, k: usize) -> Cut {
         let words = k.div_ceil(isa.numbers);
-        Cut { isa, threads, n, k, panels: n.div_ceil(isa.nr), words, kc: words.div_ceil(words.div_ceil(KC)) }
+        Cut {
+            isa,
+            threads,
+            n,
+            k,
+            panels: n.div_ceil(isa.nr),
+            words,
+            kc: words.div_ceil(words.div_ceil(KC)),
+        }
     }
     /// Of words of b with this depth.
     fn room(&self, depth: usize) -> usize {
@@ -54,7 +62,9 @@ impl Cut {
     /// The blocks of these words: the first word of each, and how many.
     fn blocks(&self, words: Range<usize>) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (kc, end) = (self.kc, words.end);
-        words.step_by(kc).map(move |from| (from, kc.min(end - from)))
+        words
+            .step_by(kc)
+            .map(move |from| (from, kc.min(end - from)))
     }
     /// Of `d` words from word `from` on: how many numbers.
     fn depth(&self, from: usize, d: usize) -> usize {
@@ -69,11 +79,24 @@ impl Cut {
         let (nr, first) = (self.isa.nr, words.start);
         all(self.threads, self.panels, &|panel| {
             for (from, d) in self.blocks(words.clone()) {
-                let from_b = b.data.as_ptr().wrapping_add(from * self.isa.numbers * b.rs + panel * nr * b.cs);
+                let from_b = b
+                    .data
+                    .as_ptr()
+                    .wrapping_add(from * self.isa.numbers * b.rs + panel * nr * b.cs);
                 let (depth, lanes) = (self.depth(from, d), nr.min(self.n - panel * nr));
                 let to = to.tail(self.panel(from - first, panel, d)).pointer();
                 // SAFETY: the panel is in b, its place in the buffer is its own.
-                unsafe { (self.isa.pack)(&Panel { from: from_b, ks: b.rs, ls: b.cs, lanes, depth, to, width: nr }) };
+                unsafe {
+                    (self.isa.pack)(&Panel {
+                        from: from_b,
+                        ks: b.rs,
+                        ls: b.cs,
+                        lanes,
+                        depth,
+                        to,
+                        width: nr,
+                    })
+                };
             }
         });
     }
@@ -82,9 +105,19 @@ impl Cut {
     ///
     /// # Safety
     /// As [`gemm`]; the words are packed.
-    unsafe fn multiply(&self, m: usize, a: View, b: &[f32], words: Range<usize>, c: &Out, then: &Epilogue) {
+    unsafe fn multiply(
+        &self,
+        m: usize,
+        a: View,
+        b: &[f32],
+        words: Range<usize>,
+        c: &Out,
+        then: &Epilogue,
+    ) {
         let (isa, nr) = (self.isa, self.isa.nr);
-        let rows = m.div_ceil(m.div_ceil(MC).next_multiple_of(self.threads)).next_multiple_of(MR);
+        let rows = m
+            .div_ceil(m.div_ceil(MC).next_multiple_of(self.threads))
+            .next_multiple_of(MR);
         let by_rows = a.cs == 1;
         let turn = if by_rows { isa.rows } else { Some(isa.pack) }; // a into words; None: it is read where it lies
         all(self.threads, m.div_ceil(rows), &|task| {
@@ -94,16 +127,35 @@ impl Cut {
             let width = width.next_multiple_of(LANES);
             with_buffer(&A, turn.map_or(0, |_| height * width), |turned| {
                 for (from, d) in self.blocks(words.clone()) {
-                    let source = a.data.as_ptr().wrapping_add(row * a.rs + from * isa.numbers * a.cs);
+                    let source = a
+                        .data
+                        .as_ptr()
+                        .wrapping_add(row * a.rs + from * isa.numbers * a.cs);
                     let (depth, to) = (self.depth(from, d), turned.pointer());
                     let (source, a_rs, a_cs) = if let Some(turn) = turn {
                         // SAFETY: the rows are in a, the buffer holds all of them.
-                        unsafe { turn(&Panel { from: source, ks: a.cs, ls: a.rs, lanes: m, depth, to, width }) };
-                        (to as *const f32, if by_rows { width } else { 1 }, if by_rows { 1 } else { width })
+                        unsafe {
+                            turn(&Panel {
+                                from: source,
+                                ks: a.cs,
+                                ls: a.rs,
+                                lanes: m,
+                                depth,
+                                to,
+                                width,
+                            })
+                        };
+                        (
+                            to as *const f32,
+                            if by_rows { width } else { 1 },
+                            if by_rows { 1 } else { width },
+                        )
                     } else {
                         (source, a.rs, a.cs)
                     };
-                    for (panel, i) in (0..self.panels).flat_map(|p| (0..m).step_by(MR).map(move |i| (p, i))) {
+                    for (panel, i) in
+                        (0..self.panels).flat_map(|p| (0..m).step_by(MR).map(move |i| (p, i)))
+                    {
                         let tile = Tile {
                             k: d,
                             a: source.wrapping_add(i * a_rs),
@@ -136,8 +188,21 @@ fn all(threads: usize, n: usize, task: &(dyn Fn(usize) + Sync)) {
 
 /// # Safety
 /// The machine has the instructions; views and output are long enough; depth is not 0.
-pub unsafe fn gemm(isa: &'static Isa, threads: usize, s: Shape, a: View, b: View, c: Out, then: &Epilogue) {
-    let cut = Cut::of(isa, if s.m * s.n * s.k > SMALL { threads } else { 1 }, s.n, s.k);
+pub unsafe fn gemm(
+    isa: &'static Isa,
+    threads: usize,
+    s: Shape,
+    a: View,
+    b: View,
+    c: Out,
+    then: &Epilogue,
+) {
+    let cut = Cut::of(
+        isa,
+        if s.m * s.n * s.k > SMALL { threads } else { 1 },
+        s.n,
+        s.k,
+    );
     let most = cut.kc * (PACKED / cut.room(cut.kc)).clamp(1, cut.words.div_ceil(cut.kc)); // words packed at once
     with_buffer(&B, cut.room(most), |packed| {
         for first in (0..cut.words).step_by(most) {
@@ -145,7 +210,14 @@ pub unsafe fn gemm(isa: &'static Isa, threads: usize, s: Shape, a: View, b: View
             // SAFETY: by this function's contract.
             unsafe {
                 cut.pack(b, words.clone(), packed);
-                cut.multiply(s.m, a, packed.part(0, cut.room(words.len())), words, &c, then);
+                cut.multiply(
+                    s.m,
+                    a,
+                    packed.part(0, cut.room(words.len())),
+                    words,
+                    &c,
+                    then,
+                );
             }
         }
     })

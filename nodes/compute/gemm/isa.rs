@@ -17,8 +17,20 @@ pub struct Isa {
 
 /// Rows of a tile.
 pub const MR: usize = 6;
-pub static AVX512: Isa = Isa { nr: 64, numbers: 1, tile: tile512, pack: pack512, rows: None };
-pub static AVX2: Isa = Isa { nr: 16, numbers: 1, tile: tile256, pack: pack256, rows: None };
+pub static AVX512: Isa = Isa {
+    nr: 64,
+    numbers: 1,
+    tile: tile512,
+    pack: pack512,
+    rows: None,
+};
+pub static AVX2: Isa = Isa {
+    nr: 16,
+    numbers: 1,
+    tile: tile256,
+    pack: pack256,
+    rows: None,
+};
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma,avx2")]
 unsafe fn tile512(t: &Tile) {
@@ -89,9 +101,15 @@ impl Simd for __m512 {
         const EVEN: i32 = 0x88; // quarters 0 and 2 of both
         const ODD: i32 = 0xdd;
         for j in 0..4 {
-            let (p, q) = (_mm512_shuffle_f32x4::<EVEN>(b[j], b[4 + j]), _mm512_shuffle_f32x4::<ODD>(b[j], b[4 + j]));
+            let (p, q) = (
+                _mm512_shuffle_f32x4::<EVEN>(b[j], b[4 + j]),
+                _mm512_shuffle_f32x4::<ODD>(b[j], b[4 + j]),
+            );
             let (x, y) = (b[8 + j], b[12 + j]);
-            let (s, t) = (_mm512_shuffle_f32x4::<EVEN>(x, y), _mm512_shuffle_f32x4::<ODD>(x, y));
+            let (s, t) = (
+                _mm512_shuffle_f32x4::<EVEN>(x, y),
+                _mm512_shuffle_f32x4::<ODD>(x, y),
+            );
             r[j] = _mm512_shuffle_f32x4::<EVEN>(p, s);
             r[8 + j] = _mm512_shuffle_f32x4::<ODD>(p, s);
             r[4 + j] = _mm512_shuffle_f32x4::<EVEN>(q, t);
@@ -116,7 +134,10 @@ impl Simd for __m256 {
     }
     #[inline(always)]
     unsafe fn load_first(from: *const f32, n: usize) -> Self {
-        let mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+        let mask = _mm256_cmpgt_epi32(
+            _mm256_set1_epi32(n as i32),
+            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
+        );
         _mm256_maskload_ps(from, mask)
     }
     #[inline(always)]

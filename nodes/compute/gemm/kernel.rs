@@ -35,7 +35,11 @@ impl<S: Simd> Word<S> for f32 {
     const NUMBERS: usize = 1;
     #[inline(always)]
     unsafe fn along(from: *const f32, n: usize) -> S {
-        if n >= S::LANES { S::load(from) } else { S::load_first(from, n) }
+        if n >= S::LANES {
+            S::load(from)
+        } else {
+            S::load_first(from, n)
+        }
     }
     #[inline(always)]
     unsafe fn across(from: *const f32, _: usize, n: usize, _: usize) -> S {
@@ -75,7 +79,9 @@ pub unsafe fn tile<S: Simd, W: Word<S>, const M: usize, const V: usize>(t: &Tile
     let mut sum = [[S::splat(0.0); V]; M];
     let a: [*const f32; M] = from_fn(|i| t.a.wrapping_add(i.min(t.rows - 1) * t.a_rs)); // rows beyond the edge: any
     for i in 0..t.rows.min(M) * V {
-        _mm_prefetch::<_MM_HINT_T0>(t.c.wrapping_add(i / V * t.c_rs + i % V * S::LANES) as *const i8);
+        _mm_prefetch::<_MM_HINT_T0>(
+            t.c.wrapping_add(i / V * t.c_rs + i % V * S::LANES) as *const i8
+        );
     }
     let (mut b, mut at) = (t.b, 0);
     macro_rules! one {
@@ -104,7 +110,12 @@ pub unsafe fn tile<S: Simd, W: Word<S>, const M: usize, const V: usize>(t: &Tile
         for i in 0..M {
             for v in 0..V {
                 let to = t.c.wrapping_add(i * t.c_rs + v * S::LANES);
-                (if t.add { sum[i][v].add(S::load(to)) } else { sum[i][v] }).store(to);
+                (if t.add {
+                    sum[i][v].add(S::load(to))
+                } else {
+                    sum[i][v]
+                })
+                .store(to);
             }
         }
     } else {
@@ -125,7 +136,11 @@ pub unsafe fn tile<S: Simd, W: Word<S>, const M: usize, const V: usize>(t: &Tile
     }
     if let Some((then, row, column)) = t.then {
         for i in 0..t.rows.min(M) {
-            then.apply(row + i, column, std::slice::from_raw_parts_mut(t.c.add(i * t.c_rs), t.n));
+            then.apply(
+                row + i,
+                column,
+                std::slice::from_raw_parts_mut(t.c.add(i * t.c_rs), t.n),
+            );
         }
     }
 }
@@ -162,16 +177,25 @@ pub unsafe fn pack<S: Simd, W: Word<S>, const L: usize>(p: &Panel) {
             store(k, g, W::across(at(k, g), p.ks, lanes(g), left(k)));
         }
     } else if p.ks == 1 {
-        for (g, k) in (0..p.width).step_by(L).flat_map(|g| (0..words).step_by(L).map(move |k| (g, k))) {
-            let mut square: [S; L] = from_fn(|l| W::along(at(k, g + l), if l < lanes(g) { left(k) } else { 0 }));
+        for (g, k) in (0..p.width)
+            .step_by(L)
+            .flat_map(|g| (0..words).step_by(L).map(move |k| (g, k)))
+        {
+            let mut square: [S; L] =
+                from_fn(|l| W::along(at(k, g + l), if l < lanes(g) { left(k) } else { 0 }));
             S::transpose(&mut square);
-            square.into_iter().enumerate().take(words - k).for_each(|(i, x)| store(k + i, g, x));
+            square
+                .into_iter()
+                .enumerate()
+                .take(words - k)
+                .for_each(|(i, x)| store(k + i, g, x));
         }
     } else {
         for (k, g) in (0..words).flat_map(|k| (0..p.width).step_by(L).map(move |g| (k, g))) {
             let number = |j: usize, l: usize| *at(k, g + l).wrapping_add(j * p.ks);
             let there = |j: usize, l: usize| j < left(k) && l < lanes(g);
-            let numbers: [[f32; L]; 2] = from_fn(|j| from_fn(|l| if there(j, l) { number(j, l) } else { 0.0 }));
+            let numbers: [[f32; L]; 2] =
+                from_fn(|j| from_fn(|l| if there(j, l) { number(j, l) } else { 0.0 }));
             store(k, g, W::across(numbers.as_ptr() as *const f32, L, L, 2));
         }
     }

@@ -16,7 +16,11 @@ pub enum Precision {
 impl Precision {
     /// What the device of this build makes of it.
     pub fn here(self) -> Precision {
-        if cfg!(feature = "cuda") { self } else { self.on_cpu() }
+        if cfg!(feature = "cuda") {
+            self
+        } else {
+            self.on_cpu()
+        }
     }
 
     /// What this machine's CPU makes of it: f32 where it cannot multiply in bf16.
@@ -33,7 +37,11 @@ impl Precision {
 
     /// What to tell who asked for more than this machine has.
     pub fn warning(self) -> Option<String> {
-        let lacks = if self == Precision::Tf32 { "tf32 on a CPU" } else { "avx512_bf16 on this machine" };
+        let lacks = if self == Precision::Tf32 {
+            "tf32 on a CPU"
+        } else {
+            "avx512_bf16 on this machine"
+        };
         (self != self.here()).then(|| format!("option `precision`: no {lacks}: it computes in f32"))
     }
 }
@@ -45,7 +53,11 @@ mod tests {
     #[test]
     fn a_cpu_computes_tf32_in_f32_and_says_so() {
         assert_eq!(Precision::Tf32.here(), Precision::F32);
-        assert!(Precision::Tf32.warning().is_some_and(|told| told.contains("no tf32 on a CPU")));
+        assert!(
+            Precision::Tf32
+                .warning()
+                .is_some_and(|told| told.contains("no tf32 on a CPU"))
+        );
         assert_eq!(Precision::F32.warning(), None);
     }
 }

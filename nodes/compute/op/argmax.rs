@@ -6,5 +6,7 @@ use crate::tensor::cpu::Hidden;
 
 pub fn argmax<T>(x: &Hidden<T>) -> Vec<usize> {
     let (numbers, width) = (x.read(), x.width());
-    map(x.spans.total(), |t| wide!(crate::math::argmax(&numbers[t * width..(t + 1) * width])))
+    map(x.spans.total(), |t| {
+        wide!(crate::math::argmax(&numbers[t * width..(t + 1) * width]))
+    })
 }

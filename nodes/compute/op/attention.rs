@@ -26,8 +26,17 @@ pub fn attention<T: Track>(
     let (gate, tape) = gate::join(merge(merge(tq, tk), tv), gate);
     let (bias, tape) = Bias::join(tape, bias);
     let (width, spans) = (q.width(), q.spans.clone());
-    let gates = gate.as_ref().map_or_else(|| vec![1.0; heads], |g| read(g).to_vec());
-    let all = Heads { spans: spans.clone(), width, gates, drop, bias, precision };
+    let gates = gate
+        .as_ref()
+        .map_or_else(|| vec![1.0; heads], |g| read(g).to_vec());
+    let all = Heads {
+        spans: spans.clone(),
+        width,
+        gates,
+        drop,
+        bias,
+        precision,
+    };
 
     let mut y = vec![0.0; q.read().len()];
     let out = Shared::new(&mut y);
@@ -45,7 +54,9 @@ pub fn attention<T: Track>(
         let [mut dq, mut dk, mut dv] = [&q, &k, &v].map(|t| g.take(&t.values));
         let to = [&mut dq, &mut dk, &mut dv].map(|x| Shared::new(x));
         let pulled = map(all.count(), |t| {
-            let Some(head) = all.get(t) else { return (0.0, None) };
+            let Some(head) = all.get(t) else {
+                return (0.0, None);
+            };
             let [q, k, v, dy] = [q.read(), k.read(), v.read(), &dy].map(|x| head.of(x));
             // SAFETY: each task has its own columns of its own frames.
             let [dq, dk, dv] = to.map(|x| unsafe { Out::columns(x.tail(head.at), width, true) });
@@ -87,7 +98,18 @@ pub mod tests {
     /// Three maps to q, k and v, gates, a table for three heads, a map to the gates of its biases.
     pub fn case(width: usize) -> Case {
         let (square, small) = (width * width, 0.4 / (width as f32).sqrt());
-        let sizes = [square, width, square, width, square, width, HEADS, BUCKETS * 3, HEADS * width, HEADS];
+        let sizes = [
+            square,
+            width,
+            square,
+            width,
+            square,
+            width,
+            HEADS,
+            BUCKETS * 3,
+            HEADS * width,
+            HEADS,
+        ];
         let mut case = Case::new(&ROWS, width, &sizes);
         for i in [0, 2, 8] {
             case.p[i] = param(read(&case.p[i]).iter().map(|w| w * small).collect());
@@ -101,27 +123,37 @@ pub mod tests {
 
     pub fn bias<'a, T: Track>(x: &Hidden<T>, p: &'a [Param]) -> Option<PositionBias<'a, T, Cpu>> {
         let gate = linear(x.clone(), &p[8], &p[9], F32);
-        Some(PositionBias { table: &p[7], columns: COLUMNS.into(), buckets: BUCKETS, farthest: FARTHEST, gate })
+        Some(PositionBias {
+            table: &p[7],
+            columns: COLUMNS.into(),
+            buckets: BUCKETS,
+            farthest: FARTHEST,
+            gate,
+        })
     }
 
     pub fn definition(case: &Case, gate: &[f32], biased: bool) -> Vec<f64> {
         let (width, spans) = (case.x.width(), &case.x.spans);
         let d = width / HEADS;
-        let [q, k, v, gates] = [0, 2, 4, 8].map(|i| affine(&case.frames(), width, &case.p[i], &case.p[i + 1]));
+        let [q, k, v, gates] =
+            [0, 2, 4, 8].map(|i| affine(&case.frames(), width, &case.p[i], &case.p[i + 1]));
         let table = read(&case.p[7]);
         let mut o = vec![0.0; q.len()];
         for (r, row) in spans.iter().enumerate() {
             for (h, t) in (0..HEADS).flat_map(|h| row.clone().map(move |t| (h, t))) {
                 let at = |t: usize| t * width + h * d;
                 let logit = |s: usize| {
-                    let dot = (0..d).map(|i| q[at(t) + i] * k[at(s) + i]).sum::<f64>() / (d as f64).sqrt();
+                    let dot = (0..d).map(|i| q[at(t) + i] * k[at(s) + i]).sum::<f64>()
+                        / (d as f64).sqrt();
                     let bucket = bucket(s as isize - t as isize, BUCKETS, FARTHEST);
                     let bias = gates[t * HEADS + h] * table[bucket * 3 + COLUMNS[h]] as f64;
                     dot + if biased { bias } else { 0.0 }
                 };
                 let total: f64 = row.clone().map(|s| logit(s).exp()).sum();
                 for (j, s) in row.clone().enumerate() {
-                    let mask = DROP.fork((r * HEADS + h) as u32).factor((t - row.start) * row.len() + j);
+                    let mask = DROP
+                        .fork((r * HEADS + h) as u32)
+                        .factor((t - row.start) * row.len() + j);
                     let p = logit(s).exp() / total * mask as f64 * gate[h] as f64;
                     (0..d).for_each(|i| o[at(t) + i] += p * v[at(s) + i]);
                 }
@@ -137,12 +169,29 @@ pub mod tests {
             let (gate, p) = (&case.p[6], &case.p);
             let o = attention(three(&case.x, p), HEADS, Some(gate), None, DROP, F32);
             close(o.read(), &definition(&case, read(gate), false), 1e-4);
-            let o = attention(three(&case.x, p), HEADS, Some(gate), bias(&case.x, p), DROP, F32);
+            let o = attention(
+                three(&case.x, p),
+                HEADS,
+                Some(gate),
+                bias(&case.x, p),
+                DROP,
+                F32,
+            );
             close(o.read(), &definition(&case, read(gate), true), 1e-4);
             case.check(|x, p, tape| {
-                attention(three(&x, p), HEADS, Some(&put(&p[6], tape)), bias(&x, p), DROP, F32).values
+                attention(
+                    three(&x, p),
+                    HEADS,
+                    Some(&put(&p[6], tape)),
+                    bias(&x, p),
+                    DROP,
+                    F32,
+                )
+                .values
             });
-            case.check(|x, p, _| attention(three(&x, p), HEADS, None, None, Dropout::NONE, F32).values);
+            case.check(|x, p, _| {
+                attention(three(&x, p), HEADS, None, None, Dropout::NONE, F32).values
+            });
         }
     }
 }

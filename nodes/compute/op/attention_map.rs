@@ -12,7 +12,8 @@ use crate::gemm::{Out, Precision, View, gemm_here};
 use crate::math::{Dropout, sum};
 use crate::parallel::{Shared, add, column_sums, each, map, wide};
 use crate::tensor::cpu::{
-    Cpu, Hidden, NoneTape, Spans, Storage, Track, Vector, merge, read, record_hidden, record_kept, split,
+    Cpu, Hidden, NoneTape, Spans, Storage, Track, Vector, merge, read, record_hidden, record_kept,
+    split,
 };
 use std::iter::repeat_n;
 
@@ -40,20 +41,36 @@ pub fn attention_map<T: Track>(
     let ((q, tq), (k, tk)) = (q.split(), k.split());
     let (bias, tape) = Bias::join(merge(tq, tk), bias);
     let (width, spans, squares) = (q.width(), q.spans.clone(), squares(&q.spans, heads));
-    let all = Heads { spans: spans.clone(), width, gates: vec![1.0; heads], drop: Dropout::NONE, bias, precision };
+    let all = Heads {
+        spans: spans.clone(),
+        width,
+        gates: vec![1.0; heads],
+        drop: Dropout::NONE,
+        bias,
+        precision,
+    };
 
     let mut p = vec![0.0; squares.total()];
     let out = Shared::new(&mut p);
     each(all.count(), |t| {
-        let (Some(head), square) = (all.get(t), squares.of(t)) else { return };
+        let (Some(head), square) = (all.get(t), squares.of(t)) else {
+            return;
+        };
         // SAFETY: each task has its own square.
-        head.probabilities(head.of(q.read()), head.of(k.read()), unsafe { out.part(square.start, square.len()) });
+        head.probabilities(head.of(q.read()), head.of(k.read()), unsafe {
+            out.part(square.start, square.len())
+        });
     });
     let values = record_kept(p, (squares.total(),), tape, move |p, mut dp, g| {
         let [mut dq, mut dk] = [&q, &k].map(|t| g.take(&t.values));
-        let (to, squares_of) = ([&mut dq, &mut dk].map(|x| Shared::new(x)), Shared::new(&mut dp));
+        let (to, squares_of) = (
+            [&mut dq, &mut dk].map(|x| Shared::new(x)),
+            Shared::new(&mut dp),
+        );
         let pulled = map(all.count(), |t| {
-            let (Some(head), square) = (all.get(t), squares.of(t)) else { return None };
+            let (Some(head), square) = (all.get(t), squares.of(t)) else {
+                return None;
+            };
             let [q, k] = [q.read(), k.read()].map(|x| head.of(x));
             // SAFETY: each task has its own columns of its own frames, and its own square.
             let to = to.map(|x| unsafe { Out::columns(x.tail(head.at), width, true) });
@@ -65,12 +82,20 @@ pub fn attention_map<T: Track>(
             bias.collect(pulled, g);
         }
     });
-    Map { values, spans, heads }
+    Map {
+        values,
+        spans,
+        heads,
+    }
 }
 
 /// o, of the layer that made the map or of another.
 pub fn attend<T: Track>(
-    Map { values, spans, heads }: Map<T>,
+    Map {
+        values,
+        spans,
+        heads,
+    }: Map<T>,
     v: Hidden<T>,
     gate: Option<&Vector<T>>,
     drop: Dropout,
@@ -79,8 +104,17 @@ pub fn attend<T: Track>(
     let ((p, tape), (v, other)) = (split(values), v.split());
     let (gate, tape) = gate::join(merge(tape, other), gate);
     let (width, squares) = (v.width(), squares(&spans, heads));
-    let gates = gate.as_ref().map_or_else(|| vec![1.0; heads], |g| read(g).to_vec());
-    let all = Heads { spans: spans.clone(), width, gates, drop, bias: None, precision };
+    let gates = gate
+        .as_ref()
+        .map_or_else(|| vec![1.0; heads], |g| read(g).to_vec());
+    let all = Heads {
+        spans: spans.clone(),
+        width,
+        gates,
+        drop,
+        bias: None,
+        precision,
+    };
 
     let mut y = vec![0.0; v.read().len()];
     let out = Shared::new(&mut y);
@@ -90,7 +124,13 @@ pub fn attend<T: Track>(
         head.drop_and_gate(&mut dropped);
         // SAFETY: each task has its own columns of its own frames.
         let o = unsafe { Out::columns(out.tail(head.at), width, false) };
-        gemm_here(precision, head.tall(), View::rows(&dropped, head.n), head.of(v.read()), o);
+        gemm_here(
+            precision,
+            head.tall(),
+            View::rows(&dropped, head.n),
+            head.of(v.read()),
+            o,
+        );
     });
     record_hidden(y, width, spans, tape, move |dy, g| {
         let (mut dp, mut dv) = (g.take(&p), g.take(&v.values));
@@ -105,10 +145,18 @@ pub fn attend<T: Track>(
             let mut d = p.to_vec();
             head.drop_and_gate(&mut d);
             gemm_here(precision, head.tall(), View::rows(&d, head.n).t(), dy, dv);
-            gemm_here(precision, head.square(), dy, v.t(), Out::set(&mut d, head.n));
+            gemm_here(
+                precision,
+                head.square(),
+                dy,
+                v.t(),
+                Out::set(&mut d, head.n),
+            );
             wide!({
                 head.drop.apply(0, &mut d);
-                dp.iter_mut().zip(&d).for_each(|(dp, d)| *dp += d * head.gate);
+                dp.iter_mut()
+                    .zip(&d)
+                    .for_each(|(dp, d)| *dp += d * head.gate);
                 sum(d.len(), |i| p[i] * d[i])
             })
         });
@@ -135,7 +183,11 @@ mod tests {
             let map = attention_map([q, k], HEADS, bias(&case.x, &case.p), F32);
             let frames: usize = case.x.spans.lengths().sum();
             assert!((read(&map.values).iter().sum::<f32>() - (frames * HEADS) as f32).abs() < 1e-3);
-            close(attend(map, v, Some(gate), DROP, F32).read(), &definition(&case, read(gate), true), 1e-4);
+            close(
+                attend(map, v, Some(gate), DROP, F32).read(),
+                &definition(&case, read(gate), true),
+                1e-4,
+            );
         }
     }
 
@@ -152,7 +204,14 @@ mod tests {
             });
             case(width).check(|x, p, _| {
                 let [q, k, v] = three(&x, p);
-                attend(attention_map([q, k], HEADS, None, F32), v, None, Dropout::NONE, F32).values
+                attend(
+                    attention_map([q, k], HEADS, None, F32),
+                    v,
+                    None,
+                    Dropout::NONE,
+                    F32,
+                )
+                .values
             });
         }
     }

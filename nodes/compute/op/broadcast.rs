@@ -7,7 +7,9 @@ use crate::tensor::cpu::{Hidden, Param, Spans, Track, read, record_hidden};
 pub fn broadcast<T: Track>(b: &Param, spans: Spans, tape: T) -> Hidden<T> {
     let (b, width) = (b.clone(), read(b).len());
     let y = read(&b).repeat(spans.total());
-    record_hidden(y, width, spans, tape, move |dy, g| add(g.of(&b), &column_sums(&dy, width)))
+    record_hidden(y, width, spans, tape, move |dy, g| {
+        add(g.of(&b), &column_sums(&dy, width))
+    })
 }
 
 #[cfg(test)]
@@ -21,8 +23,15 @@ mod tests {
         for width in WIDTHS {
             let case = Case::new(&ROWS, width, &[width]);
             let spans = case.x.spans.clone();
-            let reference: Vec<f64> = (0..spans.total()).flat_map(|_| read(&case.p[0])).map(|b| *b as f64).collect();
-            close(broadcast(&case.p[0], spans.clone(), NoneTape).read(), &reference, 1e-7);
+            let reference: Vec<f64> = (0..spans.total())
+                .flat_map(|_| read(&case.p[0]))
+                .map(|b| *b as f64)
+                .collect();
+            close(
+                broadcast(&case.p[0], spans.clone(), NoneTape).read(),
+                &reference,
+                1e-7,
+            );
             case.check(|_, p, tape| broadcast(&p[0], spans.clone(), tape.clone()).values);
         }
     }

@@ -33,9 +33,21 @@ impl First {
     /// Of these rows of samples, with w, γ and β, k taps and stride s.
     pub fn new(waves: Vec<Vec<f32>>, weights: [&Param; 3], k: usize, s: usize) -> First {
         let spans = Spans::new(waves.iter().map(|x| frames_out(x.len(), k, s)));
-        let stats = map(waves.len(), |row| Windows::of(&waves[row], spans.of(row).len(), k, s));
-        let taps = map(waves.len(), |row| Taps::of(weights.map(read), &stats[row], k));
-        First { waves, weights: weights.map(Param::clone), k, s, stats, taps, spans }
+        let stats = map(waves.len(), |row| {
+            Windows::of(&waves[row], spans.of(row).len(), k, s)
+        });
+        let taps = map(waves.len(), |row| {
+            Taps::of(weights.map(read), &stats[row], k)
+        });
+        First {
+            waves,
+            weights: weights.map(Param::clone),
+            k,
+            s,
+            stats,
+            taps,
+            spans,
+        }
     }
 
     pub fn width(&self) -> usize {
@@ -49,7 +61,12 @@ impl First {
         let packed = Packed::new(Precision::F32, out, k, View::rows(scaled, k).t());
         parts(&mut z, TASK * out, |i, z| {
             let windows = View::rows(&self.waves[row][(at.start + i * TASK) * self.s..], self.s);
-            packed.multiply_then(z.len() / out, windows, Out::set(z, out), &Epilogue::Bias(shift));
+            packed.multiply_then(
+                z.len() / out,
+                windows,
+                Out::set(z, out),
+                &Epilogue::Bias(shift),
+            );
         });
         z
     }
@@ -59,10 +76,24 @@ impl First {
         let ([w, gamma, beta], k, out) = (&self.weights, self.k, self.width());
         let [mut dw, mut dgamma, mut dbeta] = [w, gamma, beta].map(|p| g.take(p));
         let stats = &self.stats[row];
-        let shape = Shape { m: out, n: k, k: at.len() };
+        let shape = Shape {
+            m: out,
+            n: k,
+            k: at.len(),
+        };
         let windows = View::rows(&self.waves[row][at.start * self.s..], self.s);
-        let sums = product(Precision::F32, shape, View::rows(dz, out).t(), windows, Epilogue::None);
-        for (c, (total, sums)) in column_sums(dz, out).iter().zip(sums.chunks_exact(k)).enumerate() {
+        let sums = product(
+            Precision::F32,
+            shape,
+            View::rows(dz, out).t(),
+            windows,
+            Epilogue::None,
+        );
+        for (c, (total, sums)) in column_sums(dz, out)
+            .iter()
+            .zip(sums.chunks_exact(k))
+            .enumerate()
+        {
             let (w, total) = (&read(w)[c * k..][..k], *total as f64);
             let Channel { mean, rstd, along } = stats.seen_by(w);
             let product: f64 = w.iter().zip(sums).map(|(w, g)| *w as f64 * *g as f64).sum();
@@ -71,7 +102,8 @@ impl First {
             dbeta[c] += total as f32;
             let factor = read(gamma)[c] as f64 * rstd;
             for (j, dw) in dw[c * k..][..k].iter_mut().enumerate() {
-                *dw += (factor * (sums[j] as f64 - total * stats.mean[j] - rstd * pull * along[j])) as f32;
+                *dw += (factor * (sums[j] as f64 - total * stats.mean[j] - rstd * pull * along[j]))
+                    as f32;
             }
         }
         (*g.of(w), *g.of(gamma), *g.of(beta)) = (dw, dgamma, dbeta);
@@ -81,7 +113,9 @@ impl First {
 /// z of all rows.
 pub fn conv_first<T: Track>(first: First, tape: T) -> Hidden<T> {
     let (width, spans) = (first.width(), first.spans.clone());
-    let z = (0..spans.rows()).flat_map(|row| first.frames(row, 0..spans.of(row).len())).collect();
+    let z = (0..spans.rows())
+        .flat_map(|row| first.frames(row, 0..spans.of(row).len()))
+        .collect();
     record_hidden(z, width, spans.clone(), tape, move |dz, g| {
         for (row, at) in spans.iter().enumerate() {
             first.pull(row, 0..at.len(), &dz[at.start * width..at.end * width], g);
@@ -97,12 +131,17 @@ struct Taps {
 
 impl Taps {
     fn of([w, gamma, beta]: [&[f32]; 3], windows: &Windows, k: usize) -> Taps {
-        let mut taps = Taps { scaled: w.to_vec(), shift: beta.to_vec() };
+        let mut taps = Taps {
+            scaled: w.to_vec(),
+            shift: beta.to_vec(),
+        };
         for (c, w) in w.chunks_exact(k).enumerate() {
             let channel = windows.seen_by(w);
             let factor = gamma[c] as f64 * channel.rstd;
             taps.shift[c] = (beta[c] as f64 - channel.mean * factor) as f32;
-            taps.scaled[c * k..][..k].iter_mut().for_each(|w| *w = (*w as f64 * factor) as f32);
+            taps.scaled[c * k..][..k]
+                .iter_mut()
+                .for_each(|w| *w = (*w as f64 * factor) as f32);
         }
         taps
     }
@@ -135,14 +174,21 @@ impl Windows {
         });
         let n = frames.max(1) as f64;
         mean.iter_mut().for_each(|m| *m /= n);
-        covariance.iter_mut().enumerate().for_each(|(i, c)| *c = *c / n - mean[i / k] * mean[i % k]);
+        covariance
+            .iter_mut()
+            .enumerate()
+            .for_each(|(i, c)| *c = *c / n - mean[i / k] * mean[i % k]);
         Windows { mean, covariance }
     }
 
     fn seen_by(&self, w: &[f32]) -> Channel {
         let dot = |a: &[f64]| a.iter().zip(w).map(|(a, w)| a * *w as f64).sum::<f64>();
         let along: Vec<f64> = self.covariance.chunks_exact(w.len()).map(dot).collect();
-        Channel { mean: dot(&self.mean), rstd: 1.0 / (dot(&along).max(0.0) + EPS).sqrt(), along }
+        Channel {
+            mean: dot(&self.mean),
+            rstd: 1.0 / (dot(&along).max(0.0) + EPS).sqrt(),
+            along,
+        }
     }
 }
 
@@ -163,21 +209,41 @@ mod tests {
             let mut reference = vec![];
             for x in &waves {
                 let frames = frames_out(x.len(), k, s);
-                let u = |t: usize, c: usize| (0..k).map(|j| w[c * k + j] as f64 * x[t * s + j] as f64).sum::<f64>();
+                let u = |t: usize, c: usize| {
+                    (0..k)
+                        .map(|j| w[c * k + j] as f64 * x[t * s + j] as f64)
+                        .sum::<f64>()
+                };
                 let mean = |c: usize| (0..frames).map(|t| u(t, c)).sum::<f64>() / frames as f64;
-                let variance = |c: usize| (0..frames).map(|t| (u(t, c) - mean(c)).powi(2)).sum::<f64>() / frames as f64;
+                let variance = |c: usize| {
+                    (0..frames)
+                        .map(|t| (u(t, c) - mean(c)).powi(2))
+                        .sum::<f64>()
+                        / frames as f64
+                };
                 for (t, c) in (0..frames).flat_map(|t| (0..OUT).map(move |c| (t, c))) {
                     let hat = (u(t, c) - mean(c)) / (variance(c) + EPS).sqrt();
                     reference.push(hat * gamma[c] as f64 + beta[c] as f64);
                 }
             }
-            let z = conv_first(First::new(waves.clone(), [&case.p[0], &case.p[1], &case.p[2]], k, s), NoneTape);
+            let z = conv_first(
+                First::new(waves.clone(), [&case.p[0], &case.p[1], &case.p[2]], k, s),
+                NoneTape,
+            );
             // The row of one window has no variance: 1 / sqrt(eps) magnifies its rounding.
             close(z.read(), &reference, 1e-3);
-            close(&z.read()[..z.spans.of(0).end * OUT], &reference[..z.spans.of(0).end * OUT], 1e-5);
+            close(
+                &z.read()[..z.spans.of(0).end * OUT],
+                &reference[..z.spans.of(0).end * OUT],
+                1e-5,
+            );
             let long = [0, 1, 2, 4].map(|row| waves[row].clone()).to_vec();
             case.check(|_, p, tape| {
-                conv_first(First::new(long.clone(), [&p[0], &p[1], &p[2]], k, s), tape.clone()).values
+                conv_first(
+                    First::new(long.clone(), [&p[0], &p[1], &p[2]], k, s),
+                    tape.clone(),
+                )
+                .values
             });
         }
     }

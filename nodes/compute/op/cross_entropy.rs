@@ -11,35 +11,64 @@ use crate::tensor::cpu::{Hidden, Number, Track, record};
 ///
 /// # Panics
 /// If labels or weights are not one a frame, or the label of a frame that counts is not below the number of classes.
-pub fn cross_entropy<T: Track>(logits: Hidden<T>, labels: &[u32], weights: Option<&[f32]>) -> Number<T> {
+pub fn cross_entropy<T: Track>(
+    logits: Hidden<T>,
+    labels: &[u32],
+    weights: Option<&[f32]>,
+) -> Number<T> {
     let (x, tape) = logits.split();
     let (frames, classes) = (x.spans.total(), x.width());
     let (labels, weights, unit) = counting(labels, weights, [frames, classes]);
     let frame = move |t: usize| t * classes..(t + 1) * classes;
     let values = map(frames, |t| match weights[t] {
         0.0 => 0.0,
-        weight => weight as f64 * Softmax::of(&x.read()[frame(t)]).surprise(x.read()[frame(t)][labels[t]]) as f64,
+        weight => {
+            weight as f64
+                * Softmax::of(&x.read()[frame(t)]).surprise(x.read()[frame(t)][labels[t]]) as f64
+        }
     });
-    record(vec![(values.iter().sum::<f64>() * unit) as f32], (), tape, move |dy, g| {
-        parts(g.of(&x.values), classes, |t, d| {
-            let scale = dy[0] * weights[t] * unit as f32;
-            if scale != 0.0 {
-                Softmax::of(&x.read()[frame(t)]).pull(&x.read()[frame(t)], scale, d);
-                d[labels[t]] -= scale;
-            }
-        });
-    })
+    record(
+        vec![(values.iter().sum::<f64>() * unit) as f32],
+        (),
+        tape,
+        move |dy, g| {
+            parts(g.of(&x.values), classes, |t, d| {
+                let scale = dy[0] * weights[t] * unit as f32;
+                if scale != 0.0 {
+                    Softmax::of(&x.read()[frame(t)]).pull(&x.read()[frame(t)], scale, d);
+                    d[labels[t]] -= scale;
+                }
+            });
+        },
+    )
 }
 
 /// Labels, the weight of each frame, and 1 / Σ w, or 0 if no frame counts. Panics as [`cross_entropy`] says.
-pub fn counting(labels: &[u32], weights: Option<&[f32]>, [frames, classes]: [usize; 2]) -> (Vec<usize>, Vec<f32>, f64) {
+pub fn counting(
+    labels: &[u32],
+    weights: Option<&[f32]>,
+    [frames, classes]: [usize; 2],
+) -> (Vec<usize>, Vec<f32>, f64) {
     let weights = weights.map_or_else(|| vec![1.0; frames], <[f32]>::to_vec);
-    assert_eq!((labels.len(), weights.len()), (frames, frames), "labels and weights are one a frame");
+    assert_eq!(
+        (labels.len(), weights.len()),
+        (frames, frames),
+        "labels and weights are one a frame"
+    );
     let counting = labels.iter().zip(&weights).filter(|(_, w)| **w != 0.0);
-    counting.for_each(|(label, _)| assert!((*label as usize) < classes, "label {label} of {classes} classes"));
+    counting.for_each(|(label, _)| {
+        assert!(
+            (*label as usize) < classes,
+            "label {label} of {classes} classes"
+        )
+    });
     let total: f64 = weights.iter().map(|w| *w as f64).sum();
     let unit = if total > 0.0 { 1.0 / total } else { 0.0 };
-    (labels.iter().map(|label| *label as usize).collect(), weights, unit)
+    (
+        labels.iter().map(|label| *label as usize).collect(),
+        weights,
+        unit,
+    )
 }
 
 /// softmax(x)_c = exp(x_c - max) / total
@@ -52,7 +81,10 @@ impl Softmax {
     fn of(x: &[f32]) -> Self {
         wide!({
             let max = largest(x);
-            Softmax { max, total: sum(x.len(), |c| exp(x[c] - max)) }
+            Softmax {
+                max,
+                total: sum(x.len(), |c| exp(x[c] - max)),
+            }
         })
     }
     /// -ln of the probability of a class of logit `x`
@@ -62,7 +94,11 @@ impl Softmax {
     /// d += scale softmax(x)
     fn pull(&self, x: &[f32], scale: f32, d: &mut [f32]) {
         let scale = scale / self.total;
-        wide!(d.iter_mut().zip(x).for_each(|(d, x)| *d += scale * exp(x - self.max)));
+        wide!(
+            d.iter_mut()
+                .zip(x)
+                .for_each(|(d, x)| *d += scale * exp(x - self.max))
+        );
     }
 }
 
@@ -84,10 +120,16 @@ mod tests {
                 let (mut surprise, mut total) = (0.0, 0.0);
                 for (t, x) in case.frames().chunks(width).enumerate() {
                     let w = weights.map_or(1.0, |w| w[t] as f64);
-                    surprise -= w * (x[labels[t] as usize].exp() / x.iter().map(|x| x.exp()).sum::<f64>()).ln();
+                    surprise -= w
+                        * (x[labels[t] as usize].exp() / x.iter().map(|x| x.exp()).sum::<f64>())
+                            .ln();
                     total += w;
                 }
-                close(read(&cross_entropy(case.x.clone(), &labels, weights)), &[surprise / total], 1e-6);
+                close(
+                    read(&cross_entropy(case.x.clone(), &labels, weights)),
+                    &[surprise / total],
+                    1e-6,
+                );
                 case.check(|x, _, _| cross_entropy(x, &labels, weights));
             }
         }
@@ -95,11 +137,27 @@ mod tests {
 
     #[test]
     fn large_logits_and_frames_that_do_not_count() {
-        let x = hidden(vec![1e4, -1e4, 0.0, 0.0, 3.0, 3.0], 2, Spans::new([1, 0, 2]));
-        assert_eq!(read(&cross_entropy(x.clone(), &[1, 0, 1], Some(&[1.0, 0.0, 0.0]))), [2e4]);
+        let x = hidden(
+            vec![1e4, -1e4, 0.0, 0.0, 3.0, 3.0],
+            2,
+            Spans::new([1, 0, 2]),
+        );
+        assert_eq!(
+            read(&cross_entropy(
+                x.clone(),
+                &[1, 0, 1],
+                Some(&[1.0, 0.0, 0.0])
+            )),
+            [2e4]
+        );
         let loss = cross_entropy(x.on(&Tape::default()), &[0, 9, 9], Some(&[1.0, 0.0, 0.0]));
         assert_eq!(read(&loss), [0.0]);
-        assert!(backward(loss, 1.0).take(&x.values).iter().all(|d| d.abs() < 1e-30));
+        assert!(
+            backward(loss, 1.0)
+                .take(&x.values)
+                .iter()
+                .all(|d| d.abs() < 1e-30)
+        );
         assert_eq!(read(&cross_entropy(x, &[9; 3], Some(&[0.0; 3]))), [0.0]);
         let none = hidden(vec![], 2, Spans::new([0, 0]));
         assert_eq!(read(&cross_entropy(none, &[], None)), [0.0]);

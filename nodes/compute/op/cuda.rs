@@ -36,7 +36,8 @@ mod tests {
     /// A small HuBERT with gates and dropout, on waveforms of these lengths: from samples to a loss.
     fn network(samples: &[usize]) {
         const SIZES: [usize; 26] = [
-            80, 8, 8, 192, 8, 96, 12, 360, 5, 12, 12, 144, 12, 144, 12, 144, 12, 144, 12, 12, 12, 288, 24, 288, 12, 24,
+            80, 8, 8, 192, 8, 96, 12, 360, 5, 12, 12, 144, 12, 144, 12, 144, 12, 144, 12, 12, 12,
+            288, 24, 288, 12, 24,
         ];
         let (case, drop) = (Case::new(&[1], 1, &SIZES), Dropout { rate: 0.2, key: 9 });
         let waves: Vec<_> = samples.iter().map(|n| noise("wave", *n)).collect();

@@ -27,13 +27,18 @@ pub fn mse<T: Track>(student: Hidden<T>, target: &Hidden) -> Number<T> {
     let unit = 1.0 / student.width() as f32;
     let value = move |o: &[f32], t: &[f32]| unit * sum(o.len(), |i| (o[i] - t[i]) * (o[i] - t[i]));
     mean_over_frames(student, target, value, move |o, t, scale, d| {
-        d.iter_mut().zip(o).zip(t).for_each(|((d, o), t)| *d += scale * unit * 2.0 * (o - t));
+        d.iter_mut()
+            .zip(o)
+            .zip(t)
+            .for_each(|((d, o), t)| *d += scale * unit * 2.0 * (o - t));
     })
 }
 
 pub fn cosine<T: Track>(student: Hidden<T>, target: &Hidden) -> Number<T> {
     let value = |o: &[f32], t: &[f32]| -Cosine::of(o, t).cos;
-    mean_over_frames(student, target, value, |o, t, scale, d| Cosine::of(o, t).pull(o, t, -scale, d))
+    mean_over_frames(student, target, value, |o, t, scale, d| {
+        Cosine::of(o, t).pull(o, t, -scale, d)
+    })
 }
 
 pub fn log_sigmoid_cosine<T: Track>(student: Hidden<T>, target: &Hidden) -> Number<T> {
@@ -52,15 +57,26 @@ fn mean_over_frames<T: Track>(
     pull: impl Fn(&[f32], &[f32], f32, &mut [f32]) + Sync + Send + 'static,
 ) -> Number<T> {
     let ((o, tape), t, width) = (student.split(), target.clone(), target.width());
-    assert_eq!((o.width(), &o.spans), (width, &t.spans), "student and target differ in shape");
+    assert_eq!(
+        (o.width(), &o.spans),
+        (width, &t.spans),
+        "student and target differ in shape"
+    );
     let frames = t.spans.total();
     let frame = move |x: usize| x * width..(x + 1) * width;
     let values = map(frames, |x| value(&o.read()[frame(x)], &t.read()[frame(x)]));
     let total: f64 = values.into_iter().map(f64::from).sum();
-    record(vec![(total / frames.max(1) as f64) as f32], (), tape, move |dy, g| {
-        let scale = dy[0] / frames.max(1) as f32;
-        parts(g.of(&o.values), width, |x, d| pull(&o.read()[frame(x)], &t.read()[frame(x)], scale, d));
-    })
+    record(
+        vec![(total / frames.max(1) as f64) as f32],
+        (),
+        tape,
+        move |dy, g| {
+            let scale = dy[0] / frames.max(1) as f32;
+            parts(g.of(&o.values), width, |x, d| {
+                pull(&o.read()[frame(x)], &t.read()[frame(x)], scale, d)
+            });
+        },
+    )
 }
 
 /// Inlined: a function of its own would check every index, number by number.
@@ -85,13 +101,24 @@ impl Cosine {
         let norms = [dot(o, o), dot(t, t)].map(f32::sqrt);
         let inverse = 1.0 / (norms[0].max(LEAST_NORM) * norms[1].max(LEAST_NORM));
         let cos = dot(o, t) * inverse;
-        Cosine { cos, inverse, along: if norms[0] > LEAST_NORM { cos / (norms[0] * norms[0]) } else { 0.0 } }
+        Cosine {
+            cos,
+            inverse,
+            along: if norms[0] > LEAST_NORM {
+                cos / (norms[0] * norms[0])
+            } else {
+                0.0
+            },
+        }
     }
     /// d += scale dcos
     #[inline(always)]
     fn pull(&self, o: &[f32], t: &[f32], scale: f32, d: &mut [f32]) {
         let (along_t, along_o) = (scale * self.inverse, scale * self.along);
-        d.iter_mut().zip(o).zip(t).for_each(|((d, o), t)| *d += along_t * t - along_o * o);
+        d.iter_mut()
+            .zip(o)
+            .zip(t)
+            .for_each(|((d, o), t)| *d += along_t * t - along_o * o);
     }
 }
 
@@ -102,8 +129,12 @@ mod tests {
     use crate::tensor::cpu::{Tape, backward, hidden, read};
 
     type Loss<T> = fn(Hidden<T>, &Hidden) -> Number<T>;
-    const ALL: [(Loss<crate::tensor::cpu::NoneTape>, Loss<Tape>); 4] =
-        [(l1, l1), (mse, mse), (cosine, cosine), (log_sigmoid_cosine, log_sigmoid_cosine)];
+    const ALL: [(Loss<crate::tensor::cpu::NoneTape>, Loss<Tape>); 4] = [
+        (l1, l1),
+        (mse, mse),
+        (cosine, cosine),
+        (log_sigmoid_cosine, log_sigmoid_cosine),
+    ];
 
     #[test]
     fn distances_are_their_formulas_and_gradients() {
@@ -111,18 +142,30 @@ mod tests {
             let case = Case::new(&ROWS, width, &[]);
             // Away from the student, so that no |o - t| has its corner within the step of a difference.
             let away = |(i, x): (usize, &f32)| if i % 2 == 0 { 4.0 - x } else { x - 4.0 };
-            let away: Vec<f32> = Case::new(&ROWS, width, &[1]).x.read().iter().enumerate().map(away).collect();
+            let away: Vec<f32> = Case::new(&ROWS, width, &[1])
+                .x
+                .read()
+                .iter()
+                .enumerate()
+                .map(away)
+                .collect();
             let target = hidden(away, width, case.x.spans.clone());
             let (x, frames) = (case.frames(), case.x.spans.total() as f64);
             let mut reference = [0.0; 4];
             for (o, t) in x.chunks(width).zip(target.read().chunks(width)) {
                 let pairs = || o.iter().zip(t).map(|(o, t)| (*o, *t as f64));
-                let norm = |f: &dyn Fn((f64, f64)) -> f64| pairs().map(|p| f(p).powi(2)).sum::<f64>().sqrt();
-                let cos = pairs().map(|(o, t)| o * t).sum::<f64>() / norm(&|p| p.0) / norm(&|p| p.1);
+                let norm = |f: &dyn Fn((f64, f64)) -> f64| {
+                    pairs().map(|p| f(p).powi(2)).sum::<f64>().sqrt()
+                };
+                let cos =
+                    pairs().map(|(o, t)| o * t).sum::<f64>() / norm(&|p| p.0) / norm(&|p| p.1);
                 let apart = pairs().map(|(o, t)| (o - t).abs()).sum::<f64>() / width as f64;
                 let squared = pairs().map(|(o, t)| (o - t).powi(2)).sum::<f64>() / width as f64;
                 let all = [apart, squared, -cos, -(1.0 / (1.0 + (-cos).exp())).ln()];
-                reference.iter_mut().zip(all).for_each(|(r, x)| *r += x / frames);
+                reference
+                    .iter_mut()
+                    .zip(all)
+                    .for_each(|(r, x)| *r += x / frames);
             }
             for ((free, taped), reference) in ALL.into_iter().zip(reference) {
                 close(read(&free(case.x.clone(), &target)), &[reference], 1e-6);
@@ -142,7 +185,12 @@ mod tests {
             for target in [&zero, &hidden(vec![1.0; 6], 3, some.clone())] {
                 let loss = taped(zero.on(&Tape::default()), target);
                 assert!(read(&loss)[0].is_finite());
-                assert!(backward(loss, 1.0).take(&zero.values).iter().all(|d| d.is_finite()));
+                assert!(
+                    backward(loss, 1.0)
+                        .take(&zero.values)
+                        .iter()
+                        .all(|d| d.is_finite())
+                );
             }
         }
         let zero = hidden(vec![0.0; 6], 3, some);

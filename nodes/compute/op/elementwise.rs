@@ -54,11 +54,21 @@ mod tests {
     fn dropout_and_residual_are_their_formulas_and_gradients() {
         let case = Case::new(&ROWS, 11, &[121, 11]);
         let x = case.frames();
-        let dropped: Vec<f64> = x.iter().enumerate().map(|(i, x)| x * DROP.factor(i) as f64).collect();
+        let dropped: Vec<f64> = x
+            .iter()
+            .enumerate()
+            .map(|(i, x)| x * DROP.factor(i) as f64)
+            .collect();
         close(dropout(case.x.clone(), DROP).read(), &dropped, 1e-6);
         let sum: Vec<f64> = x.iter().zip(&dropped).map(|(x, r)| x + r).collect();
-        close(residual(case.x.clone(), case.x.clone(), DROP).read(), &sum, 1e-6);
-        case.check(|x, p, _| residual(x.clone(), linear(x, &p[0], &p[1], Precision::F32), DROP).values);
+        close(
+            residual(case.x.clone(), case.x.clone(), DROP).read(),
+            &sum,
+            1e-6,
+        );
+        case.check(|x, p, _| {
+            residual(x.clone(), linear(x, &p[0], &p[1], Precision::F32), DROP).values
+        });
         case.check(|x, _, _| dropout(x, DROP).values);
     }
 }

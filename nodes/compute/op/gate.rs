@@ -31,11 +31,19 @@ pub fn pull(w: &[f32], d: &mut [f32], gate: &Param, dgate: &mut [f32]) {
         wide!(for row in (0..w.len()).step_by(gate.len()) {
             // SAFETY: each task has its own columns.
             let d = unsafe { d.part(row + from, dgate.len()) };
-            for (((d, w), gate), sum) in d.iter_mut().zip(&w[row + from..]).zip(&gate[from..]).zip(&mut sums) {
+            for (((d, w), gate), sum) in d
+                .iter_mut()
+                .zip(&w[row + from..])
+                .zip(&gate[from..])
+                .zip(&mut sums)
+            {
                 *sum += w * *d;
                 *d *= gate;
             }
         });
-        dgate.iter_mut().zip(&sums).for_each(|(dgate, sum)| *dgate += sum);
+        dgate
+            .iter_mut()
+            .zip(&sums)
+            .for_each(|(dgate, sum)| *dgate += sum);
     });
 }

@@ -13,7 +13,11 @@ pub fn given_vector<T: Track>(
 ) -> Vector<T> {
     let (n, x) = (values.len(), x.clone());
     record(values, (n,), tape, move |dy, g| {
-        g.of(&x).iter_mut().zip(dy).enumerate().for_each(|(i, (to, dy))| *to += slope(i, dy as f64) as f32);
+        g.of(&x)
+            .iter_mut()
+            .zip(dy)
+            .enumerate()
+            .for_each(|(i, (to, dy))| *to += slope(i, dy as f64) as f32);
     })
 }
 
@@ -25,7 +29,10 @@ pub fn given_number<S: Shape, T: Track>(
 ) -> Number<T> {
     record(vec![value], (), tape, move |dy, g| {
         for (x, slopes) in &slopes {
-            g.of(x).iter_mut().zip(slopes).for_each(|(to, s)| *to += (dy[0] as f64 * s) as f32);
+            g.of(x)
+                .iter_mut()
+                .zip(slopes)
+                .for_each(|(to, s)| *to += (dy[0] as f64 * s) as f32);
         }
     })
 }
@@ -41,11 +48,22 @@ mod tests {
         let case = Case::new(&[1], 1, &[9, 5]);
         case.check(|_, p, tape| {
             let x = read(&p[0]).to_vec();
-            given_vector(x.iter().map(|x| x * x).collect(), &p[0], tape.clone(), move |i, dy| 2.0 * x[i] as f64 * dy)
+            given_vector(
+                x.iter().map(|x| x * x).collect(),
+                &p[0],
+                tape.clone(),
+                move |i, dy| 2.0 * x[i] as f64 * dy,
+            )
         });
         let weights = [9, 5].map(|n| noise("w", n));
         case.check(|_, p, tape| {
-            let dot = |i: usize| read(&p[i]).iter().zip(&weights[i]).map(|(x, w)| x * w).sum::<f32>();
+            let dot = |i: usize| {
+                read(&p[i])
+                    .iter()
+                    .zip(&weights[i])
+                    .map(|(x, w)| x * w)
+                    .sum::<f32>()
+            };
             let slopes = |i: usize| (p[i].clone(), weights[i].iter().map(|w| *w as f64).collect());
             given_number(dot(0) + dot(1), [0, 1].map(slopes).into(), tape.clone())
         });

@@ -7,8 +7,15 @@ pub fn gradient_scale<T: Track>(x: Hidden<T>, factor: f32) -> Hidden<T> {
         return x;
     }
     let (x, tape) = x.split();
-    let (y, width, spans, x) = (copied(x.read()), x.width(), x.spans.clone(), Slot::of(&x.values));
-    record_hidden(y, width, spans, tape, move |dy, g| zip(g.at(&x), &dy, |dx, dy| *dx += factor * dy))
+    let (y, width, spans, x) = (
+        copied(x.read()),
+        x.width(),
+        x.spans.clone(),
+        Slot::of(&x.values),
+    );
+    record_hidden(y, width, spans, tape, move |dy, g| {
+        zip(g.at(&x), &dy, |dx, dy| *dx += factor * dy)
+    })
 }
 
 #[cfg(test)]
@@ -27,6 +34,9 @@ mod tests {
             backward(mean_square(y), 1.0).take(&case.x.values)
         };
         let (whole, half) = (gradient(1.0), gradient(0.5));
-        assert!(whole.iter().zip(&half).all(|(w, h)| *h == 0.5 * w) && gradient(0.0).iter().all(|g| *g == 0.0));
+        assert!(
+            whole.iter().zip(&half).all(|(w, h)| *h == 0.5 * w)
+                && gradient(0.0).iter().all(|g| *g == 0.0)
+        );
     }
 }

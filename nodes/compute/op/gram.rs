@@ -17,15 +17,33 @@ use crate::tensor::cpu::{Hidden, Number, Track, merge, record};
 const BLOCK: usize = 256;
 
 /// Without frames y is 0. `a` and `b` may be one tensor.
-pub fn gram_distance<T: Track>(a: Hidden<T>, b: Hidden<T>, target_a: &Hidden, target_b: &Hidden) -> Number<T> {
+pub fn gram_distance<T: Track>(
+    a: Hidden<T>,
+    b: Hidden<T>,
+    target_a: &Hidden,
+    target_b: &Hidden,
+) -> Number<T> {
     let ((a, tape), (b, other), spans) = (a.split(), b.split(), target_a.spans.clone());
-    assert_eq!((a.width(), target_a.width()), (b.width(), target_b.width()), "frames to relate differ in width");
-    assert!([&a, &b, target_b].iter().all(|x| x.spans == spans), "student and target differ in frames");
+    assert_eq!(
+        (a.width(), target_a.width()),
+        (b.width(), target_b.width()),
+        "frames to relate differ in width"
+    );
+    assert!(
+        [&a, &b, target_b].iter().all(|x| x.spans == spans),
+        "student and target differ in frames"
+    );
     let unit = 1.0 / spans.lengths().map(|n| n * n).sum::<usize>().max(1) as f64;
     let rows = map(spans.rows(), |row| {
         let frames = |x: &Hidden| spans.of(row).start * x.width()..spans.of(row).end * x.width();
-        let [a, b, target_a, target_b] = [&a, &b, target_a, target_b].map(|x| (&x.read()[frames(x)], x.width()));
-        difference(spans.of(row).len(), [a, b], [target_a, target_b], T::OWNS_TAPE)
+        let [a, b, target_a, target_b] =
+            [&a, &b, target_a, target_b].map(|x| (&x.read()[frames(x)], x.width()));
+        difference(
+            spans.of(row).len(),
+            [a, b],
+            [target_a, target_b],
+            T::OWNS_TAPE,
+        )
     });
     let y = rows.iter().map(|(squares, _)| squares).sum::<f64>() * unit;
     record(vec![y as f32], (), merge(tape, other), move |dy, g| {
@@ -47,21 +65,62 @@ fn view((x, width): Frames, from: usize) -> View {
 }
 
 /// Of a row of `n` frames: Σ D², and D b and Dᵀ a if they are to be `kept`.
-fn difference(n: usize, [a, b]: [Frames; 2], [target_a, target_b]: [Frames; 2], kept: bool) -> (f64, [Vec<f32>; 2]) {
+fn difference(
+    n: usize,
+    [a, b]: [Frames; 2],
+    [target_a, target_b]: [Frames; 2],
+    kept: bool,
+) -> (f64, [Vec<f32>; 2]) {
     let (mut squares, width) = (0.0, a.1);
     let mut d = vec![0.0; BLOCK.min(n) * n];
     let [mut da, mut db] = [0; 2].map(|_| vec![0.0; if kept { n * width } else { 0 }]);
     for from in (0..n).step_by(BLOCK) {
         let m = BLOCK.min(n - from);
-        let minus: Vec<f32> = a.0[from * width..][..m * width].iter().map(|a| -a).collect();
+        let minus: Vec<f32> = a.0[from * width..][..m * width]
+            .iter()
+            .map(|a| -a)
+            .collect();
         let square = |k: usize| Shape { m, n, k };
-        gemm(Precision::F32, square(target_a.1), view(target_a, from), view(target_b, 0).t(), Out::set(&mut d, n));
-        gemm(Precision::F32, square(width), View::rows(&minus, width), view(b, 0).t(), Out::add(&mut d, n));
-        squares += wide!(d[..m * n].chunks_exact(n).map(|d| sum(n, |i| d[i] * d[i]) as f64).sum::<f64>());
+        gemm(
+            Precision::F32,
+            square(target_a.1),
+            view(target_a, from),
+            view(target_b, 0).t(),
+            Out::set(&mut d, n),
+        );
+        gemm(
+            Precision::F32,
+            square(width),
+            View::rows(&minus, width),
+            view(b, 0).t(),
+            Out::add(&mut d, n),
+        );
+        squares += wide!(
+            d[..m * n]
+                .chunks_exact(n)
+                .map(|d| sum(n, |i| d[i] * d[i]) as f64)
+                .sum::<f64>()
+        );
         if kept {
             let d = View::rows(&d, n);
-            gemm(Precision::F32, Shape { m, n: width, k: n }, d, view(b, 0), Out::set(&mut da[from * width..], width));
-            gemm(Precision::F32, Shape { m: n, n: width, k: m }, d.t(), view(a, from), Out::add(&mut db, width));
+            gemm(
+                Precision::F32,
+                Shape { m, n: width, k: n },
+                d,
+                view(b, 0),
+                Out::set(&mut da[from * width..], width),
+            );
+            gemm(
+                Precision::F32,
+                Shape {
+                    m: n,
+                    n: width,
+                    k: m,
+                },
+                d.t(),
+                view(a, from),
+                Out::add(&mut db, width),
+            );
         }
     }
     (squares, [da, db])
@@ -84,8 +143,13 @@ mod tests {
         for row in pairs[0][0].spans.iter() {
             for (t, s) in row.clone().flat_map(|t| row.clone().map(move |s| (t, s))) {
                 let [student, target] = pairs.map(|[a, b]| {
-                    let frame = |x: &Hidden, t: usize| x.read()[t * x.width()..][..x.width()].to_vec();
-                    frame(a, t).iter().zip(frame(b, s)).map(|(a, b)| *a as f64 * b as f64).sum::<f64>()
+                    let frame =
+                        |x: &Hidden, t: usize| x.read()[t * x.width()..][..x.width()].to_vec();
+                    frame(a, t)
+                        .iter()
+                        .zip(frame(b, s))
+                        .map(|(a, b)| *a as f64 * b as f64)
+                        .sum::<f64>()
                 });
                 squares += (target - student).powi(2);
                 entries += 1.0;
@@ -96,22 +160,35 @@ mod tests {
 
     #[test]
     fn gram_distance_is_its_formula_and_its_gradient() {
-        for (rows, width) in WIDTHS.map(|width| (&ROWS[..], width)).into_iter().chain([(&[3, BLOCK + 5, 0][..], 3)]) {
+        for (rows, width) in WIDTHS
+            .map(|width| (&ROWS[..], width))
+            .into_iter()
+            .chain([(&[3, BLOCK + 5, 0][..], 3)])
+        {
             let case = Case::new(rows, width, &[width * width, width]);
             let (x, spans) = (&case.x, &case.x.spans);
-            let (b, ta, tb) = (of("b", width, spans), of("ta", width + 2, spans), of("tb", width + 2, spans));
+            let (b, ta, tb) = (
+                of("b", width, spans),
+                of("ta", width + 2, spans),
+                of("tb", width + 2, spans),
+            );
             let two = gram_distance(x.clone(), b.clone(), &ta, &tb);
             close(read(&two), &[definition([[x, &b], [&ta, &tb]])], 1e-5);
             let one = gram_distance(x.clone(), x.clone(), &ta, &ta);
             close(read(&one), &[definition([[x, x], [&ta, &ta]])], 1e-5);
             case.check(|x, _, _| gram_distance(x.clone(), x, &ta, &ta));
-            case.check(|x, p, _| gram_distance(x.clone(), linear(x, &p[0], &p[1], Precision::F32), &ta, &tb));
+            case.check(|x, p, _| {
+                gram_distance(x.clone(), linear(x, &p[0], &p[1], Precision::F32), &ta, &tb)
+            });
         }
     }
 
     #[test]
     fn no_frames_are_no_distance() {
         let none = hidden(vec![], 3, Spans::new([0, 0]));
-        assert_eq!(read(&gram_distance(none.clone(), none.clone(), &none, &none)), [0.0]);
+        assert_eq!(
+            read(&gram_distance(none.clone(), none.clone(), &none, &none)),
+            [0.0]
+        );
     }
 }

@@ -65,11 +65,19 @@ impl Head<'_> {
     }
     /// Of the product of queries and keys.
     pub fn square(&self) -> Shape {
-        Shape { m: self.n, n: self.n, k: self.d }
+        Shape {
+            m: self.n,
+            n: self.n,
+            k: self.d,
+        }
     }
     /// Of the product of probabilities and values.
     pub fn tall(&self) -> Shape {
-        Shape { m: self.n, n: self.d, k: self.n }
+        Shape {
+            m: self.n,
+            n: self.d,
+            k: self.n,
+        }
     }
     pub fn scale(&self) -> f32 {
         1.0 / (self.d as f32).sqrt()
@@ -100,10 +108,22 @@ impl Head<'_> {
     }
 
     /// From dP / gate to dS, in place; adds to dq and dk; gives dgate and what goes to the bias.
-    pub fn backward(&self, p: &[f32], ds: &mut [f32], [q, k]: [View; 2], [dq, dk]: [Out; 2]) -> (f32, Option<Pulled>) {
+    pub fn backward(
+        &self,
+        p: &[f32],
+        ds: &mut [f32],
+        [q, k]: [View; 2],
+        [dq, dk]: [Out; 2],
+    ) -> (f32, Option<Pulled>) {
         let dgate = self.score_gradient(p, ds);
         gemm_here(self.precision, self.tall(), View::rows(ds, self.n), k, dq);
-        gemm_here(self.precision, self.tall(), View::rows(ds, self.n).t(), q, dk);
+        gemm_here(
+            self.precision,
+            self.tall(),
+            View::rows(ds, self.n).t(),
+            q,
+            dk,
+        );
         (dgate, self.bias.map(|bias| bias.pull(self, ds)))
     }
 
@@ -115,7 +135,9 @@ impl Head<'_> {
             for (p, ds) in p.chunks_exact(n).zip(ds.chunks_exact_mut(n)) {
                 let along = sum(n, |i| p[i] * ds[i]);
                 dgate += along;
-                ds.iter_mut().zip(p).for_each(|(ds, p)| *ds = p * (*ds - along) * factor);
+                ds.iter_mut()
+                    .zip(p)
+                    .for_each(|(ds, p)| *ds = p * (*ds - along) * factor);
             }
             dgate
         })

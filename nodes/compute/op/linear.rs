@@ -10,20 +10,56 @@ use crate::tensor::cpu::{Hidden, Param, Track, read, record_hidden};
 pub fn linear<T: Track>(x: Hidden<T>, w: &Param, b: &Param, precision: Precision) -> Hidden<T> {
     let (x, tape) = x.split();
     let (frames, width, out) = (x.spans.total(), x.width(), read(b).len());
-    let y = affine(precision, x.read(), read(w), read(b), Shape { m: frames, n: out, k: width });
+    let y = affine(
+        precision,
+        x.read(),
+        read(w),
+        read(b),
+        Shape {
+            m: frames,
+            n: out,
+            k: width,
+        },
+    );
 
     let (w, b, spans) = (w.clone(), b.clone(), x.spans.clone());
     record_hidden(y, out, spans, tape, move |dy, g| {
-        weight_gradient(precision, &dy, x.read(), Out::add(g.of(&w), width), Shape { m: out, n: width, k: frames });
+        weight_gradient(
+            precision,
+            &dy,
+            x.read(),
+            Out::add(g.of(&w), width),
+            Shape {
+                m: out,
+                n: width,
+                k: frames,
+            },
+        );
         add(g.of(&b), &column_sums(&dy, out));
         let (rows, weight) = (View::rows(&dy, out), View::rows(read(&w), width));
-        gemm(precision, Shape { m: frames, n: width, k: out }, rows, weight, Out::add(g.of(&x.values), width));
+        gemm(
+            precision,
+            Shape {
+                m: frames,
+                n: width,
+                k: out,
+            },
+            rows,
+            weight,
+            Out::add(g.of(&x.values), width),
+        );
     })
 }
 
 /// x wᵀ + b, (frames, out): the shape's depth is the width of x.
 pub fn affine(precision: Precision, x: &[f32], w: &[f32], b: &[f32], s: Shape) -> Vec<f32> {
-    product(precision, s, View::rows(x, s.k), View::rows(w, s.k).t(), Epilogue::Bias(b))
+    product(
+        precision,
+        s,
+        View::rows(x, s.k),
+        View::rows(w, s.k).t(),
+        Epilogue::Bias(b),
+    )
 }
 
 /// Weight (out, in) and bias before training, uniform in ±1/√in, as PyTorch's Linear.
@@ -35,7 +71,13 @@ pub fn linear_start(key: Key, counter: u64, width: usize, out: usize) -> [Vec<f3
 
 /// dyᵀ x, (out, in), summed over frames: the shape's depth.
 pub fn weight_gradient(precision: Precision, dy: &[f32], x: &[f32], to: Out, s: Shape) {
-    gemm(precision, s, View::rows(dy, s.m).t(), View::rows(x, s.n), to);
+    gemm(
+        precision,
+        s,
+        View::rows(dy, s.m).t(),
+        View::rows(x, s.n),
+        to,
+    );
 }
 
 #[cfg(test)]
@@ -49,7 +91,11 @@ mod tests {
         for width in WIDTHS {
             let case = Case::new(&ROWS, width, &[17 * width, 17]);
             let reference = check::affine(&case.frames(), width, &case.p[0], &case.p[1]);
-            close(linear(case.x.clone(), &case.p[0], &case.p[1], Precision::F32).read(), &reference, 1e-5);
+            close(
+                linear(case.x.clone(), &case.p[0], &case.p[1], Precision::F32).read(),
+                &reference,
+                1e-5,
+            );
             case.check(|x, p, _| linear(x, &p[0], &p[1], Precision::F32).values);
         }
         Case::new(&[], 5, &[15, 3]).check(|x, p, _| linear(x, &p[0], &p[1], Precision::F32).values);

@@ -26,7 +26,14 @@ pub fn lstm<T: Track>(x: Hidden<T>, directions: &[[&Param; 4]], precision: Preci
     let (x, tape) = x.split();
     let (frames, input, spans) = (x.spans.total(), x.width(), x.spans.clone());
     let units = read(directions[0][3]).len() / 4;
-    let (width, product) = (directions.len() * units, Shape { m: frames, n: 4 * units, k: input });
+    let (width, product) = (
+        directions.len() * units,
+        Shape {
+            m: frames,
+            n: 4 * units,
+            k: input,
+        },
+    );
     let mut y = vec![0.0; frames * width];
     let mut walks = map(directions.len(), |d| {
         let [w_ih, _, b_ih, b_hh] = directions[d].map(read);
@@ -36,7 +43,9 @@ pub fn lstm<T: Track>(x: Hidden<T>, directions: &[[&Param; 4]], precision: Preci
     let orders = orders(&spans, directions.len());
     let out = Shared::new(&mut y);
     let recurrent = |d: usize| View::rows(read(directions[d][1]), units).t();
-    let packed = map(directions.len(), |d| Packed::new(Precision::F32, 4 * units, units, recurrent(d)));
+    let packed = map(directions.len(), |d| {
+        Packed::new(Precision::F32, 4 * units, units, recurrent(d))
+    });
     walk(&mut walks, &orders, |d, order, places| {
         places.forward(order, &packed[d], |frame, h| {
             // SAFETY: each direction has its own columns, each order its own frames.
@@ -47,22 +56,42 @@ pub fn lstm<T: Track>(x: Hidden<T>, directions: &[[&Param; 4]], precision: Preci
     let directions: Vec<[Param; 4]> = directions.iter().map(|d| d.map(Param::clone)).collect();
     record_hidden(y, width, spans, tape, move |dy, g| {
         let recurrent = |d: usize| View::rows(read(&directions[d][1]), units);
-        let packed = map(directions.len(), |d| Packed::new(Precision::F32, units, 4 * units, recurrent(d)));
-        walk(&mut walks, &orders, |d, order, places| {
-            places.backward(order, &packed[d], |frame| &dy[frame * width + d * units..][..units]);
+        let packed = map(directions.len(), |d| {
+            Packed::new(Precision::F32, units, 4 * units, recurrent(d))
         });
-        for (Walk { gates: dz, h, .. }, [w_ih, w_hh, b_ih, b_hh]) in walks.into_iter().zip(&directions) {
+        walk(&mut walks, &orders, |d, order, places| {
+            places.backward(order, &packed[d], |frame| {
+                &dy[frame * width + d * units..][..units]
+            });
+        });
+        for (Walk { gates: dz, h, .. }, [w_ih, w_hh, b_ih, b_hh]) in
+            walks.into_iter().zip(&directions)
+        {
             for (w, from, width) in [(w_ih, x.read(), input), (w_hh, &h, units)] {
-                let shape = Shape { m: 4 * units, n: width, k: frames };
+                let shape = Shape {
+                    m: 4 * units,
+                    n: width,
+                    k: frames,
+                };
                 weight_gradient(precision, &dz, from, Out::add(g.of(w), width), shape);
             }
             let sums = column_sums(&dz, 4 * units);
             for b in [b_ih, b_hh] {
                 add(g.of(b), &sums);
             }
-            let shape = Shape { m: frames, n: input, k: 4 * units };
+            let shape = Shape {
+                m: frames,
+                n: input,
+                k: 4 * units,
+            };
             let (rows, weight) = (View::rows(&dz, 4 * units), View::rows(read(w_ih), input));
-            gemm(precision, shape, rows, weight, Out::add(g.of(&x.values), input));
+            gemm(
+                precision,
+                shape,
+                rows,
+                weight,
+                Out::add(g.of(&x.values), input),
+            );
         }
     })
 }
@@ -82,14 +111,22 @@ fn orders(spans: &Spans, directions: usize) -> Vec<Vec<Order>> {
         rows: rows.iter().skip(first).step_by(share).cloned().collect(),
         back: d == 1,
     };
-    (0..directions).map(|d| (0..share).map(|first| of(d, first)).collect()).collect()
+    (0..directions)
+        .map(|d| (0..share).map(|first| of(d, first)).collect())
+        .collect()
 }
 
 /// `task` on each direction and order, side by side.
-fn walk(walks: &mut [Walk], orders: &[Vec<Order>], task: impl Fn(usize, &Order, &Places) + Sync + Send) {
+fn walk(
+    walks: &mut [Walk],
+    orders: &[Vec<Order>],
+    task: impl Fn(usize, &Order, &Places) + Sync + Send,
+) {
     let share = orders.first().map_or(0, Vec::len);
     let places: Vec<Places> = walks.iter_mut().map(Walk::places).collect();
-    each(places.len() * share, |i| task(i / share, &orders[i / share][i % share], &places[i / share]));
+    each(places.len() * share, |i| {
+        task(i / share, &orders[i / share][i % share], &places[i / share])
+    });
 }
 
 impl Order {
@@ -99,7 +136,15 @@ impl Order {
     /// The frame of each row that still runs.
     fn step(&self, t: usize) -> Vec<usize> {
         let running = self.rows.iter().take_while(|row| t < row.len());
-        running.map(|row| if self.back { row.end - 1 - t } else { row.start + t }).collect()
+        running
+            .map(|row| {
+                if self.back {
+                    row.end - 1 - t
+                } else {
+                    row.start + t
+                }
+            })
+            .collect()
     }
 }
 
@@ -119,7 +164,12 @@ impl Walk {
     }
     fn places(&mut self) -> Places<'_> {
         let [gates, h, c] = [&mut self.gates, &mut self.h, &mut self.c].map(|x| Shared::new(x));
-        Places { units: self.units, gates, h, c }
+        Places {
+            units: self.units,
+            gates,
+            h,
+            c,
+        }
     }
 }
 
@@ -145,14 +195,20 @@ impl<'a> Places<'a> {
         let [mut h, mut c, mut product] = [1, 1, 4].map(|n| vec![0.0; n * rows * units]);
         for t in 0..order.steps() {
             let frames = order.step(t);
-            w_hh.multiply(frames.len(), View::rows(&h, units), Out::set(&mut product, 4 * units));
+            w_hh.multiply(
+                frames.len(),
+                View::rows(&h, units),
+                Out::set(&mut product, 4 * units),
+            );
             for (r, frame) in frames.into_iter().enumerate() {
                 let [h, c] = [&mut h, &mut c].map(|x| &mut x[r * units..][..units]);
                 let [z, h_before, c_before] = self.of(frame);
                 h_before.copy_from_slice(h);
                 c_before.copy_from_slice(c);
                 wide!({
-                    z.iter_mut().zip(&product[r * 4 * units..]).for_each(|(z, p)| *z += p);
+                    z.iter_mut()
+                        .zip(&product[r * 4 * units..])
+                        .for_each(|(z, p)| *z += p);
                     let [i, f, g, o] = quarters(z, units);
                     for gate in [&mut *i, &mut *f, &mut *o] {
                         gate.iter_mut().for_each(|z| *z = sigmoid(*z));
@@ -195,7 +251,11 @@ impl<'a> Places<'a> {
                 });
                 dz[r * 4 * units..][..4 * units].copy_from_slice(z);
             }
-            w_hh.multiply(frames.len(), View::rows(&dz, 4 * units), Out::set(&mut dh, units));
+            w_hh.multiply(
+                frames.len(),
+                View::rows(&dz, 4 * units),
+                Out::set(&mut dh, units),
+            );
         }
     }
 }
@@ -218,20 +278,32 @@ mod tests {
     }
 
     fn directions(p: &[Param]) -> Vec<[&Param; 4]> {
-        p.chunks_exact(4).map(|p| [&p[0], &p[1], &p[2], &p[3]]).collect()
+        p.chunks_exact(4)
+            .map(|p| [&p[0], &p[1], &p[2], &p[3]])
+            .collect()
     }
 
     fn definition(case: &Case, directions: &[[&Param; 4]]) -> Vec<f64> {
         let (input, units) = (case.x.width(), read(directions[0][2]).len() / 4);
-        let (x, width, sigmoid) = (case.frames(), directions.len() * units, |z: f64| 1.0 / (1.0 + (-z).exp()));
+        let (x, width, sigmoid) = (case.frames(), directions.len() * units, |z: f64| {
+            1.0 / (1.0 + (-z).exp())
+        });
         let mut y = vec![0.0; case.x.spans.total() * width];
         for (d, [w_ih, w_hh, b_ih, b_hh]) in directions.iter().enumerate() {
             for row in case.x.spans.iter() {
                 let (mut h, mut c) = (vec![0.0; units], vec![0.0; units]);
                 for t in 0..row.len() {
-                    let frame = if d == 1 { row.end - 1 - t } else { row.start + t };
+                    let frame = if d == 1 {
+                        row.end - 1 - t
+                    } else {
+                        row.start + t
+                    };
                     let own = affine(&x[frame * input..][..input], input, w_ih, b_ih);
-                    let z: Vec<f64> = own.iter().zip(affine(&h, units, w_hh, b_hh)).map(|(a, b)| a + b).collect();
+                    let z: Vec<f64> = own
+                        .iter()
+                        .zip(affine(&h, units, w_hh, b_hh))
+                        .map(|(a, b)| a + b)
+                        .collect();
                     for k in 0..units {
                         let gate = |q: usize| z[q * units + k];
                         c[k] = sigmoid(gate(1)) * c[k] + sigmoid(gate(0)) * gate(2).tanh();
@@ -249,14 +321,24 @@ mod tests {
         for (width, units) in WIDTHS.into_iter().zip([3, 17, 6]) {
             let case = case(width, units);
             for count in [1, 2] {
-                let own = |p| -> Vec<[&Param; 4]> { directions(p).into_iter().take(count).collect() };
-                let of = |precision| move |x, p: &[Param], _: &Tape| lstm(x, &directions(p)[..count], precision).values;
+                let own =
+                    |p| -> Vec<[&Param; 4]> { directions(p).into_iter().take(count).collect() };
+                let of = |precision| {
+                    move |x, p: &[Param], _: &Tape| {
+                        lstm(x, &directions(p)[..count], precision).values
+                    }
+                };
                 let y = lstm(case.x.clone(), &own(&case.p), Precision::F32);
                 close(y.read(), &definition(&case, &own(&case.p)), 1e-5);
                 case.check(of(Precision::F32));
-                let [all, narrow] = [Precision::F32, Precision::Bf16].map(|precision| case.run(of(precision)));
+                let [all, narrow] =
+                    [Precision::F32, Precision::Bf16].map(|precision| case.run(of(precision)));
                 for (narrow, all) in narrow.iter().zip(&all) {
-                    close(narrow, &all.iter().map(|x| *x as f64).collect::<Vec<_>>(), 2e-2);
+                    close(
+                        narrow,
+                        &all.iter().map(|x| *x as f64).collect::<Vec<_>>(),
+                        2e-2,
+                    );
                 }
             }
         }

@@ -8,15 +8,27 @@ use crate::tensor::cpu::{Hidden, Param, Track, read, record_hidden};
 /// `masked` says it of every frame of the batch, row after row.
 pub fn mask_frames<T: Track>(x: Hidden<T>, masked: Vec<bool>, e: &Param) -> Hidden<T> {
     let (x, tape) = x.split();
-    assert_eq!(masked.len(), x.spans.total(), "a mask has a flag for each frame");
+    assert_eq!(
+        masked.len(),
+        x.spans.total(),
+        "a mask has a flag for each frame"
+    );
     let (mut y, width, spans) = (copied(x.read()), x.width(), x.spans.clone());
-    for (y, _) in y.chunks_exact_mut(width).zip(&masked).filter(|(_, masked)| **masked) {
+    for (y, _) in y
+        .chunks_exact_mut(width)
+        .zip(&masked)
+        .filter(|(_, masked)| **masked)
+    {
         y.copy_from_slice(read(e));
     }
     let e = e.clone();
     record_hidden(y, width, spans, tape, move |mut dy, g| {
         let mut hidden = vec![];
-        for (dy, _) in dy.chunks_exact_mut(width).zip(&masked).filter(|(_, masked)| **masked) {
+        for (dy, _) in dy
+            .chunks_exact_mut(width)
+            .zip(&masked)
+            .filter(|(_, masked)| **masked)
+        {
             hidden.extend_from_slice(dy);
             dy.fill(0.0);
         }
@@ -34,7 +46,9 @@ mod tests {
     fn mask_frames_is_its_formula_and_its_gradient() {
         for width in WIDTHS {
             let case = Case::new(&ROWS, width, &[width]);
-            let masked: Vec<bool> = (0..case.x.spans.total()).map(|t| t % 3 == 1 || t > 40).collect();
+            let masked: Vec<bool> = (0..case.x.spans.total())
+                .map(|t| t % 3 == 1 || t > 40)
+                .collect();
             let frames = case.frames();
             let frame = |(t, m): (usize, &bool)| -> Vec<f64> {
                 if *m {
@@ -44,7 +58,11 @@ mod tests {
                 }
             };
             let reference: Vec<f64> = masked.iter().enumerate().flat_map(frame).collect();
-            close(mask_frames(case.x.clone(), masked.clone(), &case.p[0]).read(), &reference, 1e-7);
+            close(
+                mask_frames(case.x.clone(), masked.clone(), &case.p[0]).read(),
+                &reference,
+                1e-7,
+            );
             case.check(|x, p, _| mask_frames(x, masked.clone(), &p[0]).values);
         }
     }

@@ -13,12 +13,18 @@ pub fn mean_square<T: Track>(x: Hidden<T>) -> Number<T> {
     let (x, tape) = x.split();
     let unit = 1.0 / x.read().len().max(1) as f64;
     let chunks: Vec<&[f32]> = x.read().chunks(CHUNK).collect();
-    let sums = map(chunks.len(), |c| wide!(sum(chunks[c].len(), |i| chunks[c][i] * chunks[c][i])) as f64);
+    let sums = map(chunks.len(), |c| {
+        wide!(sum(chunks[c].len(), |i| chunks[c][i] * chunks[c][i])) as f64
+    });
     let y = (sums.into_iter().sum::<f64>() * unit) as f32;
     record(vec![y], (), tape, move |dy, g| {
         let scale = 2.0 * dy[0] * unit as f32;
         parts(g.of(&x.values), CHUNK, |c, dx| {
-            wide!(dx.iter_mut().zip(&x.read()[c * CHUNK..]).for_each(|(dx, x)| *dx += scale * x));
+            wide!(
+                dx.iter_mut()
+                    .zip(&x.read()[c * CHUNK..])
+                    .for_each(|(dx, x)| *dx += scale * x)
+            );
         });
     })
 }
@@ -34,7 +40,8 @@ mod tests {
         for rows in [&ROWS[..], &[3000], &[]] {
             for width in WIDTHS {
                 let case = Case::new(rows, width, &[]);
-                let mean = case.frames().iter().map(|x| x * x).sum::<f64>() / case.x.read().len().max(1) as f64;
+                let mean = case.frames().iter().map(|x| x * x).sum::<f64>()
+                    / case.x.read().len().max(1) as f64;
                 close(read(&mean_square(case.x.clone())), &[mean], 1e-6);
                 case.check(|x, _, _| mean_square(x));
             }

@@ -44,11 +44,31 @@ pub struct Pulled {
 
 impl Bias {
     pub fn join<T: Track>(tape: T, bias: Option<PositionBias<T, Cpu>>) -> (Option<Bias>, T) {
-        let Some(PositionBias { table, columns, buckets, farthest, gate }) = bias else { return (None, tape) };
+        let Some(PositionBias {
+            table,
+            columns,
+            buckets,
+            farthest,
+            gate,
+        }) = bias
+        else {
+            return (None, tape);
+        };
         let (gate, other) = gate.split();
         let longest = gate.spans.lengths().max().unwrap_or(0) as isize;
-        let by_distance = (1 - longest..longest).map(|distance| bucket(distance, buckets, farthest)).collect();
-        (Some(Bias { table: table.clone(), columns, gate, buckets, by_distance }), merge(tape, other))
+        let by_distance = (1 - longest..longest)
+            .map(|distance| bucket(distance, buckets, farthest))
+            .collect();
+        (
+            Some(Bias {
+                table: table.clone(),
+                columns,
+                gate,
+                buckets,
+                by_distance,
+            }),
+            merge(tape, other),
+        )
     }
 
     fn all_heads(&self) -> usize {
@@ -62,8 +82,14 @@ impl Bias {
     fn factors(&self, head: &Head) -> (Vec<f32>, Vec<f32>) {
         let (table, all, column) = (read(&self.table), self.all_heads(), self.columns[head.h]);
         let heads = self.columns.len();
-        let gates = self.gate.read()[head.frame * heads + head.h..].iter().step_by(heads).take(head.n);
-        let r = self.of_row(head.n).iter().map(|bucket| table[bucket * all + column]);
+        let gates = self.gate.read()[head.frame * heads + head.h..]
+            .iter()
+            .step_by(heads)
+            .take(head.n);
+        let r = self
+            .of_row(head.n)
+            .iter()
+            .map(|bucket| table[bucket * all + column]);
         (r.collect(), gates.map(|gate| gate / head.scale()).collect())
     }
 
@@ -71,19 +97,27 @@ impl Bias {
     pub fn add(&self, head: &Head, s: &mut [f32]) {
         let (n, (r, gates)) = (head.n, self.factors(head));
         wide!(for (query, s) in s.chunks_exact_mut(n).enumerate() {
-            s.iter_mut().zip(&r[n - 1 - query..]).for_each(|(s, r)| *s += gates[query] * r);
+            s.iter_mut()
+                .zip(&r[n - 1 - query..])
+                .for_each(|(s, r)| *s += gates[query] * r);
         })
     }
 
     pub fn pull(&self, head: &Head, ds: &[f32]) -> Pulled {
         let (n, (r, gates)) = (head.n, self.factors(head));
-        let (mut gate, mut dr, mut table) = (vec![0.0; n], vec![0.0; 2 * n - 1], vec![0.0; self.buckets]);
+        let (mut gate, mut dr, mut table) =
+            (vec![0.0; n], vec![0.0; 2 * n - 1], vec![0.0; self.buckets]);
         wide!(for (query, ds) in ds.chunks_exact(n).enumerate() {
             let (r, dr) = (&r[n - 1 - query..][..n], &mut dr[n - 1 - query..][..n]);
             gate[query] = sum(n, |key| ds[key] * r[key]) / head.scale();
-            dr.iter_mut().zip(ds).for_each(|(dr, ds)| *dr += gates[query] * ds);
+            dr.iter_mut()
+                .zip(ds)
+                .for_each(|(dr, ds)| *dr += gates[query] * ds);
         });
-        self.of_row(n).iter().zip(dr).for_each(|(bucket, dr)| table[*bucket] += dr);
+        self.of_row(n)
+            .iter()
+            .zip(dr)
+            .for_each(|(bucket, dr)| table[*bucket] += dr);
         Pulled { gate, table }
     }
 
@@ -91,9 +125,13 @@ impl Bias {
     pub fn collect(&self, pulled: Vec<Option<Pulled>>, g: &mut Grads) {
         let (heads, all) = (self.columns.len(), self.all_heads());
         for (t, pulled) in pulled.into_iter().enumerate() {
-            let Some(Pulled { gate, table }) = pulled else { continue };
+            let Some(Pulled { gate, table }) = pulled else {
+                continue;
+            };
             let (row, h) = (self.gate.spans.of(t / heads), t % heads);
-            let dgate = g.of(&self.gate.values)[row.start * heads + h..].iter_mut().step_by(heads);
+            let dgate = g.of(&self.gate.values)[row.start * heads + h..]
+                .iter_mut()
+                .step_by(heads);
             dgate.zip(gate).for_each(|(to, d)| *to += d);
             let dtable = g.of(&self.table)[self.columns[h]..].iter_mut().step_by(all);
             dtable.zip(table).for_each(|(to, d)| *to += d);
@@ -130,9 +168,16 @@ mod tests {
         ];
         for (buckets, farthest, sum) in cases {
             let of = |i: usize| i * bucket(i as isize - 3001, buckets, farthest);
-            assert_eq!((1..=6001).map(of).sum::<usize>(), sum, "{buckets} buckets up to {farthest}");
+            assert_eq!(
+                (1..=6001).map(of).sum::<usize>(),
+                sum,
+                "{buckets} buckets up to {farthest}"
+            );
         }
         let some = [-2000, -800, -633, -100, -79, 0, 1, 79, 80, 200, 799];
-        assert_eq!(some.map(|d| bucket(d, 320, 800)), [159, 159, 151, 87, 79, 0, 161, 239, 240, 271, 319]);
+        assert_eq!(
+            some.map(|d| bucket(d, 320, 800)),
+            [159, 159, 151, 87, 79, 0, 161, 239, 240, 271, 319]
+        );
     }
 }

@@ -13,14 +13,23 @@ use crate::parallel::{Shared, add, column_sums, copied, each, map, parts, parts2
 use crate::tensor::cpu::{Hidden, Param, Track, read, record_hidden};
 use std::ops::Range;
 
-pub fn positional<T: Track>(x: Hidden<T>, [g, v, b]: [&Param; 3], groups: usize, precision: Precision) -> Hidden<T> {
+pub fn positional<T: Track>(
+    x: Hidden<T>,
+    [g, v, b]: [&Param; 3],
+    groups: usize,
+    precision: Precision,
+) -> Hidden<T> {
     let (x, tape) = x.split();
     let (width, k, spans) = (x.width(), read(g).len(), x.spans.clone());
     let c = width / groups;
     let (before, after) = (k / 2, k - 1 - k / 2);
 
     let norms = norms(read(v), k);
-    let factor: Vec<f32> = read(g).iter().zip(&norms).map(|(g, n)| (*g as f64 / n) as f32).collect();
+    let factor: Vec<f32> = read(g)
+        .iter()
+        .zip(&norms)
+        .map(|(g, n)| (*g as f64 / n) as f32)
+        .collect();
     let taps = taps_first(read(v), c, k, Some(&factor)); // W as (width, k, c)
     let mut u = vec![0.0; x.read().len()];
     let out = Shared::new(&mut u);
@@ -29,11 +38,27 @@ pub fn positional<T: Track>(x: Hidden<T>, [g, v, b]: [&Param; 3], groups: usize,
         if row.is_empty() {
             return;
         }
-        let padded = gather(x.read(), &row, width, group * c..group * c + c, [before, after]);
+        let padded = gather(
+            x.read(),
+            &row,
+            width,
+            group * c..group * c + c,
+            [before, after],
+        );
         let taps = View::rows(&taps[group * c * k * c..], k * c).t();
         // SAFETY: each task has its own columns of its own frames.
         let to = unsafe { Out::columns(out.tail(row.start * width + group * c), width, false) };
-        gemm_here(precision, Shape { m: row.len(), n: c, k: k * c }, View::rows(&padded, c), taps, to);
+        gemm_here(
+            precision,
+            Shape {
+                m: row.len(),
+                n: c,
+                k: k * c,
+            },
+            View::rows(&padded, c),
+            taps,
+            to,
+        );
     });
     let (mut y, bias) = (copied(x.read()), read(b));
     parts2((&mut y, width), (&mut u, width), |_, y, u| {
@@ -64,14 +89,34 @@ pub fn positional<T: Track>(x: Hidden<T>, [g, v, b]: [&Param; 3], groups: usize,
                 let frames = row.len();
                 let seen = gather(x.read(), &row, width, columns.clone(), [before, after]);
                 let at = row.start * width + columns.start;
-                let windows = Shape { m: c, n: k * c, k: frames };
+                let windows = Shape {
+                    m: c,
+                    n: k * c,
+                    k: frames,
+                };
                 let du_group = gather(&du, &row, width, columns.clone(), [after, before]);
                 let dy = View::rows(&du_group[after * c..], c).t();
-                gemm_here(precision, windows, dy, View::rows(&seen, c), Out::add(dtaps, k * c));
+                gemm_here(
+                    precision,
+                    windows,
+                    dy,
+                    View::rows(&seen, c),
+                    Out::add(dtaps, k * c),
+                );
                 // SAFETY: each task has its own columns.
                 let to = unsafe { Out::columns(dx.tail(at), width, true) };
-                let shape = Shape { m: frames, n: c, k: k * c };
-                gemm_here(precision, shape, View::rows(&du_group, c), View::rows(&turned, c), to);
+                let shape = Shape {
+                    m: frames,
+                    n: c,
+                    k: k * c,
+                };
+                gemm_here(
+                    precision,
+                    shape,
+                    View::rows(&du_group, c),
+                    View::rows(&turned, c),
+                    to,
+                );
             }
         });
         let (gs, v) = (read(&g_), read(&v_));
@@ -80,9 +125,21 @@ pub fn positional<T: Track>(x: Hidden<T>, [g, v, b]: [&Param; 3], groups: usize,
                 sums[i % k] += dtaps[(o * k + i % k) * c + i / k] as f64 * *v as f64;
             }
         });
-        let dg: Vec<f32> = along.iter().zip(&norms).map(|(a, n)| (a / n) as f32).collect();
-        let back: Vec<f32> = dg.iter().zip(&norms).map(|(d, n)| (*d as f64 / n) as f32).collect();
-        let factor: Vec<f32> = gs.iter().zip(&norms).map(|(g, n)| (*g as f64 / n) as f32).collect();
+        let dg: Vec<f32> = along
+            .iter()
+            .zip(&norms)
+            .map(|(a, n)| (a / n) as f32)
+            .collect();
+        let back: Vec<f32> = dg
+            .iter()
+            .zip(&norms)
+            .map(|(d, n)| (*d as f64 / n) as f32)
+            .collect();
+        let factor: Vec<f32> = gs
+            .iter()
+            .zip(&norms)
+            .map(|(g, n)| (*g as f64 / n) as f32)
+            .collect();
         parts(g.of(&v_), c * k, |o, dv| {
             for (i, (dv, v)) in dv.iter_mut().zip(&v[o * c * k..]).enumerate() {
                 let t = i % k;
@@ -98,7 +155,9 @@ fn norms(v: &[f32], k: usize) -> Vec<f64> {
     const ROWS: usize = 1 << 10;
     let squares = per_tap((v.len() / k).div_ceil(ROWS), k, |part, sums| {
         wide!(for row in v[part * ROWS * k..].chunks_exact(k).take(ROWS) {
-            sums.iter_mut().zip(row).for_each(|(s, v)| *s += *v as f64 * *v as f64);
+            sums.iter_mut()
+                .zip(row)
+                .for_each(|(s, v)| *s += *v as f64 * *v as f64);
         })
     });
     squares.into_iter().map(f64::sqrt).collect()
@@ -118,7 +177,13 @@ fn per_tap(n: usize, k: usize, f: impl Fn(usize, &mut [f64]) + Sync + Send) -> V
 }
 
 /// These columns of a row's frames, with zero frames before and after.
-fn gather(x: &[f32], row: &Range<usize>, width: usize, columns: Range<usize>, [before, after]: [usize; 2]) -> Vec<f32> {
+fn gather(
+    x: &[f32],
+    row: &Range<usize>,
+    width: usize,
+    columns: Range<usize>,
+    [before, after]: [usize; 2],
+) -> Vec<f32> {
     let c = columns.len();
     let mut padded = vec![0.0; (before + row.len() + after) * c];
     for (frame, to) in row.clone().zip(padded[before * c..].chunks_exact_mut(c)) {
@@ -139,7 +204,13 @@ mod tests {
             let c = width / groups;
             let case = Case::new(&ROWS, width, &[k, width * c * k, width]);
             let [g, v, b] = [0, 1, 2].map(|i| read(&case.p[i]));
-            let norm = |t: usize| (t..v.len()).step_by(k).map(|i| (v[i] as f64).powi(2)).sum::<f64>().sqrt();
+            let norm = |t: usize| {
+                (t..v.len())
+                    .step_by(k)
+                    .map(|i| (v[i] as f64).powi(2))
+                    .sum::<f64>()
+                    .sqrt()
+            };
             let norms: Vec<f64> = (0..k).map(norm).collect();
             let (x, mut reference) = (case.frames(), vec![]);
             for row in case.x.spans.iter() {
@@ -155,9 +226,16 @@ mod tests {
                     reference.push(x[t * width + o] + check::gelu(u));
                 }
             }
-            let y = positional(case.x.clone(), [&case.p[0], &case.p[1], &case.p[2]], groups, Precision::F32);
+            let y = positional(
+                case.x.clone(),
+                [&case.p[0], &case.p[1], &case.p[2]],
+                groups,
+                Precision::F32,
+            );
             close(y.read(), &reference, 1e-5);
-            case.check(|x, p, _| positional(x, [&p[0], &p[1], &p[2]], groups, Precision::F32).values);
+            case.check(|x, p, _| {
+                positional(x, [&p[0], &p[1], &p[2]], groups, Precision::F32).values
+            });
         }
     }
 }

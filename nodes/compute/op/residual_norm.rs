@@ -26,5 +26,11 @@ pub fn residual_norm<T: Track>(
     eps: f32,
     precision: Precision,
 ) -> Hidden<T> {
-    layer_norm(residual(x, branch.whole(), drop), gamma, beta, eps, precision)
+    layer_norm(
+        residual(x, branch.whole(), drop),
+        gamma,
+        beta,
+        eps,
+        precision,
+    )
 }

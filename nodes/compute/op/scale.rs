@@ -15,7 +15,10 @@ pub fn scale<T: Track>(x: Hidden<T>, gate: &Vector<T>) -> Hidden<T> {
     record_hidden(y, width, spans, merge(tape, other), move |mut dy, g| {
         let n = dy.len();
         let along = |c: usize| {
-            let (x, dy) = (&x.read()[c * CHUNK..], &dy[c * CHUNK..n.min((c + 1) * CHUNK)]);
+            let (x, dy) = (
+                &x.read()[c * CHUNK..],
+                &dy[c * CHUNK..n.min((c + 1) * CHUNK)],
+            );
             wide!(sum(dy.len(), |i| x[i] * dy[i])) as f64
         };
         g.of(&gate)[0] += map(n.div_ceil(CHUNK), along).iter().sum::<f64>() as f32;

@@ -20,5 +20,10 @@ pub fn self_attention<T: Track>(
     precision: Precision,
 ) -> Branch<T> {
     let three = [(wq, bq), (wk, bk), (wv, bv)].map(|(w, b)| linear(x.clone(), w, b, precision));
-    Branch::of(linear(attention(three, heads, gate, bias, drop, precision), wo, bo, precision))
+    Branch::of(linear(
+        attention(three, heads, gate, bias, drop, precision),
+        wo,
+        bo,
+        precision,
+    ))
 }

@@ -47,7 +47,10 @@ pub fn param(data: Vec<f32>) -> Param {
 }
 
 pub fn hidden(values: Vec<f32>, width: usize, spans: Spans) -> Hidden {
-    Hidden { values: tensor(values, (spans.total(), width)), spans }
+    Hidden {
+        values: tensor(values, (spans.total(), width)),
+        spans,
+    }
 }
 
 impl<T> Hidden<T> {
@@ -63,12 +66,18 @@ pub fn read<S: Shape, T>(t: &Tensor<S, f32, Cpu, T>) -> &[f32] {
     if len == 0 {
         return &[];
     }
-    let (shape, first) = (t.shape().concrete(), &t[S::Concrete::default()] as *const f32);
+    let (shape, first) = (
+        t.shape().concrete(),
+        &t[S::Concrete::default()] as *const f32,
+    );
     let mut stride = 1;
     for axis in (0..S::NUM_DIMS).rev().filter(|&a| shape[a] > 1) {
         let mut one = S::Concrete::default();
         one[axis] = 1;
-        assert!(std::ptr::eq(&t[one], first.wrapping_add(stride)), "a tensor that is not contiguous");
+        assert!(
+            std::ptr::eq(&t[one], first.wrapping_add(stride)),
+            "a tensor that is not contiguous"
+        );
         stride *= shape[axis];
     }
     // SAFETY: the strides just checked are those of a contiguous array, whose `len` elements begin at `first`.
@@ -86,7 +95,9 @@ pub fn write<S: Shape>(t: &mut Tensor<S, f32, Cpu>) -> &mut [f32] {
 }
 
 /// The numbers of each of them.
-pub fn read_all<'a, S: Shape, T: 'a>(of: impl IntoIterator<Item = &'a Tensor<S, f32, Cpu, T>>) -> Vec<Vec<f32>> {
+pub fn read_all<'a, S: Shape, T: 'a>(
+    of: impl IntoIterator<Item = &'a Tensor<S, f32, Cpu, T>>,
+) -> Vec<Vec<f32>> {
     of.into_iter().map(|t| read(t).to_vec()).collect()
 }
 
@@ -124,14 +135,20 @@ pub fn by_rows(
         };
         encode(of, features)
     });
-    alone(parts[0].len(), |layer| joined(parts.iter().map(|part| &part[layer])))
+    alone(parts[0].len(), |layer| {
+        joined(parts.iter().map(|part| &part[layer]))
+    })
 }
 
 /// The rows of all of them.
 fn joined<'a>(parts: impl Iterator<Item = &'a Hidden> + Clone) -> Hidden {
     let values: Vec<&[f32]> = parts.clone().map(Hidden::read).collect();
     let width = parts.clone().next().map_or(0, Hidden::width);
-    hidden(values.concat(), width, Spans::new(parts.flat_map(|part| part.spans.lengths())))
+    hidden(
+        values.concat(),
+        width,
+        Spans::new(parts.flat_map(|part| part.spans.lengths())),
+    )
 }
 
 /// Hidden states of the same rows, a tensor a layer, on their way to where tensors lie: here they have always arrived.
@@ -145,7 +162,12 @@ impl Arriving {
     }
     /// Of the numbers of each (layer)(row).
     pub fn send(layers: &[Vec<&[f32]>], width: usize, spans: Spans) -> Arriving {
-        Arriving(layers.iter().map(|rows| hidden(rows.concat(), width, spans.clone())).collect())
+        Arriving(
+            layers
+                .iter()
+                .map(|rows| hidden(rows.concat(), width, spans.clone()))
+                .collect(),
+        )
     }
     /// To be read from now on.
     pub fn wait(&self) -> &[Hidden] {
@@ -186,7 +208,9 @@ type SlotOf = dyn for<'a> Fn(&'a mut dfdx::prelude::Gradients<f32, Cpu>) -> &'a 
 impl Slot {
     pub fn of<S: Shape>(t: &Tensor<S, f32, Cpu>) -> Slot {
         let ghost = t.ghost();
-        Slot(Box::new(move |g| g.get_or_alloc_mut(&ghost).expect("memory for a gradient")))
+        Slot(Box::new(move |g| {
+            g.get_or_alloc_mut(&ghost).expect("memory for a gradient")
+        }))
     }
 }
 
@@ -198,7 +222,9 @@ pub fn record<S: Shape, T: Track>(
     tape: T,
     backward: impl FnOnce(Vec<f32>, &mut Grads) + 'static,
 ) -> Tensor<S, f32, Cpu, T> {
-    super::recorded(tensor(y, shape), tape, |mut dy, g| backward(std::mem::take::<Vec<f32>>(&mut dy), g))
+    super::recorded(tensor(y, shape), tape, |mut dy, g| {
+        backward(std::mem::take::<Vec<f32>>(&mut dy), g)
+    })
 }
 
 /// As [`record`], with a rule that reads y again.
@@ -210,7 +236,9 @@ pub fn record_kept<S: Shape, T: Track>(
 ) -> Tensor<S, f32, Cpu, T> {
     let y = tensor(y, shape);
     let kept = y.clone();
-    super::recorded(y, tape, move |mut dy, g| backward(read(&kept), std::mem::take::<Vec<f32>>(&mut dy), g))
+    super::recorded(y, tape, move |mut dy, g| {
+        backward(read(&kept), std::mem::take::<Vec<f32>>(&mut dy), g)
+    })
 }
 
 /// As [`record`], for a result that has frames.
@@ -221,7 +249,10 @@ pub fn record_hidden<T: Track>(
     tape: T,
     backward: impl FnOnce(Vec<f32>, &mut Grads) + 'static,
 ) -> Hidden<T> {
-    Hidden { values: record(y, (spans.total(), width), tape, backward), spans }
+    Hidden {
+        values: record(y, (spans.total(), width), tape, backward),
+        spans,
+    }
 }
 
 /// Runs the tape backward from `loss`, times `scale`.

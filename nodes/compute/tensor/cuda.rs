@@ -39,7 +39,10 @@ pub fn param(data: Vec<f32>) -> Param {
 }
 
 pub fn hidden(data: Vec<f32>, width: usize, spans: Spans) -> Hidden<NoneTape, Cuda> {
-    Hidden { values: tensor(data, (spans.total(), width)), spans }
+    Hidden {
+        values: tensor(data, (spans.total(), width)),
+        spans,
+    }
 }
 
 /// Zeros, for an op to write its result over.
@@ -54,7 +57,11 @@ pub fn zeros_like<S: Shape>(t: &Tensor<S, f32, Cuda>) -> Tensor<S, f32, Cuda> {
 
 /// A copy of the numbers; waits for them.
 pub fn read<S: Shape, T>(t: &Tensor<S, f32, Cuda, T>) -> Vec<f32> {
-    if t.shape().num_elements() == 0 { vec![] } else { t.as_vec() }
+    if t.shape().num_elements() == 0 {
+        vec![]
+    } else {
+        t.as_vec()
+    }
 }
 
 /// A copy of the numbers of each of them; waits once.
@@ -66,10 +73,18 @@ pub fn read_all<'a, S: Shape, T: Track<Cuda>>(
     let spans = Spans::new(of.iter().map(|t| len(t).next_multiple_of(4)));
     let all = zeros((spans.total(),));
     for (t, at) in of.iter().zip(spans.iter()) {
-        op::add(address(t), address(&all) + 4 * at.start as u64, len(t), Mask::times(1.0));
+        op::add(
+            address(t),
+            address(&all) + 4 * at.start as u64,
+            len(t),
+            Mask::times(1.0),
+        );
     }
     let all = read(&all);
-    of.iter().zip(spans.iter()).map(|(t, at)| all[at][..len(t)].to_vec()).collect()
+    of.iter()
+        .zip(spans.iter())
+        .map(|(t, at)| all[at][..len(t)].to_vec())
+        .collect()
 }
 
 /// a + b
@@ -79,7 +94,10 @@ pub fn plus(a: Number<Tape<Cuda>, Cuda>, b: Number<Tape<Cuda>, Cuda>) -> Number<
         op::add(address(x), address(&y), 1, Mask::times(1.0));
     }
     let both = [a, b].map(|x| Slot::of(&x));
-    record(y, merge(tape, other), move |dy, g| both.iter().for_each(|x| op::add(dy, g.at(x), 1, Mask::times(1.0))))
+    record(y, merge(tape, other), move |dy, g| {
+        both.iter()
+            .for_each(|x| op::add(dy, g.at(x), 1, Mask::times(1.0)))
+    })
 }
 
 /// factor · x
@@ -113,14 +131,27 @@ pub struct Arriving {
 impl Arriving {
     /// What was computed here.
     pub fn here(layers: Vec<Hidden<NoneTape, Cuda>>) -> Arriving {
-        Arriving { landing: None, layers }
+        Arriving {
+            landing: None,
+            layers,
+        }
     }
     /// Of the numbers of each (layer)(row).
     pub fn send(layers: &[Vec<&[f32]>], width: usize, spans: Spans) -> Arriving {
-        let own = |_| Hidden { values: zeros((spans.total(), width)), spans: spans.clone() };
+        let own = |_| Hidden {
+            values: zeros((spans.total(), width)),
+            spans: spans.clone(),
+        };
         let tensors: Vec<_> = layers.iter().map(own).collect();
-        let parts: Vec<_> = layers.iter().zip(&tensors).map(|(rows, to)| (&rows[..], address(&to.values))).collect();
-        Arriving { landing: Some(pinned::send_beside(&parts)), layers: tensors }
+        let parts: Vec<_> = layers
+            .iter()
+            .zip(&tensors)
+            .map(|(rows, to)| (&rows[..], address(&to.values)))
+            .collect();
+        Arriving {
+            landing: Some(pinned::send_beside(&parts)),
+            layers: tensors,
+        }
     }
     /// To be read by what is queued from now on.
     pub fn wait(&self) -> &[Hidden<NoneTape, Cuda>] {
@@ -155,7 +186,11 @@ fn told<S: Shape>(t: &Tensor<S, f32, Cuda>, label: &'static str) -> u64 {
     }
     let mut find = Find(String::with_capacity(128), label);
     let _ = write!(find, "{t:?}"); // the error is our own
-    let digits = find.0.rsplit([' ', '(']).next().and_then(|digits| digits.trim_end_matches(')').parse().ok());
+    let digits = find
+        .0
+        .rsplit([' ', '('])
+        .next()
+        .and_then(|digits| digits.trim_end_matches(')').parse().ok());
     digits.expect("dfdx 0.13 says first which tensor it is, and where it lies")
 }
 
@@ -191,7 +226,9 @@ type SlotOf = dyn Fn(&mut dfdx::prelude::Gradients<f32, Cuda>) -> Address;
 impl Slot {
     pub fn of<S: Shape>(t: &Tensor<S, f32, Cuda>) -> Slot {
         let ghost = t.ghost();
-        Slot(Box::new(move |g| *done(g.get_or_alloc_mut(&ghost)).device_ptr()))
+        Slot(Box::new(move |g| {
+            *done(g.get_or_alloc_mut(&ghost)).device_ptr()
+        }))
     }
 }
 
@@ -222,7 +259,10 @@ pub fn record_hidden<T: Track<Cuda>>(
     tape: T,
     backward: impl FnOnce(Address, &mut Grads<Cuda>) + 'static,
 ) -> Hidden<T, Cuda> {
-    Hidden { values: record(y, tape, backward), spans }
+    Hidden {
+        values: record(y, tape, backward),
+        spans,
+    }
 }
 
 /// Runs the tape backward from `loss`, times `scale`.
@@ -241,8 +281,18 @@ mod tests {
     #[test]
     fn what_is_written_at_the_address_is_what_the_tensor_holds() {
         let (from, to) = (tensor(noise("x", 15), (3, 5)), zeros((3, 5)));
-        launch!(kernel("add", 15), for_each(15, 15), address(&from), address(&to), 15usize, op::Mask::times(2.0));
-        assert_eq!(read(&to), noise("x", 15).iter().map(|x| 2.0 * x).collect::<Vec<_>>());
+        launch!(
+            kernel("add", 15),
+            for_each(15, 15),
+            address(&from),
+            address(&to),
+            15usize,
+            op::Mask::times(2.0)
+        );
+        assert_eq!(
+            read(&to),
+            noise("x", 15).iter().map(|x| 2.0 * x).collect::<Vec<_>>()
+        );
         assert!(id(&to) == id(&to.clone()) && id(&to) != id(&from));
     }
 }

@@ -42,9 +42,18 @@ pub fn edits(source: &mut (impl Read + Seek + ?Sized)) -> Result<Vec<Edit>> {
     let of_track = |(_, track)| {
         let (length, start) = first(find(track, &[b"edts", b"elst"])?)?;
         let track_scale = number(find(track, &[b"mdia", b"mdhd"])?)?;
-        Some(Edit { track: number(find(track, &[b"tkhd"])?)?, start, track_scale, length, movie_scale })
+        Some(Edit {
+            track: number(find(track, &[b"tkhd"])?)?,
+            start,
+            track_scale,
+            length,
+            movie_scale,
+        })
     };
-    Ok(boxes(&movie).filter(|(kind, _)| *kind == b"trak").filter_map(of_track).collect())
+    Ok(boxes(&movie)
+        .filter(|(kind, _)| *kind == b"trak")
+        .filter_map(of_track)
+        .collect())
 }
 
 /// The content of the box `moov`, empty if there is none.
@@ -54,23 +63,39 @@ fn movie(source: &mut (impl Read + Seek + ?Sized)) -> Result<Vec<u8>> {
     loop {
         head.clear();
         source.take(16).read_to_end(&mut head)?;
-        let Some((kind, size, begin)) = header(&head) else { return Ok(content) };
+        let Some((kind, size, begin)) = header(&head) else {
+            return Ok(content);
+        };
         if kind == b"moov" {
             source.seek(SeekFrom::Start(at + begin as u64))?;
-            source.take(size.saturating_sub(begin as u64)).read_to_end(&mut content)?;
+            source
+                .take(size.saturating_sub(begin as u64))
+                .read_to_end(&mut content)?;
             return Ok(content);
         }
-        let Some(next) = at.checked_add(size) else { return Ok(content) };
+        let Some(next) = at.checked_add(size) else {
+            return Ok(content);
+        };
         at = source.seek(SeekFrom::Start(next))?;
     }
 }
 
 /// Kind, size (`u64::MAX`: to the end), and where the content begins.
 fn header(bytes: &[u8]) -> Option<(&[u8; 4], u64, usize)> {
-    let (size, kind) = (bytes.first_chunk().copied().map(u32::from_be_bytes)?, bytes.get(4..8)?.first_chunk()?);
+    let (size, kind) = (
+        bytes.first_chunk().copied().map(u32::from_be_bytes)?,
+        bytes.get(4..8)?.first_chunk()?,
+    );
     let (size, begin) = match size {
         0 => (u64::MAX, 8),
-        1 => (bytes.get(8..16)?.first_chunk().copied().map(u64::from_be_bytes)?, 16),
+        1 => (
+            bytes
+                .get(8..16)?
+                .first_chunk()
+                .copied()
+                .map(u64::from_be_bytes)?,
+            16,
+        ),
         size => (size as u64, 8),
     };
     (size >= begin as u64).then_some((kind, size, begin))
@@ -89,13 +114,21 @@ fn boxes(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
 
 /// The box at the end of a way of kinds.
 fn find<'a>(bytes: &'a [u8], way: &[&[u8; 4]]) -> Option<&'a [u8]> {
-    way.iter().try_fold(bytes, |bytes, kind| boxes(bytes).find(|(k, _)| k == kind).map(|(_, content)| content))
+    way.iter().try_fold(bytes, |bytes, kind| {
+        boxes(bytes)
+            .find(|(k, _)| k == kind)
+            .map(|(_, content)| content)
+    })
 }
 
 /// Of `mvhd` and `mdhd` the time scale, of `tkhd` the track: all stand behind two times of 4 or (version 1) 8 bytes.
 fn number(content: &[u8]) -> Option<u32> {
     let at = if *content.first()? == 1 { 20 } else { 12 };
-    content.get(at..)?.first_chunk().copied().map(u32::from_be_bytes)
+    content
+        .get(at..)?
+        .first_chunk()
+        .copied()
+        .map(u32::from_be_bytes)
 }
 
 /// Length and start of the first edit of `elst` that is not a pause.
@@ -103,7 +136,10 @@ fn first(content: &[u8]) -> Option<(u64, u64)> {
     let long = *content.first()? == 1;
     let edit = |entry: &[u8]| {
         let (length, start) = if long {
-            (u64::from_be_bytes(*entry.first_chunk()?), i64::from_be_bytes(*entry.get(8..)?.first_chunk()?))
+            (
+                u64::from_be_bytes(*entry.first_chunk()?),
+                i64::from_be_bytes(*entry.get(8..)?.first_chunk()?),
+            )
         } else {
             (
                 u32::from_be_bytes(*entry.first_chunk()?) as u64,
@@ -112,7 +148,10 @@ fn first(content: &[u8]) -> Option<(u64, u64)> {
         };
         Some((length, u64::try_from(start).ok()?))
     };
-    content.get(8..)?.chunks_exact(if long { 20 } else { 12 }).find_map(edit)
+    content
+        .get(8..)?
+        .chunks_exact(if long { 20 } else { 12 })
+        .find_map(edit)
 }
 
 #[cfg(test)]
@@ -129,19 +168,63 @@ mod tests {
     }
     /// A track 7 at 16 kHz, times in milliseconds: a pause, then 2 seconds from sample 1024.
     fn file() -> Vec<u8> {
-        let elst = boxed(b"elst", &[&numbers(&[0, 2, 500, u32::MAX, 1 << 16, 2000, 1024, 1 << 16])]);
+        let elst = boxed(
+            b"elst",
+            &[&numbers(&[
+                0,
+                2,
+                500,
+                u32::MAX,
+                1 << 16,
+                2000,
+                1024,
+                1 << 16,
+            ])],
+        );
         let mdia = boxed(b"mdia", &[&boxed(b"mdhd", &[&numbers(&[0, 0, 0, 16_000])])]);
-        let track = boxed(b"trak", &[&boxed(b"tkhd", &[&numbers(&[0, 0, 0, 7])]), &boxed(b"edts", &[&elst]), &mdia]);
-        let movie = boxed(b"moov", &[&boxed(b"mvhd", &[&numbers(&[0, 0, 0, 1000])]), &track]);
-        [boxed(b"ftyp", &[b"M4A "]), boxed(b"mdat", &[&[0; 99]]), movie].concat()
+        let track = boxed(
+            b"trak",
+            &[
+                &boxed(b"tkhd", &[&numbers(&[0, 0, 0, 7])]),
+                &boxed(b"edts", &[&elst]),
+                &mdia,
+            ],
+        );
+        let movie = boxed(
+            b"moov",
+            &[&boxed(b"mvhd", &[&numbers(&[0, 0, 0, 1000])]), &track],
+        );
+        [
+            boxed(b"ftyp", &[b"M4A "]),
+            boxed(b"mdat", &[&[0; 99]]),
+            movie,
+        ]
+        .concat()
     }
 
     #[test]
     fn the_first_edit_that_is_heard() {
         let edits = edits(&mut Cursor::new(file())).unwrap();
-        assert_eq!(edits, [Edit { track: 7, start: 1024, track_scale: 16_000, length: 2000, movie_scale: 1000 }]);
+        assert_eq!(
+            edits,
+            [Edit {
+                track: 7,
+                start: 1024,
+                track_scale: 16_000,
+                length: 2000,
+                movie_scale: 1000
+            }]
+        );
         assert_eq!(edits[0].frames(16_000), 1024..33_024);
-        assert_eq!(Edit { length: 0, track: 7, ..edits[0] }.frames(8_000), 512..u64::MAX);
+        assert_eq!(
+            Edit {
+                length: 0,
+                track: 7,
+                ..edits[0]
+            }
+            .frames(8_000),
+            512..u64::MAX
+        );
     }
 
     #[test]

@@ -12,7 +12,12 @@ const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 /// How many samples at 16 kHz `frames` at `rate` become.
 pub fn length(frames: u64, rate: u32) -> Result<u64> {
     if !RATES.contains(&rate) {
-        return Err(format!("it has a rate of {rate} Hz, not {} to {}", RATES.start(), RATES.end()).into());
+        return Err(format!(
+            "it has a rate of {rate} Hz, not {} to {}",
+            RATES.start(),
+            RATES.end()
+        )
+        .into());
     }
     Ok((frames as u128 * RATE as u128).div_ceil(rate as u128) as u64)
 }
@@ -26,8 +31,22 @@ pub fn resample(samples: Vec<f32>, rate: u32) -> Result<Vec<f32>> {
     let unit = rate / gcd(rate, RATE);
     let block = (rate / 16).div_ceil(unit).next_multiple_of(2) * unit;
     let window = WindowFunction::BlackmanHarris2;
-    let mut fft = Fft::new_custom(rate as usize, RATE as usize, block as usize, 1, 1, window, FixedSync::Both)?;
-    let mut samples = fft.process_all(&InterleavedOwned::new_from(samples, 1, frames)?, frames, None)?.take_data();
+    let mut fft = Fft::new_custom(
+        rate as usize,
+        RATE as usize,
+        block as usize,
+        1,
+        1,
+        window,
+        FixedSync::Both,
+    )?;
+    let mut samples = fft
+        .process_all(
+            &InterleavedOwned::new_from(samples, 1, frames)?,
+            frames,
+            None,
+        )?
+        .take_data();
     samples.truncate(length); // rubato rounds in floating point, at times one too many
     Ok(samples)
 }
@@ -41,7 +60,9 @@ mod tests {
     use super::*;
 
     fn sine(hertz: f64, rate: u32, frames: usize) -> Vec<f32> {
-        (0..frames).map(|i| (std::f64::consts::TAU * hertz * i as f64 / rate as f64).sin() as f32).collect()
+        (0..frames)
+            .map(|i| (std::f64::consts::TAU * hertz * i as f64 / rate as f64).sin() as f32)
+            .collect()
     }
 
     #[test]
@@ -51,7 +72,9 @@ mod tests {
             let out = resample(sine(hertz, rate, rate as usize), rate).unwrap();
             assert_eq!(out.len(), 16_000);
             let clean = sine(hertz, RATE, 16_000);
-            let worst = (2000..14_000).map(|i| (out[i] - clean[i]).abs()).fold(0.0, f32::max);
+            let worst = (2000..14_000)
+                .map(|i| (out[i] - clean[i]).abs())
+                .fold(0.0, f32::max);
             assert!(worst < 1e-3, "{rate} Hz: {worst}");
         }
     }
@@ -73,7 +96,11 @@ mod tests {
             (12_345, 16_001, 12_345),
         ];
         for (frames, rate, expected) in cases {
-            assert_eq!(resample(vec![0.5; frames], rate).unwrap().len(), expected, "{frames} at {rate} Hz");
+            assert_eq!(
+                resample(vec![0.5; frames], rate).unwrap().len(),
+                expected,
+                "{frames} at {rate} Hz"
+            );
         }
         assert!(resample(vec![0.0; 10], 0).is_err());
         assert!(length(10, u32::MAX).is_err());

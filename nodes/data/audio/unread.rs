@@ -20,8 +20,15 @@ fn convert(what: &str) -> Error {
 
 /// Where no reader takes the file; `head` is its beginning. Raw G.722 has none, only the name tells.
 pub fn format(name: &Path, head: &[u8], error: AudioError) -> Error {
-    let other = OTHERS.iter().find(|(begins, _)| head.starts_with(begins)).map(|(_, what)| *what);
-    let by_name = || name.extension().is_some_and(|e| e.eq_ignore_ascii_case("g722")).then_some("G.722");
+    let other = OTHERS
+        .iter()
+        .find(|(begins, _)| head.starts_with(begins))
+        .map(|(_, what)| *what);
+    let by_name = || {
+        name.extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("g722"))
+            .then_some("G.722")
+    };
     match other.or_else(by_name) {
         Some(what) => convert(what),
         None if matches!(error, AudioError::Unsupported(_)) => {

@@ -13,8 +13,16 @@ pub fn read(path: &Path) -> Result<Labels> {
         let mut labels = Labels::new();
         for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?.build()? {
             let batch = batch?;
-            let ids = column::texts(&batch, ID)?.iter().map(|id| id.unwrap_or_default().to_owned());
-            labels.extend(ids.zip(column::labels_by_row(&batch, LABEL)?.into_iter().map(<[u32]>::to_vec)));
+            let ids = column::texts(&batch, ID)?
+                .iter()
+                .map(|id| id.unwrap_or_default().to_owned());
+            labels.extend(
+                ids.zip(
+                    column::labels_by_row(&batch, LABEL)?
+                        .into_iter()
+                        .map(<[u32]>::to_vec),
+                ),
+            );
         }
         Ok(labels)
     })

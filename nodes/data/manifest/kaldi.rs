@@ -10,15 +10,23 @@ pub fn read(path: &Path) -> Result<Vec<Utterance>> {
     let scp = text(path)?;
     let recordings = all(path, lines(&scp).map(|(at, line)| recording(at, line)))?;
     let mut by_name = BTreeMap::new();
-    let once = |&(at, name, ref file): &(usize, &str, PathBuf)| match by_name.insert(name.to_owned(), file.clone()) {
+    let once = |&(at, name, ref file): &(usize, &str, PathBuf)| match by_name
+        .insert(name.to_owned(), file.clone())
+    {
         Some(_) => Err(format!("line {at}: `{name}` stands twice").into()),
         None => Ok(()),
     };
     all(path, recordings.iter().map(once))?;
     let Some(path) = segments(path) else {
-        return Ok(recordings.into_iter().map(|(_, name, file)| Utterance::file(name.into(), file)).collect());
+        return Ok(recordings
+            .into_iter()
+            .map(|(_, name, file)| Utterance::file(name.into(), file))
+            .collect());
     };
-    all(&path, lines(&text(&path)?).map(|(at, line)| segment(at, line, &by_name)))
+    all(
+        &path,
+        lines(&text(&path)?).map(|(at, line)| segment(at, line, &by_name)),
+    )
 }
 
 /// The file `segments` that belongs to `manifest`, where there is one.
@@ -29,7 +37,11 @@ pub fn segments(manifest: &Path) -> Option<PathBuf> {
 
 fn recording(at: usize, line: &str) -> Result<(usize, &str, PathBuf)> {
     let says = |says: &str| Err(format!("line {at} {says}: {line}").into());
-    match line.trim().split_once(char::is_whitespace).map(|(name, file)| (name, file.trim())) {
+    match line
+        .trim()
+        .split_once(char::is_whitespace)
+        .map(|(name, file)| (name, file.trim()))
+    {
         None => says("is not `utterance path`"),
         Some((_, file)) if file.ends_with('|') || file.starts_with('|') => {
             says("is a command, which is not run; name its audio file, or one that it has written")
@@ -43,7 +55,8 @@ fn recording(at: usize, line: &str) -> Result<(usize, &str, PathBuf)> {
 
 /// `wavs.ark:1234`: a place in a Kaldi archive.
 fn is_in_archive(file: &str) -> bool {
-    file.rsplit_once(".ark:").is_some_and(|(_, place)| place.parse::<u64>().is_ok())
+    file.rsplit_once(".ark:")
+        .is_some_and(|(_, place)| place.parse::<u64>().is_ok())
 }
 
 fn segment(at: usize, line: &str, recordings: &BTreeMap<String, PathBuf>) -> Result<Utterance> {
@@ -55,15 +68,27 @@ fn segment(at: usize, line: &str, recordings: &BTreeMap<String, PathBuf>) -> Res
         [channel] => Some(channel.parse().map_err(|_| shape())?),
         _ => return Err(shape().into()),
     };
-    let seconds = |word: &str| word.parse::<f64>().ok().filter(|seconds| seconds.is_finite()).ok_or_else(shape);
+    let seconds = |word: &str| {
+        word.parse::<f64>()
+            .ok()
+            .filter(|seconds| seconds.is_finite())
+            .ok_or_else(shape)
+    };
     let (from, to) = (seconds(from)?, seconds(to)?);
     if from < 0.0 || to <= from && to != -1.0 {
         return Err(format!("line {at}: seconds {from} to {to} are no piece: {line}").into());
     }
     let missing = || format!("line {at}: recording `{recording}` is not in wav.scp: {line}");
     let path = recordings.get(recording).ok_or_else(missing)?.clone();
-    let piece = Piece { from, to: Some(to).filter(|&to| to != -1.0), channel };
-    Ok(Utterance { piece, ..Utterance::file(id.into(), path) })
+    let piece = Piece {
+        from,
+        to: Some(to).filter(|&to| to != -1.0),
+        channel,
+    };
+    Ok(Utterance {
+        piece,
+        ..Utterance::file(id.into(), path)
+    })
 }
 
 #[cfg(test)]
@@ -78,7 +103,10 @@ mod tests {
         let rows = read(&path).unwrap();
         assert_eq!(
             rows.iter().map(row).collect::<Vec<_>>(),
-            [("b", "data/b 2.flac", 0.0, None), ("a", "data/a.wav", 0.0, None)]
+            [
+                ("b", "data/b 2.flac", 0.0, None),
+                ("a", "data/a.wav", 0.0, None)
+            ]
         );
     }
 
@@ -88,15 +116,25 @@ mod tests {
         let path = scratch.file("wav.scp", "r1 1.flac\nr2 2.wav\n");
         scratch.file("segments", "b r2 0.5 2.25\na r1 0 -1\nc r2 3 4 1\n");
         let rows = read(&path).unwrap();
-        let expected = [("b", "2.wav", 0.5, Some(2.25)), ("a", "1.flac", 0.0, None), ("c", "2.wav", 3.0, Some(4.0))];
+        let expected = [
+            ("b", "2.wav", 0.5, Some(2.25)),
+            ("a", "1.flac", 0.0, None),
+            ("c", "2.wav", 3.0, Some(4.0)),
+        ];
         assert_eq!(rows.iter().map(row).collect::<Vec<_>>(), expected);
-        assert_eq!(rows.iter().map(|u| u.piece.channel).collect::<Vec<_>>(), [None, None, Some(1)]);
+        assert_eq!(
+            rows.iter().map(|u| u.piece.channel).collect::<Vec<_>>(),
+            [None, None, Some(1)]
+        );
     }
 
     #[test]
     fn wrong_lines() {
         let scratch = Scratch::new("kaldi-wrong");
-        let path = scratch.file("wav.scp", "a sph2pipe -f wav a.sph |\nb\nc c.wav\nd d.ark:17\n");
+        let path = scratch.file(
+            "wav.scp",
+            "a sph2pipe -f wav a.sph |\nb\nc c.wav\nd d.ark:17\n",
+        );
         let expected = [
             "wav.scp: line 1 is a command, which is not run; name its audio file, or one that it has written: a sph2pipe -f wav a.sph |",
             "wav.scp: line 2 is not `utterance path`: b",
@@ -106,7 +144,10 @@ mod tests {
         scratch.file("wav.scp", "a a.wav\nb b.wav\na c.wav\n");
         assert_eq!(scratch.wrong(&path), "wav.scp: line 3: `a` stands twice");
         scratch.file("wav.scp", "a a.wav\n");
-        scratch.file("segments", "1 a 0 1\n2 a 0\n3 b 0 1\n4 a 2 1\n5 a nan 1\n6 a 0 1 left\n");
+        scratch.file(
+            "segments",
+            "1 a 0 1\n2 a 0\n3 b 0 1\n4 a 2 1\n5 a nan 1\n6 a 0 1 left\n",
+        );
         let expected = [
             "segments: line 2 is not `utterance recording start end`: 2 a 0",
             "segments: line 3: recording `b` is not in wav.scp: 3 b 0 1",

@@ -9,7 +9,8 @@ use arrow::array::{Array, AsArray, BinaryArray, RecordBatch, StringArray};
 use arrow::datatypes::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
+    RowSelector,
 };
 use parquet::basic::Compression;
 use parquet::file::metadata::PageIndexPolicy;
@@ -50,7 +51,10 @@ impl Table {
     fn open(path: &Path) -> Result<(Vec<Option<String>>, Table)> {
         let mut table = Table::of(path)?;
         let groups: Vec<_> = (0..table.metadata.metadata().num_row_groups()).collect();
-        let groups: Result<Vec<_>> = groups.into_par_iter().map(|group| table.group(group)).collect();
+        let groups: Result<Vec<_>> = groups
+            .into_par_iter()
+            .map(|group| table.group(group))
+            .collect();
         let (ids, lengths) = groups?.into_iter().flatten().unzip();
         table.lengths = lengths;
         Ok((ids, table))
@@ -62,18 +66,35 @@ impl Table {
             .with_page_index_policy(PageIndexPolicy::Optional);
         let metadata = ArrowReaderMetadata::load(&File::open(path)?, options)?;
         let schema = metadata.schema();
-        let has = |name: &str, kind: DataType| match schema.field_with_name("audio").ok()?.data_type() {
-            DataType::Struct(fields) => fields.find(name).filter(|(_, field)| *field.data_type() == kind),
-            _ => None,
-        };
+        let has =
+            |name: &str, kind: DataType| match schema.field_with_name("audio").ok()?.data_type() {
+                DataType::Struct(fields) => fields
+                    .find(name)
+                    .filter(|(_, field)| *field.data_type() == kind),
+                _ => None,
+            };
         if has("bytes", DataType::Binary).is_none() || has("path", DataType::Utf8).is_none() {
-            let columns: Vec<_> = schema.fields().iter().map(|field| format!("`{}`", field.name())).collect();
+            let columns: Vec<_> = schema
+                .fields()
+                .iter()
+                .map(|field| format!("`{}`", field.name()))
+                .collect();
             let columns = columns.join(", ");
-            return Err(format!("has no column `audio` of struct<bytes: binary, path: string>, but {columns}").into());
+            return Err(format!(
+                "has no column `audio` of struct<bytes: binary, path: string>, but {columns}"
+            )
+            .into());
         }
-        let table = Table { path: path.into(), metadata, lengths: vec![] };
+        let table = Table {
+            path: path.into(),
+            metadata,
+            lengths: vec![],
+        };
         match table.compression() {
-            Some(other) => Err(format!("is packed with {other:?}; Snappy, gzip and no compression are read").into()),
+            Some(other) => Err(format!(
+                "is packed with {other:?}; Snappy, gzip and no compression are read"
+            )
+            .into()),
             None => Ok(table),
         }
     }
@@ -81,25 +102,50 @@ impl Table {
     fn compression(&self) -> Option<Compression> {
         let ours = self.mask();
         let columns = |group: &parquet::file::metadata::RowGroupMetaData| {
-            let columns = group.columns().iter().enumerate().filter(|(leaf, _)| ours.leaf_included(*leaf));
-            columns.map(|(_, column)| column.compression()).collect::<Vec<_>>()
+            let columns = group
+                .columns()
+                .iter()
+                .enumerate()
+                .filter(|(leaf, _)| ours.leaf_included(*leaf));
+            columns
+                .map(|(_, column)| column.compression())
+                .collect::<Vec<_>>()
         };
-        let all = self.metadata.metadata().row_groups().iter().flat_map(columns);
-        let read =
-            |c: &Compression| matches!(c, Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::GZIP(_));
+        let all = self
+            .metadata
+            .metadata()
+            .row_groups()
+            .iter()
+            .flat_map(columns);
+        let read = |c: &Compression| {
+            matches!(
+                c,
+                Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::GZIP(_)
+            )
+        };
         all.into_iter().find(|compression| !read(compression))
     }
     fn mask(&self) -> ProjectionMask {
-        ProjectionMask::columns(self.metadata.parquet_schema(), ["audio.bytes", "audio.path"])
+        ProjectionMask::columns(
+            self.metadata.parquet_schema(),
+            ["audio.bytes", "audio.path"],
+        )
     }
     fn reader(&self, group: usize) -> Result<ParquetRecordBatchReaderBuilder<File>> {
         let file = File::open(&self.path)?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
-        Ok(builder.with_row_groups(vec![group]).with_projection(self.mask()).with_batch_size(AT_ONCE))
+        let builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
+        Ok(builder
+            .with_row_groups(vec![group])
+            .with_projection(self.mask())
+            .with_batch_size(AT_ONCE))
     }
     /// Path and length of each row of a row group.
     fn group(&self, group: usize) -> Result<Vec<(Option<String>, Length)>> {
-        let before: i64 = self.metadata.metadata().row_groups()[..group].iter().map(|g| g.num_rows()).sum();
+        let before: i64 = self.metadata.metadata().row_groups()[..group]
+            .iter()
+            .map(|g| g.num_rows())
+            .sum();
         let mut rows = vec![];
         for batch in self.reader(group)?.build()? {
             let batch = batch?;
@@ -115,11 +161,19 @@ impl Table {
     }
     /// The row at 16 kHz.
     pub fn read(&self, row: usize) -> Result<Vec<f32>> {
-        calmly(|| self.row(row)).map_err(|e| named(&self.path, e))?.read()
+        calmly(|| self.row(row))
+            .map_err(|e| named(&self.path, e))?
+            .read()
     }
     fn row(&self, row: usize) -> Result<Row> {
         let (mut group, mut at) = (0, row);
-        for rows in self.metadata.metadata().row_groups().iter().map(|g| g.num_rows() as usize) {
+        for rows in self
+            .metadata
+            .metadata()
+            .row_groups()
+            .iter()
+            .map(|g| g.num_rows() as usize)
+        {
             if at < rows {
                 break;
             }
@@ -127,7 +181,12 @@ impl Table {
         }
         let one = RowSelection::from(vec![RowSelector::skip(at), RowSelector::select(1)]);
         let batch = self.reader(group)?.with_row_selection(one).build()?.next();
-        Row::new(self, row, &batch.ok_or_else(|| format!("row {row} is gone"))??, 0)
+        Row::new(
+            self,
+            row,
+            &batch.ok_or_else(|| format!("row {row} is gone"))??,
+            0,
+        )
     }
 }
 
@@ -141,16 +200,25 @@ struct Row {
 
 impl Row {
     fn new(table: &Table, row: usize, batch: &RecordBatch, at: usize) -> Result<Row> {
-        let column = |name: &str| batch.column_by_name("audio")?.as_struct_opt()?.column_by_name(name);
+        let column = |name: &str| {
+            batch
+                .column_by_name("audio")?
+                .as_struct_opt()?
+                .column_by_name(name)
+        };
         let bytes: Option<&BinaryArray> = column("bytes").and_then(|c| c.as_binary_opt());
         let paths: Option<&StringArray> = column("path").and_then(|c| c.as_string_opt());
-        let (Some(bytes), Some(paths)) = (bytes, paths) else { return Err("its columns have changed".into()) };
+        let (Some(bytes), Some(paths)) = (bytes, paths) else {
+            return Err("its columns have changed".into());
+        };
         let path = paths.is_valid(at).then(|| paths.value(at).to_owned());
         let bytes = bytes.is_valid(at).then(|| bytes.value(at).to_vec());
         let name = match (&bytes, &path) {
             (None, Some(path)) => path.into(),
             (_, path) => {
-                let path = path.as_ref().map_or(String::new(), |path| format!(", {path}"));
+                let path = path
+                    .as_ref()
+                    .map_or(String::new(), |path| format!(", {path}"));
                 format!("{}: row {row}{path}", table.path.display()).into()
             }
         };
@@ -160,7 +228,9 @@ impl Row {
         match (self.bytes, &self.path) {
             (Some(bytes), _) => Ok((self.name, Box::new(Cursor::new(bytes)))),
             (None, Some(_)) => audio::open_file(&self.name).map(|file| (self.name, file)),
-            (None, None) => Err(format!("{} has neither bytes nor a path", self.name.display()).into()),
+            (None, None) => {
+                Err(format!("{} has neither bytes nor a path", self.name.display()).into())
+            }
         }
     }
     fn length(self) -> Result<u64> {
@@ -199,14 +269,24 @@ mod tests {
     fn batch(rows: &[(Option<Vec<u8>>, Option<&str>)]) -> RecordBatch {
         let bytes: BinaryArray = rows.iter().map(|(bytes, _)| bytes.as_deref()).collect();
         let paths: StringArray = rows.iter().map(|(_, path)| *path).collect();
-        let field = |name, array: ArrayRef| (Arc::new(Field::new(name, array.data_type().clone(), true)), array);
-        let audio = StructArray::from(vec![field("bytes", Arc::new(bytes)), field("path", Arc::new(paths))]);
+        let field = |name, array: ArrayRef| {
+            (
+                Arc::new(Field::new(name, array.data_type().clone(), true)),
+                array,
+            )
+        };
+        let audio = StructArray::from(vec![
+            field("bytes", Arc::new(bytes)),
+            field("path", Arc::new(paths)),
+        ]);
         RecordBatch::try_from_iter([("audio", Arc::new(audio) as ArrayRef)]).unwrap()
     }
     fn write(batch: &RecordBatch, compression: Compression, group: usize) -> Vec<u8> {
-        let properties =
-            WriterProperties::builder().set_compression(compression).set_max_row_group_row_count(Some(group));
-        let mut writer = ArrowWriter::try_new(vec![], batch.schema(), Some(properties.build())).unwrap();
+        let properties = WriterProperties::builder()
+            .set_compression(compression)
+            .set_max_row_group_row_count(Some(group));
+        let mut writer =
+            ArrowWriter::try_new(vec![], batch.schema(), Some(properties.build())).unwrap();
         writer.write(batch).unwrap();
         writer.into_inner().unwrap()
     }
@@ -215,9 +295,24 @@ mod tests {
     fn bytes_and_paths() {
         let scratch = Scratch::new("parquet");
         let beside = scratch.file("beside.wav", wav(9, 50));
-        let rows: Vec<_> = (0..40).map(|i| (Some(wav(i, 100 + i as u32)), (i % 2 == 0).then_some("x.wav"))).collect();
-        let others = [(None, beside.to_str()), (None, None), (Some(b"no audio".to_vec()), None)];
-        let bytes = write(&batch(&[rows, others.to_vec()].concat()), Compression::SNAPPY, 17);
+        let rows: Vec<_> = (0..40)
+            .map(|i| {
+                (
+                    Some(wav(i, 100 + i as u32)),
+                    (i % 2 == 0).then_some("x.wav"),
+                )
+            })
+            .collect();
+        let others = [
+            (None, beside.to_str()),
+            (None, None),
+            (Some(b"no audio".to_vec()), None),
+        ];
+        let bytes = write(
+            &batch(&[rows, others.to_vec()].concat()),
+            Compression::SNAPPY,
+            17,
+        );
         let all = read(&scratch.file("x.parquet", bytes)).unwrap();
         assert_eq!(
             (all[2].id.as_str(), all[3].id.as_str(), all[40].id.as_str()),
@@ -226,28 +321,47 @@ mod tests {
         let lengths = super::super::lengths(&all);
         for (i, utterance) in all.iter().enumerate().take(40) {
             assert_eq!(*lengths[i].as_ref().unwrap(), 100 + i as u64);
-            assert_eq!(utterance.read().unwrap(), vec![i as f32 / 32_768.0; 100 + i]);
+            assert_eq!(
+                utterance.read().unwrap(),
+                vec![i as f32 / 32_768.0; 100 + i]
+            );
         }
-        assert_eq!((*lengths[40].as_ref().unwrap(), all[40].read().unwrap().len()), (50, 50));
+        assert_eq!(
+            (
+                *lengths[40].as_ref().unwrap(),
+                all[40].read().unwrap().len()
+            ),
+            (50, 50)
+        );
         let says = |row: usize| {
             let why = lengths[row].as_ref().unwrap_err().to_string();
             assert_eq!(all[row].read().unwrap_err().to_string(), why);
             why.replace(&format!("{}/", scratch.0.display()), "")
         };
         assert_eq!(says(41), "x.parquet: row 41 has neither bytes nor a path");
-        assert!(says(42).starts_with("x.parquet: row 42 cannot be read: "), "{}", says(42));
+        assert!(
+            says(42).starts_with("x.parquet: row 42 cannot be read: "),
+            "{}",
+            says(42)
+        );
     }
 
     #[test]
     fn wrong_files() {
         let scratch = Scratch::new("parquet-wrong");
         let wrong = |bytes: &[u8]| scratch.wrong(&scratch.file("x.parquet", bytes));
-        let other = RecordBatch::try_from_iter([("text", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]).unwrap();
+        let other =
+            RecordBatch::try_from_iter([("text", Arc::new(Int32Array::from(vec![1])) as ArrayRef)])
+                .unwrap();
         assert_eq!(
             wrong(&write(&other, Compression::UNCOMPRESSED, 10)),
             "x.parquet: has no column `audio` of struct<bytes: binary, path: string>, but `text`"
         );
-        let good = write(&batch(&[(Some(wav(1, 3000)), None)]), Compression::GZIP(Default::default()), 10);
+        let good = write(
+            &batch(&[(Some(wav(1, 3000)), None)]),
+            Compression::GZIP(Default::default()),
+            10,
+        );
         assert_eq!(read(&scratch.file("x.parquet", &good)).unwrap().len(), 1);
         assert!(wrong(&good[..good.len() - 9]).starts_with("x.parquet: "));
         assert!(wrong(b"").starts_with("x.parquet: "));

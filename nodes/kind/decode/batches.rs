@@ -22,7 +22,8 @@ impl Batches {
         sorted.sort_unstable();
         let (mut cuts, mut first) = (vec![], 0);
         for (row, &size) in sorted.iter().enumerate() {
-            let fits = (row - first + 1) as u64 * size <= limit && (crop != Crop::Bucket || size == sorted[first]);
+            let fits = (row - first + 1) as u64 * size <= limit
+                && (crop != Crop::Bucket || size == sorted[first]);
             if row > first && !fits {
                 cuts.push(first..row);
                 first = row;
@@ -35,7 +36,10 @@ impl Batches {
     }
     /// How many samples each row of a batch keeps.
     pub fn kept(&self, batch: &[usize]) -> Vec<u64> {
-        batch.iter().map(|&row| self.crop.kept(self.sizes[row], self.sizes[batch[0]])).collect()
+        batch
+            .iter()
+            .map(|&row| self.crop.kept(self.sizes[row], self.sizes[batch[0]]))
+            .collect()
     }
     /// In order of length, rows of equal length as they stand in the manifest. The first row of a batch is its shortest.
     pub fn in_order(&self) -> Vec<Vec<usize>> {
@@ -51,7 +55,10 @@ impl Batches {
     fn cut<K: Ord>(&self, key: impl Fn(usize) -> K) -> Vec<Vec<usize>> {
         let mut rows: Vec<usize> = (0..self.sizes.len()).collect();
         rows.sort_by_cached_key(|&row| key(row));
-        self.cuts.iter().map(|cut| rows[cut.clone()].to_vec()).collect()
+        self.cuts
+            .iter()
+            .map(|cut| rows[cut.clone()].to_vec())
+            .collect()
     }
 }
 
@@ -64,13 +71,25 @@ mod tests {
     /// 500 rows, many of equal size, one longer than the limit.
     fn rows() -> Vec<u64> {
         let key = Key::new(3, &["sizes"]);
-        (0..500).map(|i| if i == 77 { LIMIT + 1 } else { key.below(0, i, 30) * 1280 }).collect()
+        (0..500)
+            .map(|i| {
+                if i == 77 {
+                    LIMIT + 1
+                } else {
+                    key.below(0, i, 30) * 1280
+                }
+            })
+            .collect()
     }
 
     #[test]
     fn every_row_once_and_limits_kept() {
         let (sizes, batches) = (rows(), Batches::new(rows(), LIMIT, Crop::None));
-        for made in [batches.in_order(), batches.of_epoch(5, 2, 2), batches.of_epoch(5, 2, 7)] {
+        for made in [
+            batches.in_order(),
+            batches.of_epoch(5, 2, 2),
+            batches.of_epoch(5, 2, 7),
+        ] {
             assert_eq!(made.len(), batches.in_order().len());
             let mut all = made.concat();
             all.sort();
@@ -94,8 +113,15 @@ mod tests {
     #[test]
     fn a_bucket_is_not_mixed() {
         let batches = Batches::new(rows(), LIMIT, Crop::Bucket);
-        let kept: Vec<_> = batches.of_epoch(5, 0, 0).iter().map(|batch| batches.kept(batch)).collect();
-        assert!(kept.iter().all(|lengths| lengths.iter().all(|n| *n == lengths[0])));
+        let kept: Vec<_> = batches
+            .of_epoch(5, 0, 0)
+            .iter()
+            .map(|batch| batches.kept(batch))
+            .collect();
+        assert!(
+            kept.iter()
+                .all(|lengths| lengths.iter().all(|n| *n == lengths[0]))
+        );
         assert!(kept.iter().any(|lengths| lengths.len() > 5));
     }
 
@@ -116,6 +142,10 @@ mod tests {
 
     #[test]
     fn nothing() {
-        assert!(Batches::new(vec![], LIMIT, Crop::None).in_order().is_empty());
+        assert!(
+            Batches::new(vec![], LIMIT, Crop::None)
+                .in_order()
+                .is_empty()
+        );
     }
 }

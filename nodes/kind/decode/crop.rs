@@ -31,12 +31,20 @@ impl Crop {
     }
     /// Samples kept of an utterance of this size in a batch whose shortest one has `shortest`.
     pub fn kept(self, size: u64, shortest: u64) -> u64 {
-        if self == Crop::Batch { on_grid(shortest) } else { size }
+        if self == Crop::Batch {
+            on_grid(shortest)
+        } else {
+            size
+        }
     }
 }
 
 fn on_grid(length: u64) -> u64 {
-    if length < 2 * HOP { length } else { length / HOP * HOP }
+    if length < 2 * HOP {
+        length
+    } else {
+        length / HOP * HOP
+    }
 }
 
 /// The first sample of the `kept` ones: uniform over the grid, a function of the arguments alone.
@@ -63,24 +71,36 @@ mod tests {
         for (length, size) in cases {
             assert_eq!(Crop::Bucket.size(length, 10_240), size, "of {length}");
             assert_eq!(Crop::Bucket.kept(size, 7), size);
-            assert_eq!((Crop::None.size(length, 10_240), Crop::None.kept(length, 7)), (length, length));
+            assert_eq!(
+                (Crop::None.size(length, 10_240), Crop::None.kept(length, 7)),
+                (length, length)
+            );
         }
     }
 
     #[test]
     fn shortest_of_a_batch() {
         for (shortest, kept) in [(500, 500), (640, 640), (1000, 960), (9_599, 9_280)] {
-            assert_eq!(Crop::Batch.kept(Crop::Batch.size(20_000, 1), shortest), kept);
+            assert_eq!(
+                Crop::Batch.kept(Crop::Batch.size(20_000, 1), shortest),
+                kept
+            );
         }
     }
 
     #[test]
     fn starts_fill_the_grid() {
-        let starts: Vec<u64> = (0..300).map(|view| start(1, "a", view, 3000, 1280)).collect();
+        let starts: Vec<u64> = (0..300)
+            .map(|view| start(1, "a", view, 3000, 1280))
+            .collect();
         assert!(starts.iter().all(|s| s % HOP == 0 && s + 1280 <= 3000));
         let seen: std::collections::BTreeSet<_> = starts.iter().collect();
         assert_eq!(seen.len(), 6, "0, 320, ..., 1600");
-        let others = |seed, id| (0..300).map(|view| start(seed, id, view, 3000, 1280)).collect::<Vec<_>>();
+        let others = |seed, id| {
+            (0..300)
+                .map(|view| start(seed, id, view, 3000, 1280))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(starts, others(1, "a"));
         assert!(starts != others(2, "a") && starts != others(1, "b"));
     }

@@ -21,15 +21,26 @@ pub struct Heads {
 impl Heads {
     /// A clock without updates runs `epochs` epochs, with one dev pass before them.
     pub fn new(clock: Clock, epochs: u64, dev_every: u64, train: u64, dev: u64) -> Heads {
-        let steps = clock.updates.map_or(epochs.saturating_mul(train), |n| n.saturating_mul(clock.accumulate));
+        let steps = clock.updates.map_or(epochs.saturating_mul(train), |n| {
+            n.saturating_mul(clock.accumulate)
+        });
         let step = clock.from * clock.accumulate;
-        let mut heads = Heads { clock, dev_every, train, dev, steps, step, pass: None };
+        let mut heads = Heads {
+            clock,
+            dev_every,
+            train,
+            dev,
+            steps,
+            step,
+            pass: None,
+        };
         heads.pass = heads.measures(clock.from).then_some(0);
         heads
     }
     /// Whether the dev set is measured after this update.
     fn measures(&self, update: u64) -> bool {
-        let between = |last| update == last || self.dev_every > 0 && update.is_multiple_of(self.dev_every);
+        let between =
+            |last| update == last || self.dev_every > 0 && update.is_multiple_of(self.dev_every);
         self.dev > 0 && (update == 0 || self.clock.updates.is_some_and(between))
     }
     fn dev_batch(&mut self, batch: u64) -> Head {
@@ -92,7 +103,19 @@ mod tests {
         train: u64,
         dev: u64,
     ) -> Vec<(Head, usize)> {
-        Heads::new(Clock { updates, accumulate, checkpoint_every: 4, from }, 2, dev_every, train, dev).collect()
+        Heads::new(
+            Clock {
+                updates,
+                accumulate,
+                checkpoint_every: 4,
+                from,
+            },
+            2,
+            dev_every,
+            train,
+            dev,
+        )
+        .collect()
     }
     /// One letter a step: d a dev batch, t a train batch, in capitals when it closes; c: a checkpoint; `.` the end.
     fn line(heads: &[(Head, usize)]) -> String {
@@ -102,8 +125,14 @@ mod tests {
             (false, false) => "t",
             (false, true) => "T",
         };
-        let marks =
-            |h: &Head| format!("{}{}{}", letter(h), if h.checkpoint { "c" } else { "" }, if h.last { "." } else { "" });
+        let marks = |h: &Head| {
+            format!(
+                "{}{}{}",
+                letter(h),
+                if h.checkpoint { "c" } else { "" },
+                if h.last { "." } else { "" }
+            )
+        };
         heads.iter().map(|(h, _)| marks(h)).collect()
     }
 
@@ -121,7 +150,9 @@ mod tests {
     fn numbers() {
         let all = heads(Some(4), 2, 0, 2, 3, 2);
         let of = |dev: bool| all.iter().filter(move |(h, _)| h.dev == dev);
-        let train: Vec<_> = of(false).map(|(h, b)| (h.step, h.update, h.epoch, *b)).collect();
+        let train: Vec<_> = of(false)
+            .map(|(h, b)| (h.step, h.update, h.epoch, *b))
+            .collect();
         let expected = [
             (0, 1, 0, 0),
             (1, 1, 0, 1),
@@ -133,19 +164,38 @@ mod tests {
             (7, 4, 2, 1),
         ];
         assert_eq!(train, expected);
-        let dev: Vec<_> = of(true).map(|(h, b)| (h.step, h.update, h.epoch, *b)).collect();
-        assert_eq!(dev, [(0, 0, 0, 0), (0, 0, 0, 1), (4, 2, 1, 0), (4, 2, 1, 1), (8, 4, 2, 0), (8, 4, 2, 1)]);
+        let dev: Vec<_> = of(true)
+            .map(|(h, b)| (h.step, h.update, h.epoch, *b))
+            .collect();
+        assert_eq!(
+            dev,
+            [
+                (0, 0, 0, 0),
+                (0, 0, 0, 1),
+                (4, 2, 1, 0),
+                (4, 2, 1, 1),
+                (8, 4, 2, 0),
+                (8, 4, 2, 1)
+            ]
+        );
     }
 
     #[test]
     fn going_on_gives_the_same_tail() {
-        for (accumulate, dev_every, dev) in [(1, 0, 0), (1, 2, 3), (3, 2, 1), (2, 0, 2), (1, 1, 1)] {
+        for (accumulate, dev_every, dev) in [(1, 0, 0), (1, 2, 3), (3, 2, 1), (2, 0, 2), (1, 1, 1)]
+        {
             let all = heads(Some(7), accumulate, 0, dev_every, 5, dev);
             for from in 0..=7 {
                 // What belongs to later updates, and the dev pass of this one.
-                let tail = all.iter().filter(|(h, _)| h.update > from || h.dev && h.update == from);
+                let tail = all
+                    .iter()
+                    .filter(|(h, _)| h.update > from || h.dev && h.update == from);
                 let expected: Vec<_> = tail.copied().collect();
-                assert_eq!(heads(Some(7), accumulate, from, dev_every, 5, dev), expected, "from {from}");
+                assert_eq!(
+                    heads(Some(7), accumulate, from, dev_every, 5, dev),
+                    expected,
+                    "from {from}"
+                );
             }
         }
     }

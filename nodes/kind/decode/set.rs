@@ -20,7 +20,13 @@ pub struct Set {
 
 impl Set {
     /// Reads every header, in parallel; files that cannot be used are named and counted.
-    pub fn open(manifest: &str, options: &Options, crop: Crop, bad: &mut Bad, place: &Place) -> Result<Set> {
+    pub fn open(
+        manifest: &str,
+        options: &Options,
+        crop: Crop,
+        bad: &mut Bad,
+        place: &Place,
+    ) -> Result<Set> {
         let all = manifest::read(&place.path(manifest))?;
         let lengths = manifest::lengths(&all);
         let (total, mut rows, mut short, mut long) = (all.len(), vec![], 0, 0);
@@ -38,10 +44,16 @@ impl Set {
             return Err(format!("{manifest} has no utterance to use: {why}").into());
         }
         if short + long > 0 {
-            place.say(format!("{manifest}: of {total} utterances {short} are too short, {long} too long: left out"));
+            place.say(format!(
+                "{manifest}: of {total} utterances {short} are too short, {long} too long: left out"
+            ));
         }
         let batches = options.batches(rows.iter().map(|row| row.1), crop);
-        Ok(Set { order: batches.in_order(), batches, rows })
+        Ok(Set {
+            order: batches.in_order(),
+            batches,
+            rows,
+        })
     }
     /// Puts the batches in the order of an epoch.
     pub fn begin(&mut self, seed: u64, view: u64, epoch: u64) {
@@ -55,14 +67,20 @@ impl Set {
     pub fn read(&self, batch: &[usize], view: u64, bad: &mut Bad, place: &Place) -> Result<Speech> {
         let kept = self.batches.kept(batch);
         let rows: Vec<_> = batch.iter().map(|&row| &self.rows[row]).zip(kept).collect();
-        let wholes: Vec<_> = rows.par_iter().map(|((utterance, _), _)| utterance.read()).collect();
+        let wholes: Vec<_> = rows
+            .par_iter()
+            .map(|((utterance, _), _)| utterance.read())
+            .collect();
         let mut speech = Speech::default();
         for (((utterance, length), kept), whole) in rows.into_iter().zip(wholes) {
             match whole {
                 Ok(whole) if whole.len() as u64 == *length => {
-                    let start = crop::start(place.seed, &utterance.id, view, *length, kept) as usize;
+                    let start =
+                        crop::start(place.seed, &utterance.id, view, *length, kept) as usize;
                     speech.ids.push(utterance.id.clone());
-                    speech.samples.extend_from_slice(&whole[start..start + kept as usize]);
+                    speech
+                        .samples
+                        .extend_from_slice(&whole[start..start + kept as usize]);
                     speech.lengths.push(kept as usize);
                 }
                 Ok(_) => bad.meet(format!("`{}` has changed", utterance.id).into(), place)?,
@@ -81,7 +99,10 @@ pub struct Bad {
 
 impl Bad {
     pub fn new(allowed: u64) -> Bad {
-        Bad { met: BTreeSet::new(), allowed }
+        Bad {
+            met: BTreeSet::new(),
+            allowed,
+        }
     }
     fn meet(&mut self, why: Error, place: &Place) -> Result<()> {
         if !self.met.insert(why.to_string()) {
@@ -91,7 +112,9 @@ impl Bad {
         if met > allowed {
             return Err(format!("{why} (bad file {met}; `bad_files` is {allowed})").into());
         }
-        place.say(format!("{why}: left out (bad file {met}; `bad_files` is {allowed})"));
+        place.say(format!(
+            "{why}: left out (bad file {met}; `bad_files` is {allowed})"
+        ));
         Ok(())
     }
 }

@@ -22,13 +22,33 @@ pub struct Decode {
 impl Decode {
     pub fn new(options: &Options, place: &Place) -> Result<Decode> {
         let mut bad = Bad::new(options.bad_files);
-        let mut sets = vec![Set::open(&options.manifest, options, options.crop, &mut bad, place)?];
+        let mut sets = vec![Set::open(
+            &options.manifest,
+            options,
+            options.crop,
+            &mut bad,
+            place,
+        )?];
         if let Some(dev) = &options.dev {
             sets.push(Set::open(dev, options, Crop::None, &mut bad, place)?);
         }
         let batches = |set: usize| sets.get(set).map_or(0, |set| set.order.len() as u64);
-        let heads = Heads::new(place.clock, options.views, options.dev_every, batches(0), batches(1));
-        Ok(Decode { sets, heads, bad, views: options.views, seed: place.seed, epoch: None, batch: 0 })
+        let heads = Heads::new(
+            place.clock,
+            options.views,
+            options.dev_every,
+            batches(0),
+            batches(1),
+        );
+        Ok(Decode {
+            sets,
+            heads,
+            bad,
+            views: options.views,
+            seed: place.seed,
+            epoch: None,
+            batch: 0,
+        })
     }
     fn view(&self, head: &Head) -> u64 {
         match self.views {
@@ -48,7 +68,10 @@ impl Node for Decode {
             self.epoch = Some(head.epoch);
         }
         self.batch = batch;
-        Ok(Head { samples: self.sets[head.dev as usize].samples(batch), ..head })
+        Ok(Head {
+            samples: self.sets[head.dev as usize].samples(batch),
+            ..head
+        })
     }
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let (set, view) = (&self.sets[step.head.dev as usize], self.view(&step.head));
@@ -105,8 +128,12 @@ mod tests {
                     bits_per_sample: 16,
                     sample_format: hound::SampleFormat::Int,
                 };
-                let mut wav = hound::WavWriter::create(folder.join(format!("{file}.wav")), spec).unwrap();
-                (0..samples).for_each(|i| wav.write_sample((key.draw(1 + file, i)[0] >> 17) as i16).unwrap());
+                let mut wav =
+                    hound::WavWriter::create(folder.join(format!("{file}.wav")), spec).unwrap();
+                (0..samples).for_each(|i| {
+                    wav.write_sample((key.draw(1 + file, i)[0] >> 17) as i16)
+                        .unwrap()
+                });
                 wav.finalize().unwrap();
                 rows.push(format!("{file}.wav\t{samples}"));
             }
@@ -118,7 +145,8 @@ mod tests {
         fn options(&self, more: &[(&str, serde_json::Value)]) -> Options {
             let at = |name| self.0.join(name).to_str().unwrap().to_owned();
             let mut json = serde_json::json!({ "manifest": at("train.tsv"), "dev": at("dev.tsv"), "seconds_per_batch": 2.5, "views": 2 });
-            more.iter().for_each(|(option, value)| json[option] = value.clone());
+            more.iter()
+                .for_each(|(option, value)| json[option] = value.clone());
             serde_json::from_value(json).unwrap()
         }
     }
@@ -130,8 +158,20 @@ mod tests {
 
     fn place(updates: Option<u64>, from: u64) -> (Place, Arc<Lines>) {
         let lines = Arc::new(Lines::default());
-        let clock = Clock { updates, accumulate: 1, checkpoint_every: 100, from };
-        (Place { seed: 7, clock, ..Place::alone("speech", lines.clone()) }, lines)
+        let clock = Clock {
+            updates,
+            accumulate: 1,
+            checkpoint_every: 100,
+            from,
+        };
+        (
+            Place {
+                seed: 7,
+                clock,
+                ..Place::alone("speech", lines.clone())
+            },
+            lines,
+        )
     }
 
     #[derive(Clone, Debug, PartialEq)]
@@ -149,9 +189,14 @@ mod tests {
             let head = node.head()?;
             let mut step = Step::new(head, place, Tape::default(), HashMap::new(), &mut []);
             node.run(&mut step)?;
-            let Some(Value::Batch(batch)) = step.into_outputs().remove("speech") else { panic!("no batch") };
+            let Some(Value::Batch(batch)) = step.into_outputs().remove("speech") else {
+                panic!("no batch")
+            };
             let ids = column::texts(&batch, column::ID)?;
-            let views = batch.column_by_name("view").unwrap().as_primitive::<UInt64Type>();
+            let views = batch
+                .column_by_name("view")
+                .unwrap()
+                .as_primitive::<UInt64Type>();
             let row = |i| Row {
                 id: ids.value(i).into(),
                 samples: column::floats(&batch, column::SAMPLES, i).unwrap().to_vec(),
@@ -171,8 +216,11 @@ mod tests {
             let options = data.options(&[("crop", crop.into()), ("bucket_seconds", 0.08.into())]);
             let sent = all(&options, &place(None, 0).0).unwrap();
             for epoch in 0..2 {
-                let rows: Vec<&Row> =
-                    sent.iter().filter(|(h, _)| !h.dev && h.epoch == epoch).flat_map(|(_, rows)| rows).collect();
+                let rows: Vec<&Row> = sent
+                    .iter()
+                    .filter(|(h, _)| !h.dev && h.epoch == epoch)
+                    .flat_map(|(_, rows)| rows)
+                    .collect();
                 let ids: BTreeSet<_> = rows.iter().map(|r| &r.id).collect();
                 assert_eq!((rows.len(), ids.len()), (12, 12));
                 assert!(rows.iter().all(|r| r.view == epoch));
@@ -183,23 +231,46 @@ mod tests {
                 assert_eq!(lengths, planned, "{crop}");
             }
             for (head, rows) in &sent {
-                assert_eq!(head.samples, rows.iter().map(|r| r.samples.len() as u64).sum::<u64>());
-                assert!(crop == "none" || head.dev || rows.iter().all(|r| r.samples.len() == rows[0].samples.len()));
+                assert_eq!(
+                    head.samples,
+                    rows.iter().map(|r| r.samples.len() as u64).sum::<u64>()
+                );
+                assert!(
+                    crop == "none"
+                        || head.dev
+                        || rows
+                            .iter()
+                            .all(|r| r.samples.len() == rows[0].samples.len())
+                );
             }
-            let dev: Vec<&Row> = sent.iter().filter(|(h, _)| h.dev).flat_map(|(_, rows)| rows).collect();
-            assert!(dev.len() == 3 && dev.windows(2).all(|w| w[0].samples.len() <= w[1].samples.len()));
+            let dev: Vec<&Row> = sent
+                .iter()
+                .filter(|(h, _)| h.dev)
+                .flat_map(|(_, rows)| rows)
+                .collect();
+            assert!(
+                dev.len() == 3
+                    && dev
+                        .windows(2)
+                        .all(|w| w[0].samples.len() <= w[1].samples.len())
+            );
         }
     }
 
     #[test]
     fn crops_are_pieces_of_the_file() {
         let data = Data::new("crops", 4);
-        let options = data.options(&[("crop", "bucket".into()), ("bucket_seconds", 0.1.into()), ("views", 5.into())]);
+        let options = data.options(&[
+            ("crop", "bucket".into()),
+            ("bucket_seconds", 0.1.into()),
+            ("views", 5.into()),
+        ]);
         let (mut starts, sent) = (BTreeSet::new(), all(&options, &place(None, 0).0).unwrap());
         for row in sent.iter().flat_map(|(_, rows)| rows) {
             let whole = crate::kind::decode::read_audio(&data.0.join(&row.id)).unwrap();
-            let start =
-                (0..=whole.len() - row.samples.len()).step_by(320).find(|&s| whole[s..].starts_with(&row.samples));
+            let start = (0..=whole.len() - row.samples.len())
+                .step_by(320)
+                .find(|&s| whole[s..].starts_with(&row.samples));
             starts.insert(start.expect("a piece on the grid"));
         }
         assert!(starts.len() > 1);
@@ -208,17 +279,36 @@ mod tests {
     #[test]
     fn going_on_sends_the_same_rows() {
         let data = Data::new("resume", 9);
-        let options = data.options(&[("crop", "bucket".into()), ("dev_every", 3.into()), ("views", 0.into())]);
+        let options = data.options(&[
+            ("crop", "bucket".into()),
+            ("dev_every", 3.into()),
+            ("views", 0.into()),
+        ]);
         let whole = all(&options, &place(Some(10), 0).0).unwrap();
         for from in [0, 1, 3, 7, 10] {
-            let tail: Vec<_> =
-                whole.iter().filter(|(h, _)| h.update > from || h.dev && h.update == from).cloned().collect();
-            assert_eq!(all(&options, &place(Some(10), from).0).unwrap(), tail, "from {from}");
+            let tail: Vec<_> = whole
+                .iter()
+                .filter(|(h, _)| h.update > from || h.dev && h.update == from)
+                .cloned()
+                .collect();
+            assert_eq!(
+                all(&options, &place(Some(10), from).0).unwrap(),
+                tail,
+                "from {from}"
+            );
         }
-        let without = Options { dev: None, ..options };
+        let without = Options {
+            dev: None,
+            ..options
+        };
         let clock = |from| place(Some(10), from).0.clock;
         assert!(without.nothing_left(&clock(10)) && !without.nothing_left(&clock(9)));
-        assert!(all(&without, &place(Some(10), 10).0).unwrap_err().to_string().contains("no step left"));
+        assert!(
+            all(&without, &place(Some(10), 10).0)
+                .unwrap_err()
+                .to_string()
+                .contains("no step left")
+        );
     }
 
     #[test]
@@ -231,23 +321,46 @@ mod tests {
         std::fs::remove_file(data.0.join("0.wav")).unwrap();
         damage("1.wav", 3000); // its header is whole
         let text = std::fs::read_to_string(data.0.join("train.tsv")).unwrap();
-        std::fs::write(data.0.join("train.tsv"), text.replace("2.wav\t", "2.wav\t1")).unwrap();
+        std::fs::write(
+            data.0.join("train.tsv"),
+            text.replace("2.wav\t", "2.wav\t1"),
+        )
+        .unwrap();
         // Every batch has one row: those of 1.wav are replaced by their neighbours.
-        let options = |bad: u64| data.options(&[("seconds_per_batch", 0.1.into()), ("bad_files", bad.into())]);
-        assert_eq!(options(3).planned().unwrap().unwrap().train.len(), 6, "by the manifest alone");
+        let options = |bad: u64| {
+            data.options(&[("seconds_per_batch", 0.1.into()), ("bad_files", bad.into())])
+        };
+        assert_eq!(
+            options(3).planned().unwrap().unwrap().train.len(),
+            6,
+            "by the manifest alone"
+        );
         let (here, lines) = place(None, 0);
         let sent = all(&options(3), &here).unwrap();
         assert_eq!(sent.iter().filter(|(h, _)| !h.dev).count(), 2 * 4);
-        let ids: BTreeSet<_> = sent.iter().flat_map(|(_, rows)| rows.iter().map(|r| r.id.as_str())).collect();
+        let ids: BTreeSet<_> = sent
+            .iter()
+            .flat_map(|(_, rows)| rows.iter().map(|r| r.id.as_str()))
+            .collect();
         assert_eq!(ids, BTreeSet::from(["3.wav", "4.wav", "5.wav"]));
         let lines = lines.0.lock().unwrap();
         assert_eq!(lines.len(), 3, "{lines:?}");
-        assert!(lines[0].starts_with("node `speech`: ") && lines[0].contains("0.wav cannot be read: "));
+        assert!(
+            lines[0].starts_with("node `speech`: ") && lines[0].contains("0.wav cannot be read: ")
+        );
         assert!(lines[1].contains("2.wav has ") && lines[1].contains("its manifest says 1"));
-        assert!(lines[2].contains("1.wav cannot be read: ") && lines[2].contains("bad file 3; `bad_files` is 3"));
+        assert!(
+            lines[2].contains("1.wav cannot be read: ")
+                && lines[2].contains("bad file 3; `bad_files` is 3")
+        );
         for (allowed, name) in [(0, "0.wav"), (1, "2.wav"), (2, "1.wav")] {
-            let error = all(&options(allowed), &place(None, 0).0).unwrap_err().to_string();
-            assert!(error.contains(name) && error.contains(&format!("`bad_files` is {allowed}")), "{error}");
+            let error = all(&options(allowed), &place(None, 0).0)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains(name) && error.contains(&format!("`bad_files` is {allowed}")),
+                "{error}"
+            );
         }
     }
 
@@ -256,23 +369,52 @@ mod tests {
         let data = Data::new("bounds", 12);
         let bounds = [("min_seconds", 0.25.into()), ("max_seconds", 0.5.into())];
         let (options, (here, lines)) = (data.options(&bounds), place(None, 0));
-        let sent = all(&Options { dev: None, ..options.clone() }, &here).unwrap();
-        assert!(sent.iter().flat_map(|(_, rows)| rows).all(|r| (4000..=8000).contains(&r.samples.len())));
+        let sent = all(
+            &Options {
+                dev: None,
+                ..options.clone()
+            },
+            &here,
+        )
+        .unwrap();
+        assert!(
+            sent.iter()
+                .flat_map(|(_, rows)| rows)
+                .all(|r| (4000..=8000).contains(&r.samples.len()))
+        );
         assert!(lines.0.lock().unwrap()[0].contains("of 12 utterances "));
-        let none = Options { min_seconds: 100.0, max_seconds: None, ..options };
+        let none = Options {
+            min_seconds: 100.0,
+            max_seconds: None,
+            ..options
+        };
         let error = all(&none, &here).unwrap_err().to_string();
-        assert!(error.ends_with("train.tsv has no utterance to use: 12 too short, 0 too long, 0 bad"), "{error}");
+        assert!(
+            error.ends_with("train.tsv has no utterance to use: 12 too short, 0 too long, 0 bad"),
+            "{error}"
+        );
     }
 
     #[test]
     fn noise_needs_no_manifest() {
-        let options = Options { manifest: "not/there.tsv".into(), ..Data::new("noise", 3).options(&[]) };
+        let options = Options {
+            manifest: "not/there.tsv".into(),
+            ..Data::new("noise", 3).options(&[])
+        };
         let (mut here, _) = place(Some(3), 0);
-        here.synthetic = Some(Synthetic { rows: 2, samples: 500 });
+        here.synthetic = Some(Synthetic {
+            rows: 2,
+            samples: 500,
+        });
         let sent = all(&options, &here).unwrap();
         assert_eq!(sent.len(), 3);
-        assert!(sent.iter().all(|(h, rows)| h.samples == 1000 && h.epoch == 0 && rows[1].id == "noise-1"));
-        assert!(sent.iter().all(|(_, rows)| rows.len() == 2 && rows[0].samples.len() == 500 && rows[0] != rows[1]));
+        assert!(
+            sent.iter()
+                .all(|(h, rows)| h.samples == 1000 && h.epoch == 0 && rows[1].id == "noise-1")
+        );
+        assert!(sent.iter().all(|(_, rows)| rows.len() == 2
+            && rows[0].samples.len() == 500
+            && rows[0] != rows[1]));
         assert_ne!(sent[0].1, sent[1].1);
         assert_eq!(sent, all(&options, &here).unwrap());
         assert_eq!(options.planned().unwrap().map(|p| p.train), None);
@@ -282,12 +424,30 @@ mod tests {
     fn options_are_checked() {
         let says = |json: serde_json::Value| {
             let options: Options = serde_json::from_value(json).unwrap();
-            let wrong = options.facts(&Default::default(), &Default::default()).err().unwrap_or_default();
-            wrong.into_iter().map(|w| w.path.join(".")).collect::<Vec<_>>()
+            let wrong = options
+                .facts(&Default::default(), &Default::default())
+                .err()
+                .unwrap_or_default();
+            wrong
+                .into_iter()
+                .map(|w| w.path.join("."))
+                .collect::<Vec<_>>()
         };
-        assert!(says(serde_json::json!({ "manifest": "a.tsv", "seconds_per_batch": 20 })).is_empty());
+        assert!(
+            says(serde_json::json!({ "manifest": "a.tsv", "seconds_per_batch": 20 })).is_empty()
+        );
         let all = serde_json::json!({ "manifest": "a.csv", "dev": "feats.scp", "seconds_per_batch": 0, "bucket_seconds": -1, "min_seconds": -1, "max_seconds": -2 });
-        assert_eq!(says(all), ["manifest", "dev", "seconds_per_batch", "bucket_seconds", "min_seconds", "max_seconds"]);
+        assert_eq!(
+            says(all),
+            [
+                "manifest",
+                "dev",
+                "seconds_per_batch",
+                "bucket_seconds",
+                "min_seconds",
+                "max_seconds"
+            ]
+        );
         assert!(!Path::new("a.tsv").exists());
     }
 }

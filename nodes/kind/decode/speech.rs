@@ -18,7 +18,10 @@ impl Speech {
         let rows = self.ids.len();
         Ok(Value::Batch(column::batch(vec![
             (column::ID, Arc::new(StringArray::from(self.ids))),
-            (column::SAMPLES, Arc::new(column::list(self.samples, self.lengths)?)),
+            (
+                column::SAMPLES,
+                Arc::new(column::list(self.samples, self.lengths)?),
+            ),
             (column::VIEW, Arc::new(UInt64Array::from(vec![view; rows]))),
         ])?))
     }

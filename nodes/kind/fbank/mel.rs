@@ -23,7 +23,11 @@ const SCALE: f64 = 32768.0;
 
 /// Frames of 25 ms, one every 10 ms, of so many samples; only whole ones.
 pub fn frames(samples: usize) -> usize {
-    if samples < FRAME { 0 } else { (samples - FRAME) / SHIFT + 1 }
+    if samples < FRAME {
+        0
+    } else {
+        (samples - FRAME) / SHIFT + 1
+    }
 }
 
 pub struct Mel {
@@ -41,9 +45,14 @@ struct Filter {
 
 impl Mel {
     pub fn new(bins: usize) -> Mel {
-        let hann = |i: usize| 0.5 - 0.5 * (std::f64::consts::TAU * i as f64 / (FRAME - 1) as f64).cos();
+        let hann =
+            |i: usize| 0.5 - 0.5 * (std::f64::consts::TAU * i as f64 / (FRAME - 1) as f64).cos();
         let window = std::array::from_fn(|i| hann(i).powf(0.85) * SCALE);
-        Mel { fft: RealFftPlanner::new().plan_fft_forward(FFT), window, filters: filters(bins) }
+        Mel {
+            fft: RealFftPlanner::new().plan_fft_forward(FFT),
+            window,
+            filters: filters(bins),
+        }
     }
 
     /// (frames, bins) of one row.
@@ -53,7 +62,9 @@ impl Mel {
         let mut features = vec![0.0; frames(samples.len()) * self.filters.len()];
         for (t, features) in features.chunks_exact_mut(self.filters.len()).enumerate() {
             wide!(self.cut(&samples[t * SHIFT..][..FRAME], &mut frame));
-            self.fft.process_with_scratch(&mut frame, &mut spectrum, &mut scratch).expect("sizes of its own plan");
+            self.fft
+                .process_with_scratch(&mut frame, &mut spectrum, &mut scratch)
+                .expect("sizes of its own plan");
             wide!(self.read(&spectrum, &mut power, features));
         }
         features
@@ -65,14 +76,21 @@ impl Mel {
         let mean = sum(samples) / FRAME as f64;
         frame[FRAME..].fill(0.0); // the transform has used it as scratch
         frame[0] = (1.0 - PREEMPHASIS) * (samples[0] as f64 - mean) * self.window[0];
-        for ((y, pair), w) in frame[1..].iter_mut().zip(samples.windows(2)).zip(&self.window[1..]) {
+        for ((y, pair), w) in frame[1..]
+            .iter_mut()
+            .zip(samples.windows(2))
+            .zip(&self.window[1..])
+        {
             *y = ((pair[1] as f64 - mean) - PREEMPHASIS * (pair[0] as f64 - mean)) * w;
         }
     }
 
     #[inline(always)]
     fn read(&self, spectrum: &[Complex<f64>], power: &mut [f32; FFT / 2], features: &mut [f32]) {
-        power.iter_mut().zip(spectrum).for_each(|(p, x)| *p = x.norm_sqr() as f32);
+        power
+            .iter_mut()
+            .zip(spectrum)
+            .for_each(|(p, x)| *p = x.norm_sqr() as f32);
         for (feature, filter) in features.iter_mut().zip(&self.filters) {
             let energies = filter.weights.iter().zip(&power[filter.first..]);
             *feature = energies.map(|(w, p)| w * p).sum::<f32>().max(f32::EPSILON);
@@ -86,7 +104,10 @@ impl Mel {
 fn sum(samples: &[f32]) -> f64 {
     let mut lanes = [0.0; 16];
     for chunk in samples.chunks_exact(lanes.len()) {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += *x as f64);
+        lanes
+            .iter_mut()
+            .zip(chunk)
+            .for_each(|(lane, x)| *lane += *x as f64);
     }
     lanes.iter().sum()
 }
@@ -100,10 +121,16 @@ fn filters(bins: usize) -> Vec<Filter> {
         let [left, center, right] = [point(b), point(b + 1), point(b + 2)];
         let weight = |k: usize| {
             let mel = mel(k as f32 * 31.25);
-            f32::min((mel - left) / (center - left), (right - mel) / (right - center))
+            f32::min(
+                (mel - left) / (center - left),
+                (right - mel) / (right - center),
+            )
         };
         let inside: Vec<usize> = (0..FFT / 2).filter(|k| weight(*k) > 0.0).collect();
-        Filter { first: inside.first().copied().unwrap_or(0), weights: inside.into_iter().map(weight).collect() }
+        Filter {
+            first: inside.first().copied().unwrap_or(0),
+            weights: inside.into_iter().map(weight).collect(),
+        }
     };
     (0..bins).map(filter).collect()
 }

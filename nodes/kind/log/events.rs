@@ -25,7 +25,11 @@ impl Events {
     /// it: so no value of a run that goes on is there twice.
     pub fn after(lines: &[Line], run: &Path, graph: &Json) -> Result<Events> {
         let ours = |entry: &DirEntry| entry.file_name().to_string_lossy().starts_with(NAME);
-        let there: Vec<PathBuf> = std::fs::read_dir(run)?.flatten().filter(ours).map(|entry| entry.path()).collect();
+        let there: Vec<PathBuf> = std::fs::read_dir(run)?
+            .flatten()
+            .filter(ours)
+            .map(|entry| entry.path())
+            .collect();
         if let [path] = &there[..]
             && std::fs::read(path).is_ok_and(|bytes| count(&bytes) == Some(HEAD + lines.len()))
         {
@@ -33,9 +37,14 @@ impl Events {
         }
         let now = now();
         let version = Message::default().double(1, now).text(3, "brain.Event:2");
-        let session = Message::default().double(1, now).message(7, Message::default().int(1, START));
+        let session = Message::default()
+            .double(1, now)
+            .message(7, Message::default().int(1, START));
         let head: [Message; HEAD] = [version, session, text(now, "graph", &code(graph))];
-        let records = head.into_iter().chain(lines.iter().map(scalar)).flat_map(|message| record(&message.0));
+        let records = head
+            .into_iter()
+            .chain(lines.iter().map(scalar))
+            .flat_map(|message| record(&message.0));
         let path = run.join(format!("{NAME}{now:.6}"));
         file::whole(&path, &records.collect::<Vec<u8>>())?;
         for old in there.iter().filter(|old| **old != path) {
@@ -45,12 +54,20 @@ impl Events {
     }
 
     fn append(path: &Path) -> Result<Events> {
-        Ok(Events(File::options().append(true).open(path).map_err(|e| format!("{}: {e}", path.display()))?))
+        Ok(Events(
+            File::options()
+                .append(true)
+                .open(path)
+                .map_err(|e| format!("{}: {e}", path.display()))?,
+        ))
     }
 
     /// There at once for who watches.
     pub fn write(&mut self, lines: &[Line]) -> Result<()> {
-        let bytes: Vec<u8> = lines.iter().flat_map(|line| record(&scalar(line).0)).collect();
+        let bytes: Vec<u8> = lines
+            .iter()
+            .flat_map(|line| record(&scalar(line).0))
+            .collect();
         Ok(self.0.write_all(&bytes)?)
     }
 
@@ -61,22 +78,38 @@ impl Events {
 
 /// As Markdown shows it word for word.
 fn code(graph: &Json) -> String {
-    format!("{graph:#}").lines().map(|line| format!("    {line}\n")).collect()
+    format!("{graph:#}")
+        .lines()
+        .map(|line| format!("    {line}\n"))
+        .collect()
 }
 
 fn scalar(line: &Line) -> Message {
     let tag = format!("{}/{}", line.phase, line.name);
-    let value = Message::default().text(1, &tag).float(2, line.value.map_or(f32::NAN, |v| v as f32));
-    Message::default().double(1, line.wall_time).int(2, line.step).message(5, Message::default().message(1, value))
+    let value = Message::default()
+        .text(1, &tag)
+        .float(2, line.value.map_or(f32::NAN, |v| v as f32));
+    Message::default()
+        .double(1, line.wall_time)
+        .int(2, line.step)
+        .message(5, Message::default().message(1, value))
 }
 
 /// Markdown for the `text` plugin: a tensor of one string.
 fn text(now: f64, tag: &str, markdown: &str) -> Message {
     let shape = Message::default().message(2, Message::default().int(1, 1));
-    let tensor = Message::default().int(1, STRING).message(2, shape).text(8, markdown);
+    let tensor = Message::default()
+        .int(1, STRING)
+        .message(2, shape)
+        .text(8, markdown);
     let plugin = Message::default().message(1, Message::default().text(1, "text"));
-    let value = Message::default().text(1, tag).message(8, tensor).message(9, plugin);
-    Message::default().double(1, now).message(5, Message::default().message(1, value))
+    let value = Message::default()
+        .text(1, tag)
+        .message(8, tensor)
+        .message(9, plugin);
+    Message::default()
+        .double(1, now)
+        .message(5, Message::default().message(1, value))
 }
 
 /// A protobuf message as it grows: each field is varint(number << 3 | wire type), then its value.
@@ -102,10 +135,14 @@ impl Message {
         self.varint(field << 3 | 5).bytes(&value.to_le_bytes())
     }
     fn text(self, field: u64, value: &str) -> Message {
-        self.varint(field << 3 | 2).varint(value.len() as u64).bytes(value.as_bytes())
+        self.varint(field << 3 | 2)
+            .varint(value.len() as u64)
+            .bytes(value.as_bytes())
     }
     fn message(self, field: u64, value: Message) -> Message {
-        self.varint(field << 3 | 2).varint(value.0.len() as u64).bytes(&value.0)
+        self.varint(field << 3 | 2)
+            .varint(value.0.len() as u64)
+            .bytes(&value.0)
     }
     fn bytes(mut self, bytes: &[u8]) -> Message {
         self.0.extend_from_slice(bytes);
@@ -131,8 +168,16 @@ fn count(mut bytes: &[u8]) -> Option<usize> {
 }
 
 fn masked_crc(bytes: &[u8]) -> u32 {
-    let bit = |crc: u32, _| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
-    let crc = !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ *byte as u32, bit));
+    let bit = |crc: u32, _| {
+        if crc & 1 == 1 {
+            crc >> 1 ^ 0x82f6_3b78
+        } else {
+            crc >> 1
+        }
+    };
+    let crc = !bytes
+        .iter()
+        .fold(!0, |crc, byte| (0..8).fold(crc ^ *byte as u32, bit));
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
@@ -148,8 +193,9 @@ mod tests {
             let (crc, rest) = rest.split_first_chunk::<4>()?;
             let (bytes, rest) = rest.split_at_checked(u64::from_le_bytes(*length) as usize)?;
             let (end, rest) = rest.split_first_chunk::<4>()?;
-            let right =
-                [(&length[..], crc), (bytes, end)].iter().all(|(of, crc)| masked_crc(of).to_le_bytes() == **crc);
+            let right = [(&length[..], crc), (bytes, end)]
+                .iter()
+                .all(|(of, crc)| masked_crc(of).to_le_bytes() == **crc);
             all.push(right.then_some(bytes)?);
             file = rest;
         }
@@ -159,14 +205,24 @@ mod tests {
     /// RFC 3720, B.4: 32 zeros have the CRC-32C 8a9136aa.
     #[test]
     fn crc() {
-        assert_eq!(masked_crc(&[0; 32]), 0x8a91_36aa_u32.rotate_right(15).wrapping_add(0xa282_ead8));
+        assert_eq!(
+            masked_crc(&[0; 32]),
+            0x8a91_36aa_u32.rotate_right(15).wrapping_add(0xa282_ead8)
+        );
     }
 
     /// As tensorboard's own `Event(wall_time=1.5, step=300, summary=…).SerializeToString()` gives it.
     #[test]
     fn an_event_is_what_protobuf_writes() {
-        let line = Line { phase: "p".into(), step: 300, wall_time: 1.5, name: "loss".into(), value: Some(0.5) };
-        let bytes = b"\x09\0\0\0\0\0\0\xf8\x3f\x10\xac\x02\x2a\x0f\x0a\x0d\x0a\x06p/loss\x15\0\0\0\x3f";
+        let line = Line {
+            phase: "p".into(),
+            step: 300,
+            wall_time: 1.5,
+            name: "loss".into(),
+            value: Some(0.5),
+        };
+        let bytes =
+            b"\x09\0\0\0\0\0\0\xf8\x3f\x10\xac\x02\x2a\x0f\x0a\x0d\x0a\x06p/loss\x15\0\0\0\x3f";
         assert_eq!(scalar(&line).0, bytes);
     }
 
@@ -175,11 +231,20 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("events-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let lines = |steps: std::ops::Range<u64>| {
-            let line = |step| Line { phase: "p".into(), step, wall_time: 0.0, name: "loss".into(), value: None };
+            let line = |step| Line {
+                phase: "p".into(),
+                step,
+                wall_time: 0.0,
+                name: "loss".into(),
+                value: None,
+            };
             steps.map(line).collect::<Vec<_>>()
         };
         let file = || {
-            let mut files = std::fs::read_dir(&folder).expect("a folder").flatten().map(|e| e.path());
+            let mut files = std::fs::read_dir(&folder)
+                .expect("a folder")
+                .flatten()
+                .map(|e| e.path());
             let (only, none) = (files.next().expect("a file"), files.next());
             assert_eq!(none, None);
             (only.clone(), std::fs::read(only).expect("a file"))
@@ -193,8 +258,18 @@ mod tests {
         let again = file();
         std::fs::remove_dir_all(&folder).expect("a folder");
         let records = records(&again.1).expect("whole records");
-        assert!(again.0 != first.0 && records.len() == HEAD + 5, "a run goes on");
-        assert_eq!(records[1][9..], [7 << 3 | 2, 2, 1 << 3, 1], "a session starts at step 0");
-        assert_eq!((count(&again.1), count(&again.1[1..]), count(&[])), (Some(HEAD + 5), None, Some(0)));
+        assert!(
+            again.0 != first.0 && records.len() == HEAD + 5,
+            "a run goes on"
+        );
+        assert_eq!(
+            records[1][9..],
+            [7 << 3 | 2, 2, 1 << 3, 1],
+            "a session starts at step 0"
+        );
+        assert_eq!(
+            (count(&again.1), count(&again.1[1..]), count(&[])),
+            (Some(HEAD + 5), None, Some(0))
+        );
     }
 }

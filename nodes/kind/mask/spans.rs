@@ -23,7 +23,11 @@ pub struct Draws {
 impl Draws {
     /// A function of these alone: neither node nor phase, so that other experiments meet the same masks.
     pub fn new(seed: u64, id: &str, view: u64) -> Draws {
-        Draws { key: Key::new(seed, &["mask", id]), view, next: 0 }
+        Draws {
+            key: Key::new(seed, &["mask", id]),
+            view,
+            next: 0,
+        }
     }
     /// Uniform in 0 .. n.
     fn below(&mut self, n: usize) -> usize {
@@ -52,8 +56,11 @@ impl Options {
         let mut mask = vec![false; frames];
         if frames > 0 {
             let lengths = self.lengths(frames, draws);
-            let starts =
-                if self.overlap { overlapping(frames, &lengths, draws) } else { self.apart(frames, lengths, draws) };
+            let starts = if self.overlap {
+                overlapping(frames, &lengths, draws)
+            } else {
+                self.apart(frames, lengths, draws)
+            };
             for (start, length) in starts {
                 mask[start.min(frames)..(start + length).min(frames)].fill(true);
             }
@@ -66,19 +73,42 @@ impl Options {
         let spans = self.min_masks.max((expected + draws.uniform()) as usize);
         let lengths: Vec<usize> = match self.lengths {
             Lengths::Static => vec![self.length; spans],
-            Lengths::Uniform => (0..spans).map(|_| draws.below(2 * self.length + 1)).collect(),
+            Lengths::Uniform => (0..spans)
+                .map(|_| draws.below(2 * self.length + 1))
+                .collect(),
         };
         let empty = spans > 0 && lengths.iter().all(|&length| length == 0);
-        if empty { vec![self.length.min(frames - 1)] } else { lengths }
+        if empty {
+            vec![self.length.min(frames - 1)]
+        } else {
+            lengths
+        }
     }
 
     /// Starts and lengths of spans that leave frames between them.
-    fn apart(&self, frames: usize, mut lengths: Vec<usize>, draws: &mut Draws) -> Vec<(usize, usize)> {
+    fn apart(
+        &self,
+        frames: usize,
+        mut lengths: Vec<usize>,
+        draws: &mut Draws,
+    ) -> Vec<(usize, usize)> {
         lengths.sort_unstable_by_key(|&length| Reverse(length));
         let shortest = lengths.last().copied().unwrap_or(0);
-        let (mut free, mut spans) = (vec![Range { start: 0, end: frames }], vec![]);
+        let (mut free, mut spans) = (
+            vec![Range {
+                start: 0,
+                end: frames,
+            }],
+            vec![],
+        );
         for length in lengths {
-            let room = |f: &Range<usize>| if f.len() >= length + self.min_space { f.len() } else { 0 };
+            let room = |f: &Range<usize>| {
+                if f.len() >= length + self.min_space {
+                    f.len()
+                } else {
+                    0
+                }
+            };
             let all = free.iter().map(room).sum();
             if all == 0 {
                 break;
@@ -106,8 +136,16 @@ impl Options {
 /// Starts and lengths of spans that may cover one another.
 fn overlapping(frames: usize, lengths: &[usize], draws: &mut Draws) -> Vec<(usize, usize)> {
     let (spans, shortest) = (lengths.len(), lengths.iter().copied().min().unwrap_or(0));
-    let starts = if frames <= shortest + spans { spans + 1 } else { frames - shortest };
-    draws.some((0..starts).collect(), spans).into_iter().zip(lengths.iter().copied()).collect()
+    let starts = if frames <= shortest + spans {
+        spans + 1
+    } else {
+        frames - shortest
+    };
+    draws
+        .some((0..starts).collect(), spans)
+        .into_iter()
+        .zip(lengths.iter().copied())
+        .collect()
 }
 
 #[cfg(test)]
@@ -122,20 +160,28 @@ mod tests {
     /// Frames masked, and runs of them.
     fn count(mask: &[bool]) -> [usize; 2] {
         let begins = |t: &usize| mask[*t] && (*t == 0 || !mask[t - 1]);
-        [mask.iter().filter(|m| **m).count(), (0..mask.len()).filter(begins).count()]
+        [
+            mask.iter().filter(|m| **m).count(),
+            (0..mask.len()).filter(begins).count(),
+        ]
     }
 
     /// fairseq's own draws, in numbers (tests/golden/masks.py): shares by frame, and means over draws.
     #[test]
     fn masks_are_distributed_as_fairseqs() {
-        let golden: Json = serde_json::from_str(include_str!("../../../tests/golden/masks.json")).expect("JSON");
+        let golden: Json =
+            serde_json::from_str(include_str!("../../../tests/golden/masks.json")).expect("JSON");
         let (theirs, ours) = (golden["draws"].as_f64().expect("a count"), 5000);
         let apart = |p: f64| (p * (1.0 - p) * (1.0 / theirs + 1.0 / ours as f64)).sqrt();
         for setting in golden["settings"].as_array().expect("a list") {
             let options = options(&setting["options"]);
-            let of = |name: &str| -> Vec<f64> { serde_json::from_value(setting[name].clone()).expect(name) };
+            let of = |name: &str| -> Vec<f64> {
+                serde_json::from_value(setting[name].clone()).expect(name)
+            };
             let frames = of("by_frame").len();
-            let masks: Vec<_> = (0..ours).map(|view| options.mask(frames, &mut Draws::new(1, "a", view))).collect();
+            let masks: Vec<_> = (0..ours)
+                .map(|view| options.mask(frames, &mut Draws::new(1, "a", view)))
+                .collect();
             for (t, p) in of("by_frame").into_iter().enumerate() {
                 let share = masks.iter().filter(|mask| mask[t]).count() as f64 / ours as f64;
                 assert!(
@@ -145,7 +191,8 @@ mod tests {
                 );
             }
             for (i, name) in ["masked", "runs"].into_iter().enumerate() {
-                let mean = masks.iter().map(|mask| count(mask)[i] as f64).sum::<f64>() / ours as f64;
+                let mean =
+                    masks.iter().map(|mask| count(mask)[i] as f64).sum::<f64>() / ours as f64;
                 let spread = of(name)[1] * (1.0 / theirs + 1.0 / ours as f64).sqrt();
                 assert!(
                     (mean - of(name)[0]).abs() < 4.5 * spread,
@@ -159,13 +206,19 @@ mod tests {
 
     #[test]
     fn spans_have_their_lengths_and_their_space() {
-        let options = options(&json!({ "lengths": "static", "length": 5, "min_space": 3, "probability": 0.4 }));
+        let options = options(
+            &json!({ "lengths": "static", "length": 5, "min_space": 3, "probability": 0.4 }),
+        );
         for view in 0..300 {
             let mask = options.mask(100, &mut Draws::new(1, "a", view));
             let runs: Vec<&[bool]> = mask.chunk_by(|a, b| a == b).collect();
             let inner = &runs[usize::from(!runs[0][0])..];
             assert!(
-                inner.iter().all(|run| if run[0] { run.len() == 5 } else { run.len() >= 3 || inner.ends_with(&[run]) }),
+                inner.iter().all(|run| if run[0] {
+                    run.len() == 5
+                } else {
+                    run.len() >= 3 || inner.ends_with(&[run])
+                }),
                 "{runs:?}"
             );
             assert!((2..=8).contains(&count(&mask)[1]));
@@ -176,14 +229,22 @@ mod tests {
     fn rows_of_any_length() {
         for overlap in [false, true] {
             for min_space in [0, 1, 4] {
-                let options = options(&json!({ "overlap": overlap, "min_space": min_space, "min_masks": 3 }));
+                let options =
+                    options(&json!({ "overlap": overlap, "min_space": min_space, "min_masks": 3 }));
                 for frames in 0..50 {
-                    assert_eq!(options.mask(frames, &mut Draws::new(1, "a", frames as u64)).len(), frames);
+                    assert_eq!(
+                        options
+                            .mask(frames, &mut Draws::new(1, "a", frames as u64))
+                            .len(),
+                        frames
+                    );
                 }
             }
         }
         let none = options(&json!({ "probability": 0, "min_masks": 0, "length": 1 }));
-        let masked: usize = (0..100).map(|view| count(&none.mask(9, &mut Draws::new(1, "a", view)))[0]).sum();
+        let masked: usize = (0..100)
+            .map(|view| count(&none.mask(9, &mut Draws::new(1, "a", view)))[0])
+            .sum();
         assert_eq!(masked, 0);
     }
 

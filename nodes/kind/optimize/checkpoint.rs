@@ -14,7 +14,12 @@ fn name(folder: &Path, phase: &str, update: u64) -> PathBuf {
     folder.join(format!("{phase}-{update:08}.safetensors"))
 }
 
-pub fn write(folder: &Path, update: u64, moments: &BTreeMap<String, Moments>, step: &mut Step) -> Result<()> {
+pub fn write(
+    folder: &Path,
+    update: u64,
+    moments: &BTreeMap<String, Moments>,
+    step: &mut Step,
+) -> Result<()> {
     let (head, place) = (step.head, step.place);
     let next = update * place.clock.accumulate;
     let about = [
@@ -27,7 +32,14 @@ pub fn write(folder: &Path, update: u64, moments: &BTreeMap<String, Moments>, st
     ];
     let parameters = step.parameters();
     let mut tensors: Vec<file::Tensor> = vec![];
-    let zeros = vec![0.0; parameters.iter().map(|(_, p)| len(&*p.weight)).max().unwrap_or(0)];
+    let zeros = vec![
+        0.0;
+        parameters
+            .iter()
+            .map(|(_, p)| len(&*p.weight))
+            .max()
+            .unwrap_or(0)
+    ];
     for (node, p) in &parameters {
         let (name, values) = (format!("{node}.{}", p.name), read(&*p.weight));
         // A parameter that has not moved has no moments yet.
@@ -49,7 +61,11 @@ pub fn restore(path: &Path, step: &mut Step) -> Result<BTreeMap<String, Moments>
         let name = format!("{node}.{}", p.name);
         let mut take = |kind: &str| match there.remove(&format!("{kind}.{name}")) {
             Some((shape, values)) if shape == p.shape => Ok(values),
-            Some((shape, _)) => Err(format!("{}: `{kind}.{name}` is {shape:?}, not {:?}", path.display(), p.shape)),
+            Some((shape, _)) => Err(format!(
+                "{}: `{kind}.{name}` is {shape:?}, not {:?}",
+                path.display(),
+                p.shape
+            )),
             None => Err(format!("{}: there is no `{kind}.{name}`", path.display())),
         };
         let (weight, m, v) = (take("weight")?, take("m")?, take("v")?);
@@ -65,15 +81,27 @@ pub fn tidy(folder: &Path, phase: &str, keep: u64) {
     all.sort();
     for of in all.chunk_by(|a, b| a.0 == b.0) {
         let keep = if of[0].0 == phase { keep as usize } else { 1 };
-        of.iter().rev().skip(keep).for_each(|(.., path)| drop(std::fs::remove_file(path)));
+        of.iter()
+            .rev()
+            .skip(keep)
+            .for_each(|(.., path)| drop(std::fs::remove_file(path)));
     }
 }
 
 /// Phase, update and path of every checkpoint in a folder.
 pub fn found(folder: &Path) -> Vec<(String, u64, PathBuf)> {
     let of = |path: PathBuf| {
-        let (phase, update) = path.file_name()?.to_str()?.strip_suffix(".safetensors")?.rsplit_once('-')?;
+        let (phase, update) = path
+            .file_name()?
+            .to_str()?
+            .strip_suffix(".safetensors")?
+            .rsplit_once('-')?;
         Some((phase.to_owned(), update.parse().ok()?, path.clone()))
     };
-    std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|e| of(e.path())).collect()
+    std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| of(e.path()))
+        .collect()
 }

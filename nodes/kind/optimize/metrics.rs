@@ -25,7 +25,10 @@ impl Metrics {
         if kept != text || !path.exists() {
             file::whole(&path, kept.as_bytes())?;
         }
-        let file = File::options().append(true).open(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let file = File::options()
+            .append(true)
+            .open(&path)
+            .map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(Metrics(file))
     }
 
@@ -37,7 +40,9 @@ impl Metrics {
             let line = json!({ "phase": step.place.phase, "step": head.update, "epoch": head.epoch, "wall_time": now, "name": name, "value": value });
             format!("{line}\n")
         };
-        Ok(self.0.write_all(values.iter().map(line).collect::<String>().as_bytes())?)
+        Ok(self
+            .0
+            .write_all(values.iter().map(line).collect::<String>().as_bytes())?)
     }
 
     pub fn sync(&self) -> Result<()> {
@@ -47,7 +52,9 @@ impl Metrics {
 
 /// Unix seconds.
 pub fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |d| d.as_secs_f64())
 }
 
 fn path(place: &Place) -> PathBuf {
@@ -57,7 +64,9 @@ fn path(place: &Place) -> PathBuf {
 /// The run's lines so far; none before its first phase.
 pub fn read(place: &Place) -> Result<String> {
     match std::fs::read(path(place)) {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(format!("{}: {e}", path(place).display()).into()),
+        Err(e) if e.kind() != ErrorKind::NotFound => {
+            Err(format!("{}: {e}", path(place).display()).into())
+        }
         bytes => Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()),
     }
 }
@@ -71,7 +80,10 @@ pub fn kept(text: &str, place: &Place) -> String {
         line["phase"] == *place.phase && (step > from || step == from && dev)
     };
     let stays = |line: &&str| serde_json::from_str::<Json>(line).is_ok_and(|line| !again(&line));
-    text.lines().take_while(stays).map(|line| format!("{line}\n")).collect()
+    text.lines()
+        .take_while(stays)
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 /// What goes to whoever listens.

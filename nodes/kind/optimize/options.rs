@@ -84,9 +84,20 @@ pub(super) const OUT: &str = "metrics";
 impl Options {
     /// How update `update` moves the parameter `name` of `node`, at `factor` of its highest rate.
     pub(super) fn adamw(&self, node: &str, name: &str, factor: f64, update: u64) -> AdamW {
-        let decay = if self.optimizer.decays(name) { self.weight_decay } else { 0.0 };
+        let decay = if self.optimizer.decays(name) {
+            self.weight_decay
+        } else {
+            0.0
+        };
         let rate = self.rates[node] * factor;
-        AdamW { form: self.optimizer, rate, betas: self.betas, eps: self.eps, decay, update }
+        AdamW {
+            form: self.optimizer,
+            rate,
+            betas: self.betas,
+            eps: self.eps,
+            decay,
+            update,
+        }
     }
 
     fn wrong(&self) -> Vec<Wrong> {
@@ -106,15 +117,39 @@ impl Options {
             need(value > 0, name, "must be at least 1".into());
         }
         for (node, rate) in &self.rates {
-            need(*rate >= 0.0 && rate.is_finite(), &format!("rates.{node}"), format!("{rate} is not a number from 0"));
+            need(
+                *rate >= 0.0 && rate.is_finite(),
+                &format!("rates.{node}"),
+                format!("{rate} is not a number from 0"),
+            );
         }
         for (i, beta) in self.betas.iter().enumerate() {
-            need((0.0..1.0).contains(beta), &format!("betas.{i}"), format!("{beta} is not from 0 to below 1"));
+            need(
+                (0.0..1.0).contains(beta),
+                &format!("betas.{i}"),
+                format!("{beta} is not from 0 to below 1"),
+            );
         }
-        need(self.eps as f32 > 0.0, "eps", format!("{} is not above 0 in f32", self.eps));
-        need(self.accumulate <= MOST, "accumulate", format!("must be at most {MOST}"));
-        need(self.weight_decay >= 0.0, "weight_decay", format!("{} is below 0", self.weight_decay));
-        need(self.clip_norm.is_none_or(|c| c > 0.0), "clip_norm", "must be above 0, or null".into());
+        need(
+            self.eps as f32 > 0.0,
+            "eps",
+            format!("{} is not above 0 in f32", self.eps),
+        );
+        need(
+            self.accumulate <= MOST,
+            "accumulate",
+            format!("must be at most {MOST}"),
+        );
+        need(
+            self.weight_decay >= 0.0,
+            "weight_decay",
+            format!("{} is below 0", self.weight_decay),
+        );
+        need(
+            self.clip_norm.is_none_or(|c| c > 0.0),
+            "clip_norm",
+            "must be above 0, or null".into(),
+        );
         wrong
     }
 }
@@ -123,12 +158,18 @@ impl Config for Options {
     fn ports(&self) -> Ports {
         const INPUTS: &[Port] = &[Port::new(IN, Carries::Scalar).many()];
         const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Batch(METRICS))];
-        Ports { inputs: INPUTS, outputs: OUTPUTS }
+        Ports {
+            inputs: INPUTS,
+            outputs: OUTPUTS,
+        }
     }
     fn facts(&self, _: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
         let wrong = self.wrong();
         if wrong.is_empty() {
-            Ok(Facts { outputs: shapes([(OUT, Shape::Plain)]), ..Facts::default() })
+            Ok(Facts {
+                outputs: shapes([(OUT, Shape::Plain)]),
+                ..Facts::default()
+            })
         } else {
             Err(wrong)
         }

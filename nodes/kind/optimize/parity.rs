@@ -11,9 +11,27 @@ use std::collections::BTreeMap;
 pub struct Adam(BTreeMap<String, Moments>);
 
 impl Adam {
-    pub fn step(&mut self, name: &str, p: &mut Param, g: &[f32], rate: f64, factor: f32, update: u64) {
-        let moments = self.0.entry(name.to_owned()).or_insert_with(|| Moments::zeros(g.len()));
-        let adamw = AdamW { form: Form::Adamw, rate, betas: [0.9, 0.999], eps: 1e-8, decay: 0.0, update };
+    pub fn step(
+        &mut self,
+        name: &str,
+        p: &mut Param,
+        g: &[f32],
+        rate: f64,
+        factor: f32,
+        update: u64,
+    ) {
+        let moments = self
+            .0
+            .entry(name.to_owned())
+            .or_insert_with(|| Moments::zeros(g.len()));
+        let adamw = AdamW {
+            form: Form::Adamw,
+            rate,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            decay: 0.0,
+            update,
+        };
         step(&adamw, p, moments, &param(g.to_vec()), factor);
     }
 }
@@ -34,11 +52,25 @@ fn updates_with_decay() {
         let options: Options = serde_json::from_value(options).expect("options");
         for name in ["weight", "bias"] {
             let of = |what: &str| values(&theirs, &format!("{what}/{name}"));
-            let (mut p, mut moments) = (param(of("before").to_vec()), Moments::zeros(of("before").len()));
+            let (mut p, mut moments) = (
+                param(of("before").to_vec()),
+                Moments::zeros(of("before").len()),
+            );
             for update in 1..=4 {
                 let adamw = options.adamw("node", name, options.schedule.factor(update, 4), update);
-                step(&adamw, &mut p, &mut moments, &param(of(&format!("grad/{update}")).to_vec()), 1.0);
-                close_to(&format!("{form}: {name} after {update}"), &read(&p), of(&format!("{form}/{update}")), 1e-6);
+                step(
+                    &adamw,
+                    &mut p,
+                    &mut moments,
+                    &param(of(&format!("grad/{update}")).to_vec()),
+                    1.0,
+                );
+                close_to(
+                    &format!("{form}: {name} after {update}"),
+                    &read(&p),
+                    of(&format!("{form}/{update}")),
+                    1e-6,
+                );
             }
         }
     }

@@ -47,9 +47,12 @@ impl Schedule {
     /// `wrong` has found nothing for as many `updates`.
     pub fn factor(self, update: u64, updates: u64) -> f64 {
         let (warmup, flat) = (self.warmup_steps, self.warmup_steps + self.hold_steps);
-        let left = |from: u64| updates.saturating_sub(update) as f64 / (updates - from).max(1) as f64;
+        let left =
+            |from: u64| updates.saturating_sub(update) as f64 / (updates - from).max(1) as f64;
         match self.r#type {
-            Shape::TriStage if update <= warmup => LOW + (1.0 - LOW) * update as f64 / warmup as f64,
+            Shape::TriStage if update <= warmup => {
+                LOW + (1.0 - LOW) * update as f64 / warmup as f64
+            }
             _ if update <= warmup => update as f64 / warmup as f64,
             Shape::TriStage if update <= flat => 1.0,
             Shape::TriStage => self.final_scale.unwrap_or(LOW).powf(1.0 - left(flat)),
@@ -67,17 +70,33 @@ impl Schedule {
             wrong.extend((!holds).then(|| Wrong::at(&way, format!("option `{way}`: {says}"))));
         };
         let (warmup, hold, scale) = (self.warmup_steps, self.hold_steps, self.final_scale);
-        need(warmup <= updates, "warmup_steps", format!("{warmup} is more than the {updates} of `steps`"));
+        need(
+            warmup <= updates,
+            "warmup_steps",
+            format!("{warmup} is more than the {updates} of `steps`"),
+        );
         let left = updates.saturating_sub(warmup);
         need(
             hold <= left || warmup > updates,
             "hold_steps",
             format!("{hold} is more than the {left} after the warm-up"),
         );
-        need(scale.is_none_or(|s| s > 0.0 && s <= 1.0), "final_scale", "must be above 0 and at most 1".into());
+        need(
+            scale.is_none_or(|s| s > 0.0 && s <= 1.0),
+            "final_scale",
+            "must be above 0 and at most 1".into(),
+        );
         let other = self.r#type != Shape::TriStage;
-        need(!other || hold == 0, "hold_steps", "only \"tri-stage\" holds".into());
-        need(!other || scale.is_none(), "final_scale", "only \"tri-stage\" has one".into());
+        need(
+            !other || hold == 0,
+            "hold_steps",
+            "only \"tri-stage\" holds".into(),
+        );
+        need(
+            !other || scale.is_none(),
+            "final_scale",
+            "only \"tri-stage\" has one".into(),
+        );
         wrong
     }
 }
@@ -93,7 +112,10 @@ mod tests {
 
     fn close(ours: &[f64], theirs: &[f64]) {
         assert_eq!(ours.len(), theirs.len());
-        assert!(ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() < 1e-12), "{ours:?} is not {theirs:?}");
+        assert!(
+            ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() < 1e-12),
+            "{ours:?} is not {theirs:?}"
+        );
     }
 
     #[test]
@@ -104,7 +126,10 @@ mod tests {
 
     #[test]
     fn constant_stays() {
-        let ours = factors(serde_json::json!({ "type": "constant", "warmup_steps": 2 }), 4);
+        let ours = factors(
+            serde_json::json!({ "type": "constant", "warmup_steps": 2 }),
+            4,
+        );
         assert_eq!(ours, [0.5, 1.0, 1.0, 1.0]);
     }
 
@@ -114,7 +139,10 @@ mod tests {
         let root = 3f64.sqrt() / 4.0;
         let down = [0.5 + root, 0.75, 0.5, 0.25, 0.5 - root, 0.0];
         close(
-            &factors(serde_json::json!({ "type": "cosine", "warmup_steps": 2 }), 8),
+            &factors(
+                serde_json::json!({ "type": "cosine", "warmup_steps": 2 }),
+                8,
+            ),
             &[&[0.5, 1.0], &down[..]].concat(),
         );
         close(&factors(serde_json::json!({ "type": "cosine" }), 6), &down);
@@ -123,12 +151,22 @@ mod tests {
     /// fairseq's TriStageLRSchedule gives the same, with warmup_steps 4, hold_steps 2, decay_steps 4.
     #[test]
     fn tri_stage_goes_up_stays_and_goes_down() {
-        let schedule =
-            serde_json::json!({ "type": "tri-stage", "warmup_steps": 4, "hold_steps": 2, "final_scale": 0.0625 });
-        let theirs = [0.2575, 0.505, 0.7525, 1.0, 1.0, 1.0, 0.5, 0.25, 0.125, 0.0625];
+        let schedule = serde_json::json!({ "type": "tri-stage", "warmup_steps": 4, "hold_steps": 2, "final_scale": 0.0625 });
+        let theirs = [
+            0.2575, 0.505, 0.7525, 1.0, 1.0, 1.0, 0.5, 0.25, 0.125, 0.0625,
+        ];
         close(&factors(schedule, 10), &theirs);
         let root = 10f64.sqrt();
-        close(&factors(serde_json::json!({ "type": "tri-stage" }), 4), &[root / 10.0, 0.1, root / 100.0, 0.01]);
-        close(&factors(serde_json::json!({ "type": "tri-stage", "hold_steps": 2 }), 2), &[1.0, 1.0]);
+        close(
+            &factors(serde_json::json!({ "type": "tri-stage" }), 4),
+            &[root / 10.0, 0.1, root / 100.0, 0.01],
+        );
+        close(
+            &factors(
+                serde_json::json!({ "type": "tri-stage", "hold_steps": 2 }),
+                2,
+            ),
+            &[1.0, 1.0],
+        );
     }
 }

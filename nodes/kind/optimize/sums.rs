@@ -13,10 +13,20 @@ impl Sums {
         let weight = losses.iter().map(|l| l.weight).fold(0.0, f64::max);
         // An update's batches count alike; dev batches by their frames, so that their cut does not matter.
         let each = if dev { weight } else { 1.0 };
-        let total = read_all(losses.iter().map(|l| &l.value)).iter().map(|value| value[0] as f64).sum::<f64>();
+        let total = read_all(losses.iter().map(|l| &l.value))
+            .iter()
+            .map(|value| value[0] as f64)
+            .sum::<f64>();
         self.add("loss", total, each);
-        for (loss, (name, value)) in losses.iter().flat_map(|l| l.parts.iter().map(move |p| (l, p))) {
-            let name = if several && !loss.node.is_empty() { format!("{}/{name}", loss.node) } else { name.clone() };
+        for (loss, (name, value)) in losses
+            .iter()
+            .flat_map(|l| l.parts.iter().map(move |p| (l, p)))
+        {
+            let name = if several && !loss.node.is_empty() {
+                format!("{}/{name}", loss.node)
+            } else {
+                name.clone()
+            };
             self.add(&name, *value as f64, each);
         }
     }

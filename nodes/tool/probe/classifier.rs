@@ -22,19 +22,33 @@ pub struct Classifier {
 
 impl Classifier {
     /// On `frames`, (frames, width), and their classes.
-    pub fn train(mut frames: Vec<f32>, width: usize, targets: &[u32], classes: usize, key: Key) -> Classifier {
+    pub fn train(
+        mut frames: Vec<f32>,
+        width: usize,
+        targets: &[u32],
+        classes: usize,
+        key: Key,
+    ) -> Classifier {
         let n = targets.len();
         let moment = |of: &dyn Fn(usize, f64) -> f64| {
             let mut sums = vec![0.0; width];
             for frame in frames.chunks_exact(width) {
-                sums.iter_mut().zip(frame).enumerate().for_each(|(i, (sum, x))| *sum += of(i, *x as f64));
+                sums.iter_mut()
+                    .zip(frame)
+                    .enumerate()
+                    .for_each(|(i, (sum, x))| *sum += of(i, *x as f64));
             }
-            sums.into_iter().map(|sum| sum / n as f64).collect::<Vec<f64>>()
+            sums.into_iter()
+                .map(|sum| sum / n as f64)
+                .collect::<Vec<f64>>()
         };
         let mean = moment(&|_, x| x);
         let variance = moment(&|i, x| (x - mean[i]).powi(2));
         let mut own = Classifier {
-            scale: variance.iter().map(|v| (1.0 / (v + 1e-10).sqrt()) as f32).collect(),
+            scale: variance
+                .iter()
+                .map(|v| (1.0 / (v + 1e-10).sqrt()) as f32)
+                .collect(),
             mean: mean.iter().map(|m| *m as f32).collect(),
             weight: param(vec![0.0; classes * width]),
             bias: param(vec![0.0; classes]),
@@ -49,10 +63,18 @@ impl Classifier {
                 key.shuffle(1 + update as u64, &mut order);
             }
             let some = &order[at..n.min(at + BATCH)];
-            let x = some.iter().flat_map(|t| &frames[t * width..(t + 1) * width]).copied().collect();
+            let x = some
+                .iter()
+                .flat_map(|t| &frames[t * width..(t + 1) * width])
+                .copied()
+                .collect();
             let x = hidden(x, width, Spans::new([some.len()])).on(&Tape::default());
             let wanted: Vec<u32> = some.iter().map(|t| targets[*t]).collect();
-            let loss = cross_entropy(linear(x, &own.weight, &own.bias, Precision::F32), &wanted, None);
+            let loss = cross_entropy(
+                linear(x, &own.weight, &own.bias, Precision::F32),
+                &wanted,
+                None,
+            );
             let mut gradients = backward(loss, 1.0);
             let rate = RATE * (1.0 - update as f64 / UPDATES as f64);
             let adamw = AdamW {
@@ -63,7 +85,10 @@ impl Classifier {
                 decay: 0.0,
                 update: 1 + update as u64,
             };
-            for (weight, moments) in [&mut own.weight, &mut own.bias].into_iter().zip(&mut moments) {
+            for (weight, moments) in [&mut own.weight, &mut own.bias]
+                .into_iter()
+                .zip(&mut moments)
+            {
                 let gradient = gradients.of(&*weight);
                 step(&adamw, weight, moments, &gradient, 1.0);
             }
@@ -81,7 +106,11 @@ impl Classifier {
 
     fn standardise(&self, frames: &mut [f32]) {
         for frame in frames.chunks_exact_mut(self.mean.len()) {
-            frame.iter_mut().zip(&self.mean).zip(&self.scale).for_each(|((x, m), s)| *x = (*x - m) * s);
+            frame
+                .iter_mut()
+                .zip(&self.mean)
+                .zip(&self.scale)
+                .for_each(|((x, m), s)| *x = (*x - m) * s);
         }
     }
 }
@@ -98,16 +127,37 @@ mod tests {
         let (n, width, classes) = (4000, 6, 5);
         let (x, map) = (noise("x", n * width), noise("map", classes * width));
         let class = |x: &[f32]| {
-            argmax(&map.chunks(width).map(|w| w.iter().zip(x).map(|(w, x)| w * x).sum::<f32>()).collect::<Vec<_>>())
+            argmax(
+                &map.chunks(width)
+                    .map(|w| w.iter().zip(x).map(|(w, x)| w * x).sum::<f32>())
+                    .collect::<Vec<_>>(),
+            )
         };
         let targets: Vec<u32> = x.chunks(width).map(|x| class(x) as u32).collect();
         let moved = |(i, x): (usize, &f32)| 7.0 + x * 10f32.powi((i % width) as i32 - 3);
         let frames: Vec<f32> = x.iter().enumerate().map(moved).collect();
         let (seen, new) = (3000, frames[3000 * width..].to_vec());
         let key = Key::new(0, &["test"]);
-        let classifier = Classifier::train(frames[..seen * width].to_vec(), width, &targets[..seen], classes, key);
-        let right = classifier.classes(new).iter().zip(&targets[seen..]).filter(|(c, t)| **c == **t as usize).count();
-        let commonest = (0..5).map(|c| targets[seen..].iter().filter(|t| **t == c).count()).max().unwrap_or(0);
-        assert!(right > 900 && commonest < 500, "{right} of 1000, {commonest} by chance");
+        let classifier = Classifier::train(
+            frames[..seen * width].to_vec(),
+            width,
+            &targets[..seen],
+            classes,
+            key,
+        );
+        let right = classifier
+            .classes(new)
+            .iter()
+            .zip(&targets[seen..])
+            .filter(|(c, t)| **c == **t as usize)
+            .count();
+        let commonest = (0..5)
+            .map(|c| targets[seen..].iter().filter(|t| **t == c).count())
+            .max()
+            .unwrap_or(0);
+        assert!(
+            right > 900 && commonest < 500,
+            "{right} of 1000, {commonest} by chance"
+        );
     }
 }

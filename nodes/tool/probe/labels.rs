@@ -34,10 +34,19 @@ pub fn read(table: &Path) -> Result<Vec<Utterance>> {
 
 fn parse(text: &str, folder: &Path) -> Result<Vec<Utterance>, String> {
     let mut lines = text.lines().enumerate();
-    let header: Vec<&str> = lines.next().map(|(_, line)| line.split('\t').collect()).unwrap_or_default();
+    let header: Vec<&str> = lines
+        .next()
+        .map(|(_, line)| line.split('\t').collect())
+        .unwrap_or_default();
     let column = |name: &str| header.iter().position(|h| *h == name);
-    let needed = |name: &str| column(name).ok_or_else(|| format!("its first line names no column `{name}`"));
-    let (path, split, phones, speaker) = (needed("path")?, needed("split")?, needed("phones")?, column("speaker"));
+    let needed =
+        |name: &str| column(name).ok_or_else(|| format!("its first line names no column `{name}`"));
+    let (path, split, phones, speaker) = (
+        needed("path")?,
+        needed("split")?,
+        needed("phones")?,
+        column("speaker"),
+    );
     let (mut utterances, mut speakers) = (vec![], [BTreeSet::new(), BTreeSet::new()]);
     for (at, line) in lines {
         let cells: Vec<&str> = line.split('\t').collect();
@@ -46,15 +55,27 @@ fn parse(text: &str, folder: &Path) -> Result<Vec<Utterance>, String> {
             continue;
         }
         let intervals: Option<Vec<_>> = cell(phones).split(' ').map(interval).collect();
-        let intervals = intervals.ok_or_else(|| format!("line {}: its phones are not `start:end:PHONE`", at + 1))?;
+        let intervals = intervals
+            .ok_or_else(|| format!("line {}: its phones are not `start:end:PHONE`", at + 1))?;
         if let Some(speaker) = speaker.map(cell).filter(|speaker| !speaker.is_empty()) {
-            let (here, there) = if cell(split) == "train" { (0, 1) } else { (1, 0) };
+            let (here, there) = if cell(split) == "train" {
+                (0, 1)
+            } else {
+                (1, 0)
+            };
             speakers[here].insert(speaker);
             if speakers[there].contains(speaker) {
-                return Err(format!("line {}: the speaker `{speaker}` is in `train` and in another split", at + 1));
+                return Err(format!(
+                    "line {}: the speaker `{speaker}` is in `train` and in another split",
+                    at + 1
+                ));
             }
         }
-        utterances.push(Utterance { path: folder.join(cell(path)), split: cell(split).into(), phones: intervals });
+        utterances.push(Utterance {
+            path: folder.join(cell(path)),
+            split: cell(split).into(),
+            phones: intervals,
+        });
     }
     Ok(utterances)
 }
@@ -75,10 +96,16 @@ mod tests {
     #[test]
     fn the_phone_at_a_frames_centre() {
         let found = parse(TABLE, Path::new("d")).expect("a table");
-        let about: Vec<_> = found.iter().map(|u| (u.path.to_str().expect("text"), u.split.as_str())).collect();
+        let about: Vec<_> = found
+            .iter()
+            .map(|u| (u.path.to_str().expect("text"), u.split.as_str()))
+            .collect();
         assert_eq!(about, [("d/a.wav", "train"), ("d/c.wav", "dev")]);
         // Centres at 12.5, 32.5, 52.5 ms.
-        assert_eq!([0, 1, 2].map(|t| found[0].phone_of(t)), [Some("SIL"), Some("AH"), None]);
+        assert_eq!(
+            [0, 1, 2].map(|t| found[0].phone_of(t)),
+            [Some("SIL"), Some("AH"), None]
+        );
         assert_eq!(found[1].phone_of(0), None);
     }
 
@@ -86,8 +113,14 @@ mod tests {
     fn what_is_wrong_is_named() {
         let wrong = |text: &str| parse(text, Path::new("")).err().expect("a problem");
         assert_eq!(wrong(""), "its first line names no column `path`");
-        assert_eq!(wrong(&TABLE.replace("0.5:0.6:K", "K")), "line 4: its phones are not `start:end:PHONE`");
+        assert_eq!(
+            wrong(&TABLE.replace("0.5:0.6:K", "K")),
+            "line 4: its phones are not `start:end:PHONE`"
+        );
         let says = wrong(&TABLE.replace("c.wav\tB", "c.wav\tA"));
-        assert_eq!(says, "line 4: the speaker `A` is in `train` and in another split");
+        assert_eq!(
+            says,
+            "line 4: the speaker `A` is in `train` and in another split"
+        );
     }
 }

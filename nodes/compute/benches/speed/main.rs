@@ -14,12 +14,16 @@ static PAGES: compute::allocator::Pages = compute::allocator::Pages;
 /// Uniform in [-0.1, 0.1).
 fn noise(n: usize) -> Vec<f32> {
     let key = Key::new(0, &["speed"]);
-    (0..n as u64).map(|i| 0.2 * key.uniform(n as u64, i) - 0.1).collect()
+    (0..n as u64)
+        .map(|i| 0.2 * key.uniform(n as u64, i) - 0.1)
+        .collect()
 }
 
 fn few() -> Criterion {
     let short = Criterion::default().warm_up_time(Duration::from_millis(500));
-    short.sample_size(10).measurement_time(Duration::from_secs(2))
+    short
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(2))
 }
 
 criterion_group! { name = speed; config = few(); targets = products::all, ops::all }

@@ -12,7 +12,11 @@ use criterion::{BenchmarkId, Criterion};
 
 /// `rows` x `frames`, `width` wide.
 fn noisy(rows: usize, frames: usize, width: usize) -> Hidden {
-    hidden(noise(rows * frames * width), width, Spans::new(vec![frames; rows]))
+    hidden(
+        noise(rows * frames * width),
+        width,
+        Spans::new(vec![frames; rows]),
+    )
 }
 
 fn params<const N: usize>(sizes: [usize; N]) -> [Param; N] {
@@ -36,7 +40,9 @@ fn from(y: Hidden<Tape>) {
 pub fn all(c: &mut Criterion) {
     let mut group = c.benchmark_group("ops");
     let mut time = |name: &str, suffix: &str, f: &dyn Fn(&Tape)| {
-        group.bench_function(BenchmarkId::new(name, suffix), |bench| bench.iter(|| f(&Tape::default())));
+        group.bench_function(BenchmarkId::new(name, suffix), |bench| {
+            bench.iter(|| f(&Tape::default()))
+        });
     };
     let (none, x) = (Dropout::NONE, noisy(4, 249, 768));
     let [w, b, up, up_bias, down] = params([768 * 768, 768, 3072 * 768, 3072, 768 * 3072]);
@@ -48,9 +54,13 @@ pub fn all(c: &mut Criterion) {
     let [one, other] = directions.each_ref().map(|d| d.each_ref());
     let precisions: [(Precision, &str); 2] = [(F32, "f32"), (Bf16, "bf16")];
     for (p, suffix) in precisions {
-        time("linear-996x768x768", suffix, &|t| from(linear(x.on(t), &w, &b, p)));
+        time("linear-996x768x768", suffix, &|t| {
+            from(linear(x.on(t), &w, &b, p))
+        });
         let weights = [&up, &up_bias, &down, &b];
-        time("feed_forward-996x768x3072", suffix, &|t| from(feed_forward(x.on(t), weights, None, none, p).whole()));
+        time("feed_forward-996x768x3072", suffix, &|t| {
+            from(feed_forward(x.on(t), weights, None, none, p).whole())
+        });
         time("attention-4x249x768-12heads-gates", suffix, &|t| {
             let qkv = [&x, &key, &value].map(|x| x.on(t));
             from(attention(qkv, 12, Some(&put(&gates, t)), None, none, p))
@@ -64,27 +74,55 @@ pub fn all(c: &mut Criterion) {
             from(conv1d(input, &conv_w, None, 3, 2, p).whole())
         });
         time("positional-4x249x768-k128-16groups", suffix, &|t| {
-            from(positional(x.on(t), [&positions[0], &positions[1], &positions[2]], 16, p))
+            from(positional(
+                x.on(t),
+                [&positions[0], &positions[1], &positions[2]],
+                16,
+                p,
+            ))
         });
-        time("lstm-4x249x768-384", suffix, &|t| from(lstm(x.on(t), &[one], p)));
-        time("lstm-4x249x768-2x384", suffix, &|t| from(lstm(x.on(t), &[one, other], p)));
+        time("lstm-4x249x768-384", suffix, &|t| {
+            from(lstm(x.on(t), &[one], p))
+        });
+        time("lstm-4x249x768-2x384", suffix, &|t| {
+            from(lstm(x.on(t), &[one, other], p))
+        });
     }
-    time("layer_norm-996x768", "f32", &|t| from(layer_norm(x.on(t), &b, &b, 1e-5, Precision::F32)));
+    time("layer_norm-996x768", "f32", &|t| {
+        from(layer_norm(x.on(t), &b, &b, 1e-5, Precision::F32))
+    });
     let (wave, [first, gamma, beta]) = (vec![noise(80000)], params([512 * 10, 512, 512]));
     time("conv_first-1x80000x512-k10s5", "f32", &|t| {
-        from(conv_first(First::new(wave.clone(), [&first, &gamma, &beta], 10, 5), t.clone()))
+        from(conv_first(
+            First::new(wave.clone(), [&first, &gamma, &beta], 10, 5),
+            t.clone(),
+        ))
     });
     time("gram-4x249x768", "f32", &|t| {
         let y: Number<Tape> = gram_distance(x.on(t), key.on(t), &value, &value);
         drop(backward(y, 1.0))
     });
-    time("l1_cosine-996x768", "f32", &|t| drop(backward(l1(x.on(t), &value) + cosine(x.on(t), &value), 1.0)));
+    time("l1_cosine-996x768", "f32", &|t| {
+        drop(backward(l1(x.on(t), &value) + cosine(x.on(t), &value), 1.0))
+    });
     let (logits, labels) = (noisy(4, 249, 500), vec![3; 996]);
-    time("cross_entropy-996x500", "f32", &|t| drop(backward(cross_entropy(logits.on(t), &labels, None), 1.0)));
-    let (g, weights) = (noise(1 << 24), std::cell::RefCell::new((noise(1 << 24), Moments::zeros(1 << 24))));
+    time("cross_entropy-996x500", "f32", &|t| {
+        drop(backward(cross_entropy(logits.on(t), &labels, None), 1.0))
+    });
+    let (g, weights) = (
+        noise(1 << 24),
+        std::cell::RefCell::new((noise(1 << 24), Moments::zeros(1 << 24))),
+    );
     time("adamw-16777216", "f32", &|_| {
         let (weights, moments) = &mut *weights.borrow_mut();
-        let adamw = AdamW { form: Form::default(), rate: 2e-4, betas: [0.9, 0.999], eps: 1e-8, decay: 0.0, update: 9 };
+        let adamw = AdamW {
+            form: Form::default(),
+            rate: 2e-4,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            decay: 0.0,
+            update: 9,
+        };
         adamw.step(weights, moments, &g, 1.0)
     });
 }

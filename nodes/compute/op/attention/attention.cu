@@ -1,4 +1,4 @@
-// nodes/op/attention.rs without scores in memory, as FlashAttention-2 (Dao 2023, arXiv:2307.08691): a block has OWN frames of a
+// nodes/compute/op/attention.rs without scores in memory, as FlashAttention-2 (Dao 2023, arXiv:2307.08691): a block has OWN frames of a
 // head, sixteen a warp, and walks over all frames of its row in tiles. Of the softmax only the logarithm of each sum is kept.
 // Every sum has one owner and one order. What lies beyond a row's frames
 // is computed with zeros, and not written. Logarithms are to base 2. Grid (longest / OWN, rows heads).
@@ -10,7 +10,7 @@
 
 // Row r has the frames starts[r] to starts[r + 1]; gate is one factor a head, or absent.
 struct Heads { const size_t* starts; size_t heads, size; const float* gate; Mask mask; };
-// nodes/op/position_bias.rs: gate (frames, heads), or absent; relative (heads, 2 longest - 1), by key - query.
+// nodes/compute/op/position_bias.rs: gate (frames, heads), or absent; relative (heads, 2 longest - 1), by key - query.
 struct Bias { const float *gate, *relative; size_t longest; };
 // (frames, heads size), and what is added to every frame, or absent.
 template <class T> struct Columns { const T* at; const float* add; };

@@ -28,7 +28,10 @@ pub fn attention<T: Track<Cuda>>(
     let (width, spans, n) = (q.width(), q.spans.clone(), len(&q.values));
     let slots = [&q, &k, &v].map(|x| Slot::of(&x.values));
     let factors = [q, k, v].map(|x| Factor::of(precision, &x.values));
-    let inputs = factors.each_ref().map(|x| Columns { at: x.place(), add: 0 });
+    let inputs = factors.each_ref().map(|x| Columns {
+        at: x.place(),
+        add: 0,
+    });
     let attention = Attention::new(&spans, [heads, width], gate, bias, drop, precision);
     let (o, sums) = attention.forward(inputs);
     let y = zeros((spans.total(), width));
@@ -44,7 +47,13 @@ pub fn attention<T: Track<Cuda>>(
 
 /// to += from
 fn widen(precision: Precision, from: &Memory, to: Address, n: usize) {
-    launch!(precision.kernel("add_wide", n), for_each(n, n), from.at(), to, n);
+    launch!(
+        precision.kernel("add_wide", n),
+        for_each(n, n),
+        from.at(),
+        to,
+        n
+    );
 }
 
 /// `Columns` of the kernels: (frames, heads · size) in the format of products, and what is added to each frame, or 0.
@@ -92,10 +101,26 @@ impl Attention {
     ) -> Attention {
         let (starts, size) = (gpu().starts(spans), width / heads);
         let depth = [64, 96, 128].into_iter().find(|depth| size <= *depth);
-        let depth = depth.unwrap_or_else(|| panic!("heads of {size} channels: attention on a GPU takes up to 128"));
+        let depth = depth.unwrap_or_else(|| {
+            panic!("heads of {size} channels: attention on a GPU takes up to 128")
+        });
         let open = gate.as_ref().map_or(0, address);
-        let sizes = Sizes { starts: starts.at(), heads, size, gate: open, drop: Mask::from(drop) };
-        Attention { spans: spans.clone(), sizes, gate, bias, precision, depth, _starts: starts }
+        let sizes = Sizes {
+            starts: starts.at(),
+            heads,
+            size,
+            gate: open,
+            drop: Mask::from(drop),
+        };
+        Attention {
+            spans: spans.clone(),
+            sizes,
+            gate,
+            bias,
+            precision,
+            depth,
+            _starts: starts,
+        }
     }
 
     /// o, and the logarithm of each softmax's sum.
@@ -116,22 +141,43 @@ impl Attention {
         g: &mut Grads<Cuda>,
     ) -> [Memory; 3] {
         let (means, along, bias) = (self.scalars(), self.scalars(), self.places());
-        let ([m, of_gates], [dq, dk, dv]) = ([&means, &along].map(Memory::at), [(); 3].map(|_| self.frames()));
-        let back = Outputs { o: o.at(), grad: Columns { at: grad, add: 0 }, sums: sums.at() };
+        let ([m, of_gates], [dq, dk, dv]) = (
+            [&means, &along].map(Memory::at),
+            [(); 3].map(|_| self.frames()),
+        );
+        let back = Outputs {
+            o: o.at(),
+            grad: Columns { at: grad, add: 0 },
+            sums: sums.at(),
+        };
         let ([x, rows], tile) = (self.grid(), self.tile() / 2);
-        let (name, bytes) = (self.kernel("attend_queries"), self.bytes(2 * OWN + 2 * tile));
+        let (name, bytes) = (
+            self.kernel("attend_queries"),
+            self.bytes(2 * OWN + 2 * tile),
+        );
         match &self.bias {
             None => {
                 launch!(shared bytes; name, [x, rows], inputs, back, m, of_gates, dq.at(), 0u64, 0u64, self.sizes, bias);
             }
             Some(own) => {
                 let blocks = x.min(BLOCKS);
-                let (parts, dlift) = (gpu().zeros(blocks * rows * own.distances()), g.to(&own.gate.values));
+                let (parts, dlift) = (
+                    gpu().zeros(blocks * rows * own.distances()),
+                    g.to(&own.gate.values),
+                );
                 let (bytes, to) = (bytes + 4 * OWN * (tile + 1), parts.at());
                 launch!(shared bytes; name, [blocks, rows], inputs, back, m, of_gates, dq.at(), dlift, to, self.sizes, bias);
                 own.pull_table(g, |drelative, grid| {
                     let (rows, distances) = (self.spans.rows(), own.distances());
-                    launch!("sum_distances", grid, to, drelative, rows, blocks, distances);
+                    launch!(
+                        "sum_distances",
+                        grid,
+                        to,
+                        drelative,
+                        rows,
+                        blocks,
+                        distances
+                    );
                 });
             }
         }
@@ -145,7 +191,11 @@ impl Attention {
 
     /// Frames of a tile on the way forward.
     fn tile(&self) -> usize {
-        if self.precision == Precision::Bf16 && self.depth == 64 { 64 } else { 32 }
+        if self.precision == Precision::Bf16 && self.depth == 64 {
+            64
+        } else {
+            32
+        }
     }
     /// Of so many frames in shared memory.
     fn bytes(&self, frames: usize) -> usize {
@@ -159,7 +209,10 @@ impl Attention {
         [longest.div_ceil(OWN), self.spans.rows() * self.sizes.heads]
     }
     fn frames(&self) -> Memory {
-        gpu().memory(self.precision, self.spans.total() * self.sizes.heads * self.sizes.size)
+        gpu().memory(
+            self.precision,
+            self.spans.total() * self.sizes.heads * self.sizes.size,
+        )
     }
     fn scalars(&self) -> Memory {
         gpu().memory(Precision::F32, self.spans.total() * self.sizes.heads)
@@ -178,7 +231,12 @@ mod tests {
 
     #[test]
     fn attention_is_that_of_the_cpu() {
-        for (rows, width, heads) in [(&ROWS[..], 6, 2), (&[150, 3, 0], 8, 2), (&ROWS, 5, 1), (&[70, 1], 72, 1)] {
+        for (rows, width, heads) in [
+            (&ROWS[..], 6, 2),
+            (&[150, 3, 0], 8, 2),
+            (&ROWS, 5, 1),
+            (&[70, 1], 72, 1),
+        ] {
             let case = case(rows, width, heads);
             for (drop, gated, biased) in [(DROP, true, true), (Dropout::NONE, false, false)] {
                 both!(agree: &case, |x, p, tape, precision| {
@@ -204,7 +262,8 @@ mod tests {
         }
         let bytes = [256, 1024].map(|frames| {
             let (tape, spans) = (Tape::default(), Spans::new([frames]));
-            let three = ["q", "k", "v"].map(|x| hidden(noise(x, 2 * frames), 2, spans.clone()).on(&tape));
+            let three =
+                ["q", "k", "v"].map(|x| hidden(noise(x, 2 * frames), 2, spans.clone()).on(&tape));
             let y = attention(three, 1, None, None, Dropout::NONE, Precision::F32);
             drop(backward(crate::op::cuda::mean_square(y), 1.0));
             // SAFETY: it only reads a number.

@@ -1,4 +1,4 @@
-// nodes/op/attention_map.rs. The products are cuBLAS's, one for each (row of the batch, head): q, k, v and o are copied into
+// nodes/compute/op/attention_map.rs. The products are cuBLAS's, one for each (row of the batch, head): q, k, v and o are copied into
 // (rows, heads, padded, size), frames padded with zeros to a multiple of 8, so that every matrix is aligned for the tensor
 // cores. A warp a frame; grid (padded / 8, rows heads).
 

@@ -19,7 +19,14 @@ pub fn attention_map<T: Track<Cuda>>(
     let ((q, tq), (k, tk)) = (q.split(), k.split());
     let (bias, tape) = Bias::join(merge(tq, tk), bias);
     let spans = q.spans.clone();
-    let all = Heads::new(&spans, [heads, q.width()], 0, bias, Mask::times(1.0), precision);
+    let all = Heads::new(
+        &spans,
+        [heads, q.width()],
+        0,
+        bias,
+        Mask::times(1.0),
+        precision,
+    );
     let [to_q, to_k] = [&q, &k].map(|x| Slot::of(&x.values));
     let [q, k] = [q, k].map(|x| all.split(address(&x.values)));
     let values = zeros((all.scores_len(),));
@@ -31,12 +38,20 @@ pub fn attention_map<T: Track<Cuda>>(
         all.merge(&all.mixed_back(&ds, &q), g.at(&to_k));
         all.add_bias(&ds, g);
     });
-    Map { values, spans, heads }
+    Map {
+        values,
+        spans,
+        heads,
+    }
 }
 
 /// o, of the layer that made the map or of another.
 pub fn attend<T: Track<Cuda>>(
-    Map { values, spans, heads }: Map<T, Cuda>,
+    Map {
+        values,
+        spans,
+        heads,
+    }: Map<T, Cuda>,
     v: Hidden<T, Cuda>,
     gate: Option<&Vector<T>>,
     drop: Dropout,
@@ -45,7 +60,14 @@ pub fn attend<T: Track<Cuda>>(
     let ((p, tape), (v, other)) = (split(values), v.split());
     let (gate, tape) = gate::join(merge(tape, other), gate);
     let (width, open) = (v.width(), gate.as_ref().map_or(0, address));
-    let all = Heads::new(&spans, [heads, width], open, None, Mask::from(drop), precision);
+    let all = Heads::new(
+        &spans,
+        [heads, width],
+        open,
+        None,
+        Mask::from(drop),
+        precision,
+    );
     let to_v = Slot::of(&v.values);
     let v = all.split(address(&v.values));
     let y = zeros((spans.total(), width));
@@ -71,7 +93,11 @@ mod tests {
             let case = case(&ROWS, width, heads);
             both!(&case, |x, p, tape, precision| {
                 let gate = put(&p[6], tape);
-                let bias = bias(&p[7], linear(x.clone(), &p[8], &p[9], Precision::F32), heads);
+                let bias = bias(
+                    &p[7],
+                    linear(x.clone(), &p[8], &p[9], Precision::F32),
+                    heads,
+                );
                 let [q, k, v] = [0, 2, 4].map(|i| linear(x.clone(), &p[i], &p[i + 1], precision));
                 let map = attention_map([q, k], heads, Some(bias), precision);
                 let o = attend(map.clone(), v, Some(&gate), DROP, precision);

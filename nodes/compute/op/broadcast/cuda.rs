@@ -8,7 +8,9 @@ pub fn broadcast<T: Track<Cuda>>(b: &Param, spans: Spans, tape: T) -> Hidden<T, 
     let (b, frames, width) = (b.clone(), spans.total(), len(b));
     let y = zeros((frames, width));
     add_row(address(&y), &b, frames);
-    record_hidden(y, spans, tape, move |dy, g| add_column_sums(dy, g.to(&b), frames, width))
+    record_hidden(y, spans, tape, move |dy, g| {
+        add_column_sums(dy, g.to(&b), frames, width)
+    })
 }
 
 #[cfg(test)]
@@ -19,6 +21,11 @@ mod tests {
     #[test]
     fn broadcast_is_that_of_the_cpu() {
         let (case, spans) = (Case::new(&ROWS, 7, &[7]), Case::new(&ROWS, 7, &[]).x.spans);
-        both!(&case, |_x, p, tape, _precision| broadcast(&p[0], spans.clone(), tape.clone()).values);
+        both!(&case, |_x, p, tape, _precision| broadcast(
+            &p[0],
+            spans.clone(),
+            tape.clone()
+        )
+        .values);
     }
 }

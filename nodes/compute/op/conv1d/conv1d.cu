@@ -1,4 +1,4 @@
-// nodes/op/conv1d.rs and conv_first.rs. The rows of a batch are copied into slots of s frames each, as many as the row has
+// nodes/compute/op/conv1d.rs and conv_first.rs. The rows of a batch are copied into slots of s frames each, as many as the row has
 // windows and (k - 1) / s more: then window w of all rows begins at frame s w of one matrix, and no window needs a copy.
 // slots[r] is where row r begins, starts[r] and windows[r] are its first frame and its first window; each has one more, the
 // end. A warp a frame of a row: grid (longest / 8, rows).

@@ -72,25 +72,63 @@ impl Seen {
         }
     }
     /// The slots, in this format.
-    fn fill(&self, precision: Precision, activates: bool, gate: Option<&Param>, slots: &Slots) -> Memory {
+    fn fill(
+        &self,
+        precision: Precision,
+        activates: bool,
+        gate: Option<&Param>,
+        slots: &Slots,
+    ) -> Memory {
         let (width, s, open) = (self.width(), slots.places.s, gate.map_or(0, address));
         let to = gpu().memory(precision, slots.room() * s * width);
         match self {
             Seen::Hidden(x) => {
                 let (name, from) = (precision.kernel("into_slots", width), address(&x.values));
-                launch!(name, slots.grid(s), from, open, to.at(), width, activates as u32, slots.places);
+                launch!(
+                    name,
+                    slots.grid(s),
+                    from,
+                    open,
+                    to.at(),
+                    width,
+                    activates as u32,
+                    slots.places
+                );
             }
-            Seen::First(first) => first.fill(precision, open, to.at(), slots.longest * s, slots.places),
+            Seen::First(first) => {
+                first.fill(precision, open, to.at(), slots.longest * s, slots.places)
+            }
             Seen::Conv(conv) => {
                 let Conv { z, made } = &**conv;
-                let (name, from, bias) = (precision.kernel("slots_into_slots", width), made.slots.places, made.bias());
-                launch!(name, slots.grid(s), z.at(), bias, open, to.at(), width, from, slots.places);
+                let (name, from, bias) = (
+                    precision.kernel("slots_into_slots", width),
+                    made.slots.places,
+                    made.bias(),
+                );
+                launch!(
+                    name,
+                    slots.grid(s),
+                    z.at(),
+                    bias,
+                    open,
+                    to.at(),
+                    width,
+                    from,
+                    slots.places
+                );
             }
         }
         to
     }
     /// Adds to the gradients of x and gate, from that of the slots.
-    fn pull(self, precision: Precision, dh: Memory, gate: Option<&Param>, slots: &Slots, g: &mut Grads<Cuda>) {
+    fn pull(
+        self,
+        precision: Precision,
+        dh: Memory,
+        gate: Option<&Param>,
+        slots: &Slots,
+        g: &mut Grads<Cuda>,
+    ) {
         let (width, s, open) = (self.width(), slots.places.s, gate.map_or(0, address));
         let of_gate = |dh: &Memory, g: &mut Grads<Cuda>| {
             if let Some(gate) = gate {
@@ -100,18 +138,43 @@ impl Seen {
         match self {
             Seen::First(first) => first.pull(precision, dh.at(), gate, Some(slots.places), g),
             Seen::Hidden(x) => {
-                let (name, from, dx) =
-                    (precision.kernel("gradient_from_slots", width), address(&x.values), g.to(&x.values));
-                launch!(name, slots.grid(s), from, open, dh.at(), dx, width, slots.places);
+                let (name, from, dx) = (
+                    precision.kernel("gradient_from_slots", width),
+                    address(&x.values),
+                    g.to(&x.values),
+                );
+                launch!(
+                    name,
+                    slots.grid(s),
+                    from,
+                    open,
+                    dh.at(),
+                    dx,
+                    width,
+                    slots.places
+                );
                 of_gate(&dh, g);
             }
             Seen::Conv(conv) => {
                 let Conv { z, made } = *conv;
                 let (grad, own) = (made.gradient(), &made.slots);
-                let (name, bias, to) =
-                    (precision.kernel("gradient_between_slots", width), made.bias(), made.place(&grad));
+                let (name, bias, to) = (
+                    precision.kernel("gradient_between_slots", width),
+                    made.bias(),
+                    made.place(&grad),
+                );
                 let places = [own.places, slots.places];
-                launch!(name, own.grid(1), z.at(), bias, open, dh.at(), to, width, places);
+                launch!(
+                    name,
+                    own.grid(1),
+                    z.at(),
+                    bias,
+                    open,
+                    dh.at(),
+                    to,
+                    width,
+                    places
+                );
                 of_gate(&dh, g);
                 drop((z, dh));
                 made.pull(grad, g);
@@ -141,14 +204,51 @@ pub fn conv1d<T: Track<Cuda>>(
     let slots = Slots::new(x.spans(), k, s);
     let seen = x.fill(precision, activates, gate.as_ref(), &slots);
     let (n, taps) = (len(w), gpu().memory(precision, len(w)));
-    launch!(precision.kernel("taps_first", 1), for_each(n, 1), address(w), taps.at(), n, k, width);
+    launch!(
+        precision.kernel("taps_first", 1),
+        for_each(n, 1),
+        address(w),
+        taps.at(),
+        n,
+        k,
+        width
+    );
     let z = gpu().memory(precision, slots.total * out);
     let (q, of_slot) = (slots.seen(), s * width);
     let windows = View::of(&seen, q * of_slot).apart(of_slot);
-    let (shape, to) = ([slots.count().div_ceil(q), out, k * width], View::of(&z, q * out).apart(out));
-    products(precision, q, shape, windows, View::of(&taps, k * width).t(), Out::Set(to));
-    let back = T::OWNS_TAPE.then(|| Back { x, seen, gate, activates, w: w.clone() });
-    Source::Conv(Box::new(Conv { z, made: Made { slots, out, width, bias: bias.cloned(), precision, back } }), tape)
+    let (shape, to) = (
+        [slots.count().div_ceil(q), out, k * width],
+        View::of(&z, q * out).apart(out),
+    );
+    products(
+        precision,
+        q,
+        shape,
+        windows,
+        View::of(&taps, k * width).t(),
+        Out::Set(to),
+    );
+    let back = T::OWNS_TAPE.then(|| Back {
+        x,
+        seen,
+        gate,
+        activates,
+        w: w.clone(),
+    });
+    Source::Conv(
+        Box::new(Conv {
+            z,
+            made: Made {
+                slots,
+                out,
+                width,
+                bias: bias.cloned(),
+                precision,
+                back,
+            },
+        }),
+        tape,
+    )
 }
 
 /// A convolution's result in its slots, without the bias.
@@ -183,11 +283,26 @@ impl Conv {
         let (out, slots, precision) = (made.out, &made.slots, made.precision);
         let (windows, y) = (slots.windows.clone(), zeros((slots.windows.total(), out)));
         let (name, bias) = (precision.kernel("from_slots", out), made.bias());
-        launch!(name, slots.grid(1), z.at(), bias, address(&y), out, slots.places);
+        launch!(
+            name,
+            slots.grid(1),
+            z.at(),
+            bias,
+            address(&y),
+            out,
+            slots.places
+        );
         record_hidden(y, windows, tape, move |dy, g| {
             let (grad, slots) = (made.gradient(), &made.slots);
             let name = precision.kernel("gradient_into_slots", out);
-            launch!(name, slots.grid(1), dy, made.place(&grad), out, slots.places);
+            launch!(
+                name,
+                slots.grid(1),
+                dy,
+                made.place(&grad),
+                out,
+                slots.places
+            );
             made.pull(grad, g);
         })
     }
@@ -213,17 +328,41 @@ impl Made {
     /// Adds to the gradients of all that the result came from.
     fn pull(self, grad: Memory, g: &mut Grads<Cuda>) {
         let own = self.place(&grad);
-        let Some(Back { x, seen, gate, activates, ref w }) = self.back else { return };
-        let (slots, precision, width, out, n) = (&self.slots, self.precision, self.width, self.out, len(w));
+        let Some(Back {
+            x,
+            seen,
+            gate,
+            activates,
+            ref w,
+        }) = self.back
+        else {
+            return;
+        };
+        let (slots, precision, width, out, n) =
+            (&self.slots, self.precision, self.width, self.out, len(w));
         let Places { k, s, .. } = slots.places;
         let dtaps = gpu().memory(Precision::F32, n);
         for tap in (0..k).step_by(s) {
             let (from, wide) = (tap * width, s.min(k - tap) * width);
             let to = Out::Wide(View::rows(dtaps.element(from), k * width));
             let seen = View::rows(seen.element(from), s * width);
-            product(precision, [out, wide, slots.count()], View::rows(own, out).t(), seen, to);
+            product(
+                precision,
+                [out, wide, slots.count()],
+                View::rows(own, out).t(),
+                seen,
+                to,
+            );
         }
-        launch!(kernel("taps_last", 1), for_each(n, 1), dtaps.at(), g.to(w), n, k, width);
+        launch!(
+            kernel("taps_last", 1),
+            for_each(n, 1),
+            dtaps.at(),
+            g.to(w),
+            n,
+            k,
+            width
+        );
         drop((seen, dtaps));
         if let Some(bias) = &self.bias {
             add_narrow_sums(precision, own, g.to(bias), slots.total, out);
@@ -263,9 +402,21 @@ impl Slots {
         let slots = Spans::new(windows.lengths().map(of_windows));
         let memory = [spans, &windows, &slots].map(|spans| gpu().starts(spans));
         let [starts, of_windows, of_slots] = memory.each_ref().map(Memory::at);
-        let places = Places { starts, windows: of_windows, slots: of_slots, k, s };
+        let places = Places {
+            starts,
+            windows: of_windows,
+            slots: of_slots,
+            k,
+            s,
+        };
         let longest = slots.lengths().max().unwrap_or(0);
-        Slots { windows, total: slots.total(), longest, places, _memory: memory }
+        Slots {
+            windows,
+            total: slots.total(),
+            longest,
+            places,
+            _memory: memory,
+        }
     }
 
     /// Slots that a window sees.
@@ -287,10 +438,26 @@ impl Slots {
 
     /// Of the slots, from `grad`, that of what the products gave: of each frame of a slot one product, over all windows that
     /// see it.
-    fn gradient(&self, precision: Precision, grad: &Memory, w: &Param, [out, width]: [usize; 2]) -> Memory {
+    fn gradient(
+        &self,
+        precision: Precision,
+        grad: &Memory,
+        w: &Param,
+        [out, width]: [usize; 2],
+    ) -> Memory {
         let (Places { k, s, .. }, n) = (self.places, len(w));
         let taps = gpu().memory(precision, n);
-        launch!(precision.kernel("taps_by_frame", 1), for_each(n, 1), address(w), taps.at(), n, out, k, width, s);
+        launch!(
+            precision.kernel("taps_by_frame", 1),
+            for_each(n, 1),
+            address(w),
+            taps.at(),
+            n,
+            out,
+            k,
+            width,
+            s
+        );
         let mut dh = gpu().memory(precision, self.room() * s * width);
         if k < s {
             dh.clear(self.total * s * width);
@@ -300,7 +467,10 @@ impl Slots {
             let q = (k - frame).div_ceil(s);
             let windows = View::rows(grad.element((self.seen() - q) * out), q * out).apart(out);
             let to = View::rows(dh.element(frame * width), q * s * width).apart(s * width);
-            let (shape, taps) = ([self.total.div_ceil(q), width, q * out], View::rows(taps.element(from), width));
+            let (shape, taps) = (
+                [self.total.div_ceil(q), width, q * out],
+                View::rows(taps.element(from), width),
+            );
             products(precision, q, shape, windows, taps, Out::Set(to));
             from += q * out * width;
         }
@@ -315,19 +485,52 @@ mod tests {
 
     #[test]
     fn conv1d_is_that_of_the_cpu() {
-        for ((k, s), width, out) in [((3, 2), 5, 7), ((2, 2), 8, 4), ((10, 5), 4, 8), ((3, 1), 4, 5), ((2, 3), 5, 8)] {
+        for ((k, s), width, out) in [
+            ((3, 2), 5, 7),
+            ((2, 2), 8, 4),
+            ((10, 5), 4, 8),
+            ((3, 1), 4, 5),
+            ((2, 3), 5, 8),
+        ] {
             let case = Case::new(&[1, 0, 13, 38, 11], width, &[out * width * k, out, width]);
             both!(&case, |x, p, tape, precision| {
                 let gate = put(&p[2], tape);
-                conv1d(Input::Gelu(Source::Hidden(x), Some(&gate)), &p[0], Some(&p[1]), k, s, precision).whole().values
+                conv1d(
+                    Input::Gelu(Source::Hidden(x), Some(&gate)),
+                    &p[0],
+                    Some(&p[1]),
+                    k,
+                    s,
+                    precision,
+                )
+                .whole()
+                .values
             });
             both!(&case, |x, p, _tape, precision| {
-                conv1d(Input::Gelu(Source::Hidden(x), None), &p[0], None, k, s, precision).whole().values
+                conv1d(
+                    Input::Gelu(Source::Hidden(x), None),
+                    &p[0],
+                    None,
+                    k,
+                    s,
+                    precision,
+                )
+                .whole()
+                .values
             });
             let wave = case.x.read().to_vec();
             both!(&case, |_x, p, tape, precision| {
                 let wave = hidden(wave.clone(), width, case.x.spans.clone());
-                conv1d(Input::Raw(wave.on(tape)), &p[0], Some(&p[1]), k, s, precision).whole().values
+                conv1d(
+                    Input::Raw(wave.on(tape)),
+                    &p[0],
+                    Some(&p[1]),
+                    k,
+                    s,
+                    precision,
+                )
+                .whole()
+                .values
             });
         }
     }
@@ -335,12 +538,32 @@ mod tests {
     #[test]
     fn one_after_the_other_is_that_of_the_cpu() {
         for ((k, s), width) in [((3, 2), 5), ((2, 2), 8), ((3, 1), 4)] {
-            let case = Case::new(&[1, 0, 23, 58, 11], width, &[8 * width * k, 8, 6 * 8 * 3, width, 8, 4 * 6 * 2]);
+            let case = Case::new(
+                &[1, 0, 23, 58, 11],
+                width,
+                &[8 * width * k, 8, 6 * 8 * 3, width, 8, 4 * 6 * 2],
+            );
             both!(&case, |x, p, tape, precision| {
                 let gates = [3, 4].map(|i| put(&p[i], tape));
-                let x = conv1d(Input::Gelu(Source::Hidden(x), Some(&gates[0])), &p[0], Some(&p[1]), k, s, precision);
-                let x = conv1d(Input::Gelu(x, Some(&gates[1])), &p[2], None, 3, 2, precision);
-                conv1d(Input::Gelu(x, None), &p[5], None, 2, 2, Precision::F32).whole().values
+                let x = conv1d(
+                    Input::Gelu(Source::Hidden(x), Some(&gates[0])),
+                    &p[0],
+                    Some(&p[1]),
+                    k,
+                    s,
+                    precision,
+                );
+                let x = conv1d(
+                    Input::Gelu(x, Some(&gates[1])),
+                    &p[2],
+                    None,
+                    3,
+                    2,
+                    precision,
+                );
+                conv1d(Input::Gelu(x, None), &p[5], None, 2, 2, Precision::F32)
+                    .whole()
+                    .values
             });
         }
     }
@@ -361,11 +584,25 @@ mod tests {
         use crate::op::cuda::conv1d::*;
         use crate::tensor::cuda::param;
         const WIDTH: usize = 256;
-        let [w, gamma, beta, next] = [WIDTH * 10, WIDTH, WIDTH, WIDTH * 3].map(|n| param(noise("p", n)));
+        let [w, gamma, beta, next] =
+            [WIDTH * 10, WIDTH, WIDTH, WIDTH * 3].map(|n| param(noise("p", n)));
         let first = First::new(vec![noise("wave", 4000)], [&w, &gamma, &beta], 10, 5);
         let before = gpu().peak_bytes();
-        drop(conv1d(Input::Gelu(Source::First(first, NoneTape), None), &next, None, 3, 2, Precision::Bf16));
-        let (more, slots) = (gpu().peak_bytes() - before, 2 * WIDTH * frames_out(4000, 10, 5));
-        assert!((more as usize) < slots + slots / 2, "{more} for {slots} bytes of slots");
+        drop(conv1d(
+            Input::Gelu(Source::First(first, NoneTape), None),
+            &next,
+            None,
+            3,
+            2,
+            Precision::Bf16,
+        ));
+        let (more, slots) = (
+            gpu().peak_bytes() - before,
+            2 * WIDTH * frames_out(4000, 10, 5),
+        );
+        assert!(
+            (more as usize) < slots + slots / 2,
+            "{more} for {slots} bytes of slots"
+        );
     }
 }

@@ -1,4 +1,4 @@
-// nodes/op/conv_first.rs: u = conv(waveform, w), z = its group norm over a row's windows, whose statistics follow from the
+// nodes/compute/op/conv_first.rs: u = conv(waveform, w), z = its group norm over a row's windows, whose statistics follow from the
 // moments of the windows. In double: they are small differences. Row r has the samples from starts[r] and the windows from
 // windows[r] to windows[r + 1]; ROW is blockIdx.y.
 struct Waves { const size_t *starts, *windows; size_t k, s; };

@@ -31,7 +31,12 @@ pub struct First {
 
 impl First {
     pub fn new(waves: Vec<Vec<f32>>, weights: [&Param; 3], k: usize, s: usize) -> First {
-        First { waves, weights: weights.map(Param::clone), k, s }
+        First {
+            waves,
+            weights: weights.map(Param::clone),
+            k,
+            s,
+        }
     }
 }
 
@@ -53,20 +58,62 @@ const NEIGHBOURS: usize = 4;
 
 impl First {
     pub fn ready(self) -> Ready {
-        let First { waves: rows, weights, k, s } = self;
+        let First {
+            waves: rows,
+            weights,
+            k,
+            s,
+        } = self;
         let [w, gamma, beta] = weights.each_ref().map(address);
-        let (out, count, samples) = (len(&weights[1]), rows.len(), Spans::new(rows.iter().map(Vec::len)));
+        let (out, count, samples) = (
+            len(&weights[1]),
+            rows.len(),
+            Spans::new(rows.iter().map(Vec::len)),
+        );
         let spans = Spans::new(samples.lengths().map(|frames| frames_out(frames, k, s)));
         let x = tensor(rows.concat(), (samples.total(),));
         let places = [&samples, &spans].map(|spans| gpu().starts(spans));
-        let waves = Waves { starts: places[0].at(), windows: places[1].at(), k, s };
+        let waves = Waves {
+            starts: places[0].at(),
+            windows: places[1].at(),
+            k,
+            s,
+        };
 
         let [moments, stats] = [k + k * k, out * (2 + k)].map(|n| doubles(count * n));
-        launch!("window_moments", [k + k * k, count], address(&x), moments.at(), waves);
+        launch!(
+            "window_moments",
+            [k + k * k, count],
+            address(&x),
+            moments.at(),
+            waves
+        );
         let [scaled, shift] = [out * k, out].map(|n| gpu().memory(Precision::F32, count * n));
         let (by_row, of, own) = ([out.div_ceil(256), count], moments.at(), stats.at());
-        launch!("first_stats", by_row, w, gamma, beta, of, own, scaled.at(), shift.at(), out, waves);
-        Ready { samples: x, weights, spans, waves, moments, stats, scaled, shift, _places: places }
+        launch!(
+            "first_stats",
+            by_row,
+            w,
+            gamma,
+            beta,
+            of,
+            own,
+            scaled.at(),
+            shift.at(),
+            out,
+            waves
+        );
+        Ready {
+            samples: x,
+            weights,
+            spans,
+            waves,
+            moments,
+            stats,
+            scaled,
+            shift,
+            _places: places,
+        }
     }
 }
 
@@ -76,8 +123,18 @@ impl Ready {
     }
 
     /// GELU(z) gate, in slots of so many frames a row at most.
-    pub fn fill(&self, precision: Precision, gate: Address, to: Address, longest: usize, at: Places) {
-        let (out, name) = (self.width(), precision.kernel("first_into_slots", self.width()));
+    pub fn fill(
+        &self,
+        precision: Precision,
+        gate: Address,
+        to: Address,
+        longest: usize,
+        at: Places,
+    ) {
+        let (out, name) = (
+            self.width(),
+            precision.kernel("first_into_slots", self.width()),
+        );
         let ([x, scaled, shift], grid) = (self.places(), self.grid(longest));
         launch!(name, grid, x, scaled, shift, gate, to, out, self.waves, at);
     }
@@ -92,17 +149,46 @@ impl Ready {
         g: &mut Grads<Cuda>,
     ) {
         let (k, out, rows) = (self.waves.k, self.width(), self.spans.rows());
-        let (sums, open) = (if at.is_some() { k + 2 } else { k + 1 }, gate.map_or(0, address));
+        let (sums, open) = (
+            if at.is_some() { k + 2 } else { k + 1 },
+            gate.map_or(0, address),
+        );
         let parts = gpu().memory(Precision::F32, sums * rows * CHUNKS * out);
-        let (name, grid) = (precision.kernel("first_sums", out), [columns(out), rows * CHUNKS]);
+        let (name, grid) = (
+            precision.kernel("first_sums", out),
+            [columns(out), rows * CHUNKS],
+        );
         let ([x, scaled, shift], at, to) = (self.places(), at.unwrap_or_default(), parts.at());
-        launch!(name, grid, d, open, x, scaled, shift, to, out, rows, CHUNKS, self.waves, at);
+        launch!(
+            name, grid, d, open, x, scaled, shift, to, out, rows, CHUNKS, self.waves, at
+        );
         let (totals, grid) = (doubles(sums * rows * out), [out.div_ceil(256), sums * rows]);
         launch!("fold_chunks", grid, parts.at(), totals.at(), out, CHUNKS);
         let [dw, dgamma, dbeta] = self.weights.each_ref().map(|p| g.to(p));
-        let (dgate, [w, gamma, _]) = (gate.map_or(0, |gate| g.to(gate)), self.weights.each_ref().map(address));
-        let (grid, [totals, of, own]) = ([out.div_ceil(256), 1], [&totals, &self.moments, &self.stats].map(Memory::at));
-        launch!("first_gradient", grid, totals, of, own, w, gamma, dw, dgamma, dbeta, dgate, out, rows, self.waves);
+        let (dgate, [w, gamma, _]) = (
+            gate.map_or(0, |gate| g.to(gate)),
+            self.weights.each_ref().map(address),
+        );
+        let (grid, [totals, of, own]) = (
+            [out.div_ceil(256), 1],
+            [&totals, &self.moments, &self.stats].map(Memory::at),
+        );
+        launch!(
+            "first_gradient",
+            grid,
+            totals,
+            of,
+            own,
+            w,
+            gamma,
+            dw,
+            dgamma,
+            dbeta,
+            dgate,
+            out,
+            rows,
+            self.waves
+        );
     }
 
     fn places(&self) -> [Address; 3] {
@@ -118,8 +204,19 @@ pub fn conv_first<T: Track<Cuda>>(first: First, tape: T) -> Hidden<T, Cuda> {
     let (out, spans) = (first.width(), first.spans.clone());
     let (z, [x, scaled, shift]) = (zeros((spans.total(), out)), first.places());
     let grid = first.grid(spans.lengths().max().unwrap_or(0));
-    launch!(kernel("first", out), grid, x, scaled, shift, address(&z), out, first.waves);
-    record_hidden(z, spans, tape, move |dz, g| first.pull(Precision::F32, dz, None, None, g))
+    launch!(
+        kernel("first", out),
+        grid,
+        x,
+        scaled,
+        shift,
+        address(&z),
+        out,
+        first.waves
+    );
+    record_hidden(z, spans, tape, move |dz, g| {
+        first.pull(Precision::F32, dz, None, None, g)
+    })
 }
 
 fn doubles(len: usize) -> Memory {
@@ -137,7 +234,11 @@ mod tests {
             let waves = [197, 2, 0, 160].map(|n| noise("wave", n)).to_vec();
             let case = Case::new(&[1], 1, &[out * k, out, out]);
             both!(&case, |_x, p, tape, _precision| {
-                conv_first(First::new(waves.clone(), [&p[0], &p[1], &p[2]], k, s), tape.clone()).values
+                conv_first(
+                    First::new(waves.clone(), [&p[0], &p[1], &p[2]], k, s),
+                    tape.clone(),
+                )
+                .values
             });
         }
     }

@@ -1,4 +1,4 @@
-// nodes/op/cross_entropy.rs and cosine_logits.rs. A warp a frame.
+// nodes/compute/op/cross_entropy.rs and cosine_logits.rs. A warp a frame.
 
 // values[frame] = weight (ln sum exp x - x[label]); soft (frames, 2) is the largest, and the sum of exponents off it.
 KERNEL(cross_entropy, (const float* x, const size_t* labels, const float* weights, float* values, float* soft, size_t rows, size_t classes)) {

@@ -15,14 +15,39 @@ pub fn cross_entropy<T: Track<Cuda>>(
     let (frames, classes) = (x.spans.total(), x.width());
     let (labels, weights, unit) = counting(labels, weights, [frames, classes]);
     let (labels, weights) = (gpu().upload(labels), tensor(weights, (frames,)));
-    let ([values, soft], y) = ([1, 2].map(|n| gpu().memory(Precision::F32, n * frames)), zeros(()));
+    let ([values, soft], y) = (
+        [1, 2].map(|n| gpu().memory(Precision::F32, n * frames)),
+        zeros(()),
+    );
     let (from, counts, grid) = (address(&x.values), address(&weights), for_rows(frames));
-    launch!("cross_entropy", grid, from, labels.at(), counts, values.at(), soft.at(), frames, classes);
+    launch!(
+        "cross_entropy",
+        grid,
+        from,
+        labels.at(),
+        counts,
+        values.at(),
+        soft.at(),
+        frames,
+        classes
+    );
     add_sum(&values, address(&y), frames, unit);
     record(y, tape, move |dy, g| {
         let (labels, counts, dx) = (labels.at(), address(&weights), g.to(&x.values));
         let unit = unit as f32;
-        launch!("cross_entropy_backward", grid, from, labels, counts, soft.at(), dy, dx, frames, classes, unit);
+        launch!(
+            "cross_entropy_backward",
+            grid,
+            from,
+            labels,
+            counts,
+            soft.at(),
+            dy,
+            dx,
+            frames,
+            classes,
+            unit
+        );
     })
 }
 
@@ -37,8 +62,18 @@ mod tests {
         let frames = case.x.spans.total();
         let labels: Vec<u32> = (0..frames as u32).map(|t| t * 7 % 40).collect();
         let weights: Vec<f32> = (0..frames).map(|t| (t % 4) as f32).collect();
-        both!(&case, |x, _p, _tape, _precision| cross_entropy(x, &labels, Some(&weights)));
-        both!(&case, |x, _p, _tape, _precision| cross_entropy(x, &labels, None));
-        both!(&case, |x, _p, _tape, _precision| cross_entropy(x, &labels, Some(&vec![0.0; frames])));
+        both!(&case, |x, _p, _tape, _precision| cross_entropy(
+            x,
+            &labels,
+            Some(&weights)
+        ));
+        both!(&case, |x, _p, _tape, _precision| cross_entropy(
+            x, &labels, None
+        ));
+        both!(&case, |x, _p, _tape, _precision| cross_entropy(
+            x,
+            &labels,
+            Some(&vec![0.0; frames])
+        ));
     }
 }

@@ -19,21 +19,51 @@ pub fn cosine<T: Track<Cuda>>(student: Hidden<T, Cuda>, target: &Target) -> Numb
     mean_over_frames(student, target, 2)
 }
 
-pub fn log_sigmoid_cosine<T: Track<Cuda>>(student: Hidden<T, Cuda>, target: &Target) -> Number<T, Cuda> {
+pub fn log_sigmoid_cosine<T: Track<Cuda>>(
+    student: Hidden<T, Cuda>,
+    target: &Target,
+) -> Number<T, Cuda> {
     mean_over_frames(student, target, 3)
 }
 
 /// `which` as kernels/distance.cu counts them.
-fn mean_over_frames<T: Track<Cuda>>(student: Hidden<T, Cuda>, target: &Target, which: usize) -> Number<T, Cuda> {
+fn mean_over_frames<T: Track<Cuda>>(
+    student: Hidden<T, Cuda>,
+    target: &Target,
+    which: usize,
+) -> Number<T, Cuda> {
     let ((o, tape), t, width) = (student.split(), target.clone(), target.width());
-    assert_eq!((o.width(), &o.spans), (width, &t.spans), "student and target differ in shape");
+    assert_eq!(
+        (o.width(), &o.spans),
+        (width, &t.spans),
+        "student and target differ in shape"
+    );
     let (frames, [from, to]) = (t.spans.total(), [&o, &t].map(|x| address(&x.values)));
     let (values, y) = (gpu().memory(Precision::F32, frames), zeros(()));
-    launch!(kernel("distance", width), for_rows(frames), from, to, values.at(), frames, width, which);
+    launch!(
+        kernel("distance", width),
+        for_rows(frames),
+        from,
+        to,
+        values.at(),
+        frames,
+        width,
+        which
+    );
     add_sum(&values, address(&y), frames, 1.0 / frames.max(1) as f64);
     record(y, tape, move |dy, g| {
         let (name, d) = (kernel("distance_backward", width), g.to(&o.values));
-        launch!(name, for_rows(frames), from, address(&t.values), dy, d, frames, width, which);
+        launch!(
+            name,
+            for_rows(frames),
+            from,
+            address(&t.values),
+            dy,
+            d,
+            frames,
+            width,
+            which
+        );
     })
 }
 
@@ -47,12 +77,26 @@ mod tests {
         for width in [5, 12] {
             let case = Case::new(&ROWS, width, &[]);
             // Away from the student, so that no |o - t| has its corner within the step of a difference.
-            let away = noise("t", case.x.spans.total() * width).into_iter().map(|x| x.signum() * 4.0 + x);
+            let away = noise("t", case.x.spans.total() * width)
+                .into_iter()
+                .map(|x| x.signum() * 4.0 + x);
             let (away, spans) = (away.collect::<Vec<_>>(), case.x.spans.clone());
-            both!(&case, |x, _p, _tape, _precision| l1(x, &hidden(away.clone(), width, spans.clone())));
-            both!(&case, |x, _p, _tape, _precision| mse(x, &hidden(away.clone(), width, spans.clone())));
-            both!(&case, |x, _p, _tape, _precision| cosine(x, &hidden(away.clone(), width, spans.clone())));
-            both!(&case, |x, _p, _tape, _precision| log_sigmoid_cosine(x, &hidden(away.clone(), width, spans.clone())));
+            both!(&case, |x, _p, _tape, _precision| l1(
+                x,
+                &hidden(away.clone(), width, spans.clone())
+            ));
+            both!(&case, |x, _p, _tape, _precision| mse(
+                x,
+                &hidden(away.clone(), width, spans.clone())
+            ));
+            both!(&case, |x, _p, _tape, _precision| cosine(
+                x,
+                &hidden(away.clone(), width, spans.clone())
+            ));
+            both!(&case, |x, _p, _tape, _precision| log_sigmoid_cosine(
+                x,
+                &hidden(away.clone(), width, spans.clone())
+            ));
         }
     }
 }

@@ -1,4 +1,4 @@
-// nodes/op/distance.rs. A warp a frame; which: 0 l1, 1 mse, 2 cosine, 3 log-sigmoid cosine.
+// nodes/compute/op/distance.rs. A warp a frame; which: 0 l1, 1 mse, 2 cosine, 3 log-sigmoid cosine.
 #define LEAST_NORM 1e-8f
 
 // cos, 1 / (|o| |t|), and cos / |o|^2, or 0 where |o| is held at its least.

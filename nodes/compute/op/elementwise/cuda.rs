@@ -2,7 +2,9 @@
 use crate::cuda::gpu::{Address, for_each, kernel, launch};
 use crate::math::Dropout;
 use crate::op::cuda::Mask;
-use crate::tensor::cuda::{Cuda, Shape, Slot, Tensor, address, len, record, record_hidden, zeros_like};
+use crate::tensor::cuda::{
+    Cuda, Shape, Slot, Tensor, address, len, record, record_hidden, zeros_like,
+};
 use crate::tensor::{Hidden, Track, merge, split};
 
 /// drop(x)
@@ -11,15 +13,30 @@ pub fn dropout<T: Track<Cuda>>(x: Hidden<T, Cuda>, drop: Dropout) -> Hidden<T, C
         return x;
     }
     let spans = x.spans;
-    Hidden { values: times(x.values, [drop.into(); 2]), spans }
+    Hidden {
+        values: times(x.values, [drop.into(); 2]),
+        spans,
+    }
 }
 
 /// x + drop(r)
-pub fn residual<T: Track<Cuda>>(x: Hidden<T, Cuda>, r: Hidden<T, Cuda>, drop: Dropout) -> Hidden<T, Cuda> {
+pub fn residual<T: Track<Cuda>>(
+    x: Hidden<T, Cuda>,
+    r: Hidden<T, Cuda>,
+    drop: Dropout,
+) -> Hidden<T, Cuda> {
     let ((x, tape), (r, other)) = (x.split(), r.split());
     let (n, y, mask) = (len(&x.values), zeros_like(&x.values), Mask::from(drop));
     let [from, branch, to] = [&x.values, &r.values, &y].map(address);
-    launch!(kernel("residual", n), for_each(n, n), from, branch, to, n, mask);
+    launch!(
+        kernel("residual", n),
+        for_each(n, n),
+        from,
+        branch,
+        to,
+        n,
+        mask
+    );
     let (spans, [x, r]) = (x.spans.clone(), [x, r].map(|x| Slot::of(&x.values)));
     record_hidden(y, spans, merge(tape, other), move |dy, g| {
         add(dy, g.at(&x), n, Mask::times(1.0));
@@ -33,16 +50,25 @@ pub fn gradient_scale<T: Track<Cuda>>(x: Hidden<T, Cuda>, factor: f32) -> Hidden
         return x;
     }
     let spans = x.spans;
-    Hidden { values: times(x.values, [1.0, factor].map(Mask::times)), spans }
+    Hidden {
+        values: times(x.values, [1.0, factor].map(Mask::times)),
+        spans,
+    }
 }
 
 /// factor · x
-pub fn scaled<S: Shape, T: Track<Cuda>>(x: Tensor<S, f32, Cuda, T>, factor: f32) -> Tensor<S, f32, Cuda, T> {
+pub fn scaled<S: Shape, T: Track<Cuda>>(
+    x: Tensor<S, f32, Cuda, T>,
+    factor: f32,
+) -> Tensor<S, f32, Cuda, T> {
     times(x, [Mask::times(factor); 2])
 }
 
 /// y = x through one mask, dx = dy through the other.
-fn times<S: Shape, T: Track<Cuda>>(x: Tensor<S, f32, Cuda, T>, masks: [Mask; 2]) -> Tensor<S, f32, Cuda, T> {
+fn times<S: Shape, T: Track<Cuda>>(
+    x: Tensor<S, f32, Cuda, T>,
+    masks: [Mask; 2],
+) -> Tensor<S, f32, Cuda, T> {
     let (x, tape) = split(x);
     let (n, y, [forward, backward]) = (len(&x), zeros_like(&x), masks);
     add(address(&x), address(&y), n, forward);
@@ -66,7 +92,12 @@ mod tests {
         for width in [11, 12] {
             let case = Case::new(&ROWS, width, &[]);
             both!(&case, |x, _p, _tape, _precision| dropout(x, DROP).values);
-            both!(&case, |x, _p, _tape, _precision| residual(x.clone(), dropout(x, DROP.fork(0)), DROP).values);
+            both!(&case, |x, _p, _tape, _precision| residual(
+                x.clone(),
+                dropout(x, DROP.fork(0)),
+                DROP
+            )
+            .values);
         }
     }
 
@@ -74,6 +105,8 @@ mod tests {
     fn only_the_gradient_is_scaled() {
         let (case, half) = (Case::new(&ROWS, 7, &[]), 0.5);
         let cpu = |x, _: &_, _: &_, _| op::cpu::gradient_scale(x, half).values;
-        agree(&case, cpu, |x, _, _, _| super::gradient_scale(x, half).values);
+        agree(&case, cpu, |x, _, _, _| {
+            super::gradient_scale(x, half).values
+        });
     }
 }

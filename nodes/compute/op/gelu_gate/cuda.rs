@@ -16,12 +16,36 @@ pub fn gelu_gate<T: Track<Cuda>>(
     let (frames, width, spans) = (x.spans.total(), x.width(), x.spans.clone());
     let (n, y, from) = (frames * width, zeros_like(&x.values), address(&x.values));
     let (open, constant) = (gate.as_ref().map_or(0, address), fixed.map_or(0, address));
-    launch!(kernel("gelu_gate", width), for_each(n, width), from, open, constant, address(&y), n, width);
+    launch!(
+        kernel("gelu_gate", width),
+        for_each(n, width),
+        from,
+        open,
+        constant,
+        address(&y),
+        n,
+        width
+    );
     let fixed = fixed.cloned();
     record_hidden(y, spans, tape, move |dy, g| {
         let (parts, dx) = (Parts::new(frames, width), g.to(&x.values));
-        let (name, constant) = (kernel("gelu_gate_backward", width), fixed.as_ref().map_or(0, address));
-        launch!(name, parts.grid(), from, open, constant, dy, dx, parts.at(), frames, width, parts.per);
+        let (name, constant) = (
+            kernel("gelu_gate_backward", width),
+            fixed.as_ref().map_or(0, address),
+        );
+        launch!(
+            name,
+            parts.grid(),
+            from,
+            open,
+            constant,
+            dy,
+            dx,
+            parts.at(),
+            frames,
+            width,
+            parts.per
+        );
         if let Some(gate) = &gate {
             parts.add(g.to(gate));
         }
@@ -41,7 +65,8 @@ mod tests {
             both!(&case, |x, p, tape, _precision| {
                 gelu_gate(x, Some(&put(&p[0], tape)), Some(&param(fixed.clone()))).values
             });
-            both!(&case, |x, _p, _tape, _precision| gelu_gate(x, None, None).values);
+            both!(&case, |x, _p, _tape, _precision| gelu_gate(x, None, None)
+                .values);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! [`crate::op::given_vector`], [`crate::op::given_number`]: slopes are sent along in f32.
 use crate::cuda::gpu::{for_each, kernel, launch};
-use crate::tensor::cuda::{Cuda, Param, Shape, Tensor, Vector, address, len, param, record, tensor};
+use crate::tensor::cuda::{
+    Cuda, Param, Shape, Tensor, Vector, address, len, param, record, tensor,
+};
 use crate::tensor::{Number, Track};
 
 pub fn given_vector<T: Track<Cuda>>(
@@ -10,9 +12,19 @@ pub fn given_vector<T: Track<Cuda>>(
     slope: impl Fn(usize, f64) -> f64 + 'static,
 ) -> Vector<T> {
     let n = values.len();
-    let (x, slopes) = (x.clone(), param((0..n).map(|i| slope(i, 1.0) as f32).collect()));
+    let (x, slopes) = (
+        x.clone(),
+        param((0..n).map(|i| slope(i, 1.0) as f32).collect()),
+    );
     record(param(values), tape, move |dy, g| {
-        launch!("add_products", for_each(n, 1), dy, address(&slopes), g.to(&x), n);
+        launch!(
+            "add_products",
+            for_each(n, 1),
+            dy,
+            address(&slopes),
+            g.to(&x),
+            n
+        );
     })
 }
 
@@ -22,11 +34,21 @@ pub fn given_number<S: Shape, T: Track<Cuda>>(
     tape: T,
 ) -> Number<T, Cuda> {
     let sent = |slopes: Vec<f64>| param(slopes.into_iter().map(|s| s as f32).collect());
-    let slopes: Vec<_> = slopes.into_iter().map(|(x, slopes)| (x, sent(slopes))).collect();
+    let slopes: Vec<_> = slopes
+        .into_iter()
+        .map(|(x, slopes)| (x, sent(slopes)))
+        .collect();
     record(tensor(vec![value], ()), tape, move |dy, g| {
         for (x, slopes) in &slopes {
             let n = len(x);
-            launch!(kernel("add_times", n), for_each(n, n), address(slopes), dy, g.to(x), n);
+            launch!(
+                kernel("add_times", n),
+                for_each(n, n),
+                address(slopes),
+                dy,
+                g.to(x),
+                n
+            );
         }
     })
 }

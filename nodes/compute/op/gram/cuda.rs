@@ -17,17 +17,36 @@ pub fn gram_distance<T: Track<Cuda>>(
     target_b: &Target,
 ) -> Number<T, Cuda> {
     let ((a, tape), (b, other), spans) = (a.split(), b.split(), target_a.spans.clone());
-    assert_eq!((a.width(), target_a.width()), (b.width(), target_b.width()), "frames to relate differ in width");
-    assert!([&a, &b, target_b].iter().all(|x| x.spans == spans), "student and target differ in frames");
+    assert_eq!(
+        (a.width(), target_a.width()),
+        (b.width(), target_b.width()),
+        "frames to relate differ in width"
+    );
+    assert!(
+        [&a, &b, target_b].iter().all(|x| x.spans == spans),
+        "student and target differ in frames"
+    );
     let unit = 1.0 / spans.lengths().map(|n| n * n).sum::<usize>().max(1) as f64;
     let heads = |width| Heads::new(&spans, [1, width], 0, None, Mask::times(1.0), F32);
     let (own, theirs, y) = (heads(a.width()), heads(target_a.width()), zeros(()));
     let split = |all: &Heads, x: &Target| all.split(address(&x.values));
     let (split_a, split_b) = (split(&own, &a), split(&own, &b));
     let target = theirs.scores(&split(&theirs, target_a), &split(&theirs, target_b));
-    let (d, frames, padded) = (own.scores(&split_a, &split_b), own.rows * own.padded, own.padded);
+    let (d, frames, padded) = (
+        own.scores(&split_a, &split_b),
+        own.rows * own.padded,
+        own.padded,
+    );
     let squares = gpu().memory(F32, frames);
-    launch!("gram_difference", for_rows(frames), target.at(), d.at(), squares.at(), frames, padded);
+    launch!(
+        "gram_difference",
+        for_rows(frames),
+        target.at(),
+        d.at(),
+        squares.at(),
+        frames,
+        padded
+    );
     add_sum(&squares, address(&y), frames, unit);
     let [to_a, to_b] = [a, b].map(|x| Slot::of(&x.values));
     record(y, merge(tape, other), move |dy, g| {
@@ -45,7 +64,10 @@ mod tests {
 
     #[test]
     fn gram_distance_is_that_of_the_cpu() {
-        let (case, spans) = (Case::new(&ROWS, 5, &[25, 5]), Case::new(&ROWS, 5, &[]).x.spans);
+        let (case, spans) = (
+            Case::new(&ROWS, 5, &[25, 5]),
+            Case::new(&ROWS, 5, &[]).x.spans,
+        );
         let target = |name| noise(name, spans.total() * 7);
         both!(&case, |x, p, _tape, precision| {
             let [a, b] = ["a", "b"].map(|name| hidden(target(name), 7, spans.clone()));

@@ -1,4 +1,4 @@
-// nodes/op/gram.rs, with all squares (rows, padded, padded) in memory; their padding is 0.
+// nodes/compute/op/gram.rs, with all squares (rows, padded, padded) in memory; their padding is 0.
 
 // d = target - d; squares[frame] = sum of d d. A warp a frame.
 KERNEL(gram_difference, (const float* target, float* d, float* squares, size_t frames, size_t padded)) {

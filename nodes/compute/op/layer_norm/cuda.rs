@@ -18,7 +18,13 @@ pub fn layer_norm<T: Track<Cuda>>(
     let (x, tape) = x.split();
     let shape = [x.spans.total(), x.width(), x.width()];
     let (y, norm) = Norm::written(precision, shape, |to| {
-        Norm::of(shape, (precision, address(&x.values), Added::NOTHING), [gamma, beta], eps, to)
+        Norm::of(
+            shape,
+            (precision, address(&x.values), Added::NOTHING),
+            [gamma, beta],
+            eps,
+            to,
+        )
     });
     record_hidden(y, x.spans.clone(), tape, move |dy, g| {
         let dx = g.to(&x.values);
@@ -37,7 +43,12 @@ pub struct Added {
 }
 
 impl Added {
-    pub const NOTHING: Added = Added { r: 0, bias: 0, sum: 0, mask: Mask::times(1.0) };
+    pub const NOTHING: Added = Added {
+        r: 0,
+        bias: 0,
+        sum: 0,
+        mask: Mask::times(1.0),
+    };
 }
 
 /// A norm over `over` channels, of which those beyond the width are zero.
@@ -67,9 +78,31 @@ impl Norm {
         let ([frames, width, over], [scale, shift]) = (shape, [gamma, beta].map(address));
         let stats = gpu().memory(Precision::F32, 2 * frames);
         let (name, grid) = (precision.kernel("layer_norm", width), for_rows(frames));
-        launch!(name, grid, x, added, scale, shift, y, operand, stats.at(), frames, width, over, eps);
+        launch!(
+            name,
+            grid,
+            x,
+            added,
+            scale,
+            shift,
+            y,
+            operand,
+            stats.at(),
+            frames,
+            width,
+            over,
+            eps
+        );
         let (x, mask) = (if added.r == 0 { x } else { added.sum }, added.mask);
-        Norm { x, shape, precision, mask, gamma: gamma.clone(), beta: beta.clone(), stats }
+        Norm {
+            x,
+            shape,
+            precision,
+            mask,
+            gamma: gamma.clone(),
+            beta: beta.clone(),
+            stats,
+        }
     }
 
     /// y, for which `of` is told where to write, with its operand in bf16.
@@ -79,7 +112,8 @@ impl Norm {
         of: impl FnOnce([Address; 2]) -> Norm,
     ) -> (Matrix<NoneTape, Cuda>, Norm) {
         let y = zeros((frames, width));
-        let operand = (precision == Precision::Bf16).then(|| gpu().memory(precision, frames * width));
+        let operand =
+            (precision == Precision::Bf16).then(|| gpu().memory(precision, frames * width));
         let norm = of([address(&y), operand.as_ref().map_or(0, Memory::at)]);
         if let Some(operand) = operand {
             narrow::keep(&y, operand);
@@ -90,12 +124,29 @@ impl Norm {
     /// Adds to the gradients of x, γ and β, and writes that of what was added to `dr`, or nowhere; `dp` is that of -mean /
     /// deviation, a number a frame, or 0.
     pub fn pull(&self, dy: Address, dp: Address, dx: Address, dr: Address, g: &mut Grads<Cuda>) {
-        let ([frames, width, over], x, stats, gamma) = (self.shape, self.x, self.stats.at(), address(&self.gamma));
-        let (name, grid) = (self.precision.kernel("layer_norm_backward", width), for_rows(frames));
-        launch!(name, grid, dy, x, stats, gamma, dp, dx, dr, self.mask, frames, width, over);
+        let ([frames, width, over], x, stats, gamma) =
+            (self.shape, self.x, self.stats.at(), address(&self.gamma));
+        let (name, grid) = (
+            self.precision.kernel("layer_norm_backward", width),
+            for_rows(frames),
+        );
+        launch!(
+            name, grid, dy, x, stats, gamma, dp, dx, dr, self.mask, frames, width, over
+        );
         let [dgamma, dbeta] = [(); 2].map(|_| Parts::new(frames, width));
         let (name, per) = (kernel("layer_norm_sums", width), dgamma.per);
-        launch!(name, dgamma.grid(), dy, x, stats, dgamma.at(), dbeta.at(), frames, width, per);
+        launch!(
+            name,
+            dgamma.grid(),
+            dy,
+            x,
+            stats,
+            dgamma.at(),
+            dbeta.at(),
+            frames,
+            width,
+            per
+        );
         dgamma.add(g.to(&self.gamma));
         dbeta.add(g.to(&self.beta));
     }
@@ -110,7 +161,10 @@ mod tests {
     fn layer_norm_is_that_of_the_cpu() {
         for (rows, width) in [(&ROWS[..], 5), (&ROWS, 140), (&[150, 40], 8)] {
             let case = Case::new(rows, width, &[width, width]);
-            both!(&case, |x, p, _tape, precision| layer_norm(x, &p[0], &p[1], 1e-2, precision).values);
+            both!(&case, |x, p, _tape, precision| layer_norm(
+                x, &p[0], &p[1], 1e-2, precision
+            )
+            .values);
         }
     }
 
@@ -123,15 +177,27 @@ mod tests {
         use crate::tensor::Spans;
         use crate::tensor::cuda::{hidden, param, read};
         for width in [5, 8] {
-            let (x, p) = (hidden(noise("x", 6 * width), width, Spans::new([4, 2])), param(noise("p", width)));
+            let (x, p) = (
+                hidden(noise("x", 6 * width), width, Spans::new([4, 2])),
+                param(noise("p", width)),
+            );
             let y = layer_norm(x, &p, &p, 1e-5, Precision::Bf16).values;
             let wide = |from: Address| {
                 let (n, to) = (6 * width, zeros((6 * width,)));
-                launch!(Precision::Bf16.kernel("widen", n), for_each(n, n), from, address(&to), n);
+                launch!(
+                    Precision::Bf16.kernel("widen", n),
+                    for_each(n, n),
+                    from,
+                    address(&to),
+                    n
+                );
                 read(&to)
             };
             let anew = Factor::at(Precision::Bf16, address(&y), 6 * width);
-            assert_eq!(wide(Factor::of(Precision::Bf16, &y).place()), wide(anew.place()));
+            assert_eq!(
+                wide(Factor::of(Precision::Bf16, &y).place()),
+                wide(anew.place())
+            );
         }
     }
 }

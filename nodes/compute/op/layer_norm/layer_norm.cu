@@ -1,4 +1,4 @@
-// nodes/op/layer_norm.rs. A warp a row; stats (rows, 2) are its mean and 1 / sqrt(variance + eps), over `over` channels, of
+// nodes/compute/op/layer_norm.rs. A warp a row; stats (rows, 2) are its mean and 1 / sqrt(variance + eps), over `over` channels, of
 // which those beyond the width are zero.
 
 // What is added to x first, r + bias through dropout, and where the sum goes, which is normed then. r may be absent.

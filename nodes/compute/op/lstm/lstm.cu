@@ -1,4 +1,4 @@
-// nodes/op/lstm.rs: a step of the rows that still run; row r is at frame frames[r]. A thread a unit of a row, n of them.
+// nodes/compute/op/lstm.rs: a step of the rows that still run; row r is at frame frames[r]. A thread a unit of a row, n of them.
 // gates (all frames, 4 units), h and c (rows, units), product (rows, 4 units).
 struct Step { const size_t* frames; size_t n, units; };
 #define UNIT \

@@ -11,12 +11,27 @@ pub fn mean_square<T: Track<Cuda>>(x: Hidden<T, Cuda>) -> Number<T, Cuda> {
     let (x, tape) = x.split();
     let (frames, width, n, y) = (x.spans.total(), x.width(), len(&x.values), zeros(()));
     let (squares, from) = (gpu().memory(Precision::F32, frames), address(&x.values));
-    launch!(kernel("dots", width), for_rows(frames), from, from, squares.at(), frames, width);
+    launch!(
+        kernel("dots", width),
+        for_rows(frames),
+        from,
+        from,
+        squares.at(),
+        frames,
+        width
+    );
     add_sum(&squares, address(&y), frames, 1.0 / n.max(1) as f64);
     record(y, tape, move |dy, g| {
         let scale = gpu().zeros(1);
         add(dy, scale.at(), 1, Mask::times(2.0 / n.max(1) as f32));
-        launch!(kernel("add_times", n), for_each(n, n), address(&x.values), scale.at(), g.to(&x.values), n);
+        launch!(
+            kernel("add_times", n),
+            for_each(n, n),
+            address(&x.values),
+            scale.at(),
+            g.to(&x.values),
+            n
+        );
     })
 }
 
@@ -28,7 +43,9 @@ mod tests {
     #[test]
     fn mean_square_is_that_of_the_cpu() {
         for width in [7, 12] {
-            both!(&Case::new(&ROWS, width, &[]), |x, _p, _tape, _precision| mean_square(x));
+            both!(&Case::new(&ROWS, width, &[]), |x, _p, _tape, _precision| {
+                mean_square(x)
+            });
         }
     }
 }

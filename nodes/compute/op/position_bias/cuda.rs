@@ -30,35 +30,95 @@ pub struct Places {
 
 impl Bias {
     pub fn join<T: Track<Cuda>>(tape: T, bias: Option<PositionBias<T, Cuda>>) -> (Option<Bias>, T) {
-        let Some(PositionBias { table, columns, buckets, farthest, gate }) = bias else { return (None, tape) };
+        let Some(PositionBias {
+            table,
+            columns,
+            buckets,
+            farthest,
+            gate,
+        }) = bias
+        else {
+            return (None, tape);
+        };
         let (gate, other) = gate.split();
         let longest = gate.spans.lengths().max().unwrap_or(0).max(1);
         let of = |i: usize| bucket(i as isize - longest as isize + 1, buckets, farthest);
         let by_distance = gpu().upload((0..2 * longest - 1).map(of));
         let relative = gpu().memory(Precision::F32, columns.len() * (2 * longest - 1));
         let columns = gpu().upload(columns);
-        let bias = Bias { table: table.clone(), gate, buckets, by_distance, columns, relative, longest };
-        bias.tables("relative", 2 * longest - 1, address(table), bias.relative.at());
+        let bias = Bias {
+            table: table.clone(),
+            gate,
+            buckets,
+            by_distance,
+            columns,
+            relative,
+            longest,
+        };
+        bias.tables(
+            "relative",
+            2 * longest - 1,
+            address(table),
+            bias.relative.at(),
+        );
         (Some(bias), merge(tape, other))
     }
 
     pub fn places(&self) -> Places {
-        Places { gate: address(&self.gate.values), relative: self.relative.at(), longest: self.longest }
+        Places {
+            gate: address(&self.gate.values),
+            relative: self.relative.at(),
+            longest: self.longest,
+        }
     }
 
     /// From the table to distances, or back; with a thread for each of `threads`.
     fn tables(&self, kernel: &str, threads: usize, from: Address, to: Address) {
-        let (grid, wide) = ([threads.div_ceil(256), self.gate.width()], len(&self.table) / self.buckets);
-        launch!(kernel, grid, from, to, self.by_distance.at(), self.columns.at(), 2 * self.longest - 1, wide);
+        let (grid, wide) = (
+            [threads.div_ceil(256), self.gate.width()],
+            len(&self.table) / self.buckets,
+        );
+        launch!(
+            kernel,
+            grid,
+            from,
+            to,
+            self.by_distance.at(),
+            self.columns.at(),
+            2 * self.longest - 1,
+            wide
+        );
     }
 
     /// Adds what the gradient of a map's scores gives to the gate of each frame, and to the table.
     pub fn pull_map(&self, heads: &Heads, ds: &Memory, g: &mut Grads<Cuda>) {
-        let (places, sizes, padded, to) = (self.places(), heads.sizes, heads.padded, g.to(&self.gate.values));
-        launch!(heads.precision.kernel("bias_gate", 4), heads.grid(), ds.at(), to, padded, sizes, places);
+        let (places, sizes, padded, to) = (
+            self.places(),
+            heads.sizes,
+            heads.padded,
+            g.to(&self.gate.values),
+        );
+        launch!(
+            heads.precision.kernel("bias_gate", 4),
+            heads.grid(),
+            ds.at(),
+            to,
+            padded,
+            sizes,
+            places
+        );
         self.pull_table(g, |drelative, grid| {
             let name = heads.precision.kernel("bias_relative", 4);
-            launch!(name, grid, ds.at(), drelative, heads.rows, padded, sizes, places);
+            launch!(
+                name,
+                grid,
+                ds.at(),
+                drelative,
+                heads.rows,
+                padded,
+                sizes,
+                places
+            );
         });
     }
 
@@ -67,7 +127,12 @@ impl Bias {
         let (distances, heads) = (self.distances(), self.gate.width());
         let drelative = gpu().memory(Precision::F32, heads * distances);
         relative(drelative.at(), [distances.div_ceil(256), heads]);
-        self.tables("table_gradient", self.buckets, drelative.at(), g.to(&self.table));
+        self.tables(
+            "table_gradient",
+            self.buckets,
+            drelative.at(),
+            g.to(&self.table),
+        );
     }
 
     /// From one frame to another of a row.
@@ -87,13 +152,35 @@ pub mod tests {
     /// Three maps to q, k and v, gates, a table for three heads, a map to the gates of its biases, a map of what comes out.
     pub fn case(rows: &[usize], width: usize, heads: usize) -> Case {
         let square = width * width;
-        let sizes =
-            [square, width, square, width, square, width, heads, BUCKETS * 3, heads * width, heads, square, width];
+        let sizes = [
+            square,
+            width,
+            square,
+            width,
+            square,
+            width,
+            heads,
+            BUCKETS * 3,
+            heads * width,
+            heads,
+            square,
+            width,
+        ];
         Case::new(rows, width, &sizes).scaled((4.0 / width as f32).min(0.5))
     }
 
     /// Of the table's last heads.
-    pub fn bias<T, D: Storage<f32>>(table: &Param<D>, gate: Hidden<T, D>, heads: usize) -> PositionBias<'_, T, D> {
-        PositionBias { table, columns: (3 - heads..3).collect(), buckets: BUCKETS, farthest: 9, gate }
+    pub fn bias<T, D: Storage<f32>>(
+        table: &Param<D>,
+        gate: Hidden<T, D>,
+        heads: usize,
+    ) -> PositionBias<'_, T, D> {
+        PositionBias {
+            table,
+            columns: (3 - heads..3).collect(),
+            buckets: BUCKETS,
+            farthest: 9,
+            gate,
+        }
     }
 }

@@ -16,28 +16,89 @@ struct Gate {
 }
 
 /// `heads`: which of all heads there are.
-pub fn position_gate<T: Track<Cuda>>(x: Hidden<T, Cuda>, [w, b, c]: [&Param; 3], heads: &[usize]) -> Hidden<T, Cuda> {
+pub fn position_gate<T: Track<Cuda>>(
+    x: Hidden<T, Cuda>,
+    [w, b, c]: [&Param; 3],
+    heads: &[usize],
+) -> Hidden<T, Cuda> {
     let (x, tape) = x.split();
     let (frames, d, spans, count) = (x.spans.total(), len(w) / 8, x.spans.clone(), heads.len());
     let heads = gpu().upload(heads.iter().copied());
-    let of = Gate { heads: heads.at(), count, all: x.width() / d, d };
+    let of = Gate {
+        heads: heads.at(),
+        count,
+        all: x.width() / d,
+        d,
+    };
     let maps = gpu().memory(Precision::F32, 2 * d + 2);
-    launch!("sum_maps", for_each(2 * d + 2, 1), address(w), address(b), maps.at(), d);
-    let (ab, y, grid) =
-        (gpu().memory(Precision::F32, 2 * frames * count), zeros((frames, count)), [frames.div_ceil(8), count]);
+    launch!(
+        "sum_maps",
+        for_each(2 * d + 2, 1),
+        address(w),
+        address(b),
+        maps.at(),
+        d
+    );
+    let (ab, y, grid) = (
+        gpu().memory(Precision::F32, 2 * frames * count),
+        zeros((frames, count)),
+        [frames.div_ceil(8), count],
+    );
     let from = address(&x.values);
-    launch!("position_gate", grid, from, maps.at(), address(c), ab.at(), address(&y), frames, of);
+    launch!(
+        "position_gate",
+        grid,
+        from,
+        maps.at(),
+        address(c),
+        ab.at(),
+        address(&y),
+        frames,
+        of
+    );
     let [w, b, c] = [w, b, c].map(Param::clone);
     record_hidden(y, spans, tape, move |dy, g| {
         let _heads = &heads;
         let [du, dc] = [2, 1].map(|n| gpu().memory(Precision::F32, n * frames * count));
         let (factors, dx) = (address(&c), g.to(&x.values));
-        launch!("position_gate_backward", grid, dy, ab.at(), maps.at(), factors, du.at(), dc.at(), dx, frames, of);
-        let (size, parts, dmaps) = (2 * d + 2, Parts::new(frames, 2 * d + 2), gpu().zeros(2 * d + 2));
+        launch!(
+            "position_gate_backward",
+            grid,
+            dy,
+            ab.at(),
+            maps.at(),
+            factors,
+            du.at(),
+            dc.at(),
+            dx,
+            frames,
+            of
+        );
+        let (size, parts, dmaps) = (
+            2 * d + 2,
+            Parts::new(frames, 2 * d + 2),
+            gpu().zeros(2 * d + 2),
+        );
         let grid = [size.div_ceil(256), parts.count()];
-        launch!("map_sums", grid, du.at(), from, parts.at(), frames, parts.per, of);
+        launch!(
+            "map_sums",
+            grid,
+            du.at(),
+            from,
+            parts.at(),
+            frames,
+            parts.per,
+            of
+        );
         parts.add(dmaps.at());
-        launch!("spread_maps", for_each(8 * d, 1), dmaps.at(), g.to(&w), g.to(&b), d);
+        launch!(
+            "spread_maps",
+            for_each(8 * d, 1),
+            dmaps.at(),
+            g.to(&w),
+            g.to(&b),
+            d
+        );
         let sums = gpu().zeros(count);
         add_column_sums(dc.at(), sums.at(), frames, count);
         launch!("spread_heads", for_each(count, 1), sums.at(), g.to(&c), of);
@@ -53,7 +114,12 @@ mod tests {
     fn position_gate_is_that_of_the_cpu() {
         for (all, heads) in [(3, &[0, 1, 2][..]), (4, &[3, 1]), (2, &[])] {
             let case = Case::new(&ROWS, all * 5, &[40, 8, all]);
-            both!(&case, |x, p, _tape, _precision| position_gate(x, [&p[0], &p[1], &p[2]], heads).values);
+            both!(&case, |x, p, _tape, _precision| position_gate(
+                x,
+                [&p[0], &p[1], &p[2]],
+                heads
+            )
+            .values);
         }
     }
 }

@@ -1,4 +1,4 @@
-// nodes/op/position_gate.rs. x (frames, all d), w (8, d), b (8), c (all), heads: which of all there are.
+// nodes/compute/op/position_gate.rs. x (frames, all d), w (8, d), b (8), c (all), heads: which of all there are.
 struct Gate { const size_t* heads; size_t count, all, d; };
 
 // The sums of four rows: maps (2, d), and behind it offsets (2). A thread a number.

@@ -37,14 +37,40 @@ pub fn positional<T: Track<Cuda>>(
 
     let norms = gpu().memory(Precision::F32, 2 * k);
     launch!("tap_norms", [k, 1], address(v), norms.at(), n / k, k);
-    let taps = slots.taps(precision, [address(g), address(v), norms.at()], groups, false);
+    let taps = slots.taps(
+        precision,
+        [address(g), address(v), norms.at()],
+        groups,
+        false,
+    );
     let blocks = slots.memory(precision, groups);
-    launch!(precision.kernel("into_blocks", 1), grid, from, blocks.at(), width, before, at);
+    launch!(
+        precision.kernel("into_blocks", 1),
+        grid,
+        from,
+        blocks.at(),
+        width,
+        before,
+        at
+    );
     let out = slots.memory(Precision::F32, groups);
     slots.convolve(precision, groups, (&blocks, slots.lead), &taps, &out);
     drop(taps);
-    let (u, y) = (gpu().memory(Precision::F32, spans.total() * width), zeros((spans.total(), width)));
-    launch!(kernel("positional", 1), grid, from, out.at(), address(b), u.at(), address(&y), width, at);
+    let (u, y) = (
+        gpu().memory(Precision::F32, spans.total() * width),
+        zeros((spans.total(), width)),
+    );
+    launch!(
+        kernel("positional", 1),
+        grid,
+        from,
+        out.at(),
+        address(b),
+        u.at(),
+        address(&y),
+        width,
+        at
+    );
     drop(out);
 
     let [g_, v, b] = [g, v, b].map(Param::clone);
@@ -53,20 +79,65 @@ pub fn positional<T: Track<Cuda>>(
         launch!("positional_slope", for_each(len, 1), dy, u.at(), len);
         add_column_sums(u.at(), g.to(&b), spans.total(), width);
         let grad = slots.memory(precision, groups);
-        launch!(precision.kernel("into_blocks", 1), grid, u.at(), grad.at(), width, 0usize, at);
+        launch!(
+            precision.kernel("into_blocks", 1),
+            grid,
+            u.at(),
+            grad.at(),
+            width,
+            0usize,
+            at
+        );
         let (of_v, norms) = (address(&v), norms.at());
-        let (taps, dslots) =
-            (slots.taps(precision, [address(&g_), of_v, norms], groups, true), slots.memory(Precision::F32, groups));
+        let (taps, dslots) = (
+            slots.taps(precision, [address(&g_), of_v, norms], groups, true),
+            slots.memory(Precision::F32, groups),
+        );
         slots.convolve(precision, groups, (&grad, 0), &taps, &dslots);
         drop(taps);
-        launch!(kernel("positional_backward", 1), grid, dy, dslots.at(), g.to(&x.values), width, before, at);
+        launch!(
+            kernel("positional_backward", 1),
+            grid,
+            dy,
+            dslots.at(),
+            g.to(&x.values),
+            width,
+            before,
+            at
+        );
         drop(dslots);
         let dtaps = slots.correlate(precision, groups, &grad, &blocks);
-        let (dw, along) = (gpu().memory(Precision::F32, n), gpu().memory(Precision::F32, 2 * k));
+        let (dw, along) = (
+            gpu().memory(Precision::F32, n),
+            gpu().memory(Precision::F32, 2 * k),
+        );
         launch!("sum_places", for_each(n, 1), dtaps.at(), dw.at(), n, at);
         let along = along.at();
-        launch!("tap_gradients", [k, 1], dw.at(), of_v, norms, along, g.to(&g_), n / k, k, at.c);
-        launch!("direction_gradient", for_each(n, 1), dw.at(), of_v, address(&g_), norms, along, g.to(&v), n, k, at.c);
+        launch!(
+            "tap_gradients",
+            [k, 1],
+            dw.at(),
+            of_v,
+            norms,
+            along,
+            g.to(&g_),
+            n / k,
+            k,
+            at.c
+        );
+        launch!(
+            "direction_gradient",
+            for_each(n, 1),
+            dw.at(),
+            of_v,
+            address(&g_),
+            norms,
+            along,
+            g.to(&v),
+            n,
+            k,
+            at.c
+        );
     })
 }
 
@@ -84,19 +155,47 @@ struct Slots {
 impl Slots {
     fn new(spans: &Spans, k: usize, c: usize) -> Slots {
         let seen = (k + PLACES - 1).div_ceil(PLACES);
-        let of_row = |frames: usize| if frames == 0 { 0 } else { (frames + k / 2).div_ceil(PLACES) };
+        let of_row = |frames: usize| {
+            if frames == 0 {
+                0
+            } else {
+                (frames + k / 2).div_ceil(PLACES)
+            }
+        };
         let count: usize = spans.lengths().map(of_row).sum();
         let behind = (count.div_ceil(seen) + 1) * seen - count;
         let rows = |lead, behind, of: &dyn Fn(usize) -> usize| {
-            Spans::new([lead].into_iter().chain(spans.lengths().map(of)).chain([behind]))
+            Spans::new(
+                [lead]
+                    .into_iter()
+                    .chain(spans.lengths().map(of))
+                    .chain([behind]),
+            )
         };
-        let (frames, slots) = (rows(0, 0, &|frames| frames), rows(seen - 1, behind, &of_row));
+        let (frames, slots) = (
+            rows(0, 0, &|frames| frames),
+            rows(seen - 1, behind, &of_row),
+        );
         let longest = slots.lengths().max().unwrap_or(0);
         let memory = [&frames, &slots].map(|spans| gpu().starts(spans));
         let [starts, of_slots] = memory.each_ref().map(Memory::at);
-        let at = Blocks { starts, slots: of_slots, total: slots.total(), k, c, places: PLACES, window: seen * PLACES };
+        let at = Blocks {
+            starts,
+            slots: of_slots,
+            total: slots.total(),
+            k,
+            c,
+            places: PLACES,
+            window: seen * PLACES,
+        };
         let grid = [(longest * PLACES).div_ceil(8), slots.rows()];
-        Slots { at, lead: seen - 1, count, grid, _memory: memory }
+        Slots {
+            at,
+            lead: seen - 1,
+            count,
+            grid,
+            _memory: memory,
+        }
     }
 
     fn memory(&self, precision: Precision, groups: usize) -> Memory {
@@ -108,7 +207,10 @@ impl Slots {
     }
     /// The slots of a group from `first` on, as rows so far apart.
     fn of(&self, memory: &Memory, group: usize, first: usize, step: usize) -> View {
-        View::rows(memory.element((group * self.at.total + first) * self.wide()), step)
+        View::rows(
+            memory.element((group * self.at.total + first) * self.wide()),
+            step,
+        )
     }
     /// Written-out weights of a group, or their gradients.
     fn weight(&self, memory: &Memory, group: usize) -> View {
@@ -116,10 +218,26 @@ impl Slots {
         View::rows(memory.element(group * self.wide() * seen), seen)
     }
 
-    fn taps(&self, precision: Precision, [g, v, norms]: [Address; 3], groups: usize, turned: bool) -> Memory {
+    fn taps(
+        &self,
+        precision: Precision,
+        [g, v, norms]: [Address; 3],
+        groups: usize,
+        turned: bool,
+    ) -> Memory {
         let n = groups * self.wide() * self.at.window * self.at.c;
         let to = gpu().memory(precision, n);
-        launch!(precision.kernel("write_out", 1), for_each(n, 1), v, g, norms, to.at(), n, turned as u32, self.at);
+        launch!(
+            precision.kernel("write_out", 1),
+            for_each(n, 1),
+            v,
+            g,
+            norms,
+            to.at(),
+            n,
+            turned as u32,
+            self.at
+        );
         to
     }
 
@@ -137,18 +255,38 @@ impl Slots {
         for group in 0..groups {
             let [from, to] = [(from, first), (to, self.lead)]
                 .map(|(memory, first)| self.of(memory, group, first, seen * wide).apart(wide));
-            products(precision, seen, shape, from, self.weight(taps, group).t(), Out::Wide(to));
+            products(
+                precision,
+                seen,
+                shape,
+                from,
+                self.weight(taps, group).t(),
+                Out::Wide(to),
+            );
         }
     }
 
     /// The gradient of the taps: for each slot of a window a product over all windows.
-    fn correlate(&self, precision: Precision, groups: usize, grad: &Memory, from: &Memory) -> Memory {
+    fn correlate(
+        &self,
+        precision: Precision,
+        groups: usize,
+        grad: &Memory,
+        from: &Memory,
+    ) -> Memory {
         let (wide, seen) = (self.wide(), self.lead + 1);
         let to = gpu().memory(Precision::F32, groups * wide * seen * wide);
         for group in 0..groups {
             let [grad, from] = [grad, from].map(|memory| self.of(memory, group, self.lead, wide));
             let to = Out::Wide(self.weight(&to, group).apart(wide));
-            products(precision, seen, [wide, wide, self.count], grad.t(), from.apart(wide), to);
+            products(
+                precision,
+                seen,
+                [wide, wide, self.count],
+                grad.t(),
+                from.apart(wide),
+                to,
+            );
         }
         to
     }
@@ -163,7 +301,13 @@ mod tests {
     fn positional_is_that_of_the_cpu() {
         for (width, groups, k) in [(6, 2, 4), (8, 2, 19), (6, 3, 3), (7, 1, 40), (4, 2, 1)] {
             let case = Case::new(&ROWS, width, &[k, width * width / groups * k, width]);
-            both!(&case, |x, p, _tape, precision| positional(x, [&p[0], &p[1], &p[2]], groups, precision).values);
+            both!(&case, |x, p, _tape, precision| positional(
+                x,
+                [&p[0], &p[1], &p[2]],
+                groups,
+                precision
+            )
+            .values);
         }
     }
 }

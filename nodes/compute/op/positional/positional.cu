@@ -1,4 +1,4 @@
-// nodes/op/positional.rs, as a convolution of blocks: S frames of c channels are a slot of S c channels, and the weight of a
+// nodes/compute/op/positional.rs, as a convolution of blocks: S frames of c channels are a slot of S c channels, and the weight of a
 // group is written out for the S places in a slot, (S c out, window, c in), a window being k + S - 1 frames, filled up to
 // whole slots. So a group is one convolution of slots, and the groups are as many: x (groups, slots S, c).
 struct Blocks { const size_t *starts, *slots; size_t total, k, c, places, window; };

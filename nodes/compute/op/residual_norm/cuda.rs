@@ -40,10 +40,25 @@ impl<T: Track<Cuda>> Branch<T> {
             Branch::Whole(x) => return x,
             Branch::Product(product, tape) => (*product, tape),
         };
-        let Product { r, bias, spans, width, precision, pull } = product;
+        let Product {
+            r,
+            bias,
+            spans,
+            width,
+            precision,
+            pull,
+        } = product;
         let (frames, y) = (spans.total(), zeros((spans.total(), width)));
         let (n, name) = (frames * width, precision.kernel("biased", width));
-        launch!(name, for_each(n, width), r.at(), address(&bias), address(&y), n, width);
+        launch!(
+            name,
+            for_each(n, width),
+            r.at(),
+            address(&bias),
+            address(&y),
+            n,
+            width
+        );
         record_hidden(y, spans, tape, move |dy, g| {
             let grad = Factor::at(precision, dy, n);
             add_narrow_sums(precision, grad.place(), g.to(&bias), frames, width);
@@ -61,15 +76,37 @@ pub fn residual_norm<T: Track<Cuda>>(
     precision: Precision,
 ) -> Hidden<T, Cuda> {
     let (product, other) = match branch {
-        Branch::Whole(r) => return layer_norm(residual(x, r, drop), weights[0], weights[1], eps, precision),
+        Branch::Whole(r) => {
+            return layer_norm(residual(x, r, drop), weights[0], weights[1], eps, precision);
+        }
         Branch::Product(product, tape) => (*product, tape),
     };
-    let ((x, tape), Product { r, bias, spans, width, precision: narrow, pull }) = (x.split(), product);
+    let (
+        (x, tape),
+        Product {
+            r,
+            bias,
+            spans,
+            width,
+            precision: narrow,
+            pull,
+        },
+    ) = (x.split(), product);
     let frames = spans.total();
-    let (shape, sum) = ([frames, width, width], gpu().memory(Precision::F32, frames * width));
-    let added = Added { r: r.at(), bias: address(&bias), sum: sum.at(), mask: Mask::from(drop) };
+    let (shape, sum) = (
+        [frames, width, width],
+        gpu().memory(Precision::F32, frames * width),
+    );
+    let added = Added {
+        r: r.at(),
+        bias: address(&bias),
+        sum: sum.at(),
+        mask: Mask::from(drop),
+    };
     let from = (narrow, address(&x.values), added);
-    let (y, norm) = Norm::written(precision, shape, |to| Norm::of(shape, from, weights, eps, to));
+    let (y, norm) = Norm::written(precision, shape, |to| {
+        Norm::of(shape, from, weights, eps, to)
+    });
     let x = Slot::of(&x.values);
     record_hidden(y, spans, merge(tape, other), move |dy, g| {
         let (dr, dx) = (gpu().memory(narrow, frames * width), g.at(&x));
@@ -88,9 +125,19 @@ mod tests {
     #[test]
     fn residual_norm_is_that_of_the_cpu() {
         for (width, inner) in [(5, 7), (12, 8)] {
-            let case = Case::new(&ROWS, width, &[width, width, inner * width, inner, inner * width, width]);
+            let case = Case::new(
+                &ROWS,
+                width,
+                &[width, width, inner * width, inner, inner * width, width],
+            );
             both!(&case, |x, p, _tape, precision| {
-                let branch = feed_forward(x.clone(), [&p[2], &p[3], &p[4], &p[5]], None, DROP.fork(0), precision);
+                let branch = feed_forward(
+                    x.clone(),
+                    [&p[2], &p[3], &p[4], &p[5]],
+                    None,
+                    DROP.fork(0),
+                    precision,
+                );
                 let x = residual_norm(x, branch, DROP, [&p[0], &p[1]], 1e-2, precision);
                 let branch = Branch::of(dropout(x.clone(), DROP.fork(1)));
                 residual_norm(x, branch, DROP.fork(2), [&p[1], &p[0]], 1e-2, precision).values

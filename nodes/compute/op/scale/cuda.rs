@@ -9,11 +9,33 @@ pub fn scale<T: Track<Cuda>>(x: Hidden<T, Cuda>, gate: &Vector<T>) -> Hidden<T, 
     let ((x, tape), (gate, other)) = (x.split(), split(gate.clone()));
     let (frames, width, spans) = (x.spans.total(), x.width(), x.spans.clone());
     let (n, y, from) = (frames * width, zeros_like(&x.values), address(&x.values));
-    launch!(kernel("add_times", n), for_each(n, n), from, address(&gate), address(&y), n);
+    launch!(
+        kernel("add_times", n),
+        for_each(n, n),
+        from,
+        address(&gate),
+        address(&y),
+        n
+    );
     record_hidden(y, spans, merge(tape, other), move |dy, g| {
-        launch!(kernel("add_times", n), for_each(n, n), dy, address(&gate), g.to(&x.values), n);
+        launch!(
+            kernel("add_times", n),
+            for_each(n, n),
+            dy,
+            address(&gate),
+            g.to(&x.values),
+            n
+        );
         let dots = gpu().memory(Precision::F32, frames);
-        launch!(kernel("dots", width), for_rows(frames), from, dy, dots.at(), frames, width);
+        launch!(
+            kernel("dots", width),
+            for_rows(frames),
+            from,
+            dy,
+            dots.at(),
+            frames,
+            width
+        );
         add_sum(&dots, g.to(&gate), frames, 1.0);
     })
 }
@@ -27,7 +49,8 @@ mod tests {
     fn scale_is_that_of_the_cpu() {
         for width in [11, 12] {
             let case = Case::new(&[3, 0, 300], width, &[1]);
-            both!(&case, |x, p, tape, _precision| scale(x, &put(&p[0], tape)).values);
+            both!(&case, |x, p, tape, _precision| scale(x, &put(&p[0], tape))
+                .values);
         }
     }
 }
