@@ -25,8 +25,8 @@ use crate::data::entry::Entry;
 use crate::data::{column, file};
 use crate::node::port;
 use crate::node::port::Value;
-use crate::node::step::{Head, Step};
-use crate::node::{Cacheable, Config, Node, Place};
+use crate::node::step::{Step, StepInfo};
+use crate::node::{Cacheable, Config, Node, NodeContext};
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use compute::tensor::Tape;
@@ -40,22 +40,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 ///
 /// # Errors
 /// The node cannot be cached, its model cannot be read, or `root` is no folder that can be read.
-pub fn wrap(inside: Arc<dyn Config>, root: &Path, place: &Place) -> Result<Box<dyn Node>> {
+pub fn wrap(inside: Arc<dyn Config>, root: &Path, context: &NodeContext) -> Result<Box<dyn Node>> {
     let what = cacheable(&*inside)?;
     remove_leftovers(root);
-    let fingerprint = Fingerprint::of(what, root, place)?;
+    let fingerprint = Fingerprint::of(what, root, context)?;
     let folder = root.join(fingerprint.name());
     let open = |&n: &usize| {
         Layer::open(
             folder.join(layer::folder(what.layers().map(|_| n))),
             fingerprint.clone(),
-            place,
+            context,
         )
     };
     let layers = layers(what).iter().map(open).collect::<Result<_>>()?;
     Ok(Box::new(Cached {
         inside,
-        place: place.clone(),
+        context: context.clone(),
         fingerprint,
         folder,
         layers,
@@ -76,7 +76,7 @@ fn layers(what: &dyn Cacheable) -> &[usize] {
 
 struct Cached {
     inside: Arc<dyn Config>,
-    place: Place,
+    context: NodeContext,
     fingerprint: Fingerprint,
     folder: PathBuf,
     /// In the order in which the node sends them.
@@ -143,8 +143,8 @@ impl Node for Cached {
             .iter()
             .map(|key| self.layers.iter_mut().map(|layer| layer.get(key)).collect())
             .collect();
-        self.fill(step.head, &rows, &keys, &mut found)?;
-        if step.head.checkpoint {
+        self.fill(step.info, &rows, &keys, &mut found)?;
+        if step.info.checkpoint {
             self.leave()?;
         }
         let found: Vec<Vec<_>> = found
@@ -167,7 +167,7 @@ impl Node for Cached {
 
 impl Cached {
     /// Computes the rows that miss a layer, and keeps exactly what was missing.
-    fn fill(&mut self, head: Head, rows: &Came, keys: &[Key], found: &mut Found) -> Result<()> {
+    fn fill(&mut self, info: StepInfo, rows: &Came, keys: &[Key], found: &mut Found) -> Result<()> {
         let missing: Vec<u32> = (0u32..)
             .zip(&*found)
             .filter(|(_, row)| row.contains(&None))
@@ -177,7 +177,7 @@ impl Cached {
             return Ok(());
         }
         let places = self.prepare(found)?;
-        let made = self.compute(head, rows.take(&UInt32Array::from(missing.clone()))?)?;
+        let made = self.compute(info, rows.take(&UInt32Array::from(missing.clone()))?)?;
         let (what, ids) = (
             cacheable(&*self.inside)?,
             column::texts(&rows.speech, column::ID)?,
@@ -185,8 +185,8 @@ impl Cached {
         for (at, row) in missing.into_iter().map(|row| row as usize).enumerate() {
             let samples = column::floats(&rows.speech, column::SAMPLES, row)?.len();
             let slots = found[row].iter_mut().zip(&mut self.layers).zip(&places);
-            for ((slot, layer), &place) in slots.filter(|((slot, _), _)| slot.is_none()) {
-                let entry = what.entry(&made, at, place)?;
+            for ((slot, layer), &context) in slots.filter(|((slot, _), _)| slot.is_none()) {
+                let entry = what.entry(&made, at, context)?;
                 layer.put(keys[row], ids.value(row), samples, &entry)?;
                 *slot = Some(entry);
             }
@@ -213,7 +213,7 @@ impl Cached {
                 self.fingerprint.json().as_bytes(),
             )?;
             self.node = None; // two teachers at once might not fit
-            self.node = Some(what.build_for(&computes, &self.place)?);
+            self.node = Some(what.build_for(&computes, &self.context)?);
             self.computes = computes;
         }
         Ok(layers(what)
@@ -222,7 +222,7 @@ impl Cached {
             .collect())
     }
 
-    fn compute(&mut self, head: Head, rows: Came) -> Result<RecordBatch> {
+    fn compute(&mut self, info: StepInfo, rows: Came) -> Result<RecordBatch> {
         let what = cacheable(&*self.inside)?;
         let input = |port: &str, batch| (port.to_owned(), vec![Value::Batch(batch)]);
         let mask = rows.mask.map(|mask| input(port::MASK.name, mask));
@@ -230,7 +230,7 @@ impl Cached {
             .into_iter()
             .chain([input(what.input(), rows.speech)])
             .collect();
-        let mut step = Step::new(head, &self.place, Tape::default(), inputs, &mut []);
+        let mut step = Step::new(info, &self.context, Tape::default(), inputs, &mut []);
         self.node
             .as_mut()
             .ok_or("the node inside was not built")?

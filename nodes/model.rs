@@ -1,20 +1,20 @@
 //! HuBERT-type encoders: what they look like, their weights, and the way from a waveform to hidden states. Teacher and
 //! student are the same code: with [`NoneTape`](compute::tensor::NoneTape) nothing is kept for a backward pass.
+pub mod activation_bytes;
 mod architecture;
 pub mod count;
 mod forward;
-pub mod kept;
 mod mask;
 #[cfg(test)]
 pub mod parity;
 mod read;
-mod sound;
 mod tensors;
+mod validate;
 mod weights;
 
-pub use crate::node::model_option::Source;
+pub use crate::node::model_option::ModelOption;
 pub use architecture::{Architecture, ExtractNorm};
-pub use forward::{Drops, OPEN, Pass};
+pub use forward::{DropoutKey, Forward, OPEN};
 pub use mask::MASK_EMBEDDING;
 pub use read::described;
 pub use tensors::POSITION_TABLE;

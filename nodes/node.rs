@@ -10,7 +10,7 @@ use crate::kind::{decode, optimize};
 use crate::model::Architecture;
 use crate::node::port::{Ports, Shapes};
 use crate::node::report::Report;
-use crate::node::step::{Head, Step};
+use crate::node::step::{Step, StepInfo};
 use arrow::record_batch::RecordBatch;
 use compute::tensor::Param;
 use schemars::generate::SchemaSettings;
@@ -31,7 +31,7 @@ pub trait Node {
         Ok(())
     }
     /// Only for a phase's source: the head of the next step. `run` follows and sends its batch.
-    fn head(&mut self) -> Result<Head> {
+    fn next_step(&mut self) -> Result<StepInfo> {
         Err("is no source".into())
     }
     /// One batch: takes one value from each connected input, sends one to each output.
@@ -74,9 +74,13 @@ impl<'a> Parameter<'a> {
 pub trait Config: Send + Sync {
     fn ports(&self) -> Ports;
     /// Checks options against what comes in, and says what goes out. Reads at most a model's config.json.
-    fn facts(&self, world: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>>;
+    fn info(
+        &self,
+        phase_outputs: &PhaseOutputs,
+        inputs: &Shapes,
+    ) -> Result<NodeInfo, Vec<OptionError>>;
     /// Runs in the stage's own thread, just before its phase, so that it may read what an earlier phase wrote.
-    fn build(&self, place: &Place) -> Result<Box<dyn Node>>;
+    fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>>;
     /// For a node whose rows depend only on its input's rows: what else its values depend on.
     fn cacheable(&self) -> Option<&dyn Cacheable> {
         None
@@ -97,7 +101,7 @@ pub trait Cacheable: Send + Sync {
     /// `model` the hash that `hash_of` gives for each file of the model.
     fn identity(
         &self,
-        place: &Place,
+        context: &NodeContext,
         hash_of: &mut dyn FnMut(&std::path::Path) -> Result<String>,
     ) -> Result<Json>;
     /// Which layers, in the order in which they are sent; None: a row is one entry, as if of a layer 0.
@@ -107,7 +111,7 @@ pub trait Cacheable: Send + Sync {
     fn input(&self) -> &'static str;
     fn output(&self) -> &'static str;
     /// The node that computes only these of its layers.
-    fn build_for(&self, layers: &[usize], place: &Place) -> Result<Box<dyn Node>>;
+    fn build_for(&self, layers: &[usize], context: &NodeContext) -> Result<Box<dyn Node>>;
     /// The batch that is sent for `rows`, whose entries these are: (rows)(layers).
     fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch>;
     /// What a batch that was sent says of a row, of the layer at this place.
@@ -125,13 +129,13 @@ pub enum Role<'a> {
 
 /// What the plan learns about a node.
 #[derive(Default)]
-pub struct Facts {
+pub struct NodeInfo {
     pub outputs: Shapes,
     /// Parameters of its own, and multiply-accumulates over SUPERB's lengths.
     pub parameters: Option<u64>,
     pub macs: Option<u64>,
     /// Bytes that its ops keep on a GPU for its gradients: whatever the batch, and a second of audio.
-    pub kept: Option<[u64; 2]>,
+    pub activation_bytes: Option<[u64; 2]>,
     /// The counts are those at an earlier phase's target sparsity.
     pub estimated: bool,
     /// The model folder it will write under its own name, and whether that is an estimate.
@@ -149,7 +153,7 @@ pub struct Facts {
 
 /// What earlier phases of the same file will have written, by `phase/node`.
 #[derive(Default)]
-pub struct World {
+pub struct PhaseOutputs {
     pub models: BTreeMap<String, (Architecture, bool)>,
     pub heads: BTreeMap<String, Vec<Vec<usize>>>,
     pub clusters: BTreeMap<String, (usize, usize)>,
@@ -181,7 +185,7 @@ pub struct Synthetic {
 
 /// Where a node stands.
 #[derive(Clone)]
-pub struct Place {
+pub struct NodeContext {
     pub node: String,
     pub phase: String,
     /// The file has phases, so their names are folders.
@@ -197,13 +201,13 @@ pub struct Place {
     /// What comes in, as planned.
     pub inputs: Shapes,
     /// What earlier phases leave, as planned: `bench` builds on it what they have not written.
-    pub world: Arc<World>,
+    pub phase_outputs: Arc<PhaseOutputs>,
     pub report: Arc<dyn Report>,
     /// A signal came: finish the running update, write a checkpoint, end.
     pub stop: Arc<AtomicBool>,
 }
 
-impl Place {
+impl NodeContext {
     /// The folder of this node in the run.
     pub fn folder(&self) -> PathBuf {
         if self.phases {
@@ -228,10 +232,10 @@ impl Place {
 }
 
 #[cfg(test)]
-impl Place {
+impl NodeContext {
     /// Where a test puts a node: alone, in the phase `main` without end.
-    pub fn alone(node: &str, report: Arc<dyn Report>) -> Place {
-        Place {
+    pub fn alone(node: &str, report: Arc<dyn Report>) -> NodeContext {
+        NodeContext {
             node: node.into(),
             phase: "main".into(),
             phases: false,
@@ -247,7 +251,7 @@ impl Place {
             bench: false,
             synthetic: None,
             inputs: Shapes::default(),
-            world: Arc::default(),
+            phase_outputs: Arc::default(),
             report,
             stop: Arc::default(),
         }
@@ -256,15 +260,15 @@ impl Place {
 
 /// One wrong option: the way to it (keys and indices) and the sentence.
 #[derive(Debug)]
-pub struct Wrong {
+pub struct OptionError {
     pub path: Vec<String>,
     pub says: String,
 }
 
-impl Wrong {
+impl OptionError {
     /// `way` is dotted: `layers`, `terms.0.weight`; empty for the node itself.
-    pub fn at(way: &str, says: impl Into<String>) -> Wrong {
-        Wrong {
+    pub fn at(way: &str, says: impl Into<String>) -> OptionError {
+        OptionError {
             path: way
                 .split('.')
                 .filter(|w| !w.is_empty())
@@ -274,7 +278,7 @@ impl Wrong {
         }
     }
     /// If a number is out of its range.
-    pub fn outside(option: &str, n: usize, range: RangeInclusive<usize>) -> Option<Wrong> {
+    pub fn outside(option: &str, n: usize, range: RangeInclusive<usize>) -> Option<OptionError> {
         let says = || {
             format!(
                 "option `{option}`: {n} is not from {} to {}",
@@ -282,7 +286,7 @@ impl Wrong {
                 range.end()
             )
         };
-        (!range.contains(&n)).then(|| Wrong::at(option, says()))
+        (!range.contains(&n)).then(|| OptionError::at(option, says()))
     }
 }
 
@@ -320,14 +324,14 @@ fn schema<O: JsonSchema>() -> Json {
 }
 
 /// Reads a kind's options; the first thing that is wrong with them.
-pub type Parse = fn(Json) -> Result<Box<dyn Config>, Wrong>;
+pub type Parse = fn(Json) -> Result<Box<dyn Config>, OptionError>;
 
 pub fn parse<O: DeserializeOwned + Config + 'static>(
     options: Json,
-) -> Result<Box<dyn Config>, Wrong> {
+) -> Result<Box<dyn Config>, OptionError> {
     match serde_path_to_error::deserialize::<_, O>(options) {
         Ok(options) => Ok(Box::new(options)),
-        Err(e) => Err(Wrong {
+        Err(e) => Err(OptionError {
             path: e.path().iter().map(|s| s.to_string()).collect(),
             says: e.inner().to_string(),
         }),

@@ -158,17 +158,17 @@ fn section(
         };
         return format!("<h2>{name}</h2>\n<p class=\"faint\">{why}</p>\n");
     };
-    let mut facts = vec![format!(
+    let mut info = vec![format!(
         "{} updates in {}",
         thousands(summary.updates),
         duration(summary.seconds)
     )];
-    facts.extend(
+    info.extend(
         summary
             .dev_loss
             .map(|loss| format!("dev loss {}", arrow(loss.map(|l| format!("{l:.4}"))))),
     );
-    facts.extend(
+    info.extend(
         summary
             .sparsity
             .map(|[is, aim]| format!("sparsity {is:.4} of {aim:.4}")),
@@ -180,7 +180,7 @@ fn section(
         .unzip();
     let mut html = format!(
         "<h2>{name}</h2>\n<p class=\"faint\">{}</p>\n",
-        facts.join(" · ")
+        info.join(" · ")
     );
     html += &format!(
         "<div class=\"grid\">\n{}</div>\n",

@@ -1,8 +1,8 @@
 //! A run: the folder, what it is bound to, the phases one after the other.
 pub mod data;
-pub mod inlet;
 pub mod machine;
 pub mod phase;
+pub mod receiver;
 pub mod resume;
 pub mod stage;
 use crate::graph::plan::{Phase, Plan};
@@ -11,8 +11,8 @@ use crate::report::summary;
 use crate::run::stage::{Ended, Moment};
 use nodes::node::port::Shapes;
 use nodes::node::report::{Progress, Report};
-use nodes::node::step::Head;
-use nodes::node::{Clock, Place};
+use nodes::node::step::StepInfo;
+use nodes::node::{Clock, NodeContext};
 use serde_json::{Value, json};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ impl Run<'_> {
         let mut said = vec![];
         for node in self.plan.phases.iter().flat_map(|p| &p.nodes) {
             for line in node
-                .facts
+                .info
                 .warnings
                 .iter()
                 .map(|says| format!("warning: node `{}`: {says}", node.name()))
@@ -230,7 +230,7 @@ impl Run<'_> {
                     point.update, phase.name
                 ));
             }
-            let place = Place {
+            let context = NodeContext {
                 node: String::new(),
                 phase: phase.name.clone(),
                 phases: self.plan.phased,
@@ -241,23 +241,23 @@ impl Run<'_> {
                 synthetic: None,
                 graph: self.graph(),
                 inputs: Shapes::default(),
-                world: self.plan.world.clone(),
+                phase_outputs: self.plan.phase_outputs.clone(),
                 report: self.report.clone(),
                 stop: self.stop.clone(),
             };
             let (samples, begun) = (AtomicU64::new(0), Instant::now());
             // With an optimizer that one reports.
-            let watch = |node: &str, head: Head, moment: Moment| {
+            let watch = |node: &str, info: StepInfo, moment: Moment| {
                 let ended = matches!(moment, Moment::Ended(..));
                 if ended && phase.optimizer.is_none() && node == phase.last().name() {
-                    let all = samples.fetch_add(head.samples, Ordering::Relaxed) + head.samples;
+                    let all = samples.fetch_add(info.samples, Ordering::Relaxed) + info.samples;
                     self.report.update(
                         &phase.name,
-                        progress(head, &place.clock, all, begun.elapsed()),
+                        progress(info, &context.clock, all, begun.elapsed()),
                     );
                 }
             };
-            let ended = phase::run(phase, &place, point.map(|p| p.path.as_path()), &watch);
+            let ended = phase::run(phase, &context, point.map(|p| p.path.as_path()), &watch);
             let metrics = summary::metrics(&self.out);
             let told = report::write(self.plan, &self.out, about, &metrics); // of a failure, too
             if let Ended::Left = ended? {
@@ -270,13 +270,13 @@ impl Run<'_> {
 }
 
 /// Where a phase without optimizer stands, after so many samples; it has no loss, and its end may not be known.
-fn progress(head: Head, clock: &Clock, samples: u64, time: Duration) -> Progress {
+fn progress(info: StepInfo, clock: &Clock, samples: u64, time: Duration) -> Progress {
     Progress {
-        update: head.update,
+        update: info.update,
         updates: clock.updates.unwrap_or(0),
         loss: f32::NAN,
         sparsity: None,
-        audio_seconds: head.samples as f64 / 16000.0,
+        audio_seconds: info.samples as f64 / 16000.0,
         audio_per_second: (samples as f64 / 16000.0 / time.as_secs_f64()) as f32,
     }
 }
@@ -286,7 +286,7 @@ pub fn missing<'a>(phases: impl Iterator<Item = &'a Phase>) -> Vec<String> {
     let mut lines: Vec<String> = vec![];
     for node in phases.flat_map(|p| &p.nodes) {
         for path in node
-            .facts
+            .info
             .reads
             .iter()
             .filter(|p| !p.starts_with("$OUT/") && !Path::new(p).exists())

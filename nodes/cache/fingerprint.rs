@@ -1,6 +1,6 @@
 //! What a node is, so that its rows can be found again: canonical JSON, and its hash as the name of a folder.
 use crate::Result;
-use crate::node::{Cacheable, Place};
+use crate::node::{Cacheable, NodeContext};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -20,9 +20,9 @@ pub struct Fingerprint(Arc<str>);
 
 impl Fingerprint {
     /// `root` is the cache's folder, where the hashes of the model's files are remembered.
-    pub fn of(what: &dyn Cacheable, root: &Path, place: &Place) -> Result<Fingerprint> {
+    pub fn of(what: &dyn Cacheable, root: &Path, context: &NodeContext) -> Result<Fingerprint> {
         let mut files = Files::open(root.join("files.json"));
-        let mut identity = what.identity(place, &mut |path| files.hash(path))?;
+        let mut identity = what.identity(context, &mut |path| files.hash(path))?;
         files.save();
         let fields = identity
             .as_object_mut()

@@ -3,7 +3,7 @@ use super::fingerprint::Fingerprint;
 use super::part::{self, Slot};
 use crate::cache::rows::{Key, Rows};
 use crate::data::entry::Entry;
-use crate::node::Place;
+use crate::node::NodeContext;
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::fs;
@@ -32,7 +32,7 @@ const LAYER: &str = "layer-";
 pub struct Layer {
     folder: PathBuf,
     fingerprint: Fingerprint,
-    place: Place,
+    context: NodeContext,
     parts: Vec<Part>,
     index: HashMap<Key, At>,
     fresh: Rows,
@@ -52,13 +52,13 @@ enum At {
 
 impl Layer {
     /// Reads the keys of all parts. Bytes are hashed when a part first serves a row: a cache may hold terabytes.
-    pub fn open(folder: PathBuf, fingerprint: Fingerprint, place: &Place) -> Result<Layer> {
+    pub fn open(folder: PathBuf, fingerprint: Fingerprint, context: &NodeContext) -> Result<Layer> {
         let paths = part::list(&folder)?;
-        let (place, fresh) = (place.clone(), Rows::default());
+        let (context, fresh) = (context.clone(), Rows::default());
         let mut layer = Layer {
             folder,
             fingerprint,
-            place,
+            context,
             parts: vec![],
             index: HashMap::new(),
             fresh,
@@ -126,12 +126,12 @@ impl Layer {
         let path = part.path.display();
         let damaged = part.path.with_extension("parquet.damaged");
         if why.is::<std::io::Error>() || fs::rename(&part.path, &damaged).is_err() {
-            self.place.say(format!(
+            self.context.say(format!(
                 "the cache's {path} cannot be used: {why}; its rows count as missing"
             ));
         } else {
             let says = "it is now called *.damaged, and its rows count as missing";
-            self.place
+            self.context
                 .say(format!("the cache's {path} is damaged: {why}; {says}"));
         }
     }

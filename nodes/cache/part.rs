@@ -159,7 +159,7 @@ fn check(reader: &ParquetRecordBatchReaderBuilder<File>, fingerprint: &Fingerpri
     Ok(())
 }
 
-/// Place and size of each row's page of `hidden`; None if the file is laid out in another way.
+/// NodeContext and size of each row's page of `hidden`; None if the file is laid out in another way.
 fn pages(about: &ParquetMetaData) -> Option<Vec<(i64, i32)>> {
     let mut all = vec![];
     for (g, group) in about.row_groups().iter().enumerate() {

@@ -3,7 +3,7 @@ use super::*;
 use crate::data::targets::{entry, of_entries};
 use crate::node::port::{Ports, Shapes};
 use crate::node::report::{Progress, Report};
-use crate::node::{Facts, World, Wrong};
+use crate::node::{NodeInfo, OptionError, PhaseOutputs};
 use arrow::array::{StringArray, UInt64Array};
 use serde_json::{Value as Json, json};
 use std::collections::HashMap;
@@ -27,11 +27,11 @@ impl Config for Fake {
             outputs: &[],
         }
     }
-    fn facts(&self, _: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
-        Ok(Facts::default())
+    fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
+        Ok(NodeInfo::default())
     }
-    fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
-        self.build_for(&self.layers, place)
+    fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
+        self.build_for(&self.layers, context)
     }
     fn cacheable(&self) -> Option<&dyn Cacheable> {
         Some(self)
@@ -40,7 +40,7 @@ impl Config for Fake {
 impl Cacheable for Fake {
     fn identity(
         &self,
-        _: &Place,
+        _: &NodeContext,
         hash_of: &mut dyn FnMut(&Path) -> Result<String>,
     ) -> Result<Json> {
         let model = if self.model.is_empty() {
@@ -59,7 +59,7 @@ impl Cacheable for Fake {
     fn output(&self) -> &'static str {
         "targets"
     }
-    fn build_for(&self, layers: &[usize], _: &Place) -> Result<Box<dyn Node>> {
+    fn build_for(&self, layers: &[usize], _: &NodeContext) -> Result<Box<dyn Node>> {
         self.built.lock().unwrap().push(layers.to_vec());
         Ok(Box::new(Inside {
             layers: layers.to_vec(),
@@ -126,19 +126,19 @@ impl Bench {
             lines: Arc::default(),
         }
     }
-    fn place(&self) -> Place {
-        Place {
+    fn context(&self) -> NodeContext {
+        NodeContext {
             run: self.root.clone(),
-            ..Place::alone("teacher", self.lines.clone())
+            ..NodeContext::alone("teacher", self.lines.clone())
         }
     }
     fn open(&self, fake: &Fake) -> Box<dyn Node> {
-        wrap(Arc::new(fake.clone()), &self.root, &self.place()).unwrap()
+        wrap(Arc::new(fake.clone()), &self.root, &self.context()).unwrap()
     }
     /// Serves `ids` from a new wrapper and checks every value; what was built, and how many rows were computed.
     fn serve(&self, fake: &Fake, ids: &[usize]) -> (Vec<Vec<usize>>, usize) {
         let mut node = self.open(fake);
-        check(&mut *node, &self.place(), fake, ids);
+        check(&mut *node, &self.context(), fake, ids);
         node.leave().unwrap();
         let built = std::mem::take(&mut *fake.built.lock().unwrap());
         (
@@ -200,17 +200,17 @@ fn rows(ids: &[usize]) -> RecordBatch {
 }
 fn attempt(
     node: &mut dyn Node,
-    place: &Place,
+    context: &NodeContext,
     ids: &[usize],
     checkpoint: bool,
 ) -> Result<RecordBatch> {
     let inputs = HashMap::from([("speech".to_owned(), vec![Value::Batch(rows(ids))])]);
     let mut step = Step::new(
-        Head {
+        StepInfo {
             checkpoint,
-            ..Head::default()
+            ..StepInfo::default()
         },
-        place,
+        context,
         Tape::default(),
         inputs,
         &mut [],
@@ -221,18 +221,18 @@ fn attempt(
         _ => Err("no targets".into()),
     }
 }
-fn run(node: &mut dyn Node, place: &Place, ids: &[usize], checkpoint: bool) -> RecordBatch {
-    attempt(node, place, ids, checkpoint).unwrap()
+fn run(node: &mut dyn Node, context: &NodeContext, ids: &[usize], checkpoint: bool) -> RecordBatch {
+    attempt(node, context, ids, checkpoint).unwrap()
 }
 /// The batch is the one that the node inside sends, bit for bit.
-fn check(node: &mut dyn Node, place: &Place, fake: &Fake, ids: &[usize]) {
+fn check(node: &mut dyn Node, context: &NodeContext, fake: &Fake, ids: &[usize]) {
     let live = Inside {
         layers: fake.layers.clone(),
         ran: Arc::default(),
     };
     assert_eq!(
-        run(node, place, ids, false),
-        run(&mut { live }, place, ids, false)
+        run(node, context, ids, false),
+        run(&mut { live }, context, ids, false)
     );
 }
 fn fake(layers: &[usize]) -> Fake {
@@ -284,7 +284,7 @@ fn only_what_is_missing_is_computed_and_stored() {
     // Row 1 misses layers 0 and 7, row 6 all of them: the node is built once more, for all three.
     let (three, mut node) = (fake(&[0, 4, 7]), bench.open(&fake(&[0, 4, 7])));
     for ids in [&[1, 2][..], &[6, 3], &[6, 1, 2, 3, 0]] {
-        check(&mut *node, &bench.place(), &three, ids);
+        check(&mut *node, &bench.context(), &three, ids);
     }
     node.leave().unwrap();
     assert_eq!(bench.serve(&three, &[0, 1, 2, 3, 6]), (vec![], 0));
@@ -307,11 +307,11 @@ fn only_what_is_missing_is_computed_and_stored() {
 fn rows_are_kept_at_checkpoints() {
     let bench = Bench::new("checkpoint");
     let mut node = bench.open(&fake(&[2]));
-    run(&mut *node, &bench.place(), &[3, 4], false);
+    run(&mut *node, &bench.context(), &[3, 4], false);
     assert!(bench.files("parquet").is_empty());
-    run(&mut *node, &bench.place(), &[4, 5], true);
+    run(&mut *node, &bench.context(), &[4, 5], true);
     assert_eq!(bench.files("parquet").len(), 1);
-    check(&mut *node, &bench.place(), &fake(&[2]), &[5, 3]);
+    check(&mut *node, &bench.context(), &fake(&[2]), &[5, 3]);
     drop(node); // killed: nothing was left to write
     assert_eq!(bench.serve(&fake(&[2]), &[3, 4, 5]), (vec![], 0));
 }
@@ -320,12 +320,12 @@ fn rows_are_kept_at_checkpoints() {
 fn two_writers_and_the_first_of_equal_rows() {
     let bench = Bench::new("writers");
     let (mut a, mut b) = (bench.open(&fake(&[1])), bench.open(&fake(&[1])));
-    run(&mut *a, &bench.place(), &[2, 3], true);
-    run(&mut *b, &bench.place(), &[3, 2], true);
+    run(&mut *a, &bench.context(), &[2, 3], true);
+    run(&mut *b, &bench.context(), &[3, 2], true);
     assert_eq!(bench.files("parquet").len(), 2);
     let mut c = bench.open(&fake(&[1]));
-    run(&mut *b, &bench.place(), &[9], true);
-    run(&mut *c, &bench.place(), &[9], true); // the very same part
+    run(&mut *b, &bench.context(), &[9], true);
+    run(&mut *c, &bench.context(), &[9], true); // the very same part
     assert_eq!(bench.files("parquet").len(), 3);
     assert_eq!(bench.serve(&fake(&[1]), &[2, 3, 9]), (vec![], 0));
     assert_eq!(tools::verify(&bench.root).unwrap(), vec![]);
@@ -367,7 +367,7 @@ fn a_model_has_a_cache_of_its_own_and_is_hashed_once() {
     fs::write(model, "three").unwrap();
     assert_eq!(bench.serve(&with, &[4]).1, 1);
     fs::remove_file(model).unwrap();
-    let says = wrap(Arc::new(with), &bench.root, &bench.place())
+    let says = wrap(Arc::new(with), &bench.root, &bench.context())
         .err()
         .unwrap()
         .to_string();
@@ -413,7 +413,7 @@ fn no_damage_to_any_byte_is_believed() {
     let fingerprint = Fingerprint::read(layer.parent().unwrap()).unwrap();
     let get = |bytes: &[u8]| {
         fs::write(&part, bytes).unwrap();
-        let mut layer = Layer::open(layer.clone(), fingerprint.clone(), &bench.place()).unwrap();
+        let mut layer = Layer::open(layer.clone(), fingerprint.clone(), &bench.context()).unwrap();
         layer.get(&rows::key(&samples(1), &[]))
     };
     let good = fs::read(&part).unwrap();
@@ -432,10 +432,10 @@ fn no_damage_to_any_byte_is_believed() {
 fn a_part_is_written_once_it_is_large() {
     let bench = Bench::new("large");
     let mut node = bench.open(&fake(&[1]));
-    run(&mut *node, &bench.place(), &[1], true);
+    run(&mut *node, &bench.context(), &[1], true);
     let folder = bench.files("parquet")[0].parent().unwrap().to_owned();
     let fingerprint = Fingerprint::read(folder.parent().unwrap()).unwrap();
-    let mut layer = Layer::open(folder, fingerprint, &bench.place()).unwrap();
+    let mut layer = Layer::open(folder, fingerprint, &bench.context()).unwrap();
     let large = Entry {
         frames: 1000,
         values: vec![0.5; 1000 * 17_000],
@@ -481,7 +481,7 @@ fn a_part_of_another_cache_is_not_believed() {
 fn folders_that_are_none() {
     let bench = Bench::new("folders");
     let refused = || {
-        wrap(Arc::new(fake(&[1])), &bench.root, &bench.place())
+        wrap(Arc::new(fake(&[1])), &bench.root, &bench.context())
             .err()
             .unwrap()
             .to_string()
@@ -503,7 +503,7 @@ fn folders_that_are_none() {
     fs::remove_file(&fingerprint).unwrap();
     fs::create_dir_all(fingerprint.join("in the way")).unwrap();
     let fake = fake(&[1]);
-    let says = attempt(&mut *bench.open(&fake), &bench.place(), &[9], false)
+    let says = attempt(&mut *bench.open(&fake), &bench.context(), &[9], false)
         .unwrap_err()
         .to_string();
     assert!(
@@ -576,8 +576,14 @@ fn rows_without_layers() {
         .into();
     let features = |node: &mut dyn Node, ids: &[usize]| {
         let inputs = HashMap::from([("speech".to_owned(), vec![Value::Batch(rows(ids))])]);
-        let place = bench.place();
-        let mut step = Step::new(Head::default(), &place, Tape::default(), inputs, &mut []);
+        let context = bench.context();
+        let mut step = Step::new(
+            StepInfo::default(),
+            &context,
+            Tape::default(),
+            inputs,
+            &mut [],
+        );
         node.run(&mut step).unwrap();
         let Some(Value::Batch(batch)) = step.into_outputs().remove("features") else {
             panic!("no features")
@@ -585,10 +591,10 @@ fn rows_without_layers() {
         node.leave().unwrap();
         batch
     };
-    let live = |ids: &[usize]| features(&mut *fbank.build(&bench.place()).unwrap(), ids);
+    let live = |ids: &[usize]| features(&mut *fbank.build(&bench.context()).unwrap(), ids);
     let cached = |ids: &[usize]| {
         features(
-            &mut *wrap(fbank.clone(), &bench.root, &bench.place()).unwrap(),
+            &mut *wrap(fbank.clone(), &bench.root, &bench.context()).unwrap(),
             ids,
         )
     };

@@ -19,7 +19,7 @@ use cuda as here;
 
 pub use dfdx::prelude::{Merge, NoneTape, Shape, Storage, Tape as Taped, Tensor};
 pub use here::{
-    Arriving, Device, alone, backward, by_rows, hidden, param, plus, read_all, scaled, tensor,
+    Device, PendingUpload, alone, backward, by_rows, hidden, param, plus, read_all, scaled, tensor,
 };
 
 /// Whether tensors lie in a GPU's memory, apart from the host's.
@@ -114,7 +114,7 @@ impl<D: Storage<f32>> Track<D> for NoneTape {
 pub struct Tape<D: Storage<f32> = Device>(Rc<RefCell<OwnedTape<f32, D>>>);
 
 /// What the tape wants of a device.
-pub trait Border: Storage<f32> {
+pub trait DeviceStorage: Storage<f32> {
     /// Stands for a gradient that was taken out.
     fn nothing() -> Result<Self::Vec, Self::Err>;
 }
@@ -178,7 +178,7 @@ pub struct Gradients<D: Storage<f32> = Device>(dfdx::prelude::Gradients<f32, D>)
 pub struct Grads<'a, D: Storage<f32> = Device>(&'a mut dfdx::prelude::Gradients<f32, D>);
 
 /// `y` on `tape`, with its rule. The gradient of `y` is handed over, and so freed with it.
-fn recorded<S: Shape, T: Track<D>, D: Border>(
+fn recorded<S: Shape, T: Track<D>, D: DeviceStorage>(
     y: Tensor<S, f32, D>,
     mut tape: T,
     backward: impl FnOnce(D::Vec, &mut Grads<D>) + 'static,
@@ -197,7 +197,7 @@ fn recorded<S: Shape, T: Track<D>, D: Border>(
 
 /// The result of `f`, which computes it on the tape it is given. What `f` keeps for its rules is dropped; the backward
 /// pass runs `f` once more, on a tape of its own, and then that tape.
-pub fn recomputed<T: Track<D>, D: Border>(
+pub fn recomputed<T: Track<D>, D: DeviceStorage>(
     tape: T,
     f: impl Fn(T) -> Hidden<T, D> + 'static,
 ) -> Hidden<T, D> {

@@ -7,13 +7,13 @@ use crate::data::column::{FRAMES, HIDDEN, ID};
 use crate::data::entry::Entry;
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::record_batch::RecordBatch;
-use compute::tensor::{Arriving, Hidden, Spans, read};
+use compute::tensor::{Hidden, PendingUpload, Spans, read};
 use std::sync::Arc;
 
 #[derive(Clone)]
 pub struct Targets {
     id: ArrayRef,
-    layers: Arriving,
+    layers: PendingUpload,
 }
 
 impl Targets {
@@ -21,7 +21,7 @@ impl Targets {
     pub fn new(id: ArrayRef, layers: Vec<Hidden>) -> Targets {
         Targets {
             id,
-            layers: Arriving::here(layers),
+            layers: PendingUpload::here(layers),
         }
     }
 
@@ -49,7 +49,7 @@ impl Targets {
         );
         Ok(Targets {
             id,
-            layers: Arriving::send(&rows, width, spans),
+            layers: PendingUpload::send(&rows, width, spans),
         })
     }
 

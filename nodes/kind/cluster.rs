@@ -7,7 +7,7 @@ use crate::kmeans::{Fit, fit};
 use crate::node::frames;
 use crate::node::port::{Ports, Shapes};
 use crate::node::step::Step;
-use crate::node::{Config, Facts, Node, Place, World, Wrong};
+use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -49,13 +49,17 @@ impl Config for Options {
             outputs: &[],
         }
     }
-    fn facts(&self, _: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
+    fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let (fewest, most) = (self.clusters.clamp(1, MOST_CLUSTERS), u32::MAX as usize);
         let mut wrong = vec![];
-        wrong.extend(Wrong::outside("clusters", self.clusters, 1..=MOST_CLUSTERS));
-        wrong.extend(Wrong::outside("frames", self.frames, fewest..=most));
-        wrong.extend(Wrong::outside("batch", self.batch, 1..=most));
-        wrong.extend(Wrong::outside("passes", self.passes, 0..=10_000));
+        wrong.extend(OptionError::outside(
+            "clusters",
+            self.clusters,
+            1..=MOST_CLUSTERS,
+        ));
+        wrong.extend(OptionError::outside("frames", self.frames, fewest..=most));
+        wrong.extend(OptionError::outside("batch", self.batch, 1..=most));
+        wrong.extend(OptionError::outside("passes", self.passes, 0..=10_000));
         let width = frames::width(inputs).unwrap_or_else(|says| {
             wrong.push(says);
             None
@@ -63,16 +67,16 @@ impl Config for Options {
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        Ok(Facts {
+        Ok(NodeInfo {
             leaves_clusters: width.map(|width| (self.clusters, width)),
-            ..Facts::default()
+            ..NodeInfo::default()
         })
     }
-    fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
-        let width = frames::width(&place.inputs)
+    fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
+        let width = frames::width(&context.inputs)
             .map_err(|w| w.says)?
             .ok_or("does not know what comes in")?;
-        let sample = Sample::new(width, self.frames, place.key("sample"));
+        let sample = Sample::new(width, self.frames, context.key("sample"));
         Ok(Box::new(Cluster {
             options: *self,
             sample,
@@ -122,7 +126,7 @@ impl Node for Cluster {
             clusters,
             batch,
             passes,
-            key: step.place.key("fit"),
+            key: step.context.key("fit"),
         };
         let (centroids, distance) = fit(&frames, width, &how);
         let of = if n as u64 == seen {
@@ -130,9 +134,9 @@ impl Node for Cluster {
         } else {
             format!(" of {seen}")
         };
-        step.place.say(format!(
+        step.context.say(format!(
             "{clusters} clusters of {n}{of} frames, mean squared distance {distance:.4}"
         ));
-        centroids.save(&step.place.folder().join("centroids.safetensors"))
+        centroids.save(&step.context.folder().join("centroids.safetensors"))
     }
 }

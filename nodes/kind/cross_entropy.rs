@@ -6,7 +6,7 @@ use crate::data::column;
 use crate::data::column::{ID, LABEL, LABELS, MASK, MASKS};
 use crate::node::port::{Carries, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::node::step::Step;
-use crate::node::{Config, Facts, Node, Place, World, Wrong, shapes};
+use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes};
 use compute::op::{argmax, cross_entropy};
 use compute::tensor::{Hidden, Tape, read, scaled};
 use schemars::JsonSchema;
@@ -47,18 +47,18 @@ impl Config for Options {
             outputs: OUTPUTS,
         }
     }
-    fn facts(&self, _: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
+    fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let mut wrong = vec![];
         for (option, weight) in [("masked", self.masked), ("unmasked", self.unmasked)] {
             if !(weight >= 0.0 && weight.is_finite()) {
-                wrong.push(Wrong::at(
+                wrong.push(OptionError::at(
                     option,
                     format!("option `{option}`: {weight} is not a number from 0"),
                 ));
             }
         }
         if self.masked == 0.0 && self.unmasked == 0.0 {
-            wrong.push(Wrong::at(
+            wrong.push(OptionError::at(
                 "",
                 "options `masked` and `unmasked`: both are 0, so nothing would be learned",
             ));
@@ -67,7 +67,7 @@ impl Config for Options {
         if let Some(Shape::Hiddens { layers, .. }) = first(LOGITS)
             && layers.len() != 1
         {
-            wrong.push(Wrong::at(
+            wrong.push(OptionError::at(
                 "inputs.logits",
                 "input `logits`: takes the logits of one layer",
             ));
@@ -76,21 +76,21 @@ impl Config for Options {
             (first(LOGITS), first(IN))
             && classes > width
         {
-            wrong.push(Wrong::at(
+            wrong.push(OptionError::at(
                 "inputs",
                 format!("`{IN}` are of {classes} clusters, `{LOGITS}` of {width} classes"),
             ));
         }
         if wrong.is_empty() {
-            Ok(Facts {
+            Ok(NodeInfo {
                 outputs: shapes([(OUT, Shape::Plain)]),
-                ..Facts::default()
+                ..NodeInfo::default()
             })
         } else {
             Err(wrong)
         }
     }
-    fn build(&self, _: &Place) -> Result<Box<dyn Node>> {
+    fn build(&self, _: &NodeContext) -> Result<Box<dyn Node>> {
         Ok(Box::new(CrossEntropy { options: *self }))
     }
 }
@@ -115,7 +115,7 @@ impl Node for CrossEntropy {
         step.send(
             OUT,
             Value::Scalar(Scalar {
-                node: step.place.node.clone(),
+                node: step.context.node.clone(),
                 ..loss
             }),
         );

@@ -3,8 +3,8 @@
 //! When a phase begins, the header of every file is read once, in parallel: lengths at 16 kHz, and files that are
 //! missing or differ from their manifest, are known before the first step. Samples are decoded batch by batch.
 mod batches;
+mod clock;
 mod crop;
-mod heads;
 mod noise;
 mod set;
 mod source;
@@ -19,7 +19,9 @@ use crate::Result;
 use crate::data::column;
 use crate::data::manifest;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
-use crate::node::{Clock, Config, Facts, Node, Place, Role, World, Wrong, shapes};
+use crate::node::{
+    Clock, Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, Role, shapes,
+};
 use batches::Batches;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -158,11 +160,11 @@ impl Config for Options {
             outputs: &[SPEECH],
         }
     }
-    fn facts(&self, _world: &World, _inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
+    fn info(&self, _world: &PhaseOutputs, _inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let mut wrong = vec![];
         let mut check = |holds: bool, option: &str, says: String| {
             if !holds {
-                wrong.push(Wrong::at(option, says));
+                wrong.push(OptionError::at(option, says));
             }
         };
         for (option, manifest) in [
@@ -208,16 +210,16 @@ impl Config for Options {
             .into_iter()
             .flatten()
             .collect();
-        Ok(Facts {
+        Ok(NodeInfo {
             outputs: shapes([("speech", Shape::Plain)]),
             reads,
-            ..Facts::default()
+            ..NodeInfo::default()
         })
     }
-    fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
-        Ok(match place.synthetic {
-            Some(size) => Box::new(noise::Noise::new(place, size)),
-            None => Box::new(source::Decode::new(self, place)?),
+    fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
+        Ok(match context.synthetic {
+            Some(size) => Box::new(noise::Noise::new(context, size)),
+            None => Box::new(source::Decode::new(self, context)?),
         })
     }
     fn role(&self) -> Role<'_> {

@@ -10,7 +10,9 @@ use crate::data::column::{FBANK, FEATURES, ID, SAMPLES, SPEECH, VIEW};
 use crate::data::entry::Entry;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
-use crate::node::{Cacheable, Config, Facts, Node, Place, World, Wrong, shapes};
+use crate::node::{
+    Cacheable, Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
+};
 use arrow::record_batch::RecordBatch;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -60,30 +62,30 @@ impl Config for Options {
             outputs: OUTPUTS,
         }
     }
-    fn facts(&self, _: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
+    fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let cepstra = self.cepstra.unwrap_or(1);
         let mut wrong = vec![];
-        wrong.extend(Wrong::outside("bins", self.bins, 4..=MOST_BINS));
-        wrong.extend(Wrong::outside(
+        wrong.extend(OptionError::outside("bins", self.bins, 4..=MOST_BINS));
+        wrong.extend(OptionError::outside(
             "cepstra",
             cepstra,
             1..=self.bins.clamp(1, MOST_BINS),
         ));
-        wrong.extend(Wrong::outside("deltas", self.deltas, 0..=MOST_DELTAS));
+        wrong.extend(OptionError::outside("deltas", self.deltas, 0..=MOST_DELTAS));
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        Ok(Facts {
+        Ok(NodeInfo {
             outputs: shapes([(
                 OUT,
                 Shape::Features {
                     width: self.width(),
                 },
             )]),
-            ..Facts::default()
+            ..NodeInfo::default()
         })
     }
-    fn build(&self, _: &Place) -> Result<Box<dyn Node>> {
+    fn build(&self, _: &NodeContext) -> Result<Box<dyn Node>> {
         let matrix = self.cepstra.map(|c| cepstra::matrix(c, self.bins));
         Ok(Box::new(Fbank {
             options: self.clone(),
@@ -97,7 +99,11 @@ impl Config for Options {
 }
 
 impl Cacheable for Options {
-    fn identity(&self, _: &Place, _: &mut dyn FnMut(&Path) -> Result<String>) -> Result<Json> {
+    fn identity(
+        &self,
+        _: &NodeContext,
+        _: &mut dyn FnMut(&Path) -> Result<String>,
+    ) -> Result<Json> {
         Ok(
             json!({ "kind": "fbank", "bins": self.bins, "cepstra": self.cepstra, "deltas": self.deltas }),
         )
@@ -108,8 +114,8 @@ impl Cacheable for Options {
     fn output(&self) -> &'static str {
         OUT
     }
-    fn build_for(&self, _: &[usize], place: &Place) -> Result<Box<dyn Node>> {
-        self.build(place)
+    fn build_for(&self, _: &[usize], context: &NodeContext) -> Result<Box<dyn Node>> {
+        self.build(context)
     }
     fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
         features(

@@ -8,7 +8,7 @@ use crate::kmeans::Centroids;
 use crate::node::frames;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
-use crate::node::{Config, Facts, Node, Place, World, Wrong, leaver, shapes};
+use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, leaver, shapes};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -24,8 +24,8 @@ pub const OUT: &str = "labels";
 
 impl Options {
     /// What an earlier phase of the same file leaves there.
-    fn earlier(&self, world: &World) -> Option<(usize, usize)> {
-        world
+    fn earlier(&self, phase_outputs: &PhaseOutputs) -> Option<(usize, usize)> {
+        phase_outputs
             .clusters
             .get(leaver(&self.centroids, "centroids.safetensors")?)
             .copied()
@@ -40,9 +40,13 @@ impl Config for Options {
             outputs: OUTPUTS,
         }
     }
-    fn facts(&self, world: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
+    fn info(
+        &self,
+        phase_outputs: &PhaseOutputs,
+        inputs: &Shapes,
+    ) -> Result<NodeInfo, Vec<OptionError>> {
         let wrong = |says: String| {
-            Err(vec![Wrong::at(
+            Err(vec![OptionError::at(
                 "centroids",
                 format!("option `centroids`: {says}"),
             )])
@@ -50,7 +54,7 @@ impl Config for Options {
         let comes = frames::width(inputs).map_err(|w| vec![w])?;
         let path = &self.centroids;
         if path.starts_with("$OUT/") {
-            let Some((clusters, width)) = self.earlier(world) else {
+            let Some((clusters, width)) = self.earlier(phase_outputs) else {
                 return wrong(format!("no `cluster` of an earlier phase writes `{path}`"));
             };
             if comes.is_some_and(|comes| comes != width) {
@@ -59,9 +63,9 @@ impl Config for Options {
                     comes.unwrap_or(0)
                 ));
             }
-            return Ok(Facts {
+            return Ok(NodeInfo {
                 outputs: shapes([(OUT, Shape::Labels { classes: clusters })]),
-                ..Facts::default()
+                ..NodeInfo::default()
             });
         }
         if [".pt", ".bin", ".pkl", ".joblib"]
@@ -82,23 +86,23 @@ impl Config for Options {
             ));
         }
         let outputs = shapes([(OUT, Shape::Plain)]);
-        Ok(Facts {
+        Ok(NodeInfo {
             outputs,
             reads: vec![path.clone()],
-            ..Facts::default()
+            ..NodeInfo::default()
         })
     }
-    fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
-        let width = frames::width(&place.inputs)
+    fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
+        let width = frames::width(&context.inputs)
             .map_err(|w| w.says)?
             .ok_or("does not know what comes in")?;
-        let path = place.path(&self.centroids);
+        let path = context.path(&self.centroids);
         let centroids = match self
-            .earlier(&place.world)
-            .filter(|_| place.bench && !path.exists())
+            .earlier(&context.phase_outputs)
+            .filter(|_| context.bench && !path.exists())
         {
             Some((count, width)) => {
-                let key = place.key("centroids");
+                let key = context.key("centroids");
                 Centroids {
                     values: (0..count * width)
                         .map(|i| key.normal(0, i as u64))

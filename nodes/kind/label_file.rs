@@ -9,7 +9,7 @@ use crate::kind::label::OUT;
 use crate::model::Architecture;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
-use crate::node::{Config, Facts, Node, Place, World, Wrong, leaver, shapes};
+use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, leaver, shapes};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -29,8 +29,11 @@ const IN: &str = "speech";
 
 impl Options {
     /// What an earlier phase of the same file leaves there: how many clusters, if that is known.
-    fn earlier(&self, world: &World) -> Option<Option<usize>> {
-        world.labels.get(leaver(&self.file, TABLE)?).copied()
+    fn earlier(&self, phase_outputs: &PhaseOutputs) -> Option<Option<usize>> {
+        phase_outputs
+            .labels
+            .get(leaver(&self.file, TABLE)?)
+            .copied()
     }
 }
 
@@ -43,9 +46,9 @@ impl Config for Options {
             outputs: OUTPUTS,
         }
     }
-    fn facts(&self, world: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
+    fn info(&self, phase_outputs: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let wrong = |option: &str, says: String| {
-            Err(vec![Wrong::at(
+            Err(vec![OptionError::at(
                 option,
                 format!("option `{option}`: {says}"),
             )])
@@ -66,7 +69,7 @@ impl Config for Options {
             }
             _ => (),
         }
-        let earlier = self.earlier(world);
+        let earlier = self.earlier(phase_outputs);
         if file.starts_with("$OUT/") && earlier.is_none() {
             return wrong(
                 "file",
@@ -78,22 +81,23 @@ impl Config for Options {
             .map_or(Shape::Plain, |classes| Shape::Labels { classes });
         let mut reads: Vec<String> = self.manifest.iter().cloned().collect();
         reads.extend(earlier.is_none().then(|| file.clone()));
-        Ok(Facts {
+        Ok(NodeInfo {
             outputs: shapes([(OUT, shape)]),
             reads,
-            ..Facts::default()
+            ..NodeInfo::default()
         })
     }
-    fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
-        let path = place.path(&self.file);
-        let rehearsal = place.bench && self.earlier(&place.world).is_some() && !path.exists();
+    fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
+        let path = context.path(&self.file);
+        let rehearsal =
+            context.bench && self.earlier(&context.phase_outputs).is_some() && !path.exists();
         let labels = if rehearsal {
             None
         } else {
             let ids = self
                 .manifest
                 .as_ref()
-                .map(|manifest| decode::ids(&place.path(manifest)))
+                .map(|manifest| decode::ids(&context.path(manifest)))
                 .transpose()?;
             Some(labels::read(&path, ids)?)
         };

@@ -9,7 +9,7 @@ use crate::data::file;
 use crate::kind::optimize::metrics;
 use crate::node::port::{Carries, Port, Ports, Shapes};
 use crate::node::step::Step;
-use crate::node::{Config, Facts, Node, Place, Role, World, Wrong};
+use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, Role};
 use arrow::array::AsArray;
 use arrow::datatypes::Float32Type;
 use events::Events;
@@ -42,19 +42,19 @@ impl Config for Options {
             outputs: &[],
         }
     }
-    fn facts(&self, _: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
+    fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         match self.every {
-            0 => Err(vec![Wrong::at(
+            0 => Err(vec![OptionError::at(
                 "every",
                 "option `every`: must be at least 1",
             )]),
-            _ => Ok(Facts::default()),
+            _ => Ok(NodeInfo::default()),
         }
     }
     fn role(&self) -> Role<'_> {
         Role::Log
     }
-    fn build(&self, _: &Place) -> Result<Box<dyn Node>> {
+    fn build(&self, _: &NodeContext) -> Result<Box<dyn Node>> {
         Ok(Box::new(Log {
             every: self.every,
             events: None,
@@ -77,22 +77,22 @@ impl Log {
 impl Node for Log {
     /// metrics.jsonl has the updates of earlier phases, and those before a `--resume`.
     fn start(&mut self, step: &mut Step) -> Result<()> {
-        let place = step.place;
-        if !place.bench {
-            let about = std::fs::read_to_string(place.run.join("run.json")).unwrap_or_default();
+        let context = step.context;
+        if !context.bench {
+            let about = std::fs::read_to_string(context.run.join("run.json")).unwrap_or_default();
             let graph = serde_json::from_str::<Json>(&about).unwrap_or_default()["graph"].take();
-            let so_far = metrics::kept(&metrics::read(place)?, place);
+            let so_far = metrics::kept(&metrics::read(context)?, context);
             let lines: Vec<Line> = curves::lines(&so_far)
                 .filter(|l| self.takes(&l.name, l.step))
                 .collect();
-            self.events = Some(Events::after(&lines, &place.run, &graph)?);
+            self.events = Some(Events::after(&lines, &context.run, &graph)?);
         }
         Ok(())
     }
 
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
-        let (phase, update, wall_time) = (&step.place.phase, step.head.update, metrics::now());
+        let (phase, update, wall_time) = (&step.context.phase, step.info.update, metrics::now());
         let values = batch[VALUE.name].as_primitive::<Float32Type>().values();
         let line = |(name, value): (Option<&str>, &f32)| Line {
             phase: phase.clone(),
@@ -112,12 +112,12 @@ impl Node for Log {
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
         self.events.as_ref().map_or(Ok(()), Events::sync)?;
-        let mut phases = curves::read(&metrics::read(step.place)?);
+        let mut phases = curves::read(&metrics::read(step.context)?);
         for (name, points) in phases.iter_mut().flat_map(|phase| &mut phase.curves) {
             points.retain(|(update, _)| self.takes(name, *update));
         }
         file::whole(
-            &step.place.run.join("loss.svg"),
+            &step.context.run.join("loss.svg"),
             charts::losses(&phases).as_bytes(),
         )
     }

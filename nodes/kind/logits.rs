@@ -5,7 +5,9 @@ use crate::data::file;
 use crate::model::{Architecture, count};
 use crate::node::port::{Carries, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
-use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, shapes};
+use crate::node::{
+    Config, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs, shapes,
+};
 use compute::gemm::Precision;
 use compute::op::{cosine_logits, linear, linear_start};
 use compute::tensor::{Param, len, param, read};
@@ -50,23 +52,23 @@ impl Config for Options {
     fn trains(&self) -> bool {
         true
     }
-    fn facts(&self, _: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
+    fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let mut wrong = vec![];
-        wrong.extend(Wrong::outside("classes", self.classes, 1..=WIDEST));
-        wrong.extend(Wrong::outside("width", self.width, 1..=WIDEST));
+        wrong.extend(OptionError::outside("classes", self.classes, 1..=WIDEST));
+        wrong.extend(OptionError::outside("width", self.width, 1..=WIDEST));
         if !(self.temperature > 0.0 && self.temperature.is_finite()) {
             let says = format!("option `temperature`: {} is not above 0", self.temperature);
-            wrong.push(Wrong::at("temperature", says));
+            wrong.push(OptionError::at("temperature", says));
         }
         let Some([Shape::Hiddens { layers, width }]) = inputs.get(IN).map(Vec::as_slice) else {
             return if wrong.is_empty() {
-                Ok(Facts::default())
+                Ok(NodeInfo::default())
             } else {
                 Err(wrong)
             };
         };
         if layers.len() != 1 {
-            wrong.push(Wrong::at(
+            wrong.push(OptionError::at(
                 "inputs.hiddens",
                 format!("input `{IN}`: takes one layer, not layers {layers:?}"),
             ));
@@ -79,7 +81,7 @@ impl Config for Options {
             .map(|&n| Architecture::default().frames(n))
             .sum();
         let products = (*width as u64 + self.classes as u64) * self.width as u64;
-        Ok(Facts {
+        Ok(NodeInfo {
             outputs: shapes([(
                 OUT,
                 Shape::Hiddens {
@@ -89,16 +91,17 @@ impl Config for Options {
             )]),
             parameters: Some(products + self.width as u64),
             macs: Some(frames as u64 * products),
-            ..Facts::default()
+            ..NodeInfo::default()
         })
     }
-    fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
-        let Some([Shape::Hiddens { width: from, .. }]) = place.inputs.get(IN).map(Vec::as_slice)
+    fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
+        let Some([Shape::Hiddens { width: from, .. }]) = context.inputs.get(IN).map(Vec::as_slice)
         else {
             return Err("does not know what comes in".into());
         };
-        let [weight, bias] = linear_start(place.key("final_proj"), 0, *from, self.width).map(param);
-        let key = place.key("label_embs");
+        let [weight, bias] =
+            linear_start(context.key("final_proj"), 0, *from, self.width).map(param);
+        let key = context.key("label_embs");
         let embeddings = param(
             (0..self.classes * self.width)
                 .map(|i| key.uniform(0, i as u64))
@@ -139,7 +142,7 @@ impl Node for Logits {
             .map(|p| (p.name.clone(), p.shape.clone(), read(&*p.weight)))
             .collect();
         file::save(
-            &step.place.folder().join("logits.safetensors"),
+            &step.context.folder().join("logits.safetensors"),
             &tensors,
             Default::default(),
         )

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::data::column::TARGETS;
 use crate::node::port::{Carries, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::node::step::Step;
-use crate::node::{Config, Facts, Node, Place, World, Wrong, shapes};
+use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes};
 use compute::op::{cosine, l1, log_sigmoid_cosine, mse};
 use compute::tensor::{Hidden, Number, Tape, plus, read_all, scaled};
 use schemars::JsonSchema;
@@ -86,9 +86,9 @@ impl Config for Options {
             outputs: OUTPUTS,
         }
     }
-    fn facts(&self, _: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
+    fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let mut wrong = vec![];
-        let mut add = |way: &str, says: String| wrong.push(Wrong::at(way, says));
+        let mut add = |way: &str, says: String| wrong.push(OptionError::at(way, says));
         if self.terms.is_empty() {
             add("terms", "option `terms`: names nothing to measure".into());
         }
@@ -143,15 +143,15 @@ impl Config for Options {
             );
         }
         if wrong.is_empty() {
-            Ok(Facts {
+            Ok(NodeInfo {
                 outputs: shapes([(OUT, Shape::Plain)]),
-                ..Facts::default()
+                ..NodeInfo::default()
             })
         } else {
             Err(wrong)
         }
     }
-    fn build(&self, _: &Place) -> Result<Box<dyn Node>> {
+    fn build(&self, _: &NodeContext) -> Result<Box<dyn Node>> {
         let (terms, weights) = (self.terms.clone(), self.layer_weights.clone());
         Ok(Box::new(Loss {
             terms,
@@ -211,7 +211,7 @@ impl Node for Loss {
             value: total,
             parts,
             weight: frames as f64,
-            node: step.place.node.clone(),
+            node: step.context.node.clone(),
         };
         step.send(OUT, Value::Scalar(loss));
         Ok(())

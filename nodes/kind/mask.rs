@@ -7,7 +7,7 @@ use crate::data::column::{ID, MASK, MASKS, SAMPLES, SPEECH, VIEW};
 use crate::model::Architecture;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
-use crate::node::{Config, Facts, Node, Place, World, Wrong, shapes};
+use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spans::Draws;
@@ -70,32 +70,32 @@ impl Config for Options {
             outputs: OUTPUTS,
         }
     }
-    fn facts(&self, _: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
+    fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let mut wrong = vec![];
         if !(0.0..=1.0).contains(&self.probability) {
             let says = format!(
                 "option `probability`: {} is not from 0 to 1",
                 self.probability
             );
-            wrong.push(Wrong::at("probability", says));
+            wrong.push(OptionError::at("probability", says));
         }
-        wrong.extend(Wrong::outside("length", self.length, 1..=MOST));
-        wrong.extend(Wrong::outside("min_space", self.min_space, 0..=MOST));
-        wrong.extend(Wrong::outside("min_masks", self.min_masks, 0..=MOST));
-        let facts = Facts {
+        wrong.extend(OptionError::outside("length", self.length, 1..=MOST));
+        wrong.extend(OptionError::outside("min_space", self.min_space, 0..=MOST));
+        wrong.extend(OptionError::outside("min_masks", self.min_masks, 0..=MOST));
+        let info = NodeInfo {
             outputs: shapes([(OUT, Shape::Plain)]),
-            ..Facts::default()
+            ..NodeInfo::default()
         };
         if wrong.is_empty() {
-            Ok(facts)
+            Ok(info)
         } else {
             Err(wrong)
         }
     }
-    fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
+    fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
         Ok(Box::new(Mask {
             options: self.clone(),
-            seed: place.seed,
+            seed: context.seed,
             frames: Architecture::default(),
         }))
     }

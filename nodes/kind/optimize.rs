@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::node::Node;
 use crate::node::port::{Scalar, Value};
-use crate::node::report::Told;
+use crate::node::report::Measurement;
 use crate::node::step::Step;
 use compute::adamw;
 use compute::tensor;
@@ -44,8 +44,8 @@ struct Optimize {
 
 impl Node for Optimize {
     fn start(&mut self, step: &mut Step) -> Result<()> {
-        if !step.place.bench {
-            self.metrics = Some(Metrics::open(step.place)?);
+        if !step.context.bench {
+            self.metrics = Some(Metrics::open(step.context)?);
         }
         if let Some(path) = step.resume {
             self.moments = checkpoint::restore(path, step)?;
@@ -56,10 +56,10 @@ impl Node for Optimize {
 
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let losses = step.scalars(IN);
-        self.sums.add_batch(&losses, step.head.dev);
+        self.sums.add_batch(&losses, step.info.dev);
         let mut lines = vec![];
-        if step.head.dev {
-            if step.head.closes {
+        if step.info.dev {
+            if step.info.closes {
                 self.clock = Instant::now(); // the time of a dev pass is no update's
                 lines = self
                     .sums
@@ -71,7 +71,7 @@ impl Node for Optimize {
         } else {
             let begun = Instant::now();
             let gradients = backward(losses, self.options.accumulate)?;
-            step.tell(Told::Backward(begun.elapsed()));
+            step.record(Measurement::Backward(begun.elapsed()));
             lines = self.learn(step, gradients)?;
         }
         self.publish(step, lines)?;
@@ -105,8 +105,8 @@ impl Optimize {
 
     /// Gathers gradients; with the last batch of an update, moves the weights and says how it stands.
     fn learn(&mut self, step: &mut Step, mut gradients: Gradients) -> Result<Vec<(String, f32)>> {
-        let (head, place) = (step.head, step.place);
-        self.samples += head.samples;
+        let (info, context) = (step.info, step.context);
+        self.samples += info.samples;
         let mut parameters = step.parameters();
         parameters.retain(|(node, _)| self.options.rates.get(node).is_some_and(|rate| *rate > 0.0));
         let mut own: Vec<(String, Param)> = parameters
@@ -117,11 +117,11 @@ impl Optimize {
         for ((_, g), (_, before)) in own.iter_mut().zip(std::mem::take(&mut self.gathered)) {
             add(g, &before);
         }
-        if !head.closes {
+        if !info.closes {
             self.gathered = own;
             return Ok(vec![]);
         }
-        self.update = head.update;
+        self.update = info.update;
 
         let norm = norm(own.iter().map(|(_, g)| g));
         let factor = self
@@ -141,7 +141,7 @@ impl Optimize {
         } else if self.options.not_finite == NotFinite::Stop {
             return Err(not_finite(&own, self.update).into());
         } else {
-            place.say(format!(
+            context.say(format!(
                 "update {} is left out: {}",
                 self.update,
                 not_finite(&own, self.update)
@@ -161,7 +161,7 @@ impl Optimize {
             .as_secs_f64();
         lines.push(("audio_seconds".into(), seconds as f32));
         lines.push(("audio_per_second".into(), (seconds / elapsed) as f32));
-        metrics::report(place, self.update, &lines, seconds);
+        metrics::report(context, self.update, &lines, seconds);
         Ok(lines)
     }
 
@@ -170,21 +170,21 @@ impl Optimize {
         if let Some(metrics) = &mut self.metrics {
             metrics.write(step, &lines)?;
         }
-        step.send(OUT, Value::Batch(metrics::batch(&step.head, lines)?));
+        step.send(OUT, Value::Batch(metrics::batch(&step.info, lines)?));
         Ok(())
     }
 
     /// A checkpoint where one is due, or where a signal ends the run; never inside an accumulation window.
     fn keep(&mut self, step: &mut Step) -> Result<()> {
-        let stops = step.place.stop.load(Ordering::Relaxed)
-            && (step.head.dev || step.head.closes)
-            && !step.head.last;
-        let due = step.head.checkpoint || stops;
+        let stops = step.context.stop.load(Ordering::Relaxed)
+            && (step.info.dev || step.info.closes)
+            && !step.info.last;
+        let due = step.info.checkpoint || stops;
         if due && let Some(metrics) = &self.metrics {
             metrics.sync()?;
-            let folder = step.place.run.join("checkpoint");
+            let folder = step.context.run.join("checkpoint");
             checkpoint::write(&folder, self.update, &self.moments, step)?;
-            checkpoint::tidy(&folder, &step.place.phase, self.options.keep);
+            checkpoint::tidy(&folder, &step.context.phase, self.options.keep);
         }
         if stops {
             step.end();

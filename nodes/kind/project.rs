@@ -5,7 +5,9 @@ use crate::data::file;
 use crate::model::{Architecture, count};
 use crate::node::port::{Carries, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
-use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, leaver, shapes};
+use crate::node::{
+    Config, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs, leaver, shapes,
+};
 use compute::gemm::Precision;
 use compute::op::{linear, linear_start};
 use compute::tensor::{Hidden, Param, len, param, read};
@@ -38,20 +40,20 @@ const WIDEST: usize = 1 << 16;
 
 impl Options {
     /// Groups of the layers that come in, and what is wrong with them.
-    fn groups_of(&self, layers: &[usize]) -> Result<Vec<Vec<usize>>, Wrong> {
+    fn groups_of(&self, layers: &[usize]) -> Result<Vec<Vec<usize>>, OptionError> {
         let Some(groups) = &self.groups else {
             return Ok(layers.iter().map(|&l| vec![l]).collect());
         };
         for (g, group) in groups.iter().enumerate() {
             if group.is_empty() {
-                return Err(Wrong::at(
+                return Err(OptionError::at(
                     &format!("groups.{g}"),
                     "option `groups`: names no layer",
                 ));
             }
             for (i, layer) in group.iter().enumerate() {
                 let wrong = |says: String| {
-                    Wrong::at(
+                    OptionError::at(
                         &format!("groups.{g}.{i}"),
                         format!("option `groups`: {says}"),
                     )
@@ -70,7 +72,7 @@ impl Options {
             .iter()
             .find(|l| !groups.iter().flatten().any(|g| g == *l))
         {
-            Some(layer) => Err(Wrong::at(
+            Some(layer) => Err(OptionError::at(
                 "groups",
                 format!("option `groups`: layer {layer} is in no group"),
             )),
@@ -90,13 +92,17 @@ impl Config for Options {
     fn trains(&self) -> bool {
         true
     }
-    fn facts(&self, world: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
+    fn info(
+        &self,
+        phase_outputs: &PhaseOutputs,
+        inputs: &Shapes,
+    ) -> Result<NodeInfo, Vec<OptionError>> {
         let one = |wrong| Err(vec![wrong]);
-        if let Some(wrong) = Wrong::outside("width", self.width, 1..=WIDEST) {
+        if let Some(wrong) = OptionError::outside("width", self.width, 1..=WIDEST) {
             return one(wrong);
         }
         let Some([Shape::Hiddens { layers, width }]) = inputs.get(PORT).map(Vec::as_slice) else {
-            return Ok(Facts::default());
+            return Ok(NodeInfo::default());
         };
         let groups = self.groups_of(layers).map_err(|w| vec![w])?;
         if self.init == "identity" && self.width != *width {
@@ -104,24 +110,26 @@ impl Config for Options {
                 "option `init`: an identity from width {width} to width {} does not exist",
                 self.width
             );
-            return one(Wrong::at("init", says));
+            return one(OptionError::at("init", says));
         }
         let mut reads = vec![];
         if self.init.starts_with("$OUT/") {
-            match leaver(&self.init, "heads.safetensors").and_then(|node| world.heads.get(node)) {
+            match leaver(&self.init, "heads.safetensors")
+                .and_then(|node| phase_outputs.heads.get(node))
+            {
                 None => {
                     let says = format!(
                         "option `init`: no `project` of an earlier phase writes `{}`",
                         self.init
                     );
-                    return one(Wrong::at("init", says));
+                    return one(OptionError::at("init", says));
                 }
                 Some(there) if *there != groups => {
                     let says = format!(
                         "option `init`: `{}` has maps for the groups {there:?}, not {groups:?}",
                         self.init
                     );
-                    return one(Wrong::at("init", says));
+                    return one(OptionError::at("init", says));
                 }
                 Some(_) => (),
             }
@@ -131,12 +139,12 @@ impl Config for Options {
                     "option `init`: `{}` is not \"default\", \"identity\" or the path of a heads.safetensors",
                     self.init
                 );
-                return one(Wrong::at("init", says));
+                return one(OptionError::at("init", says));
             }
             reads.push(self.init.clone());
         }
         let each = (*width as u64 + 1) * self.width as u64;
-        Ok(Facts {
+        Ok(NodeInfo {
             outputs: shapes([(
                 PORT,
                 Shape::Hiddens {
@@ -148,19 +156,19 @@ impl Config for Options {
             macs: Some(self.macs(*width, layers.len())),
             leaves_heads: Some(groups),
             reads,
-            ..Facts::default()
+            ..NodeInfo::default()
         })
     }
-    fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
-        let Some([Shape::Hiddens { layers, width }]) = place.inputs.get(PORT).map(Vec::as_slice)
+    fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
+        let Some([Shape::Hiddens { layers, width }]) = context.inputs.get(PORT).map(Vec::as_slice)
         else {
             return Err("does not know what comes in".into());
         };
         let groups = self.groups_of(layers).map_err(|w| w.says)?;
-        let path = place.path(&self.init);
+        let path = context.path(&self.init);
         // A benchmark builds what an earlier phase has not written.
         let fresh = ["default", "identity"].contains(&self.init.as_str())
-            || (place.bench && !path.exists());
+            || (context.bench && !path.exists());
         let mut earlier = if fresh {
             file::Loaded::new()
         } else {
@@ -192,7 +200,7 @@ impl Config for Options {
                 None if fresh => Ok(drawn),
                 None => Err(format!("{}: there is no tensor `{g}.{name}`", self.init)),
             };
-            let [weight, bias] = self.drawn(g, *width, place);
+            let [weight, bias] = self.drawn(g, *width, context);
             let weight = tensor("weight", vec![self.width, *width], weight)?;
             let bias = tensor("bias", vec![self.width], bias)?;
             maps.push(Map {
@@ -207,7 +215,7 @@ impl Config for Options {
 
 impl Options {
     /// Weight and bias before the first update.
-    fn drawn(&self, group: usize, from: usize, place: &Place) -> [Vec<f32>; 2] {
+    fn drawn(&self, group: usize, from: usize, context: &NodeContext) -> [Vec<f32>; 2] {
         let (n, to) = (from * self.width, self.width);
         if self.init == "identity" {
             return [
@@ -217,7 +225,7 @@ impl Options {
                 vec![0.0; to],
             ];
         }
-        linear_start(place.key("maps"), group as u64, from, to)
+        linear_start(context.key("maps"), group as u64, from, to)
     }
 
     fn macs(&self, from: usize, layers: usize) -> u64 {
@@ -261,7 +269,7 @@ impl Node for Project {
             .map(mapped)
             .collect::<Result<_>>()?;
         let numbers: usize = layers.iter().map(|(_, y)| len(&y.values)).sum();
-        step.tell_products(Precision::F32, (numbers * self.from) as u64, true);
+        step.record_products(Precision::F32, (numbers * self.from) as u64, true);
         step.send(PORT, Value::Hiddens(Hiddens { layers }));
         Ok(())
     }
@@ -275,7 +283,7 @@ impl Node for Project {
             .map(|p| (p.name.clone(), p.shape.clone(), read(&*p.weight)))
             .collect();
         file::save(
-            &step.place.folder().join("heads.safetensors"),
+            &step.context.folder().join("heads.safetensors"),
             &tensors,
             about,
         )

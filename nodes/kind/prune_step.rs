@@ -5,10 +5,12 @@
 //! Stands before the student: `gates` go to it, `penalty` to `optimize`. When the phase ends it sends the fixed gates,
 //! and the student shrinks.
 use crate::Result;
-use crate::model::{Architecture, ExtractNorm, Source};
+use crate::model::{Architecture, ExtractNorm, ModelOption};
 use crate::node::port::{Carries, Gates, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::node::step::Step;
-use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, shapes};
+use crate::node::{
+    Config, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs, shapes,
+};
 use crate::prune::{Finalize, Pruning, Unit, gate, penalty::penalty, vectors};
 use compute::random::Key;
 use compute::tensor::{Param, Tape, Vector, param, put, read_all};
@@ -93,16 +95,16 @@ const GATES: &str = "gates";
 const PENALTY: &str = "penalty";
 
 impl Options {
-    fn source(&self) -> Source<'_> {
-        Source {
+    fn source(&self) -> ModelOption<'_> {
+        ModelOption {
             option: "model",
             folder: self.model.as_deref(),
             architecture: self.architecture.as_ref(),
         }
     }
-    fn wrong(&self, a: &Architecture) -> Vec<Wrong> {
+    fn wrong(&self, a: &Architecture) -> Vec<OptionError> {
         let mut wrong = vec![];
-        let mut add = |way: &str, says: String| wrong.push(Wrong::at(way, says));
+        let mut add = |way: &str, says: String| wrong.push(OptionError::at(way, says));
         if !(self.sparsity > 0.0 && self.sparsity < 1.0) {
             add(
                 "sparsity",
@@ -171,8 +173,8 @@ impl Config for Options {
     fn trains(&self) -> bool {
         true
     }
-    fn facts(&self, world: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
-        let known = self.source().known(world).map_err(|w| vec![w])?;
+    fn info(&self, phase_outputs: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
+        let known = self.source().known(phase_outputs).map_err(|w| vec![w])?;
         let wrong = self.wrong(&known.architecture);
         if !wrong.is_empty() {
             return Err(wrong);
@@ -187,7 +189,7 @@ impl Config for Options {
             sparsity: self.sparsity,
             finalize: self.finalize,
         };
-        Ok(Facts {
+        Ok(NodeInfo {
             outputs: shapes([
                 (GATES, Shape::Gates(Box::new(pruning))),
                 (PENALTY, Shape::Plain),
@@ -195,12 +197,12 @@ impl Config for Options {
             parameters: Some(gates + 2),
             estimated: known.estimated,
             reads: known.reads.into_iter().collect(),
-            ..Facts::default()
+            ..NodeInfo::default()
         })
     }
-    fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
-        let architecture = self.source().architecture_at(place)?;
-        let start = place.key("log_alpha");
+    fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
+        let architecture = self.source().architecture_at(context)?;
+        let start = context.key("log_alpha");
         let draw = |(site, (vector, n)): (usize, (String, usize))| {
             let mean = gate::log_alpha(self.initial_drop.of(&vector));
             let values = (0..n as u64)
@@ -219,7 +221,7 @@ impl Config for Options {
             sparsity: self.sparsity,
             warmup: self.warmup_steps,
             finalize: self.finalize,
-            noise: place.key("gates"),
+            noise: context.key("gates"),
         }))
     }
 }
@@ -238,7 +240,7 @@ impl Node for PruneStep {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         if step.trains() {
             // As the reference: the first update aims at 0.
-            let done = step.head.update - 1;
+            let done = step.info.update - 1;
             let target = self.sparsity
                 * if done < self.warmup {
                     done as f64 / self.warmup as f64
@@ -246,7 +248,7 @@ impl Node for PruneStep {
                     1.0
                 };
             let numbers = read_all(self.log_alpha.values().chain(&self.lambda));
-            let gates = self.sampled(&numbers, step.head.step, step.tape());
+            let gates = self.sampled(&numbers, step.info.step, step.tape());
             step.send(
                 GATES,
                 Value::Gates(Gates {

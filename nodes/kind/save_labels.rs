@@ -7,7 +7,7 @@ use crate::data::labels::{Labels, TABLE, km, table};
 use crate::kind::decode;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::node::step::Step;
-use crate::node::{Config, Facts, Node, Place, World, Wrong};
+use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -30,22 +30,22 @@ impl Config for Options {
             outputs: &[],
         }
     }
-    fn facts(&self, _: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
+    fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let classes = inputs.get(IN).and_then(|shapes| match shapes[..] {
             [Shape::Labels { classes }] => Some(classes),
             _ => None,
         });
-        Ok(Facts {
+        Ok(NodeInfo {
             leaves_labels: Some(classes),
             reads: self.manifest.iter().cloned().collect(),
-            ..Facts::default()
+            ..NodeInfo::default()
         })
     }
-    fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
+    fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
         let ids = self
             .manifest
             .as_ref()
-            .map(|manifest| decode::ids(&place.path(manifest)))
+            .map(|manifest| decode::ids(&context.path(manifest)))
             .transpose()?;
         Ok(Box::new(SaveLabels {
             ids,
@@ -81,13 +81,13 @@ impl Node for SaveLabels {
     }
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
-        let folder = step.place.folder();
+        let folder = step.context.folder();
         table::write(&folder.join(TABLE), &self.labels)?;
         if let Some(ids) = &self.ids {
             km::write(&folder.join("labels.km"), &self.labels, ids)?;
         }
         let frames: usize = self.labels.values().map(Vec::len).sum();
-        step.place.say(format!(
+        step.context.say(format!(
             "labels of {frames} frames in {} utterances",
             self.labels.len()
         ));

@@ -2,12 +2,17 @@
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{SAMPLES, SPEECH};
-use crate::model::{Convention, Drops, MASK_EMBEDDING, Model, OPEN, Pass, Source, count, kept};
+use crate::model::{
+    Convention, DropoutKey, Forward, MASK_EMBEDDING, Model, ModelOption, OPEN, activation_bytes,
+    count,
+};
 use crate::node::model_option::{layers_wrong, mask_wrong};
 use crate::node::port;
 use crate::node::port::{Carries, Gates, Hiddens, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::node::step::Step;
-use crate::node::{Config, Facts, Node, Parameter, Place, World, Wrong, shapes};
+use crate::node::{
+    Config, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs, shapes,
+};
 use crate::prune::Finalize;
 use crate::prune::shrink::{Fixed, shrink};
 use compute::gemm::Precision;
@@ -63,8 +68,8 @@ const PENALTY: &str = "penalty";
 const DUMMY_WEIGHT: &str = "feature_extractor.dummy_weight";
 
 impl Options {
-    fn source(&self) -> Source<'_> {
-        Source {
+    fn source(&self) -> ModelOption<'_> {
+        ModelOption {
             option: "init",
             folder: self.init.as_deref(),
             architecture: self.architecture.as_ref(),
@@ -91,8 +96,12 @@ impl Config for Options {
     fn trains(&self) -> bool {
         true
     }
-    fn facts(&self, world: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
-        let known = self.source().known(world).map_err(|w| vec![w])?;
+    fn info(
+        &self,
+        phase_outputs: &PhaseOutputs,
+        inputs: &Shapes,
+    ) -> Result<NodeInfo, Vec<OptionError>> {
+        let known = self.source().known(phase_outputs).map_err(|w| vec![w])?;
         layers_wrong(&self.layers, &known.architecture)?;
         mask_wrong(inputs, &known.architecture)?;
         for (option, x) in [
@@ -100,7 +109,7 @@ impl Config for Options {
             ("feature_gradient", self.feature_gradient),
         ] {
             if !(x >= 0.0 && x.is_finite()) {
-                return Err(vec![Wrong::at(
+                return Err(vec![OptionError::at(
                     option,
                     format!("option `{option}`: {x} is not a number from 0"),
                 )]);
@@ -111,13 +120,13 @@ impl Config for Options {
             if pruning.architecture.tensors() != known.architecture.tensors() {
                 let says =
                     "input `gates`: its gates are for a model of another shape than this student's";
-                return Err(vec![Wrong::at("inputs.gates", says)]);
+                return Err(vec![OptionError::at("inputs.gates", says)]);
             }
             leaves = (pruning.estimate(), true);
         }
         let (width, precision) = (known.architecture.hidden_size, self.precision.here());
-        let second = kept::bytes(&known.architecture, precision, self.recompute, 16000);
-        Ok(Facts {
+        let second = activation_bytes::bytes(&known.architecture, precision, self.recompute, 16000);
+        Ok(NodeInfo {
             outputs: shapes([
                 (
                     OUT,
@@ -130,21 +139,24 @@ impl Config for Options {
             ]),
             parameters: Some(count::parameters(&known.architecture)),
             macs: Some(count::macs(&known.architecture)),
-            kept: Some([kept::fixed(&known.architecture, precision), second]),
+            activation_bytes: Some([
+                activation_bytes::fixed(&known.architecture, precision),
+                second,
+            ]),
             estimated: known.estimated,
             leaves: Some(leaves),
             reads: known.reads.into_iter().collect(),
             warnings: self.precision.warning().into_iter().collect(),
-            ..Facts::default()
+            ..NodeInfo::default()
         })
     }
-    fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
-        let mut model = self.source().open(place, place.key("weights"))?;
+    fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
+        let mut model = self.source().open(context, context.key("weights"))?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
         let (layers, convention, noise) =
-            (self.layers.clone(), self.convention, place.key("dropout"));
+            (self.layers.clone(), self.convention, context.key("dropout"));
         let (precision, recompute) = (self.precision, self.recompute);
-        let masked = place.inputs.contains_key(port::MASK.name);
+        let masked = context.inputs.contains_key(port::MASK.name);
         let [penalty, gradient] = [self.feature_penalty, self.feature_gradient].map(|x| x as f32);
         Ok(Box::new(Student {
             model,
@@ -179,18 +191,18 @@ impl Node for Student {
         let batch = step.batch(IN)?;
         let (rows, masks) = (column::floats_by_row(&batch, SAMPLES)?, step.masks()?);
         let macs = count::macs_of(&self.model.architecture, rows.iter().map(|r| r.len()));
-        step.tell_products(self.precision, macs, true);
+        step.record_products(self.precision, macs, true);
         let rows = (&rows[..], masks.as_deref());
         let gates = step.gates(GATES).unwrap_or_default().vectors;
         let (hiddens, penalty) = if step.trains() {
-            let drops = Drops(Some(self.noise.word(step.head.step)));
+            let drops = DropoutKey(Some(self.noise.word(step.info.step)));
             self.hiddens(rows, &gates, drops, step.tape().clone())
         } else {
             let gates = gates
                 .into_iter()
                 .map(|(name, z)| (name, split(z).0))
                 .collect();
-            let (hiddens, penalty) = self.hiddens(rows, &gates, Drops(None), NoneTape);
+            let (hiddens, penalty) = self.hiddens(rows, &gates, DropoutKey(None), NoneTape);
             (
                 hiddens.into_iter().map(|h| h.on(step.tape())).collect(),
                 penalty.map(|p| put(&p, step.tape())),
@@ -213,15 +225,15 @@ impl Node for Student {
             finalize: Some(how),
         }) = step.gates(GATES)
         else {
-            return self.model.save(&step.place.folder());
+            return self.model.save(&step.context.folder());
         };
         let gates: Fixed = vectors
             .into_iter()
             .map(|(name, z)| (name, read(&z).into()))
             .collect();
         let small = shrink(&self.model, &gates, how);
-        step.place.say(self.about_cut(&small, &gates, how));
-        small.save(&step.place.folder())
+        step.context.say(self.about_cut(&small, &gates, how));
+        small.save(&step.context.folder())
     }
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
@@ -253,11 +265,11 @@ impl Student {
         &self,
         (rows, masks): (&[&[f32]], Option<&[Vec<bool>]>),
         gates: &BTreeMap<String, Vector<T>>,
-        drops: Drops,
+        drops: DropoutKey,
         tape: T,
     ) -> (Vec<Hidden<T>>, Option<Number<T>>) {
         let (precision, recompute) = (self.precision, self.recompute);
-        let pass = Pass {
+        let pass = Forward {
             model: &self.model,
             gates,
             drops,
@@ -284,8 +296,8 @@ impl Student {
             .collect();
         let all: Vec<usize> = (0..=self.model.architecture.num_hidden_layers).collect();
         let passes = [
-            Pass::frozen(&self.model, &open, Precision::F32),
-            Pass::frozen(small, OPEN, Precision::F32),
+            Forward::frozen(&self.model, &open, Precision::F32),
+            Forward::frozen(small, OPEN, Precision::F32),
         ];
         let [before, after] = passes.map(|p| p.hiddens(&[&speech], &all, self.convention));
         let apart = |(b, a): (&Hidden, &Hidden)| {

@@ -6,12 +6,14 @@ use crate::data::column::{ID, SAMPLES, SPEECH, TARGETS};
 use crate::data::entry::Entry;
 use crate::data::targets;
 use crate::data::targets::Targets;
-use crate::model::{Convention, Model, OPEN, Pass, Source, count, kept};
+use crate::model::{Convention, Forward, Model, ModelOption, OPEN, activation_bytes, count};
 use crate::node::model_option::{layers_wrong, mask_wrong};
 use crate::node::port;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
-use crate::node::{Cacheable, Config, Facts, Node, Place, World, Wrong, shapes};
+use crate::node::{
+    Cacheable, Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
+};
 use arrow::record_batch::RecordBatch;
 use compute::gemm::Precision;
 use compute::tensor::{Hidden, by_rows};
@@ -48,16 +50,16 @@ const IN: &str = "speech";
 const OUT: &str = "targets";
 
 impl Options {
-    fn source(&self) -> Source<'_> {
-        Source {
+    fn source(&self) -> ModelOption<'_> {
+        ModelOption {
             option: "model",
             folder: Some(&self.model),
             architecture: self.architecture.as_ref(),
         }
     }
     /// The model's files that decide its outputs, where they are.
-    fn files(&self, place: &Place) -> Vec<std::path::PathBuf> {
-        let folder = place.path(&self.model);
+    fn files(&self, context: &NodeContext) -> Vec<std::path::PathBuf> {
+        let folder = context.path(&self.model);
         let names = [
             "config.json",
             "model.safetensors",
@@ -80,12 +82,16 @@ impl Config for Options {
             outputs: OUTPUTS,
         }
     }
-    fn facts(&self, world: &World, inputs: &Shapes) -> Result<Facts, Vec<Wrong>> {
-        let known = self.source().known(world).map_err(|w| vec![w])?;
+    fn info(
+        &self,
+        phase_outputs: &PhaseOutputs,
+        inputs: &Shapes,
+    ) -> Result<NodeInfo, Vec<OptionError>> {
+        let known = self.source().known(phase_outputs).map_err(|w| vec![w])?;
         layers_wrong(&self.layers, &known.architecture)?;
         mask_wrong(inputs, &known.architecture)?;
         let width = known.architecture.hidden_size;
-        Ok(Facts {
+        Ok(NodeInfo {
             outputs: shapes([(
                 OUT,
                 Shape::Hiddens {
@@ -95,15 +101,18 @@ impl Config for Options {
             )]),
             parameters: Some(count::parameters(&known.architecture)),
             macs: Some(count::macs(&known.architecture)),
-            kept: Some([kept::copies(&known.architecture, self.precision.here()), 0]),
+            activation_bytes: Some([
+                activation_bytes::copies(&known.architecture, self.precision.here()),
+                0,
+            ]),
             estimated: known.estimated,
             reads: known.reads.into_iter().collect(),
             warnings: self.precision.warning().into_iter().collect(),
-            ..Facts::default()
+            ..NodeInfo::default()
         })
     }
-    fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
-        self.build_for(&self.layers, place)
+    fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
+        self.build_for(&self.layers, context)
     }
     fn cacheable(&self) -> Option<&dyn Cacheable> {
         Some(self)
@@ -113,11 +122,11 @@ impl Config for Options {
 impl Cacheable for Options {
     fn identity(
         &self,
-        place: &Place,
+        context: &NodeContext,
         hash_of: &mut dyn FnMut(&Path) -> Result<String>,
     ) -> Result<Json> {
         let mut model = serde_json::Map::new();
-        for file in self.files(place) {
+        for file in self.files(context) {
             let name = file
                 .file_name()
                 .unwrap_or_default()
@@ -129,14 +138,14 @@ impl Cacheable for Options {
             // Random weights, where a rehearsal has no model: what they are drawn by.
             let known = self
                 .source()
-                .known(&place.world)
+                .known(&context.phase_outputs)
                 .map_err(|wrong| wrong.says)?;
             model.insert(
                 "random".into(),
                 json!([
-                    place.seed,
-                    place.phase,
-                    place.node,
+                    context.seed,
+                    context.phase,
+                    context.node,
                     known.architecture.to_config()
                 ]),
             );
@@ -159,8 +168,8 @@ impl Cacheable for Options {
     fn output(&self) -> &'static str {
         OUT
     }
-    fn build_for(&self, layers: &[usize], place: &Place) -> Result<Box<dyn Node>> {
-        let mut model = self.source().open(place, place.key("weights"))?;
+    fn build_for(&self, layers: &[usize], context: &NodeContext) -> Result<Box<dyn Node>> {
+        let mut model = self.source().open(context, context.key("weights"))?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
         Ok(Box::new(Teacher {
             model,
@@ -188,7 +197,7 @@ impl Node for Teacher {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
         let (rows, masks) = (column::floats_by_row(&batch, SAMPLES)?, step.masks()?);
-        let pass = Pass::frozen(&self.model, OPEN, self.precision);
+        let pass = Forward::frozen(&self.model, OPEN, self.precision);
         let encode = |of: Range<usize>, features: Hidden| {
             pass.encode(
                 features,
@@ -199,7 +208,7 @@ impl Node for Teacher {
         };
         let layers = by_rows(rows.len(), |of| pass.features(&rows[of]), encode);
         let macs = count::macs_of(&self.model.architecture, rows.iter().map(|r| r.len()));
-        step.tell_products(self.precision, macs, false);
+        step.record_products(self.precision, macs, false);
         step.send(
             OUT,
             Value::Targets(Targets::new(column::get(&batch, ID)?.clone(), layers)),

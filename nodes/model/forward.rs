@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 
 /// The dropouts of one pass; None: a pass without.
 #[derive(Clone, Copy)]
-pub struct Drops(pub Option<u32>);
+pub struct DropoutKey(pub Option<u32>);
 
-impl Drops {
+impl DropoutKey {
     fn at(self, rate: f64, site: usize) -> Dropout {
         self.0.map_or(Dropout::NONE, |key| {
             Dropout {
@@ -44,11 +44,11 @@ const ATTENTION: [&str; 8] = [
 ];
 
 /// One pass of a batch through a model.
-pub struct Pass<'a, T: Track> {
+pub struct Forward<'a, T: Track> {
     pub model: &'a Model,
     /// Factors of units, by unit vector ([`crate::prune::vectors`]). Those that are not named are open.
     pub gates: &'a BTreeMap<String, Vector<T>>,
-    pub drops: Drops,
+    pub drops: DropoutKey,
     /// Of products; all else is f32. The first convolution too: it reads samples, and is bound by what it writes.
     pub precision: Precision,
     /// Keep each layer's input alone, and compute the layer again for its gradients.
@@ -59,17 +59,17 @@ pub struct Pass<'a, T: Track> {
 /// No gates.
 pub const OPEN: &BTreeMap<String, Vector> = &BTreeMap::new();
 
-impl<'a> Pass<'a, NoneTape> {
+impl<'a> Forward<'a, NoneTape> {
     /// Without dropout, of which nothing is kept.
     pub fn frozen(
         model: &'a Model,
         gates: &'a BTreeMap<String, Vector>,
         precision: Precision,
     ) -> Self {
-        Pass {
+        Forward {
             model,
             gates,
-            drops: Drops(None),
+            drops: DropoutKey(None),
             precision,
             recompute: false,
             tape: NoneTape,
@@ -77,7 +77,7 @@ impl<'a> Pass<'a, NoneTape> {
     }
 }
 
-impl<T: Track> Pass<'_, T> {
+impl<T: Track> Forward<'_, T> {
     /// Outputs of `layers` (numbers by `convention`) for `rows` of samples, as many frames a row as
     /// [`Architecture::frames`](super::Architecture::frames) says.
     pub fn hiddens(
@@ -101,7 +101,7 @@ impl<T: Track> Pass<'_, T> {
         self.extract(rows.iter().map(row).collect())
     }
 
-    /// What [`Pass::hiddens`] makes of the extractor's output, with these frames of each row hidden: the mask embedding
+    /// What [`Forward::hiddens`] makes of the extractor's output, with these frames of each row hidden: the mask embedding
     /// stands in their place from the positional convolution on, so not in the feature projection's output.
     pub fn encode(
         &self,
@@ -272,7 +272,7 @@ impl<T: Track> Pass<'_, T> {
                 .map(|(name, gate)| (name.clone(), put(gate, &tape)))
                 .collect();
             let x = x.on(&tape);
-            Pass {
+            Forward {
                 model: &model,
                 gates: &gates,
                 drops,

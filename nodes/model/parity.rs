@@ -4,7 +4,7 @@ use crate::data::file::Loaded;
 use crate::kind::loss;
 use crate::kind::optimize::parity::{Adam, clip};
 use crate::model::Architecture;
-use crate::model::{Convention, Drops, Model, OPEN, Pass};
+use crate::model::{Convention, DropoutKey, Forward, Model, OPEN};
 use crate::prune::{Finalize, Unit, expected, gate, penalty::penalty, shrink::shrink, vectors};
 use compute::gemm::Precision;
 use compute::op::{given_number, linear, lstm};
@@ -99,7 +99,7 @@ pub const FIVE: [Unit; 5] = [
 fn hidden_states_agree(name: &str) {
     let model = Model::load(&golden(name), None).expect(name);
     let theirs = load(&format!("{name}_hidden.safetensors"));
-    let pass = Pass::frozen(&model, OPEN, Precision::F32);
+    let pass = Forward::frozen(&model, OPEN, Precision::F32);
     for n in [400, 4000, 5999] {
         let audio = values(&theirs, &format!("{n}/audio"));
         for (convention, word) in [
@@ -149,7 +149,7 @@ fn hidden_states_in_bf16() {
         Model::load(&golden("base"), None).expect("base"),
         load("base_hidden.safetensors"),
     );
-    let pass = Pass::frozen(&model, OPEN, Precision::Bf16);
+    let pass = Forward::frozen(&model, OPEN, Precision::Bf16);
     for n in [400, 4000, 5999] {
         let audio = values(&theirs, &format!("{n}/audio"));
         for (layer, ours) in pass
@@ -172,10 +172,10 @@ fn gradients_in_bf16() {
     );
     let gradients = |precision: Precision| -> Vec<(&str, Vec<f32>)> {
         let (gates, tape) = (BTreeMap::new(), Tape::default());
-        let pass = Pass {
+        let pass = Forward {
             model: &model,
             gates: &gates,
-            drops: Drops(None),
+            drops: DropoutKey(None),
             precision,
             recompute: false,
             tape,
@@ -216,10 +216,10 @@ fn hidden_states_of_masked_frames() {
         Model::load(&golden("base"), None).expect("base"),
         load("masked.safetensors"),
     );
-    let (drops, precision) = (Drops(None), Precision::F32);
+    let (drops, precision) = (DropoutKey(None), Precision::F32);
     let audio = [values(&theirs, "audio")];
     let mask: [Vec<bool>; 1] = [values(&theirs, "mask").iter().map(|m| *m > 0.0).collect()];
-    let pass = Pass {
+    let pass = Forward {
         model: &model,
         gates: &BTreeMap::new(),
         drops,
@@ -251,7 +251,7 @@ fn hidden_states_of_masked_frames() {
         values(&theirs, "grad"),
     );
     // Where layer 0 is the feature projection's output, it is as without a mask; deeper ones are not.
-    let pass = Pass::frozen(&model, OPEN, precision);
+    let pass = Forward::frozen(&model, OPEN, precision);
     let plain = pass.hiddens(&audio, &[0, 1], Convention::Torchaudio);
     let hidden = pass.encode(
         pass.features(&audio),
@@ -275,8 +275,8 @@ fn computing_layers_again_changes_no_bit() {
                 Tape::default(),
             );
             let gates = [("head.0".to_owned(), put(&gate, &tape))].into();
-            let (drops, precision) = (Drops(Some(5)), Precision::F32);
-            let pass = Pass {
+            let (drops, precision) = (DropoutKey(Some(5)), Precision::F32);
+            let pass = Forward {
                 model: &model,
                 gates: &gates,
                 drops,
@@ -559,10 +559,10 @@ impl Trained {
                 )
             })
             .collect();
-        let pass = Pass {
+        let pass = Forward {
             model: &self.model,
             gates: &gates,
-            drops: Drops(None),
+            drops: DropoutKey(None),
             precision: Precision::F32,
             recompute: false,
             tape: tape.clone(),
@@ -617,7 +617,7 @@ fn two_updates_of_a_student() {
     let (shape, audio) = &theirs["audio"];
     let rows: Vec<&[f32]> = audio.chunks_exact(shape[1]).collect();
     let teacher = Model::load(&golden("teacher"), None).expect("teacher");
-    let pass = Pass::frozen(&teacher, OPEN, Precision::F32);
+    let pass = Forward::frozen(&teacher, OPEN, Precision::F32);
     let targets = pass.hiddens(&rows, &[0, 1, 2], Convention::Torchaudio);
     let mut trained = Trained::new(&theirs);
     let mut adam = Adam::default();
@@ -683,7 +683,7 @@ fn cutting_a_model() {
         close(&v, &gates[&v], &z);
     }
     let states = |model: &Model, open: &BTreeMap<String, Vector>| {
-        let pass = Pass::frozen(model, open, Precision::F32);
+        let pass = Forward::frozen(model, open, Precision::F32);
         pass.hiddens(
             &[values(&theirs, "audio")],
             &[0, 1, 2],
@@ -748,7 +748,7 @@ fn cutting_twice() {
         .collect();
     let twice = shrink(&once, &more, Finalize::Exact);
     let states = |model: &Model, gates: &BTreeMap<String, Vector>| {
-        let pass = Pass::frozen(model, gates, Precision::F32);
+        let pass = Forward::frozen(model, gates, Precision::F32);
         pass.hiddens(&[values(&theirs, "audio")], &[0, 1, 2], Convention::Hf)
     };
     let open: Architecture = twice.architecture.clone();
@@ -770,7 +770,7 @@ fn cutting_a_wavlm_model() {
     let model = Model::load(&golden("wavlm"), None).expect("wavlm");
     let audio = load("wavlm_hidden.safetensors");
     let states = |model: &Model, gates: &BTreeMap<String, Vector>| {
-        let pass = Pass::frozen(model, gates, Precision::F32);
+        let pass = Forward::frozen(model, gates, Precision::F32);
         pass.hiddens(&[values(&audio, "5999/audio")], &[0, 1, 2], Convention::Hf)
     };
     let folder = std::env::temp_dir().join(format!("wavlm-cut-{}", std::process::id()));

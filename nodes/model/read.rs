@@ -2,7 +2,7 @@
 use super::{Architecture, ExtractNorm};
 use crate::Result;
 use crate::data::suggestion::near;
-use crate::node::Wrong;
+use crate::node::OptionError;
 use serde_json::{Map, Value as Json, json};
 
 /// Keys of HubertConfig and of any transformers configuration that change nothing here.
@@ -71,8 +71,11 @@ impl Architecture {
 
     /// The option `architecture`: an object on top of what a folder says (`under`) or of the defaults, a name only where
     /// there is no folder.
-    pub fn from_option(option: &Json, under: Option<&Architecture>) -> Result<Architecture, Wrong> {
-        let wrong = |way: &str, says: String| Wrong::at(&format!("architecture{way}"), says);
+    pub fn from_option(
+        option: &Json,
+        under: Option<&Architecture>,
+    ) -> Result<Architecture, OptionError> {
+        let wrong = |way: &str, says: String| OptionError::at(&format!("architecture{way}"), says);
         let architecture = match option {
             Json::String(name) => {
                 let known = Architecture::named(name).ok_or_else(|| {

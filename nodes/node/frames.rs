@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{HIDDEN, ID};
-use crate::node::Wrong;
+use crate::node::OptionError;
 use crate::node::port::{Carries, Port, Shape, Shapes};
 use arrow::record_batch::RecordBatch;
 
@@ -11,9 +11,9 @@ use arrow::record_batch::RecordBatch;
 pub const PORT: Port = Port::new("features", Carries::Batch(&[ID]));
 
 /// Numbers of a frame; None where a problem upstream hides what comes in.
-pub fn width(inputs: &Shapes) -> Result<Option<usize>, Wrong> {
+pub fn width(inputs: &Shapes) -> Result<Option<usize>, OptionError> {
     let wrong = |says: String| {
-        Err(Wrong::at(
+        Err(OptionError::at(
             "inputs.features",
             format!("input `features`: {says}"),
         ))

@@ -2,12 +2,12 @@
 use crate::Result;
 use crate::model::{Architecture, Model, read_architecture};
 use crate::node::port::{self, Shapes};
-use crate::node::{Place, World, Wrong};
+use crate::node::{NodeContext, OptionError, PhaseOutputs};
 use compute::random::Key;
 use serde_json::Value as Json;
 
 /// The two options, and what the first is called (`model`, `init`).
-pub struct Source<'a> {
+pub struct ModelOption<'a> {
     pub option: &'static str,
     pub folder: Option<&'a str>,
     pub architecture: Option<&'a Json>,
@@ -15,7 +15,7 @@ pub struct Source<'a> {
 
 /// What is known of a model before it is opened.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct PlannedModel {
     pub architecture: Architecture,
     /// An earlier phase decides: these are the numbers at its target sparsity.
     pub estimated: bool,
@@ -23,38 +23,45 @@ pub struct Known {
     pub reads: Option<String>,
 }
 
-impl Source<'_> {
+impl ModelOption<'_> {
     /// What the option `architecture` makes of a folder's.
-    fn overridden(&self, under: Option<&Architecture>) -> Result<Option<Architecture>, Wrong> {
+    fn overridden(
+        &self,
+        under: Option<&Architecture>,
+    ) -> Result<Option<Architecture>, OptionError> {
         self.architecture
             .map(|option| Architecture::from_option(option, under))
             .transpose()
     }
 
-    pub fn known(&self, world: &World) -> Result<Known, Wrong> {
+    pub fn known(&self, phase_outputs: &PhaseOutputs) -> Result<PlannedModel, OptionError> {
         let option = |under| self.overridden(under);
         let Some(folder) = self.folder else {
             let none = || {
-                Wrong::at(
+                OptionError::at(
                     "",
                     format!("needs the option `{}` or `architecture`", self.option),
                 )
             };
-            return Ok(Known {
+            return Ok(PlannedModel {
                 architecture: option(None)?.ok_or_else(none)?,
                 estimated: false,
                 reads: None,
             });
         };
         if let Some(earlier) = folder.strip_prefix("$OUT/") {
-            let (own, estimated) = world.models.get(earlier).cloned().ok_or_else(|| {
-                let there: Vec<_> = world.models.keys().map(|k| format!("`$OUT/{k}`")).collect();
+            let (own, estimated) = phase_outputs.models.get(earlier).cloned().ok_or_else(|| {
+                let there: Vec<_> = phase_outputs
+                    .models
+                    .keys()
+                    .map(|k| format!("`$OUT/{k}`"))
+                    .collect();
                 let there = if there.is_empty() {
                     "none does".to_owned()
                 } else {
                     format!("there is {}", there.join(", "))
                 };
-                Wrong::at(
+                OptionError::at(
                     self.option,
                     format!(
                         "option `{}`: no student of an earlier phase writes `{folder}`; {there}",
@@ -63,7 +70,7 @@ impl Source<'_> {
                 )
             })?;
             let architecture = option(Some(&own))?.unwrap_or(own);
-            return Ok(Known {
+            return Ok(PlannedModel {
                 architecture,
                 estimated,
                 reads: None,
@@ -71,11 +78,12 @@ impl Source<'_> {
         }
         let path = std::path::Path::new(folder);
         if path.exists() {
-            let own = read_architecture(path)
-                .map_err(|e| Wrong::at(self.option, format!("option `{}`: {e}", self.option)))?;
+            let own = read_architecture(path).map_err(|e| {
+                OptionError::at(self.option, format!("option `{}`: {e}", self.option))
+            })?;
             let architecture = option(Some(&own))?.unwrap_or(own);
             let weights = format!("{}/model.safetensors", folder.trim_end_matches('/'));
-            return Ok(Known {
+            return Ok(PlannedModel {
                 architecture,
                 estimated: false,
                 reads: Some(weights),
@@ -87,9 +95,9 @@ impl Source<'_> {
                 self.option,
                 crate::data::file::hint(folder)
             );
-            Wrong::at(self.option, says)
+            OptionError::at(self.option, says)
         };
-        Ok(Known {
+        Ok(PlannedModel {
             architecture: option(None)?.ok_or_else(gone)?,
             estimated: false,
             reads: Some(folder.to_owned()),
@@ -97,15 +105,15 @@ impl Source<'_> {
     }
 
     /// The architecture as it stands when the phase begins.
-    pub fn architecture_at(&self, place: &Place) -> Result<Architecture> {
+    pub fn architecture_at(&self, context: &NodeContext) -> Result<Architecture> {
         let own = match self.folder {
-            Some(text) if !place.bench || place.path(text).exists() => {
-                Some(read_architecture(&place.path(text))?)
+            Some(text) if !context.bench || context.path(text).exists() => {
+                Some(read_architecture(&context.path(text))?)
             }
             Some(text) => {
                 let earlier = text
                     .strip_prefix("$OUT/")
-                    .and_then(|key| place.world.models.get(key));
+                    .and_then(|key| context.phase_outputs.models.get(key));
                 earlier.map(|(architecture, _)| architecture.clone())
             }
             None => None,
@@ -115,9 +123,9 @@ impl Source<'_> {
     }
 
     /// Opens the folder; draws random weights where none is named, or where `bench` does without it.
-    pub fn open(&self, place: &Place, key: Key) -> Result<Model> {
-        let architecture = self.architecture_at(place)?;
-        match self.folder.map(|text| place.path(text)) {
+    pub fn open(&self, context: &NodeContext, key: Key) -> Result<Model> {
+        let architecture = self.architecture_at(context)?;
+        match self.folder.map(|text| context.path(text)) {
             Some(folder) if folder.exists() => Model::load(&folder, Some(&architecture)),
             _ => Ok(Model::random(&architecture, key)),
         }
@@ -125,14 +133,14 @@ impl Source<'_> {
 }
 
 /// What is wrong with the option `layers` of a teacher or student.
-pub fn layers_wrong(layers: &[usize], a: &Architecture) -> Result<(), Vec<Wrong>> {
+pub fn layers_wrong(layers: &[usize], a: &Architecture) -> Result<(), Vec<OptionError>> {
     let (mut wrong, deepest) = (vec![], a.num_hidden_layers);
     if layers.is_empty() {
-        wrong.push(Wrong::at("layers", "option `layers`: names no layer"));
+        wrong.push(OptionError::at("layers", "option `layers`: names no layer"));
     }
     for (i, layer) in layers.iter().enumerate() {
         let mut add = |says: String| {
-            wrong.push(Wrong::at(
+            wrong.push(OptionError::at(
                 &format!("layers.{i}"),
                 format!("option `layers`: {says}"),
             ))
@@ -149,12 +157,12 @@ pub fn layers_wrong(layers: &[usize], a: &Architecture) -> Result<(), Vec<Wrong>
 }
 
 /// What is wrong with the input `mask` of a teacher or student.
-pub fn mask_wrong(inputs: &Shapes, a: &Architecture) -> Result<(), Vec<Wrong>> {
+pub fn mask_wrong(inputs: &Shapes, a: &Architecture) -> Result<(), Vec<OptionError>> {
     let wrong = a
         .mask_wrong()
         .filter(|_| inputs.contains_key(port::MASK.name));
     wrong.map_or(Ok(()), |says| {
-        Err(vec![Wrong::at(
+        Err(vec![OptionError::at(
             "inputs.mask",
             format!("input `mask`: {says}"),
         )])

@@ -1,6 +1,6 @@
 //! How a run speaks to whoever watches it. Nodes say what happened; bars and lines are the caller's.
 
-use crate::node::step::Head;
+use crate::node::step::StepInfo;
 use compute::gemm::Precision;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub struct Progress {
 
 /// What a node tells of a step, besides its time: only a benchmark listens.
 #[derive(Clone, Copy, Debug)]
-pub enum Told {
+pub enum Measurement {
     /// Multiply-accumulates of its products, and of those that its backward pass will do.
     Products { precision: Precision, macs: u64 },
     /// The backward pass is over and took so long.
@@ -31,5 +31,5 @@ pub trait Report: Send + Sync {
     fn update(&self, phase: &str, progress: Progress);
     /// One line for a person.
     fn say(&self, line: &str);
-    fn tell(&self, _node: &str, _head: &Head, _told: Told) {}
+    fn record(&self, _node: &str, _head: &StepInfo, _told: Measurement) {}
 }

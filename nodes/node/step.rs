@@ -4,8 +4,8 @@ use crate::data::column;
 use crate::data::targets::Targets;
 use crate::node::port;
 use crate::node::port::{Gates, Hiddens, Scalar, Value};
-use crate::node::report::Told;
-use crate::node::{Node, Parameter, Place};
+use crate::node::report::Measurement;
+use crate::node::{Node, NodeContext, Parameter};
 use arrow::record_batch::RecordBatch;
 use compute::gemm::Precision;
 use compute::tensor::Tape;
@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 /// Travels in front of every batch, made by the source alone: all stages see the same.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
-pub struct Head {
+pub struct StepInfo {
     /// Train batches before this one, in this phase.
     pub step: u64,
     /// The update this batch belongs to, from 1; of a dev batch the update after which the set is measured.
@@ -39,8 +39,8 @@ pub struct Member {
 }
 
 pub struct Step<'a> {
-    pub head: Head,
-    pub place: &'a Place,
+    pub info: StepInfo,
+    pub context: &'a NodeContext,
     /// The checkpoint to go on from, in `start`.
     pub resume: Option<&'a std::path::Path>,
     tape: Tape,
@@ -52,15 +52,15 @@ pub struct Step<'a> {
 
 impl<'a> Step<'a> {
     pub fn new(
-        head: Head,
-        place: &'a Place,
+        info: StepInfo,
+        context: &'a NodeContext,
         tape: Tape,
         inputs: HashMap<String, Vec<Value>>,
         upstream: &'a mut [Member],
     ) -> Self {
         Step {
-            head,
-            place,
+            info,
+            context,
             resume: None,
             tape,
             inputs,
@@ -74,7 +74,7 @@ impl<'a> Step<'a> {
     }
     /// Training batches run with noise (dropout, sampled gates), dev batches without.
     pub fn trains(&self) -> bool {
-        !self.head.dev
+        !self.info.dev
     }
     pub fn tape(&self) -> &Tape {
         &self.tape
@@ -103,14 +103,16 @@ impl<'a> Step<'a> {
             .collect()
     }
     /// What a benchmark wants to know.
-    pub fn tell(&self, told: Told) {
-        self.place.report.tell(&self.place.node, &self.head, told);
+    pub fn record(&self, told: Measurement) {
+        self.context
+            .report
+            .record(&self.context.node, &self.info, told);
     }
     /// Tells of products with `macs` in the forward pass: backward, a trained node does them once for its input and once
     /// for its weights.
-    pub fn tell_products(&self, precision: Precision, macs: u64, trained: bool) {
+    pub fn record_products(&self, precision: Precision, macs: u64, trained: bool) {
         let passes = if trained && self.trains() { 3 } else { 1 };
-        self.tell(Told::Products {
+        self.record(Measurement::Products {
             precision: precision.here(),
             macs: macs.saturating_mul(passes),
         });
@@ -141,7 +143,7 @@ impl<'a> Step<'a> {
     /// As tensors, however they came.
     pub fn targets(&mut self, port: &str) -> Result<Targets> {
         let shape = self
-            .place
+            .context
             .inputs
             .get(port)
             .and_then(|shapes| shapes.first()?.hiddens());

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::data::column::list;
 use crate::data::table::Table;
 use crate::kind::decode;
-use crate::model::{Convention, Model, OPEN, Pass};
+use crate::model::{Convention, Forward, Model, OPEN};
 use crate::node::model_option::layers_wrong;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -32,7 +32,7 @@ pub fn extract(
             .join("; ")
     })?;
     let mut table = Table::create(out, schema())?;
-    let pass = Pass::frozen(&model, OPEN, Precision::F32);
+    let pass = Forward::frozen(&model, OPEN, Precision::F32);
     for path in audio {
         let samples = decode::read_audio(Path::new(path))?;
         if model.architecture.frames(samples.len()) == 0 {

@@ -9,7 +9,7 @@ mod labels;
 use crate::Result;
 use crate::data::subsample::Sample;
 use crate::kind::decode;
-use crate::model::{Convention, Model, OPEN, Pass};
+use crate::model::{Convention, Forward, Model, OPEN};
 use crate::node::model_option::layers_wrong;
 use classifier::Classifier;
 use compute::gemm::Precision;
@@ -213,7 +213,7 @@ impl Probe<'_> {
         utterances: &[Utterance],
         mut then: impl FnMut(&Utterance, &[f32]),
     ) -> Result<()> {
-        let pass = Pass::frozen(self.model, OPEN, Precision::F32);
+        let pass = Forward::frozen(self.model, OPEN, Precision::F32);
         let states = |utterance: &Utterance| {
             let samples = decode::read_audio(&utterance.path)?;
             let hiddens = pass.hiddens(&[&samples], self.layers, Convention::Hf);

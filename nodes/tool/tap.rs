@@ -11,7 +11,7 @@ use crate::data::column;
 use crate::data::column::{NAME, STEP, VALUE, list};
 use crate::data::table::Table;
 use crate::node::port::{Gates, Hiddens, Scalar, Value};
-use crate::node::step::Head;
+use crate::node::step::StepInfo;
 use arrow::array::{ArrayRef, Float32Array, Int32Array, RecordBatch, StringArray, UInt64Array};
 use compute::tensor::{Hidden, Tape, read};
 use std::borrow::Cow;
@@ -32,9 +32,9 @@ impl Tap {
         }
     }
 
-    /// What a port sent in the step of this head.
-    pub fn write(&mut self, head: Head, value: &Value) -> Result<()> {
-        let rows = rows(head.update, value)?;
+    /// What a port sent in the step of this info.
+    pub fn write(&mut self, info: StepInfo, value: &Value) -> Result<()> {
+        let rows = rows(info.update, value)?;
         if self.table.is_none() {
             self.table = Some(Table::create(&self.out, rows.schema())?);
         }

@@ -1,14 +1,14 @@
 //! `pipeline bench GRAPH --steps N [--synthetic BxS] [--phase P] [--cached]`: how long an update takes, which node takes
 //! it, how near that is to what the machine's CPU can do, and where the bytes are. On a GPU its peak of bytes alone.
-use crate::held::held;
-use crate::rehearsal::{self, Scratch, chosen, complete};
+use crate::allocated_bytes::allocated_bytes;
+use crate::dry_run::{self, Scratch, chosen, complete};
 use crate::screen::Screen;
 use crate::signal::Signals;
 use crate::{Failure, Format, Outcome, device, graph, print};
 use compute::roofline::Floor;
 use nodes::node::Synthetic;
-use nodes::node::report::{Progress, Report, Told};
-use nodes::node::step::Head;
+use nodes::node::report::{Measurement, Progress, Report};
+use nodes::node::step::StepInfo;
 use pipeline::graph::plan::{Phase, Plan};
 use pipeline::report::summary;
 use pipeline::run::machine::peak;
@@ -69,13 +69,13 @@ fn synthetic(text: &str) -> Result<Synthetic, String> {
 #[derive(Default)]
 struct Seen {
     done: Mutex<Vec<Done>>,
-    told: Mutex<Vec<(String, Head, Told)>>,
+    told: Mutex<Vec<(String, StepInfo, Measurement)>>,
 }
 
 /// A node has done a step.
 struct Done {
     node: String,
-    head: Head,
+    info: StepInfo,
     at: Instant,
     took: Duration,
     /// Bytes that its stage holds more than it did when the step began.
@@ -86,17 +86,17 @@ thread_local!(static BEFORE: Cell<isize> = const { Cell::new(0) });
 
 impl Seen {
     /// `first`: the node with which its stage begins a step.
-    fn node(&self, node: &str, first: bool, head: Head, moment: Moment) {
+    fn node(&self, node: &str, first: bool, info: StepInfo, moment: Moment) {
         match moment {
-            Moment::Begins if first => BEFORE.set(held()),
+            Moment::Begins if first => BEFORE.set(allocated_bytes()),
             Moment::Begins => (),
             Moment::Ended(took, _) => {
                 let done = Done {
                     node: node.into(),
-                    head,
+                    info,
                     at: Instant::now(),
                     took,
-                    kept: held() - BEFORE.get(),
+                    kept: allocated_bytes() - BEFORE.get(),
                 };
                 lock(&self.done).push(done);
             }
@@ -129,8 +129,8 @@ impl Report for Ear {
     fn say(&self, line: &str) {
         self.screen.say(line);
     }
-    fn tell(&self, node: &str, head: &Head, told: Told) {
-        lock(&self.seen.told).push((node.into(), *head, told));
+    fn record(&self, node: &str, info: &StepInfo, told: Measurement) {
+        lock(&self.seen.told).push((node.into(), *info, told));
     }
 }
 
@@ -168,7 +168,7 @@ impl Arguments {
 
     /// What is not to be timed is set aside: dev passes, checkpoints, the caches of the file.
     fn sets(&self, plan: &Plan, phase: &Phase, scratch: &Path) -> Vec<String> {
-        let set = |node: usize, option: String| rehearsal::set(plan, phase, node, &option);
+        let set = |node: usize, option: String| dry_run::set(plan, phase, node, &option);
         let mut sets = vec![set(phase.source, "dev=null".into())];
         if let Some(optimizer) = phase.optimizer {
             sets.push(set(optimizer, format!("checkpoint_every={}", u32::MAX)));
@@ -210,7 +210,7 @@ impl Arguments {
             (phase.stages.len() * phase::WAITING) as u64
         };
         let stop = signals.stop.clone();
-        let place = rehearsal::place(
+        let place = dry_run::place(
             plan,
             phase,
             last + ahead,
@@ -226,10 +226,10 @@ impl Arguments {
                 .any(|stage| phase.nodes[stage[0]].name() == node)
         };
         let complete = AtomicBool::new(false);
-        let ended = phase::run(phase, &place, None, &|node, head, moment| {
+        let ended = phase::run(phase, &place, None, &|node, info, moment| {
             let done = matches!(moment, Moment::Ended(..));
-            seen.node(node, first(node), head, moment);
-            if done && node == phase.last().name() && head.update == last && head.closes {
+            seen.node(node, first(node), info, moment);
+            if done && node == phase.last().name() && info.update == last && info.closes {
                 complete.store(true, Ordering::Relaxed);
                 stop.store(true, Ordering::Relaxed);
             }
@@ -245,12 +245,13 @@ impl Arguments {
     fn found(&self, phase: &Phase, floor: Option<&Floor>, seen: &Seen) -> Result<Value, Failure> {
         let (done, told) = (lock(&seen.done), lock(&seen.told));
         let last = phase.last().name();
-        let counts =
-            |head: &Head| !head.dev && (WARM_UP + 1..=WARM_UP + self.steps).contains(&head.update);
-        let timed = |d: &&Done| counts(&d.head);
+        let counts = |info: &StepInfo| {
+            !info.dev && (WARM_UP + 1..=WARM_UP + self.steps).contains(&info.update)
+        };
+        let timed = |d: &&Done| counts(&d.info);
         let closes = done
             .iter()
-            .filter(|d| d.node == last && d.head.closes && !d.head.dev);
+            .filter(|d| d.node == last && d.info.closes && !d.info.dev);
         let ends: Vec<Instant> = closes
             .skip(WARM_UP as usize - 1)
             .take(self.steps as usize + 1)
@@ -273,11 +274,11 @@ impl Arguments {
             .iter()
             .filter(timed)
             .filter(|d| d.node == last)
-            .map(|d| d.head.samples)
+            .map(|d| d.info.samples)
             .sum();
         let told: Vec<_> = told
             .iter()
-            .filter(|(_, head, _)| counts(head))
+            .filter(|(_, info, _)| counts(info))
             .map(|(node, _, told)| (&**node, *told))
             .collect();
         let kept = done.iter().filter(timed).map(|d| d.kept).max().unwrap_or(0);
@@ -299,11 +300,11 @@ impl Arguments {
 fn optimize_seconds(
     phase: &Phase,
     nodes: &BTreeMap<&str, f64>,
-    told: &[(&str, Told)],
+    told: &[(&str, Measurement)],
     updates: usize,
 ) -> Value {
-    let backward = |(_, told): &(_, Told)| {
-        if let Told::Backward(took) = told {
+    let backward = |(_, told): &(_, Measurement)| {
+        if let Measurement::Backward(took) = told {
             took.as_secs_f64()
         } else {
             0.0

@@ -61,9 +61,9 @@ fn about(phase: &Phase, name: &str) -> Value {
         "name": name,
         "nodes": phase.nodes.iter().map(Planned::name).collect::<Vec<_>>(),
         "stages": phase.stages.iter().map(|s| names(s)).collect::<Vec<_>>(),
-        "parameters": counts(|n| n.facts.parameters),
-        "macs": counts(|n| n.facts.macs),
-        "estimated": phase.nodes.iter().filter(|n| n.facts.estimated).map(Planned::name).collect::<Vec<_>>(),
+        "parameters": counts(|n| n.info.parameters),
+        "macs": counts(|n| n.info.macs),
+        "estimated": phase.nodes.iter().filter(|n| n.info.estimated).map(Planned::name).collect::<Vec<_>>(),
         "cache_bytes": cache_bytes(phase),
         "warnings": warnings(phase),
     });
@@ -76,7 +76,7 @@ fn about(phase: &Phase, name: &str) -> Value {
 /// Files that are not there, and what the nodes say.
 fn warnings(phase: &Phase) -> Vec<String> {
     let of = |n: &Planned| {
-        n.facts
+        n.info
             .warnings
             .iter()
             .map(|w| format!("node `{}`: {w}", n.name()))
@@ -107,7 +107,7 @@ fn cache_bytes(phase: &Phase) -> Option<u64> {
             .cacheable()
             .filter(|_| node.spec.cache.is_some())?
             .output();
-        let (frames, width) = match node.facts.outputs.get(output)?.first()? {
+        let (frames, width) = match node.info.outputs.get(output)?.first()? {
             Shape::Hiddens { layers, width } => (
                 frames(source, &planned, |n| Architecture::default().frames(n)),
                 layers.len() * width,
@@ -141,19 +141,19 @@ fn text(phase: &Phase) -> String {
     for node in phase
         .nodes
         .iter()
-        .filter(|n| n.facts.parameters.is_some() || n.facts.macs.is_some())
+        .filter(|n| n.info.parameters.is_some() || n.info.macs.is_some())
     {
         let count = |n: Option<u64>, what: &str| {
             n.map_or(String::new(), |n| format!("  {:>22} {what}", thousands(n)))
         };
-        let about = if node.facts.estimated {
+        let about = if node.info.estimated {
             "  (estimated)"
         } else {
             ""
         };
         let (parameters, macs) = (
-            count(node.facts.parameters, "parameters"),
-            count(node.facts.macs, "MACs"),
+            count(node.info.parameters, "parameters"),
+            count(node.info.macs, "MACs"),
         );
         text += &format!("  {:12}{parameters}{macs}{about}\n", node.name());
     }

@@ -5,7 +5,7 @@ use clap::builder::PossibleValuesParser;
 use nodes::KINDS;
 use nodes::node::Kind;
 use nodes::node::port::Port;
-use pipeline::graph::{options, wires};
+use pipeline::graph::{edges, options};
 use serde_json::Value;
 
 #[derive(clap::Args)]
@@ -42,7 +42,7 @@ fn ports(kind: &Kind) -> String {
         format!(
             "{way} {}: {}{many}{optional}\n",
             port.name,
-            wires::what(port.carries)
+            edges::what(port.carries)
         )
     };
     let config = options::any(kind.parse);

@@ -1,4 +1,5 @@
 //! `pipeline`: one file a subcommand, one place that decides how the process ends.
+mod allocated_bytes;
 mod bench;
 mod cache;
 mod check;
@@ -6,13 +7,12 @@ mod compare;
 mod completions;
 mod device;
 mod doctor;
+mod dry_run;
 mod extract;
 mod graph;
-mod held;
 mod inspect;
 mod kinds;
 mod probe;
-mod rehearsal;
 mod run_graph;
 mod schema;
 mod screen;
@@ -26,7 +26,7 @@ use std::panic::catch_unwind;
 use std::process::exit;
 
 #[global_allocator]
-static ALLOCATOR: held::Counting = held::Counting;
+static ALLOCATOR: allocated_bytes::Counting = allocated_bytes::Counting;
 
 /// Distil and prune speech models: one JSON graph a method.
 #[derive(Parser)]

@@ -4,7 +4,7 @@ use crate::{Outcome, print};
 use nodes::KINDS;
 use nodes::node::Kind;
 use nodes::node::port::Port;
-use pipeline::graph::{options, wires};
+use pipeline::graph::{edges, options};
 use serde_json::{Map, Value, json};
 
 #[derive(clap::Args)]
@@ -115,7 +115,7 @@ fn inputs(ports: &[Port]) -> Value {
             json!({ "maxItems": 1 })
         };
         let list = json!({ "allOf": [{ "$ref": "#/$defs/edges" }, most] });
-        let edge = json!({ "anyOf": [{ "$ref": "#/$defs/edge" }, list], "description": wires::what(port.carries) });
+        let edge = json!({ "anyOf": [{ "$ref": "#/$defs/edge" }, list], "description": edges::what(port.carries) });
         (port.name.to_owned(), edge)
     };
     let required: Vec<&str> = ports

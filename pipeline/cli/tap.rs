@@ -1,7 +1,7 @@
 //! `pipeline tap GRAPH NODE.PORT --steps N --out FILE.parquet [--phase P]`: what crosses a port. The phase runs as it
 //! would, dev passes apart, but keeps nothing: no run folder, no model, no checkpoint. Its caches are used, and filled,
 //! as in a run.
-use crate::rehearsal::{self, Scratch, chosen, complete};
+use crate::dry_run::{self, Scratch, chosen, complete};
 use crate::screen::Screen;
 use crate::signal::Signals;
 use crate::{Failure, Outcome, device, graph};
@@ -44,7 +44,7 @@ impl Arguments {
         }
         let plan = self.graph.plan()?;
         let phase = chosen(&plan, self.phase.as_deref())?;
-        let no_dev = rehearsal::set(&plan, phase, phase.source, "dev=null");
+        let no_dev = dry_run::set(&plan, phase, phase.source, "dev=null");
         let plan = self.graph.plan_with(&[no_dev])?;
         let phase = chosen(&plan, self.phase.as_deref())?;
         let (node, port) = self.tapped(phase)?;
@@ -52,7 +52,7 @@ impl Arguments {
         self.device.choose()?;
         let scratch = Scratch::new("tap")?;
         let (signals, screen) = (Signals::catch()?, Arc::new(Screen::new()));
-        let place = rehearsal::place(
+        let place = dry_run::place(
             &plan,
             phase,
             self.steps,

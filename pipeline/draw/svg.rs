@@ -131,10 +131,10 @@ fn node(node: &Planned, r: &Rect) -> String {
 
 /// `student · 5.03 M`: the kind, and the parameters if it has some.
 fn about(node: &Planned) -> String {
-    let count = node.facts.parameters.map(|n| {
+    let count = node.info.parameters.map(|n| {
         format!(
             " · {}{}",
-            if node.facts.estimated { "≈ " } else { "" },
+            if node.info.estimated { "≈ " } else { "" },
             short(n)
         )
     });

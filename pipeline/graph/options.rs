@@ -3,7 +3,7 @@
 use crate::graph::json::{Json, argument};
 use crate::graph::problem::{At, Problems};
 use nodes::data::suggestion::near;
-use nodes::node::{Config, Parse, Wrong};
+use nodes::node::{Config, OptionError, Parse};
 
 /// Stand-ins for an option of unknown type.
 const ANYTHING: [&str; 7] = ["1", "0.5", "x", "[]", "{}", "true", "null"];
@@ -50,7 +50,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// Reports what is wrong and takes it away; false if that is not possible.
-    fn repair(&mut self, wrong: Wrong) -> bool {
+    fn repair(&mut self, wrong: OptionError) -> bool {
         let mut path: Vec<String> = wrong
             .path
             .iter()
@@ -120,7 +120,7 @@ impl Reader<'_> {
         if self.stood.iter().any(|s| s == name) {
             return false;
         }
-        let complains = |wrong: &Wrong| match wrong.path.first() {
+        let complains = |wrong: &OptionError| match wrong.path.first() {
             Some(first) => first == name,
             None => wrong.says.contains(&format!("`{name}`")),
         };

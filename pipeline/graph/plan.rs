@@ -1,17 +1,17 @@
 //! The graph as checked and cut: every problem that options and edges alone can show is found here, before data or weights
 //! are touched. What a phase will leave behind is known to the phases after it.
-mod clockwork;
 mod cut;
-mod facts;
+mod info;
+mod roles;
 
+use crate::graph::edges;
 use crate::graph::problem::Problems;
 use crate::graph::spec;
 use crate::graph::spec::{Graph, Spec};
-use crate::graph::wires;
-use facts::Past;
+use info::Past;
 use nodes::kind::{decode, optimize};
 use nodes::node::port::Shapes;
-use nodes::node::{Clock, Config, Facts, Role, World};
+use nodes::node::{Clock, Config, NodeInfo, PhaseOutputs, Role};
 use std::sync::Arc;
 
 pub struct Plan {
@@ -23,7 +23,7 @@ pub struct Plan {
     pub resolved: serde_json::Value,
     pub phases: Vec<Phase>,
     /// What the phases leave.
-    pub world: Arc<World>,
+    pub phase_outputs: Arc<PhaseOutputs>,
 }
 
 pub struct Phase {
@@ -41,7 +41,7 @@ pub struct Phase {
 pub struct Planned {
     pub spec: Spec,
     pub config: Arc<dyn Config>,
-    pub facts: Facts,
+    pub info: NodeInfo,
     /// What comes in.
     pub inputs: Shapes,
 }
@@ -105,7 +105,7 @@ impl Phase {
 
 /// Checks the whole graph; a plan only if nothing is wrong.
 pub fn plan(graph: Graph, problems: &mut Problems) -> Option<Plan> {
-    let mut world = Past::default();
+    let mut phase_outputs = Past::default();
     let Graph {
         name,
         seed,
@@ -115,52 +115,52 @@ pub fn plan(graph: Graph, problems: &mut Problems) -> Option<Plan> {
     } = graph;
     let phases: Vec<Option<Phase>> = phases
         .into_iter()
-        .map(|p| phase(p, &mut world, problems))
+        .map(|p| phase(p, &mut phase_outputs, problems))
         .collect();
     if !problems.0.is_empty() {
         return None;
     }
-    let world = Arc::new(world.world);
+    let phase_outputs = Arc::new(phase_outputs.phase_outputs);
     Some(Plan {
         name,
         seed,
         phased,
         resolved,
         phases: phases.into_iter().collect::<Option<_>>()?,
-        world,
+        phase_outputs,
     })
 }
 
 fn phase(phase: spec::Phase, past: &mut Past, problems: &mut Problems) -> Option<Phase> {
     let before = problems.0.len();
-    let wires = wires::connect(&phase, problems);
-    let order = wires::order(&wires, &phase, problems);
-    let stage_of = wires::stages(&wires, &phase);
-    wires::waiting_stages(&wires, &stage_of, &phase, problems);
+    let edge_graph = edges::connect(&phase, problems);
+    let order = edges::order(&edge_graph, &phase, problems);
+    let stage_of = edges::stages(&edge_graph, &phase);
+    edges::waiting_stages(&edge_graph, &stage_of, &phase, problems);
     let sound = problems.0.len() == before && phase.nodes.iter().all(|s| !s.broken);
-    let (source, optimizer) = clockwork::find(&phase, problems);
+    let (source, optimizer) = roles::find(&phase, problems);
     if let Some(source) = source.filter(|_| sound && problems.0.len() == before) {
-        clockwork::idle_stages(&phase, &wires, &stage_of, source, problems);
+        roles::idle_stages(&phase, &edge_graph, &stage_of, source, problems);
     }
     if let Some(optimizer) = optimizer {
-        clockwork::rates(&phase, optimizer, &stage_of, sound, problems);
+        roles::rates(&phase, optimizer, &stage_of, sound, problems);
     }
-    let facts = past.facts(&phase, &wires, &order, problems);
-    past.leave(&phase, &facts);
+    let info = past.info(&phase, &edge_graph, &order, problems);
+    past.leave(&phase, &info);
     if problems.0.len() > before || !sound {
         return None;
     }
-    let edges = cut::edges(&wires, &stage_of);
+    let edges = cut::edges(&edge_graph, &stage_of);
     let stages = cut::stages(&order, &stage_of, source?, optimizer, &edges);
-    let inputs: Vec<Shapes> = (0..facts.len())
-        .map(|i| facts::shapes(i, &wires, &facts))
+    let inputs: Vec<Shapes> = (0..info.len())
+        .map(|i| info::shapes(i, &edge_graph, &info))
         .collect();
-    let nodes = phase.nodes.into_iter().zip(facts).zip(inputs);
-    let nodes = nodes.map(|((spec, facts), inputs)| {
+    let nodes = phase.nodes.into_iter().zip(info).zip(inputs);
+    let nodes = nodes.map(|((spec, info), inputs)| {
         Some(Planned {
             config: spec.config.clone()?,
             spec,
-            facts: facts?,
+            info: info?,
             inputs,
         })
     });

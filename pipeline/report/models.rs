@@ -27,9 +27,9 @@ pub fn read(plan: &Plan, run: &Path) -> Vec<Vec<Trained>> {
             run.to_owned()
         };
         let mut models = vec![];
-        for node in phase.nodes.iter().filter(|n| n.facts.leaves.is_some()) {
+        for node in phase.nodes.iter().filter(|n| n.info.leaves.is_some()) {
             let name = node.name().to_owned();
-            let before = if node.facts.estimated {
+            let before = if node.info.estimated {
                 written.get(&name).cloned()
             } else {
                 planned(node)
@@ -56,7 +56,7 @@ pub fn counts(a: &Architecture) -> [u64; 2] {
 fn planned(node: &Planned) -> Option<Architecture> {
     gated(node)
         .cloned()
-        .or(node.facts.leaves.as_ref().map(|(a, _)| a.clone()))
+        .or(node.info.leaves.as_ref().map(|(a, _)| a.clone()))
 }
 
 /// The shapes that a node's gates stand on.

@@ -41,14 +41,14 @@ pub fn read(plan: &Plan, run: &Path, metrics: &[curves::Phase]) -> Vec<Summary> 
             run.to_owned()
         };
         let mut parameters = BTreeMap::new();
-        for node in phase.nodes.iter().filter(|n| n.facts.leaves.is_some()) {
+        for node in phase.nodes.iter().filter(|n| n.info.leaves.is_some()) {
             let after = elements(&folder.join(node.name()).join("model.safetensors"));
             // What an earlier phase wrote is known by now; the plan could only estimate it.
             let before = written
                 .get(node.name())
                 .copied()
-                .filter(|_| node.facts.estimated)
-                .or(node.facts.parameters);
+                .filter(|_| node.info.estimated)
+                .or(node.info.parameters);
             written.extend(after.map(|n| (node.name().to_owned(), n)));
             parameters.insert(node.name().to_owned(), [before, after]);
         }

@@ -1,9 +1,9 @@
 //! One phase: a thread a stage, a bounded channel an edge between stages.
 use crate::graph::plan::{Edge, Phase};
-use crate::run::inlet::Inlet;
+use crate::run::receiver::Inlet;
 use crate::run::stage::{Ended, Failed, Feed, Message, Seat, Stage, Watch};
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
-use nodes::node::Place;
+use nodes::node::NodeContext;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Once;
@@ -15,14 +15,14 @@ pub const WAITING: usize = 4;
 /// Runs until the last step, a signal, or the first error, which names its node. `place` stands for all nodes.
 pub fn run(
     phase: &Phase,
-    place: &Place,
+    context: &NodeContext,
     resume: Option<&Path>,
     watch: Watch,
 ) -> Result<Ended, String> {
     quiet();
     let (failures, failed) = unbounded::<Failed>();
     let (ended, ends) = unbounded::<Ended>();
-    let stages = wire(phase, place, resume);
+    let stages = wire(phase, context, resume);
     thread::scope(|scope| {
         for stage in stages {
             let (failures, ended) = (failures.clone(), ended.clone());
@@ -69,12 +69,12 @@ fn quiet() {
     });
 }
 
-fn wire(phase: &Phase, place: &Place, resume: Option<&Path>) -> Vec<Stage> {
+fn wire(phase: &Phase, context: &NodeContext, resume: Option<&Path>) -> Vec<Stage> {
     let mut channels: HashMap<usize, (Sender<Message>, Receiver<Message>)> = HashMap::new();
     for (i, _) in phase.edges.iter().enumerate().filter(|(_, e)| !e.within) {
         channels.insert(i, bounded(WAITING));
     }
-    let over = phase.source().nothing_left(&place.clock);
+    let over = phase.source().nothing_left(&context.clock);
     let stage = |nodes: &Vec<usize>| {
         let source = nodes.contains(&phase.source);
         let mut inlets = vec![];
@@ -103,10 +103,10 @@ fn wire(phase: &Phase, place: &Place, resume: Option<&Path>) -> Vec<Stage> {
                 .enumerate()
                 .filter(|(_, e)| e.from == n && !e.within);
             seats.push(Seat {
-                place: Place {
+                context: NodeContext {
                     node: phase.nodes[n].name().into(),
                     inputs: phase.nodes[n].inputs.clone(),
-                    ..place.clone()
+                    ..context.clone()
                 },
                 config: phase.nodes[n].config.clone(),
                 cache: phase.nodes[n].spec.cache.clone(),
@@ -151,8 +151,8 @@ mod tests {
     use nodes::kind::decode;
     use nodes::node::port::{Ports, Shapes};
     use nodes::node::report::{Progress, Report};
-    use nodes::node::step::{Head, Step};
-    use nodes::node::{Clock, Config, Facts, Node, Role, World, Wrong};
+    use nodes::node::step::{Step, StepInfo};
+    use nodes::node::{Clock, Config, Node, NodeInfo, OptionError, PhaseOutputs, Role};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -160,7 +160,7 @@ mod tests {
     #[derive(Clone)]
     struct Fake {
         source: decode::Options,
-        fails: Option<fn() -> Result<Head>>,
+        fails: Option<fn() -> Result<StepInfo>>,
         left: Arc<AtomicBool>,
     }
 
@@ -171,10 +171,10 @@ mod tests {
                 outputs: &[],
             }
         }
-        fn facts(&self, _: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
-            Ok(Facts::default())
+        fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
+            Ok(NodeInfo::default())
         }
-        fn build(&self, _: &Place) -> Result<Box<dyn Node>> {
+        fn build(&self, _: &NodeContext) -> Result<Box<dyn Node>> {
             Ok(Box::new(self.clone()))
         }
         fn role(&self) -> Role<'_> {
@@ -187,8 +187,8 @@ mod tests {
     }
 
     impl Node for Fake {
-        fn head(&mut self) -> Result<Head> {
-            self.fails.map_or(Ok(Head::default()), |fails| fails())
+        fn next_step(&mut self) -> Result<StepInfo> {
+            self.fails.map_or(Ok(StepInfo::default()), |fails| fails())
         }
         fn run(&mut self, _: &mut Step) -> Result<()> {
             Ok(())
@@ -206,7 +206,7 @@ mod tests {
     }
 
     /// What is said of a source that fails so, when the node after it has been told to leave.
-    fn says(fails: fn() -> Result<Head>) -> String {
+    fn says(fails: fn() -> Result<StepInfo>) -> String {
         let source = serde_json::json!({ "manifest": "", "seconds_per_batch": 1 });
         let source: decode::Options = serde_json::from_value(source).expect("options");
         let left = Arc::new(AtomicBool::new(false));
@@ -233,7 +233,7 @@ mod tests {
             Planned {
                 spec,
                 config,
-                facts: Facts::default(),
+                info: NodeInfo::default(),
                 inputs: Shapes::new(),
             }
         };
@@ -253,7 +253,7 @@ mod tests {
             source: 0,
             optimizer: None,
         };
-        let place = Place {
+        let context = NodeContext {
             node: String::new(),
             phase: "main".into(),
             phases: false,
@@ -269,11 +269,11 @@ mod tests {
             bench: false,
             synthetic: None,
             inputs: Shapes::new(),
-            world: Arc::new(World::default()),
+            phase_outputs: Arc::new(PhaseOutputs::default()),
             report: Arc::new(Silence),
             stop: Arc::new(AtomicBool::new(false)),
         };
-        let failed = run(&phase, &place, None, &|_, _, _| ())
+        let failed = run(&phase, &context, None, &|_, _, _| ())
             .err()
             .expect("a failure");
         assert!(

@@ -1,10 +1,10 @@
 //! The nodes of one thread. The loop is here, the step is the node's.
-use crate::run::inlet::{Ends, Inbox, Inlet};
+use crate::run::receiver::{Ends, Inbox, Inlet};
 use compute::tensor::Tape;
 use crossbeam::channel::Sender;
 use nodes::node::port::Value;
-use nodes::node::step::{Head, Member, Step};
-use nodes::node::{Config, Node, Place};
+use nodes::node::step::{Member, Step, StepInfo};
+use nodes::node::{Config, Node, NodeContext};
 use nodes::{Batch, Result};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A batch as it crosses threads.
-pub type Message = (Head, Batch);
+pub type Message = (StepInfo, Batch);
 
 /// What a node sent, by output port.
 pub type Sent = HashMap<&'static str, Value>;
@@ -28,7 +28,7 @@ pub enum Moment<'a> {
 }
 
 /// Sees each node in each step.
-pub type Watch<'a> = &'a (dyn Fn(&str, Head, Moment) + Sync);
+pub type Watch<'a> = &'a (dyn Fn(&str, StepInfo, Moment) + Sync);
 
 /// What comes to an input port: from a node before it in the stage, or from the edge of this number out of another thread.
 pub enum Feed {
@@ -38,7 +38,7 @@ pub enum Feed {
 
 /// A node before it is built, with its edges.
 pub struct Seat {
-    pub place: Place,
+    pub context: NodeContext,
     pub config: Arc<dyn Config>,
     pub cache: Option<String>,
     pub feeds: Vec<(&'static str, Feed)>,
@@ -48,7 +48,7 @@ pub struct Seat {
 pub struct Stage {
     pub seats: Vec<Seat>,
     pub inlets: Vec<Inlet>,
-    /// The source stands here: it makes the heads.
+    /// The source stands here: it makes the clock.
     pub source: bool,
     /// The optimizer stands here.
     pub trains: bool,
@@ -94,12 +94,12 @@ impl Stage {
         for seat in &self.seats {
             let node = guard(seat, || match &seat.cache {
                 Some(root) => {
-                    nodes::cache::wrap(seat.config.clone(), &seat.place.path(root), &seat.place)
+                    nodes::cache::wrap(seat.config.clone(), &seat.context.path(root), &seat.context)
                 }
-                None => seat.config.build(&seat.place),
+                None => seat.config.build(&seat.context),
             })?;
             members.push(Member {
-                name: seat.place.node.clone(),
+                name: seat.context.node.clone(),
                 node,
             });
         }
@@ -109,7 +109,7 @@ impl Stage {
             Err(Stop::Failed(failed)) => Some(failed),
             Err(Stop::Left) => None,
         };
-        let calm = |seat: &&Seat| failed.as_ref().is_none_or(|f| f.node != seat.place.node);
+        let calm = |seat: &&Seat| failed.as_ref().is_none_or(|f| f.node != seat.context.node);
         let mut left = Ok(());
         for (seat, member) in self
             .seats
@@ -126,43 +126,43 @@ impl Stage {
     }
 
     fn steps(&self, members: &mut [Member], watch: Watch) -> Result<(), Stop> {
-        let place = &self.seats[0].place;
-        let from = place.clock.from;
-        let mut head = Head {
-            step: from * place.clock.accumulate,
+        let context = &self.seats[0].context;
+        let from = context.clock.from;
+        let mut info = StepInfo {
+            step: from * context.clock.accumulate,
             update: from,
             last: self.over,
-            ..Head::default()
+            ..StepInfo::default()
         };
         let mut inbox = Inbox::new(&self.inlets);
-        self.pass(members, head, None, |n, s| n.start(s), &|_, _, _| ())?;
-        while !head.last {
-            if self.heeds_stop && place.stop.load(Ordering::Relaxed) {
+        self.pass(members, info, None, |n, s| n.start(s), &|_, _, _| ())?;
+        while !info.last {
+            if self.heeds_stop && context.stop.load(Ordering::Relaxed) {
                 return Err(Stop::Left);
             }
-            head = if self.source {
-                self.head(members)?
+            info = if self.source {
+                self.info(members)?
             } else {
                 self.receive(&mut inbox)?
             };
-            self.pass(members, head, Some(&mut inbox), |n, s| n.run(s), watch)?;
+            self.pass(members, info, Some(&mut inbox), |n, s| n.run(s), watch)?;
         }
-        if place.bench {
+        if context.bench {
             return Err(Stop::Left); // nothing is written but what a cache gathered
         }
-        self.pass(members, head, None, |n, s| n.finish(s), &|_, _, _| ())
+        self.pass(members, info, None, |n, s| n.finish(s), &|_, _, _| ())
     }
 
     /// The source has no tape edge, so it is alone in its stage.
-    fn head(&self, members: &mut [Member]) -> Result<Head, Failed> {
-        guard(&self.seats[0], || members[0].node.head())
+    fn info(&self, members: &mut [Member]) -> Result<StepInfo, Failed> {
+        guard(&self.seats[0], || members[0].node.next_step())
     }
 
-    fn receive(&self, inbox: &mut Inbox) -> Result<Head, Stop> {
+    fn receive(&self, inbox: &mut Inbox) -> Result<StepInfo, Stop> {
         inbox.receive().map_err(|ends| match ends {
             Ends::Left => Stop::Left,
             Ends::Failed(error) => Stop::Failed(Failed {
-                node: self.seats[0].place.node.clone(),
+                node: self.seats[0].context.node.clone(),
                 error,
             }),
         })
@@ -173,7 +173,7 @@ impl Stage {
     fn pass(
         &self,
         members: &mut [Member],
-        head: Head,
+        info: StepInfo,
         mut inbox: Option<&mut Inbox>,
         call: Call,
         watch: Watch,
@@ -193,17 +193,17 @@ impl Stage {
                 inputs.entry((*port).to_owned()).or_default().extend(value);
             }
             let (upstream, rest) = members.split_at_mut(i);
-            let mut step = Step::new(head, &seat.place, tape.clone(), inputs, upstream);
+            let mut step = Step::new(info, &seat.context, tape.clone(), inputs, upstream);
             step.resume = self.resume.as_deref();
-            watch(&seat.place.node, head, Moment::Begins);
+            watch(&seat.context.node, info, Moment::Begins);
             let begun = Instant::now();
             guard(seat, || call(&mut *rest[0].node, &mut step))?;
             let took = begun.elapsed();
             ends |= step.ends();
             sent.push(step.into_outputs());
-            watch(&seat.place.node, head, Moment::Ended(took, &sent[i]));
+            watch(&seat.context.node, info, Moment::Ended(took, &sent[i]));
             if inbox.is_some() {
-                seat.send(head, &mut sent[i])?;
+                seat.send(info, &mut sent[i])?;
             }
         }
         if ends { Err(Stop::Left) } else { Ok(()) }
@@ -212,7 +212,7 @@ impl Stage {
 
 impl Seat {
     /// What crosses threads does so as a batch, which is made once.
-    fn send(&self, head: Head, outputs: &mut Sent) -> Result<(), Stop> {
+    fn send(&self, info: StepInfo, outputs: &mut Sent) -> Result<(), Stop> {
         for (port, sender) in &self.sends {
             let batch = guard(self, || {
                 let value = outputs
@@ -222,7 +222,7 @@ impl Seat {
                 *value = Value::Batch(batch.clone());
                 Ok(batch)
             })?;
-            sender.send((head, batch)).map_err(|_| Stop::Left)?;
+            sender.send((info, batch)).map_err(|_| Stop::Left)?;
         }
         Ok(())
     }
@@ -231,7 +231,7 @@ impl Seat {
 /// What a node did, or its name with what went wrong, panics included.
 fn guard<T>(seat: &Seat, call: impl FnOnce() -> Result<T>) -> Result<T, Failed> {
     let failed = |error| Failed {
-        node: seat.place.node.clone(),
+        node: seat.context.node.clone(),
         error,
     };
     catch_unwind(AssertUnwindSafe(call))

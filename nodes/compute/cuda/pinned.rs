@@ -200,7 +200,7 @@ impl Drop for Buffer {
 mod tests {
     use crate::op::check::noise;
     use crate::tensor::Spans;
-    use crate::tensor::cuda::{Arriving, read, tensor};
+    use crate::tensor::cuda::{PendingUpload, read, tensor};
 
     /// Buffers take turns, grow, and are not written before what they hold has been sent.
     #[test]
@@ -217,7 +217,10 @@ mod tests {
                     .map(|row| &batch[layer][row.start * width..row.end * width])
                     .collect()
             };
-            (width, Arriving::send(&[of(0), of(1)], width, spans.clone()))
+            (
+                width,
+                PendingUpload::send(&[of(0), of(1)], width, spans.clone()),
+            )
         });
         for (width, arriving) in &sent {
             let arrived: Vec<Vec<f32>> = arriving
@@ -229,6 +232,10 @@ mod tests {
         }
         let large = noise("large", super::FEW + 1);
         assert_eq!(read(&tensor(large.clone(), (large.len(),))), large);
-        drop(Arriving::send(&[vec![&large[..4]]], 4, Spans::new([1]))); // whose memory is free when it has arrived, and not before
+        drop(PendingUpload::send(
+            &[vec![&large[..4]]],
+            4,
+            Spans::new([1]),
+        )); // whose memory is free when it has arrived, and not before
     }
 }

@@ -28,7 +28,7 @@ impl super::Track<Cpu> for Tape {
     }
 }
 
-impl super::Border for Cpu {
+impl super::DeviceStorage for Cpu {
     fn nothing() -> Result<Self::Vec, Self::Err> {
         DEVICE.with(|d| Storage::<f32>::try_alloc_len(d, 0))
     }
@@ -153,16 +153,16 @@ fn joined<'a>(parts: impl Iterator<Item = &'a Hidden> + Clone) -> Hidden {
 
 /// Hidden states of the same rows, a tensor a layer, on their way to where tensors lie: here they have always arrived.
 #[derive(Clone)]
-pub struct Arriving(Vec<Hidden>);
+pub struct PendingUpload(Vec<Hidden>);
 
-impl Arriving {
+impl PendingUpload {
     /// What was computed here.
-    pub fn here(layers: Vec<Hidden>) -> Arriving {
-        Arriving(layers)
+    pub fn here(layers: Vec<Hidden>) -> PendingUpload {
+        PendingUpload(layers)
     }
     /// Of the numbers of each (layer)(row).
-    pub fn send(layers: &[Vec<&[f32]>], width: usize, spans: Spans) -> Arriving {
-        Arriving(
+    pub fn send(layers: &[Vec<&[f32]>], width: usize, spans: Spans) -> PendingUpload {
+        PendingUpload(
             layers
                 .iter()
                 .map(|rows| hidden(rows.concat(), width, spans.clone()))

@@ -1,5 +1,7 @@
 //! Tensors in a GPU's memory: numbers are sent there and copied back, and rules are told where they lie.
-use super::{Border, Gradients, Grads, Hidden, NoneTape, Number, Spans, Tape, Track, merge, split};
+use super::{
+    DeviceStorage, Gradients, Grads, Hidden, NoneTape, Number, Spans, Tape, Track, merge, split,
+};
 use crate::cuda::gpu::{Address, done, ordinal};
 use crate::cuda::pinned;
 use crate::cuda::pinned::Landing;
@@ -122,22 +124,22 @@ pub fn by_rows(
 
 /// Hidden states of the same rows, a tensor a layer, that may be on their way to the GPU, beside what it computes.
 #[derive(Clone)]
-pub struct Arriving {
+pub struct PendingUpload {
     /// Goes before the tensors, whose memory is not free until what is sent there has landed.
     landing: Option<Landing>,
     layers: Vec<Hidden<NoneTape, Cuda>>,
 }
 
-impl Arriving {
+impl PendingUpload {
     /// What was computed here.
-    pub fn here(layers: Vec<Hidden<NoneTape, Cuda>>) -> Arriving {
-        Arriving {
+    pub fn here(layers: Vec<Hidden<NoneTape, Cuda>>) -> PendingUpload {
+        PendingUpload {
             landing: None,
             layers,
         }
     }
     /// Of the numbers of each (layer)(row).
-    pub fn send(layers: &[Vec<&[f32]>], width: usize, spans: Spans) -> Arriving {
+    pub fn send(layers: &[Vec<&[f32]>], width: usize, spans: Spans) -> PendingUpload {
         let own = |_| Hidden {
             values: zeros((spans.total(), width)),
             spans: spans.clone(),
@@ -148,7 +150,7 @@ impl Arriving {
             .zip(&tensors)
             .map(|(rows, to)| (&rows[..], address(&to.values)))
             .collect();
-        Arriving {
+        PendingUpload {
             landing: Some(pinned::send_beside(&parts)),
             layers: tensors,
         }
@@ -202,7 +204,7 @@ impl Track<Cuda> for Tape<Cuda> {
     }
 }
 
-impl Border for Cuda {
+impl DeviceStorage for Cuda {
     fn nothing() -> Result<Self::Vec, Self::Err> {
         DEVICE.with(|d| Storage::<f32>::try_alloc_len(*d, 1))
     }

@@ -5,7 +5,7 @@ use super::crop::{self, Crop};
 use super::speech::Speech;
 use crate::data::manifest;
 use crate::data::manifest::Utterance;
-use crate::node::Place;
+use crate::node::NodeContext;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
@@ -25,14 +25,14 @@ impl Set {
         options: &Options,
         crop: Crop,
         bad: &mut Bad,
-        place: &Place,
+        context: &NodeContext,
     ) -> Result<Set> {
-        let all = manifest::read(&place.path(manifest))?;
+        let all = manifest::read(&context.path(manifest))?;
         let lengths = manifest::lengths(&all);
         let (total, mut rows, mut short, mut long) = (all.len(), vec![], 0, 0);
         for (utterance, length) in all.into_iter().zip(lengths) {
             match length {
-                Err(why) => bad.meet(why, place)?,
+                Err(why) => bad.meet(why, context)?,
                 Ok(length) if options.is_too_short(length) => short += 1,
                 Ok(length) if options.is_too_long(length) => long += 1,
                 Ok(length) => rows.push((utterance, length)),
@@ -44,7 +44,7 @@ impl Set {
             return Err(format!("{manifest} has no utterance to use: {why}").into());
         }
         if short + long > 0 {
-            place.say(format!(
+            context.say(format!(
                 "{manifest}: of {total} utterances {short} are too short, {long} too long: left out"
             ));
         }
@@ -64,7 +64,13 @@ impl Set {
         self.batches.kept(&self.order[batch]).iter().sum()
     }
     /// The rows of a batch that can be read, in its order; the others are named and counted.
-    pub fn read(&self, batch: &[usize], view: u64, bad: &mut Bad, place: &Place) -> Result<Speech> {
+    pub fn read(
+        &self,
+        batch: &[usize],
+        view: u64,
+        bad: &mut Bad,
+        context: &NodeContext,
+    ) -> Result<Speech> {
         let kept = self.batches.kept(batch);
         let rows: Vec<_> = batch.iter().map(|&row| &self.rows[row]).zip(kept).collect();
         let wholes: Vec<_> = rows
@@ -76,15 +82,15 @@ impl Set {
             match whole {
                 Ok(whole) if whole.len() as u64 == *length => {
                     let start =
-                        crop::start(place.seed, &utterance.id, view, *length, kept) as usize;
+                        crop::start(context.seed, &utterance.id, view, *length, kept) as usize;
                     speech.ids.push(utterance.id.clone());
                     speech
                         .samples
                         .extend_from_slice(&whole[start..start + kept as usize]);
                     speech.lengths.push(kept as usize);
                 }
-                Ok(_) => bad.meet(format!("`{}` has changed", utterance.id).into(), place)?,
-                Err(why) => bad.meet(why, place)?,
+                Ok(_) => bad.meet(format!("`{}` has changed", utterance.id).into(), context)?,
+                Err(why) => bad.meet(why, context)?,
             }
         }
         Ok(speech)
@@ -104,7 +110,7 @@ impl Bad {
             allowed,
         }
     }
-    fn meet(&mut self, why: Error, place: &Place) -> Result<()> {
+    fn meet(&mut self, why: Error, context: &NodeContext) -> Result<()> {
         if !self.met.insert(why.to_string()) {
             return Ok(());
         }
@@ -112,7 +118,7 @@ impl Bad {
         if met > allowed {
             return Err(format!("{why} (bad file {met}; `bad_files` is {allowed})").into());
         }
-        place.say(format!(
+        context.say(format!(
             "{why}: left out (bad file {met}; `bad_files` is {allowed})"
         ));
         Ok(())

@@ -1,15 +1,15 @@
-//! The node: makes the heads, reads their batches.
-use super::heads::Heads;
+//! The node: makes the clock, reads their batches.
+use super::clock::StepClock;
 use super::set::{Bad, Set};
 use super::{Crop, Options};
 use crate::Result;
-use crate::node::step::{Head, Step};
-use crate::node::{Node, Place};
+use crate::node::step::{Step, StepInfo};
+use crate::node::{Node, NodeContext};
 
 pub struct Decode {
     /// The train set, then the dev set where there is one.
     sets: Vec<Set>,
-    heads: Heads,
+    clock: StepClock,
     bad: Bad,
     views: u64,
     seed: u64,
@@ -20,21 +20,21 @@ pub struct Decode {
 }
 
 impl Decode {
-    pub fn new(options: &Options, place: &Place) -> Result<Decode> {
+    pub fn new(options: &Options, context: &NodeContext) -> Result<Decode> {
         let mut bad = Bad::new(options.bad_files);
         let mut sets = vec![Set::open(
             &options.manifest,
             options,
             options.crop,
             &mut bad,
-            place,
+            context,
         )?];
         if let Some(dev) = &options.dev {
-            sets.push(Set::open(dev, options, Crop::None, &mut bad, place)?);
+            sets.push(Set::open(dev, options, Crop::None, &mut bad, context)?);
         }
         let batches = |set: usize| sets.get(set).map_or(0, |set| set.order.len() as u64);
-        let heads = Heads::new(
-            place.clock,
+        let clock = StepClock::new(
+            context.clock,
             options.views,
             options.dev_every,
             batches(0),
@@ -42,44 +42,44 @@ impl Decode {
         );
         Ok(Decode {
             sets,
-            heads,
+            clock,
             bad,
             views: options.views,
-            seed: place.seed,
+            seed: context.seed,
             epoch: None,
             batch: 0,
         })
     }
-    fn view(&self, head: &Head) -> u64 {
+    fn view(&self, info: &StepInfo) -> u64 {
         match self.views {
-            _ if head.dev => 0,
-            0 => head.epoch,
-            views => head.epoch % views,
+            _ if info.dev => 0,
+            0 => info.epoch,
+            views => info.epoch % views,
         }
     }
 }
 
 impl Node for Decode {
-    fn head(&mut self) -> Result<Head> {
-        let (head, batch) = self.heads.next().ok_or("has no step left")?;
-        if !head.dev && self.epoch != Some(head.epoch) {
-            let view = self.view(&head);
-            self.sets[0].begin(self.seed, view, head.epoch);
-            self.epoch = Some(head.epoch);
+    fn next_step(&mut self) -> Result<StepInfo> {
+        let (info, batch) = self.clock.next().ok_or("has no step left")?;
+        if !info.dev && self.epoch != Some(info.epoch) {
+            let view = self.view(&info);
+            self.sets[0].begin(self.seed, view, info.epoch);
+            self.epoch = Some(info.epoch);
         }
         self.batch = batch;
-        Ok(Head {
-            samples: self.sets[head.dev as usize].samples(batch),
-            ..head
+        Ok(StepInfo {
+            samples: self.sets[info.dev as usize].samples(batch),
+            ..info
         })
     }
     fn run(&mut self, step: &mut Step) -> Result<()> {
-        let (set, view) = (&self.sets[step.head.dev as usize], self.view(&step.head));
+        let (set, view) = (&self.sets[step.info.dev as usize], self.view(&step.info));
         // A batch that lost all its rows is replaced by the next one, so that the count of batches stays: it tells a run
         // that goes on where it is.
         let (before, after) = set.order.split_at(self.batch);
         for batch in after.iter().chain(before) {
-            let speech = set.read(batch, view, &mut self.bad, step.place)?;
+            let speech = set.read(batch, view, &mut self.bad, step.context)?;
             if !speech.ids.is_empty() {
                 step.send("speech", speech.into_value(view)?);
                 return Ok(());
@@ -156,7 +156,7 @@ mod tests {
         }
     }
 
-    fn place(updates: Option<u64>, from: u64) -> (Place, Arc<Lines>) {
+    fn context(updates: Option<u64>, from: u64) -> (NodeContext, Arc<Lines>) {
         let lines = Arc::new(Lines::default());
         let clock = Clock {
             updates,
@@ -165,10 +165,10 @@ mod tests {
             from,
         };
         (
-            Place {
+            NodeContext {
                 seed: 7,
                 clock,
-                ..Place::alone("speech", lines.clone())
+                ..NodeContext::alone("speech", lines.clone())
             },
             lines,
         )
@@ -182,12 +182,12 @@ mod tests {
     }
 
     /// Everything the node sends until the phase ends.
-    fn all(options: &Options, place: &Place) -> Result<Vec<(Head, Vec<Row>)>> {
-        let mut node = options.build(place)?;
+    fn all(options: &Options, context: &NodeContext) -> Result<Vec<(StepInfo, Vec<Row>)>> {
+        let mut node = options.build(context)?;
         let mut sent = vec![];
         loop {
-            let head = node.head()?;
-            let mut step = Step::new(head, place, Tape::default(), HashMap::new(), &mut []);
+            let info = node.next_step()?;
+            let mut step = Step::new(info, context, Tape::default(), HashMap::new(), &mut []);
             node.run(&mut step)?;
             let Some(Value::Batch(batch)) = step.into_outputs().remove("speech") else {
                 panic!("no batch")
@@ -202,8 +202,8 @@ mod tests {
                 samples: column::floats(&batch, column::SAMPLES, i).unwrap().to_vec(),
                 view: views.value(i),
             };
-            sent.push((head, (0..ids.len()).map(row).collect::<Vec<_>>()));
-            if head.last {
+            sent.push((info, (0..ids.len()).map(row).collect::<Vec<_>>()));
+            if info.last {
                 return Ok(sent);
             }
         }
@@ -214,7 +214,7 @@ mod tests {
         let data = Data::new("epochs", 12);
         for crop in ["none", "bucket", "batch"] {
             let options = data.options(&[("crop", crop.into()), ("bucket_seconds", 0.08.into())]);
-            let sent = all(&options, &place(None, 0).0).unwrap();
+            let sent = all(&options, &context(None, 0).0).unwrap();
             for epoch in 0..2 {
                 let rows: Vec<&Row> = sent
                     .iter()
@@ -230,14 +230,14 @@ mod tests {
                 planned.sort();
                 assert_eq!(lengths, planned, "{crop}");
             }
-            for (head, rows) in &sent {
+            for (info, rows) in &sent {
                 assert_eq!(
-                    head.samples,
+                    info.samples,
                     rows.iter().map(|r| r.samples.len() as u64).sum::<u64>()
                 );
                 assert!(
                     crop == "none"
-                        || head.dev
+                        || info.dev
                         || rows
                             .iter()
                             .all(|r| r.samples.len() == rows[0].samples.len())
@@ -265,7 +265,7 @@ mod tests {
             ("bucket_seconds", 0.1.into()),
             ("views", 5.into()),
         ]);
-        let (mut starts, sent) = (BTreeSet::new(), all(&options, &place(None, 0).0).unwrap());
+        let (mut starts, sent) = (BTreeSet::new(), all(&options, &context(None, 0).0).unwrap());
         for row in sent.iter().flat_map(|(_, rows)| rows) {
             let whole = crate::kind::decode::read_audio(&data.0.join(&row.id)).unwrap();
             let start = (0..=whole.len() - row.samples.len())
@@ -284,7 +284,7 @@ mod tests {
             ("dev_every", 3.into()),
             ("views", 0.into()),
         ]);
-        let whole = all(&options, &place(Some(10), 0).0).unwrap();
+        let whole = all(&options, &context(Some(10), 0).0).unwrap();
         for from in [0, 1, 3, 7, 10] {
             let tail: Vec<_> = whole
                 .iter()
@@ -292,7 +292,7 @@ mod tests {
                 .cloned()
                 .collect();
             assert_eq!(
-                all(&options, &place(Some(10), from).0).unwrap(),
+                all(&options, &context(Some(10), from).0).unwrap(),
                 tail,
                 "from {from}"
             );
@@ -301,10 +301,10 @@ mod tests {
             dev: None,
             ..options
         };
-        let clock = |from| place(Some(10), from).0.clock;
+        let clock = |from| context(Some(10), from).0.clock;
         assert!(without.nothing_left(&clock(10)) && !without.nothing_left(&clock(9)));
         assert!(
-            all(&without, &place(Some(10), 10).0)
+            all(&without, &context(Some(10), 10).0)
                 .unwrap_err()
                 .to_string()
                 .contains("no step left")
@@ -335,7 +335,7 @@ mod tests {
             6,
             "by the manifest alone"
         );
-        let (here, lines) = place(None, 0);
+        let (here, lines) = context(None, 0);
         let sent = all(&options(3), &here).unwrap();
         assert_eq!(sent.iter().filter(|(h, _)| !h.dev).count(), 2 * 4);
         let ids: BTreeSet<_> = sent
@@ -354,7 +354,7 @@ mod tests {
                 && lines[2].contains("bad file 3; `bad_files` is 3")
         );
         for (allowed, name) in [(0, "0.wav"), (1, "2.wav"), (2, "1.wav")] {
-            let error = all(&options(allowed), &place(None, 0).0)
+            let error = all(&options(allowed), &context(None, 0).0)
                 .unwrap_err()
                 .to_string();
             assert!(
@@ -368,7 +368,7 @@ mod tests {
     fn too_short_and_too_long_ones_are_left_out() {
         let data = Data::new("bounds", 12);
         let bounds = [("min_seconds", 0.25.into()), ("max_seconds", 0.5.into())];
-        let (options, (here, lines)) = (data.options(&bounds), place(None, 0));
+        let (options, (here, lines)) = (data.options(&bounds), context(None, 0));
         let sent = all(
             &Options {
                 dev: None,
@@ -401,7 +401,7 @@ mod tests {
             manifest: "not/there.tsv".into(),
             ..Data::new("noise", 3).options(&[])
         };
-        let (mut here, _) = place(Some(3), 0);
+        let (mut here, _) = context(Some(3), 0);
         here.synthetic = Some(Synthetic {
             rows: 2,
             samples: 500,
@@ -425,7 +425,7 @@ mod tests {
         let says = |json: serde_json::Value| {
             let options: Options = serde_json::from_value(json).unwrap();
             let wrong = options
-                .facts(&Default::default(), &Default::default())
+                .info(&Default::default(), &Default::default())
                 .err()
                 .unwrap_or_default();
             wrong

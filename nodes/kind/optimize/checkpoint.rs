@@ -20,15 +20,15 @@ pub fn write(
     moments: &BTreeMap<String, Moments>,
     step: &mut Step,
 ) -> Result<()> {
-    let (head, place) = (step.head, step.place);
-    let next = update * place.clock.accumulate;
+    let (head, context) = (step.info, step.context);
+    let next = update * context.clock.accumulate;
     let about = [
-        ("phase", place.phase.clone()),
+        ("phase", context.phase.clone()),
         ("update", update.to_string()),
         ("next_step", next.to_string()),
         ("epoch", head.epoch.to_string()),
         ("batch", head.batch.to_string()),
-        ("graph", place.graph.clone()),
+        ("graph", context.graph.clone()),
     ];
     let parameters = step.parameters();
     let mut tensors: Vec<file::Tensor> = vec![];
@@ -50,7 +50,7 @@ pub fn write(
         }
     }
     let about = about.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
-    file::save(&name(folder, &place.phase, update), &tensors, about)
+    file::save(&name(folder, &context.phase, update), &tensors, about)
 }
 
 /// Puts the weights back and returns the moments.

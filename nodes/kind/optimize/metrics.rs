@@ -3,9 +3,9 @@
 use crate::data::column;
 use crate::data::column::{EPOCH, NAME, STEP, VALUE};
 use crate::data::file;
-use crate::node::Place;
+use crate::node::NodeContext;
 use crate::node::report::Progress;
-use crate::node::step::{Head, Step};
+use crate::node::step::{Step, StepInfo};
 use crate::{Batch, Result};
 use arrow::array::{ArrayRef, Float32Array, StringArray, UInt64Array};
 use serde_json::{Value as Json, json};
@@ -19,9 +19,9 @@ pub struct Metrics(File);
 
 impl Metrics {
     /// Opens the file to append, after what is [`kept`] of it.
-    pub fn open(place: &Place) -> Result<Metrics> {
-        let (path, text) = (path(place), read(place)?);
-        let kept = kept(&text, place);
+    pub fn open(context: &NodeContext) -> Result<Metrics> {
+        let (path, text) = (path(context), read(context)?);
+        let kept = kept(&text, context);
         if kept != text || !path.exists() {
             file::whole(&path, kept.as_bytes())?;
         }
@@ -34,10 +34,10 @@ impl Metrics {
 
     pub fn write(&mut self, step: &Step, values: &[(String, f32)]) -> Result<()> {
         let now = now();
-        let head = &step.head;
+        let info = &step.info;
         let line = |(name, value): &(String, f32)| {
             let value = value.is_finite().then_some(*value as f64);
-            let line = json!({ "phase": step.place.phase, "step": head.update, "epoch": head.epoch, "wall_time": now, "name": name, "value": value });
+            let line = json!({ "phase": step.context.phase, "step": info.update, "epoch": info.epoch, "wall_time": now, "name": name, "value": value });
             format!("{line}\n")
         };
         Ok(self
@@ -57,15 +57,15 @@ pub fn now() -> f64 {
         .map_or(0.0, |d| d.as_secs_f64())
 }
 
-fn path(place: &Place) -> PathBuf {
-    place.run.join("metrics.jsonl")
+fn path(context: &NodeContext) -> PathBuf {
+    context.run.join("metrics.jsonl")
 }
 
 /// The run's lines so far; none before its first phase.
-pub fn read(place: &Place) -> Result<String> {
-    match std::fs::read(path(place)) {
+pub fn read(context: &NodeContext) -> Result<String> {
+    match std::fs::read(path(context)) {
         Err(e) if e.kind() != ErrorKind::NotFound => {
-            Err(format!("{}: {e}", path(place).display()).into())
+            Err(format!("{}: {e}", path(context).display()).into())
         }
         bytes => Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()),
     }
@@ -73,11 +73,14 @@ pub fn read(place: &Place) -> Result<String> {
 
 /// The lines before the first one that this run will write again: an update after the one to go on from, or a dev pass
 /// measured at it.
-pub fn kept(text: &str, place: &Place) -> String {
+pub fn kept(text: &str, context: &NodeContext) -> String {
     let again = |line: &Json| {
-        let (step, from) = (line["step"].as_u64().unwrap_or(u64::MAX), place.clock.from);
+        let (step, from) = (
+            line["step"].as_u64().unwrap_or(u64::MAX),
+            context.clock.from,
+        );
         let dev = line["name"].as_str().is_some_and(|n| n.starts_with("dev/"));
-        line["phase"] == *place.phase && (step > from || step == from && dev)
+        line["phase"] == *context.phase && (step > from || step == from && dev)
     };
     let stays = |line: &&str| serde_json::from_str::<Json>(line).is_ok_and(|line| !again(&line));
     text.lines()
@@ -87,28 +90,28 @@ pub fn kept(text: &str, place: &Place) -> String {
 }
 
 /// What goes to whoever listens.
-pub fn batch(head: &Head, lines: Vec<(String, f32)>) -> Result<Batch> {
+pub fn batch(info: &StepInfo, lines: Vec<(String, f32)>) -> Result<Batch> {
     let n = lines.len();
     let (names, values): (Vec<String>, Vec<f32>) = lines.into_iter().unzip();
     let all = |x: u64| Arc::new(UInt64Array::from(vec![x; n])) as ArrayRef;
     column::batch(vec![
-        (STEP, all(head.update)),
-        (EPOCH, all(head.epoch)),
+        (STEP, all(info.update)),
+        (EPOCH, all(info.epoch)),
         (NAME, Arc::new(StringArray::from(names))),
         (VALUE, Arc::new(Float32Array::from(values))),
     ])
 }
 
 /// What a person sees of an update.
-pub fn report(place: &Place, update: u64, lines: &[(String, f32)], audio_seconds: f64) {
+pub fn report(context: &NodeContext, update: u64, lines: &[(String, f32)], audio_seconds: f64) {
     let of = |name: &str| lines.iter().find(|(n, _)| n == name).map(|(_, v)| *v);
     let progress = Progress {
         update,
-        updates: place.clock.updates.unwrap_or(0),
+        updates: context.clock.updates.unwrap_or(0),
         loss: of("loss").unwrap_or(f32::NAN),
         sparsity: of("sparsity_expected").zip(of("sparsity_target")),
         audio_seconds,
         audio_per_second: of("audio_per_second").unwrap_or(f32::NAN),
     };
-    place.report.update(&place.phase, progress);
+    context.report.update(&context.phase, progress);
 }

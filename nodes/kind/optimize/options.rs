@@ -4,7 +4,7 @@ use super::schedule::Schedule;
 use crate::Result;
 use crate::data::column::METRICS;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
-use crate::node::{Config, Facts, Node, Place, Role, World, Wrong, shapes};
+use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, Role, shapes};
 use compute::adamw::{AdamW, Form};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -100,11 +100,11 @@ impl Options {
         }
     }
 
-    fn wrong(&self) -> Vec<Wrong> {
+    fn wrong(&self) -> Vec<OptionError> {
         let mut wrong = self.schedule.wrong(self.steps);
         let mut need = |holds: bool, way: &str, says: String| {
             if !holds {
-                wrong.push(Wrong::at(way, format!("option `{way}`: {says}")));
+                wrong.push(OptionError::at(way, format!("option `{way}`: {says}")));
             }
         };
         let positive = [
@@ -163,12 +163,12 @@ impl Config for Options {
             outputs: OUTPUTS,
         }
     }
-    fn facts(&self, _: &World, _: &Shapes) -> Result<Facts, Vec<Wrong>> {
+    fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let wrong = self.wrong();
         if wrong.is_empty() {
-            Ok(Facts {
+            Ok(NodeInfo {
                 outputs: shapes([(OUT, Shape::Plain)]),
-                ..Facts::default()
+                ..NodeInfo::default()
             })
         } else {
             Err(wrong)
@@ -177,7 +177,7 @@ impl Config for Options {
     fn role(&self) -> Role<'_> {
         Role::Optimizer(self)
     }
-    fn build(&self, place: &Place) -> Result<Box<dyn Node>> {
-        Ok(Box::new(Optimize::new(self.clone(), place.clock.from)))
+    fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
+        Ok(Box::new(Optimize::new(self.clone(), context.clock.from)))
     }
 }

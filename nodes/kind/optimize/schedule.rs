@@ -4,7 +4,7 @@
 //! k / W up to W, then linear: (N - k) / (N - W); cosine: (1 - cos(π (N - k) / (N - W))) / 2 (s3prl's warmup_cosine,
 //! fairseq's cosine); constant: 1. Tri-stage (fairseq's, Park et al. 2019, arXiv:1904.08779): from 0.01 up to 1 at W, 1 up
 //! to W + H, then down to f at N, each update by the same factor: f^((k - W - H) / (N - W - H)).
-use crate::node::Wrong;
+use crate::node::OptionError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
@@ -63,11 +63,12 @@ impl Schedule {
     }
 
     /// What is wrong with it in a phase of `updates`.
-    pub fn wrong(self, updates: u64) -> Vec<Wrong> {
+    pub fn wrong(self, updates: u64) -> Vec<OptionError> {
         let mut wrong = vec![];
         let mut need = |holds: bool, name: &str, says: String| {
             let way = format!("schedule.{name}");
-            wrong.extend((!holds).then(|| Wrong::at(&way, format!("option `{way}`: {says}"))));
+            wrong
+                .extend((!holds).then(|| OptionError::at(&way, format!("option `{way}`: {says}"))));
         };
         let (warmup, hold, scale) = (self.warmup_steps, self.hold_steps, self.final_scale);
         need(

@@ -9,10 +9,10 @@ fn states<T: compute::tensor::Track>(
     audio: &[f32],
     tape: T,
 ) -> Vec<Hidden<T>> {
-    let pass = Pass {
+    let pass = Forward {
         model,
         gates,
-        drops: Drops(None),
+        drops: DropoutKey(None),
         precision: Precision::F32,
         recompute: false,
         tape,

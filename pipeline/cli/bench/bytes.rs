@@ -3,13 +3,13 @@
 //! so the rest may be below 0.
 use compute::gemm;
 use nodes::node::Role;
-use nodes::node::report::Told;
+use nodes::node::report::Measurement;
 use pipeline::graph::plan::Phase;
 use serde_json::{Value, json};
 
 /// `kept`: what the trained stage has asked for when its forward pass is over, and holds until it has gone backward.
 /// `peak`: the process's, where the system tells it.
-pub fn of(phase: &Phase, told: &[(&str, Told)], kept: isize, peak: Option<u64>) -> Value {
+pub fn of(phase: &Phase, told: &[(&str, Measurement)], kept: isize, peak: Option<u64>) -> Value {
     let rates = phase
         .optimizer
         .map(|node| match phase.nodes[node].config.role() {
@@ -21,14 +21,14 @@ pub fn of(phase: &Phase, told: &[(&str, Told)], kept: isize, peak: Option<u64>) 
     // A teacher whose targets all came from a cache was never opened.
     let open = |name: &str| {
         told.iter()
-            .any(|(node, told)| *node == name && matches!(told, Told::Products { .. }))
+            .any(|(node, told)| *node == name && matches!(told, Measurement::Products { .. }))
     };
     let sum = |of: &dyn Fn(&pipeline::graph::plan::Planned) -> bool| {
         let parameters = phase
             .nodes
             .iter()
             .filter(|n| of(n))
-            .filter_map(|n| n.facts.parameters);
+            .filter_map(|n| n.info.parameters);
         4 * parameters.sum::<u64>() as i64
     };
     let weights = sum(&|n| n.config.trains());

@@ -2,14 +2,14 @@
 //! share = Σ 2 M_p / peak_p / seconds of an update, M_p the multiply-accumulates of products of precision p.
 use compute::gemm::Precision;
 use compute::roofline::Floor;
-use nodes::node::report::Told;
+use nodes::node::report::Measurement;
 use serde_json::{Value, json};
 
 /// `told` in so many `updates`, of so many `seconds` each in the mean. Without a peak there is no share: null.
-pub fn of(floor: &Floor, told: &[(&str, Told)], updates: usize, seconds: f64) -> Value {
+pub fn of(floor: &Floor, told: &[(&str, Measurement)], updates: usize, seconds: f64) -> Value {
     let macs = |of: Precision| {
-        let products = |(_, told): &(_, Told)| match *told {
-            Told::Products { precision, macs } if precision == of => macs,
+        let products = |(_, told): &(_, Measurement)| match *told {
+            Measurement::Products { precision, macs } if precision == of => macs,
             _ => 0,
         };
         told.iter().map(products).sum::<u64>() as f64 / updates as f64
@@ -60,7 +60,7 @@ mod tests {
             bf16: Some(200e9),
             read: 1e9,
         };
-        let did = |precision, macs| ("node", Told::Products { precision, macs });
+        let did = |precision, macs| ("node", Measurement::Products { precision, macs });
         let told = [
             did(Precision::F32, 20_000_000_000),
             did(Precision::Bf16, 40_000_000_000),

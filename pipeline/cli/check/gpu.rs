@@ -13,7 +13,7 @@ pub fn bytes(phase: &Phase) -> Option<Value> {
             .get(n.name())
             .is_some_and(|rate| *rate > 0.0)
     };
-    let count = |n: &Planned| n.facts.parameters.unwrap_or(0);
+    let count = |n: &Planned| n.info.parameters.unwrap_or(0);
     let all = phase.nodes.iter().map(count).sum::<u64>();
     let moved = phase.nodes.iter().filter(moves).map(count).sum::<u64>();
     let seconds = phase.source().seconds_per_batch;
@@ -22,7 +22,7 @@ pub fn bytes(phase: &Phase) -> Option<Value> {
         "weights": 4 * all,
         "gradients": if optimizer.accumulate > 1 { 8 } else { 4 } * moved,
         "moments": 8 * moved,
-        "kept": phase.nodes.iter().filter_map(|n| n.facts.kept).map(kept).sum::<u64>(),
+        "kept": phase.nodes.iter().filter_map(|n| n.info.activation_bytes).map(kept).sum::<u64>(),
     }))
 }
 

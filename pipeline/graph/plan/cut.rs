@@ -1,27 +1,27 @@
 //! The cut: edges within and between stages, and the order in which a stage's nodes run.
 use super::Edge;
-use crate::graph::wires::{Wire, Wires};
+use crate::graph::edges::{EdgeGraph, PlannedEdge};
 use petgraph::Incoming;
 use petgraph::graph::{EdgeReference, NodeIndex};
 use petgraph::visit::EdgeRef;
 
 /// Sorted by the node they go to, then as written.
-pub fn edges(wires: &Wires, stage_of: &[usize]) -> Vec<Edge> {
-    let edge = |e: EdgeReference<'_, Wire>| {
-        let (from, to, wire) = (e.source().index(), e.target().index(), *e.weight());
+pub fn edges(edge_graph: &EdgeGraph, stage_of: &[usize]) -> Vec<Edge> {
+    let edge = |e: EdgeReference<'_, PlannedEdge>| {
+        let (from, to, edge) = (e.source().index(), e.target().index(), *e.weight());
         let within = stage_of[from] == stage_of[to];
         Edge {
             from,
-            out: wire.from,
+            out: edge.from,
             to,
-            port: wire.to,
-            on_tape: wire.on_tape,
-            tensors: wire.tensors,
+            port: edge.to,
+            on_tape: edge.on_tape,
+            tensors: edge.tensors,
             within,
         }
     };
     (0..stage_of.len())
-        .flat_map(|node| incoming(wires, node))
+        .flat_map(|node| incoming(edge_graph, node))
         .map(edge)
         .collect()
 }
@@ -49,8 +49,8 @@ pub fn stages(
 }
 
 /// The edges into a node, in the order in which they are written.
-pub fn incoming(wires: &Wires, node: usize) -> Vec<EdgeReference<'_, Wire>> {
-    let mut edges: Vec<_> = wires
+pub fn incoming(edge_graph: &EdgeGraph, node: usize) -> Vec<EdgeReference<'_, PlannedEdge>> {
+    let mut edges: Vec<_> = edge_graph
         .edges_directed(NodeIndex::new(node), Incoming)
         .collect();
     edges.sort_by_key(|e| e.id());

@@ -3,9 +3,9 @@
 //! A dev pass comes before the first update, after every `dev_every` and after the last. Everything follows from the
 //! number of updates done, so a run that goes on needs no other state; the pass due at that update is run again.
 use crate::node::Clock;
-use crate::node::step::Head;
+use crate::node::step::StepInfo;
 
-pub struct Heads {
+pub struct StepClock {
     clock: Clock,
     dev_every: u64,
     /// Batches of an epoch, and of a dev pass (0: there is no dev set).
@@ -18,14 +18,14 @@ pub struct Heads {
     pass: Option<u64>,
 }
 
-impl Heads {
+impl StepClock {
     /// A clock without updates runs `epochs` epochs, with one dev pass before them.
-    pub fn new(clock: Clock, epochs: u64, dev_every: u64, train: u64, dev: u64) -> Heads {
+    pub fn new(clock: Clock, epochs: u64, dev_every: u64, train: u64, dev: u64) -> StepClock {
         let steps = clock.updates.map_or(epochs.saturating_mul(train), |n| {
             n.saturating_mul(clock.accumulate)
         });
         let step = clock.from * clock.accumulate;
-        let mut heads = Heads {
+        let mut step_clock = StepClock {
             clock,
             dev_every,
             train,
@@ -34,8 +34,8 @@ impl Heads {
             step,
             pass: None,
         };
-        heads.pass = heads.measures(clock.from).then_some(0);
-        heads
+        step_clock.pass = step_clock.measures(clock.from).then_some(0);
+        step_clock
     }
     /// Whether the dev set is measured after this update.
     fn measures(&self, update: u64) -> bool {
@@ -43,10 +43,10 @@ impl Heads {
             |last| update == last || self.dev_every > 0 && update.is_multiple_of(self.dev_every);
         self.dev > 0 && (update == 0 || self.clock.updates.is_some_and(between))
     }
-    fn dev_batch(&mut self, batch: u64) -> Head {
+    fn dev_batch(&mut self, batch: u64) -> StepInfo {
         let closes = batch + 1 == self.dev;
         self.pass = (!closes).then_some(batch + 1);
-        Head {
+        StepInfo {
             step: self.step,
             update: self.step / self.clock.accumulate,
             epoch: self.step.saturating_sub(1) / self.train, // of the train batch before it
@@ -54,16 +54,16 @@ impl Heads {
             dev: true,
             closes,
             last: closes && self.step == self.steps,
-            ..Head::default()
+            ..StepInfo::default()
         }
     }
-    fn train_batch(&mut self) -> Head {
+    fn train_batch(&mut self) -> StepInfo {
         let step = self.step;
         self.step += 1;
         let (update, ends) = (step / self.clock.accumulate + 1, self.step == self.steps);
         let closes = self.step.is_multiple_of(self.clock.accumulate);
         self.pass = (closes && self.measures(update)).then_some(0);
-        Head {
+        StepInfo {
             step,
             update,
             epoch: step / self.train,
@@ -71,15 +71,15 @@ impl Heads {
             closes,
             checkpoint: closes && (ends || update.is_multiple_of(self.clock.checkpoint_every)),
             last: ends && self.pass.is_none(),
-            ..Head::default()
+            ..StepInfo::default()
         }
     }
 }
 
-/// The head without its samples, and the number of its batch in the epoch or the dev pass.
-impl Iterator for Heads {
-    type Item = (Head, usize);
-    fn next(&mut self) -> Option<(Head, usize)> {
+/// The info without its samples, and the number of its batch in the epoch or the dev pass.
+impl Iterator for StepClock {
+    type Item = (StepInfo, usize);
+    fn next(&mut self) -> Option<(StepInfo, usize)> {
         match self.pass {
             Some(batch) => Some((self.dev_batch(batch), batch as usize)),
             None if self.step == self.steps => None,
@@ -95,15 +95,15 @@ impl Iterator for Heads {
 mod tests {
     use super::*;
 
-    fn heads(
+    fn clock(
         updates: Option<u64>,
         accumulate: u64,
         from: u64,
         dev_every: u64,
         train: u64,
         dev: u64,
-    ) -> Vec<(Head, usize)> {
-        Heads::new(
+    ) -> Vec<(StepInfo, usize)> {
+        StepClock::new(
             Clock {
                 updates,
                 accumulate,
@@ -118,14 +118,14 @@ mod tests {
         .collect()
     }
     /// One letter a step: d a dev batch, t a train batch, in capitals when it closes; c: a checkpoint; `.` the end.
-    fn line(heads: &[(Head, usize)]) -> String {
-        let letter = |h: &Head| match (h.dev, h.closes) {
+    fn line(steps: &[(StepInfo, usize)]) -> String {
+        let letter = |h: &StepInfo| match (h.dev, h.closes) {
             (true, false) => "d",
             (true, true) => "D",
             (false, false) => "t",
             (false, true) => "T",
         };
-        let marks = |h: &Head| {
+        let marks = |h: &StepInfo| {
             format!(
                 "{}{}{}",
                 letter(h),
@@ -133,22 +133,22 @@ mod tests {
                 if h.last { "." } else { "" }
             )
         };
-        heads.iter().map(|(h, _)| marks(h)).collect()
+        steps.iter().map(|(h, _)| marks(h)).collect()
     }
 
     #[test]
     fn passes_updates_and_ends() {
-        assert_eq!(line(&heads(Some(5), 1, 0, 2, 3, 2)), "dDTTdDTTcdDTcdD.");
-        assert_eq!(line(&heads(Some(5), 1, 0, 0, 3, 1)), "DTTTTcTcD.");
-        assert_eq!(line(&heads(Some(4), 2, 0, 2, 3, 1)), "DtTtTDtTtTcD.");
-        assert_eq!(line(&heads(Some(5), 1, 0, 2, 3, 0)), "TTTTcTc.");
-        assert_eq!(line(&heads(None, 1, 0, 1, 3, 2)), "dDTTTTcTTc.");
-        assert_eq!(line(&heads(None, 1, 0, 1, 3, 0)), "TTTTcTTc.");
+        assert_eq!(line(&clock(Some(5), 1, 0, 2, 3, 2)), "dDTTdDTTcdDTcdD.");
+        assert_eq!(line(&clock(Some(5), 1, 0, 0, 3, 1)), "DTTTTcTcD.");
+        assert_eq!(line(&clock(Some(4), 2, 0, 2, 3, 1)), "DtTtTDtTtTcD.");
+        assert_eq!(line(&clock(Some(5), 1, 0, 2, 3, 0)), "TTTTcTc.");
+        assert_eq!(line(&clock(None, 1, 0, 1, 3, 2)), "dDTTTTcTTc.");
+        assert_eq!(line(&clock(None, 1, 0, 1, 3, 0)), "TTTTcTTc.");
     }
 
     #[test]
     fn numbers() {
-        let all = heads(Some(4), 2, 0, 2, 3, 2);
+        let all = clock(Some(4), 2, 0, 2, 3, 2);
         let of = |dev: bool| all.iter().filter(move |(h, _)| h.dev == dev);
         let train: Vec<_> = of(false)
             .map(|(h, b)| (h.step, h.update, h.epoch, *b))
@@ -184,7 +184,7 @@ mod tests {
     fn going_on_gives_the_same_tail() {
         for (accumulate, dev_every, dev) in [(1, 0, 0), (1, 2, 3), (3, 2, 1), (2, 0, 2), (1, 1, 1)]
         {
-            let all = heads(Some(7), accumulate, 0, dev_every, 5, dev);
+            let all = clock(Some(7), accumulate, 0, dev_every, 5, dev);
             for from in 0..=7 {
                 // What belongs to later updates, and the dev pass of this one.
                 let tail = all
@@ -192,7 +192,7 @@ mod tests {
                     .filter(|(h, _)| h.update > from || h.dev && h.update == from);
                 let expected: Vec<_> = tail.copied().collect();
                 assert_eq!(
-                    heads(Some(7), accumulate, from, dev_every, 5, dev),
+                    clock(Some(7), accumulate, from, dev_every, 5, dev),
                     expected,
                     "from {from}"
                 );

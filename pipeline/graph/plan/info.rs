@@ -1,31 +1,31 @@
 //! What nodes say of themselves, in the order in which they feed each other, and what a phase leaves to those after it.
 use super::cut::incoming;
+use crate::graph::edges::EdgeGraph;
 use crate::graph::json::{Json, Kind};
 use crate::graph::problem::Problems;
 use crate::graph::spec;
-use crate::graph::wires::Wires;
 use nodes::node::port::Shapes;
-use nodes::node::{Facts, World};
+use nodes::node::{NodeInfo, PhaseOutputs};
 use petgraph::visit::EdgeRef;
 use std::collections::{BTreeSet, HashMap};
 
 /// What earlier phases leave, and the nodes (`phase/node`) of which that is not known because of a problem.
 #[derive(Default)]
 pub struct Past {
-    pub world: World,
+    pub phase_outputs: PhaseOutputs,
     unknown: BTreeSet<String>,
 }
 
 impl Past {
     /// What each node says of itself, given what comes in; None where a problem hides it.
-    pub fn facts(
+    pub fn info(
         &self,
         phase: &spec::Phase,
-        wires: &Wires,
+        edge_graph: &EdgeGraph,
         order: &[usize],
         problems: &mut Problems,
-    ) -> Vec<Option<Facts>> {
-        let mut facts: Vec<Option<Facts>> = phase.nodes.iter().map(|_| None).collect();
+    ) -> Vec<Option<NodeInfo>> {
+        let mut info: Vec<Option<NodeInfo>> = phase.nodes.iter().map(|_| None).collect();
         for &i in order {
             let spec = &phase.nodes[i];
             let Some(config) = spec
@@ -35,8 +35,8 @@ impl Past {
             else {
                 continue;
             };
-            match config.facts(&self.world, &shapes(i, wires, &facts)) {
-                Ok(found) => facts[i] = Some(found),
+            match config.info(&self.phase_outputs, &shapes(i, edge_graph, &info)) {
+                Ok(found) => info[i] = Some(found),
                 Err(wrongs) => wrongs.iter().for_each(|wrong| {
                     problems.add(
                         &spec.json.place(&wrong.path),
@@ -45,42 +45,42 @@ impl Past {
                 }),
             }
         }
-        facts
+        info
     }
 
     /// Tells later phases what this one leaves.
-    pub fn leave(&mut self, phase: &spec::Phase, facts: &[Option<Facts>]) {
-        for (spec, facts) in phase.nodes.iter().zip(facts) {
+    pub fn leave(&mut self, phase: &spec::Phase, info: &[Option<NodeInfo>]) {
+        for (spec, info) in phase.nodes.iter().zip(info) {
             let key = format!("{}/{}", phase.name, spec.name);
-            let Some(facts) = facts else {
+            let Some(info) = info else {
                 self.unknown.insert(key);
                 continue;
             };
-            if let Some(model) = &facts.leaves {
-                self.world.models.insert(key.clone(), model.clone());
+            if let Some(model) = &info.leaves {
+                self.phase_outputs.models.insert(key.clone(), model.clone());
             }
-            if let Some(heads) = &facts.leaves_heads {
-                self.world.heads.insert(key.clone(), heads.clone());
+            if let Some(heads) = &info.leaves_heads {
+                self.phase_outputs.heads.insert(key.clone(), heads.clone());
             }
-            if let Some(clusters) = facts.leaves_clusters {
-                self.world.clusters.insert(key.clone(), clusters);
+            if let Some(clusters) = info.leaves_clusters {
+                self.phase_outputs.clusters.insert(key.clone(), clusters);
             }
-            if let Some(classes) = facts.leaves_labels {
-                self.world.labels.insert(key, classes);
+            if let Some(classes) = info.leaves_labels {
+                self.phase_outputs.labels.insert(key, classes);
             }
         }
     }
 }
 
 /// The shapes that reach a node; a port of which one edge's shape is not known is left out.
-pub fn shapes(node: usize, wires: &Wires, facts: &[Option<Facts>]) -> Shapes {
+pub fn shapes(node: usize, edge_graph: &EdgeGraph, info: &[Option<NodeInfo>]) -> Shapes {
     let mut known: HashMap<&'static str, Option<Vec<_>>> = HashMap::new();
-    for edge in incoming(wires, node) {
-        let (from, wire) = (edge.source().index(), edge.weight());
-        let shape = facts[from]
+    for edge in incoming(edge_graph, node) {
+        let (from, edge) = (edge.source().index(), edge.weight());
+        let shape = info[from]
             .as_ref()
-            .and_then(|f| f.outputs.get(wire.from)?.first());
-        let all = known.entry(wire.to).or_insert(Some(vec![]));
+            .and_then(|f| f.outputs.get(edge.from)?.first());
+        let all = known.entry(edge.to).or_insert(Some(vec![]));
         *all = all.take().and_then(|mut all| {
             all.push(shape?.clone());
             Some(all)

@@ -1,8 +1,8 @@
 //! What makes the clock of a phase: its one source, whose steps must reach every stage, and its optimizer, if it has one,
 //! which needs a rate for whatever it moves.
+use crate::graph::edges::EdgeGraph;
 use crate::graph::problem::Problems;
 use crate::graph::spec;
-use crate::graph::wires::Wires;
 use nodes::data::suggestion::near;
 use nodes::node::Role;
 use petgraph::visit::EdgeRef;
@@ -119,13 +119,13 @@ pub fn rates(
 /// A stage that nothing from the source reaches would never learn which step it is in.
 pub fn idle_stages(
     phase: &spec::Phase,
-    wires: &Wires,
+    edge_graph: &EdgeGraph,
     stage_of: &[usize],
     source: usize,
     problems: &mut Problems,
 ) {
     let crosses = |to: usize| {
-        wires.edge_references().any(|e| {
+        edge_graph.edge_references().any(|e| {
             let [a, b] = [e.source(), e.target()].map(|n| stage_of[n.index()]);
             b == stage_of[to] && a != b
         })

@@ -11,11 +11,11 @@ use petgraph::visit::EdgeRef;
 use std::collections::HashMap;
 
 /// Nodes by their number in the phase.
-pub type Wires = DiGraph<(), Wire>;
+pub type EdgeGraph = DiGraph<(), PlannedEdge>;
 
 /// From an output port to an input port.
 #[derive(Clone, Copy)]
-pub struct Wire {
+pub struct PlannedEdge {
     pub from: &'static str,
     pub to: &'static str,
     pub on_tape: bool,
@@ -24,7 +24,7 @@ pub struct Wire {
 }
 
 /// All edges that exist and fit; the others are problems, unless the node that feeds them has problems of its own.
-pub fn connect(phase: &Phase, problems: &mut Problems) -> Wires {
+pub fn connect(phase: &Phase, problems: &mut Problems) -> EdgeGraph {
     let ports: Vec<Option<Ports>> = phase
         .nodes
         .iter()
@@ -37,9 +37,9 @@ pub fn connect(phase: &Phase, problems: &mut Problems) -> Wires {
         .map(|(i, s)| (s.name.as_str(), i))
         .collect();
     let names = || phase.nodes.iter().map(|s| s.name.as_str());
-    let mut wires = Wires::new();
+    let mut edge_graph = EdgeGraph::new();
     (0..ports.len()).for_each(|_| {
-        wires.add_node(());
+        edge_graph.add_node(());
     });
     for (to, spec) in phase.nodes.iter().enumerate() {
         for (i, input) in spec.inputs.iter().enumerate() {
@@ -72,14 +72,16 @@ pub fn connect(phase: &Phase, problems: &mut Problems) -> Wires {
             }
             let again = before().next().is_some();
             match fit(here, there, &input.port, &input.from, out, again) {
-                Ok(wire) => drop(wires.add_edge(NodeIndex::new(source), NodeIndex::new(to), wire)),
+                Ok(edge) => {
+                    drop(edge_graph.add_edge(NodeIndex::new(source), NodeIndex::new(to), edge))
+                }
                 Err(says) if says.about_source && phase.nodes[source].broken => {}
                 Err(says) => wrong(says.text),
             }
         }
         unfed(spec, ports[to].as_ref(), problems);
     }
-    wires
+    edge_graph
 }
 
 fn unfed(spec: &Spec, ports: Option<&Ports>, problems: &mut Problems) {
@@ -108,7 +110,7 @@ fn fit(
     way: &str,
     out: &str,
     again: bool,
-) -> Result<Wire, Misfit> {
+) -> Result<PlannedEdge, Misfit> {
     let here = |text| Misfit {
         text,
         about_source: false,
@@ -145,7 +147,7 @@ fn fit(
         )));
     }
     let tensors = ON_GPU && output.tensors && input.tensors;
-    Ok(Wire {
+    Ok(PlannedEdge {
         from: output.name,
         to: input.name,
         on_tape: output.carries.on_tape(),
@@ -171,16 +173,16 @@ pub fn what(carries: Carries) -> String {
 }
 
 /// The nodes in an order in which each comes after those that feed it; nodes in a circle are problems, and left out.
-pub fn order(wires: &Wires, phase: &Phase, problems: &mut Problems) -> Vec<usize> {
+pub fn order(edge_graph: &EdgeGraph, phase: &Phase, problems: &mut Problems) -> Vec<usize> {
     let mut order = vec![];
-    for knot in tarjan_scc(wires).into_iter().rev() {
-        if let [node] = knot[..]
-            && !wires.contains_edge(node, node)
+    for cycle in tarjan_scc(edge_graph).into_iter().rev() {
+        if let [node] = cycle[..]
+            && !edge_graph.contains_edge(node, node)
         {
             order.push(node.index());
             continue;
         }
-        let mut nodes: Vec<&Spec> = knot.iter().map(|n| &phase.nodes[n.index()]).collect();
+        let mut nodes: Vec<&Spec> = cycle.iter().map(|n| &phase.nodes[n.index()]).collect();
         nodes.sort_by_key(|spec| phase.nodes.iter().position(|s| s.name == spec.name));
         let names = quoted(nodes.iter().map(|s| s.name.as_str()));
         let says = if nodes.len() > 1 {
@@ -195,22 +197,22 @@ pub fn order(wires: &Wires, phase: &Phase, problems: &mut Problems) -> Vec<usize
 
 /// The stage of each node: nodes joined by tape edges stand in one. A node behind no cache, all of whose edges carry tensors
 /// into one stage, joins it: what it computes on a GPU stays there.
-pub fn stages(wires: &Wires, phase: &Phase) -> Vec<usize> {
-    let mut sets = UnionFind::new(wires.node_count());
-    for wire in wires.edge_references().filter(|e| e.weight().on_tape) {
-        sets.union(wire.source().index(), wire.target().index());
+pub fn stages(edge_graph: &EdgeGraph, phase: &Phase) -> Vec<usize> {
+    let mut sets = UnionFind::new(edge_graph.node_count());
+    for edge in edge_graph.edge_references().filter(|e| e.weight().on_tape) {
+        sets.union(edge.source().index(), edge.target().index());
     }
-    for node in wires
+    for node in edge_graph
         .node_indices()
         .filter(|n| phase.nodes[n.index()].cache.is_none())
     {
-        let Some(reader) = wires.neighbors(node).next().map(|n| n.index()) else {
+        let Some(reader) = edge_graph.neighbors(node).next().map(|n| n.index()) else {
             continue;
         };
-        let stays = |e: EdgeReference<'_, Wire>| {
+        let stays = |e: EdgeReference<'_, PlannedEdge>| {
             e.weight().tensors && sets.equiv(e.target().index(), reader)
         };
-        if wires.edges(node).all(stays) {
+        if edge_graph.edges(node).all(stays) {
             sets.union(node.index(), reader);
         }
     }
@@ -218,13 +220,18 @@ pub fn stages(wires: &Wires, phase: &Phase) -> Vec<usize> {
 }
 
 /// A stage whose output comes back to it through another stage would wait forever.
-pub fn waiting_stages(wires: &Wires, stage_of: &[usize], phase: &Phase, problems: &mut Problems) {
+pub fn waiting_stages(
+    edge_graph: &EdgeGraph,
+    stage_of: &[usize],
+    phase: &Phase,
+    problems: &mut Problems,
+) {
     let mut stages: DiGraph<(), ()> = DiGraph::new();
     (0..stage_of.len()).for_each(|_| {
         stages.add_node(());
     });
-    for wire in wires.edge_references() {
-        let [from, to] = [wire.source(), wire.target()].map(|n| stage_of[n.index()]);
+    for edge in edge_graph.edge_references() {
+        let [from, to] = [edge.source(), edge.target()].map(|n| stage_of[n.index()]);
         if from != to {
             stages.update_edge(NodeIndex::new(from), NodeIndex::new(to), ());
         }
@@ -249,23 +256,23 @@ mod tests {
     use crate::graph::json::{Json, Kind};
     use crate::graph::problem::At;
 
-    const TAPE: Wire = Wire {
+    const TAPE: PlannedEdge = PlannedEdge {
         from: "out",
         to: "in",
         on_tape: true,
         tensors: false,
     };
-    const BATCH: Wire = Wire {
+    const BATCH: PlannedEdge = PlannedEdge {
         on_tape: false,
         ..TAPE
     };
-    const TENSORS: Wire = Wire {
+    const TENSORS: PlannedEdge = PlannedEdge {
         tensors: true,
         ..BATCH
     };
 
-    /// A phase of nodes `a`, `b`, ... at the bytes 0, 1, ..., and wires between them.
-    fn phase(nodes: usize, edges: &[(usize, usize, Wire)]) -> (Phase, Wires) {
+    /// A phase of nodes `a`, `b`, ... at the bytes 0, 1, ..., and edge_graph between them.
+    fn phase(nodes: usize, edges: &[(usize, usize, PlannedEdge)]) -> (Phase, EdgeGraph) {
         let spec = |i: usize| Spec {
             name: char::from(b'a' + i as u8).into(),
             at: At::Byte(i),
@@ -279,12 +286,12 @@ mod tests {
             cache: None,
             inputs: vec![],
         };
-        let mut wires = Wires::new();
+        let mut edge_graph = EdgeGraph::new();
         (0..nodes).for_each(|_| {
-            wires.add_node(());
+            edge_graph.add_node(());
         });
-        for (from, to, wire) in edges {
-            wires.add_edge(NodeIndex::new(*from), NodeIndex::new(*to), *wire);
+        for (from, to, edge) in edges {
+            edge_graph.add_edge(NodeIndex::new(*from), NodeIndex::new(*to), *edge);
         }
         (
             Phase {
@@ -292,7 +299,7 @@ mod tests {
                 at: At::Byte(0),
                 nodes: (0..nodes).map(spec).collect(),
             },
-            wires,
+            edge_graph,
         )
     }
 
@@ -302,7 +309,7 @@ mod tests {
 
     #[test]
     fn nodes_in_a_circle_are_named_and_left_out() {
-        let (phase, wires) = phase(
+        let (phase, edge_graph) = phase(
             5,
             &[
                 (0, 1, BATCH),
@@ -313,7 +320,7 @@ mod tests {
             ],
         );
         let mut problems = Problems::default();
-        let mut order = order(&wires, &phase, &mut problems);
+        let mut order = order(&edge_graph, &phase, &mut problems);
         order.sort();
         assert_eq!(order, [0, 3]);
         let mut said = said(problems);
@@ -330,14 +337,14 @@ mod tests {
     #[test]
     fn a_stage_does_not_wait_for_its_own_output() {
         let edges = [(0, 1, TAPE), (0, 2, BATCH), (2, 1, BATCH), (3, 0, BATCH)];
-        let (phase, wires) = phase(4, &edges);
-        let stage_of = stages(&wires, &phase);
+        let (phase, edge_graph) = phase(4, &edges);
+        let stage_of = stages(&edge_graph, &phase);
         assert!(
             stage_of[0] == stage_of[1] && stage_of[0] != stage_of[2] && stage_of[2] != stage_of[3]
         );
         let mut problems = Problems::default();
-        assert_eq!(order(&wires, &phase, &mut problems), [3, 0, 2, 1]);
-        waiting_stages(&wires, &stage_of, &phase, &mut problems);
+        assert_eq!(order(&edge_graph, &phase, &mut problems), [3, 0, 2, 1]);
+        waiting_stages(&edge_graph, &stage_of, &phase, &mut problems);
         assert_eq!(
             said(problems),
             ["the stages of nodes `a`, `b`, `c` wait for each other"]
@@ -347,14 +354,14 @@ mod tests {
     /// A teacher `a`, and losses `b` in one stage with `c`, and `d` in another.
     #[test]
     fn what_computes_targets_stands_where_they_are_read() {
-        let joins = |readers: &[(usize, Wire)], cache: Option<&str>| {
+        let joins = |readers: &[(usize, PlannedEdge)], cache: Option<&str>| {
             let edges = readers
                 .iter()
-                .map(|(to, wire)| (0, *to, *wire))
+                .map(|(to, edge)| (0, *to, *edge))
                 .chain([(1, 2, TAPE)]);
-            let (mut phase, wires) = phase(4, &edges.collect::<Vec<_>>());
+            let (mut phase, edge_graph) = phase(4, &edges.collect::<Vec<_>>());
             phase.nodes[0].cache = cache.map(str::to_owned);
-            let stage_of = stages(&wires, &phase);
+            let stage_of = stages(&edge_graph, &phase);
             stage_of[0] == stage_of[1]
         };
         assert!(joins(&[(1, TENSORS)], None) && joins(&[(1, TENSORS), (2, TENSORS)], None));

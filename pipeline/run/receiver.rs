@@ -4,7 +4,7 @@ use crate::run::stage::Message;
 use crossbeam::channel::Receiver;
 use nodes::data::targets::Targets;
 use nodes::node::port::Value;
-use nodes::node::step::Head;
+use nodes::node::step::StepInfo;
 use nodes::{Error, Result};
 
 /// The end of an edge.
@@ -31,7 +31,7 @@ pub struct Inbox<'a> {
     inlets: &'a [Inlet],
     now: Vec<Option<Value>>,
     /// Of the step after this one.
-    next: Vec<Option<(Head, Value)>>,
+    next: Vec<Option<(StepInfo, Value)>>,
 }
 
 /// Why there is no next step.
@@ -51,12 +51,12 @@ impl<'a> Inbox<'a> {
     }
 
     /// One message from every edge, before any node runs: also a node without inputs must know which step it is in.
-    pub fn receive(&mut self) -> Result<Head, Ends> {
+    pub fn receive(&mut self) -> Result<StepInfo, Ends> {
         let wait = |inlet: &Inlet| {
             inlet
                 .receive
                 .recv()
-                .map(|(head, batch)| (head, Value::Batch(batch)))
+                .map(|(info, batch)| (info, Value::Batch(batch)))
         };
         let came = self
             .inlets
@@ -66,12 +66,12 @@ impl<'a> Inbox<'a> {
         let came = came
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| Ends::Left)?;
-        let head = came.first().map(|(head, _)| *head).unwrap_or_default();
-        if came.iter().any(|(other, _)| *other != head) {
+        let info = came.first().map(|(info, _)| *info).unwrap_or_default();
+        if came.iter().any(|(other, _)| *other != info) {
             return Err(Ends::Failed("its inputs are in different steps".into()));
         }
         self.now = came.into_iter().map(|(_, value)| Some(value)).collect();
-        Ok(head)
+        Ok(info)
     }
 
     /// What came of an edge for this step; None once it is taken.
@@ -82,9 +82,9 @@ impl<'a> Inbox<'a> {
             .map(|value| inlet.sent(value))
             .transpose()?;
         if inlet.targets.is_some()
-            && let Ok((head, batch)) = inlet.receive.try_recv()
+            && let Ok((info, batch)) = inlet.receive.try_recv()
         {
-            self.next[edge] = Some((head, inlet.sent(Value::Batch(batch))?));
+            self.next[edge] = Some((info, inlet.sent(Value::Batch(batch))?));
         }
         Ok(now)
     }

@@ -12,7 +12,7 @@ pub struct Counting;
 thread_local!(static HELD: Cell<isize> = const { Cell::new(0) });
 
 /// Bytes that the calling thread has asked for, less those that it has given back.
-pub fn held() -> isize {
+pub fn allocated_bytes() -> isize {
     HELD.get()
 }
 
@@ -42,14 +42,14 @@ unsafe impl GlobalAlloc for Counting {
 
 #[cfg(test)]
 mod tests {
-    use super::held;
+    use super::allocated_bytes;
 
     #[test]
     fn a_thread_holds_what_it_asked_for() {
-        let before = held();
+        let before = allocated_bytes();
         let kept = std::hint::black_box(vec![0u8; 1000]);
-        assert_eq!(held() - before, 1000);
+        assert_eq!(allocated_bytes() - before, 1000);
         drop(kept);
-        assert_eq!(held(), before);
+        assert_eq!(allocated_bytes(), before);
     }
 }

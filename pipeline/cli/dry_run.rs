@@ -3,7 +3,7 @@ use crate::Failure;
 use nodes::data::suggestion::near;
 use nodes::node::port::Shapes;
 use nodes::node::report::Report;
-use nodes::node::{Place, Synthetic};
+use nodes::node::{NodeContext, Synthetic};
 use pipeline::graph::plan::{Phase, Plan};
 use pipeline::run::missing;
 use std::path::{Path, PathBuf};
@@ -66,8 +66,8 @@ pub fn place(
     synthetic: Option<Synthetic>,
     report: Arc<dyn Report>,
     stop: Arc<AtomicBool>,
-) -> Place {
-    Place {
+) -> NodeContext {
+    NodeContext {
         node: String::new(),
         phase: phase.name.clone(),
         phases: plan.phased,
@@ -78,7 +78,7 @@ pub fn place(
         synthetic,
         graph: String::new(),
         inputs: Shapes::default(),
-        world: plan.world.clone(),
+        phase_outputs: plan.phase_outputs.clone(),
         report,
         stop,
     }
