@@ -73,7 +73,7 @@ pub fn connect(phase: &Phase, problems: &mut Problems) -> EdgeGraph {
             let again = before().next().is_some();
             match fit(here, there, &input.port, &input.from, out, again) {
                 Ok(edge) => {
-                    drop(edge_graph.add_edge(NodeIndex::new(source), NodeIndex::new(to), edge))
+                    let _ = edge_graph.add_edge(NodeIndex::new(source), NodeIndex::new(to), edge);
                 }
                 Err(says) if says.about_source && phase.nodes[source].broken => {}
                 Err(says) => wrong(says.text),
