@@ -8,6 +8,7 @@
 pub(crate) mod check;
 #[cfg(all(test, feature = "simulated-gpu"))]
 mod count;
+pub mod elementwise;
 pub mod gpu;
 pub mod heads;
 pub mod mask;

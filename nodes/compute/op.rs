@@ -30,6 +30,7 @@ mod lstm;
 mod mask_frames;
 mod mean_square;
 mod norm_projection;
+mod passes;
 pub(crate) mod position_bias;
 mod position_gate;
 mod positional;
@@ -38,10 +39,15 @@ mod scale;
 mod self_attention;
 
 pub use attention_map::Map;
+pub use broadcast::broadcast;
 pub use conv1d::frames_out;
 pub use cross_entropy::counting;
-pub use linear::linear_start;
+pub use elementwise::{dropout, residual};
+pub use gradient_scale::gradient_scale;
+pub use layer_norm::layer_norm;
+pub use linear::{linear, linear_start};
 pub use position_bias::{PositionBias, bucket};
+pub use scale::scale;
 
 #[cfg(feature = "cuda")]
 pub use crate::op::cuda::*;
@@ -53,20 +59,15 @@ pub mod cpu {
     pub use super::argmax::argmax;
     pub use super::attention::attention;
     pub use super::attention_map::{attend, attention_map};
-    pub use super::broadcast::broadcast;
     pub use super::conv_first::{First, conv_first};
     pub use super::conv1d::{Input, Source, conv1d};
     pub use super::cosine_logits::cosine_logits;
     pub use super::cross_entropy::cross_entropy;
     pub use super::distance::{cosine, l1, log_sigmoid_cosine, mse};
-    pub use super::elementwise::{dropout, residual};
     pub use super::feed_forward::feed_forward;
     pub use super::gelu_gate::gelu_gate;
     pub use super::given::{given_number, given_vector};
-    pub use super::gradient_scale::gradient_scale;
     pub use super::gram::gram_distance;
-    pub use super::layer_norm::layer_norm;
-    pub use super::linear::linear;
     pub use super::lstm::lstm;
     pub use super::mask_frames::mask_frames;
     pub use super::mean_square::mean_square;
@@ -74,8 +75,8 @@ pub mod cpu {
     pub use super::position_gate::position_gate;
     pub use super::positional::positional;
     pub use super::residual_norm::{Branch, residual_norm};
-    pub use super::scale::scale;
     pub use super::self_attention::self_attention;
+    pub use super::{broadcast, dropout, gradient_scale, layer_norm, linear, residual, scale};
 }
 
 #[cfg(test)]

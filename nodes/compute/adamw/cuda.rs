@@ -1,11 +1,11 @@
 //! AdamW and the norm of all gradients, as [`crate::adamw`]. Weights, gradients and moments stay on the GPU; of the
 //! norm a number for each 2^15 gradients comes back.
 use crate::adamw::{AdamW, CHUNK};
+use crate::cuda::elementwise;
 use crate::cuda::gpu::{for_each, gpu, launch};
+use crate::cuda::mask::Mask;
 use crate::cuda::narrow::{beside, refresh};
 use crate::gemm::Precision;
-use crate::op::cuda as op;
-use crate::op::cuda::Mask;
 use crate::tensor::cuda::{Param, address, len, param, read, zeros};
 use std::borrow::Cow;
 
@@ -75,7 +75,7 @@ pub fn norm<'a>(gradients: impl IntoIterator<Item = &'a Param>) -> f64 {
 
 /// to += from
 pub fn add(to: &mut Param, from: &Param) {
-    op::add(address(from), address(to), len(to), Mask::times(1.0));
+    elementwise::add(address(from), address(to), len(to), Mask::times(1.0));
     refresh(to);
 }
 

@@ -103,11 +103,11 @@ fn run<S: Shape>(
     let n = numbers.len();
     let r = tensor(noise("r", n), (n,));
     let loss = record(tensor(vec![0.0], ()), tape, move |_, g| {
-        crate::op::cuda::add(
+        crate::cuda::elementwise::add(
             address(&r),
             g.to(&inner),
             n,
-            crate::op::cuda::Mask::times(1.0),
+            crate::cuda::mask::Mask::times(1.0),
         );
     });
     let mut gradients = cuda::backward(loss, 1.0);

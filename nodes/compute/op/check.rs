@@ -215,3 +215,53 @@ pub fn differences(
         );
     }
 }
+
+/// Checks an op on every device of the build, from one text: its gradients on the CPU against
+/// [`differences`], and on a GPU its values and gradients against the CPU's, in each precision.
+///
+/// The text may call `hidden` and `param`, which make a constant or a parameter on its device.
+macro_rules! check_op {
+    ($case:expr, |$x:pat_param, $p:pat_param, $tape:pat_param, $precision:pat_param| $body:expr) => {{
+        $case.check(|$x, $p, $tape| {
+            #[allow(unused_imports)]
+            use $crate::tensor::cpu::{hidden, param};
+            let $precision = $crate::gemm::Precision::F32;
+            $body
+        });
+        #[cfg(feature = "cuda")]
+        $crate::op::check::on_both!(compare, $case, |$x, $p, $tape, $precision| $body);
+    }};
+}
+
+/// Checks on a GPU that an op agrees with the CPU, as [`check_op`]; its gradients are not those of
+/// its values.
+macro_rules! agree_op {
+    ($case:expr, |$x:pat_param, $p:pat_param, $tape:pat_param, $precision:pat_param| $body:expr) => {{
+        #[cfg(feature = "cuda")]
+        $crate::op::check::on_both!(agree, $case, |$x, $p, $tape, $precision| $body);
+    }};
+}
+
+/// Gives one text to a check of `cuda::check` as the CPU's op and as the GPU's.
+#[cfg(feature = "cuda")]
+macro_rules! on_both {
+    ($check:ident, $case:expr, |$x:pat_param, $p:pat_param, $tape:pat_param, $precision:pat_param| $body:expr) => {
+        $crate::cuda::check::$check(
+            &$case,
+            |$x, $p, $tape, $precision| {
+                #[allow(unused_imports)]
+                use $crate::tensor::cpu::{hidden, param};
+                $body
+            },
+            |$x, $p, $tape, $precision| {
+                #[allow(unused_imports)]
+                use $crate::tensor::cuda::{hidden, param};
+                $body
+            },
+        )
+    };
+}
+pub(crate) use agree_op;
+pub(crate) use check_op;
+#[cfg(feature = "cuda")]
+pub(crate) use on_both;

@@ -1,54 +1,44 @@
 //! Dropout, and a branch added to what it branched from: y = x + drop(r). x, r, y (frames, width).
-#[cfg(feature = "cuda")]
-pub mod cuda;
+use super::passes::Passes;
 use crate::math::Dropout;
-use crate::parallel::{add, copied, parts, wide};
-use crate::tensor::cpu::{Hidden, Slot, Track, merge, record_hidden};
+use crate::tensor::{Hidden, Slot, Track, len, merge, record_hidden};
 
-/// Numbers whose dropout is drawn at once.
-const CHUNK: usize = 1 << 14;
-
-/// drop(x)
-pub fn dropout<T: Track>(x: Hidden<T>, drop: Dropout) -> Hidden<T> {
+/// Returns drop(x).
+pub fn dropout<T: Track<D>, D: Passes>(x: Hidden<T, D>, drop: Dropout) -> Hidden<T, D> {
     if drop.rate == 0.0 {
         return x;
     }
     let (x, tape) = x.split();
-    let (mut y, width, spans) = (copied(x.read()), x.width(), x.spans.clone());
-    apply(drop, &mut y);
-    let x = Slot::of(&x.values);
-    record_hidden(y, width, spans, tape, move |mut dy, g| {
-        apply(drop, &mut dy);
-        add(g.at(&x), &dy);
+    let numbers = len(&x.values);
+    let slot = Slot::of(&x.values);
+    record_hidden(D::dropped(&x.values, drop), x.spans, tape, move |dy, g| {
+        D::add_dropped(dy, drop, numbers, g.at(&slot));
     })
 }
 
-/// x + drop(r)
-pub fn residual<T: Track>(x: Hidden<T>, r: Hidden<T>, drop: Dropout) -> Hidden<T> {
-    let ((x, tape), (r, other)) = (x.split(), r.split());
-    let (mut y, width, spans) = (copied(r.read()), x.width(), x.spans.clone());
-    apply(drop, &mut y);
-    add(&mut y, x.read());
-    let [x, r] = [x, r].map(|x| Slot::of(&x.values));
-    record_hidden(y, width, spans, merge(tape, other), move |mut dy, g| {
-        add(g.at(&x), &dy);
-        apply(drop, &mut dy);
-        add(g.at(&r), &dy);
+/// Returns x + drop(r).
+pub fn residual<T: Track<D>, D: Passes>(
+    x: Hidden<T, D>,
+    r: Hidden<T, D>,
+    drop: Dropout,
+) -> Hidden<T, D> {
+    let (x, x_tape) = x.split();
+    let (r, r_tape) = r.split();
+    let y = D::sum_dropped(&x.values, &r.values, drop);
+    let numbers = len(&x.values);
+    let x_slot = Slot::of(&x.values);
+    let r_slot = Slot::of(&r.values);
+    record_hidden(y, x.spans, merge(x_tape, r_tape), move |dy, g| {
+        D::add_scaled(&dy, 1.0, numbers, g.at(&x_slot));
+        D::add_dropped(dy, drop, numbers, g.at(&r_slot));
     })
-}
-
-fn apply(drop: Dropout, x: &mut [f32]) {
-    if drop.rate > 0.0 {
-        parts(x, CHUNK, |c, x| wide!(drop.apply(c * CHUNK, x)));
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gemm::Precision;
-    use crate::op::check::{Case, DROP, ROWS, close};
-    use crate::op::linear::linear;
+    use crate::op::check::{Case, DROP, ROWS, check_op, close};
+    use crate::op::linear;
 
     #[test]
     fn dropout_and_residual_are_their_formulas_and_gradients() {
@@ -66,9 +56,15 @@ mod tests {
             &sum,
             1e-6,
         );
-        case.check(|x, p, _| {
-            residual(x.clone(), linear(x, &p[0], &p[1], Precision::F32), DROP).values
-        });
-        case.check(|x, _, _| dropout(x, DROP).values);
+        for width in [11, 12] {
+            let case = Case::new(&ROWS, width, &[width * width, width]);
+            check_op!(case, |x, p, _, precision| {
+                residual(x.clone(), linear(x, &p[0], &p[1], precision), DROP).values
+            });
+            check_op!(case, |x, _, _, _| dropout(x, DROP).values);
+            check_op!(case, |x, _, _, _| {
+                residual(x.clone(), dropout(x, DROP.fork(0)), DROP).values
+            });
+        }
     }
 }

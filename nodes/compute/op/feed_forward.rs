@@ -7,7 +7,7 @@
 #[cfg(feature = "cuda")]
 pub mod cuda;
 use super::gate;
-use super::linear::{affine, weight_gradient};
+use super::passes::cpu::{affine, weight_gradient};
 use super::residual_norm::Branch;
 use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, product};
 use crate::math::Dropout;

@@ -1,28 +1,26 @@
-//! y = x, dx = factor · dy: what stands before learns at another pace (fairseq's GradMultiply). x, y (frames, width).
-use crate::parallel::{copied, zip};
-use crate::tensor::cpu::{Hidden, Slot, Track, record_hidden};
+//! y = x, dx = factor · dy: what comes before learns at another pace (fairseq's GradMultiply).
+//! x, y (frames, width).
+use super::passes::Passes;
+use crate::tensor::{Hidden, Slot, Track, len, record_hidden};
 
-pub fn gradient_scale<T: Track>(x: Hidden<T>, factor: f32) -> Hidden<T> {
+/// Passes x on and scales its gradient.
+pub fn gradient_scale<T: Track<D>, D: Passes>(x: Hidden<T, D>, factor: f32) -> Hidden<T, D> {
     if factor == 1.0 {
         return x;
     }
     let (x, tape) = x.split();
-    let (y, width, spans, x) = (
-        copied(x.read()),
-        x.width(),
-        x.spans.clone(),
-        Slot::of(&x.values),
-    );
-    record_hidden(y, width, spans, tape, move |dy, g| {
-        zip(g.at(&x), &dy, |dx, dy| *dx += factor * dy)
+    let numbers = len(&x.values);
+    let slot = Slot::of(&x.values);
+    record_hidden(D::copied(&x.values), x.spans, tape, move |dy, g| {
+        D::add_scaled(&dy, factor, numbers, g.at(&slot));
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::check::{Case, ROWS};
-    use crate::op::mean_square::mean_square;
+    use crate::op::check::{Case, ROWS, agree_op};
+    use crate::op::cpu::mean_square;
     use crate::tensor::cpu::{Tape, backward};
 
     #[test]
@@ -33,10 +31,10 @@ mod tests {
             assert_eq!(y.read(), case.x.read());
             backward(mean_square(y), 1.0).take(&case.x.values)
         };
-        let (whole, half) = (gradient(1.0), gradient(0.5));
-        assert!(
-            whole.iter().zip(&half).all(|(w, h)| *h == 0.5 * w)
-                && gradient(0.0).iter().all(|g| *g == 0.0)
-        );
+        let whole = gradient(1.0);
+        let half = gradient(0.5);
+        assert!(whole.iter().zip(&half).all(|(w, h)| *h == 0.5 * w));
+        assert!(gradient(0.0).iter().all(|g| *g == 0.0));
+        agree_op!(case, |x, _, _, _| gradient_scale(x, 0.5).values);
     }
 }

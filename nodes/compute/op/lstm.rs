@@ -14,7 +14,7 @@
 //!   dw_ih = dzᵀ x, dw_hh = dzᵀ h_{t-1}, db_ih = db_hh = Σ dz, dx = dz w_ih.
 #[cfg(feature = "cuda")]
 pub mod cuda;
-use super::linear::{affine, weight_gradient};
+use super::passes::cpu::{affine, weight_gradient};
 use crate::gemm::{Out, Packed, Precision, Shape, View, gemm};
 use crate::math::{sigmoid, tanh};
 use crate::parallel::{Shared, add, column_sums, each, map, threads, wide};

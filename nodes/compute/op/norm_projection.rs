@@ -7,8 +7,8 @@
 //! `precision` is that of W's products; those of `folded` are small, and f32.
 #[cfg(feature = "cuda")]
 pub mod cuda;
-use super::layer_norm;
-use super::linear::{affine, weight_gradient};
+use super::layer_norm::cpu as layer_norm;
+use super::passes::cpu::{affine, weight_gradient};
 use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, product};
 use crate::parallel::{add, column_sums};
 use crate::tensor::cpu::{Hidden, Param, Track, read, record_hidden};

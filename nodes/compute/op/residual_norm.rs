@@ -1,7 +1,8 @@
 //! y = LN(x + drop(r)): [`super::residual`], then [`super::layer_norm`], which a GPU does in one pass.
 #[cfg(feature = "cuda")]
 pub mod cuda;
-use super::cpu::{layer_norm, residual};
+use super::cpu::layer_norm;
+use super::elementwise::residual;
 use crate::gemm::Precision;
 use crate::math::Dropout;
 use crate::tensor::cpu::{Hidden, Param, Track};

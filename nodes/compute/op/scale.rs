@@ -1,41 +1,25 @@
 //! A gate on a whole sub-layer: y = g x. x, y (frames, width), g (1). dx = g dy, dg = Σ x ∘ dy.
-#[cfg(feature = "cuda")]
-pub mod cuda;
-use crate::math::sum;
-use crate::parallel::{add, map, parts, wide};
-use crate::tensor::cpu::{Hidden, Track, Vector, merge, read, record_hidden, split};
+use super::passes::Passes;
+use crate::tensor::{Hidden, Track, Vector, len, merge, record_hidden, split};
 
-/// Numbers whose products are summed at once.
-const CHUNK: usize = 1 << 14;
-
-pub fn scale<T: Track>(x: Hidden<T>, gate: &Vector<T>) -> Hidden<T> {
-    let ((x, tape), (gate, other)) = (x.split(), split(gate.clone()));
-    let (mut y, width, spans) = (x.read().to_vec(), x.width(), x.spans.clone());
-    times(&mut y, read(&gate)[0]);
-    record_hidden(y, width, spans, merge(tape, other), move |mut dy, g| {
-        let n = dy.len();
-        let along = |c: usize| {
-            let (x, dy) = (
-                &x.read()[c * CHUNK..],
-                &dy[c * CHUNK..n.min((c + 1) * CHUNK)],
-            );
-            wide!(sum(dy.len(), |i| x[i] * dy[i])) as f64
-        };
-        g.of(&gate)[0] += map(n.div_ceil(CHUNK), along).iter().sum::<f64>() as f32;
-        times(&mut dy, read(&gate)[0]);
-        add(g.of(&x.values), &dy);
+/// Multiplies all numbers by one gate.
+pub fn scale<T: Track<D>, D: Passes>(x: Hidden<T, D>, gate: &Vector<T, D>) -> Hidden<T, D> {
+    let (x, tape) = x.split();
+    let (gate, gate_tape) = split(gate.clone());
+    let y = D::times(&x.values, &gate);
+    let spans = x.spans.clone();
+    record_hidden(y, spans, merge(tape, gate_tape), move |dy, g| {
+        D::add_dot(&x.values, &dy, g.of(&gate));
+        D::add_times(dy, &gate, len(&x.values), g.of(&x.values));
     })
-}
-
-fn times(x: &mut [f32], by: f32) {
-    parts(x, CHUNK, |_, x| wide!(x.iter_mut().for_each(|x| *x *= by)));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::check::{Case, close};
-    use crate::tensor::cpu::put;
+    use crate::op::check::{Case, check_op, close};
+    use crate::tensor::cpu::read;
+    use crate::tensor::put;
 
     #[test]
     fn scale_is_its_formula_and_its_gradient() {
@@ -43,6 +27,9 @@ mod tests {
         let gate = read(&case.p[0])[0] as f64;
         let reference: Vec<f64> = case.frames().iter().map(|x| x * gate).collect();
         close(scale(case.x.clone(), &case.p[0]).read(), &reference, 1e-6);
-        case.check(|x, p, tape| scale(x, &put(&p[0], tape)).values);
+        for (frames, width) in [(300, 11), (300, 12)] {
+            let case = Case::new(&[3, 0, frames], width, &[1]);
+            check_op!(case, |x, p, tape, _| scale(x, &put(&p[0], tape)).values);
+        }
     }
 }

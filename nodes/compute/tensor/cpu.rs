@@ -29,7 +29,16 @@ impl super::Track<Cpu> for Tape {
 }
 
 impl super::DeviceStorage for Cpu {
-    fn nothing() -> Result<Self::Vec, Self::Err> {
+    type Upstream = Vec<f32>;
+    type Accumulator<'a> = &'a mut Vec<f32>;
+
+    fn consume(mut gradient: Self::Vec, rule: impl FnOnce(Vec<f32>)) {
+        rule(std::mem::take::<Vec<f32>>(&mut gradient));
+    }
+    fn accumulate(gradient: &mut Self::Vec) -> &mut Vec<f32> {
+        gradient
+    }
+    fn placeholder() -> Result<Self::Vec, Self::Err> {
         DEVICE.with(|d| Storage::<f32>::try_alloc_len(d, 0))
     }
 }
@@ -176,15 +185,8 @@ impl PendingUpload {
 }
 
 impl Grads<'_> {
-    /// The gradient of `t`, to add to; zeros at first.
-    pub fn of<S: Shape>(&mut self, t: &Tensor<S, f32, Cpu>) -> &mut Vec<f32> {
-        self.0.get_or_alloc_mut(t).expect("memory for a gradient")
-    }
-    /// As [`Grads::of`].
-    pub fn at(&mut self, slot: &Slot) -> &mut Vec<f32> {
-        (slot.0)(self.0)
-    }
-    /// Takes it out, where an op needs several at once; give it back with `*g.of(t) = ..`.
+    /// Takes the gradient of `t` out, for an op that needs several at once; it is given back with
+    /// `*g.of(t) = ...`.
     pub fn take<S: Shape>(&mut self, t: &Tensor<S, f32, Cpu>) -> Vec<f32> {
         std::mem::take(self.of(t))
     }
@@ -201,18 +203,7 @@ impl Gradients {
     }
 }
 
-/// Where the gradient of a tensor goes, for a rule that needs none of its numbers.
-pub struct Slot(Box<SlotOf>);
-type SlotOf = dyn for<'a> Fn(&'a mut dfdx::prelude::Gradients<f32, Cpu>) -> &'a mut Vec<f32>;
-
-impl Slot {
-    pub fn of<S: Shape>(t: &Tensor<S, f32, Cpu>) -> Slot {
-        let ghost = t.ghost();
-        Slot(Box::new(move |g| {
-            g.get_or_alloc_mut(&ghost).expect("memory for a gradient")
-        }))
-    }
-}
+pub type Slot = super::Slot<Cpu>;
 
 /// The result of an op: `y` on `tape`, with the rule that turns the gradient of `y` into those of its inputs.
 /// The gradient of `y` is handed over and so freed with the rule; without a tape the rule is dropped at once.
@@ -222,9 +213,7 @@ pub fn record<S: Shape, T: Track>(
     tape: T,
     backward: impl FnOnce(Vec<f32>, &mut Grads) + 'static,
 ) -> Tensor<S, f32, Cpu, T> {
-    super::recorded(tensor(y, shape), tape, |mut dy, g| {
-        backward(std::mem::take::<Vec<f32>>(&mut dy), g)
-    })
+    super::record(tensor(y, shape), tape, backward)
 }
 
 /// As [`record`], with a rule that reads y again.
@@ -236,9 +225,7 @@ pub fn record_kept<S: Shape, T: Track>(
 ) -> Tensor<S, f32, Cpu, T> {
     let y = tensor(y, shape);
     let kept = y.clone();
-    super::recorded(y, tape, move |mut dy, g| {
-        backward(read(&kept), std::mem::take::<Vec<f32>>(&mut dy), g)
-    })
+    super::record(y, tape, move |dy, g| backward(read(&kept), dy, g))
 }
 
 /// As [`record`], for a result that has frames.

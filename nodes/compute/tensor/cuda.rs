@@ -2,20 +2,21 @@
 use super::{
     DeviceStorage, Gradients, Grads, Hidden, NoneTape, Number, Spans, Tape, Track, merge, split,
 };
+use crate::cuda::elementwise::add;
 use crate::cuda::gpu::{Address, done, ordinal};
+use crate::cuda::mask::Mask;
 use crate::cuda::pinned;
 use crate::cuda::pinned::Landing;
-use crate::op::cuda as op;
-use crate::op::cuda::Mask;
 use cudarc::driver::DevicePtr;
 use dfdx::prelude::*;
 use std::fmt::{self, Write};
 use std::ops::Range;
 
-pub use super::len;
+pub use super::{len, record, record_hidden};
 pub use dfdx::prelude::{Cuda, Shape, Tensor};
 
 pub type Device = Cuda;
+pub type Matrix<T = NoneTape> = super::Matrix<T, Cuda>;
 pub type Param = super::Param<Cuda>;
 pub type Vector<T = NoneTape> = super::Vector<T, Cuda>;
 
@@ -75,7 +76,7 @@ pub fn read_all<'a, S: Shape, T: Track<Cuda>>(
     let spans = Spans::new(of.iter().map(|t| len(t).next_multiple_of(4)));
     let all = zeros((spans.total(),));
     for (t, at) in of.iter().zip(spans.iter()) {
-        op::add(
+        add(
             address(t),
             address(&all) + 4 * at.start as u64,
             len(t),
@@ -93,18 +94,24 @@ pub fn read_all<'a, S: Shape, T: Track<Cuda>>(
 pub fn plus(a: Number<Tape<Cuda>, Cuda>, b: Number<Tape<Cuda>, Cuda>) -> Number<Tape<Cuda>, Cuda> {
     let ((a, tape), (b, other), y) = (split(a), split(b), zeros(()));
     for x in [&a, &b] {
-        op::add(address(x), address(&y), 1, Mask::times(1.0));
+        add(address(x), address(&y), 1, Mask::times(1.0));
     }
     let both = [a, b].map(|x| Slot::of(&x));
     record(y, merge(tape, other), move |dy, g| {
         both.iter()
-            .for_each(|x| op::add(dy, g.at(x), 1, Mask::times(1.0)))
+            .for_each(|x| add(dy, g.at(x), 1, Mask::times(1.0)))
     })
 }
 
 /// factor · x
 pub fn scaled(x: Number<Tape<Cuda>, Cuda>, factor: f32) -> Number<Tape<Cuda>, Cuda> {
-    op::scaled(x, factor)
+    let (x, tape) = split(x);
+    let y = zeros(());
+    add(address(&x), address(&y), 1, Mask::times(factor));
+    let x = Slot::of(&x);
+    record(y, tape, move |dy, g| {
+        add(dy, g.at(&x), 1, Mask::times(factor))
+    })
 }
 
 /// What `f` makes of each of so many things, one after the other.
@@ -205,71 +212,42 @@ impl Track<Cuda> for Tape<Cuda> {
 }
 
 impl DeviceStorage for Cuda {
-    fn nothing() -> Result<Self::Vec, Self::Err> {
+    type Upstream = Address;
+    type Accumulator<'a> = Address;
+
+    fn consume(gradient: Self::Vec, rule: impl FnOnce(Address)) {
+        rule(*gradient.device_ptr());
+    }
+    fn accumulate(gradient: &mut Self::Vec) -> Address {
+        *gradient.device_ptr()
+    }
+    fn placeholder() -> Result<Self::Vec, Self::Err> {
         DEVICE.with(|d| Storage::<f32>::try_alloc_len(*d, 1))
     }
 }
 
 impl Grads<'_, Cuda> {
-    /// Where the gradient of `t` lies, to add to; zeros at first.
+    /// Returns where the gradient of `t` lies, to add to; it begins as zeros.
     pub fn to<S: Shape>(&mut self, t: &Tensor<S, f32, Cuda>) -> Address {
-        *done(self.0.get_or_alloc_mut(t)).device_ptr()
-    }
-    /// As [`Grads::to`].
-    pub fn at(&mut self, slot: &Slot) -> Address {
-        (slot.0)(self.0)
+        self.of(t)
     }
 }
 
-/// Where the gradient of a tensor goes, for a rule that needs none of its numbers.
-pub struct Slot(Box<SlotOf>);
-type SlotOf = dyn Fn(&mut dfdx::prelude::Gradients<f32, Cuda>) -> Address;
-
-impl Slot {
-    pub fn of<S: Shape>(t: &Tensor<S, f32, Cuda>) -> Slot {
-        let ghost = t.ghost();
-        Slot(Box::new(move |g| {
-            *done(g.get_or_alloc_mut(&ghost)).device_ptr()
-        }))
-    }
-}
+pub type Slot = super::Slot<Cuda>;
 
 impl Gradients<Cuda> {
     /// The gradient of `t`, taken out; zeros if nothing reached it.
     pub fn of<S: Shape>(&mut self, t: &Tensor<S, f32, Cuda>) -> Tensor<S, f32, Cuda> {
         done(self.0.try_alloc_for(t));
         let own = self.0.get(t);
-        *done(self.0.get_or_alloc_mut(t)) = done(Cuda::nothing());
+        *done(self.0.get_or_alloc_mut(t)) = done(Cuda::placeholder());
         own
-    }
-}
-
-/// The result of an op: `y` on `tape`, with the rule that adds to the gradients of its inputs. The rule is given where the
-/// gradient of `y` lies, which is freed with it; without a tape it is dropped at once.
-pub fn record<S: Shape, T: Track<Cuda>>(
-    y: Tensor<S, f32, Cuda>,
-    tape: T,
-    backward: impl FnOnce(Address, &mut Grads<Cuda>) + 'static,
-) -> Tensor<S, f32, Cuda, T> {
-    super::recorded(y, tape, |dy, g| backward(*dy.device_ptr(), g))
-}
-
-/// As [`record`], for a result that has frames.
-pub fn record_hidden<T: Track<Cuda>>(
-    y: super::Matrix<NoneTape, Cuda>,
-    spans: Spans,
-    tape: T,
-    backward: impl FnOnce(Address, &mut Grads<Cuda>) + 'static,
-) -> Hidden<T, Cuda> {
-    Hidden {
-        values: record(y, tape, backward),
-        spans,
     }
 }
 
 /// Runs the tape backward from `loss`, times `scale`.
 pub fn backward(loss: Number<Tape<Cuda>, Cuda>, scale: f32) -> Gradients<Cuda> {
-    let (loss, tape) = op::scaled(loss, scale).split_tape();
+    let (loss, tape) = scaled(loss, scale).split_tape();
     let owned = std::mem::take(&mut *tape.0.borrow_mut());
     Gradients(loss.put_tape(owned).backward())
 }
@@ -289,7 +267,7 @@ mod tests {
             address(&from),
             address(&to),
             15usize,
-            op::Mask::times(2.0)
+            Mask::times(2.0)
         );
         assert_eq!(
             read(&to),

@@ -581,7 +581,7 @@ mod tests {
     #[cfg(feature = "simulated-gpu")]
     #[test]
     fn its_memory_is_that_of_its_slots() {
-        use crate::op::cuda::conv1d::*;
+        use super::*;
         use crate::tensor::cuda::param;
         const WIDTH: usize = 256;
         let [w, gamma, beta, next] =

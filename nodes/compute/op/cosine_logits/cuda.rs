@@ -1,8 +1,9 @@
 //! [`crate::op::cosine_logits`].
+use crate::cuda::elementwise::add;
 use crate::cuda::gpu::{Address, Memory, for_rows, gpu, launch};
+use crate::cuda::mask::Mask;
 use crate::cuda::product::{Out, View, product};
 use crate::gemm::Precision::F32;
-use crate::op::cuda::{Mask, add};
 use crate::tensor::cuda::{Cuda, Param, Slot, address, len, record_hidden, zeros};
 use crate::tensor::{Hidden, Track};
 

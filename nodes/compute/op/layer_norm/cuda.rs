@@ -1,35 +1,35 @@
 //! [`crate::op::layer_norm`]: a warp a frame; of a frame's statistics mean and 1 / deviation are kept. In bf16 the same pass
 //! writes what the products that read y take.
+use super::LayerNormDevice;
 use crate::cuda::gpu::{Address, Memory, for_rows, gpu, kernel, launch};
+use crate::cuda::mask::Mask;
 use crate::cuda::narrow;
 use crate::cuda::sums::Parts;
 use crate::gemm::Precision;
-use crate::op::cuda::Mask;
-use crate::tensor::cuda::{Cuda, Param, address, record_hidden, zeros};
-use crate::tensor::{Grads, Hidden, Matrix, NoneTape, Track};
+use crate::tensor::cuda::{Cuda, Matrix, Param, address, zeros};
+use crate::tensor::{Grads, dimensions};
 
-pub fn layer_norm<T: Track<Cuda>>(
-    x: Hidden<T, Cuda>,
-    gamma: &Param,
-    beta: &Param,
-    eps: f32,
-    precision: Precision,
-) -> Hidden<T, Cuda> {
-    let (x, tape) = x.split();
-    let shape = [x.spans.total(), x.width(), x.width()];
-    let (y, norm) = Norm::written(precision, shape, |to| {
-        Norm::of(
-            shape,
-            (precision, address(&x.values), Added::NOTHING),
-            [gamma, beta],
-            eps,
-            to,
-        )
-    });
-    record_hidden(y, x.spans.clone(), tape, move |dy, g| {
-        let dx = g.to(&x.values);
+impl LayerNormDevice for Cuda {
+    type Saved = Norm;
+
+    fn forward(
+        x: &Matrix,
+        gamma_beta: [&Param; 2],
+        eps: f32,
+        precision: Precision,
+    ) -> (Matrix, Norm) {
+        let (frames, width) = dimensions(x);
+        let shape = [frames, width, width];
+        let source = (precision, address(x), Added::NOTHING);
+        Norm::written(precision, shape, |to| {
+            Norm::of(shape, source, gamma_beta, eps, to)
+        })
+    }
+
+    fn backward(dy: Address, x: &Matrix, _: [&Param; 2], norm: &Norm, g: &mut Grads<Cuda>) {
+        let dx = g.of(x);
         norm.pull(dy, 0, dx, 0, g);
-    })
+    }
 }
 
 /// `Added` of the kernels: r + bias goes through the mask, and is added to x; `sum` is where that goes.
@@ -110,7 +110,7 @@ impl Norm {
         precision: Precision,
         [frames, width, _]: [usize; 3],
         of: impl FnOnce([Address; 2]) -> Norm,
-    ) -> (Matrix<NoneTape, Cuda>, Norm) {
+    ) -> (Matrix, Norm) {
         let y = zeros((frames, width));
         let operand =
             (precision == Precision::Bf16).then(|| gpu().memory(precision, frames * width));
@@ -154,26 +154,13 @@ impl Norm {
 
 #[cfg(test)]
 mod tests {
-    use crate::cuda::check::both;
-    use crate::op::check::{Case, ROWS};
-
-    #[test]
-    fn layer_norm_is_that_of_the_cpu() {
-        for (rows, width) in [(&ROWS[..], 5), (&ROWS, 140), (&[150, 40], 8)] {
-            let case = Case::new(rows, width, &[width, width]);
-            both!(&case, |x, p, _tape, precision| layer_norm(
-                x, &p[0], &p[1], 1e-2, precision
-            )
-            .values);
-        }
-    }
-
     #[test]
     fn what_products_read_is_y_in_bf16() {
         use super::*;
         use crate::cuda::gpu::for_each;
         use crate::cuda::product::Factor;
         use crate::op::check::noise;
+        use crate::op::layer_norm;
         use crate::tensor::Spans;
         use crate::tensor::cuda::{hidden, param, read};
         for width in [5, 8] {

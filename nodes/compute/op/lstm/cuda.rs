@@ -1,10 +1,10 @@
 //! [`crate::op::lstm`]: a step is a product, and a kernel for all that follows it.
+use crate::cuda::elementwise::add_row;
 use crate::cuda::gpu::{Address, Memory, for_each, gpu, launch};
 use crate::cuda::product::{Factor, Out, View, product};
 use crate::cuda::sums::add_column_sums;
 use crate::gemm::Precision;
 use crate::gemm::Precision::F32;
-use crate::op::linear::cuda::add_row;
 use crate::tensor::cuda::{Cuda, Param, address, len, record_hidden, zeros};
 use crate::tensor::{Hidden, Spans, Track};
 
@@ -40,7 +40,7 @@ pub fn lstm<T: Track<Cuda>>(
             to,
         );
         for b in [b_ih, b_hh] {
-            add_row(gates.at(), b, frames);
+            add_row(gates.at(), address(b), frames, len(b));
         }
         let walk = Walk::new(&spans, d == 1, units, width, gates);
         walk.forward(

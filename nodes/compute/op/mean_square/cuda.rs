@@ -1,8 +1,9 @@
 //! [`crate::op::mean_square`].
+use crate::cuda::elementwise::add;
 use crate::cuda::gpu::{for_each, for_rows, gpu, kernel, launch};
+use crate::cuda::mask::Mask;
 use crate::cuda::sums::add_sum;
 use crate::gemm::Precision;
-use crate::op::cuda::{Mask, add};
 use crate::tensor::cuda::{Cuda, address, len, record, zeros};
 use crate::tensor::{Hidden, Number, Track};
 

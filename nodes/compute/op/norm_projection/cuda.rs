@@ -1,10 +1,10 @@
 //! [`crate::op::norm_projection`].
+use crate::cuda::elementwise::add_row;
 use crate::cuda::gpu::{for_each, gpu, launch};
 use crate::cuda::product::{Factor, Out, View, product};
 use crate::cuda::sums::add_column_sums;
 use crate::gemm::Precision;
 use crate::op::layer_norm::cuda::{Added, Norm};
-use crate::op::linear::cuda::add_row;
 use crate::tensor::cuda::{Cuda, Param, address, len, record_hidden, zeros};
 use crate::tensor::{Hidden, Track};
 
@@ -63,7 +63,7 @@ pub fn norm_projection<T: Track<Cuda>>(
         outer,
         Out::Add(to),
     );
-    add_row(address(&y), b, frames);
+    add_row(address(&y), address(b), frames, len(b));
 
     let [w, b, folded] = [w, b, folded].map(Param::clone);
     record_hidden(y, spans, tape, move |dy, g| {

@@ -5,8 +5,9 @@ use crate::cuda::product::Factor;
 use crate::cuda::sums::add_narrow_sums;
 use crate::gemm::Precision;
 use crate::math::Dropout;
-use crate::op::cuda::{layer_norm, residual};
+use crate::op::cuda::layer_norm;
 use crate::op::layer_norm::cuda::{Added, Norm};
+use crate::op::residual;
 use crate::tensor::cuda::{Cuda, Param, Slot, address, record_hidden, zeros};
 use crate::tensor::{Grads, Hidden, Spans, Track, merge};
 
