@@ -9,10 +9,9 @@ use crate::graph::plan::{Phase, Plan};
 use crate::report;
 use crate::report::summary;
 use crate::run::stage::{Ended, Moment};
-use nodes::node::port::Shapes;
 use nodes::node::report::{Progress, Report};
 use nodes::node::step::StepInfo;
-use nodes::node::{Clock, NodeContext};
+use nodes::node::{Clock, RunContext};
 use serde_json::{Value, json};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -230,21 +229,19 @@ impl Run<'_> {
                     point.update, phase.name
                 ));
             }
-            let context = NodeContext {
-                node: String::new(),
+            let context = Arc::new(RunContext {
                 phase: phase.name.clone(),
-                phases: self.plan.phased,
-                run: self.out.clone(),
+                phased: self.plan.phased,
+                folder: self.out.clone(),
+                graph: self.graph(),
                 seed: self.plan.seed,
                 clock: phase.clock(self.steps, point.map_or(0, |p| p.update)),
                 bench: false,
                 synthetic: None,
-                graph: self.graph(),
-                inputs: Shapes::default(),
                 phase_outputs: self.plan.phase_outputs.clone(),
                 report: self.report.clone(),
                 stop: self.stop.clone(),
-            };
+            });
             let (samples, begun) = (AtomicU64::new(0), Instant::now());
             // With an optimizer that one reports.
             let watch = |node: &str, info: StepInfo, moment: Moment| {

@@ -9,7 +9,9 @@ use crate::data::file;
 use crate::kind::optimize::metrics;
 use crate::node::port::{Carries, Port, Ports, Shapes};
 use crate::node::step::Step;
-use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, Role};
+use crate::node::{
+    Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, Role,
+};
 use arrow::array::AsArray;
 use arrow::datatypes::Float32Type;
 use events::Events;
@@ -34,14 +36,15 @@ fn one() -> u64 {
 
 const IN: &str = "metrics";
 
+impl KindOptions for Options {
+    const PORTS: Ports = Ports {
+        inputs: &[Port::new(IN, Carries::Batch(METRICS))],
+        outputs: &[],
+    };
+    const ROLE: Role = Role::Log;
+}
+
 impl Config for Options {
-    fn ports(&self) -> Ports {
-        const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(METRICS))];
-        Ports {
-            inputs: INPUTS,
-            outputs: &[],
-        }
-    }
     fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         match self.every {
             0 => Err(vec![OptionError::at(
@@ -50,9 +53,6 @@ impl Config for Options {
             )]),
             _ => Ok(NodeInfo::default()),
         }
-    }
-    fn role(&self) -> Role<'_> {
-        Role::Log
     }
     fn build(&self, _: &NodeContext) -> Result<Box<dyn Node>> {
         Ok(Box::new(Log {
@@ -78,21 +78,23 @@ impl Node for Log {
     /// metrics.jsonl has the updates of earlier phases, and those before a `--resume`.
     fn start(&mut self, step: &mut Step) -> Result<()> {
         let context = step.context;
-        if !context.bench {
-            let about = std::fs::read_to_string(context.run.join("run.json")).unwrap_or_default();
+        if !context.run.bench {
+            let about =
+                std::fs::read_to_string(context.run.folder.join("run.json")).unwrap_or_default();
             let graph = serde_json::from_str::<Json>(&about).unwrap_or_default()["graph"].take();
             let so_far = metrics::kept(&metrics::read(context)?, context);
             let lines: Vec<Line> = curves::lines(&so_far)
                 .filter(|l| self.takes(&l.name, l.step))
                 .collect();
-            self.events = Some(Events::after(&lines, &context.run, &graph)?);
+            self.events = Some(Events::after(&lines, &context.run.folder, &graph)?);
         }
         Ok(())
     }
 
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
-        let (phase, update, wall_time) = (&step.context.phase, step.info.update, metrics::now());
+        let (phase, update, wall_time) =
+            (&step.context.run.phase, step.info.update, metrics::now());
         let values = batch[VALUE.name].as_primitive::<Float32Type>().values();
         let line = |(name, value): (Option<&str>, &f32)| Line {
             phase: phase.clone(),
@@ -117,7 +119,7 @@ impl Node for Log {
             points.retain(|(update, _)| self.takes(name, *update));
         }
         file::whole(
-            &step.context.run.join("loss.svg"),
+            &step.context.run.folder.join("loss.svg"),
             charts::losses(&phases).as_bytes(),
         )
     }

@@ -44,7 +44,7 @@ struct Optimize {
 
 impl Node for Optimize {
     fn start(&mut self, step: &mut Step) -> Result<()> {
-        if !step.context.bench {
+        if !step.context.run.bench {
             self.metrics = Some(Metrics::open(step.context)?);
         }
         if let Some(path) = step.resume {
@@ -176,15 +176,15 @@ impl Optimize {
 
     /// A checkpoint where one is due, or where a signal ends the run; never inside an accumulation window.
     fn keep(&mut self, step: &mut Step) -> Result<()> {
-        let stops = step.context.stop.load(Ordering::Relaxed)
+        let stops = step.context.run.stop.load(Ordering::Relaxed)
             && (step.info.dev || step.info.closes)
             && !step.info.last;
         let due = step.info.checkpoint || stops;
         if due && let Some(metrics) = &self.metrics {
             metrics.sync()?;
-            let folder = step.context.run.join("checkpoint");
+            let folder = step.context.run.folder.join("checkpoint");
             checkpoint::write(&folder, self.update, &self.moments, step)?;
-            checkpoint::tidy(&folder, &step.context.phase, self.options.keep);
+            checkpoint::tidy(&folder, &step.context.run.phase, self.options.keep);
         }
         if stops {
             step.end();

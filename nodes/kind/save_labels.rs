@@ -7,7 +7,9 @@ use crate::data::labels::{Labels, TABLE, km, table};
 use crate::kind::decode;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::node::step::Step;
-use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs};
+use crate::node::{
+    Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -22,21 +24,21 @@ pub struct Options {
 
 const IN: &str = "labels";
 
+impl KindOptions for Options {
+    const PORTS: Ports = Ports {
+        inputs: &[Port::new(IN, Carries::Batch(LABELS))],
+        outputs: &[],
+    };
+}
+
 impl Config for Options {
-    fn ports(&self) -> Ports {
-        const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(LABELS))];
-        Ports {
-            inputs: INPUTS,
-            outputs: &[],
-        }
-    }
     fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let classes = inputs.get(IN).and_then(|shapes| match shapes[..] {
             [Shape::Labels { classes }] => Some(classes),
             _ => None,
         });
         Ok(NodeInfo {
-            leaves_labels: Some(classes),
+            writes: Some(Artifact::Labels { classes }),
             reads: self.manifest.iter().cloned().collect(),
             ..NodeInfo::default()
         })

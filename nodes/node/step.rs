@@ -105,6 +105,7 @@ impl<'a> Step<'a> {
     /// What a benchmark wants to know.
     pub fn record(&self, told: Measurement) {
         self.context
+            .run
             .report
             .record(&self.context.node, &self.info, told);
     }

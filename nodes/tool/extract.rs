@@ -27,7 +27,7 @@ pub fn extract(
     layers_wrong(&layers, &model.architecture).map_err(|wrong| {
         wrong
             .into_iter()
-            .map(|w| w.says)
+            .map(|w| w.message)
             .collect::<Vec<_>>()
             .join("; ")
     })?;

@@ -57,7 +57,7 @@ pub fn probe(model: &Path, table: &Path, layers: Option<Vec<usize>>) -> Result<F
     layers_wrong(&layers, &model.architecture).map_err(|wrong| {
         wrong
             .into_iter()
-            .map(|w| w.says)
+            .map(|w| w.message)
             .collect::<Vec<_>>()
             .join("; ")
     })?;

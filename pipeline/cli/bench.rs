@@ -210,7 +210,7 @@ impl Arguments {
             (phase.stages.len() * phase::WAITING) as u64
         };
         let stop = signals.stop.clone();
-        let place = dry_run::place(
+        let context = dry_run::context(
             plan,
             phase,
             last + ahead,
@@ -226,7 +226,7 @@ impl Arguments {
                 .any(|stage| phase.nodes[stage[0]].name() == node)
         };
         let complete = AtomicBool::new(false);
-        let ended = phase::run(phase, &place, None, &|node, info, moment| {
+        let ended = phase::run(phase, &context, None, &|node, info, moment| {
             let done = matches!(moment, Moment::Ended(..));
             seen.node(node, first(node), info, moment);
             if done && node == phase.last().name() && info.update == last && info.closes {

@@ -1,9 +1,8 @@
 //! A phase that runs for what can be seen of it and leaves nothing behind but what its caches gathered: `bench`, `tap`.
 use crate::Failure;
 use nodes::data::suggestion::near;
-use nodes::node::port::Shapes;
 use nodes::node::report::Report;
-use nodes::node::{NodeContext, Synthetic};
+use nodes::node::{RunContext, Synthetic};
 use pipeline::graph::plan::{Phase, Plan};
 use pipeline::run::missing;
 use std::path::{Path, PathBuf};
@@ -57,29 +56,27 @@ pub fn complete(phase: &Phase) -> Result<(), Failure> {
     }
 }
 
-/// Where a phase stands that ends after `steps` updates.
-pub fn place(
+/// Builds the context of a phase that ends after `steps` updates.
+pub fn context(
     plan: &Plan,
     phase: &Phase,
     steps: u64,
-    run: &Path,
+    folder: &Path,
     synthetic: Option<Synthetic>,
     report: Arc<dyn Report>,
     stop: Arc<AtomicBool>,
-) -> NodeContext {
-    NodeContext {
-        node: String::new(),
+) -> Arc<RunContext> {
+    Arc::new(RunContext {
         phase: phase.name.clone(),
-        phases: plan.phased,
-        run: run.to_owned(),
+        phased: plan.phased,
+        folder: folder.to_owned(),
+        graph: String::new(),
         seed: plan.seed,
         clock: phase.clock(Some(steps), 0),
         bench: true,
         synthetic,
-        graph: String::new(),
-        inputs: Shapes::default(),
         phase_outputs: plan.phase_outputs.clone(),
         report,
         stop,
-    }
+    })
 }

@@ -52,7 +52,7 @@ impl Arguments {
         self.device.choose()?;
         let scratch = Scratch::new("tap")?;
         let (signals, screen) = (Signals::catch()?, Arc::new(Screen::new()));
-        let place = dry_run::place(
+        let context = dry_run::context(
             &plan,
             phase,
             self.steps,
@@ -77,7 +77,7 @@ impl Arguments {
                 signals.stop.store(true, Ordering::Relaxed);
             }
         };
-        let ended = phase::run(phase, &place, None, &watch);
+        let ended = phase::run(phase, &context, None, &watch);
         screen.close();
         ended?;
         let tap = tap.into_inner().unwrap_or_else(PoisonError::into_inner)?;
@@ -104,7 +104,7 @@ impl Arguments {
                 near(node, names())
             ))
         })?;
-        let outputs = known.config.ports().outputs;
+        let outputs = known.kind().ports.outputs;
         let found = outputs.iter().find(|p| p.name == port);
         let found = found.ok_or_else(|| {
             wrong(format!(

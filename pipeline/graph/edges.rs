@@ -25,10 +25,10 @@ pub struct PlannedEdge {
 
 /// All edges that exist and fit; the others are problems, unless the node that feeds them has problems of its own.
 pub fn connect(phase: &Phase, problems: &mut Problems) -> EdgeGraph {
-    let ports: Vec<Option<Ports>> = phase
+    let ports: Vec<Option<&Ports>> = phase
         .nodes
         .iter()
-        .map(|s| s.config.as_ref().map(|c| c.ports()))
+        .map(|s| s.known_kind.map(|kind| &kind.ports))
         .collect();
     let index: HashMap<&str, usize> = phase
         .nodes
@@ -79,7 +79,7 @@ pub fn connect(phase: &Phase, problems: &mut Problems) -> EdgeGraph {
                 Err(says) => wrong(says.text),
             }
         }
-        unfed(spec, ports[to].as_ref(), problems);
+        unfed(spec, ports[to], problems);
     }
     edge_graph
 }
@@ -277,6 +277,7 @@ mod tests {
             name: char::from(b'a' + i as u8).into(),
             at: At::Byte(i),
             kind: String::new(),
+            known_kind: None,
             json: Json {
                 at: At::Byte(i),
                 kind: Kind::Map(vec![]),

@@ -41,7 +41,7 @@ pub fn read(plan: &Plan, run: &Path, metrics: &[curves::Phase]) -> Vec<Summary> 
             run.to_owned()
         };
         let mut parameters = BTreeMap::new();
-        for node in phase.nodes.iter().filter(|n| n.info.leaves.is_some()) {
+        for node in phase.nodes.iter().filter(|n| n.info.model().is_some()) {
             let after = elements(&folder.join(node.name()).join("model.safetensors"));
             // What an earlier phase wrote is known by now; the plan could only estimate it.
             let before = written

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// BLAKE3 of each manifest of the graph, by its path as written; None where it cannot be read.
 pub fn hashes(plan: &Plan) -> BTreeMap<String, Option<String>> {
-    let sources = plan.phases.iter().map(|p| p.source());
+    let sources = plan.phases.iter().map(|p| p.source().settings());
     let manifests = sources
         .flat_map(|s| [Some(s.manifest.clone()), s.dev.clone()])
         .flatten();

@@ -3,10 +3,10 @@ use crate::graph::plan::{Edge, Phase};
 use crate::run::receiver::Inlet;
 use crate::run::stage::{Ended, Failed, Feed, Message, Seat, Stage, Watch};
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
-use nodes::node::NodeContext;
+use nodes::node::{NodeContext, RunContext};
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::thread;
 
 /// How many batches may wait on an edge. Any number from 1 is free of deadlock: every node sends one value a step.
@@ -15,7 +15,7 @@ pub const WAITING: usize = 4;
 /// Runs until the last step, a signal, or the first error, which names its node. `place` stands for all nodes.
 pub fn run(
     phase: &Phase,
-    context: &NodeContext,
+    context: &Arc<RunContext>,
     resume: Option<&Path>,
     watch: Watch,
 ) -> Result<Ended, String> {
@@ -69,12 +69,12 @@ fn quiet() {
     });
 }
 
-fn wire(phase: &Phase, context: &NodeContext, resume: Option<&Path>) -> Vec<Stage> {
+fn wire(phase: &Phase, context: &Arc<RunContext>, resume: Option<&Path>) -> Vec<Stage> {
     let mut channels: HashMap<usize, (Sender<Message>, Receiver<Message>)> = HashMap::new();
     for (i, _) in phase.edges.iter().enumerate().filter(|(_, e)| !e.within) {
         channels.insert(i, bounded(WAITING));
     }
-    let over = phase.source().nothing_left(&context.clock);
+    let over = phase.source().settings().nothing_left(&context.clock);
     let stage = |nodes: &Vec<usize>| {
         let source = nodes.contains(&phase.source);
         let mut inlets = vec![];
@@ -106,7 +106,7 @@ fn wire(phase: &Phase, context: &NodeContext, resume: Option<&Path>) -> Vec<Stag
                 context: NodeContext {
                     node: phase.nodes[n].name().into(),
                     inputs: phase.nodes[n].inputs.clone(),
-                    ..context.clone()
+                    run: context.clone(),
                 },
                 config: phase.nodes[n].config.clone(),
                 cache: phase.nodes[n].spec.cache.clone(),
@@ -148,41 +148,46 @@ mod tests {
     use crate::graph::problem::At;
     use crate::graph::spec::Spec;
     use nodes::Result;
-    use nodes::kind::decode;
-    use nodes::node::port::{Ports, Shapes};
+    use nodes::node::port::Shapes;
     use nodes::node::report::{Progress, Report};
     use nodes::node::step::{Step, StepInfo};
-    use nodes::node::{Clock, Config, Node, NodeInfo, OptionError, PhaseOutputs, Role};
+    use nodes::node::{
+        Clock, Config, Node, NodeInfo, OptionError, PhaseOutputs, PlannedRows, Source,
+        SourceSettings,
+    };
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     /// A source that fails at its first step, or a node that waits for it.
     #[derive(Clone)]
     struct Fake {
-        source: decode::Options,
         fails: Option<fn() -> Result<StepInfo>>,
         left: Arc<AtomicBool>,
     }
 
     impl Config for Fake {
-        fn ports(&self) -> Ports {
-            Ports {
-                inputs: &[],
-                outputs: &[],
-            }
-        }
         fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
             Ok(NodeInfo::default())
         }
         fn build(&self, _: &NodeContext) -> Result<Box<dyn Node>> {
             Ok(Box::new(self.clone()))
         }
-        fn role(&self) -> Role<'_> {
-            if self.fails.is_some() {
-                Role::Source(&self.source)
-            } else {
-                Role::Other
+        fn source(&self) -> Option<&dyn Source> {
+            Some(self)
+        }
+    }
+
+    impl Source for Fake {
+        fn settings(&self) -> SourceSettings {
+            SourceSettings {
+                manifest: String::new(),
+                dev: None,
+                seconds_per_batch: 1.0,
+                views: 1,
             }
+        }
+        fn planned_rows(&self) -> Result<Option<PlannedRows>> {
+            Ok(None)
         }
     }
 
@@ -207,12 +212,9 @@ mod tests {
 
     /// What is said of a source that fails so, when the node after it has been told to leave.
     fn says(fails: fn() -> Result<StepInfo>) -> String {
-        let source = serde_json::json!({ "manifest": "", "seconds_per_batch": 1 });
-        let source: decode::Options = serde_json::from_value(source).expect("options");
         let left = Arc::new(AtomicBool::new(false));
         let node = |name: &str, fails| {
             let config: Arc<dyn Config> = Arc::new(Fake {
-                source: source.clone(),
                 fails,
                 left: left.clone(),
             });
@@ -224,6 +226,7 @@ mod tests {
                 name: name.into(),
                 at: At::Byte(0),
                 kind: String::new(),
+                known_kind: None,
                 json,
                 config: Some(config.clone()),
                 broken: false,
@@ -253,11 +256,11 @@ mod tests {
             source: 0,
             optimizer: None,
         };
-        let context = NodeContext {
-            node: String::new(),
+        let context = Arc::new(RunContext {
             phase: "main".into(),
-            phases: false,
-            run: "nowhere".into(),
+            phased: false,
+            folder: "nowhere".into(),
+            graph: String::new(),
             seed: 0,
             clock: Clock {
                 updates: None,
@@ -265,14 +268,12 @@ mod tests {
                 checkpoint_every: 0,
                 from: 0,
             },
-            graph: String::new(),
             bench: false,
             synthetic: None,
-            inputs: Shapes::new(),
             phase_outputs: Arc::new(PhaseOutputs::default()),
             report: Arc::new(Silence),
             stop: Arc::new(AtomicBool::new(false)),
-        };
+        });
         let failed = run(&phase, &context, None, &|_, _, _| ())
             .err()
             .expect("a failure");

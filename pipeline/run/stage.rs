@@ -127,9 +127,9 @@ impl Stage {
 
     fn steps(&self, members: &mut [Member], watch: Watch) -> Result<(), Stop> {
         let context = &self.seats[0].context;
-        let from = context.clock.from;
+        let from = context.run.clock.from;
         let mut info = StepInfo {
-            step: from * context.clock.accumulate,
+            step: from * context.run.clock.accumulate,
             update: from,
             last: self.over,
             ..StepInfo::default()
@@ -137,7 +137,7 @@ impl Stage {
         let mut inbox = Inbox::new(&self.inlets);
         self.pass(members, info, None, |n, s| n.start(s), &|_, _, _| ())?;
         while !info.last {
-            if self.heeds_stop && context.stop.load(Ordering::Relaxed) {
+            if self.heeds_stop && context.run.stop.load(Ordering::Relaxed) {
                 return Err(Stop::Left);
             }
             info = if self.source {
@@ -147,7 +147,7 @@ impl Stage {
             };
             self.pass(members, info, Some(&mut inbox), |n, s| n.run(s), watch)?;
         }
-        if context.bench {
+        if context.run.bench {
             return Err(Stop::Left); // nothing is written but what a cache gathered
         }
         self.pass(members, info, None, |n, s| n.finish(s), &|_, _, _| ())

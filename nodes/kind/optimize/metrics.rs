@@ -37,7 +37,7 @@ impl Metrics {
         let info = &step.info;
         let line = |(name, value): &(String, f32)| {
             let value = value.is_finite().then_some(*value as f64);
-            let line = json!({ "phase": step.context.phase, "step": info.update, "epoch": info.epoch, "wall_time": now, "name": name, "value": value });
+            let line = json!({ "phase": step.context.run.phase, "step": info.update, "epoch": info.epoch, "wall_time": now, "name": name, "value": value });
             format!("{line}\n")
         };
         Ok(self
@@ -58,7 +58,7 @@ pub fn now() -> f64 {
 }
 
 fn path(context: &NodeContext) -> PathBuf {
-    context.run.join("metrics.jsonl")
+    context.run.folder.join("metrics.jsonl")
 }
 
 /// The run's lines so far; none before its first phase.
@@ -77,10 +77,10 @@ pub fn kept(text: &str, context: &NodeContext) -> String {
     let again = |line: &Json| {
         let (step, from) = (
             line["step"].as_u64().unwrap_or(u64::MAX),
-            context.clock.from,
+            context.run.clock.from,
         );
         let dev = line["name"].as_str().is_some_and(|n| n.starts_with("dev/"));
-        line["phase"] == *context.phase && (step > from || step == from && dev)
+        line["phase"] == *context.run.phase && (step > from || step == from && dev)
     };
     let stays = |line: &&str| serde_json::from_str::<Json>(line).is_ok_and(|line| !again(&line));
     text.lines()
@@ -107,11 +107,11 @@ pub fn report(context: &NodeContext, update: u64, lines: &[(String, f32)], audio
     let of = |name: &str| lines.iter().find(|(n, _)| n == name).map(|(_, v)| *v);
     let progress = Progress {
         update,
-        updates: context.clock.updates.unwrap_or(0),
+        updates: context.run.clock.updates.unwrap_or(0),
         loss: of("loss").unwrap_or(f32::NAN),
         sparsity: of("sparsity_expected").zip(of("sparsity_target")),
         audio_seconds,
         audio_per_second: of("audio_per_second").unwrap_or(f32::NAN),
     };
-    context.report.update(&context.phase, progress);
+    context.run.report.update(&context.run.phase, progress);
 }
