@@ -9,7 +9,7 @@ use nodes::data::suggestion::near;
 use nodes::tool::tap::Tap;
 use pipeline::graph::plan::Phase;
 use pipeline::run::phase;
-use pipeline::run::stage::Moment;
+use pipeline::run::stage::NodeEvent;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,8 +62,8 @@ impl Arguments {
             signals.stop.clone(),
         );
         let tap = Mutex::new(Ok(Tap::new(&self.out)));
-        let watch = |name: &str, head, moment: Moment| {
-            let Moment::Ended(_, sent) = moment else {
+        let watch = |name: &str, head, moment: NodeEvent| {
+            let NodeEvent::Finished(_, sent) = moment else {
                 return;
             };
             let Some(value) = sent.get(port).filter(|_| name == node) else {
