@@ -24,7 +24,7 @@ pub fn write(
     about: &Value,
     metrics: &[curves::Phase],
 ) -> nodes::Result<()> {
-    nodes::data::file::whole(
+    nodes::data::file::write_atomic(
         &run.join("report.html"),
         page(plan, run, about, metrics).as_bytes(),
     )

@@ -133,7 +133,7 @@ impl Run<'_> {
         }
         if !file.exists() {
             let begun = resume::newest(&self.out, self.plan)
-                .map(|point| nodes::data::file::about(&point.path))
+                .map(|point| nodes::data::file::metadata(&point.path))
                 .transpose()?;
             if begun.is_some_and(|about| about.get("graph") != Some(&self.graph())) {
                 return Err(format!(
@@ -319,7 +319,7 @@ fn now() -> u64 {
 }
 
 fn write(file: &Path, about: &Value) -> Result<(), Refusal> {
-    Ok(nodes::data::file::whole(
+    Ok(nodes::data::file::write_atomic(
         file,
         format!("{about:#}\n").as_bytes(),
     )?)

@@ -20,7 +20,7 @@ pub struct Options {
     centroids: String,
 }
 
-pub const OUT: &str = "labels";
+const OUT: &str = "labels";
 
 impl Options {
     /// What an earlier phase of the same file leaves there.

@@ -2,7 +2,7 @@
 //! until all are known. A required option that is wrong or missing gets something in its place that serde takes.
 use crate::graph::json::{Json, argument};
 use crate::graph::problem::{At, Problems};
-use nodes::data::suggestion::near;
+use nodes::data::suggestion::suggestion;
 use nodes::node::{Config, OptionError, Parse};
 
 /// Stand-ins for an option of unknown type.
@@ -73,11 +73,11 @@ impl Reader<'_> {
             path.extend((path.last().is_none_or(|l| l != word)).then(|| word.to_owned()));
             format!(
                 "unknown option `{word}`{}",
-                near(word, known.iter().copied())
+                suggestion(word, known.iter().copied())
             )
         } else {
             let near = if wrong.says.starts_with("unknown variant") {
-                near(word, known.iter().copied())
+                suggestion(word, known.iter().copied())
             } else {
                 String::new()
             };

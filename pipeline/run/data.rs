@@ -1,6 +1,6 @@
 //! What a run's data is: a hash of each manifest, so that a run goes on only with the data it began with.
 use crate::graph::plan::Plan;
-use nodes::kind::decode::segments;
+use nodes::data::manifest::segments;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};

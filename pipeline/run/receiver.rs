@@ -19,7 +19,7 @@ impl Inlet {
     fn sent(&self, value: Value) -> Result<Value> {
         match (value, self.targets) {
             (Value::Batch(batch), Some((layers, width))) => {
-                Targets::of(&batch, layers, width).map(Value::Targets)
+                Targets::from_batch(&batch, layers, width).map(Value::Targets)
             }
             (value, _) => Ok(value),
         }

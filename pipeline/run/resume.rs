@@ -28,7 +28,7 @@ pub fn newest(run: &Path, plan: &Plan) -> Option<Point> {
     points
         .into_iter()
         .rev()
-        .find(|p| nodes::data::file::about(&p.path).is_ok())
+        .find(|p| nodes::data::file::metadata(&p.path).is_ok())
 }
 
 /// The ways (as of `--set`) at which two resolved graphs differ, but for what a run may change when it goes on.
