@@ -137,7 +137,7 @@ impl Run<'_> {
         }
         let newest = resume::newest(&self.out, self.plan);
         let metadata = newest
-            .map(|point| nodes::data::file::about(&point.path))
+            .map(|point| nodes::data::file::metadata(&point.path))
             .transpose()?;
         if metadata.is_some_and(|m| m.get("graph") != Some(&self.graph_hash())) {
             return Err(RunError::Failed(format!(

@@ -1,6 +1,6 @@
 //! Cold, half-filled, full, damaged and shared caches give the same rows.
 use super::*;
-use crate::data::targets::{entry, of_entries};
+use crate::data::targets::{batch_from_entries, entry};
 use crate::node::port::Shapes;
 use crate::node::report::{Progress, Report};
 use crate::node::{NodeInfo, OptionError, PhaseOutputs};
@@ -61,7 +61,7 @@ impl Cacheable for Fake {
         }))
     }
     fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
-        of_entries(rows, entries)
+        batch_from_entries(rows, entries)
     }
     fn entry(&self, sent: &RecordBatch, row: usize, place: usize) -> Result<Entry> {
         entry(sent, row, place)
@@ -80,7 +80,7 @@ impl Node for Inside {
         let found: Vec<_> = samples
             .map(|x| self.layers.iter().map(|&n| hidden(x, n)).collect())
             .collect();
-        step.send("targets", Value::Batch(of_entries(&rows, &found)?));
+        step.send("targets", Value::Batch(batch_from_entries(&rows, &found)?));
         Ok(())
     }
 }

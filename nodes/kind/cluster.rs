@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::data::column;
 use crate::data::subsample::Sample;
-use crate::kmeans::{Fit, fit};
+use crate::kmeans::{FitOptions, fit};
 use crate::node::frames;
 use crate::node::port::{Ports, Shapes};
 use crate::node::step::Step;
@@ -128,7 +128,7 @@ impl Node for Cluster {
         if n < clusters {
             return Err(format!("{clusters} clusters need as many frames, but {n} came").into());
         }
-        let how = Fit {
+        let how = FitOptions {
             clusters,
             batch,
             passes,

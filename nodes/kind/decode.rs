@@ -10,12 +10,10 @@ mod set;
 mod source;
 mod speech;
 
-pub use crate::data::audio::read_audio;
-pub use crate::data::audio::resample::RATE;
-pub use crate::data::manifest::segments;
 pub use crop::Crop;
 
 use crate::Result;
+use crate::data::audio::resample::RATE;
 use crate::data::column;
 use crate::data::manifest;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
@@ -30,14 +28,6 @@ use std::path::Path;
 
 /// A batch's samples are counted in 31 bits; a day of them is far below.
 const LONGEST_BATCH: f64 = 86_400.0;
-
-/// What a manifest calls its utterances, in its order.
-pub fn ids(manifest: &Path) -> Result<Vec<String>> {
-    Ok(manifest::read(manifest)?
-        .into_iter()
-        .map(|utterance| utterance.id)
-        .collect())
-}
 
 /// Audio files to batches of waveforms at 16 kHz; the source of a phase.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -94,7 +84,7 @@ impl Options {
     /// Returns the samples of each row that is sent of a manifest.
     fn planned_lengths(&self, manifest: &str, crop: Crop) -> Result<Vec<u64>> {
         let utterances = manifest::read(Path::new(manifest))?;
-        let stated: Option<Vec<u64>> = utterances.iter().map(|u| u.said).collect();
+        let stated: Option<Vec<u64>> = utterances.iter().map(|u| u.declared_samples).collect();
         let lengths = stated.unwrap_or_else(|| {
             manifest::lengths(&utterances)
                 .into_iter()

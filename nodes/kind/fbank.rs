@@ -186,8 +186,8 @@ impl Node for Fbank {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::audio::read_audio;
     use crate::data::file;
-    use crate::kind::decode::read_audio;
 
     fn options(bins: usize, cepstra: Option<usize>, deltas: usize) -> Options {
         Options {

@@ -23,7 +23,7 @@ pub struct Options {
     centroids: String,
 }
 
-pub const OUT: &str = "labels";
+const OUT: &str = "labels";
 
 impl Options {
     /// Returns the clusters and the width of centroids that an earlier phase of the file leaves.

@@ -4,8 +4,7 @@ use crate::data::column;
 use crate::data::column::{ID, LABELS, SAMPLES, SPEECH};
 use crate::data::labels;
 use crate::data::labels::{Labels, TABLE, has_ids};
-use crate::kind::decode;
-use crate::kind::label::OUT;
+use crate::data::manifest;
 use crate::model::Architecture;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
@@ -29,6 +28,7 @@ pub struct Options {
 }
 
 const IN: &str = "speech";
+const OUT: &str = "labels";
 
 impl Options {
     /// Returns the number of classes, if it is known, of labels that an earlier phase of the file
@@ -101,7 +101,7 @@ impl Config for Options {
             let ids = self
                 .manifest
                 .as_ref()
-                .map(|manifest| decode::ids(&context.path(manifest)))
+                .map(|manifest| manifest::ids(&context.path(manifest)))
                 .transpose()?;
             Some(labels::read(&path, ids)?)
         };

@@ -1,12 +1,12 @@
 //! Takes the metrics as they come into TensorBoard's event file and, when its phase ends, draws the run's losses as
 //! `loss.svg`.
 use crate::Result;
-use crate::chart::curves::Line;
 use crate::chart::{charts, curves};
 use crate::data::column;
 use crate::data::column::{METRICS, NAME, VALUE};
 use crate::data::file;
-use crate::kind::optimize::metrics;
+use crate::data::metrics;
+use crate::data::metrics::MetricLine;
 use crate::node::port::{Carries, Port, Ports, Shapes};
 use crate::node::step::Step;
 use crate::node::{
@@ -82,8 +82,10 @@ impl Node for Log {
             let about =
                 std::fs::read_to_string(context.run.folder.join("run.json")).unwrap_or_default();
             let graph = serde_json::from_str::<Json>(&about).unwrap_or_default()["graph"].take();
-            let so_far = metrics::kept(&metrics::read(context)?, context);
-            let lines: Vec<Line> = curves::lines(&so_far)
+            let so_far = metrics::read(&context.run.folder)?;
+            let so_far =
+                metrics::before_resume(&so_far, &context.run.phase, context.run.clock.from);
+            let lines: Vec<MetricLine> = metrics::lines(&so_far)
                 .filter(|l| self.takes(&l.name, l.step))
                 .collect();
             self.events = Some(Events::after(&lines, &context.run.folder, &graph)?);
@@ -96,7 +98,7 @@ impl Node for Log {
         let (phase, update, wall_time) =
             (&step.context.run.phase, step.info.update, metrics::now());
         let values = batch[VALUE.name].as_primitive::<Float32Type>().values();
-        let line = |(name, value): (Option<&str>, &f32)| Line {
+        let line = |(name, value): (Option<&str>, &f32)| MetricLine {
             phase: phase.clone(),
             step: update,
             wall_time,
@@ -104,7 +106,7 @@ impl Node for Log {
             value: Some(*value as f64),
         };
         let lines = column::texts(&batch, NAME)?.iter().zip(values).map(line);
-        let taken: Vec<Line> = lines
+        let taken: Vec<MetricLine> = lines
             .filter(|line| self.takes(&line.name, update))
             .collect();
         self.events
@@ -114,11 +116,11 @@ impl Node for Log {
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
         self.events.as_ref().map_or(Ok(()), Events::sync)?;
-        let mut phases = curves::read(&metrics::read(step.context)?);
+        let mut phases = curves::read(&metrics::read(&step.context.run.folder)?);
         for (name, points) in phases.iter_mut().flat_map(|phase| &mut phase.curves) {
             points.retain(|(update, _)| self.takes(name, *update));
         }
-        file::whole(
+        file::write_atomic(
             &step.context.run.folder.join("loss.svg"),
             charts::losses(&phases).as_bytes(),
         )

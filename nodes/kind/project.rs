@@ -180,7 +180,7 @@ impl Config for Options {
         let there = if fresh {
             None
         } else {
-            file::about(&path)?.get(GROUPS).cloned()
+            file::metadata(&path)?.get(GROUPS).cloned()
         };
         let own = json!(groups).to_string();
         if there.is_some_and(|there| there != own) {

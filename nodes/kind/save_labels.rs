@@ -4,7 +4,7 @@ use crate::Result;
 use crate::data::column;
 use crate::data::column::{ID, LABEL, LABELS};
 use crate::data::labels::{Labels, TABLE, km, table};
-use crate::kind::decode;
+use crate::data::manifest;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::node::step::Step;
 use crate::node::{
@@ -47,7 +47,7 @@ impl Config for Options {
         let ids = self
             .manifest
             .as_ref()
-            .map(|manifest| decode::ids(&context.path(manifest)))
+            .map(|manifest| manifest::ids(&context.path(manifest)))
             .transpose()?;
         Ok(Box::new(SaveLabels {
             ids,

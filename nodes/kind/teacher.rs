@@ -179,7 +179,7 @@ impl Cacheable for Options {
         }))
     }
     fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
-        targets::of_entries(rows, entries)
+        targets::batch_from_entries(rows, entries)
     }
     fn entry(&self, sent: &RecordBatch, row: usize, place: usize) -> Result<Entry> {
         targets::entry(sent, row, place)

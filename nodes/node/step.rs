@@ -151,7 +151,7 @@ impl<'a> Step<'a> {
         match (self.take(port), shape) {
             (Some(Value::Targets(targets)), _) => Ok(targets),
             (Some(Value::Batch(batch)), Some((layers, width))) => {
-                Targets::of(&batch, layers, width)
+                Targets::from_batch(&batch, layers, width)
             }
             _ => Err(format!("no targets came on `{port}`").into()),
         }

@@ -1,6 +1,6 @@
 //! A phase that runs for what can be seen of it and leaves nothing behind but what its caches gathered: `bench`, `tap`.
 use crate::Failure;
-use nodes::data::suggestion::near;
+use nodes::data::suggestion::suggestion;
 use nodes::node::report::Report;
 use nodes::node::{RunContext, Synthetic};
 use pipeline::graph::plan::{Phase, Plan};
@@ -32,7 +32,7 @@ pub fn chosen<'p>(plan: &'p Plan, name: Option<&str>) -> Result<&'p Phase, Failu
         return Ok(&plan.phases[0]);
     };
     let known = || plan.phases.iter().map(|p| p.name.as_str());
-    let says = || Failure::Usage(format!("no phase `{name}`{}", near(name, known())));
+    let says = || Failure::Usage(format!("no phase `{name}`{}", suggestion(name, known())));
     plan.phases.iter().find(|p| p.name == name).ok_or_else(says)
 }
 

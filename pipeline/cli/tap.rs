@@ -5,7 +5,7 @@ use crate::dry_run::{self, Scratch, chosen, complete};
 use crate::screen::Screen;
 use crate::signal::Signals;
 use crate::{Failure, Outcome, device, graph};
-use nodes::data::suggestion::near;
+use nodes::data::suggestion::suggestion;
 use nodes::tool::tap::Tap;
 use pipeline::graph::plan::Phase;
 use pipeline::run::phase;
@@ -101,7 +101,7 @@ impl Arguments {
             wrong(format!(
                 "phase `{}` has no node `{node}`{}",
                 phase.name,
-                near(node, names())
+                suggestion(node, names())
             ))
         })?;
         let outputs = known.kind().ports.outputs;
@@ -109,7 +109,7 @@ impl Arguments {
         let found = found.ok_or_else(|| {
             wrong(format!(
                 "node `{node}` has no output `{port}`{}",
-                near(port, outputs.iter().map(|p| p.name))
+                suggestion(port, outputs.iter().map(|p| p.name))
             ))
         })?;
         Ok((node, found.name))

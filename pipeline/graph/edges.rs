@@ -2,7 +2,7 @@
 use crate::graph::problem::{Problems, quoted};
 use crate::graph::spec::{Phase, Spec};
 use compute::tensor::ON_GPU;
-use nodes::data::suggestion::near;
+use nodes::data::suggestion::suggestion;
 use nodes::node::port::{Carries, Port, Ports};
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, EdgeReference, NodeIndex};
@@ -51,7 +51,7 @@ pub fn connect(phase: &Phase, problems: &mut Problems) -> EdgeGraph {
                     "input `{}` names `{}`, which no node sends{}",
                     input.port,
                     input.from,
-                    near(node, names())
+                    suggestion(node, names())
                 ));
                 continue;
             };
@@ -124,7 +124,7 @@ fn fit(
     let input = input.ok_or_else(|| {
         here(format!(
             "has no input `{port}`{}",
-            near(port, names(to.inputs))
+            suggestion(port, names(to.inputs))
         ))
     })?;
     if again && !input.many {
@@ -133,7 +133,7 @@ fn fit(
     let output = from.outputs.iter().find(|p| p.name == out).ok_or_else(|| {
         there(format!(
             "input `{port}` names `{way}`, which no node sends{}",
-            near(out, names(from.outputs))
+            suggestion(out, names(from.outputs))
         ))
     })?;
     let fits = match (input.carries, output.carries) {

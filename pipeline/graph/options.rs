@@ -2,7 +2,7 @@
 //! is reported at once and with its place, then parsed.
 use crate::graph::json::{Json, Kind as Form};
 use crate::graph::problem::{At, Problems};
-use nodes::data::suggestion::near;
+use nodes::data::suggestion::suggestion;
 use nodes::node::{Config, Kind};
 use serde_json::Value;
 
@@ -67,7 +67,7 @@ impl Checker<'_> {
                     let names = known.into_iter().flatten().map(|(name, _)| name.as_str());
                     self.report(
                         key_at,
-                        format!("unknown option `{key}`{}", near(key, names)),
+                        format!("unknown option `{key}`{}", suggestion(key, names)),
                     );
                 }
                 (None, every) => self.check_below(key, key_at, value, every),
@@ -114,7 +114,7 @@ impl Checker<'_> {
         match value.text() {
             Some(text) if variants.contains(&text) => {}
             Some(text) => {
-                let suggestion = near(text, variants.iter().copied());
+                let suggestion = suggestion(text, variants.iter().copied());
                 let message = format!("unknown variant `{text}`, expected {expected}{suggestion}");
                 self.reject(at, message);
             }

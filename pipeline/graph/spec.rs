@@ -5,7 +5,7 @@ use crate::graph::json::{Json, Kind};
 use crate::graph::options;
 use crate::graph::problem::{At, Problems};
 use nodes::KINDS;
-use nodes::data::suggestion::near;
+use nodes::data::suggestion::suggestion;
 use nodes::node::Config;
 use serde_json::Value;
 use std::sync::Arc;
@@ -154,7 +154,10 @@ fn unknown_keys(json: &Json, known: &[&str], problems: &mut Problems) {
     {
         problems.add(
             at,
-            format!("unknown key `{key}`{}", near(key, known.iter().copied())),
+            format!(
+                "unknown key `{key}`{}",
+                suggestion(key, known.iter().copied())
+            ),
         );
     }
 }
@@ -242,7 +245,7 @@ fn node(name: &str, at: &At, json: &Json, problems: &mut Problems) -> Spec {
                     &at.at,
                     format!(
                         "no kind `{kind}`{}",
-                        near(kind, KINDS.iter().map(|k| k.name))
+                        suggestion(kind, KINDS.iter().map(|k| k.name))
                     ),
                 ),
                 Some(other) => (&other.at, "`kind` is text".into()),
@@ -392,9 +395,10 @@ fn targets(file: &Json, way: &[String]) -> Result<Vec<Vec<String>>, String> {
         .map(|(name, ..)| name.as_str())
         .collect();
     match option.first().map(String::as_str) {
-        _ if !known.contains(&node.as_str()) => {
-            Err(format!("there is no node `{node}`{}", near(node, known)))
-        }
+        _ if !known.contains(&node.as_str()) => Err(format!(
+            "there is no node `{node}`{}",
+            suggestion(node, known)
+        )),
         None => Err(format!("`{node}` is a node; name one of its options")),
         Some(fixed @ ("kind" | "inputs")) => Err(format!(
             "`{fixed}` is no option: nodes and edges stand in the file"

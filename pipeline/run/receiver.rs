@@ -21,7 +21,7 @@ impl EdgeReceiver {
     fn convert(&self, value: Value) -> Result<Value> {
         match (value, self.targets) {
             (Value::Batch(batch), Some((layers, width))) => {
-                Targets::of(&batch, layers, width).map(Value::Targets)
+                Targets::from_batch(&batch, layers, width).map(Value::Targets)
             }
             (value, _) => Ok(value),
         }

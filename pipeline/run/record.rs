@@ -36,7 +36,7 @@ impl RunRecord {
     /// Writes the record, whole or not at all.
     pub fn write(&self, file: &Path) -> nodes::Result<()> {
         let text = format!("{:#}\n", serde_json::to_value(self)?);
-        nodes::data::file::whole(file, text.as_bytes())
+        nodes::data::file::write_atomic(file, text.as_bytes())
     }
 
     /// Names the settings that differ from an earlier record and that a resumed run must not change.

@@ -28,7 +28,7 @@ pub fn newest(run: &Path, plan: &Plan) -> Option<ResumePoint> {
     points
         .into_iter()
         .rev()
-        .find(|p| nodes::data::file::about(&p.path).is_ok())
+        .find(|p| nodes::data::file::metadata(&p.path).is_ok())
 }
 
 /// Names, as `--set` does, where two resolved graphs differ, except for options that a resumed run

@@ -265,7 +265,7 @@ mod tests {
         ]);
         let (mut starts, sent) = (BTreeSet::new(), all(&options, &context(None, 0).0).unwrap());
         for row in sent.iter().flat_map(|(_, rows)| rows) {
-            let whole = crate::kind::decode::read_audio(&data.0.join(&row.id)).unwrap();
+            let whole = crate::data::audio::read_audio(&data.0.join(&row.id)).unwrap();
             let start = (0..=whole.len() - row.samples.len())
                 .step_by(320)
                 .find(|&s| whole[s..].starts_with(&row.samples));

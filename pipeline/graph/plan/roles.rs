@@ -3,7 +3,7 @@
 use crate::graph::edges::EdgeGraph;
 use crate::graph::problem::Problems;
 use crate::graph::spec;
-use nodes::data::suggestion::near;
+use nodes::data::suggestion::suggestion;
 use nodes::node::Role;
 use petgraph::visit::EdgeRef;
 
@@ -94,7 +94,7 @@ pub fn rates(
                 &["rates", name],
                 format!(
                     "`rates` names `{name}`, but there is no such node{}",
-                    near(name, trained.iter().copied())
+                    suggestion(name, trained.iter().copied())
                 ),
             );
         } else if sound {
