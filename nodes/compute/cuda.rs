@@ -10,6 +10,7 @@ pub(crate) mod check;
 mod count;
 pub mod gpu;
 pub mod heads;
+pub(crate) mod kernels;
 pub mod mask;
 pub(crate) mod narrow;
 pub mod pinned;

@@ -1,5 +1,6 @@
 //! [`crate::op::cosine_logits`].
-use crate::cuda::gpu::{Address, Memory, for_rows, gpu, launch};
+use crate::cuda::gpu::{Address, Memory, for_rows, gpu};
+use crate::cuda::kernels;
 use crate::cuda::product::{Out, View, product};
 use crate::gemm::Precision::F32;
 use crate::op::cuda::{Mask, add};
@@ -71,15 +72,7 @@ struct Units {
 impl Units {
     fn of(x: Address, rows: usize, width: usize) -> Units {
         let [values, norms] = [width, 1].map(|n| gpu().memory(F32, rows * n));
-        launch!(
-            "units",
-            for_rows(rows),
-            x,
-            values.at(),
-            norms.at(),
-            rows,
-            width
-        );
+        kernels::units(for_rows(rows), x, values.at(), norms.at(), rows, width);
         Units {
             values,
             norms,
@@ -93,8 +86,7 @@ impl Units {
     /// dx += factor (du - (du·u) u) / |x|, row by row
     fn pull(&self, du: &Memory, dx: Address, factor: f32) {
         let (u, norms) = (self.values.at(), self.norms.at());
-        launch!(
-            "units_backward",
+        kernels::units_backward(
             for_rows(self.rows),
             u,
             norms,
@@ -102,7 +94,7 @@ impl Units {
             dx,
             self.rows,
             self.width,
-            factor
+            factor,
         );
     }
 }

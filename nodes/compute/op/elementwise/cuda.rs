@@ -1,5 +1,6 @@
 //! [`crate::op::dropout`], [`crate::op::residual`], [`crate::op::gradient_scale`]: a lane a number.
-use crate::cuda::gpu::{Address, for_each, kernel, launch};
+use crate::cuda::gpu::{Address, for_each};
+use crate::cuda::kernels::{self, Pack};
 use crate::math::Dropout;
 use crate::op::cuda::Mask;
 use crate::tensor::cuda::{
@@ -28,15 +29,7 @@ pub fn residual<T: Track<Cuda>>(
     let ((x, tape), (r, other)) = (x.split(), r.split());
     let (n, y, mask) = (len(&x.values), zeros_like(&x.values), Mask::from(drop));
     let [from, branch, to] = [&x.values, &r.values, &y].map(address);
-    launch!(
-        kernel("residual", n),
-        for_each(n, n),
-        from,
-        branch,
-        to,
-        n,
-        mask
-    );
+    kernels::residual(Pack::of(n), for_each(n, n), from, branch, to, n, mask);
     let (spans, [x, r]) = (x.spans.clone(), [x, r].map(|x| Slot::of(&x.values)));
     record_hidden(y, spans, merge(tape, other), move |dy, g| {
         add(dy, g.at(&x), n, Mask::times(1.0));
@@ -78,7 +71,7 @@ fn times<S: Shape, T: Track<Cuda>>(
 
 /// to += from through the mask.
 pub fn add(from: Address, to: Address, n: usize, mask: Mask) {
-    launch!(kernel("add", n), for_each(n, n), from, to, n, mask);
+    kernels::add(Pack::of(n), for_each(n, n), from, to, n, mask);
 }
 
 #[cfg(test)]

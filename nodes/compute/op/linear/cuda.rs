@@ -1,5 +1,6 @@
 //! [`crate::op::linear`]: products, and a pass that adds the bias.
-use crate::cuda::gpu::{Address, for_each, kernel, launch};
+use crate::cuda::gpu::{Address, for_each};
+use crate::cuda::kernels::{self, Pack};
 use crate::cuda::product::{Factor, Out, View, product};
 use crate::cuda::sums::add_column_sums;
 use crate::gemm::Precision;
@@ -55,13 +56,13 @@ pub fn linear<T: Track<Cuda>>(
 /// y += b in each of `rows`.
 pub fn add_row(y: Address, b: &Param, rows: usize) {
     let width = len(b);
-    launch!(
-        kernel("add_row", width),
+    kernels::add_row(
+        Pack::of(width),
         for_each(rows * width, width),
         y,
         address(b),
         rows * width,
-        width
+        width,
     );
 }
 

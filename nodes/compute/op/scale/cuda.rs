@@ -1,5 +1,6 @@
 //! [`crate::op::scale`]: the gate is read where it lies.
-use crate::cuda::gpu::{for_each, for_rows, gpu, kernel, launch};
+use crate::cuda::gpu::{for_each, for_rows, gpu};
+use crate::cuda::kernels::{self, Pack};
 use crate::cuda::sums::add_sum;
 use crate::gemm::Precision;
 use crate::tensor::cuda::{Cuda, Vector, address, record_hidden, zeros_like};
@@ -9,32 +10,32 @@ pub fn scale<T: Track<Cuda>>(x: Hidden<T, Cuda>, gate: &Vector<T>) -> Hidden<T, 
     let ((x, tape), (gate, other)) = (x.split(), split(gate.clone()));
     let (frames, width, spans) = (x.spans.total(), x.width(), x.spans.clone());
     let (n, y, from) = (frames * width, zeros_like(&x.values), address(&x.values));
-    launch!(
-        kernel("add_times", n),
+    kernels::add_times(
+        Pack::of(n),
         for_each(n, n),
         from,
         address(&gate),
         address(&y),
-        n
+        n,
     );
     record_hidden(y, spans, merge(tape, other), move |dy, g| {
-        launch!(
-            kernel("add_times", n),
+        kernels::add_times(
+            Pack::of(n),
             for_each(n, n),
             dy,
             address(&gate),
             g.to(&x.values),
-            n
+            n,
         );
         let dots = gpu().memory(Precision::F32, frames);
-        launch!(
-            kernel("dots", width),
+        kernels::dots(
+            Pack::of(width),
             for_rows(frames),
             from,
             dy,
             dots.at(),
             frames,
-            width
+            width,
         );
         add_sum(&dots, g.to(&gate), frames, 1.0);
     })
