@@ -89,10 +89,10 @@ impl Heads {
     }
 
     fn squares(&self, of: &Memory) -> View {
-        View::of(of, self.padded).apart(self.padded * self.padded)
+        View::of(of, self.padded).batch_stride(self.padded * self.padded)
     }
     fn frames(&self, of: &Memory) -> View {
-        View::of(of, self.sizes.size).apart(self.padded * self.sizes.size)
+        View::of(of, self.sizes.size).batch_stride(self.padded * self.sizes.size)
     }
 
     /// a bᵀ, a number for each two frames.

@@ -208,10 +208,10 @@ pub fn conv1d<T: Track<Cuda>>(
     );
     let z = gpu().memory(precision, slots.total * out);
     let (q, of_slot) = (slots.seen(), s * width);
-    let windows = View::of(&seen, q * of_slot).apart(of_slot);
+    let windows = View::of(&seen, q * of_slot).batch_stride(of_slot);
     let (shape, to) = (
         [slots.count().div_ceil(q), out, k * width],
-        View::of(&z, q * out).apart(out),
+        View::of(&z, q * out).batch_stride(out),
     );
     products(
         precision,
@@ -440,8 +440,9 @@ impl Slots {
         let mut from = 0;
         for frame in 0..s.min(k) {
             let q = (k - frame).div_ceil(s);
-            let windows = View::rows(grad.element((self.seen() - q) * out), q * out).apart(out);
-            let to = View::rows(dh.element(frame * width), q * s * width).apart(s * width);
+            let windows =
+                View::rows(grad.element((self.seen() - q) * out), q * out).batch_stride(out);
+            let to = View::rows(dh.element(frame * width), q * s * width).batch_stride(s * width);
             let (shape, taps) = (
                 [self.total.div_ceil(q), width, q * out],
                 View::rows(taps.element(from), width),
@@ -556,7 +557,7 @@ mod tests {
     #[cfg(feature = "simulated-gpu")]
     #[test]
     fn its_memory_is_that_of_its_slots() {
-        use super::super::*;
+        use super::*;
         use crate::tensor::cuda::param;
         const WIDTH: usize = 256;
         let [w, gamma, beta, next] =

@@ -213,8 +213,10 @@ impl Slots {
         let (wide, seen) = (self.wide(), self.lead + 1);
         let shape = [self.count.div_ceil(seen), wide, seen * wide];
         for group in 0..groups {
-            let [from, to] = [(from, first), (to, self.lead)]
-                .map(|(memory, first)| self.of(memory, group, first, seen * wide).apart(wide));
+            let [from, to] = [(from, first), (to, self.lead)].map(|(memory, first)| {
+                self.of(memory, group, first, seen * wide)
+                    .batch_stride(wide)
+            });
             products(
                 precision,
                 seen,
@@ -238,13 +240,13 @@ impl Slots {
         let to = gpu().memory(Precision::F32, groups * wide * seen * wide);
         for group in 0..groups {
             let [grad, from] = [grad, from].map(|memory| self.of(memory, group, self.lead, wide));
-            let to = Out::Wide(self.weight(&to, group).apart(wide));
+            let to = Out::Wide(self.weight(&to, group).batch_stride(wide));
             products(
                 precision,
                 seen,
                 [wide, wide, self.count],
                 grad.t(),
-                from.apart(wide),
+                from.batch_stride(wide),
                 to,
             );
         }
