@@ -11,6 +11,7 @@ mod count;
 pub mod elementwise;
 pub mod gpu;
 pub mod heads;
+pub(crate) mod kernels;
 pub mod mask;
 pub(crate) mod narrow;
 pub mod pinned;

@@ -16,3 +16,7 @@
 #include "../op/cross_entropy/classes.cu"
 #include "../op/lstm/lstm.cu"
 #include "../op/gram/gram.cu"
+
+namespace entries {
+#include "entries.cuh" // written by build/kernels.rs
+}

@@ -3,15 +3,16 @@
 #pragma once
 typedef unsigned short bf16;
 
-#ifndef KERNEL
-// Of a kernel `blocks` at least are on a multiprocessor at once, if shared memory allows it.
-#define KERNEL_OF(blocks, name, parameters) extern "C" __global__ void __launch_bounds__(256, blocks) name parameters
-#define KERNEL(name, parameters) extern "C" __global__ void __launch_bounds__(256) name parameters
+// A kernel, of which build/kernels.rs writes an entry point for each combination of template arguments: T is float or
+// bf16, V is 4 for widths that are multiples of 4 and else 1, D is 64, 96 or 128. A SHARED_KERNEL has dynamic shared memory,
+// and at least `blocks` blocks of it fit on a multiprocessor.
+#define KERNEL(name, parameters) __device__ __forceinline__ void name parameters
+#define SHARED_KERNEL(blocks, name, parameters) KERNEL(name, parameters)
+
+#ifndef ENTRY
+#define ENTRY(bounds, name, parameters) extern "C" __global__ void __launch_bounds__ bounds name parameters
 #define NARROW(to, x) asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(to) : "f"(x))
 #endif
-// For widths that are multiples of 4 and for others; in each format.
-#define WIDTHS(define) define(4) define(1)
-#define FORMATS(define) define(float, 4, f32_4) define(float, 1, f32_1) define(bf16, 4, bf16_4) define(bf16, 1, bf16_1)
 
 // The number of a thread in its grid, and of a warp.
 #define THREAD (blockIdx.x * (size_t)256 + threadIdx.y * 32 + threadIdx.x)

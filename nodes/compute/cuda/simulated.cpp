@@ -67,8 +67,7 @@ typedef void (*Run)(void**);
 static std::map<std::string, Run> kernels;
 template <class... A, size_t... I> static void call(void (*f)(A...), void** p, std::index_sequence<I...>) { f(*(A*)p[I]...); }
 template <class... A> static void call(void (*f)(A...), void** p) { call(f, p, std::index_sequence_for<A...>()); }
-#define KERNEL_OF(blocks, name, parameters) KERNEL(name, parameters)
-#define KERNEL(name, parameters) \
+#define ENTRY(bounds, name, parameters) \
     static void name parameters; \
     static bool name##_is_known = kernels.emplace(#name, [](void** p) { call(name, p); }).second; \
     static void name parameters

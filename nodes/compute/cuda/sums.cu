@@ -21,7 +21,7 @@ template <int V> __device__ void part(float* parts, size_t width, const float (&
     __syncthreads();
 }
 
-template <class T, int V> __device__ void column_sums(const T* x, float* parts, size_t rows, size_t width, size_t per) {
+template <class T, int V> KERNEL(column_sums, (const T* x, float* parts, size_t rows, size_t width, size_t per)) {
     float sum[V] = {}, from[V];
     if (COLUMN < width) ROWS(row, rows, per) {
         load<V>(x + row * width + COLUMN, from);
@@ -31,9 +31,6 @@ template <class T, int V> __device__ void column_sums(const T* x, float* parts, 
     part<V>(parts, width, sum);
 }
 
-#define COLUMN_SUMS(T, V, S) \
-    KERNEL(column_sums_##S, (const T* x, float* parts, size_t rows, size_t width, size_t per)) { column_sums<T, V>(x, parts, rows, width, per); }
-FORMATS(COLUMN_SUMS)
 
 // to += the sum of parts
 KERNEL(add_parts, (const float* parts, float* to, size_t count, size_t width)) {
@@ -45,7 +42,7 @@ KERNEL(add_parts, (const float* parts, float* to, size_t count, size_t width)) {
 }
 
 // dots[row] = sum of a b over a row; a warp a row.
-template <int V> __device__ void dots(const float* a, const float* b, float* to, size_t rows, size_t width) {
+template <int V> KERNEL(dots, (const float* a, const float* b, float* to, size_t rows, size_t width)) {
     size_t row = WARP;
     if (row >= rows) return;
     float x[V], y[V], sum = 0;
@@ -58,9 +55,6 @@ template <int V> __device__ void dots(const float* a, const float* b, float* to,
     sum = warp_sum(sum);
     if (threadIdx.x == 0) to[row] = sum;
 }
-#define DOTS(V) \
-    KERNEL(dots_##V, (const float* a, const float* b, float* to, size_t rows, size_t width)) { dots<V>(a, b, to, rows, width); }
-WIDTHS(DOTS)
 
 // The sum over the threads of a block, in their order; for the first of them. Every thread calls it.
 __device__ __forceinline__ double block_sum(double sum) {

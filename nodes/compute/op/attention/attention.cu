@@ -9,12 +9,11 @@
 #define LOG2E 1.44269504f
 
 // Row r has the frames starts[r] to starts[r + 1]; gate is one factor a head, or absent.
-struct Heads { const size_t* starts; size_t heads, size; const float* gate; Mask mask; };
+struct AttentionShape { const size_t* starts; size_t heads, size; const float* gate; Mask mask; };
 // nodes/compute/op/position_bias.rs: gate (frames, heads), or absent; relative (heads, 2 longest - 1), by key - query.
-struct Bias { const float *gate, *relative; size_t longest; };
+struct RelativeBias { const float *gate, *relative; size_t longest; };
 // (frames, heads size), and what is added to every frame, or absent.
 template <class T> struct Columns { const T* at; const float* add; };
-template <class T> struct Inputs { Columns<T> q, k, v; };
 
 #define ROW_OF_BATCH (blockIdx.y / (unsigned)all.heads)
 #define HEAD (blockIdx.y % (unsigned)all.heads)
@@ -26,7 +25,7 @@ template <class T> struct Inputs { Columns<T> q, k, v; };
 struct Place {
     size_t first;
     unsigned frames, head, heads, size;
-    __device__ __forceinline__ Place(const Heads& all) : first(FIRST), frames(FRAMES), head(HEAD), heads(all.heads), size(all.size) {}
+    __device__ __forceinline__ Place(const AttentionShape& all) : first(FIRST), frames(FRAMES), head(HEAD), heads(all.heads), size(all.size) {}
     // Of arrays (frames, heads) and (frames, heads size).
     __device__ __forceinline__ size_t scalar(unsigned t) const { return (first + t) * heads + head; }
     __device__ __forceinline__ size_t row(unsigned t) const { return scalar(t) * size; }
@@ -77,7 +76,7 @@ struct Logits {
     float scale;
     const float *gate, *relative;
     int farthest;
-    __device__ __forceinline__ Logits(const Place& at, const Bias& bias) : scale(LOG2E / sqrtf(at.size)), gate(0), relative(0), farthest(bias.longest - 1) {
+    __device__ __forceinline__ Logits(const Place& at, const RelativeBias& bias) : scale(LOG2E / sqrtf(at.size)), gate(0), relative(0), farthest(bias.longest - 1) {
         if (!bias.gate) return;
         gate = bias.gate + at.scalar(0);
         relative = bias.relative + at.head * (2 * bias.longest - 1) + farthest;
@@ -95,7 +94,7 @@ struct Logits {
 #define COLUMN_OF(n, i) ((n) * 8 + ACROSS + (i) % 2)
 
 // o = gate drop(softmax(logits)) v; sums (frames, heads): the logarithm of each frame's sum.
-template <int D, class T> __device__ void attend(Inputs<T> in, T* o, float* sums, Heads all, Bias bias) {
+template <class T, int D> SHARED_KERNEL(D > 64 ? 1 : 2, attend, (Columns<T> q, Columns<T> k, Columns<T> v, T* o, float* sums, AttentionShape all, RelativeBias bias)) {
     const int N = FORWARD;
     const Place at(all);
     unsigned frames = at.frames, begin = blockIdx.x * OWN, t = begin + threadIdx.y * 16;
@@ -106,11 +105,11 @@ template <int D, class T> __device__ void attend(Inputs<T> in, T* o, float* sums
     float out[D / 8][4] = {}, most[2] = {-1e30f, -1e30f}, sum[2] = {}, lift[2];
 #pragma unroll
     for (int r = 0; r < 2; r++) lift[r] = logit.lift(at, t + ROW_OF(2 * r));
-    tile<D>(queries, in.q, begin, OWN, at);
+    tile<D>(queries, q, begin, OWN, at);
     for (unsigned from = 0; from < frames; from += N) {
         __syncthreads();
-        tile<D>(keys, in.k, from, N, at);
-        tile<D>(values, in.v, from, N, at);
+        tile<D>(keys, k, from, N, at);
+        tile<D>(values, v, from, N, at);
         __syncthreads();
         if (t >= frames) continue;
         float p[N / 8][4] = {};
@@ -160,7 +159,7 @@ template <class T> struct Outputs { const T* o; Columns<T> grad; const float* su
 // From the gradient D of p, with m = D p summed over keys: ds = p (D - m) is that of the logits, and dq = scale ds k.
 // Writes m (frames, heads) for attend_keys, and, where there are gates, along = m / gate; adds to the gradient of the bias's gate;
 // the sums of lift ds by distance, of every block, go to distances (rows heads, blocks, 2 longest - 1), zeros before.
-template <int D, class T> __device__ void attend_queries(Inputs<T> in, Outputs<T> back, float* m, float* along, T* dq, float* dlift, float* distances, Heads all, Bias bias) {
+template <class T, int D> SHARED_KERNEL(D > 64 ? 1 : 2, attend_queries, (Columns<T> q, Columns<T> k, Columns<T> v, Outputs<T> back, float* m, float* along, T* dq, float* dlift, float* distances, AttentionShape all, RelativeBias bias)) {
     const int N = BACKWARD;
     const Place at(all);
     unsigned frames = at.frames;
@@ -173,7 +172,7 @@ template <int D, class T> __device__ void attend_queries(Inputs<T> in, Outputs<T
     if (bias.gate) distances += (blockIdx.y * (size_t)gridDim.x + blockIdx.x) * (2 * bias.longest - 1);
     for (unsigned begin = blockIdx.x * OWN; begin < frames; begin += gridDim.x * OWN) {
         __syncthreads();
-        tile<D>(queries, in.q, begin, OWN, at);
+        tile<D>(queries, q, begin, OWN, at);
         tile<D>(grads, back.grad, begin, OWN, at);
         __syncthreads();
         float out[D / 8][4] = {}, sum[2], mean[2], of_gate[2] = {}, of_lift[2] = {}, lift[2];
@@ -192,8 +191,8 @@ template <int D, class T> __device__ void attend_queries(Inputs<T> in, Outputs<T
         }
         for (unsigned from = 0; from < frames; from += N) {
             __syncthreads();
-            tile<D>(keys, in.k, from, N, at);
-            tile<D>(values, in.v, from, N, at);
+            tile<D>(keys, k, from, N, at);
+            tile<D>(values, v, from, N, at);
             __syncthreads();
             if (t < frames) {
                 float s[N / 8][4] = {}, d[N / 8][4] = {};
@@ -243,7 +242,7 @@ template <int D, class T> __device__ void attend_queries(Inputs<T> in, Outputs<T
 }
 
 // dv = (gate p drop)ᵀ grad, dk = scale dsᵀ q; a block has OWN keys.
-template <int D, class T> __device__ void attend_keys(Inputs<T> in, Outputs<T> back, const float* m, T* dk, T* dv, Heads all, Bias bias) {
+template <class T, int D> SHARED_KERNEL(D > 64 ? 1 : 2, attend_keys, (Columns<T> q, Columns<T> k, Columns<T> v, Outputs<T> back, const float* m, T* dk, T* dv, AttentionShape all, RelativeBias bias)) {
     const int N = BACKWARD;
     const Place at(all);
     unsigned frames = at.frames, begin = blockIdx.x * OWN, t = begin + threadIdx.y * 16;
@@ -254,11 +253,11 @@ template <int D, class T> __device__ void attend_keys(Inputs<T> in, Outputs<T> b
     Mask mask = fork(all.mask, blockIdx.y);
     Logits logit(at, bias);
     float open = all.gate ? all.gate[at.head] : 1, of_keys[D / 8][4] = {}, of_values[D / 8][4] = {};
-    tile<D>(keys, in.k, begin, OWN, at);
-    tile<D>(values, in.v, begin, OWN, at);
+    tile<D>(keys, k, begin, OWN, at);
+    tile<D>(values, v, begin, OWN, at);
     for (unsigned from = 0; from < frames; from += N) {
         __syncthreads();
-        tile<D>(queries, in.q, from, N, at);
+        tile<D>(queries, q, from, N, at);
         tile<D>(grads, back.grad, from, N, at);
         if (IN_BLOCK < N) {
             unsigned query = from + IN_BLOCK;
@@ -292,12 +291,6 @@ template <int D, class T> __device__ void attend_keys(Inputs<T> in, Outputs<T> b
     store_rows<D>(of_keys, scale, own, dk, t, at);
 }
 
-#define ATTENTION(T, D, S, BLOCKS) \
-    KERNEL_OF(BLOCKS, attend_##S, (Inputs<T> in, T* o, float* sums, Heads all, Bias bias)) { attend<D>(in, o, sums, all, bias); } \
-    KERNEL_OF(BLOCKS, attend_queries_##S, (Inputs<T> in, Outputs<T> back, float* m, float* along, T* dq, float* dlift, float* distances, Heads all, Bias bias)) { attend_queries<D>(in, back, m, along, dq, dlift, distances, all, bias); } \
-    KERNEL_OF(BLOCKS, attend_keys_##S, (Inputs<T> in, Outputs<T> back, const float* m, T* dk, T* dv, Heads all, Bias bias)) { attend_keys<D>(in, back, m, dk, dv, all, bias); }
-#define DEPTHS(T, S) ATTENTION(T, 64, S##_64, 2) ATTENTION(T, 96, S##_96, 1) ATTENTION(T, 128, S##_128, 1)
-DEPTHS(float, f32) DEPTHS(bf16, bf16)
 
 // drelative (heads, distances), from the sums of blocks, in their order; a thread a distance, grid (distances / 256, heads).
 KERNEL(sum_distances, (const float* parts, float* drelative, size_t rows, size_t blocks, size_t distances)) {

@@ -2,7 +2,7 @@
 // (rows, heads, padded, size), frames padded with zeros to a multiple of 8, so that every matrix is aligned for the tensor
 // cores. A warp a frame; grid (padded / 8, rows heads).
 
-template <class T, int V> __device__ void split(const float* from, T* to, size_t padded, Heads all) {
+template <class T, int V> KERNEL(split, (const float* from, T* to, size_t padded, AttentionShape all)) {
     size_t t = WARP;
     float x[V] = {};
     ALONG(column, all.size) {
@@ -12,7 +12,7 @@ template <class T, int V> __device__ void split(const float* from, T* to, size_t
 }
 
 // to += from
-template <class T, int V> __device__ void merge(const T* from, float* to, size_t padded, Heads all) {
+template <class T, int V> KERNEL(merge, (const T* from, float* to, size_t padded, AttentionShape all)) {
     size_t t = WARP;
     float x[V];
     if (t < FRAMES) ALONG(column, all.size) {
@@ -21,10 +21,6 @@ template <class T, int V> __device__ void merge(const T* from, float* to, size_t
     }
 }
 
-#define SPLIT(T, V, S) \
-    KERNEL(split_##S, (const float* from, T* to, size_t padded, Heads all)) { split<T, V>(from, to, padded, all); } \
-    KERNEL(merge_##S, (const T* from, float* to, size_t padded, Heads all)) { merge<T, V>(from, to, padded, all); }
-FORMATS(SPLIT)
 
 // The bias of frame t, by key, and its gate.
 #define OF_FRAME(t) (bias.gate ? bias.relative + HEAD * (2 * bias.longest - 1) + bias.longest - 1 - (t) : 0)
@@ -33,7 +29,7 @@ FORMATS(SPLIT)
 #define KEYS(key) for (size_t key = threadIdx.x * 4; key < frames; key += 32 * 4)
 
 // Scores s (padded, padded) become p = softmax(scale s + bias).
-template <class T> __device__ void softmax(T* s, size_t padded, Heads all, Bias bias) {
+template <class T> KERNEL(softmax, (T* s, size_t padded, AttentionShape all, RelativeBias bias)) {
     size_t t = WARP, frames = FRAMES, row = (blockIdx.y * padded + t) * padded;
     float x[4], most = -1e30f, sum = 0, scale = SCALE;
     if (t >= frames) frames = 0;
@@ -59,7 +55,7 @@ template <class T> __device__ void softmax(T* s, size_t padded, Heads all, Bias 
 }
 
 // From the gradient d of p, in its place: ds = scale p (d - m), m = sum of d p over keys.
-template <class T> __device__ void softmax_backward(const T* p, T* d, size_t padded, Heads all) {
+template <class T> KERNEL(softmax_backward, (const T* p, T* d, size_t padded, AttentionShape all)) {
     size_t t = WARP, frames = FRAMES, row = (blockIdx.y * padded + t) * padded;
     float x[4], y[4], sum = 0, scale = SCALE;
     if (t >= frames) frames = 0;
@@ -80,7 +76,7 @@ template <class T> __device__ void softmax_backward(const T* p, T* d, size_t pad
 }
 
 // dropped = p drop gate
-template <class T> __device__ void drop_scores(const T* p, T* dropped, size_t padded, Heads all) {
+template <class T> KERNEL(drop_scores, (const T* p, T* dropped, size_t padded, AttentionShape all)) {
     size_t t = WARP, frames = FRAMES, row = (blockIdx.y * padded + t) * padded;
     float x[4], open = all.gate ? all.gate[HEAD] : 1;
     Mask mask = fork(all.mask, blockIdx.y);
@@ -92,7 +88,7 @@ template <class T> __device__ void drop_scores(const T* p, T* dropped, size_t pa
     }
 }
 // From the gradient d of dropped: dp += gate drop d, along (frames, heads) = sum of p drop d over keys.
-template <class T> __device__ void drop_scores_backward(const T* p, const T* d, float* dp, float* along, size_t padded, Heads all) {
+template <class T> KERNEL(drop_scores_backward, (const T* p, const T* d, float* dp, float* along, size_t padded, AttentionShape all)) {
     size_t t = WARP, frames = FRAMES, row = (blockIdx.y * padded + t) * padded;
     float x[4], y[4], sum = 0, open = all.gate ? all.gate[HEAD] : 1;
     Mask mask = fork(all.mask, blockIdx.y);
@@ -112,7 +108,7 @@ template <class T> __device__ void drop_scores_backward(const T* p, const T* d, 
 }
 
 // dgate += sum of ds relative / scale over keys
-template <class T> __device__ void bias_gate(const T* ds, float* dgate, size_t padded, Heads all, Bias bias) {
+template <class T> KERNEL(bias_gate, (const T* ds, float* dgate, size_t padded, AttentionShape all, RelativeBias bias)) {
     size_t t = WARP, frames = FRAMES, row = (blockIdx.y * padded + t) * padded;
     if (t >= frames) return;
     const float* relative = OF_FRAME(t);
@@ -127,7 +123,7 @@ template <class T> __device__ void bias_gate(const T* ds, float* dgate, size_t p
 }
 
 // drelative = sum of gate ds / scale over rows and queries; a thread a distance, grid (distances / 256, heads)
-template <class T> __device__ void bias_relative(const T* ds, float* drelative, size_t rows, size_t padded, Heads all, Bias bias) {
+template <class T> KERNEL(bias_relative, (const T* ds, float* drelative, size_t rows, size_t padded, AttentionShape all, RelativeBias bias)) {
     size_t distances = 2 * bias.longest - 1, i = THREAD, head = blockIdx.y;
     if (i >= distances) return;
     float sum = 0;
@@ -141,11 +137,3 @@ template <class T> __device__ void bias_relative(const T* ds, float* drelative, 
     drelative[head * distances + i] = sum / SCALE;
 }
 
-#define SOFTMAX(T, S) \
-    KERNEL(softmax_##S, (T* s, size_t padded, Heads all, Bias bias)) { softmax<T>(s, padded, all, bias); } \
-    KERNEL(softmax_backward_##S, (const T* p, T* d, size_t padded, Heads all)) { softmax_backward<T>(p, d, padded, all); } \
-    KERNEL(drop_scores_##S, (const T* p, T* dropped, size_t padded, Heads all)) { drop_scores<T>(p, dropped, padded, all); } \
-    KERNEL(drop_scores_backward_##S, (const T* p, const T* d, float* dp, float* along, size_t padded, Heads all)) { drop_scores_backward<T>(p, d, dp, along, padded, all); } \
-    KERNEL(bias_gate_##S, (const T* ds, float* dgate, size_t padded, Heads all, Bias bias)) { bias_gate<T>(ds, dgate, padded, all, bias); } \
-    KERNEL(bias_relative_##S, (const T* ds, float* drelative, size_t rows, size_t padded, Heads all, Bias bias)) { bias_relative<T>(ds, drelative, rows, padded, all, bias); }
-SOFTMAX(float, f32_4) SOFTMAX(bf16, bf16_4)

@@ -58,7 +58,7 @@ template <int V, int F> __device__ __forceinline__ void normed(const float* samp
 #define OF_ROW(row, column) scaled + (row) * waves.k * out + column, shift + (row) * out + column, out, waves
 
 // A warp has as many windows; grid (most windows / 8 NEIGHBOURS, rows).
-template <int V> __device__ void first(const float* x, const float* scaled, const float* shift, float* z, size_t out, Waves waves) {
+template <int V> KERNEL(first, (const float* x, const float* scaled, const float* shift, float* z, size_t out, Waves waves)) {
     size_t t = WARP * NEIGHBOURS, n = WINDOWS(ROW);
     if (t >= n) return;
     float sum[NEIGHBOURS][V];
@@ -70,7 +70,7 @@ template <int V> __device__ void first(const float* x, const float* scaled, cons
 }
 
 // GELU(z) gate in the slots of the next convolution, as into_slots writes them; z is nowhere whole. Grid (longest / 8 NEIGHBOURS, rows).
-template <class T, int V> __device__ void first_into_slots(const float* x, const float* scaled, const float* shift, const float* gate, T* to, size_t out, Waves waves, Layout at) {
+template <class T, int V> KERNEL(first_into_slots, (const float* x, const float* scaled, const float* shift, const float* gate, T* to, size_t out, Waves waves, SlotLayout at)) {
     size_t t = WARP * NEIGHBOURS, frames = (at.slots[ROW + 1] - at.slots[ROW]) * at.s, seen = SEEN(at, ROW);
     float z[NEIGHBOURS][V], g[V];
     ALONG(column, out) {
@@ -88,7 +88,7 @@ template <class T, int V> __device__ void first_into_slots(const float* x, const
 // Parts (k + 1, rows chunks, out) of the sums of dz window[i], and, last, of dz. Where there are slots, d lies in them and is
 // the gradient of GELU(z) gate: dz = d gate slope(z), and one more sum is that of d GELU(z). Grid (out / 32 V, rows chunks).
 #define TAPS 12
-template <class T, int V> __device__ void first_sums(const T* d, const float* gate, const float* x, const float* scaled, const float* shift, float* parts, size_t out, size_t rows, size_t chunks, Waves waves, Layout at) {
+template <class T, int V> KERNEL(first_sums, (const T* d, const float* gate, const float* x, const float* scaled, const float* shift, float* parts, size_t out, size_t rows, size_t chunks, Waves waves, SlotLayout at)) {
     size_t row = blockIdx.y / chunks, n = at.slots ? SEEN(at, row) : WINDOWS(row), per = (n + chunks - 1) / chunks, begin = blockIdx.y % chunks * per;
     size_t k = waves.k, sums = at.slots ? k + 2 : k + 1, first = at.slots ? at.slots[row] * at.s : waves.windows[row];
     float dz[V], g[V], along[V] = {}, z[1][V];
@@ -115,13 +115,6 @@ template <class T, int V> __device__ void first_sums(const T* d, const float* ga
     }
 }
 
-#define FIRST_CONVOLUTION(V) \
-    KERNEL(first_##V, (const float* x, const float* scaled, const float* shift, float* z, size_t out, Waves waves)) { first<V>(x, scaled, shift, z, out, waves); }
-WIDTHS(FIRST_CONVOLUTION)
-#define FIRST_SLOTS(T, V, S) \
-    KERNEL(first_into_slots_##S, (const float* x, const float* scaled, const float* shift, const float* gate, T* to, size_t out, Waves waves, Layout at)) { first_into_slots<T, V>(x, scaled, shift, gate, to, out, waves, at); } \
-    KERNEL(first_sums_##S, (const T* d, const float* gate, const float* x, const float* scaled, const float* shift, float* parts, size_t out, size_t rows, size_t chunks, Waves waves, Layout at)) { first_sums<T, V>(d, gate, x, scaled, shift, parts, out, rows, chunks, waves, at); }
-FORMATS(FIRST_SLOTS)
 
 // The sums (k + 1 or k + 2, rows, out) of parts; grid (out / 256, sums rows).
 KERNEL(fold_chunks, (const float* parts, double* sums, size_t out, size_t chunks)) {

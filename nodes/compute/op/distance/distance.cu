@@ -17,7 +17,7 @@ template <int V> __device__ Cosine cosine(const float* o, const float* t, size_t
 }
 
 // values[frame]
-template <int V> __device__ void distance(const float* o, const float* t, float* values, size_t rows, size_t width, size_t which) {
+template <int V> KERNEL(distance, (const float* o, const float* t, float* values, size_t rows, size_t width, size_t which)) {
     size_t row = WARP;
     if (row >= rows) return;
     o += row * width;
@@ -39,7 +39,7 @@ template <int V> __device__ void distance(const float* o, const float* t, float*
 }
 
 // do += gradient dy / rows
-template <int V> __device__ void distance_backward(const float* o, const float* t, const float* dy, float* d, size_t rows, size_t width, size_t which) {
+template <int V> KERNEL(distance_backward, (const float* o, const float* t, const float* dy, float* d, size_t rows, size_t width, size_t which)) {
     size_t row = WARP;
     if (row >= rows) return;
     o += row * width;
@@ -65,7 +65,3 @@ template <int V> __device__ void distance_backward(const float* o, const float* 
     }
 }
 
-#define DISTANCE(V) \
-    KERNEL(distance_##V, (const float* o, const float* t, float* values, size_t rows, size_t width, size_t which)) { distance<V>(o, t, values, rows, width, which); } \
-    KERNEL(distance_backward_##V, (const float* o, const float* t, const float* dy, float* d, size_t rows, size_t width, size_t which)) { distance_backward<V>(o, t, dy, d, rows, width, which); }
-WIDTHS(DISTANCE)

@@ -1,7 +1,7 @@
 // One thread a pack of V numbers. n is a multiple of V.
 
 // to += drop(from)
-template <int V> __device__ void add(const float* from, float* to, size_t n, Mask mask) {
+template <int V> KERNEL(add, (const float* from, float* to, size_t n, Mask mask)) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float x[V];
@@ -12,7 +12,7 @@ template <int V> __device__ void add(const float* from, float* to, size_t n, Mas
 }
 
 // y = x + drop(r)
-template <int V> __device__ void residual(const float* x, const float* r, float* y, size_t n, Mask mask) {
+template <int V> KERNEL(residual, (const float* x, const float* r, float* y, size_t n, Mask mask)) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float sum[V], branch[V];
@@ -24,7 +24,7 @@ template <int V> __device__ void residual(const float* x, const float* r, float*
 }
 
 // y += b in every row
-template <int V> __device__ void add_row(float* y, const float* b, size_t n, size_t width) {
+template <int V> KERNEL(add_row, (float* y, const float* b, size_t n, size_t width)) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float x[V];
@@ -33,7 +33,7 @@ template <int V> __device__ void add_row(float* y, const float* b, size_t n, siz
 }
 
 // to += gate from
-template <int V> __device__ void add_times(const float* from, const float* gate, float* to, size_t n) {
+template <int V> KERNEL(add_times, (const float* from, const float* gate, float* to, size_t n)) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float x[V];
@@ -63,23 +63,19 @@ KERNEL(unmask_rows, (const float* dy, const size_t* masked, float* dx, float* hi
     hidden[i] = gone ? dy[i] : 0;
 }
 
-#define ELEMENTWISE(V) \
-    KERNEL(add_##V, (const float* from, float* to, size_t n, Mask mask)) { add<V>(from, to, n, mask); } \
-    KERNEL(residual_##V, (const float* x, const float* r, float* y, size_t n, Mask mask)) { residual<V>(x, r, y, n, mask); } \
-    KERNEL(add_row_##V, (float* y, const float* b, size_t n, size_t width)) { add_row<V>(y, b, n, width); } \
-    KERNEL(add_times_##V, (const float* from, const float* gate, float* to, size_t n)) { add_times<V>(from, gate, to, n); }
-WIDTHS(ELEMENTWISE)
 
 // From float to the format of an op, and back.
-template <class X, class Y, int V> __device__ void cast(const X* from, Y* to, size_t n) {
+template <int V, class X, class Y> __device__ __forceinline__ void cast(const X* from, Y* to, size_t n) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float x[V];
     load<V>(from + at, x);
     store<V>(to + at, x);
 }
+template <class T, int V> KERNEL(narrow, (const float* from, T* to, size_t n)) { cast<V>(from, to, n); }
+template <class T, int V> KERNEL(widen, (const T* from, float* to, size_t n)) { cast<V>(from, to, n); }
 // to += from
-template <class T, int V> __device__ void add_wide(const T* from, float* to, size_t n) {
+template <class T, int V> KERNEL(add_wide, (const T* from, float* to, size_t n)) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float x[V];
@@ -87,7 +83,7 @@ template <class T, int V> __device__ void add_wide(const T* from, float* to, siz
     accumulate<V>(to + at, x);
 }
 // y = from + b in every row
-template <class T, int V> __device__ void biased(const T* from, const float* b, float* y, size_t n, size_t width) {
+template <class T, int V> KERNEL(biased, (const T* from, const float* b, float* y, size_t n, size_t width)) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float x[V], shift[V];
@@ -97,9 +93,3 @@ template <class T, int V> __device__ void biased(const T* from, const float* b, 
     for (int i = 0; i < V; i++) x[i] += shift[i];
     store<V>(y + at, x);
 }
-#define CAST(T, V, S) \
-    KERNEL(biased_##S, (const T* from, const float* b, float* y, size_t n, size_t width)) { biased<T, V>(from, b, y, n, width); } \
-    KERNEL(add_wide_##S, (const T* from, float* to, size_t n)) { add_wide<T, V>(from, to, n); } \
-    KERNEL(narrow_##S, (const float* from, T* to, size_t n)) { cast<float, T, V>(from, to, n); } \
-    KERNEL(widen_##S, (const T* from, float* to, size_t n)) { cast<T, float, V>(from, to, n); }
-FORMATS(CAST)

@@ -4,7 +4,7 @@ __device__ __forceinline__ float gelu(float z) { return z * normcdff(z); }
 __device__ __forceinline__ float gelu_slope(float z) { return normcdff(z) + z * 0.3989422804f * expf(-0.5f * z * z); }
 
 // y = GELU(z + bias) drop gate; bias and gate are one number a column, or absent.
-template <class T, int V> __device__ void activate(const T* z, const float* bias, const float* gate, T* y, size_t n, size_t width, Mask mask) {
+template <class T, int V> KERNEL(activate, (const T* z, const float* bias, const float* gate, T* y, size_t n, size_t width, Mask mask)) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float v[V], b[V] = {}, g[V];
@@ -17,7 +17,7 @@ template <class T, int V> __device__ void activate(const T* z, const float* bias
 }
 
 // From dy, in its place, dz = dy gate drop slope; y in z's place; parts of the sums of dz and of dy y / gate.
-template <class T, int V> __device__ void activate_backward(T* z, T* dy, const float* bias, const float* gate, float* dbias, float* dgate, size_t rows, size_t width, size_t per, Mask mask) {
+template <class T, int V> KERNEL(activate_backward, (T* z, T* dy, const float* bias, const float* gate, float* dbias, float* dgate, size_t rows, size_t width, size_t per, Mask mask)) {
     float shift[V] = {}, along[V] = {}, v[V], d[V], b[V] = {}, g[V];
     if (COLUMN < width) {
         if (bias) load<V>(bias + COLUMN, b);
@@ -42,13 +42,9 @@ template <class T, int V> __device__ void activate_backward(T* z, T* dy, const f
     if (gate) part<V>(dgate, width, along);
 }
 
-#define ACTIVATE(T, V, S) \
-    KERNEL(activate_##S, (const T* z, const float* bias, const float* gate, T* y, size_t n, size_t width, Mask mask)) { activate<T, V>(z, bias, gate, y, n, width, mask); } \
-    KERNEL(activate_backward_##S, (T* z, T* dy, const float* bias, const float* gate, float* dbias, float* dgate, size_t rows, size_t width, size_t per, Mask mask)) { activate_backward<T, V>(z, dy, bias, gate, dbias, dgate, rows, width, per, mask); }
-FORMATS(ACTIVATE)
 
 // y = GELU(x) gate fixed
-template <int V> __device__ void gelu_gate(const float* x, const float* gate, const float* fixed, float* y, size_t n, size_t width) {
+template <int V> KERNEL(gelu_gate, (const float* x, const float* gate, const float* fixed, float* y, size_t n, size_t width)) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float v[V], g[V], f[V];
@@ -61,7 +57,7 @@ template <int V> __device__ void gelu_gate(const float* x, const float* gate, co
 }
 
 // dx += dy gate fixed slope; parts of the sum of dy GELU(x) fixed.
-template <int V> __device__ void gelu_gate_backward(const float* x, const float* gate, const float* fixed, const float* dy, float* dx, float* dgate, size_t rows, size_t width, size_t per) {
+template <int V> KERNEL(gelu_gate_backward, (const float* x, const float* gate, const float* fixed, const float* dy, float* dx, float* dgate, size_t rows, size_t width, size_t per)) {
     float sum[V] = {}, v[V], d[V], g[V], f[V];
     if (COLUMN < width) {
         if (gate) load<V>(gate + COLUMN, g);
@@ -81,7 +77,3 @@ template <int V> __device__ void gelu_gate_backward(const float* x, const float*
     part<V>(dgate, width, sum);
 }
 
-#define GELU_GATE(V) \
-    KERNEL(gelu_gate_##V, (const float* x, const float* gate, const float* fixed, float* y, size_t n, size_t width)) { gelu_gate<V>(x, gate, fixed, y, n, width); } \
-    KERNEL(gelu_gate_backward_##V, (const float* x, const float* gate, const float* fixed, const float* dy, float* dx, float* dgate, size_t rows, size_t width, size_t per)) { gelu_gate_backward<V>(x, gate, fixed, dy, dx, dgate, rows, width, per); }
-WIDTHS(GELU_GATE)

@@ -5,7 +5,7 @@
 template <class T> struct Added { const T* r; const float* bias; float* sum; Mask mask; };
 
 // y, and in bf16 the operand of the products that read it; either may be absent.
-template <class T, int V> __device__ void layer_norm(const float* x, Added<T> added, const float* gamma, const float* beta, float* y, bf16* operand, float* stats, size_t rows, size_t width, size_t over, float eps) {
+template <class T, int V> KERNEL(layer_norm, (const float* x, Added<T> added, const float* gamma, const float* beta, float* y, bf16* operand, float* stats, size_t rows, size_t width, size_t over, float eps)) {
     size_t row = WARP, first = row * width;
     if (row >= rows) return;
     float v[V], g[V], b[V], sum = 0, squares = 0;
@@ -44,7 +44,7 @@ template <class T, int V> __device__ void layer_norm(const float* x, Added<T> ad
 
 // Where something was added dr = drop(what dx gets).
 // dx += rstd (a - (sum a + dp) / over - n (sum(a n) + p dp) / over), a = dy gamma, n the normalised row, p = -mean rstd.
-template <class T, int V> __device__ void layer_norm_backward(const float* dy, const float* x, const float* stats, const float* gamma, const float* dp, float* dx, T* dr, Mask mask, size_t rows, size_t width, size_t over) {
+template <class T, int V> KERNEL(layer_norm_backward, (const float* dy, const float* x, const float* stats, const float* gamma, const float* dp, float* dx, T* dr, Mask mask, size_t rows, size_t width, size_t over)) {
     size_t row = WARP;
     if (row >= rows) return;
     dy += row * width;
@@ -75,7 +75,7 @@ template <class T, int V> __device__ void layer_norm_backward(const float* dy, c
 }
 
 // Parts of dgamma = sum of dy n and dbeta = sum of dy.
-template <int V> __device__ void layer_norm_sums(const float* dy, const float* x, const float* stats, float* dgamma, float* dbeta, size_t rows, size_t width, size_t per) {
+template <int V> KERNEL(layer_norm_sums, (const float* dy, const float* x, const float* stats, float* dgamma, float* dbeta, size_t rows, size_t width, size_t per)) {
     float gain[V] = {}, shift[V] = {}, d[V], v[V];
     if (COLUMN < width) ROWS(row, rows, per) {
         load<V>(dy + row * width + COLUMN, d);
@@ -88,13 +88,6 @@ template <int V> __device__ void layer_norm_sums(const float* dy, const float* x
     part<V>(dbeta, width, shift);
 }
 
-#define LAYER_NORM(T, V, S) \
-    KERNEL(layer_norm_##S, (const float* x, Added<T> added, const float* gamma, const float* beta, float* y, bf16* operand, float* stats, size_t rows, size_t width, size_t over, float eps)) { layer_norm<T, V>(x, added, gamma, beta, y, operand, stats, rows, width, over, eps); } \
-    KERNEL(layer_norm_backward_##S, (const float* dy, const float* x, const float* stats, const float* gamma, const float* dp, float* dx, T* dr, Mask mask, size_t rows, size_t width, size_t over)) { layer_norm_backward<T, V>(dy, x, stats, gamma, dp, dx, dr, mask, rows, width, over); }
-FORMATS(LAYER_NORM)
-#define LAYER_NORM_SUMS(V) \
-    KERNEL(layer_norm_sums_##V, (const float* dy, const float* x, const float* stats, float* dgamma, float* dbeta, size_t rows, size_t width, size_t per)) { layer_norm_sums<V>(dy, x, stats, dgamma, dbeta, rows, width, per); }
-WIDTHS(LAYER_NORM_SUMS)
 
 // p = -mean rstd
 KERNEL(shares_of_mean, (const float* stats, float* p, size_t rows)) {

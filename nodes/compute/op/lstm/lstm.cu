@@ -1,13 +1,13 @@
 // nodes/compute/op/lstm.rs: a step of the rows that still run; row r is at frame frames[r]. A thread a unit of a row, n of them.
 // gates (all frames, 4 units), h and c (rows, units), product (rows, 4 units).
-struct Step { const size_t* frames; size_t n, units; };
+struct LstmStep { const size_t* frames; size_t n, units; };
 #define UNIT \
     size_t i = THREAD, r = i / at.units, k = i % at.units; \
     if (i >= at.n * at.units) return; \
     size_t frame = at.frames[r]
 
 // Keeps h and c of the step before, by frame; gates become i, f, g, o; y (all frames, wide) gets h.
-KERNEL(lstm_step, (float* gates, const float* product, float* h, float* c, float* h_before, float* c_before, float* y, size_t wide, Step at)) {
+KERNEL(lstm_step, (float* gates, const float* product, float* h, float* c, float* h_before, float* c_before, float* y, size_t wide, LstmStep at)) {
     UNIT;
     float z[4];
     for (int q = 0; q < 4; q++) {
@@ -24,7 +24,7 @@ KERNEL(lstm_step, (float* gates, const float* product, float* h, float* c, float
 }
 
 // gates become dz, and dz (rows, 4 units) that of this step; dc that of the step before. dh is that of the step after.
-KERNEL(lstm_step_backward, (float* gates, const float* dy, const float* dh, float* dc, const float* c_before, float* dz, size_t wide, Step at)) {
+KERNEL(lstm_step_backward, (float* gates, const float* dy, const float* dh, float* dc, const float* c_before, float* dz, size_t wide, LstmStep at)) {
     UNIT;
     float *own = gates + frame * 4 * at.units + k, z[4], before = c_before[frame * at.units + k];
     for (int q = 0; q < 4; q++) z[q] = own[q * at.units];

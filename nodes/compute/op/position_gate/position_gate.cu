@@ -1,5 +1,5 @@
 // nodes/compute/op/position_gate.rs. x (frames, all d), w (8, d), b (8), c (all), heads: which of all there are.
-struct Gate { const size_t* heads; size_t count, all, d; };
+struct GateHeads { const size_t* heads; size_t count, all, d; };
 
 // The sums of four rows: maps (2, d), and behind it offsets (2). A thread a number.
 KERNEL(sum_maps, (const float* w, const float* b, float* maps, size_t d)) {
@@ -13,7 +13,7 @@ KERNEL(sum_maps, (const float* w, const float* b, float* maps, size_t d)) {
 __device__ __forceinline__ float sigmoid(float x) { return 1 / (1 + expf(-x)); }
 
 // ab (frames, count, 2), gate (frames, count); a warp a frame, grid (frames / 8, count).
-KERNEL(position_gate, (const float* x, const float* maps, const float* c, float* ab, float* gate, size_t rows, Gate of)) {
+KERNEL(position_gate, (const float* x, const float* maps, const float* c, float* ab, float* gate, size_t rows, GateHeads of)) {
     size_t row = WARP, head = of.heads[blockIdx.y], at = row * of.count + blockIdx.y;
     if (row >= rows) return;
     float u[2] = {};
@@ -27,7 +27,7 @@ KERNEL(position_gate, (const float* x, const float* maps, const float* c, float*
 }
 
 // From dgate: du (frames, count, 2), dc as dgate a b (frames, count), and dx += du maps. A warp a frame, as above.
-KERNEL(position_gate_backward, (const float* dy, const float* ab, const float* maps, const float* c, float* du, float* dc, float* dx, size_t rows, Gate of)) {
+KERNEL(position_gate_backward, (const float* dy, const float* ab, const float* maps, const float* c, float* du, float* dc, float* dx, size_t rows, GateHeads of)) {
     size_t row = WARP, head = of.heads[blockIdx.y], at = row * of.count + blockIdx.y;
     if (row >= rows) return;
     float d = dy[at], a = ab[2 * at], b = ab[2 * at + 1];
@@ -40,7 +40,7 @@ KERNEL(position_gate_backward, (const float* dy, const float* ab, const float* m
 }
 
 // Parts (blocks, 2 d + 2) of the gradient of maps and offsets. A thread a number; grid (2 d + 2 / 256, blocks).
-KERNEL(map_sums, (const float* du, const float* x, float* parts, size_t rows, size_t per, Gate of)) {
+KERNEL(map_sums, (const float* du, const float* x, float* parts, size_t rows, size_t per, GateHeads of)) {
     size_t i = THREAD, size = 2 * of.d + 2;
     if (i >= size) return;
     bool offset = i >= 2 * of.d;
@@ -58,7 +58,7 @@ KERNEL(spread_maps, (const float* dmaps, float* dw, float* db, size_t d)) {
     if (i < 8 * d) dw[i] += dmaps[i / (4 * d) * d + i % d];
     if (i < 8) db[i] += dmaps[2 * d + i / 4];
 }
-KERNEL(spread_heads, (const float* sums, float* dc, Gate of)) {
+KERNEL(spread_heads, (const float* sums, float* dc, GateHeads of)) {
     size_t i = THREAD;
     if (i < of.count) dc[of.heads[i]] += sums[i];
 }

@@ -1,7 +1,7 @@
 // nodes/compute/op/positional.rs, as a convolution of blocks: S frames of c channels are a slot of S c channels, and the weight of a
 // group is written out for the S places in a slot, (S c out, window, c in), a window being k + S - 1 frames, filled up to
 // whole slots. So a group is one convolution of slots, and the groups are as many: x (groups, slots S, c).
-struct Blocks { const size_t *starts, *slots; size_t total, k, c, places, window; };
+struct BlockLayout { const size_t *starts, *slots; size_t total, k, c, places, window; };
 // Rows of the batch by frames and by slots, of which there are `total`; ROW is blockIdx.y.
 
 // norms[t] = |v[:, :, t]|; a block a tap.
@@ -14,18 +14,18 @@ KERNEL(tap_norms, (const float* v, double* norms, size_t n, size_t k)) {
 
 // v (width, c, k) -> taps (groups, places, c out, window, c in) of W = g v / norm; turned, for the gradient of x from windows
 // of that of u which end where the slot does: (groups, places, c in, window, c out). A thread a tap of the result.
-template <class T> __device__ void write_out(const float* v, const float* g, const double* norms, T* taps, size_t n, int turned, Blocks at) {
+template <class T> KERNEL(write_out, (const float* v, const float* g, const double* norms, T* taps, size_t n, bool transposed, BlockLayout at)) {
     size_t i = THREAD;
     if (i >= n) return;
     size_t from = i % at.c, seen = i / at.c % at.window, to = i / at.c / at.window % at.c, place = i / at.c / at.window / at.c % at.places;
     size_t group = i / at.c / at.window / at.c / at.places;
-    size_t tap = turned ? at.window - at.places + place - seen : seen - place; // before the first it is larger than any
-    size_t out = turned ? from : to, in = turned ? to : from;
+    size_t tap = transposed ? at.window - at.places + place - seen : seen - place; // before the first it is larger than any
+    size_t out = transposed ? from : to, in = transposed ? to : from;
     float w = tap < at.k ? g[tap] / norms[tap] * v[((group * at.c + out) * at.c + in) * at.k + tap] : 0;
     narrow(taps + i, w);
 }
 // dw (width, k, c): the sum over places.
-KERNEL(sum_places, (const float* dtaps, float* dw, size_t n, Blocks at)) {
+KERNEL(sum_places, (const float* dtaps, float* dw, size_t n, BlockLayout at)) {
     size_t i = THREAD;
     if (i >= n) return;
     size_t in = i % at.c, tap = i / at.c % at.k, out = i / at.c / at.k % at.c, group = i / at.c / at.k / at.c;
@@ -40,7 +40,7 @@ KERNEL(sum_places, (const float* dtaps, float* dw, size_t n, Blocks at)) {
 #define FRAMES_OF_ROW (at.starts[ROW + 1] - at.starts[ROW])
 
 // to = from, `before` frames into the slots; zeros around it. A warp a frame of the slots; grid (longest / 8, rows).
-template <class T> __device__ void into_blocks(const float* from, T* to, size_t width, size_t before, Blocks at) {
+template <class T> KERNEL(into_blocks, (const float* from, T* to, size_t width, size_t before, BlockLayout at)) {
     size_t frame = WARP, t = frame - before;
     if (frame >= (at.slots[ROW + 1] - at.slots[ROW]) * at.places) return;
     for (size_t c = threadIdx.x; c < width; c += 32)
@@ -48,7 +48,7 @@ template <class T> __device__ void into_blocks(const float* from, T* to, size_t 
 }
 
 // u += b, and y = x + GELU(u); u comes from the slots.
-KERNEL(positional_1, (const float* x, const float* from, const float* b, float* u, float* y, size_t width, Blocks at)) {
+KERNEL(positional, (const float* x, const float* from, const float* b, float* u, float* y, size_t width, BlockLayout at)) {
     size_t t = WARP;
     if (t >= FRAMES_OF_ROW) return;
     for (size_t c = threadIdx.x; c < width; c += 32) {
@@ -59,7 +59,7 @@ KERNEL(positional_1, (const float* x, const float* from, const float* b, float* 
 }
 
 // dx += dy + what is `before` frames into the slots.
-KERNEL(positional_backward_1, (const float* dy, const float* from, float* dx, size_t width, size_t before, Blocks at)) {
+KERNEL(positional_backward, (const float* dy, const float* from, float* dx, size_t width, size_t before, BlockLayout at)) {
     size_t t = WARP;
     if (t >= FRAMES_OF_ROW) return;
     for (size_t c = threadIdx.x; c < width; c += 32) {
@@ -74,10 +74,6 @@ KERNEL(positional_slope, (const float* dy, float* u, size_t n)) {
     if (i < n) u[i] = dy[i] * gelu_slope(u[i]);
 }
 
-#define BLOCKS(T, S) \
-    KERNEL(write_out_##S, (const float* v, const float* g, const double* norms, T* taps, size_t n, int turned, Blocks at)) { write_out<T>(v, g, norms, taps, n, turned, at); } \
-    KERNEL(into_blocks_##S, (const float* from, T* to, size_t width, size_t before, Blocks at)) { into_blocks<T>(from, to, width, before, at); }
-BLOCKS(float, f32_1) BLOCKS(bf16, bf16_1)
 
 // along[t] = sum of dw v / norm, the gradient of g; a block a tap. dw is (width, k, c), v (width, c, k).
 KERNEL(tap_gradients, (const float* dw, const float* v, const double* norms, double* along, float* dg, size_t n, size_t k, size_t c)) {
