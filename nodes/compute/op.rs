@@ -43,12 +43,15 @@ pub use broadcast::broadcast;
 pub use conv1d::frames_out;
 pub use cross_entropy::counting;
 pub use elementwise::{dropout, residual};
+pub use feed_forward::feed_forward;
 pub use gelu_gate::gelu_gate;
 pub use gradient_scale::gradient_scale;
 pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_start};
 pub use position_bias::{PositionBias, bucket};
+pub use residual_norm::{Branch, residual_norm};
 pub use scale::scale;
+pub use self_attention::self_attention;
 
 #[cfg(feature = "cuda")]
 pub use crate::op::cuda::*;
@@ -65,7 +68,6 @@ pub mod cpu {
     pub use super::cosine_logits::cosine_logits;
     pub use super::cross_entropy::cross_entropy;
     pub use super::distance::{cosine, l1, log_sigmoid_cosine, mse};
-    pub use super::feed_forward::feed_forward;
     pub use super::given::{given_number, given_vector};
     pub use super::gram::gram_distance;
     pub use super::lstm::lstm;
@@ -74,10 +76,9 @@ pub mod cpu {
     pub use super::norm_projection::norm_projection;
     pub use super::position_gate::position_gate;
     pub use super::positional::positional;
-    pub use super::residual_norm::{Branch, residual_norm};
-    pub use super::self_attention::self_attention;
     pub use super::{
-        broadcast, dropout, gelu_gate, gradient_scale, layer_norm, linear, residual, scale,
+        Branch, broadcast, dropout, feed_forward, gelu_gate, gradient_scale, layer_norm, linear,
+        residual, residual_norm, scale, self_attention,
     };
 }
 

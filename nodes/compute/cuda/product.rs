@@ -175,3 +175,13 @@ pub fn products(
 pub fn product(precision: Precision, shape: [usize; 3], a: View, b: View, out: Out) {
     products(precision, 1, shape, a, b, out)
 }
+
+impl From<Memory> for Factor {
+    /// Takes memory in the format of products.
+    fn from(memory: Memory) -> Factor {
+        Factor {
+            at: memory.at(),
+            _keep: Box::new(memory),
+        }
+    }
+}
