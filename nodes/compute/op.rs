@@ -48,6 +48,7 @@ pub use gelu_gate::gelu_gate;
 pub use gradient_scale::gradient_scale;
 pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_start};
+pub use norm_projection::norm_projection;
 pub use position_bias::{PositionBias, bucket};
 pub use residual_norm::{Branch, residual_norm};
 pub use scale::scale;
@@ -73,12 +74,11 @@ pub mod cpu {
     pub use super::lstm::lstm;
     pub use super::mask_frames::mask_frames;
     pub use super::mean_square::mean_square;
-    pub use super::norm_projection::norm_projection;
     pub use super::position_gate::position_gate;
     pub use super::positional::positional;
     pub use super::{
         Branch, broadcast, dropout, feed_forward, gelu_gate, gradient_scale, layer_norm, linear,
-        residual, residual_norm, scale, self_attention,
+        norm_projection, residual, residual_norm, scale, self_attention,
     };
 }
 

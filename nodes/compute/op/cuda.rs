@@ -14,12 +14,11 @@ pub use crate::op::gram::cuda::gram_distance;
 pub use crate::op::lstm::cuda::lstm;
 pub use crate::op::mask_frames::cuda::mask_frames;
 pub use crate::op::mean_square::cuda::mean_square;
-pub use crate::op::norm_projection::cuda::norm_projection;
 pub use crate::op::position_gate::cuda::position_gate;
 pub use crate::op::positional::cuda::positional;
 pub use crate::op::{
     Branch, broadcast, dropout, feed_forward, gelu_gate, gradient_scale, layer_norm, linear,
-    residual, residual_norm, scale, self_attention,
+    norm_projection, residual, residual_norm, scale, self_attention,
 };
 
 #[cfg(test)]
