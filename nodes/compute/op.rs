@@ -37,10 +37,12 @@ mod positional;
 mod residual_norm;
 mod scale;
 mod self_attention;
+mod windows;
 
 pub use attention_map::Map;
 pub use broadcast::broadcast;
-pub use conv1d::frames_out;
+pub use conv_first::{First, conv_first};
+pub use conv1d::{Input, Source, conv1d};
 pub use cross_entropy::counting;
 pub use elementwise::{dropout, residual};
 pub use feed_forward::feed_forward;
@@ -50,9 +52,11 @@ pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_start};
 pub use norm_projection::norm_projection;
 pub use position_bias::{PositionBias, bucket};
+pub use positional::positional;
 pub use residual_norm::{Branch, residual_norm};
 pub use scale::scale;
 pub use self_attention::self_attention;
+pub use windows::frames_out;
 
 #[cfg(feature = "cuda")]
 pub use crate::op::cuda::*;
@@ -64,8 +68,6 @@ pub mod cpu {
     pub use super::argmax::argmax;
     pub use super::attention::attention;
     pub use super::attention_map::{attend, attention_map};
-    pub use super::conv_first::{First, conv_first};
-    pub use super::conv1d::{Input, Source, conv1d};
     pub use super::cosine_logits::cosine_logits;
     pub use super::cross_entropy::cross_entropy;
     pub use super::distance::{cosine, l1, log_sigmoid_cosine, mse};
@@ -75,10 +77,10 @@ pub mod cpu {
     pub use super::mask_frames::mask_frames;
     pub use super::mean_square::mean_square;
     pub use super::position_gate::position_gate;
-    pub use super::positional::positional;
     pub use super::{
-        Branch, broadcast, dropout, feed_forward, gelu_gate, gradient_scale, layer_norm, linear,
-        norm_projection, residual, residual_norm, scale, self_attention,
+        Branch, First, Input, Source, broadcast, conv_first, conv1d, dropout, feed_forward,
+        gelu_gate, gradient_scale, layer_norm, linear, norm_projection, positional, residual,
+        residual_norm, scale, self_attention,
     };
 }
 
