@@ -1,10 +1,11 @@
 //! y = conv(x', w) + b, row by row. x (frames, in), w (out, in, k), b (out),
 //! y ((frames - k) / s + 1 a row, out).
 //!
-//! x' is x, or GELU(x) ∘ gate with a gate (in): the activation belongs to its consumer, so only x is
-//! saved. Of the widest x, the first convolution's, not even that ([`Source::First`]).
-//! With windows of k frames as rows of a matrix: y = windows wᵀ + b, dw = dyᵀ windows, db = Σ dy, and
-//! frame s t + p of x' receives Σ_q dy[t - q] w[:, :, p + q s], a convolution for each phase p < s.
+//! x' is x, or GELU(x) ∘ gate with a gate (in): the activation belongs to its consumer, so only x
+//! is saved. Of the widest x, the first convolution's, not even that ([`Source::First`]).
+//! With windows of k frames as rows of a matrix: y = windows wᵀ + b, dw = dyᵀ windows, db = Σ dy,
+//! and frame s t + p of x' receives Σ_q dy[t - q] w[:, :, p + q s], a convolution for each phase
+//! p < s.
 pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;

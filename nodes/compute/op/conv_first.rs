@@ -3,8 +3,8 @@
 //! Waveform (samples), w (out, k), γ, β (out), z (frames, out).
 //!
 //! With one input channel the statistics of u = w · window follow from those of the windows:
-//! mean u = w · m and var u = wᵀ C w, where m and C are the mean and covariance of the windows (k and
-//! k × k numbers a row). So the norm is a rescaled convolution, and z is written once. With
+//! mean u = w · m and var u = wᵀ C w, where m and C are the mean and covariance of the windows (k
+//! and k × k numbers a row). So the norm is a rescaled convolution, and z is written once. With
 //! G = Σ dz window, S = Σ dz and r = 1 / sqrt(var + eps) all gradients are closed forms:
 //!   dβ = S, dγ = r (w · G - mean S), dw = γ r (G - S m - r dγ C w).
 //! Always in f32: these are small differences, and GEMMs so shallow are bound by what they write.
@@ -30,8 +30,8 @@ pub trait ConvFirstDevice: DeviceStorage {
     fn add_gradients(normed: &Self::Normed, dz: Self::Upstream, g: &mut Grads<Self>);
 }
 
-/// The first convolution of waveforms and its norm, before it is computed: its result is so wide that
-/// it need not be in memory as a whole.
+/// The first convolution of waveforms and its norm, before it is computed: its result is so wide
+/// that it need not be in memory as a whole.
 pub struct First<D: Storage<f32> = Device> {
     waves: Vec<Vec<f32>>,
     /// w, γ and β

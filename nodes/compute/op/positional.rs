@@ -1,9 +1,11 @@
-//! y = x + GELU(u) with u = conv(x, W) + b, row by row: groups of channels, k taps, k / 2 zero frames
-//! around, an even k's last frame dropped. Weight norm: `W[:, :, t] = g[t] v[:, :, t] / ‖v[:, :, t]‖`.
+//! y = x + GELU(u) with u = conv(x, W) + b, row by row: groups of channels, k taps, k / 2 zero
+//! frames around, an even k's last frame dropped.
+//! Weight norm: `W[:, :, t] = g[t] v[:, :, t] / ‖v[:, :, t]‖`.
 //! x, y, u (frames, width), v (width, width / groups, k), g (k), b (width).
 //!
 //! With du = dy ∘ GELU'(u) and dW the gradient of W:
-//!   db = Σ du, dg = Σ dW ∘ v / ‖v‖, dv = g / ‖v‖ (dW - v dg / ‖v‖), and dx = dy + conv(du, W turned).
+//!   db = Σ du, dg = Σ dW ∘ v / ‖v‖, dv = g / ‖v‖ (dW - v dg / ‖v‖),
+//!   dx = dy + the convolution of du with W, in and out exchanged and the taps reversed.
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;

@@ -1,9 +1,9 @@
 //! [`Conv1dDevice`] by GEMMs over windows that overlap.
 //!
-//! Channels last, a window of k frames is k · in numbers in a row, and window t starts at t · s · in.
-//! So the matrix of windows is x' itself, seen with a row stride smaller than its width; none is
-//! copied. For the input's gradient each phase is again a GEMM with overlapping windows, of dy. The
-//! gate is part of w ([`crate::op::gate`]).
+//! Channels last, a window of k frames is k · in numbers in a row, and window t starts at
+//! t · s · in. So the matrix of windows is x' itself, seen with a row stride smaller than its
+//! width; none is copied. For the input's gradient each phase is again a GEMM with overlapping
+//! windows, of dy. The gate is part of w ([`crate::op::gate`]).
 use super::{Conv1dDevice, Convolution};
 use crate::gemm::{Epilogue, Out, Packed, Precision, Shape, View, gemm};
 use crate::math::{gelu, gelu_both};

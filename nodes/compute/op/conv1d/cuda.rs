@@ -1,9 +1,9 @@
 //! [`Conv1dDevice`] by batched GEMMs over slots.
 //!
-//! The input, activated and gated, is written once into slots of s frames, in the format of products;
-//! there window w of all rows begins at slot w. cuBLAS takes no matrix whose rows overlap, as windows
-//! that span q = ⌈k / s⌉ slots do: those of every q-th slot do not overlap, and q such GEMMs are one
-//! batched call. So a sum over all taps is one sum, in f32.
+//! The input, activated and gated, is written once into slots of s frames, in the format of
+//! products; there window w of all rows begins at slot w. cuBLAS takes no matrix whose rows overlap,
+//! as windows that span q = ⌈k / s⌉ slots do: those of every q-th slot do not overlap, and q such
+//! GEMMs are one batched call. So a sum over all taps is one sum, in f32.
 //!
 //! The result stays in slots, in that format, until it is needed as a whole; the next convolution
 //! fills its own slots from them, and hands the gradient back through them.
@@ -141,8 +141,8 @@ impl Rule {
         self.conv.bias.as_ref().map_or(0, address)
     }
 
-    /// Allocates the gradient of z, a frame a slot, after as many zero slots as a window spans before
-    /// its last.
+    /// Allocates the gradient of z, a frame a slot, after as many zero slots as a window spans
+    /// before its last.
     fn gradient(&self) -> Memory {
         let lead = self.slots.per_window() - 1;
         let out = self.conv.out;

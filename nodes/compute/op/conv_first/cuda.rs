@@ -1,6 +1,6 @@
-//! [`ConvFirstDevice`] by kernels: moments of the windows, factors of every channel, and one pass that
-//! writes z, or GELU(z) ∘ gate where the next convolution reads it, so that z is not stored; the
-//! backward pass computes z again.
+//! [`ConvFirstDevice`] by kernels: moments of the windows, factors of every channel, and one pass
+//! that writes z, or GELU(z) ∘ gate where the next convolution reads it, so that z is not stored;
+//! the backward pass computes z again.
 use super::{ConvFirstDevice, First};
 use crate::cuda::gpu::{Address, Memory, gpu};
 use crate::cuda::kernels::{self, Grid, Pack, SlotLayout, Waves};

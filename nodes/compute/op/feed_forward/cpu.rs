@@ -1,7 +1,7 @@
 //! [`FeedForwardDevice`] by GEMMs whose epilogues do all between them.
 //!
-//! GELU and dropout run on each tile of z while it is in cache; the backward pass runs them again on
-//! the tiles of dh, and writes h over z. The gate is part of w2 ([`crate::op::gate`]).
+//! GELU and dropout run on each tile of z while it is in cache; the backward pass runs them again
+//! on the tiles of dh, and writes h over z. The gate is part of w2 ([`crate::op::gate`]).
 use super::{FeedForward, FeedForwardDevice};
 use crate::gemm::{Epilogue, Out, Shape, View, product};
 use crate::op::gate;

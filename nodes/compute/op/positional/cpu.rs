@@ -1,7 +1,7 @@
 //! [`PositionalDevice`] by a GEMM for each group of each row.
 //!
-//! A group's channels, copied side by side with the zero frames, make every window a row of a matrix
-//! whose rows overlap, as in [`crate::op::conv1d()`].
+//! A group's channels, copied side by side with the zero frames, make every window a row of a
+//! matrix whose rows overlap, as in [`crate::op::conv1d()`].
 use super::{PositionalConv, PositionalDevice};
 use crate::gemm::{Out, Shape, View, gemm_here};
 use crate::math::{gelu, gelu_both};
@@ -195,7 +195,7 @@ fn norms(v: &[f32], k: usize) -> Vec<f64> {
     squares.into_iter().map(f64::sqrt).collect()
 }
 
-/// Returns the sums of each tap over `n` parts, which `f` computes in parallel, added in their order.
+/// Returns the sums of each tap over `n` parts, which `f` computes in parallel, added in order.
 fn per_tap(n: usize, k: usize, f: impl Fn(usize, &mut [f64]) + Sync + Send) -> Vec<f64> {
     let parts = map(n, |part| {
         let mut sums = vec![0.0; k];

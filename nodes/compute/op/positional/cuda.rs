@@ -1,8 +1,8 @@
 //! [`PositionalDevice`] as a convolution of slots of a few frames, so that a GEMM is wider than a
 //! group's channels.
 //!
-//! cuBLAS takes no matrix whose rows overlap, as those of windows do: windows of every n-th slot, for
-//! windows of n slots, do not overlap, and n such GEMMs are one batched call a group.
+//! cuBLAS takes no matrix whose rows overlap, as those of windows do: windows of every n-th slot,
+//! for windows of n slots, do not overlap, and n such GEMMs are one batched call a group.
 use super::{PositionalConv, PositionalDevice};
 use crate::cuda::gpu::{Address, Memory, for_each, gpu};
 use crate::cuda::kernels::{self, BlockLayout, Grid};
@@ -120,8 +120,8 @@ impl PositionalDevice for Cuda {
     }
 }
 
-/// Frames as (groups, slots, channels of a slot): `lead` slots of zeros, the rows with zeros between
-/// them, and slots of zeros.
+/// Frames as (groups, slots, channels of a slot): `lead` slots of zeros, the rows with zeros
+/// between them, and slots of zeros.
 struct GroupSlots {
     layout: BlockLayout,
     /// Slots of a window, less one.

@@ -1,5 +1,5 @@
-//! [`ResidualNormDevice`] by one kernel each way: the sum is written where it is normalised, and its
-//! gradient is not stored.
+//! [`ResidualNormDevice`] by one kernel each way: the sum is written where it is normalised, and
+//! its gradient is not stored.
 use super::{OutputRule, ResidualNormDevice, SubLayer};
 use crate::cuda::gpu::{Memory, for_each, gpu};
 use crate::cuda::kernels::{self, Added, Pack};

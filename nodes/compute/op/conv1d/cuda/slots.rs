@@ -67,8 +67,8 @@ impl Slots {
         [(self.longest * frames).div_ceil(8), self.windows.rows()]
     }
 
-    /// Returns the gradient of the filled slots from that of z, which begins with zero slots: for each
-    /// frame of a slot a batched GEMM over all windows that contain it.
+    /// Returns the gradient of the filled slots from that of z, which begins with zero slots: for
+    /// each frame of a slot a batched GEMM over all windows that contain it.
     pub fn input_gradient(&self, conv: &Convolution<Cuda>, dz: &Memory) -> Memory {
         let Convolution {
             width,
