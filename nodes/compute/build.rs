@@ -2,13 +2,14 @@
 //!
 //! With the feature `cuda` nvcc makes PTX, which the driver compiles for its GPU. With `simulated-gpu` a C++ compiler makes
 //! host code of them, beside a driver of host code. With `ci-check` alone nothing is compiled.
-use std::{env, error::Error, fs, path::Path};
-
 #[path = "build/kernels.rs"]
 mod kernels;
 
+use kernels::{Source, entry_points, launchers};
+use std::{env, error::Error, fs, path::Path};
+
 fn main() -> Result<(), Box<dyn Error>> {
-    for path in ["adamw", "build", "build.rs", "cuda", "op"] {
+    for path in ["adamw", "cuda", "op"] {
         println!("cargo::rerun-if-changed={path}");
     }
     println!("cargo::rerun-if-env-changed=CUDA_COMPUTE_CAP");
@@ -34,33 +35,30 @@ fn main() -> Result<(), Box<dyn Error>> {
     compile(folder)
 }
 
-/// Writes `entries.cuh` and `kernels.rs` for the kernels of all sources that `cuda/all.cu` includes.
+/// Writes `entries.cuh` and `kernels.rs` for the kernels in all `.cu` files that `cuda/all.cu` includes.
 fn write_launchers(folder: &Path) -> Result<(), Box<dyn Error>> {
     let mut sources = Vec::new();
     let mut kernels = Vec::new();
     for line in fs::read_to_string("cuda/all.cu")?.lines() {
-        let included = line
-            .strip_prefix("#include \"")
-            .and_then(|l| l.split('"').next());
-        let Some(included) = included.filter(|file| *file != "entries.cuh") else {
+        let included = line.strip_prefix("#include \"");
+        let Some(included) = included.and_then(|rest| rest.strip_suffix(".cu\"")) else {
             continue;
         };
         let path = match included.strip_prefix("../") {
-            Some(path) => path.to_owned(),
-            None => format!("cuda/{included}"),
+            Some(path) => format!("{path}.cu"),
+            None => format!("cuda/{included}.cu"),
         };
         let text = fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))?;
-        kernels.extend(kernels::parse(&path, &text)?);
-        sources.push(text);
+        let source = Source::new(&path, &text);
+        kernels.extend(source.kernels()?);
+        sources.push(source);
     }
-    fs::write(folder.join("entries.cuh"), kernels::entry_points(&kernels))?;
-    fs::write(
-        folder.join("kernels.rs"),
-        kernels::launchers(&kernels, &sources)?,
-    )?;
+    fs::write(folder.join("entries.cuh"), entry_points(&kernels))?;
+    fs::write(folder.join("kernels.rs"), launchers(&kernels, &sources)?)?;
     Ok(())
 }
 
+/// Compiles `cuda/all.cu` to `kernels.ptx`.
 fn compile(folder: &Path) -> Result<(), Box<dyn Error>> {
     let capability = env::var("CUDA_COMPUTE_CAP").unwrap_or("80".into());
     let status = std::process::Command::new("nvcc")

@@ -16,4 +16,7 @@ pub mod mask;
 pub(crate) mod narrow;
 pub mod pinned;
 pub mod product;
+#[cfg(test)]
+#[path = "build/kernels.rs"]
+mod signatures;
 pub mod sums;

@@ -228,11 +228,6 @@ fn pool(device: &CudaDevice) -> sys::CUmemoryPool {
     pool
 }
 
-/// Where an argument of a kernel lies.
-pub fn place<T>(argument: &T) -> *mut c_void {
-    std::ptr::from_ref(argument) as *mut c_void
-}
-
 /// Memory of an op's own: an array in the format of a precision.
 pub struct Memory {
     slice: CudaSlice<u8>,

@@ -1,26 +1,36 @@
-//! The launchers of the kernels: a function for each `KERNEL` of the `.cu` files, written by the build script
-//! (build/kernels.rs) from its parameters, and the structs that kernels take by value.
+//! The launchers of the kernels, and the structs that kernels take by value.
 //!
-//! A launcher queues its kernel and returns. Its first parameters choose the instantiation (`class T` by [`Precision`],
-//! `int V` by [`Pack`], `int D` by [`Depth`]); then come the grid, the bytes of dynamic shared memory of a `SHARED_KERNEL`,
-//! and the kernel's own parameters, of which pointers are [`Address`]es.
+//! The build script (build/kernels.rs) writes a function for each `KERNEL` of the `.cu` files, with
+//! the kernel's name and parameters: pointers are [`Address`]es, `size_t` is `usize`. Before them
+//! come what chooses the instantiation ([`Precision`] for `class T`, [`Pack`] for `int V`,
+//! [`Depth`] for `int D`), the grid, and for a `SHARED_KERNEL` the bytes of dynamic shared memory.
+//! A launcher queues the kernel and returns; a grid without blocks queues nothing.
 //!
 //! # Contract
 //!
-//! Launchers are not `unsafe`, since all of this crate's addresses come from tensors and [`Memory`](super::gpu::Memory); but
-//! whoever calls one promises what the compiler cannot see:
+//! Launchers are not `unsafe`, so that it need not be repeated at each call, but a caller promises
+//! what the compiler does not check:
 //!
-//! - each address is that of an array of the type, and at least the length, that the kernel reads or writes there, aligned
-//!   for [`Pack`]; it is 0 only where the kernel's comment says "may be absent";
-//! - the memory stays allocated until the kernel has been queued: it is freed in the order of the same stream;
-//! - two arrays overlap only where the kernel's comment allows it;
-//! - the grid covers the arrays as the kernel's comment says, and dynamic shared memory is as large as the kernel uses.
-use super::gpu::{Address, gpu, place};
+//! - An address is that of an array in this GPU's memory, of the type and with all the numbers that
+//!   the kernel reads or writes, and aligned for packs. It is 0 only where the kernel's comment
+//!   says that the array may be absent.
+//! - The array is not freed before the kernel is queued. Memory is freed in the order of the
+//!   stream, so it may be freed right after.
+//! - The grid and the dynamic shared memory are those that the kernel's comment asks for.
+#![allow(clippy::too_many_arguments)] // launchers have as many as their kernels
+
+use super::gpu::{Address, gpu};
 use super::mask::Mask;
 use crate::adamw::Rule;
 use crate::gemm::Precision;
+use std::ffi::c_void;
 
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
+
+/// Returns the pointer that the driver reads an argument from.
+fn pointer<T>(argument: &T) -> *mut c_void {
+    std::ptr::from_ref(argument) as *mut c_void
+}
 
 /// Blocks of a kernel, by x and y.
 pub type Grid = [usize; 2];

@@ -1,4 +1,5 @@
-// One thread a pack of V numbers. n is a multiple of V.
+// Kernels over n numbers, a multiple of V, with a thread for each V of them. Grid (n / 256 V). Rows
+// have a width that is a multiple of V.
 
 // to += drop(from)
 template <int V> KERNEL(add, (const float* from, float* to, size_t n, Mask mask)) {
@@ -23,7 +24,7 @@ template <int V> KERNEL(residual, (const float* x, const float* r, float* y, siz
     store<V>(y + at, sum);
 }
 
-// y += b in every row
+// y (n / width, width) += b (width) in every row
 template <int V> KERNEL(add_row, (float* y, const float* b, size_t n, size_t width)) {
     size_t at = THREAD * V;
     if (at >= n) return;
@@ -32,7 +33,7 @@ template <int V> KERNEL(add_row, (float* y, const float* b, size_t n, size_t wid
     accumulate<V>(y + at, x);
 }
 
-// to += gate from
+// to += gate (1) from
 template <int V> KERNEL(add_times, (const float* from, const float* gate, float* to, size_t n)) {
     size_t at = THREAD * V;
     if (at >= n) return;
@@ -49,31 +50,38 @@ KERNEL(add_products, (const float* a, const float* b, float* to, size_t n)) {
     if (i < n) to[i] += a[i] * b[i];
 }
 
-// y = e in masked rows, x in the others
-KERNEL(mask_rows, (const float* x, const float* e, const size_t* masked, float* y, size_t n, size_t width)) {
+// y = e (width) in the rows where masked (n / width) is not 0, x in the others
+KERNEL(mask_rows, (const float* x, const float* e, const size_t* masked, float* y, size_t n,
+                   size_t width)) {
     size_t i = THREAD;
     if (i < n) y[i] = masked[i / width] ? e[i % width] : x[i];
 }
-// dx += dy in rows that are not masked; hidden = dy in those that are, 0 in the others
-KERNEL(unmask_rows, (const float* dy, const size_t* masked, float* dx, float* hidden, size_t n, size_t width)) {
+// dx += dy in the rows that are not masked; hidden = dy in the masked rows, 0 in the others
+KERNEL(unmask_rows, (const float* dy, const size_t* masked, float* dx, float* hidden, size_t n,
+                     size_t width)) {
     size_t i = THREAD;
     if (i >= n) return;
-    bool gone = masked[i / width];
-    if (!gone) dx[i] += dy[i];
-    hidden[i] = gone ? dy[i] : 0;
+    bool is_masked = masked[i / width];
+    if (!is_masked) dx[i] += dy[i];
+    hidden[i] = is_masked ? dy[i] : 0;
 }
 
-
-// From float to the format of an op, and back.
-template <int V, class X, class Y> __device__ __forceinline__ void cast(const X* from, Y* to, size_t n) {
+// to = from, in another format
+template <int V, class X, class Y>
+__device__ __forceinline__ void cast(const X* from, Y* to, size_t n) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float x[V];
     load<V>(from + at, x);
     store<V>(to + at, x);
 }
-template <class T, int V> KERNEL(narrow, (const float* from, T* to, size_t n)) { cast<V>(from, to, n); }
-template <class T, int V> KERNEL(widen, (const T* from, float* to, size_t n)) { cast<V>(from, to, n); }
+template <class T, int V> KERNEL(narrow, (const float* from, T* to, size_t n)) {
+    cast<V>(from, to, n);
+}
+template <class T, int V> KERNEL(widen, (const T* from, float* to, size_t n)) {
+    cast<V>(from, to, n);
+}
+
 // to += from
 template <class T, int V> KERNEL(add_wide, (const T* from, float* to, size_t n)) {
     size_t at = THREAD * V;
@@ -82,8 +90,10 @@ template <class T, int V> KERNEL(add_wide, (const T* from, float* to, size_t n))
     load<V>(from + at, x);
     accumulate<V>(to + at, x);
 }
-// y = from + b in every row
-template <class T, int V> KERNEL(biased, (const T* from, const float* b, float* y, size_t n, size_t width)) {
+
+// y (n / width, width) = from + b (width) in every row
+template <class T, int V>
+KERNEL(biased, (const T* from, const float* b, float* y, size_t n, size_t width)) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float x[V], shift[V];
