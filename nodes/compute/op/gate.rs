@@ -4,25 +4,29 @@
 #[cfg(feature = "cuda")]
 pub mod cuda;
 use crate::parallel::{Shared, made, parts, wide};
-use crate::tensor::cpu::{Param, Track, Vector, merge, read, split};
+use crate::tensor::cpu::{Cpu, read};
+use crate::tensor::{Param, Storage, Track, Vector, merge, split};
 
-/// The gate off its tape, and the tape of both.
-pub fn join<T: Track>(tape: T, gate: Option<&Vector<T>>) -> (Option<Param>, T) {
+/// Separates a gate from its tape, and joins that tape with the op's.
+pub fn join<T: Track<D>, D: Storage<f32>>(
+    tape: T,
+    gate: Option<&Vector<T, D>>,
+) -> (Option<Param<D>>, T) {
     match gate.map(|g| split(g.clone())) {
         None => (None, tape),
-        Some((gate, other)) => (Some(gate), merge(tape, other)),
+        Some((gate, gate_tape)) => (Some(gate), merge(tape, gate_tape)),
     }
 }
 
 /// w ∘ g
-pub fn times(w: &[f32], gate: &Param) -> Vec<f32> {
+pub fn times(w: &[f32], gate: &Param<Cpu>) -> Vec<f32> {
     let gate = read(gate);
     let row = |row: usize| w[row * gate.len()..].iter().zip(gate).map(|(w, g)| w * g);
     made(w.len(), gate.len(), row)
 }
 
 /// d becomes dw; adds to dg.
-pub fn pull(w: &[f32], d: &mut [f32], gate: &Param, dgate: &mut [f32]) {
+pub fn pull(w: &[f32], d: &mut [f32], gate: &Param<Cpu>, dgate: &mut [f32]) {
     const COLUMNS: usize = 64;
     let (gate, d) = (read(gate), Shared::new(d));
     parts(dgate, COLUMNS, |part, dgate| {

@@ -1,6 +1,7 @@
 //! [`crate::op::gram_distance`]: the squares of all rows stand in memory, from forward to backward.
-use crate::cuda::gpu::{for_each, for_rows, gpu, launch};
+use crate::cuda::gpu::{for_each, for_rows, gpu};
 use crate::cuda::heads::Heads;
+use crate::cuda::kernels;
 use crate::cuda::sums::add_sum;
 use crate::gemm::Precision::F32;
 use crate::op::cuda::Mask;
@@ -38,20 +39,19 @@ pub fn gram_distance<T: Track<Cuda>>(
         own.padded,
     );
     let squares = gpu().memory(F32, frames);
-    launch!(
-        "gram_difference",
+    kernels::gram_difference(
         for_rows(frames),
         target.at(),
         d.at(),
         squares.at(),
         frames,
-        padded
+        padded,
     );
     add_sum(&squares, address(&y), frames, unit);
     let [to_a, to_b] = [a, b].map(|x| Slot::of(&x.values));
     record(y, merge(tape, other), move |dy, g| {
         let (n, factor) = (own.scores_len(), -2.0 * unit as f32);
-        launch!("gram_scale", for_each(n, 1), d.at(), dy, n, factor);
+        kernels::gram_scale(for_each(n, 1), d.at(), dy, n, factor);
         own.merge(&own.mixed(&d, &split_b), g.at(&to_a));
         own.merge(&own.mixed_back(&d, &split_a), g.at(&to_b));
     })
