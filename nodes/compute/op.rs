@@ -38,14 +38,22 @@ mod residual_norm;
 mod scale;
 mod self_attention;
 
+pub use argmax::argmax;
 pub use attention_map::Map;
 pub use broadcast::broadcast;
 pub use conv1d::frames_out;
-pub use cross_entropy::counting;
+pub use cosine_logits::cosine_logits;
+pub use cross_entropy::cross_entropy;
+pub use distance::{cosine, l1, log_sigmoid_cosine, mse};
 pub use elementwise::{dropout, residual};
+pub use given::{given_number, given_vector};
 pub use gradient_scale::gradient_scale;
+pub use gram::gram_distance;
 pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_start};
+pub use lstm::lstm;
+pub use mask_frames::mask_frames;
+pub use mean_square::mean_square;
 pub use position_bias::{PositionBias, bucket};
 pub use scale::scale;
 
@@ -56,26 +64,21 @@ pub use cpu::*;
 
 /// The CPU forms. A build for a GPU has them too: tests compare with them.
 pub mod cpu {
-    pub use super::argmax::argmax;
     pub use super::attention::attention;
     pub use super::attention_map::{attend, attention_map};
     pub use super::conv_first::{First, conv_first};
     pub use super::conv1d::{Input, Source, conv1d};
-    pub use super::cosine_logits::cosine_logits;
-    pub use super::cross_entropy::cross_entropy;
-    pub use super::distance::{cosine, l1, log_sigmoid_cosine, mse};
     pub use super::feed_forward::feed_forward;
     pub use super::gelu_gate::gelu_gate;
-    pub use super::given::{given_number, given_vector};
-    pub use super::gram::gram_distance;
-    pub use super::lstm::lstm;
-    pub use super::mask_frames::mask_frames;
-    pub use super::mean_square::mean_square;
     pub use super::norm_projection::norm_projection;
     pub use super::position_gate::position_gate;
     pub use super::positional::positional;
     pub use super::residual_norm::{Branch, residual_norm};
     pub use super::self_attention::self_attention;
+    pub use super::{
+        argmax, cosine, cosine_logits, cross_entropy, given_number, given_vector, gram_distance,
+        l1, log_sigmoid_cosine, lstm, mask_frames, mean_square, mse,
+    };
     pub use super::{broadcast, dropout, gradient_scale, layer_norm, linear, residual, scale};
 }
 

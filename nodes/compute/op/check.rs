@@ -224,7 +224,7 @@ macro_rules! check_op {
     ($case:expr, |$x:pat_param, $p:pat_param, $tape:pat_param, $precision:pat_param| $body:expr) => {{
         $case.check(|$x, $p, $tape| {
             #[allow(unused_imports)]
-            use $crate::tensor::cpu::{hidden, param};
+            use $crate::tensor::cpu::{hidden, param, read};
             let $precision = $crate::gemm::Precision::F32;
             $body
         });
@@ -250,12 +250,12 @@ macro_rules! on_both {
             &$case,
             |$x, $p, $tape, $precision| {
                 #[allow(unused_imports)]
-                use $crate::tensor::cpu::{hidden, param};
+                use $crate::tensor::cpu::{hidden, param, read};
                 $body
             },
             |$x, $p, $tape, $precision| {
                 #[allow(unused_imports)]
-                use $crate::tensor::cuda::{hidden, param};
+                use $crate::tensor::cuda::{hidden, param, read};
                 $body
             },
         )

@@ -1,26 +1,21 @@
 //! The ops. A file says how its CPU form is computed here; formulas and shapes stand there, in `nodes/op/`.
 
 pub use crate::cuda::mask::Mask;
-pub use crate::op::argmax::cuda::argmax;
 pub use crate::op::attention::cuda::attention;
 pub use crate::op::attention_map::cuda::{attend, attention_map};
 pub use crate::op::conv_first::cuda::{First, conv_first};
 pub use crate::op::conv1d::cuda::{Input, Source, conv1d};
-pub use crate::op::cosine_logits::cuda::cosine_logits;
-pub use crate::op::cross_entropy::cuda::cross_entropy;
-pub use crate::op::distance::cuda::{cosine, l1, log_sigmoid_cosine, mse};
 pub use crate::op::feed_forward::cuda::feed_forward;
 pub use crate::op::gelu_gate::cuda::gelu_gate;
-pub use crate::op::given::cuda::{given_number, given_vector};
-pub use crate::op::gram::cuda::gram_distance;
-pub use crate::op::lstm::cuda::lstm;
-pub use crate::op::mask_frames::cuda::mask_frames;
-pub use crate::op::mean_square::cuda::mean_square;
 pub use crate::op::norm_projection::cuda::norm_projection;
 pub use crate::op::position_gate::cuda::position_gate;
 pub use crate::op::positional::cuda::positional;
 pub use crate::op::residual_norm::cuda::{Branch, residual_norm};
 pub use crate::op::self_attention::cuda::self_attention;
+pub use crate::op::{
+    argmax, cosine, cosine_logits, cross_entropy, given_number, given_vector, gram_distance, l1,
+    log_sigmoid_cosine, lstm, mask_frames, mean_square, mse,
+};
 pub use crate::op::{broadcast, dropout, gradient_scale, layer_norm, linear, residual, scale};
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! Shapes: x, y (frames, width); a weight (out, width); a bias (width).
 pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
-mod cuda;
+pub(crate) mod cuda;
 use crate::gemm::Precision;
 use crate::math::Dropout;
 use crate::tensor::{DeviceStorage, Matrix, NoneTape, Param};

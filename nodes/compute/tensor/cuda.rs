@@ -1,7 +1,5 @@
 //! Tensors in a GPU's memory: numbers are sent there and copied back, and rules are told where they lie.
-use super::{
-    DeviceStorage, Gradients, Grads, Hidden, NoneTape, Number, Spans, Tape, Track, merge, split,
-};
+use super::{DeviceStorage, Gradients, Grads, Hidden, NoneTape, Spans, Tape, Track, merge, split};
 use crate::cuda::elementwise::add;
 use crate::cuda::gpu::{Address, done, ordinal};
 use crate::cuda::mask::Mask;
@@ -19,6 +17,7 @@ pub type Device = Cuda;
 pub type Matrix<T = NoneTape> = super::Matrix<T, Cuda>;
 pub type Param = super::Param<Cuda>;
 pub type Vector<T = NoneTape> = super::Vector<T, Cuda>;
+pub type Number<T = NoneTape> = super::Number<T, Cuda>;
 
 thread_local! {
     // Leaked: a cuBLAS handle cannot be destroyed while the process ends.
@@ -91,7 +90,7 @@ pub fn read_all<'a, S: Shape, T: Track<Cuda>>(
 }
 
 /// a + b
-pub fn plus(a: Number<Tape<Cuda>, Cuda>, b: Number<Tape<Cuda>, Cuda>) -> Number<Tape<Cuda>, Cuda> {
+pub fn plus(a: Number<Tape<Cuda>>, b: Number<Tape<Cuda>>) -> Number<Tape<Cuda>> {
     let ((a, tape), (b, other), y) = (split(a), split(b), zeros(()));
     for x in [&a, &b] {
         add(address(x), address(&y), 1, Mask::times(1.0));
@@ -104,7 +103,7 @@ pub fn plus(a: Number<Tape<Cuda>, Cuda>, b: Number<Tape<Cuda>, Cuda>) -> Number<
 }
 
 /// factor · x
-pub fn scaled(x: Number<Tape<Cuda>, Cuda>, factor: f32) -> Number<Tape<Cuda>, Cuda> {
+pub fn scaled(x: Number<Tape<Cuda>>, factor: f32) -> Number<Tape<Cuda>> {
     let (x, tape) = split(x);
     let y = zeros(());
     add(address(&x), address(&y), 1, Mask::times(factor));
@@ -246,7 +245,7 @@ impl Gradients<Cuda> {
 }
 
 /// Runs the tape backward from `loss`, times `scale`.
-pub fn backward(loss: Number<Tape<Cuda>, Cuda>, scale: f32) -> Gradients<Cuda> {
+pub fn backward(loss: Number<Tape<Cuda>>, scale: f32) -> Gradients<Cuda> {
     let (loss, tape) = scaled(loss, scale).split_tape();
     let owned = std::mem::take(&mut *tape.0.borrow_mut());
     Gradients(loss.put_tape(owned).backward())

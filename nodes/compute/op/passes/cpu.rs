@@ -17,7 +17,8 @@ pub enum Operand {
 }
 
 impl Operand {
-    fn read(&self) -> &[f32] {
+    /// Returns the numbers, row by row.
+    pub fn read(&self) -> &[f32] {
         match self {
             Operand::Matrix(x) => read(x),
             Operand::Param(w) => read(w),

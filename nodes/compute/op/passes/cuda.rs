@@ -17,7 +17,8 @@ pub struct Operand {
 }
 
 impl Operand {
-    fn rows(&self, width: usize) -> View {
+    /// Returns it as a matrix of this width.
+    pub fn rows(&self, width: usize) -> View {
         self.factor.rows(width)
     }
 }
