@@ -11,8 +11,12 @@ mod count;
 pub mod elementwise;
 pub mod gpu;
 pub mod heads;
+pub(crate) mod kernels;
 pub mod mask;
 pub(crate) mod narrow;
 pub mod pinned;
 pub mod product;
+#[cfg(test)]
+#[path = "build/kernels.rs"]
+mod signatures;
 pub mod sums;

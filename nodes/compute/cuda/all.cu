@@ -1,4 +1,4 @@
-// Every kernel, for one PTX. A kernel's block is 32 x 8 threads: eight warps.
+// All kernels, compiled to one PTX. A block has 32 x 8 threads: eight warps.
 #include "common.cuh"
 #include "tile.cuh"
 #include "../op/elementwise/elementwise.cu"
@@ -13,6 +13,14 @@
 #include "../op/positional/positional.cu"
 #include "../adamw/adamw.cu"
 #include "../op/position_gate/position_gate.cu"
-#include "../op/cross_entropy/classes.cu"
+#include "../op/cross_entropy/cross_entropy.cu"
+#include "../op/argmax/argmax.cu"
+#include "../op/cosine_logits/cosine_logits.cu"
+#include "../op/mask_frames/mask_frames.cu"
 #include "../op/lstm/lstm.cu"
 #include "../op/gram/gram.cu"
+
+// The entry points, written by the build script. Their namespace lets them have the kernels' names.
+namespace entries {
+#include "entries.cuh"
+}

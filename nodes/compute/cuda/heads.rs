@@ -1,7 +1,8 @@
 //! What the ops of attention's maps share: every head of every row as a matrix of its own, (padded, size), in the products'
 //! format, its frames padded with zeros to a multiple of 8 (kernels/attention_map.cu).
 use super::sums::add_column_sums;
-use crate::cuda::gpu::{Address, Memory, for_each, gpu, launch};
+use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::kernels::{self, AttentionShape, Pack, RelativeBias};
 use crate::cuda::product::{Out, View, products};
 use crate::gemm::Precision;
 use crate::op::cuda::Mask;
@@ -12,24 +13,11 @@ use crate::tensor::{Grads, Spans};
 pub struct Heads {
     pub rows: usize,
     pub padded: usize,
-    pub sizes: Sizes,
+    pub sizes: AttentionShape,
     pub precision: Precision,
     bias: Option<Bias>,
     frames: usize,
     _starts: Memory,
-}
-
-/// `Heads` of the kernels.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Sizes {
-    /// Where each row begins.
-    pub starts: Address,
-    pub heads: usize,
-    pub size: usize,
-    /// Factors of heads, or 0.
-    pub gate: Address,
-    pub drop: Mask,
 }
 
 impl Heads {
@@ -44,12 +32,12 @@ impl Heads {
     ) -> Heads {
         let padded = spans.lengths().max().unwrap_or(0).next_multiple_of(8);
         let starts = gpu().starts(spans);
-        let sizes = Sizes {
+        let sizes = AttentionShape {
             starts: starts.at(),
             heads,
             size: width / heads,
             gate,
-            drop,
+            mask: drop,
         };
         Heads {
             rows: spans.rows(),
@@ -76,38 +64,40 @@ impl Heads {
     /// From (frames, heads · size).
     pub fn split(&self, from: Address) -> Memory {
         let to = self.memory(self.sizes.size);
-        launch!(
-            self.precision.kernel("split", self.sizes.size),
+        kernels::split(
+            self.precision,
+            Pack::of(self.sizes.size),
             self.grid(),
             from,
             to.at(),
             self.padded,
-            self.sizes
+            self.sizes,
         );
         to
     }
     /// Added to (frames, heads · size).
     pub fn merge(&self, from: &Memory, to: Address) {
-        launch!(
-            self.precision.kernel("merge", self.sizes.size),
+        kernels::merge(
+            self.precision,
+            Pack::of(self.sizes.size),
             self.grid(),
             from.at(),
             to,
             self.padded,
-            self.sizes
+            self.sizes,
         );
     }
 
     fn squares(&self, of: &Memory) -> View {
-        View::of(of, self.padded).apart(self.padded * self.padded)
+        View::of(of, self.padded).batch_stride(self.padded * self.padded)
     }
     fn frames(&self, of: &Memory) -> View {
-        View::of(of, self.sizes.size).apart(self.padded * self.sizes.size)
+        View::of(of, self.sizes.size).batch_stride(self.padded * self.sizes.size)
     }
 
     /// a bᵀ, a number for each two frames.
     pub fn scores(&self, a: &Memory, b: &Memory) -> Memory {
-        let (Sizes { size, heads, .. }, padded) = (self.sizes, self.padded);
+        let (AttentionShape { size, heads, .. }, padded) = (self.sizes, self.padded);
         let (to, [a, b]) = (self.memory(padded), [a, b].map(|x| self.frames(x)));
         products(
             self.precision,
@@ -128,7 +118,7 @@ impl Heads {
         self.mix(self.squares(p).t(), x)
     }
     fn mix(&self, p: View, x: &Memory) -> Memory {
-        let (Sizes { size, heads, .. }, padded) = (self.sizes, self.padded);
+        let (AttentionShape { size, heads, .. }, padded) = (self.sizes, self.padded);
         let (to, shape) = (self.memory(size), [padded, size, padded]);
         products(
             self.precision,
@@ -145,46 +135,55 @@ impl Heads {
     pub fn probabilities(&self, q: &Memory, k: &Memory) -> Memory {
         let (s, bias) = (
             self.scores(q, k),
-            self.bias.as_ref().map(Bias::places).unwrap_or_default(),
+            self.bias.as_ref().map_or(RelativeBias::NONE, Bias::places),
         );
-        launch!(
-            self.precision.kernel("softmax", 4),
+        kernels::softmax(
+            self.precision,
             self.grid(),
             s.at(),
             self.padded,
             self.sizes,
-            bias
+            bias,
         );
         s
     }
 
     /// From the gradient of probabilities to that of s, in place.
     pub fn score_gradient(&self, p: &Memory, d: &Memory) {
-        let name = self.precision.kernel("softmax_backward", 4);
-        launch!(name, self.grid(), p.at(), d.at(), self.padded, self.sizes);
+        kernels::softmax_backward(
+            self.precision,
+            self.grid(),
+            p.at(),
+            d.at(),
+            self.padded,
+            self.sizes,
+        );
     }
     /// gate drop(p)
     pub fn dropped_map(&self, p: &Memory) -> Memory {
-        let (to, name) = (
-            self.memory(self.padded),
-            self.precision.kernel("drop_scores", 4),
+        let to = self.memory(self.padded);
+        kernels::drop_scores(
+            self.precision,
+            self.grid(),
+            p.at(),
+            to.at(),
+            self.padded,
+            self.sizes,
         );
-        launch!(name, self.grid(), p.at(), to.at(), self.padded, self.sizes);
         to
     }
     /// Adds to the gradient of p, from that of its [`Heads::dropped_map`], and to that of the gate.
     pub fn map_gradient(&self, p: &Memory, d: &Memory, dp: Address, dgate: Option<Address>) {
         let along = gpu().memory(Precision::F32, self.frames * self.sizes.heads);
-        let name = self.precision.kernel("drop_scores_backward", 4);
-        launch!(
-            name,
+        kernels::drop_scores_backward(
+            self.precision,
             self.grid(),
             p.at(),
             d.at(),
             dp,
             along.at(),
             self.padded,
-            self.sizes
+            self.sizes,
         );
         if let Some(dgate) = dgate {
             add_column_sums(along.at(), dgate, self.frames, self.sizes.heads);
@@ -197,24 +196,12 @@ impl Heads {
     /// Scores from f32, and back.
     pub fn narrow(&self, from: Address) -> Memory {
         let (n, to) = (self.scores_len(), self.memory(self.padded));
-        launch!(
-            self.precision.kernel("narrow", 4),
-            for_each(n, 4),
-            from,
-            to.at(),
-            n
-        );
+        kernels::narrow(self.precision, Pack::Four, for_each(n, 4), from, to.at(), n);
         to
     }
     pub fn widen(&self, from: &Memory, to: Address) {
         let n = self.scores_len();
-        launch!(
-            self.precision.kernel("widen", 4),
-            for_each(n, 4),
-            from.at(),
-            to,
-            n
-        );
+        kernels::widen(self.precision, Pack::Four, for_each(n, 4), from.at(), to, n);
     }
 
     /// The bias's gradients, from that of s.

@@ -267,20 +267,21 @@ pub fn backward(loss: Number<Tape<Cuda>>, scale: f32) -> Gradients<Cuda> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cuda::gpu::{for_each, kernel, launch};
+    use crate::cuda::gpu::for_each;
+    use crate::cuda::kernels::{self, Pack};
     use crate::op::check::noise;
 
     #[test]
     fn a_tensor_holds_what_is_written_at_its_address() {
         let from = tensor(noise("x", 15), (3, 5));
         let to = zeros((3, 5));
-        launch!(
-            kernel("add", 15),
+        kernels::add(
+            Pack::of(15),
             for_each(15, 15),
             address(&from),
             address(&to),
-            15usize,
-            Mask::times(2.0)
+            15,
+            Mask::times(2.0),
         );
         assert_eq!(
             read(&to),

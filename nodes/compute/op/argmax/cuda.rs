@@ -1,6 +1,7 @@
 //! [`ArgmaxDevice`] by a kernel with a warp for each frame, whose indices are copied back.
 use super::ArgmaxDevice;
-use crate::cuda::gpu::{for_rows, launch};
+use crate::cuda::gpu::for_rows;
+use crate::cuda::kernels;
 use crate::tensor::cuda::{Cuda, Matrix, address, read, zeros};
 use crate::tensor::dimensions;
 
@@ -8,13 +9,12 @@ impl ArgmaxDevice for Cuda {
     fn argmax(x: &Matrix) -> Vec<usize> {
         let (frames, width) = dimensions(x);
         let indices = zeros((frames,));
-        launch!(
-            "argmax",
+        kernels::argmax(
             for_rows(frames),
             address(x),
             address(&indices),
             frames,
-            width
+            width,
         );
         read(&indices).into_iter().map(|i| i as usize).collect()
     }

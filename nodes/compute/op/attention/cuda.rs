@@ -1,7 +1,7 @@
 //! [`crate::op::attention`] without scores in memory (kernels/attention.cu): each block walks over its row in tiles, on the way
 //! forward and again for the gradients. Kept: q, k and v, o, and a number for each frame and head.
-use crate::cuda::gpu::{Address, Memory, for_each, gpu, launch};
-use crate::cuda::heads::Sizes;
+use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::kernels::{self, AttentionShape, Columns, Depth, Outputs, Pack, RelativeBias};
 use crate::cuda::product::Factor;
 use crate::cuda::sums::add_column_sums;
 use crate::gemm::Precision;
@@ -9,7 +9,7 @@ use crate::math::Dropout;
 use crate::op::PositionBias;
 use crate::op::cuda::Mask;
 use crate::op::gate::cuda as gate;
-use crate::op::position_bias::cuda::{Bias, Places};
+use crate::op::position_bias::cuda::Bias;
 use crate::tensor::cuda::{Cuda, Param, Slot, Vector, address, len, record_hidden, zeros};
 use crate::tensor::{Grads, Hidden, Spans, Track, merge};
 
@@ -47,41 +47,18 @@ pub fn attention<T: Track<Cuda>>(
 
 /// to += from
 fn widen(precision: Precision, from: &Memory, to: Address, n: usize) {
-    launch!(
-        precision.kernel("add_wide", n),
-        for_each(n, n),
-        from.at(),
-        to,
-        n
-    );
-}
-
-/// `Columns` of the kernels: (frames, heads · size) in the format of products, and what is added to each frame, or 0.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Columns {
-    pub at: Address,
-    pub add: Address,
-}
-
-/// `Outputs` of the kernels.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Outputs {
-    o: Address,
-    grad: Columns,
-    sums: Address,
+    kernels::add_wide(precision, Pack::of(n), for_each(n, n), from.at(), to, n);
 }
 
 /// Of one batch, in arrays of the products' format.
 pub struct Attention {
     spans: Spans,
-    sizes: Sizes,
+    sizes: AttentionShape,
     gate: Option<Param>,
     bias: Option<Bias>,
     precision: Precision,
     /// What a head's size is filled up to.
-    depth: usize,
+    depth: Depth,
     _starts: Memory,
 }
 
@@ -100,17 +77,16 @@ impl Attention {
         precision: Precision,
     ) -> Attention {
         let (starts, size) = (gpu().starts(spans), width / heads);
-        let depth = [64, 96, 128].into_iter().find(|depth| size <= *depth);
-        let depth = depth.unwrap_or_else(|| {
+        let depth = Depth::of(size).unwrap_or_else(|| {
             panic!("heads of {size} channels: attention on a GPU takes up to 128")
         });
         let open = gate.as_ref().map_or(0, address);
-        let sizes = Sizes {
+        let sizes = AttentionShape {
             starts: starts.at(),
             heads,
             size,
             gate: open,
-            drop: Mask::from(drop),
+            mask: Mask::from(drop),
         };
         Attention {
             spans: spans.clone(),
@@ -127,7 +103,20 @@ impl Attention {
     pub fn forward(&self, inputs: [Columns; 3]) -> (Memory, Memory) {
         let (o, sums, bias) = (self.frames(), self.scalars(), self.places());
         let bytes = self.bytes(OWN + 2 * self.tile());
-        launch!(shared bytes; self.kernel("attend"), self.grid(), inputs, o.at(), sums.at(), self.sizes, bias);
+        let [q, k, v] = inputs;
+        kernels::attend(
+            self.precision,
+            self.depth,
+            self.grid(),
+            bytes,
+            q,
+            k,
+            v,
+            o.at(),
+            sums.at(),
+            self.sizes,
+            bias,
+        );
         (o, sums)
     }
 
@@ -151,13 +140,27 @@ impl Attention {
             sums: sums.at(),
         };
         let ([x, rows], tile) = (self.grid(), self.tile() / 2);
-        let (name, bytes) = (
-            self.kernel("attend_queries"),
-            self.bytes(2 * OWN + 2 * tile),
-        );
+        let bytes = self.bytes(2 * OWN + 2 * tile);
+        let [q, k, v] = inputs;
         match &self.bias {
             None => {
-                launch!(shared bytes; name, [x, rows], inputs, back, m, of_gates, dq.at(), 0u64, 0u64, self.sizes, bias);
+                kernels::attend_queries(
+                    self.precision,
+                    self.depth,
+                    [x, rows],
+                    bytes,
+                    q,
+                    k,
+                    v,
+                    back,
+                    m,
+                    of_gates,
+                    dq.at(),
+                    0,
+                    0,
+                    self.sizes,
+                    bias,
+                );
             }
             Some(own) => {
                 let blocks = x.min(BLOCKS);
@@ -166,23 +169,45 @@ impl Attention {
                     g.to(&own.gate.values),
                 );
                 let (bytes, to) = (bytes + 4 * OWN * (tile + 1), parts.at());
-                launch!(shared bytes; name, [blocks, rows], inputs, back, m, of_gates, dq.at(), dlift, to, self.sizes, bias);
+                kernels::attend_queries(
+                    self.precision,
+                    self.depth,
+                    [blocks, rows],
+                    bytes,
+                    q,
+                    k,
+                    v,
+                    back,
+                    m,
+                    of_gates,
+                    dq.at(),
+                    dlift,
+                    to,
+                    self.sizes,
+                    bias,
+                );
                 own.pull_table(g, |drelative, grid| {
                     let (rows, distances) = (self.spans.rows(), own.distances());
-                    launch!(
-                        "sum_distances",
-                        grid,
-                        to,
-                        drelative,
-                        rows,
-                        blocks,
-                        distances
-                    );
+                    kernels::sum_distances(grid, to, drelative, rows, blocks, distances);
                 });
             }
         }
         let bytes = self.bytes(2 * OWN + 2 * tile) + 3 * 4 * tile;
-        launch!(shared bytes; self.kernel("attend_keys"), [x, rows], inputs, back, m, dk.at(), dv.at(), self.sizes, bias);
+        kernels::attend_keys(
+            self.precision,
+            self.depth,
+            [x, rows],
+            bytes,
+            q,
+            k,
+            v,
+            back,
+            m,
+            dk.at(),
+            dv.at(),
+            self.sizes,
+            bias,
+        );
         if let Some(gate) = &self.gate {
             add_column_sums(of_gates, g.to(gate), self.spans.total(), self.sizes.heads);
         }
@@ -191,7 +216,7 @@ impl Attention {
 
     /// Frames of a tile on the way forward.
     fn tile(&self) -> usize {
-        if self.precision == Precision::Bf16 && self.depth == 64 {
+        if self.precision == Precision::Bf16 && self.depth == Depth::D64 {
             64
         } else {
             32
@@ -199,10 +224,7 @@ impl Attention {
     }
     /// Of so many frames in shared memory.
     fn bytes(&self, frames: usize) -> usize {
-        frames * (self.depth * self.precision.bytes() + 16)
-    }
-    fn kernel(&self, name: &str) -> String {
-        format!("{}_{}", self.precision.named(name), self.depth)
+        frames * (self.depth.channels() * self.precision.bytes() + 16)
     }
     fn grid(&self) -> [usize; 2] {
         let longest = self.spans.lengths().max().unwrap_or(0);
@@ -217,8 +239,8 @@ impl Attention {
     fn scalars(&self) -> Memory {
         gpu().memory(Precision::F32, self.spans.total() * self.sizes.heads)
     }
-    fn places(&self) -> Places {
-        self.bias.as_ref().map(Bias::places).unwrap_or_default()
+    fn places(&self) -> RelativeBias {
+        self.bias.as_ref().map_or(RelativeBias::NONE, Bias::places)
     }
 }
 

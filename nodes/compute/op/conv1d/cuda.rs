@@ -5,7 +5,8 @@
 //!
 //! The result stays in slots, in that format, until somebody wants it whole; the next convolution fills its own from them,
 //! and its rule hands the gradient back through the slots.
-use crate::cuda::gpu::{Address, Memory, for_each, gpu, kernel, launch};
+use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::kernels::{self, Pack, SlotLayout};
 use crate::cuda::product::{Out, View, product, products};
 use crate::cuda::sums::add_narrow_sums;
 use crate::gemm::Precision;
@@ -83,16 +84,17 @@ impl Seen {
         let to = gpu().memory(precision, slots.room() * s * width);
         match self {
             Seen::Hidden(x) => {
-                let (name, from) = (precision.kernel("into_slots", width), address(&x.values));
-                launch!(
-                    name,
+                let from = address(&x.values);
+                kernels::into_slots(
+                    precision,
+                    Pack::of(width),
                     slots.grid(s),
                     from,
                     open,
                     to.at(),
                     width,
-                    activates as u32,
-                    slots.places
+                    activates,
+                    slots.places,
                 );
             }
             Seen::First(first) => {
@@ -100,13 +102,10 @@ impl Seen {
             }
             Seen::Conv(conv) => {
                 let Conv { z, made } = &**conv;
-                let (name, from, bias) = (
-                    precision.kernel("slots_into_slots", width),
-                    made.slots.places,
-                    made.bias(),
-                );
-                launch!(
-                    name,
+                let (from, bias) = (made.slots.places, made.bias());
+                kernels::slots_into_slots(
+                    precision,
+                    Pack::of(width),
                     slots.grid(s),
                     z.at(),
                     bias,
@@ -114,7 +113,7 @@ impl Seen {
                     to.at(),
                     width,
                     from,
-                    slots.places
+                    slots.places,
                 );
             }
         }
@@ -138,34 +137,27 @@ impl Seen {
         match self {
             Seen::First(first) => first.pull(precision, dh.at(), gate, Some(slots.places), g),
             Seen::Hidden(x) => {
-                let (name, from, dx) = (
-                    precision.kernel("gradient_from_slots", width),
-                    address(&x.values),
-                    g.to(&x.values),
-                );
-                launch!(
-                    name,
+                let (from, dx) = (address(&x.values), g.to(&x.values));
+                kernels::gradient_from_slots(
+                    precision,
+                    Pack::of(width),
                     slots.grid(s),
                     from,
                     open,
                     dh.at(),
                     dx,
                     width,
-                    slots.places
+                    slots.places,
                 );
                 of_gate(&dh, g);
             }
             Seen::Conv(conv) => {
                 let Conv { z, made } = *conv;
                 let (grad, own) = (made.gradient(), &made.slots);
-                let (name, bias, to) = (
-                    precision.kernel("gradient_between_slots", width),
-                    made.bias(),
-                    made.place(&grad),
-                );
-                let places = [own.places, slots.places];
-                launch!(
-                    name,
+                let (bias, to) = (made.bias(), made.place(&grad));
+                kernels::gradient_between_slots(
+                    precision,
+                    Pack::of(width),
                     own.grid(1),
                     z.at(),
                     bias,
@@ -173,7 +165,8 @@ impl Seen {
                     dh.at(),
                     to,
                     width,
-                    places
+                    own.places,
+                    slots.places,
                 );
                 of_gate(&dh, g);
                 drop((z, dh));
@@ -204,21 +197,21 @@ pub fn conv1d<T: Track<Cuda>>(
     let slots = Slots::new(x.spans(), k, s);
     let seen = x.fill(precision, activates, gate.as_ref(), &slots);
     let (n, taps) = (len(w), gpu().memory(precision, len(w)));
-    launch!(
-        precision.kernel("taps_first", 1),
+    kernels::taps_first(
+        precision,
         for_each(n, 1),
         address(w),
         taps.at(),
         n,
         k,
-        width
+        width,
     );
     let z = gpu().memory(precision, slots.total * out);
     let (q, of_slot) = (slots.seen(), s * width);
-    let windows = View::of(&seen, q * of_slot).apart(of_slot);
+    let windows = View::of(&seen, q * of_slot).batch_stride(of_slot);
     let (shape, to) = (
         [slots.count().div_ceil(q), out, k * width],
-        View::of(&z, q * out).apart(out),
+        View::of(&z, q * out).batch_stride(out),
     );
     products(
         precision,
@@ -282,26 +275,27 @@ impl Conv {
         let Conv { z, made } = self;
         let (out, slots, precision) = (made.out, &made.slots, made.precision);
         let (windows, y) = (slots.windows.clone(), zeros((slots.windows.total(), out)));
-        let (name, bias) = (precision.kernel("from_slots", out), made.bias());
-        launch!(
-            name,
+        let bias = made.bias();
+        kernels::from_slots(
+            precision,
+            Pack::of(out),
             slots.grid(1),
             z.at(),
             bias,
             address(&y),
             out,
-            slots.places
+            slots.places,
         );
         record_hidden(y, windows, tape, move |dy, g| {
             let (grad, slots) = (made.gradient(), &made.slots);
-            let name = precision.kernel("gradient_into_slots", out);
-            launch!(
-                name,
+            kernels::gradient_into_slots(
+                precision,
+                Pack::of(out),
                 slots.grid(1),
                 dy,
                 made.place(&grad),
                 out,
-                slots.places
+                slots.places,
             );
             made.pull(grad, g);
         })
@@ -340,7 +334,7 @@ impl Made {
         };
         let (slots, precision, width, out, n) =
             (&self.slots, self.precision, self.width, self.out, len(w));
-        let Places { k, s, .. } = slots.places;
+        let SlotLayout { k, s, .. } = slots.places;
         let dtaps = gpu().memory(Precision::F32, n);
         for tap in (0..k).step_by(s) {
             let (from, wide) = (tap * width, s.min(k - tap) * width);
@@ -354,15 +348,7 @@ impl Made {
                 to,
             );
         }
-        launch!(
-            kernel("taps_last", 1),
-            for_each(n, 1),
-            dtaps.at(),
-            g.to(w),
-            n,
-            k,
-            width
-        );
+        kernels::taps_last(for_each(n, 1), dtaps.at(), g.to(w), n, k, width);
         drop((seen, dtaps));
         if let Some(bias) = &self.bias {
             add_narrow_sums(precision, own, g.to(bias), slots.total, out);
@@ -380,19 +366,8 @@ struct Slots {
     windows: Spans,
     total: usize,
     longest: usize,
-    places: Places,
+    places: SlotLayout,
     _memory: [Memory; 3],
-}
-
-/// `Layout` of the kernels.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub struct Places {
-    starts: Address,
-    windows: Address,
-    slots: Address,
-    k: usize,
-    s: usize,
 }
 
 impl Slots {
@@ -402,7 +377,7 @@ impl Slots {
         let slots = Spans::new(windows.lengths().map(of_windows));
         let memory = [spans, &windows, &slots].map(|spans| gpu().starts(spans));
         let [starts, of_windows, of_slots] = memory.each_ref().map(Memory::at);
-        let places = Places {
+        let places = SlotLayout {
             starts,
             windows: of_windows,
             slots: of_slots,
@@ -445,10 +420,10 @@ impl Slots {
         w: &Param,
         [out, width]: [usize; 2],
     ) -> Memory {
-        let (Places { k, s, .. }, n) = (self.places, len(w));
+        let (SlotLayout { k, s, .. }, n) = (self.places, len(w));
         let taps = gpu().memory(precision, n);
-        launch!(
-            precision.kernel("taps_by_frame", 1),
+        kernels::taps_by_frame(
+            precision,
             for_each(n, 1),
             address(w),
             taps.at(),
@@ -456,7 +431,7 @@ impl Slots {
             out,
             k,
             width,
-            s
+            s,
         );
         let mut dh = gpu().memory(precision, self.room() * s * width);
         if k < s {
@@ -465,8 +440,9 @@ impl Slots {
         let mut from = 0;
         for frame in 0..s.min(k) {
             let q = (k - frame).div_ceil(s);
-            let windows = View::rows(grad.element((self.seen() - q) * out), q * out).apart(out);
-            let to = View::rows(dh.element(frame * width), q * s * width).apart(s * width);
+            let windows =
+                View::rows(grad.element((self.seen() - q) * out), q * out).batch_stride(out);
+            let to = View::rows(dh.element(frame * width), q * s * width).batch_stride(s * width);
             let (shape, taps) = (
                 [self.total.div_ceil(q), width, q * out],
                 View::rows(taps.element(from), width),

@@ -1,25 +1,15 @@
 //! [`crate::op::conv_first`]: moments of the windows, factors of every channel, one pass that writes z, or the slots that the
 //! next convolution reads, in its format, so that z is nowhere whole; backward makes it again (kernels/first.cu).
-use crate::cuda::gpu::{Address, Memory, gpu, kernel, launch};
+use crate::cuda::gpu::{Address, Memory, gpu};
+use crate::cuda::kernels::{self, Pack, SlotLayout, Waves};
 use crate::cuda::sums::columns;
 use crate::gemm::Precision;
-use crate::op::conv1d::cuda::Places;
 use crate::op::frames_out;
 use crate::tensor::cuda::{Cuda, Param, address, len, record_hidden, tensor, zeros};
 use crate::tensor::{Grads, Hidden, Spans, Track};
 
 /// Blocks that share the windows of a row when their gradients are summed.
 const CHUNKS: usize = 16;
-
-/// `Waves` of the kernels.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Waves {
-    starts: Address,
-    windows: Address,
-    k: usize,
-    s: usize,
-}
 
 /// [`crate::op::First`].
 pub struct First {
@@ -81,17 +71,10 @@ impl First {
         };
 
         let [moments, stats] = [k + k * k, out * (2 + k)].map(|n| doubles(count * n));
-        launch!(
-            "window_moments",
-            [k + k * k, count],
-            address(&x),
-            moments.at(),
-            waves
-        );
+        kernels::window_moments([k + k * k, count], address(&x), moments.at(), waves);
         let [scaled, shift] = [out * k, out].map(|n| gpu().memory(Precision::F32, count * n));
         let (by_row, of, own) = ([out.div_ceil(256), count], moments.at(), stats.at());
-        launch!(
-            "first_stats",
+        kernels::first_stats(
             by_row,
             w,
             gamma,
@@ -101,7 +84,7 @@ impl First {
             scaled.at(),
             shift.at(),
             out,
-            waves
+            waves,
         );
         Ready {
             samples: x,
@@ -129,14 +112,23 @@ impl Ready {
         gate: Address,
         to: Address,
         longest: usize,
-        at: Places,
+        at: SlotLayout,
     ) {
-        let (out, name) = (
-            self.width(),
-            precision.kernel("first_into_slots", self.width()),
-        );
+        let out = self.width();
         let ([x, scaled, shift], grid) = (self.places(), self.grid(longest));
-        launch!(name, grid, x, scaled, shift, gate, to, out, self.waves, at);
+        kernels::first_into_slots(
+            precision,
+            Pack::of(out),
+            grid,
+            x,
+            scaled,
+            shift,
+            gate,
+            to,
+            out,
+            self.waves,
+            at,
+        );
     }
 
     /// Adds what d gives to the gradients: that of GELU(z) gate in slots, or, without slots, that of z.
@@ -145,7 +137,7 @@ impl Ready {
         precision: Precision,
         d: Address,
         gate: Option<&Param>,
-        at: Option<Places>,
+        at: Option<SlotLayout>,
         g: &mut Grads<Cuda>,
     ) {
         let (k, out, rows) = (self.waves.k, self.width(), self.spans.rows());
@@ -154,16 +146,27 @@ impl Ready {
             gate.map_or(0, address),
         );
         let parts = gpu().memory(Precision::F32, sums * rows * CHUNKS * out);
-        let (name, grid) = (
-            precision.kernel("first_sums", out),
-            [columns(out), rows * CHUNKS],
-        );
-        let ([x, scaled, shift], at, to) = (self.places(), at.unwrap_or_default(), parts.at());
-        launch!(
-            name, grid, d, open, x, scaled, shift, to, out, rows, CHUNKS, self.waves, at
+        let grid = [columns(out), rows * CHUNKS];
+        let ([x, scaled, shift], at, to) =
+            (self.places(), at.unwrap_or(SlotLayout::NONE), parts.at());
+        kernels::first_sums(
+            precision,
+            Pack::of(out),
+            grid,
+            d,
+            open,
+            x,
+            scaled,
+            shift,
+            to,
+            out,
+            rows,
+            CHUNKS,
+            self.waves,
+            at,
         );
         let (totals, grid) = (doubles(sums * rows * out), [out.div_ceil(256), sums * rows]);
-        launch!("fold_chunks", grid, parts.at(), totals.at(), out, CHUNKS);
+        kernels::fold_chunks(grid, parts.at(), totals.at(), out, CHUNKS);
         let [dw, dgamma, dbeta] = self.weights.each_ref().map(|p| g.to(p));
         let (dgate, [w, gamma, _]) = (
             gate.map_or(0, |gate| g.to(gate)),
@@ -173,21 +176,8 @@ impl Ready {
             [out.div_ceil(256), 1],
             [&totals, &self.moments, &self.stats].map(Memory::at),
         );
-        launch!(
-            "first_gradient",
-            grid,
-            totals,
-            of,
-            own,
-            w,
-            gamma,
-            dw,
-            dgamma,
-            dbeta,
-            dgate,
-            out,
-            rows,
-            self.waves
+        kernels::first_gradient(
+            grid, totals, of, own, w, gamma, dw, dgamma, dbeta, dgate, out, rows, self.waves,
         );
     }
 
@@ -204,15 +194,15 @@ pub fn conv_first<T: Track<Cuda>>(first: First, tape: T) -> Hidden<T, Cuda> {
     let (out, spans) = (first.width(), first.spans.clone());
     let (z, [x, scaled, shift]) = (zeros((spans.total(), out)), first.places());
     let grid = first.grid(spans.lengths().max().unwrap_or(0));
-    launch!(
-        kernel("first", out),
+    kernels::first(
+        Pack::of(out),
         grid,
         x,
         scaled,
         shift,
         address(&z),
         out,
-        first.waves
+        first.waves,
     );
     record_hidden(z, spans, tape, move |dz, g| {
         first.pull(Precision::F32, dz, None, None, g)

@@ -1,7 +1,8 @@
 //! [`CosineLogitsDevice`] by f32 GEMMs and kernels with a warp for each row.
 use super::CosineLogitsDevice;
 use crate::cuda::elementwise::add;
-use crate::cuda::gpu::{Address, Memory, for_rows, gpu, launch};
+use crate::cuda::gpu::{Address, Memory, for_rows, gpu};
+use crate::cuda::kernels;
 use crate::cuda::mask::Mask;
 use crate::cuda::product::{Out, View, product};
 use crate::gemm::Precision::F32;
@@ -23,14 +24,13 @@ impl CosineLogitsDevice for Cuda {
         let rows = len(x) / width;
         let values = gpu().memory(F32, rows * width);
         let norms = gpu().memory(F32, rows);
-        launch!(
-            "units",
+        kernels::units(
             for_rows(rows),
             address(x),
             values.at(),
             norms.at(),
             rows,
-            width
+            width,
         );
         Units {
             values,
@@ -79,8 +79,7 @@ impl Units {
 
     /// Adds factor (du - (du·u) u) / |x| to dx, row by row.
     fn add_gradient(&self, du: &Memory, dx: Address, factor: f32) {
-        launch!(
-            "units_backward",
+        kernels::units_backward(
             for_rows(self.rows),
             self.values.at(),
             self.norms.at(),
@@ -88,7 +87,7 @@ impl Units {
             dx,
             self.rows,
             self.width,
-            factor
+            factor,
         );
     }
 }

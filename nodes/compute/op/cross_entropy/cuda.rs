@@ -1,6 +1,7 @@
 //! [`CrossEntropyDevice`] by kernels with a warp for each frame. The softmax's parts are saved.
 use super::{CrossEntropyDevice, WeightedLabels};
-use crate::cuda::gpu::{Address, Memory, for_rows, gpu, launch};
+use crate::cuda::gpu::{Address, Memory, for_rows, gpu};
+use crate::cuda::kernels;
 use crate::cuda::sums::add_sum;
 use crate::gemm::Precision;
 use crate::tensor::cuda::{Cuda, Matrix, Number, Param, address, param, zeros};
@@ -27,8 +28,7 @@ impl CrossEntropyDevice for Cuda {
         };
         let values = gpu().memory(Precision::F32, frames);
         let y = zeros(());
-        launch!(
-            "cross_entropy",
+        kernels::cross_entropy(
             for_rows(frames),
             address(x),
             saved.labels.at(),
@@ -36,7 +36,7 @@ impl CrossEntropyDevice for Cuda {
             values.at(),
             saved.softmax.at(),
             frames,
-            classes
+            classes,
         );
         add_sum(&values, address(&y), frames, saved.unit);
         (y, saved)
@@ -44,8 +44,7 @@ impl CrossEntropyDevice for Cuda {
 
     fn backward(dy: Address, x: &Matrix, saved: &Saved, dx: Address) {
         let (frames, classes) = dimensions(x);
-        launch!(
-            "cross_entropy_backward",
+        kernels::cross_entropy_backward(
             for_rows(frames),
             address(x),
             saved.labels.at(),
@@ -55,7 +54,7 @@ impl CrossEntropyDevice for Cuda {
             dx,
             frames,
             classes,
-            saved.unit as f32
+            saved.unit as f32,
         );
     }
 }

@@ -1,6 +1,7 @@
 //! [`DistanceDevice`] by a kernel with a warp for each frame.
 use super::{Distance, DistanceDevice};
-use crate::cuda::gpu::{Address, for_rows, gpu, kernel, launch};
+use crate::cuda::gpu::{Address, for_rows, gpu};
+use crate::cuda::kernels::{self, Pack};
 use crate::cuda::sums::add_sum;
 use crate::gemm::Precision;
 use crate::tensor::cuda::{Cuda, Matrix, Number, address, zeros};
@@ -11,15 +12,15 @@ impl DistanceDevice for Cuda {
         let (frames, width) = dimensions(o);
         let distances = gpu().memory(Precision::F32, frames);
         let y = zeros(());
-        launch!(
-            kernel("distance", width),
+        kernels::distance(
+            Pack::of(width),
             for_rows(frames),
             address(o),
             address(t),
             distances.at(),
             frames,
             width,
-            distance as usize
+            distance as usize,
         );
         add_sum(&distances, address(&y), frames, 1.0 / frames.max(1) as f64);
         y
@@ -27,8 +28,8 @@ impl DistanceDevice for Cuda {
 
     fn backward(distance: Distance, dy: Address, o: &Matrix, t: &Matrix, d: Address) {
         let (frames, width) = dimensions(o);
-        launch!(
-            kernel("distance_backward", width),
+        kernels::distance_backward(
+            Pack::of(width),
             for_rows(frames),
             address(o),
             address(t),
@@ -36,7 +37,7 @@ impl DistanceDevice for Cuda {
             d,
             frames,
             width,
-            distance as usize
+            distance as usize,
         );
     }
 }

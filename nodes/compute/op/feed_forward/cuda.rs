@@ -1,6 +1,7 @@
 //! [`crate::op::feed_forward`]: everything between the two products is one pass each way, in their format. Kept: x, the
 //! weights and z without its bias. The gate is a factor of that pass, not of the weight.
-use crate::cuda::gpu::{for_each, gpu, launch};
+use crate::cuda::gpu::{for_each, gpu};
+use crate::cuda::kernels::{self, Pack};
 use crate::cuda::product::{Factor, Out, View, product};
 use crate::cuda::sums::Parts;
 use crate::gemm::Precision;
@@ -37,9 +38,9 @@ pub fn feed_forward<T: Track<Cuda>>(
         up.rows(width).t(),
         to,
     );
-    let name = precision.kernel("activate", inner);
-    launch!(
-        name,
+    kernels::activate(
+        precision,
+        Pack::of(inner),
         for_each(len, inner),
         z.at(),
         address(b1),
@@ -47,7 +48,7 @@ pub fn feed_forward<T: Track<Cuda>>(
         h.at(),
         len,
         inner,
-        mask
+        mask,
     );
     let r = gpu().memory(precision, frames * width);
     let to = Out::Set(View::of(&r, width));
@@ -74,14 +75,10 @@ pub fn feed_forward<T: Track<Cuda>>(
             Out::Set(View::of(&dz, inner)),
         );
         let [dbias, dgate] = [(); 2].map(|_| Parts::new(frames, inner));
-        let (name, grid, bias, per) = (
-            precision.kernel("activate_backward", inner),
-            dbias.grid(),
-            address(&b1),
-            dbias.per,
-        );
-        launch!(
-            name,
+        let (grid, bias, per) = (dbias.grid(), address(&b1), dbias.per);
+        kernels::activate_backward(
+            precision,
+            Pack::of(inner),
             grid,
             z.at(),
             dz.at(),
@@ -92,7 +89,7 @@ pub fn feed_forward<T: Track<Cuda>>(
             frames,
             inner,
             per,
-            mask
+            mask,
         ); // z becomes h
         let dw2 = Out::Add(View::rows(g.to(&w2), inner));
         product(

@@ -1,5 +1,6 @@
 //! [`crate::op::gelu_gate`].
-use crate::cuda::gpu::{for_each, kernel, launch};
+use crate::cuda::gpu::for_each;
+use crate::cuda::kernels::{self, Pack};
 use crate::cuda::sums::Parts;
 use crate::op::gate::cuda as gate;
 use crate::tensor::cuda::{Cuda, Param, Vector, address, record_hidden, zeros_like};
@@ -16,25 +17,22 @@ pub fn gelu_gate<T: Track<Cuda>>(
     let (frames, width, spans) = (x.spans.total(), x.width(), x.spans.clone());
     let (n, y, from) = (frames * width, zeros_like(&x.values), address(&x.values));
     let (open, constant) = (gate.as_ref().map_or(0, address), fixed.map_or(0, address));
-    launch!(
-        kernel("gelu_gate", width),
+    kernels::gelu_gate(
+        Pack::of(width),
         for_each(n, width),
         from,
         open,
         constant,
         address(&y),
         n,
-        width
+        width,
     );
     let fixed = fixed.cloned();
     record_hidden(y, spans, tape, move |dy, g| {
         let (parts, dx) = (Parts::new(frames, width), g.to(&x.values));
-        let (name, constant) = (
-            kernel("gelu_gate_backward", width),
-            fixed.as_ref().map_or(0, address),
-        );
-        launch!(
-            name,
+        let constant = fixed.as_ref().map_or(0, address);
+        kernels::gelu_gate_backward(
+            Pack::of(width),
             parts.grid(),
             from,
             open,
@@ -44,7 +42,7 @@ pub fn gelu_gate<T: Track<Cuda>>(
             parts.at(),
             frames,
             width,
-            parts.per
+            parts.per,
         );
         if let Some(gate) = &gate {
             parts.add(g.to(gate));

@@ -1,7 +1,8 @@
 //! [`GivenDevice`]: slopes are uploaded in f32 with the values.
 use super::GivenDevice;
 use crate::cuda::elementwise::add_times;
-use crate::cuda::gpu::{Address, for_each, launch};
+use crate::cuda::gpu::{Address, for_each};
+use crate::cuda::kernels;
 use crate::tensor::cuda::{self, Cuda, Shape, Tensor, address, param};
 
 impl GivenDevice for Cuda {
@@ -15,7 +16,7 @@ impl GivenDevice for Cuda {
     ) -> impl FnOnce(Address, Address) + 'static {
         let slopes = param((0..n).map(|i| slope(i, 1.0) as f32).collect());
         move |dy, dx| {
-            launch!("add_products", for_each(n, 1), dy, address(&slopes), dx, n);
+            kernels::add_products(for_each(n, 1), dy, address(&slopes), dx, n);
         }
     }
 

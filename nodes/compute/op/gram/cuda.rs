@@ -1,7 +1,8 @@
 //! [`GramDevice`]: the D of all rows stay in memory from forward to backward.
 use super::GramDevice;
-use crate::cuda::gpu::{Address, Memory, for_each, for_rows, gpu, launch};
+use crate::cuda::gpu::{Address, Memory, for_each, for_rows, gpu};
 use crate::cuda::heads::Heads;
+use crate::cuda::kernels;
 use crate::cuda::mask::Mask;
 use crate::cuda::sums::add_sum;
 use crate::gemm::Precision::F32;
@@ -37,14 +38,13 @@ impl GramDevice for Cuda {
         let d = heads.scores(&a, &b);
         let frames = heads.rows * heads.padded;
         let squares = gpu().memory(F32, frames);
-        launch!(
-            "gram_difference",
+        kernels::gram_difference(
             for_rows(frames),
             target.at(),
             d.at(),
             squares.at(),
             frames,
-            heads.padded
+            heads.padded,
         );
         add_sum(&squares, address(&y), frames, unit);
         (y, Saved { heads, d, a, b })
@@ -61,7 +61,7 @@ impl GramDevice for Cuda {
         let Saved { heads, d, a, b } = saved;
         let n = heads.scores_len();
         let factor = -2.0 * unit as f32;
-        launch!("gram_scale", for_each(n, 1), d.at(), dy, n, factor);
+        kernels::gram_scale(for_each(n, 1), d.at(), dy, n, factor);
         heads.merge(&heads.mixed(d, b), g.at(to_a));
         heads.merge(&heads.mixed_back(d, a), g.at(to_b));
     }

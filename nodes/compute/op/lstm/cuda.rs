@@ -1,7 +1,8 @@
 //! [`LstmDevice`]: a step is a GEMM, and a kernel for all that follows it.
 use super::{Direction, LstmDevice};
 use crate::cuda::elementwise::add_row;
-use crate::cuda::gpu::{Address, Memory, for_each, gpu, launch};
+use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::kernels::{self, LstmStep};
 use crate::cuda::product::{Out, View, product};
 use crate::gemm::Precision;
 use crate::gemm::Precision::F32;
@@ -86,15 +87,6 @@ pub struct States {
     width: usize,
 }
 
-/// `Step` of lstm.cu.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Step {
-    frames: Address,
-    n: usize,
-    units: usize,
-}
-
 impl States {
     fn new(spans: &Spans, reversed: bool, units: usize, width: usize, gates: Memory) -> States {
         let mut rows: Vec<_> = spans.iter().collect();
@@ -125,11 +117,11 @@ impl States {
         }
     }
 
-    fn steps(&self) -> Vec<Step> {
+    fn steps(&self) -> Vec<LstmStep> {
         let mut first = 0;
         let mut steps = Vec::with_capacity(self.running.len());
         for &n in &self.running {
-            steps.push(Step {
+            steps.push(LstmStep {
                 frames: self.order.at() + 8 * first as u64,
                 n,
                 units: self.units,
@@ -155,8 +147,7 @@ impl States {
             let to = Out::Wide(View::of(&recurrent, 4 * units));
             let shape = [step.n, 4 * units, units];
             product(F32, shape, View::of(&h, units), weight, to);
-            launch!(
-                "lstm_step",
+            kernels::lstm_step(
                 for_each(step.n * units, 1),
                 self.gates.at(),
                 recurrent.at(),
@@ -166,7 +157,7 @@ impl States {
                 self.c.at(),
                 y,
                 self.width,
-                step
+                step,
             );
         }
     }
@@ -178,8 +169,7 @@ impl States {
         let dc = self.zeros(1);
         let dz = self.zeros(4);
         for step in self.steps().into_iter().rev() {
-            launch!(
-                "lstm_step_backward",
+            kernels::lstm_step_backward(
                 for_each(step.n * units, 1),
                 self.gates.at(),
                 dy,
@@ -188,7 +178,7 @@ impl States {
                 self.c.at(),
                 dz.at(),
                 self.width,
-                step
+                step,
             );
             let weight = View::rows(w_hh, units);
             let to = Out::Wide(View::of(&dh, units));

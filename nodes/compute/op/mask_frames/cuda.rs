@@ -1,6 +1,7 @@
 //! [`MaskFramesDevice`] by kernels with a lane for each number.
 use super::MaskFramesDevice;
-use crate::cuda::gpu::{Address, Memory, for_each, gpu, launch};
+use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::kernels;
 use crate::cuda::sums::add_column_sums;
 use crate::gemm::Precision;
 use crate::tensor::cuda::{Cuda, Matrix, Param, Slot, address, len, zeros_like};
@@ -16,15 +17,14 @@ impl MaskFramesDevice for Cuda {
     fn forward(x: &Matrix, masked: &Memory, e: &Param) -> Matrix {
         let n = len(x);
         let y = zeros_like(x);
-        launch!(
-            "mask_rows",
+        kernels::mask_rows(
             for_each(n, 1),
             address(x),
             address(e),
             masked.at(),
             address(&y),
             n,
-            dimensions(x).1
+            dimensions(x).1,
         );
         y
     }
@@ -40,15 +40,14 @@ impl MaskFramesDevice for Cuda {
         let n = frames * width;
         // dy in the masked frames, and else zeros.
         let masked_dy = gpu().memory(Precision::F32, n);
-        launch!(
-            "unmask_rows",
+        kernels::unmask_rows(
             for_each(n, 1),
             dy,
             masked.at(),
             g.at(x),
             masked_dy.at(),
             n,
-            width
+            width,
         );
         add_column_sums(masked_dy.at(), g.of(e), frames, width);
     }

@@ -1,7 +1,8 @@
 //! [`MeanSquareDevice`]: a sum for each frame, then the sum of all of them.
 use super::MeanSquareDevice;
 use crate::cuda::elementwise::{add, add_times};
-use crate::cuda::gpu::{Address, for_rows, gpu, kernel, launch};
+use crate::cuda::gpu::{Address, for_rows, gpu};
+use crate::cuda::kernels::{self, Pack};
 use crate::cuda::mask::Mask;
 use crate::cuda::sums::add_sum;
 use crate::gemm::Precision;
@@ -13,14 +14,14 @@ impl MeanSquareDevice for Cuda {
         let (frames, width) = dimensions(x);
         let squares = gpu().memory(Precision::F32, frames);
         let y = zeros(());
-        launch!(
-            kernel("dots", width),
+        kernels::dots(
+            Pack::of(width),
             for_rows(frames),
             address(x),
             address(x),
             squares.at(),
             frames,
-            width
+            width,
         );
         let unit = 1.0 / len(x).max(1) as f64;
         add_sum(&squares, address(&y), frames, unit);

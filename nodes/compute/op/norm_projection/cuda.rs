@@ -1,10 +1,11 @@
 //! [`crate::op::norm_projection`].
 use crate::cuda::elementwise::add_row;
-use crate::cuda::gpu::{for_each, gpu, launch};
+use crate::cuda::gpu::{for_each, gpu};
+use crate::cuda::kernels::{self, Added};
 use crate::cuda::product::{Factor, Out, View, product};
 use crate::cuda::sums::add_column_sums;
 use crate::gemm::Precision;
-use crate::op::layer_norm::cuda::{Added, Norm};
+use crate::op::layer_norm::cuda::Norm;
 use crate::tensor::cuda::{Cuda, Param, address, len, record_hidden, zeros};
 use crate::tensor::{Hidden, Track};
 
@@ -34,13 +35,7 @@ pub fn norm_projection<T: Track<Cuda>>(
         to,
     );
     let p = gpu().memory(Precision::F32, frames);
-    launch!(
-        "shares_of_mean",
-        for_each(frames, 1),
-        norm.stats.at(),
-        p.at(),
-        frames
-    );
+    kernels::shares_of_mean(for_each(frames, 1), norm.stats.at(), p.at(), frames);
 
     let (rows, weight, y) = (
         View::of(&h, width),

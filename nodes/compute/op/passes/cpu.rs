@@ -17,7 +17,7 @@ pub enum Operand {
 }
 
 impl Operand {
-    /// Returns the numbers, row by row.
+    /// Returns all numbers of the factor.
     pub fn read(&self) -> &[f32] {
         match self {
             Operand::Matrix(x) => read(x),

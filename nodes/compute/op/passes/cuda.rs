@@ -1,7 +1,8 @@
 //! [`Passes`] by cuBLAS and by kernels with a lane for each number.
 use super::{Affine, Passes};
 use crate::cuda::elementwise::{add, add_row, add_times};
-use crate::cuda::gpu::{Address, for_each, for_rows, gpu, kernel, launch};
+use crate::cuda::gpu::{Address, for_each, for_rows, gpu};
+use crate::cuda::kernels::{self, Pack};
 use crate::cuda::mask::Mask;
 use crate::cuda::product::{Factor, Out, View, product};
 use crate::cuda::sums::{add_column_sums, add_sum};
@@ -17,7 +18,7 @@ pub struct Operand {
 }
 
 impl Operand {
-    /// Returns it as a matrix of this width.
+    /// Returns the factor as a matrix with rows of `width` numbers.
     pub fn rows(&self, width: usize) -> View {
         self.factor.rows(width)
     }
@@ -87,14 +88,14 @@ impl Passes for Cuda {
         let n = len(x);
         let y = zeros_like(x);
         let mask = Mask::from(drop);
-        launch!(
-            kernel("residual", n),
+        kernels::residual(
+            Pack::of(n),
             for_each(n, n),
             address(x),
             address(r),
             address(&y),
             n,
-            mask
+            mask,
         );
         y
     }
@@ -121,14 +122,14 @@ impl Passes for Cuda {
     fn add_dot(x: &Matrix, dy: &Address, to: Address) {
         let (frames, width) = dimensions(x);
         let dots = gpu().memory(Precision::F32, frames);
-        launch!(
-            kernel("dots", width),
+        kernels::dots(
+            Pack::of(width),
             for_rows(frames),
             address(x),
             *dy,
             dots.at(),
             frames,
-            width
+            width,
         );
         add_sum(&dots, to, frames, 1.0);
     }

@@ -1,10 +1,14 @@
 //! [`crate::op::PositionBias`]: the table's numbers by head and distance, which are added where the scores are read.
-use crate::cuda::gpu::{Address, Memory, gpu, launch};
+use crate::cuda::gpu::{Address, Memory, gpu};
 use crate::cuda::heads::Heads;
+use crate::cuda::kernels::{self, Grid, RelativeBias};
 use crate::gemm::Precision;
 use crate::op::{PositionBias, bucket};
 use crate::tensor::cuda::{Cuda, Param, address, len};
 use crate::tensor::{Grads, Hidden, NoneTape, Track, merge};
+
+/// The launcher of [`kernels::relative`] or [`kernels::table_gradient`].
+type Tables = fn(Grid, Address, Address, Address, Address, usize, usize);
 
 /// A bias off its tape.
 pub struct Bias {
@@ -16,15 +20,6 @@ pub struct Bias {
     columns: Memory,
     /// (heads, distances)
     relative: Memory,
-    longest: usize,
-}
-
-/// `Bias` of the kernels; 0: none.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub struct Places {
-    gate: Address,
-    relative: Address,
     longest: usize,
 }
 
@@ -56,7 +51,7 @@ impl Bias {
             longest,
         };
         bias.tables(
-            "relative",
+            kernels::relative,
             2 * longest - 1,
             address(table),
             bias.relative.at(),
@@ -64,8 +59,8 @@ impl Bias {
         (Some(bias), merge(tape, other))
     }
 
-    pub fn places(&self) -> Places {
-        Places {
+    pub fn places(&self) -> RelativeBias {
+        RelativeBias {
             gate: address(&self.gate.values),
             relative: self.relative.at(),
             longest: self.longest,
@@ -73,20 +68,19 @@ impl Bias {
     }
 
     /// From the table to distances, or back; with a thread for each of `threads`.
-    fn tables(&self, kernel: &str, threads: usize, from: Address, to: Address) {
+    fn tables(&self, kernel: Tables, threads: usize, from: Address, to: Address) {
         let (grid, wide) = (
             [threads.div_ceil(256), self.gate.width()],
             len(&self.table) / self.buckets,
         );
-        launch!(
-            kernel,
+        kernel(
             grid,
             from,
             to,
             self.by_distance.at(),
             self.columns.at(),
             2 * self.longest - 1,
-            wide
+            wide,
         );
     }
 
@@ -98,26 +92,25 @@ impl Bias {
             heads.padded,
             g.to(&self.gate.values),
         );
-        launch!(
-            heads.precision.kernel("bias_gate", 4),
+        kernels::bias_gate(
+            heads.precision,
             heads.grid(),
             ds.at(),
             to,
             padded,
             sizes,
-            places
+            places,
         );
         self.pull_table(g, |drelative, grid| {
-            let name = heads.precision.kernel("bias_relative", 4);
-            launch!(
-                name,
+            kernels::bias_relative(
+                heads.precision,
                 grid,
                 ds.at(),
                 drelative,
                 heads.rows,
                 padded,
                 sizes,
-                places
+                places,
             );
         });
     }
@@ -128,7 +121,7 @@ impl Bias {
         let drelative = gpu().memory(Precision::F32, heads * distances);
         relative(drelative.at(), [distances.div_ceil(256), heads]);
         self.tables(
-            "table_gradient",
+            kernels::table_gradient,
             self.buckets,
             drelative.at(),
             g.to(&self.table),

@@ -1,19 +1,10 @@
 //! [`crate::op::position_gate`].
-use crate::cuda::gpu::{Address, for_each, gpu, launch};
+use crate::cuda::gpu::{for_each, gpu};
+use crate::cuda::kernels::{self, GateHeads};
 use crate::cuda::sums::{Parts, add_column_sums};
 use crate::gemm::Precision;
 use crate::tensor::cuda::{Cuda, Param, address, len, record_hidden, zeros};
 use crate::tensor::{Hidden, Track};
-
-/// `Gate` of the kernels.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Gate {
-    heads: Address,
-    count: usize,
-    all: usize,
-    d: usize,
-}
 
 /// `heads`: which of all heads there are.
 pub fn position_gate<T: Track<Cuda>>(
@@ -24,29 +15,21 @@ pub fn position_gate<T: Track<Cuda>>(
     let (x, tape) = x.split();
     let (frames, d, spans, count) = (x.spans.total(), len(w) / 8, x.spans.clone(), heads.len());
     let heads = gpu().upload(heads.iter().copied());
-    let of = Gate {
+    let of = GateHeads {
         heads: heads.at(),
         count,
         all: x.width() / d,
         d,
     };
     let maps = gpu().memory(Precision::F32, 2 * d + 2);
-    launch!(
-        "sum_maps",
-        for_each(2 * d + 2, 1),
-        address(w),
-        address(b),
-        maps.at(),
-        d
-    );
+    kernels::sum_maps(for_each(2 * d + 2, 1), address(w), address(b), maps.at(), d);
     let (ab, y, grid) = (
         gpu().memory(Precision::F32, 2 * frames * count),
         zeros((frames, count)),
         [frames.div_ceil(8), count],
     );
     let from = address(&x.values);
-    launch!(
-        "position_gate",
+    kernels::position_gate(
         grid,
         from,
         maps.at(),
@@ -54,15 +37,14 @@ pub fn position_gate<T: Track<Cuda>>(
         ab.at(),
         address(&y),
         frames,
-        of
+        of,
     );
     let [w, b, c] = [w, b, c].map(Param::clone);
     record_hidden(y, spans, tape, move |dy, g| {
         let _heads = &heads;
         let [du, dc] = [2, 1].map(|n| gpu().memory(Precision::F32, n * frames * count));
         let (factors, dx) = (address(&c), g.to(&x.values));
-        launch!(
-            "position_gate_backward",
+        kernels::position_gate_backward(
             grid,
             dy,
             ab.at(),
@@ -72,7 +54,7 @@ pub fn position_gate<T: Track<Cuda>>(
             dc.at(),
             dx,
             frames,
-            of
+            of,
         );
         let (size, parts, dmaps) = (
             2 * d + 2,
@@ -80,28 +62,12 @@ pub fn position_gate<T: Track<Cuda>>(
             gpu().zeros(2 * d + 2),
         );
         let grid = [size.div_ceil(256), parts.count()];
-        launch!(
-            "map_sums",
-            grid,
-            du.at(),
-            from,
-            parts.at(),
-            frames,
-            parts.per,
-            of
-        );
+        kernels::map_sums(grid, du.at(), from, parts.at(), frames, parts.per, of);
         parts.add(dmaps.at());
-        launch!(
-            "spread_maps",
-            for_each(8 * d, 1),
-            dmaps.at(),
-            g.to(&w),
-            g.to(&b),
-            d
-        );
+        kernels::spread_maps(for_each(8 * d, 1), dmaps.at(), g.to(&w), g.to(&b), d);
         let sums = gpu().zeros(count);
         add_column_sums(dc.at(), sums.at(), frames, count);
-        launch!("spread_heads", for_each(count, 1), sums.at(), g.to(&c), of);
+        kernels::spread_heads(for_each(count, 1), sums.at(), g.to(&c), of);
     })
 }
 

@@ -1,7 +1,8 @@
 //! [`crate::op::positional`] as a convolution of slots of a few frames, so that products are wider than a group's channels
 //! (kernels/positional.cu). cuBLAS takes no matrix whose rows overlap, as windows do: those of every n-th slot, for windows
 //! of n slots, lie behind each other, and n such products are one call a group. Kept: the slots and u = conv + b.
-use crate::cuda::gpu::{Address, Memory, for_each, gpu, kernel, launch};
+use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::kernels::{self, BlockLayout};
 use crate::cuda::product::{Out, View, products};
 use crate::cuda::sums::add_column_sums;
 use crate::gemm::Precision;
@@ -10,19 +11,6 @@ use crate::tensor::{Hidden, Spans, Track};
 
 /// Frames of a slot: more make products wider, and the weight as many times as large.
 const PLACES: usize = 4;
-
-/// `Blocks` of the kernels.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Blocks {
-    starts: Address,
-    slots: Address,
-    total: usize,
-    k: usize,
-    c: usize,
-    places: usize,
-    window: usize,
-}
 
 pub fn positional<T: Track<Cuda>>(
     x: Hidden<T, Cuda>,
@@ -36,7 +24,7 @@ pub fn positional<T: Track<Cuda>>(
     let (at, grid, from) = (slots.at, slots.grid, address(&x.values));
 
     let norms = gpu().memory(Precision::F32, 2 * k);
-    launch!("tap_norms", [k, 1], address(v), norms.at(), n / k, k);
+    kernels::tap_norms([k, 1], address(v), norms.at(), n / k, k);
     let taps = slots.taps(
         precision,
         [address(g), address(v), norms.at()],
@@ -44,15 +32,7 @@ pub fn positional<T: Track<Cuda>>(
         false,
     );
     let blocks = slots.memory(precision, groups);
-    launch!(
-        precision.kernel("into_blocks", 1),
-        grid,
-        from,
-        blocks.at(),
-        width,
-        before,
-        at
-    );
+    kernels::into_blocks(precision, grid, from, blocks.at(), width, before, at);
     let out = slots.memory(Precision::F32, groups);
     slots.convolve(precision, groups, (&blocks, slots.lead), &taps, &out);
     drop(taps);
@@ -60,8 +40,7 @@ pub fn positional<T: Track<Cuda>>(
         gpu().memory(Precision::F32, spans.total() * width),
         zeros((spans.total(), width)),
     );
-    launch!(
-        kernel("positional", 1),
+    kernels::positional(
         grid,
         from,
         out.at(),
@@ -69,25 +48,17 @@ pub fn positional<T: Track<Cuda>>(
         u.at(),
         address(&y),
         width,
-        at
+        at,
     );
     drop(out);
 
     let [g_, v, b] = [g, v, b].map(Param::clone);
     record_hidden(y, spans.clone(), tape, move |dy, g| {
         let len = spans.total() * width;
-        launch!("positional_slope", for_each(len, 1), dy, u.at(), len);
+        kernels::positional_slope(for_each(len, 1), dy, u.at(), len);
         add_column_sums(u.at(), g.to(&b), spans.total(), width);
         let grad = slots.memory(precision, groups);
-        launch!(
-            precision.kernel("into_blocks", 1),
-            grid,
-            u.at(),
-            grad.at(),
-            width,
-            0usize,
-            at
-        );
+        kernels::into_blocks(precision, grid, u.at(), grad.at(), width, 0, at);
         let (of_v, norms) = (address(&v), norms.at());
         let (taps, dslots) = (
             slots.taps(precision, [address(&g_), of_v, norms], groups, true),
@@ -95,26 +66,16 @@ pub fn positional<T: Track<Cuda>>(
         );
         slots.convolve(precision, groups, (&grad, 0), &taps, &dslots);
         drop(taps);
-        launch!(
-            kernel("positional_backward", 1),
-            grid,
-            dy,
-            dslots.at(),
-            g.to(&x.values),
-            width,
-            before,
-            at
-        );
+        kernels::positional_backward(grid, dy, dslots.at(), g.to(&x.values), width, before, at);
         drop(dslots);
         let dtaps = slots.correlate(precision, groups, &grad, &blocks);
         let (dw, along) = (
             gpu().memory(Precision::F32, n),
             gpu().memory(Precision::F32, 2 * k),
         );
-        launch!("sum_places", for_each(n, 1), dtaps.at(), dw.at(), n, at);
+        kernels::sum_places(for_each(n, 1), dtaps.at(), dw.at(), n, at);
         let along = along.at();
-        launch!(
-            "tap_gradients",
+        kernels::tap_gradients(
             [k, 1],
             dw.at(),
             of_v,
@@ -123,10 +84,9 @@ pub fn positional<T: Track<Cuda>>(
             g.to(&g_),
             n / k,
             k,
-            at.c
+            at.c,
         );
-        launch!(
-            "direction_gradient",
+        kernels::direction_gradient(
             for_each(n, 1),
             dw.at(),
             of_v,
@@ -136,14 +96,14 @@ pub fn positional<T: Track<Cuda>>(
             g.to(&v),
             n,
             k,
-            at.c
+            at.c,
         );
     })
 }
 
 /// Where frames lie in (groups, slots, channels of a slot): `lead` slots of zeros, the rows with zeros between, zeros.
 struct Slots {
-    at: Blocks,
+    at: BlockLayout,
     /// Slots of a window, but for one.
     lead: usize,
     /// From the first row to the last.
@@ -179,7 +139,7 @@ impl Slots {
         let longest = slots.lengths().max().unwrap_or(0);
         let memory = [&frames, &slots].map(|spans| gpu().starts(spans));
         let [starts, of_slots] = memory.each_ref().map(Memory::at);
-        let at = Blocks {
+        let at = BlockLayout {
             starts,
             slots: of_slots,
             total: slots.total(),
@@ -227,16 +187,16 @@ impl Slots {
     ) -> Memory {
         let n = groups * self.wide() * self.at.window * self.at.c;
         let to = gpu().memory(precision, n);
-        launch!(
-            precision.kernel("write_out", 1),
+        kernels::write_out(
+            precision,
             for_each(n, 1),
             v,
             g,
             norms,
             to.at(),
             n,
-            turned as u32,
-            self.at
+            turned,
+            self.at,
         );
         to
     }
@@ -253,8 +213,10 @@ impl Slots {
         let (wide, seen) = (self.wide(), self.lead + 1);
         let shape = [self.count.div_ceil(seen), wide, seen * wide];
         for group in 0..groups {
-            let [from, to] = [(from, first), (to, self.lead)]
-                .map(|(memory, first)| self.of(memory, group, first, seen * wide).apart(wide));
+            let [from, to] = [(from, first), (to, self.lead)].map(|(memory, first)| {
+                self.of(memory, group, first, seen * wide)
+                    .batch_stride(wide)
+            });
             products(
                 precision,
                 seen,
@@ -278,13 +240,13 @@ impl Slots {
         let to = gpu().memory(Precision::F32, groups * wide * seen * wide);
         for group in 0..groups {
             let [grad, from] = [grad, from].map(|memory| self.of(memory, group, self.lead, wide));
-            let to = Out::Wide(self.weight(&to, group).apart(wide));
+            let to = Out::Wide(self.weight(&to, group).batch_stride(wide));
             products(
                 precision,
                 seen,
                 [wide, wide, self.count],
                 grad.t(),
-                from.apart(wide),
+                from.batch_stride(wide),
                 to,
             );
         }

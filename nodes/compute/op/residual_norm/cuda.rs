@@ -1,12 +1,13 @@
 //! [`crate::op::residual_norm`]: the sum is written where it is normed, and on the way back its gradient is nowhere.
-use crate::cuda::gpu::{Address, Memory, for_each, gpu, launch};
+use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::kernels::{self, Added, Pack};
 use crate::cuda::mask::Mask;
 use crate::cuda::product::Factor;
 use crate::cuda::sums::add_narrow_sums;
 use crate::gemm::Precision;
 use crate::math::Dropout;
 use crate::op::cuda::layer_norm;
-use crate::op::layer_norm::cuda::{Added, Norm};
+use crate::op::layer_norm::cuda::Norm;
 use crate::op::residual;
 use crate::tensor::cuda::{Cuda, Param, Slot, address, record_hidden, zeros};
 use crate::tensor::{Grads, Hidden, Spans, Track, merge};
@@ -50,15 +51,16 @@ impl<T: Track<Cuda>> Branch<T> {
             pull,
         } = product;
         let (frames, y) = (spans.total(), zeros((spans.total(), width)));
-        let (n, name) = (frames * width, precision.kernel("biased", width));
-        launch!(
-            name,
+        let n = frames * width;
+        kernels::biased(
+            precision,
+            Pack::of(width),
             for_each(n, width),
             r.at(),
             address(&bias),
             address(&y),
             n,
-            width
+            width,
         );
         record_hidden(y, spans, tape, move |dy, g| {
             let grad = Factor::at(precision, dy, n);

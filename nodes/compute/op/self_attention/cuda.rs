@@ -1,12 +1,13 @@
 //! [`crate::op::self_attention`]: between the first products and the last all is in their format; attention adds the biases
 //! of q, k and v as it reads them. Kept: x, q, k and v without their biases, o, and what [`Attention`] keeps.
 use crate::cuda::gpu::gpu;
+use crate::cuda::kernels::Columns;
 use crate::cuda::product::{Factor, Out, View, product};
 use crate::cuda::sums::add_narrow_sums;
 use crate::gemm::Precision;
 use crate::math::Dropout;
 use crate::op::PositionBias;
-use crate::op::attention::cuda::{Attention, Columns};
+use crate::op::attention::cuda::Attention;
 use crate::op::gate::cuda as gate;
 use crate::op::position_bias::cuda::Bias;
 use crate::op::residual_norm::cuda::{Branch, Product};
