@@ -1,8 +1,13 @@
-//! Fused ops on dfdx tensors. A file: formula and shapes, forward, backward, tests. It is the op's CPU form; the form for a
-//! GPU has the same name and signature, and stands in `nodes/cuda/op/`. What is re-exported here is that of the build.
+//! Fused ops on tensors, with their gradients.
 //!
-//! Without a tape ([`crate::tensor::cpu::NoneTape`]) the rule of an op, and all that it keeps, is dropped at once: one code
-//! serves what is trained and what is frozen. Batches are ragged; an op that looks across frames goes row by row.
+//! `op/x.rs` is an op on every device: formula, shapes, signature, backward rule and tests. What it
+//! needs of a device it asks for in a trait, which `op/x/cpu.rs` and `op/x/cuda.rs` implement, the
+//! latter with the kernels of `op/x/x.cu`. An op without needs of its own is written over the
+//! passes of `op/passes.rs` and has no folder.
+//!
+//! Without a tape ([`crate::tensor::NoneTape`]) the backward rule of an op, and all that it retains,
+//! is dropped at once, so one function serves trained and frozen models. Batches are ragged; an op
+//! that looks across frames goes row by row.
 mod argmax;
 mod attention;
 mod attention_map;
