@@ -129,6 +129,11 @@ pub fn scaled(x: Number<Tape>, factor: f32) -> Number<Tape> {
     x * factor
 }
 
+/// Maps `f` over 0..count in parallel.
+pub fn alone<R: Send>(count: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
+    map(count, &f)
+}
+
 /// Computes the `features` of all rows and `encode`s them, which gives a tensor for each layer.
 ///
 /// Each thread gets consecutive rows, so that a layer's weights are packed once for all of them.

@@ -118,6 +118,11 @@ pub fn scaled(x: Number<Tape<Cuda>>, factor: f32) -> Number<Tape<Cuda>> {
     })
 }
 
+/// Maps `f` over 0..count in order, on the thread that owns the tensors.
+pub fn alone<R>(count: usize, f: impl Fn(usize) -> R) -> Vec<R> {
+    (0..count).map(f).collect()
+}
+
 /// Computes the `features` of all rows and `encode`s them, which gives a tensor for each layer.
 ///
 /// All rows go together, since one row leaves most of a GPU idle.
