@@ -3,9 +3,9 @@
 use super::sums::add_column_sums;
 use crate::cuda::gpu::{Address, Memory, for_each, gpu};
 use crate::cuda::kernels::{self, AttentionShape, Pack, RelativeBias};
+use crate::cuda::mask::Mask;
 use crate::cuda::product::{Out, View, products};
 use crate::gemm::Precision;
-use crate::op::cuda::Mask;
 use crate::op::position_bias::cuda::Bias;
 use crate::tensor::cuda::Cuda;
 use crate::tensor::{Grads, Spans};

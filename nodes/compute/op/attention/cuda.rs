@@ -2,12 +2,12 @@
 //! forward and again for the gradients. Kept: q, k and v, o, and a number for each frame and head.
 use crate::cuda::gpu::{Address, Memory, for_each, gpu};
 use crate::cuda::kernels::{self, AttentionShape, Columns, Depth, Outputs, Pack, RelativeBias};
+use crate::cuda::mask::Mask;
 use crate::cuda::product::Factor;
 use crate::cuda::sums::add_column_sums;
 use crate::gemm::Precision;
 use crate::math::Dropout;
 use crate::op::PositionBias;
-use crate::op::cuda::Mask;
 use crate::op::gate::cuda as gate;
 use crate::op::position_bias::cuda::Bias;
 use crate::tensor::cuda::{Cuda, Param, Slot, Vector, address, len, record_hidden, zeros};

@@ -1,8 +1,8 @@
 //! [`crate::op::attention_map`] and [`crate::op::attend`]. On a GPU a map is (rows, heads, padded, padded), as [`Heads`] pads it.
 use crate::cuda::heads::Heads;
+use crate::cuda::mask::Mask;
 use crate::gemm::Precision;
 use crate::math::Dropout;
-use crate::op::cuda::Mask;
 use crate::op::gate::cuda as gate;
 use crate::op::position_bias::cuda::Bias;
 use crate::op::{Map, PositionBias};
