@@ -177,7 +177,7 @@ impl Gpu {
     /// # Safety
     /// `arguments` point to the kernel's parameters, in their order and of their types, and the
     /// caller keeps the contract of [`crate::cuda::kernels`].
-    pub unsafe fn launch(
+    pub(super) unsafe fn launch(
         &self,
         entry_point: &'static CStr,
         grid: Grid,

@@ -1,5 +1,5 @@
-//! GEMMs by cuBLAS. Their operands are tensors in f32, of which tf32 reads the upper bits, or copies
-//! in bf16; sums are in f32.
+//! GEMMs by cuBLAS. Operands are tensors in f32, of which tf32 reads the upper bits, or copies in
+//! bf16; sums are in f32.
 use super::gpu::{Address, Memory, done, gpu};
 use super::narrow;
 use crate::gemm::Precision;

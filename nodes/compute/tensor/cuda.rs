@@ -30,11 +30,11 @@ thread_local! {
 /// Much data is copied to pinned memory first: the driver would otherwise block until the GPU has
 /// done all that is queued.
 pub fn tensor<S: Shape>(data: Vec<f32>, shape: S) -> Tensor<S, f32, Cuda> {
-    if data.len() <= pinned::FEW {
+    if data.len() <= pinned::PAGEABLE_NUMBERS {
         return DEVICE.with(|d| done(d.try_tensor_from_vec(data, shape)));
     }
     let uploaded = zeros(shape);
-    pinned::send(&[(&[&data], address(&uploaded))]);
+    pinned::upload(&[(&[&data], address(&uploaded))]);
     uploaded
 }
 
@@ -166,7 +166,7 @@ impl PendingUpload {
             .map(|(rows, to)| (&rows[..], address(&to.values)))
             .collect();
         PendingUpload {
-            landing: Some(pinned::send_beside(&parts)),
+            landing: Some(pinned::upload_async(&parts)),
             layers: tensors,
         }
     }
