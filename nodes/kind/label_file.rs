@@ -1,4 +1,5 @@
-//! Labels from a file ([`crate::data::labels`]). They are of whole utterances, so these must not be cropped.
+//! Labels from a file (`data::labels`). They are of whole utterances, so these must not be
+//! cropped.
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{ID, LABELS, SAMPLES, SPEECH};
