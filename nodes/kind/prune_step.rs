@@ -272,7 +272,7 @@ impl Node for PruneStep {
                     finalize: None,
                 }),
             );
-            step.send(PENALTY, Value::Scalar(Scalar::nothing(step.tape())));
+            step.send(PENALTY, Value::Scalar(Scalar::zero(step.tape())));
         }
         Ok(())
     }

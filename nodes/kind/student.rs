@@ -214,7 +214,7 @@ impl Node for Student {
         };
         let layers = self.layers.iter().copied().zip(hiddens).collect();
         step.send(OUT, Value::Hiddens(Hiddens { layers }));
-        let mut sent = Scalar::nothing(step.tape());
+        let mut sent = Scalar::zero(step.tape());
         if let Some(square) = penalty {
             sent.parts = vec![("loss_features".into(), read(&square)[0])];
             sent.value = scaled(square, self.penalty);

@@ -128,9 +128,20 @@ pub struct OptimizerSettings {
     pub checkpoint_every: u64,
 }
 
+/// A number that the summary of a run prints as it was before and after a phase:
+/// `constant` + Σ weight · metric, the metrics measured on the dev set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SummaryMetric {
+    pub label: &'static str,
+    /// Names of metrics, without the prefix `dev/`, and their weights, in the order of summation.
+    pub terms: Vec<(&'static str, f64)>,
+    pub constant: f64,
+}
+
 /// Builds the shapes of ports that carry one value each.
-pub fn shapes<const N: usize>(of: [(&'static str, Shape); N]) -> Shapes {
-    of.into_iter()
+pub fn shapes<const N: usize>(ports: [(&'static str, Shape); N]) -> Shapes {
+    ports
+        .into_iter()
         .map(|(port, shape)| (port, vec![shape]))
         .collect::<HashMap<_, _>>()
 }
