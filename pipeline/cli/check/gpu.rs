@@ -1,6 +1,6 @@
 //! What an update takes of a GPU's memory, estimated: 4 bytes a parameter for the weight, of a trained one 4 for the
 //! gradient (8 with `accumulate`) and 8 for the moments, and what the student's ops keep of a batch
-//! ([`nodes::model::kept`]). What ops need for a moment, and the teacher for a batch, is not in it.
+//! ([`nodes::model::activation_bytes`]). What ops need for a moment, and the teacher for a batch, is not in it.
 use pipeline::graph::plan::{Phase, Planned};
 use serde_json::{Value, json};
 
