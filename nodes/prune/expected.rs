@@ -64,7 +64,7 @@ fn expected_lengths(tensor: &TensorSpec, open: impl Fn(UnitGroup, usize) -> f64)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ExtractNorm, Unit};
+    use crate::model::{ExtractNorm, Unit, count};
     use crate::prune::{gate, vectors};
 
     fn base() -> Architecture {
@@ -74,6 +74,42 @@ mod tests {
     #[test]
     fn hubert_base_as_dphubert_counts_it() {
         assert_eq!(parameters(&base(), &BTreeMap::new()).count, 94_371_456.0);
+    }
+
+    /// With all units open, the description gives every count: they differ in tensors that are not
+    /// in DPHuBERT's count, and in those that it counts though the model has none.
+    #[test]
+    fn counts_agree() {
+        let named = [
+            "hubert-base",
+            "hubert-large",
+            "wav2vec2-base",
+            "wavlm-base",
+            "wavlm-large",
+        ]
+        .map(|name| Architecture::named(name).expect(name));
+        let pruned = Architecture {
+            conv_dim: vec![500, 400, 300, 300, 400, 500, 200],
+            encoder_num_heads: Some(Vec::from_iter(0..12)),
+            encoder_ff_interm_features: Some(Vec::from_iter((0..12).map(|l| 100 * l))),
+            feature_norm_width: Some(512),
+            feature_dummy_weight: true,
+            ..base()
+        };
+        for a in named.into_iter().chain([pruned]) {
+            let shapes = a.tensors().into_iter().map(|(_, shape)| shape);
+            let elements: usize = shapes.map(|shape| shape.iter().product::<usize>()).sum();
+            assert_eq!(elements as u64, count::parameters(&a));
+            let mut elements = elements as f64;
+            for tensor in a.components().iter().flat_map(|c| &c.tensors) {
+                match (tensor.stored, tensor.expected) {
+                    (true, false) => elements -= tensor.parameters() as f64,
+                    (false, true) => elements += tensor.parameters() as f64,
+                    _ => {}
+                }
+            }
+            assert_eq!(parameters(&a, &BTreeMap::new()).count, elements);
+        }
     }
 
     #[test]
