@@ -31,7 +31,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Convention {
-    /// transformers and s3prl: 0 is the input of layer 1; the last layer of a pre-LN model has the final norm.
+    /// transformers and s3prl: 0 is the input of layer 1; the last layer of a pre-LN model has the
+    /// final norm.
     #[default]
     Hf,
     /// torchaudio and DPHuBERT: 0 is the output of the feature projection; no final norm.

@@ -19,7 +19,8 @@ pub enum Finalize {
     /// No hidden state moves.
     #[default]
     Exact,
-    /// As the reference's `prune.py`: the projection's norm runs over the kept channels alone, so hidden states jump.
+    /// As the reference's `prune.py`: the projection's norm runs over the kept channels alone, so
+    /// hidden states jump.
     Reference,
 }
 

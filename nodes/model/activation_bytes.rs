@@ -1,6 +1,6 @@
-//! What a student takes of a GPU's memory beside its weights: for its gradients the activations that
-//! the ops of a forward pass retain, by [`Component`]. With p bytes an operand of a product (4, in
-//! bf16 2), T frames, C channels, width W, A = heads · d and F inner units:
+//! Estimates the GPU memory of a student beside its weights: the activations that ops retain for
+//! gradients, by [`Component`], workspaces, and copies of weights. With p bytes an operand of a
+//! product (4, in bf16 2), T frames, C channels, width W, A = heads · d and F inner units:
 //!
 //! ```text
 //! convolution  T C 2 p                   its output before the activation, and the activation;

@@ -1,5 +1,5 @@
-//! The numbers of a model: keys of HubertConfig and WavLMConfig, and those that a pruned model needs
-//! besides (docs/nodes.md, "Model folders").
+//! The numbers of a model: keys of HubertConfig and WavLMConfig, and those of a pruned model
+//! (docs/nodes.md, "Model folders").
 use serde::{Deserialize, Serialize};
 
 /// Keys and defaults of transformers' HubertConfig. Its keys that change nothing here are ignored.

@@ -1,9 +1,9 @@
 //! The one description of an encoder: its components, and for each its tensors, its
 //! multiply-accumulates and the activations that a GPU retains for its gradients.
 //!
-//! Every dimension of a tensor names the units that index it. The rest follows from that: shapes,
-//! parameters, the expected parameters of a gated model, the tensors of a smaller one. A new kind of
-//! layer needs a [`ComponentKind`], a function beside those in the files below, its op, and its
+//! Every dimension of a tensor names the units that index it. The rest is derived: shapes and
+//! parameters, the expected parameters of a gated model, the tensors of a smaller one. A new kind
+//! of layer needs a [`ComponentKind`], a function beside those in the files below, its op, and its
 //! place in [`Forward`](super::Forward).
 mod attention;
 mod extractor;
@@ -163,8 +163,10 @@ impl Architecture {
     pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
         let tensors = self.stored_tensors().into_iter();
         tensors
-            .map(|t| (t.shape(), t))
-            .map(|(shape, t)| (t.name, shape))
+            .map(|tensor| {
+                let shape = tensor.shape();
+                (tensor.name, shape)
+            })
             .collect()
     }
 }

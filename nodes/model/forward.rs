@@ -1,8 +1,8 @@
 //! The forward pass: waveforms to hidden states (fairseq's HuBERT, with transformers' order of
 //! operations; WavLM differs in its attention alone).
 //!
-//! The reader of a convolution's output applies its activation, so the value before GELU is all that
-//! a convolution retains.
+//! The reader of a convolution's output applies the activation, so a convolution retains the value
+//! before GELU alone.
 mod encoder;
 mod extractor;
 

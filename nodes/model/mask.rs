@@ -11,7 +11,8 @@ impl Architecture {
     pub fn mask_problem(&self) -> Option<&'static str> {
         if !self.has_mask_embedding() {
             return Some(
-                "the model has no mask embedding: its `mask_time_prob` and `mask_feature_prob` are 0",
+                "the model has no mask embedding: its `mask_time_prob` and `mask_feature_prob` \
+                 are 0",
             );
         }
         let hubert = Architecture::default();

@@ -208,7 +208,8 @@ mod tests {
         let problem = |text: &str| Architecture::from_config(text).expect_err(text).to_string();
         assert_eq!(
             problem(r#"{"model_type": "data2vec-audio"}"#),
-            "`model_type` is \"data2vec-audio\"; this version knows hubert, wav2vec2, wavlm and their pruned forms"
+            "`model_type` is \"data2vec-audio\"; this version knows hubert, wav2vec2, wavlm and \
+             their pruned forms"
         );
         let wavlm = |keys: &str| {
             problem(&format!(

@@ -74,9 +74,10 @@ impl ModelOption<'_> {
         let models = &phase_outputs.models;
         let Some((written, estimated)) = models.get(earlier) else {
             let names: Vec<_> = models.keys().map(|key| format!("`$OUT/{key}`")).collect();
-            let available = match names.is_empty() {
-                true => "none does".to_owned(),
-                false => format!("there is {}", names.join(", ")),
+            let available = if names.is_empty() {
+                "none does".to_owned()
+            } else {
+                format!("there is {}", names.join(", "))
             };
             return Err(self.error(&format!(
                 "no student of an earlier phase writes `{folder}`; {available}"

@@ -178,7 +178,7 @@ impl<'a> ModelCut<'a> {
 
     /// Cuts a tensor to its shape in the smaller model.
     fn cut(&self, tensor: &TensorSpec, mut values: Vec<f32>) -> Vec<f32> {
-        // An earlier reference cut may have removed the bias of a sub-layer, which then adds nothing.
+        // The output bias of a sub-layer that an earlier reference cut removed: it adds nothing.
         if values.is_empty() {
             return vec![0.0; tensor.parameters() as usize];
         }

@@ -4,7 +4,7 @@ use crate::model::{Convention, DropoutKey, Forward, OPEN};
 use compute::gemm::Precision;
 use compute::op::mse;
 use compute::random::Key;
-use compute::tensor::{Hidden, Tape, backward, hidden, len, param, plus, put, read};
+use compute::tensor::{Hidden, Number, Tape, backward, hidden, len, param, plus, put, read};
 
 #[test]
 fn hidden_states_of_base_type() {
@@ -75,7 +75,7 @@ fn recomputing_layers_changes_no_bit() {
     }
 }
 
-fn mean_square(x: Hidden<Tape>) -> compute::tensor::Number<Tape> {
+fn mean_square(x: Hidden<Tape>) -> Number<Tape> {
     let zero = hidden(vec![0.0; len(&x.values)], x.width(), x.spans.clone());
     mse(x, &zero)
 }

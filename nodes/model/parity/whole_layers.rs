@@ -40,9 +40,10 @@ fn a_sampled_pass_and_its_gradient() {
         assert!(!of_layer || theirs[0] != 0.0, "{vector} does not move");
         // The gradient of a layer's gate is one number, a sum over frames and channels that cancel:
         // on a GPU the last bit of the samples moves it by 2e-4.
-        let within = match of_layer && cfg!(feature = "cuda") {
-            true => 5e-4,
-            false => 1e-4,
+        let within = if of_layer && cfg!(feature = "cuda") {
+            5e-4
+        } else {
+            1e-4
         };
         let ours = gradient(&mut gradients, &log_alpha[&vector]);
         close_to(&vector, &ours, &theirs, within);
