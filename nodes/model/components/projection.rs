@@ -7,8 +7,7 @@ use crate::model::Architecture;
 /// Describes the feature projection.
 ///
 /// Gates of the last convolution's channels go into the dummy weight, which DPHuBERT always counts.
-/// `folded` is what remains of closed channels in an exact cut
-/// ([`shrink`](crate::prune::shrink::shrink)).
+/// `folded` is what remains of closed channels in an exact cut (`prune::shrink`).
 pub fn feature_projection(a: &Architecture) -> Component {
     let kind = ComponentKind::FeatureProjection;
     let prefix = kind.prefix();

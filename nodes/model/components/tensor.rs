@@ -60,7 +60,7 @@ pub enum Initial {
     TapNorms,
 }
 
-/// Standard deviation of linear maps before training.
+/// Values of linear maps before training.
 pub const LINEAR: Initial = Initial::Normal(0.02);
 
 /// One tensor of a component.
