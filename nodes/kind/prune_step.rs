@@ -5,13 +5,15 @@
 //! Stands before the student: `gates` go to it, `penalty` to `optimize`. When the phase ends it sends the fixed gates,
 //! and the student shrinks.
 use crate::Result;
-use crate::model::{Architecture, ExtractNorm, ModelOption};
+use crate::model::{Architecture, ExtractNorm, Unit};
+use crate::node::model_option::ModelOption;
 use crate::node::port::{Carries, Gates, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
     Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs, shapes,
 };
-use crate::prune::{Finalize, Pruning, Unit, gate, penalty::penalty, vectors};
+use crate::prune::penalty::{Penalty, penalty};
+use crate::prune::{Finalize, Pruning, gate, vectors};
 use compute::random::Key;
 use compute::tensor::{Param, Tape, Vector, param, put, read_all};
 use schemars::JsonSchema;
@@ -27,7 +29,7 @@ pub struct Options {
     model: Option<String>,
     /// Its architecture, where there is no folder to look at.
     #[serde(default)]
-    #[schemars(schema_with = "crate::model::described")]
+    #[schemars(schema_with = "crate::model::architecture_schema")]
     architecture: Option<serde_json::Value>,
     /// What has gates.
     units: Vec<Unit>,
@@ -172,7 +174,7 @@ impl KindOptions for Options {
 
 impl Config for Options {
     fn info(&self, phase_outputs: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        let known = self.source().known(phase_outputs).map_err(|w| vec![w])?;
+        let known = self.source().plan(phase_outputs).map_err(|w| vec![w])?;
         let wrong = self.wrong(&known.architecture);
         if !wrong.is_empty() {
             return Err(wrong);
@@ -224,6 +226,24 @@ impl Config for Options {
     }
 }
 
+/// Returns the penalty with the numbers to log.
+fn scalar(penalty: Penalty) -> Scalar {
+    let [lambda1, lambda2] = penalty.lambda;
+    let parts = [
+        ("loss_reg", penalty.loss),
+        ("sparsity_expected", penalty.sparsity),
+        ("sparsity_target", penalty.target),
+        ("lambda1", lambda1),
+        ("lambda2", lambda2),
+    ];
+    Scalar {
+        value: penalty.value,
+        parts: parts.map(|(name, x)| (name.to_owned(), x as f32)).into(),
+        weight: 0.0,
+        node: String::new(),
+    }
+}
+
 struct PruneStep {
     architecture: Architecture,
     log_alpha: BTreeMap<String, Param>,
@@ -263,7 +283,7 @@ impl Node for PruneStep {
                 target,
                 step.tape(),
             );
-            step.send(PENALTY, Value::Scalar(penalty));
+            step.send(PENALTY, Value::Scalar(scalar(penalty)));
         } else {
             step.send(
                 GATES,

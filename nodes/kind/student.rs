@@ -3,10 +3,10 @@ use crate::Result;
 use crate::data::column;
 use crate::data::column::{SAMPLES, SPEECH};
 use crate::model::{
-    Convention, DropoutKey, Forward, MASK_EMBEDDING, Model, ModelOption, OPEN, activation_bytes,
+    Convention, DUMMY_WEIGHT, DropoutKey, Forward, MASK_EMBEDDING, Model, OPEN, activation_bytes,
     count,
 };
-use crate::node::model_option::{layers_wrong, mask_wrong};
+use crate::node::model_option::{ModelOption, check_layers, check_mask};
 use crate::node::port;
 use crate::node::port::{Carries, Gates, Hiddens, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::node::step::Step;
@@ -33,7 +33,7 @@ pub struct Options {
     init: Option<String>,
     /// What to draw; with a folder, dropouts and the like.
     #[serde(default)]
-    #[schemars(schema_with = "crate::model::described")]
+    #[schemars(schema_with = "crate::model::architecture_schema")]
     architecture: Option<serde_json::Value>,
     /// Which hidden states, by `convention`.
     layers: Vec<usize>,
@@ -65,8 +65,6 @@ const IN: &str = "speech";
 const GATES: &str = "gates";
 const OUT: &str = "hiddens";
 const PENALTY: &str = "penalty";
-/// A constant of pruning.
-const DUMMY_WEIGHT: &str = "feature_extractor.dummy_weight";
 
 impl Options {
     fn source(&self) -> ModelOption<'_> {
@@ -99,9 +97,9 @@ impl Config for Options {
         phase_outputs: &PhaseOutputs,
         inputs: &Shapes,
     ) -> Result<NodeInfo, Vec<OptionError>> {
-        let known = self.source().known(phase_outputs).map_err(|w| vec![w])?;
-        layers_wrong(&self.layers, &known.architecture)?;
-        mask_wrong(inputs, &known.architecture)?;
+        let known = self.source().plan(phase_outputs).map_err(|w| vec![w])?;
+        check_layers(&self.layers, &known.architecture)?;
+        check_mask(inputs, &known.architecture)?;
         for (option, x) in [
             ("feature_penalty", self.feature_penalty),
             ("feature_gradient", self.feature_gradient),
@@ -129,7 +127,8 @@ impl Config for Options {
             };
         }
         let (width, precision) = (known.architecture.hidden_size, self.precision.here());
-        let second = activation_bytes::bytes(&known.architecture, precision, self.recompute, 16000);
+        let second =
+            activation_bytes::per_row(&known.architecture, precision, self.recompute, 16000);
         Ok(NodeInfo {
             outputs: shapes([
                 (
@@ -144,7 +143,7 @@ impl Config for Options {
             parameters: Some(count::parameters(&known.architecture)),
             macs: Some(count::macs(&known.architecture)),
             activation_bytes: Some([
-                activation_bytes::fixed(&known.architecture, precision),
+                activation_bytes::per_model(&known.architecture, precision),
                 second,
             ]),
             estimated: known.estimated,

@@ -6,8 +6,8 @@ use crate::data::column::{ID, SAMPLES, SPEECH, TARGETS};
 use crate::data::entry::Entry;
 use crate::data::targets;
 use crate::data::targets::Targets;
-use crate::model::{Convention, Forward, Model, ModelOption, OPEN, activation_bytes, count};
-use crate::node::model_option::{layers_wrong, mask_wrong};
+use crate::model::{Convention, Forward, Model, OPEN, activation_bytes, count};
+use crate::node::model_option::{ModelOption, check_layers, check_mask};
 use crate::node::port;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
@@ -31,7 +31,7 @@ pub struct Options {
     model: String,
     /// What to count and draw where the folder is missing; with a folder, dropouts and the like.
     #[serde(default)]
-    #[schemars(schema_with = "crate::model::described")]
+    #[schemars(schema_with = "crate::model::architecture_schema")]
     architecture: Option<Json>,
     /// Which hidden states, by `convention`.
     layers: Vec<usize>,
@@ -87,9 +87,9 @@ impl Config for Options {
         phase_outputs: &PhaseOutputs,
         inputs: &Shapes,
     ) -> Result<NodeInfo, Vec<OptionError>> {
-        let known = self.source().known(phase_outputs).map_err(|w| vec![w])?;
-        layers_wrong(&self.layers, &known.architecture)?;
-        mask_wrong(inputs, &known.architecture)?;
+        let known = self.source().plan(phase_outputs).map_err(|w| vec![w])?;
+        check_layers(&self.layers, &known.architecture)?;
+        check_mask(inputs, &known.architecture)?;
         let width = known.architecture.hidden_size;
         Ok(NodeInfo {
             outputs: shapes([(
@@ -102,7 +102,7 @@ impl Config for Options {
             parameters: Some(count::parameters(&known.architecture)),
             macs: Some(count::macs(&known.architecture)),
             activation_bytes: Some([
-                activation_bytes::copies(&known.architecture, self.precision.here()),
+                activation_bytes::weight_copies(&known.architecture, self.precision.here()),
                 0,
             ]),
             estimated: known.estimated,
@@ -138,7 +138,7 @@ impl Cacheable for Options {
             // Random weights, where a rehearsal has no model: what they are drawn by.
             let known = self
                 .source()
-                .known(&context.run.phase_outputs)
+                .plan(&context.run.phase_outputs)
                 .map_err(|wrong| wrong.message)?;
             model.insert(
                 "random".into(),

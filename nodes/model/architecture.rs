@@ -1,8 +1,8 @@
-//! What a model looks like: HubertConfig's and WavLMConfig's keys, and those that a pruned model needs besides
+//! The numbers of a model: keys of HubertConfig and WavLMConfig, and those of a pruned model
 //! (docs/nodes.md, "Model folders").
 use serde::{Deserialize, Serialize};
 
-/// Keys and defaults of transformers' HubertConfig. Keys of it that change nothing here are read and left alone.
+/// Keys and defaults of transformers' HubertConfig. Its keys that change nothing here are ignored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Architecture {
@@ -15,7 +15,7 @@ pub struct Architecture {
     pub feat_extract_norm: ExtractNorm,
     pub feat_extract_activation: String,
     pub feat_proj_layer_norm: bool,
-    /// False: the last convolution is as wide as the encoder and is followed by no linear map.
+    /// False if the last convolution is as wide as the encoder and no linear map follows it.
     pub feature_projection: bool,
     pub hidden_size: usize,
     pub num_hidden_layers: usize,
@@ -25,7 +25,7 @@ pub struct Architecture {
     pub num_conv_pos_embeddings: usize,
     pub num_conv_pos_embedding_groups: usize,
     pub conv_pos_batch_norm: bool,
-    /// Norms stand before the sub-layers (Large) and not after them (Base).
+    /// Whether norms precede the sub-layers (Large) or follow them (Base).
     pub do_stable_layer_norm: bool,
     pub layer_norm_eps: f64,
     pub feat_proj_dropout: f64,
@@ -34,41 +34,45 @@ pub struct Architecture {
     pub activation_dropout: f64,
     pub mask_time_prob: f64,
     pub mask_feature_prob: f64,
-    /// WavLM's position bias: buckets of distances, and the distance from which on all share one.
+    /// Buckets of distances in WavLM's position bias.
     pub num_buckets: usize,
+    /// Distance from which on all positions of a side share a bucket.
     pub max_bucket_distance: usize,
 
-    /// Heads of each layer; 0: its attention is gone.
+    /// Heads of each layer; 0 if its attention is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoder_num_heads: Option<Vec<usize>>,
-    /// WavLM, in its place: which heads of each layer are left, since gates and biases know all of them.
+    /// WavLM has this in place of `encoder_num_heads`: the heads of each layer that are left, by
+    /// their numbers before pruning, which number gates and biases too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoder_remaining_heads: Option<Vec<Vec<usize>>>,
-    /// Inner units of each layer's feed-forward; 0: it is gone.
+    /// Inner units of each layer's feed-forward; 0 if it is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoder_ff_interm_features: Option<Vec<usize>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoder_head_dim: Option<usize>,
-    /// Channels that the projection's norm divides by, where some of them were pruned away.
+    /// Channels that the projection's norm divides by, if some of them were pruned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feature_norm_width: Option<usize>,
-    /// The last convolution's channels carry `feature_extractor.dummy_weight`.
+    /// Whether `feature_extractor.dummy_weight` multiplies the last convolution's channels.
     #[serde(skip_serializing_if = "is_false")]
     pub feature_dummy_weight: bool,
-    /// A sub-layer that is gone still adds its output bias, as it did when its last unit closed.
+    /// Whether a sub-layer that is gone still adds its output bias, as when its last unit closed.
     #[serde(skip_serializing_if = "is_false")]
     pub encoder_keeps_bias: bool,
 }
 
-fn is_false(b: &bool) -> bool {
-    !b
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
-/// Norm of the convolutions: over time in the first alone, or over channels in each.
+/// Norms of the convolutions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExtractNorm {
+    /// A norm over time after the first convolution.
     Group,
+    /// A norm over channels after each convolution.
     Layer,
 }
 
@@ -117,33 +121,39 @@ impl Default for Architecture {
 pub(super) const WAVLM: &str = "wavlm";
 
 impl Architecture {
-    /// `model_type` of an unpruned model of this sort.
+    /// Returns the `model_type` before pruning.
     pub(super) fn family(&self) -> &str {
         self.model_type.trim_start_matches("pruned_")
     }
-    /// WavLM's gated bias by relative position.
+
+    /// Whether attention has WavLM's gated bias by relative position.
     pub fn has_position_bias(&self) -> bool {
         self.family() == WAVLM
     }
-    /// Channels of the last convolution.
+
+    /// Returns the channels of the last convolution.
     pub fn channels(&self) -> usize {
         self.conv_dim[self.conv_dim.len() - 1]
     }
+
+    /// Returns the number of heads of a layer; 0 if its attention is gone.
     pub fn heads(&self, layer: usize) -> usize {
         match (&self.encoder_remaining_heads, &self.encoder_num_heads) {
-            (Some(kept), _) => kept[layer].len(),
+            (Some(remaining), _) => remaining[layer].len(),
             (None, Some(heads)) => heads[layer],
             (None, None) => self.num_attention_heads,
         }
     }
-    /// A WavLM layer's heads, by their numbers before pruning.
+
+    /// Returns a WavLM layer's heads, by their numbers before pruning.
     pub fn remaining_heads(&self, layer: usize) -> Vec<usize> {
         self.encoder_remaining_heads.as_ref().map_or_else(
             || (0..self.num_attention_heads).collect(),
             |h| h[layer].clone(),
         )
     }
-    /// Leaves a layer those of its heads that stand at these places.
+
+    /// Keeps those heads of a layer that have these places among its present heads.
     pub fn keep_heads(&mut self, layer: usize, kept: &[usize]) {
         let layers = 0..self.num_hidden_layers;
         if self.has_position_bias() {
@@ -156,31 +166,44 @@ impl Architecture {
             self.encoder_num_heads.get_or_insert(before)[layer] = kept.len();
         }
     }
+
+    /// Returns the inner units of a layer's feed-forward; 0 if it is gone.
     pub fn ffn(&self, layer: usize) -> usize {
         self.encoder_ff_interm_features
             .as_ref()
             .map_or(self.intermediate_size, |f| f[layer])
     }
+
+    /// Keeps this number of inner units of a layer's feed-forward.
+    pub fn keep_ffn(&mut self, layer: usize, kept: usize) {
+        let before = (0..self.num_hidden_layers).map(|l| self.ffn(l)).collect();
+        self.encoder_ff_interm_features.get_or_insert(before)[layer] = kept;
+    }
+
     pub fn head_dim(&self) -> usize {
         self.encoder_head_dim
             .unwrap_or(self.hidden_size / self.num_attention_heads)
     }
-    /// Frames of `samples` samples: ⌊(n − k) / s⌋ + 1 through every convolution; none where the kernel does not fit.
+
+    /// Returns the frames of a row: ⌊(n − k) / s⌋ + 1 through every convolution, 0 if a kernel does
+    /// not fit.
     pub fn frames(&self, samples: usize) -> usize {
         self.frames_by_conv(samples).last().copied().unwrap_or(0)
     }
-    /// Frames after each convolution.
+
+    /// Returns the frames of a row after each convolution.
     pub fn frames_by_conv(&self, samples: usize) -> Vec<usize> {
+        let mut by_convolution = vec![];
         let mut n = samples;
-        let after = |(&k, &s): (&usize, &usize)| {
-            n = if n < k { 0 } else { (n - k) / s + 1 };
-            n
-        };
-        self.conv_kernel
-            .iter()
-            .zip(&self.conv_stride)
-            .map(after)
-            .collect()
+        for (&kernel, &stride) in self.conv_kernel.iter().zip(&self.conv_stride) {
+            n = if n < kernel {
+                0
+            } else {
+                (n - kernel) / stride + 1
+            };
+            by_convolution.push(n);
+        }
+        by_convolution
     }
 }
 

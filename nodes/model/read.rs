@@ -1,12 +1,11 @@
-//! An architecture out of a graph's option or a config.json, and back.
+//! Reads an architecture from a graph's option or a config.json, and writes it to a config.json.
 use super::{Architecture, ExtractNorm};
 use crate::Result;
 use crate::data::suggestion::suggestion;
-use crate::node::OptionError;
 use serde_json::{Map, Value as Json, json};
 
 /// Keys of HubertConfig and of any transformers configuration that change nothing here.
-const LEFT_ALONE: &[&str] = &[
+const IGNORED: &[&str] = &[
     "apply_spec_augment",
     "architectures",
     "bos_token_id",
@@ -30,7 +29,7 @@ const LEFT_ALONE: &[&str] = &[
     "vocab_size",
 ];
 
-/// Names that the option `architecture` knows.
+/// Names that the option `architecture` accepts.
 const NAMES: &[&str] = &[
     "hubert-base",
     "hubert-large",
@@ -39,8 +38,26 @@ const NAMES: &[&str] = &[
     "wavlm-large",
 ];
 
+/// Why the option `architecture` cannot be read.
+#[derive(Debug)]
+pub struct ArchitectureError {
+    /// The key of the option that is wrong, dotted; empty for the option itself.
+    pub key: String,
+    pub message: String,
+}
+
+impl ArchitectureError {
+    fn new(key: &str, message: String) -> ArchitectureError {
+        ArchitectureError {
+            key: key.into(),
+            message,
+        }
+    }
+}
+
 impl Architecture {
-    /// One of `NAMES`: the published shapes; dropouts as in pre-training (methods: Base .1, Large 0).
+    /// Returns one of `NAMES`: the published shapes, with the dropouts of pre-training (Base 0.1,
+    /// Large 0).
     pub fn named(name: &str) -> Option<Architecture> {
         let base = Architecture {
             feat_proj_dropout: 0.1,
@@ -69,111 +86,105 @@ impl Architecture {
         })
     }
 
-    /// The option `architecture`: an object on top of what a folder says (`under`) or of the defaults, a name only where
-    /// there is no folder.
+    /// Reads the option `architecture`: keys that replace those of a folder's architecture (`base`)
+    /// or the defaults, or a name. With a folder, a name changes nothing.
+    ///
+    /// Fails if the result differs from the folder's in any shape.
     pub fn from_option(
         option: &Json,
-        under: Option<&Architecture>,
-    ) -> Result<Architecture, OptionError> {
-        let wrong = |way: &str, says: String| OptionError::at(&format!("architecture{way}"), says);
+        base: Option<&Architecture>,
+    ) -> Result<Architecture, ArchitectureError> {
+        let wrong = |message: String| {
+            ArchitectureError::new("", format!("option `architecture`: {message}"))
+        };
         let architecture = match option {
             Json::String(name) => {
-                let known = Architecture::named(name).ok_or_else(|| {
-                    wrong(
-                        "",
-                        format!(
-                            "option `architecture`: unknown name `{name}`{}",
-                            suggestion(name, NAMES.iter().copied())
-                        ),
-                    )
-                })?;
-                under.cloned().unwrap_or(known)
+                let hint = suggestion(name, NAMES.iter().copied());
+                let named = Architecture::named(name)
+                    .ok_or_else(|| wrong(format!("unknown name `{name}`{hint}")))?;
+                base.cloned().unwrap_or(named)
             }
-            Json::Object(keys) => {
-                let Json::Object(mut all) = json!(under.cloned().unwrap_or_default()) else {
-                    unreachable!()
-                };
-                let known = known_keys();
-                for (key, value) in keys {
-                    if !known.contains(key) && !LEFT_ALONE.contains(&key.as_str()) {
-                        let says = format!(
-                            "unknown option `{key}`{}",
-                            suggestion(key, known.iter().map(String::as_str))
-                        );
-                        return Err(wrong(&format!(".{key}"), says));
-                    }
-                    all.insert(key.clone(), value.clone());
-                }
-                read(all).map_err(|(key, e)| {
-                    wrong(
-                        &format!(".{key}"),
-                        format!("option `architecture.{key}`: {e}"),
-                    )
-                })?
-            }
-            _ => {
-                return Err(wrong(
-                    "",
-                    "option `architecture`: expected a name or an object".into(),
-                ));
-            }
+            Json::Object(keys) => replace_keys(base.cloned().unwrap_or_default(), keys)?,
+            _ => return Err(wrong("expected a name or an object".into())),
         };
-        architecture
-            .sound()
-            .map_err(|e| wrong("", format!("option `architecture`: {e}")))?;
-        if let Some(under) = under
-            && under.tensors() != architecture.tensors()
-        {
-            let says =
-                "option `architecture`: may not change the shapes of a model folder that exists";
-            return Err(wrong("", says.into()));
+        architecture.validate().map_err(wrong)?;
+        if base.is_some_and(|base| base.tensors() != architecture.tensors()) {
+            return Err(wrong(
+                "may not change the shapes of a model folder that exists".into(),
+            ));
         }
         Ok(architecture)
     }
 
-    /// A config.json.
+    /// Reads a config.json.
     pub fn from_config(text: &str) -> Result<Architecture> {
         let Json::Object(keys) = serde_json::from_str(text)? else {
             return Err("is no JSON object".into());
         };
         let architecture = read(keys).map_err(|(key, e)| format!("key `{key}`: {e}"))?;
-        architecture.sound()?;
+        architecture.validate()?;
         Ok(architecture)
     }
 
-    /// The pairs for a config.json: [`Self::model_type`] says whether transformers' own class gives the same outputs.
+    /// Returns the keys of a config.json.
+    ///
+    /// Its `model_type` is transformers' own only if that class gives the same outputs.
     pub fn to_config(&self) -> Json {
-        let layers = 0..self.num_hidden_layers;
-        let plain = layers
-            .clone()
-            .all(|l| self.heads(l) == self.num_attention_heads)
-            && layers
-                .clone()
-                .all(|l| self.ffn(l) == self.intermediate_size)
-            && self.head_dim() * self.num_attention_heads == self.hidden_size
-            && self.feature_norm_width.is_none()
-            && !self.feature_dummy_weight
-            && self.feature_projection
-            && (self.feat_proj_layer_norm || self.family() == "hubert");
-        let family = self.family();
         let mut config = json!(self);
         if !self.has_position_bias()
             && let Some(keys) = config.as_object_mut()
         {
             keys.retain(|key, _| !["num_buckets", "max_bucket_distance"].contains(&key.as_str()));
         }
-        config["model_type"] = json!(if plain {
-            family.to_owned()
+        let family = self.family();
+        config["model_type"] = if self.is_transformers_own() {
+            json!(family)
         } else {
-            format!("pruned_{family}")
-        });
+            json!(format!("pruned_{family}"))
+        };
         config["apply_spec_augment"] = json!(false);
         config["num_feat_extract_layers"] = json!(self.conv_dim.len());
         config
     }
+
+    /// Whether transformers' class of the family computes this model.
+    fn is_transformers_own(&self) -> bool {
+        let mut layers = 0..self.num_hidden_layers;
+        let whole_layers = layers.all(|l| {
+            self.heads(l) == self.num_attention_heads && self.ffn(l) == self.intermediate_size
+        });
+        whole_layers
+            && self.head_dim() * self.num_attention_heads == self.hidden_size
+            && self.feature_norm_width.is_none()
+            && !self.feature_dummy_weight
+            && self.feature_projection
+            && (self.feat_proj_layer_norm || self.family() == "hubert")
+    }
 }
 
-/// Every key of [`Architecture`], also those that are left out of a file while they say nothing.
+/// Replaces keys of an architecture.
+fn replace_keys(
+    base: Architecture,
+    keys: &Map<String, Json>,
+) -> Result<Architecture, ArchitectureError> {
+    let Json::Object(mut all) = json!(base) else {
+        unreachable!("a struct is an object")
+    };
+    let known = known_keys();
+    for (key, value) in keys {
+        if !known.contains(key) && !IGNORED.contains(&key.as_str()) {
+            let hint = suggestion(key, known.iter().map(String::as_str));
+            let message = format!("unknown option `{key}`{hint}");
+            return Err(ArchitectureError::new(key, message));
+        }
+        all.insert(key.clone(), value.clone());
+    }
+    read(all).map_err(|(key, e)| {
+        ArchitectureError::new(&key, format!("option `architecture.{key}`: {e}"))
+    })
+}
+
+/// Lists every key of [`Architecture`], also those that a file omits at their default.
 fn known_keys() -> Vec<String> {
     let all = Architecture {
         encoder_num_heads: Some(vec![]),
@@ -192,8 +203,9 @@ fn known_keys() -> Vec<String> {
         .collect()
 }
 
-/// JSON Schema of the option `architecture`: a name, or keys of [`Architecture`] with their defaults.
-pub fn described(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+/// Returns the JSON Schema of the option `architecture`: a name, or keys of [`Architecture`] with
+/// their defaults.
+pub fn architecture_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let defaults = json!(Architecture::default());
     let known = known_keys().into_iter().map(|key| {
         let default = defaults
@@ -202,7 +214,7 @@ pub fn described(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         (key, default)
     });
     let keys: Map<String, Json> = known
-        .chain(LEFT_ALONE.iter().map(|key| (key.to_string(), json!({}))))
+        .chain(IGNORED.iter().map(|key| (key.to_string(), json!({}))))
         .collect();
     schemars::json_schema!({ "anyOf": [
         { "title": "name", "enum": NAMES },
@@ -211,6 +223,7 @@ pub fn described(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     ] })
 }
 
+/// Deserializes an architecture. An error is the dotted key, and what is wrong with its value.
 fn read(keys: Map<String, Json>) -> Result<Architecture, (String, String)> {
     serde_path_to_error::deserialize(Json::Object(keys))
         .map_err(|e| (e.path().to_string(), e.inner().to_string()))

@@ -1,111 +1,101 @@
-//! Where a node's model comes from: a folder, an earlier phase of the same file, or an architecture alone.
+//! The options that name a node's model: a folder, an earlier phase of the same file, or an
+//! architecture alone.
 use crate::Result;
-use crate::model::{Architecture, Model, read_architecture};
+use crate::data::file;
+use crate::model::{Architecture, ArchitectureError, Model, read_architecture};
 use crate::node::port::{self, Shapes};
 use crate::node::{NodeContext, OptionError, PhaseOutputs};
 use compute::random::Key;
 use serde_json::Value as Json;
+use std::path::Path;
 
-/// The two options, and what the first is called (`model`, `init`).
+/// The two options of a node with a model.
 pub struct ModelOption<'a> {
+    /// Name of the option that names a folder: `model` or `init`.
     pub option: &'static str,
     pub folder: Option<&'a str>,
     pub architecture: Option<&'a Json>,
 }
 
-/// What is known of a model before it is opened.
+/// What a plan knows of a model before it is opened.
 #[derive(Clone, Debug)]
 pub struct PlannedModel {
     pub architecture: Architecture,
-    /// An earlier phase decides: these are the numbers at its target sparsity.
+    /// Whether an earlier phase decides the size, so that it is the one at its target sparsity.
     pub estimated: bool,
-    /// Where to look for it when the graph runs.
+    /// The path that must exist when the graph runs.
     pub reads: Option<String>,
 }
 
 impl ModelOption<'_> {
-    /// What the option `architecture` makes of a folder's.
-    fn overridden(
-        &self,
-        under: Option<&Architecture>,
-    ) -> Result<Option<Architecture>, OptionError> {
-        self.architecture
-            .map(|option| Architecture::from_option(option, under))
-            .transpose()
-    }
-
-    pub fn known(&self, phase_outputs: &PhaseOutputs) -> Result<PlannedModel, OptionError> {
-        let option = |under| self.overridden(under);
+    /// Finds the architecture without opening the model; reads at most a config.json.
+    pub fn plan(&self, phase_outputs: &PhaseOutputs) -> Result<PlannedModel, OptionError> {
         let Some(folder) = self.folder else {
-            let none = || {
-                OptionError::at(
-                    "",
-                    format!("needs the option `{}` or `architecture`", self.option),
-                )
-            };
+            let message = format!("needs the option `{}` or `architecture`", self.option);
+            let architecture = self.with_option(None)?;
             return Ok(PlannedModel {
-                architecture: option(None)?.ok_or_else(none)?,
+                architecture: architecture.ok_or_else(|| OptionError::at("", message))?,
                 estimated: false,
                 reads: None,
             });
         };
         if let Some(earlier) = folder.strip_prefix("$OUT/") {
-            let (own, estimated) = phase_outputs.model(earlier).ok_or_else(|| {
-                let there: Vec<_> = phase_outputs
-                    .model_names()
-                    .map(|k| format!("`$OUT/{k}`"))
-                    .collect();
-                let there = if there.is_empty() {
-                    "none does".to_owned()
-                } else {
-                    format!("there is {}", there.join(", "))
-                };
-                OptionError::at(
-                    self.option,
-                    format!(
-                        "option `{}`: no student of an earlier phase writes `{folder}`; {there}",
-                        self.option
-                    ),
-                )
-            })?;
-            let architecture = option(Some(own))?.unwrap_or_else(|| own.clone());
-            return Ok(PlannedModel {
-                architecture,
-                estimated,
-                reads: None,
-            });
+            return self.plan_from_phase(folder, earlier, phase_outputs);
         }
-        let path = std::path::Path::new(folder);
+        let path = Path::new(folder);
         if path.exists() {
-            let own = read_architecture(path).map_err(|e| {
-                OptionError::at(self.option, format!("option `{}`: {e}", self.option))
-            })?;
-            let architecture = option(Some(&own))?.unwrap_or(own);
+            let stored = read_architecture(path).map_err(|e| self.error(&e.to_string()))?;
             let weights = format!("{}/model.safetensors", folder.trim_end_matches('/'));
             return Ok(PlannedModel {
-                architecture,
+                architecture: self.with_option(Some(&stored))?.unwrap_or(stored),
                 estimated: false,
                 reads: Some(weights),
             });
         }
-        let gone = || {
-            let says = format!(
-                "option `{}`: there is no folder `{folder}`{}, and no `architecture` says what to count",
-                self.option,
-                crate::data::file::hint(folder)
-            );
-            OptionError::at(self.option, says)
-        };
+        let hint = file::hint(folder);
+        let missing = format!(
+            "there is no folder `{folder}`{hint}, and no `architecture` says what to count"
+        );
+        let architecture = self.with_option(None)?;
         Ok(PlannedModel {
-            architecture: option(None)?.ok_or_else(gone)?,
+            architecture: architecture.ok_or_else(|| self.error(&missing))?,
             estimated: false,
             reads: Some(folder.to_owned()),
         })
     }
 
-    /// The architecture as it stands when the phase begins.
+    /// Plans with the student that an earlier phase will write.
+    fn plan_from_phase(
+        &self,
+        folder: &str,
+        earlier: &str,
+        phase_outputs: &PhaseOutputs,
+    ) -> Result<PlannedModel, OptionError> {
+        let Some((written, estimated)) = phase_outputs.model(earlier) else {
+            let names = phase_outputs
+                .model_names()
+                .map(|name| format!("`$OUT/{name}`"));
+            let names: Vec<_> = names.collect();
+            let available = if names.is_empty() {
+                "none does".to_owned()
+            } else {
+                format!("there is {}", names.join(", "))
+            };
+            return Err(self.error(&format!(
+                "no student of an earlier phase writes `{folder}`; {available}"
+            )));
+        };
+        let architecture = self.with_option(Some(written))?;
+        Ok(PlannedModel {
+            architecture: architecture.unwrap_or_else(|| written.clone()),
+            estimated,
+            reads: None,
+        })
+    }
+
+    /// Returns the architecture when the phase begins.
     pub fn architecture_at(&self, context: &NodeContext) -> Result<Architecture> {
-        let own = match self.folder {
+        let stored = match self.folder {
             Some(text) if !context.run.bench || context.path(text).exists() => {
                 Some(read_architecture(&context.path(text))?)
             }
@@ -117,14 +107,12 @@ impl ModelOption<'_> {
             }
             None => None,
         };
-        let there = self
-            .overridden(own.as_ref())
-            .map_err(|w| w.message)?
-            .or(own);
-        Ok(there.ok_or("there is neither a model folder nor an `architecture`")?)
+        let architecture = self.with_option(stored.as_ref()).map_err(|e| e.message)?;
+        let neither = "there is neither a model folder nor an `architecture`";
+        Ok(architecture.or(stored).ok_or(neither)?)
     }
 
-    /// Opens the folder; draws random weights where none is named, or where `bench` does without it.
+    /// Opens the folder. Draws random weights if no folder is named, or if `bench` finds none.
     pub fn open(&self, context: &NodeContext, key: Key) -> Result<Model> {
         let architecture = self.architecture_at(context)?;
         match self.folder.map(|text| context.path(text)) {
@@ -132,41 +120,64 @@ impl ModelOption<'_> {
             _ => Ok(Model::random(&architecture, key)),
         }
     }
+
+    /// Applies the option `architecture`, if it is given, to a folder's architecture.
+    fn with_option(
+        &self,
+        stored: Option<&Architecture>,
+    ) -> Result<Option<Architecture>, OptionError> {
+        let read = |option| Architecture::from_option(option, stored);
+        Ok(self.architecture.map(read).transpose()?)
+    }
+
+    /// Returns a problem with the option that names the folder.
+    fn error(&self, message: &str) -> OptionError {
+        let option = self.option;
+        OptionError::at(option, format!("option `{option}`: {message}"))
+    }
 }
 
-/// What is wrong with the option `layers` of a teacher or student.
-pub fn layers_wrong(layers: &[usize], a: &Architecture) -> Result<(), Vec<OptionError>> {
-    let (mut wrong, deepest) = (vec![], a.num_hidden_layers);
+impl From<ArchitectureError> for OptionError {
+    fn from(error: ArchitectureError) -> OptionError {
+        OptionError::at(&format!("architecture.{}", error.key), error.message)
+    }
+}
+
+/// Checks the option `layers` of a teacher or student.
+pub fn check_layers(layers: &[usize], a: &Architecture) -> Result<(), Vec<OptionError>> {
+    let deepest = a.num_hidden_layers;
+    let mut errors = vec![];
     if layers.is_empty() {
-        wrong.push(OptionError::at("layers", "option `layers`: names no layer"));
+        errors.push(OptionError::at("layers", "option `layers`: names no layer"));
     }
     for (i, layer) in layers.iter().enumerate() {
-        let mut add = |says: String| {
-            wrong.push(OptionError::at(
-                &format!("layers.{i}"),
-                format!("option `layers`: {says}"),
-            ))
-        };
-        if *layer > deepest {
-            add(format!(
-                "there is no layer {layer}, the model has 0 to {deepest}"
-            ));
+        let problem = if *layer > deepest {
+            format!("there is no layer {layer}, the model has 0 to {deepest}")
         } else if layers[..i].contains(layer) {
-            add(format!("layer {layer} stands in it twice"));
-        }
+            format!("layer {layer} stands in it twice")
+        } else {
+            continue;
+        };
+        let message = format!("option `layers`: {problem}");
+        errors.push(OptionError::at(&format!("layers.{i}"), message));
     }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
 }
 
-/// What is wrong with the input `mask` of a teacher or student.
-pub fn mask_wrong(inputs: &Shapes, a: &Architecture) -> Result<(), Vec<OptionError>> {
-    let wrong = a
-        .mask_wrong()
-        .filter(|_| inputs.contains_key(port::MASK.name));
-    wrong.map_or(Ok(()), |says| {
-        Err(vec![OptionError::at(
-            "inputs.mask",
-            format!("input `mask`: {says}"),
-        )])
-    })
+/// Checks the input `mask` of a teacher or student.
+pub fn check_mask(inputs: &Shapes, a: &Architecture) -> Result<(), Vec<OptionError>> {
+    if !inputs.contains_key(port::MASK.name) {
+        return Ok(());
+    }
+    match a.mask_problem() {
+        Some(problem) => {
+            let message = format!("input `mask`: {problem}");
+            Err(vec![OptionError::at("inputs.mask", message)])
+        }
+        None => Ok(()),
+    }
 }

@@ -1,80 +1,95 @@
 //! The size that pruning aims at, before it is known which units will stay.
-use super::{Finalize, Pruning, Unit, expected, vectors};
-use crate::model::Architecture;
+use super::{Finalize, Pruning, expected, vectors};
+use crate::model::{Architecture, Unit};
 use std::collections::BTreeMap;
 
 impl Pruning {
-    /// The architecture at the target: of each vector the same share, rounded down (at least one channel), the largest
-    /// share whose parameters fit. Of whole sub-layers that share of the layers, the first ones.
+    /// Estimates the architecture at the target sparsity.
+    ///
+    /// Every gate vector keeps the same share of its units, rounded down: the largest share whose
+    /// parameters fit. A convolution keeps a channel at least. Of whole sub-layers the first ones
+    /// stay.
     pub fn estimate(&self) -> Architecture {
-        let (a, share) = (&self.architecture, self.share());
+        let a = &self.architecture;
+        let share = self.largest_share();
         let mut to = a.clone();
         if self.units.contains(&Unit::Conv) {
             if self.finalize == Finalize::Exact && a.feat_proj_layer_norm {
                 to.feature_norm_width.get_or_insert(a.channels());
             }
             to.feature_dummy_weight = true;
-            to.conv_dim
-                .iter_mut()
-                .for_each(|n| *n = ((*n as f64 * share) as usize).max(1));
+            for channels in &mut to.conv_dim {
+                *channels = ((*channels as f64 * share) as usize).max(1);
+            }
         }
-        if let Some(heads) = self.left(share, [Unit::AttentionLayer, Unit::Head], |l| a.heads(l)) {
-            heads
-                .iter()
-                .enumerate()
-                .for_each(|(l, &n)| to.keep_heads(l, &(0..n).collect::<Vec<_>>()));
+        let heads = |layer| a.heads(layer);
+        let heads_left = self.units_left(share, Unit::AttentionLayer, Unit::Head, heads);
+        for (layer, n) in heads_left.into_iter().flatten().enumerate() {
+            to.keep_heads(layer, &Vec::from_iter(0..n));
         }
-        to.encoder_ff_interm_features = self
-            .left(share, [Unit::FfnLayer, Unit::Ffn], |l| a.ffn(l))
-            .or(to.encoder_ff_interm_features);
+        let inner = |layer| a.ffn(layer);
+        let inner_left = self.units_left(share, Unit::FfnLayer, Unit::Ffn, inner);
+        for (layer, n) in inner_left.into_iter().flatten().enumerate() {
+            to.keep_ffn(layer, n);
+        }
         to
     }
 
-    fn share(&self) -> f64 {
+    /// Finds the largest share of open units whose parameters fit, by bisection.
+    fn largest_share(&self) -> f64 {
         let a = &self.architecture;
         let full = expected::parameters(a, &BTreeMap::new()).count;
-        let (mut low, mut high) = (0.0, 1.0);
+        let vectors = vectors(a, &self.units);
+        let mut low = 0.0;
+        let mut high = 1.0;
         for _ in 0..40 {
             let share = (low + high) / 2.0;
-            let open = vectors(a, &self.units)
-                .into_iter()
-                .map(|(v, n)| (v, n as f64 * share))
+            let open = vectors
+                .iter()
+                .map(|(vector, &n)| (vector.clone(), n as f64 * share))
                 .collect();
-            let left = expected::parameters(a, &open).count;
-            *(if left > full * (1.0 - self.sparsity) {
-                &mut high
+            if expected::parameters(a, &open).count > full * (1.0 - self.sparsity) {
+                high = share;
             } else {
-                &mut low
-            }) = share;
+                low = share;
+            }
         }
         low
     }
 
-    /// Of `n` units in each layer those that stay, where they or the sub-layer as a whole may go.
-    fn left(
+    /// Returns the units that stay in each layer, which has `units_of` them before; `None` if
+    /// neither they nor the sub-layer as a whole have gates.
+    fn units_left(
         &self,
         share: f64,
-        [whole, each]: [Unit; 2],
-        n: impl Fn(usize) -> usize,
+        sub_layer: Unit,
+        unit: Unit,
+        units_of: impl Fn(usize) -> usize,
     ) -> Option<Vec<usize>> {
-        let of = |unit, n: usize| {
-            if self.units.contains(&unit) {
+        if !self.units.contains(&sub_layer) && !self.units.contains(&unit) {
+            return None;
+        }
+        let kept = |gated: Unit, n: usize| {
+            if self.units.contains(&gated) {
                 (n as f64 * share) as usize
             } else {
                 n
             }
         };
         let layers = 0..self.architecture.num_hidden_layers;
-        let mut stay = of(whole, layers.clone().filter(|&l| n(l) > 0).count());
-        let left = |l| {
-            let here = if stay > 0 { n(l) } else { 0 };
-            stay -= here.min(1);
-            of(each, here)
-        };
-        [whole, each]
-            .iter()
-            .any(|u| self.units.contains(u))
-            .then(|| layers.map(left).collect())
+        let present = layers.clone().filter(|&layer| units_of(layer) > 0).count();
+        let mut sub_layers_to_keep = kept(sub_layer, present);
+        let mut left = vec![];
+        for layer in layers {
+            let n = if sub_layers_to_keep > 0 {
+                units_of(layer)
+            } else {
+                0
+            };
+            sub_layers_to_keep -= n.min(1);
+            left.push(kept(unit, n));
+        }
+        Some(left)
     }
 }
 

@@ -1,8 +1,9 @@
-//! Hard-concrete gates (Louizos et al. 2018), with DPHuBERT's constants: β = 2/3, stretched to (l, r) = (-0.1, 1.1).
+//! Hard Concrete gates (Louizos et al. 2018) with DPHuBERT's constants: β = 2/3, stretched to
+//! (l, r) = (-0.1, 1.1).
 //!
-//! Training: u ~ U(ε, 1-ε), s = σ((ln u - ln(1-u) + log α) / β), z = clamp(s (r - l) + l, 0, 1).
-//! Open with probability σ(log α - β ln(-l/r)). Fixed: as many of the smallest are closed as are expected to be, the
-//! others keep σ(0.8 log α / β).
+//! In training a gate is z = clamp(s (r - l) + l, 0, 1), where s = σ((ln u - ln(1-u) + log α) / β)
+//! and u ~ U(ε, 1-ε). It is open with probability σ(log α - β ln(-l/r)). Fixed gates: the smallest
+//! are closed, as many as are expected to be; the others are σ(0.8 log α / β).
 use compute::op::given_vector;
 use compute::tensor::{Param, Tape, Vector};
 
@@ -17,60 +18,63 @@ fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// The initial log α of units that are dropped with probability `drop`.
+/// Returns the initial log α of units that are dropped with probability `drop`.
 pub fn log_alpha(drop: f64) -> f64 {
     (1.0 - drop).ln() - drop.ln()
 }
 
-/// A draw in [0, 1) as one in (0, 1).
+/// Maps a draw in [0, 1) into (0, 1).
 pub fn inside(u: f32) -> f64 {
     EPSILON + (1.0 - 2.0 * EPSILON) * u as f64
 }
 
-/// Gates of one vector, whose log α has these `numbers`, for uniform draws `u` in (0, 1), on the tape.
+/// Samples the gates of a vector, given its values and uniform draws `u` in (0, 1).
 pub fn sample(
     log_alpha: &Param,
-    numbers: &[f32],
+    values: &[f32],
     u: impl Fn(usize) -> f64,
     tape: &Tape,
 ) -> Vector<Tape> {
-    let at = |i: usize, a: f32| {
+    let mut s = vec![];
+    for (i, &value) in values.iter().enumerate() {
         let u = u(i);
-        sigmoid((u.ln() - (1.0 - u).ln() + a as f64) / BETA)
-    };
-    let s: Vec<f64> = numbers.iter().enumerate().map(|(i, &a)| at(i, a)).collect();
+        s.push(sigmoid((u.ln() - (1.0 - u).ln() + value as f64) / BETA));
+    }
     let stretched = |s: f64| s * (RIGHT - LEFT) + LEFT;
-    let z = s
+    let z: Vec<f32> = s
         .iter()
         .map(|&s| stretched(s).clamp(0.0, 1.0) as f32)
-        .collect::<Vec<f32>>();
-    let pull = move |i: usize, dz: f64| match (0.0..=1.0).contains(&stretched(s[i])) {
-        true => dz * (RIGHT - LEFT) * s[i] * (1.0 - s[i]) / BETA,
-        false => 0.0,
+        .collect();
+    let accumulate = move |i: usize, dz: f64| {
+        if (0.0..=1.0).contains(&stretched(s[i])) {
+            dz * (RIGHT - LEFT) * s[i] * (1.0 - s[i]) / BETA
+        } else {
+            0.0
+        }
     };
-    given_vector(z, log_alpha, tape.clone(), pull)
+    given_vector(z, log_alpha, tape.clone(), accumulate)
 }
 
-/// The expected number of open gates, and its derivative by each log α.
+/// Returns the expected number of open gates, and its derivative by each log α.
 pub fn open(log_alpha: &[f32]) -> (f64, Vec<f64>) {
-    let p = log_alpha.iter().map(|&a| sigmoid(a as f64 + SHIFT));
-    (p.clone().sum(), p.map(|p| p * (1.0 - p)).collect())
+    let chances = log_alpha.iter().map(|&a| sigmoid(a as f64 + SHIFT));
+    let slope = chances.clone().map(|p| p * (1.0 - p)).collect();
+    (chances.sum(), slope)
 }
 
-/// The fixed gates. At least `least` stay open.
+/// Returns the fixed gates, of which at least `least` are open.
 pub fn fixed(log_alpha: &[f32], least: usize) -> Vec<f32> {
     let n = log_alpha.len();
     let closed = (n as f64 - open(log_alpha).0).round_ties_even() as usize;
-    let mut order: Vec<usize> = (0..n).collect();
-    order.sort_by(|&a, &b| log_alpha[a].total_cmp(&log_alpha[b]));
+    let mut ascending: Vec<usize> = (0..n).collect();
+    ascending.sort_by(|&a, &b| log_alpha[a].total_cmp(&log_alpha[b]));
     let mut z: Vec<f32> = log_alpha
         .iter()
         .map(|&a| sigmoid(0.8 * a as f64 / BETA) as f32)
         .collect();
-    order
-        .iter()
-        .take(closed.min(n - least.min(n)))
-        .for_each(|&i| z[i] = 0.0);
+    for &i in ascending.iter().take(closed.min(n - least.min(n))) {
+        z[i] = 0.0;
+    }
     z
 }
 

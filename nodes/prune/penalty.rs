@@ -1,14 +1,26 @@
-//! λ1 (ŝ - t) + λ2 (ŝ - t)² with ŝ = 1 - expected / all parameters, t the sparsity aimed at (Wang et al. 2020,
-//! arXiv:1910.04732, equation 8). The derivative by each log α goes through the expected count, closed form.
+//! The penalty on size, λ1 (ŝ - t) + λ2 (ŝ - t)² with ŝ = 1 - expected / all parameters and t the
+//! target sparsity (Wang et al. 2020, arXiv:1910.04732, equation 8). Its derivative by each log α
+//! goes through the expected count, in closed form.
 use super::{expected, gate};
 use crate::model::Architecture;
-use crate::node::port::Scalar;
 use compute::op::given_number;
-use compute::tensor::{Param, Tape};
+use compute::tensor::{Number, Param, Tape};
 use std::collections::BTreeMap;
 
-/// Over every log α of `log_alpha`, by vector, and the multipliers, with the numbers to log. `numbers`: what these hold, in
-/// this order.
+/// A penalty on the tape, and its value and terms as numbers.
+pub struct Penalty {
+    pub value: Number<Tape>,
+    pub loss: f64,
+    /// ŝ
+    pub sparsity: f64,
+    /// t
+    pub target: f64,
+    pub lambda: [f64; 2],
+}
+
+/// Computes the penalty on every gate vector of `log_alpha`, with the multipliers `lambda`.
+///
+/// `numbers` are the values of all of these, the gate vectors first.
 pub fn penalty(
     architecture: &Architecture,
     log_alpha: &BTreeMap<String, Param>,
@@ -16,52 +28,34 @@ pub fn penalty(
     numbers: &[Vec<f32>],
     target: f64,
     tape: &Tape,
-) -> Scalar {
-    let opened: BTreeMap<&String, (f64, Vec<f64>)> = log_alpha
-        .keys()
-        .zip(numbers)
-        .map(|(v, a)| (v, gate::open(a)))
-        .collect();
-    let open = opened
-        .iter()
-        .map(|(v, (sum, _))| ((*v).clone(), *sum))
-        .collect();
+) -> Penalty {
+    let mut expected_open = BTreeMap::new();
+    let mut open_slopes = vec![];
+    for (vector, values) in log_alpha.keys().zip(numbers) {
+        let (open, slope) = gate::open(values);
+        expected_open.insert(vector.clone(), open);
+        open_slopes.push(slope);
+    }
     let all = expected::parameters(architecture, &BTreeMap::new()).count;
-    let left = expected::parameters(architecture, &open);
+    let left = expected::parameters(architecture, &expected_open);
     let sparsity = 1.0 - left.count / all;
-    let (miss, [l1, l2]) = (
-        sparsity - target,
-        [0, 1].map(|i| numbers[log_alpha.len() + i][0] as f64),
-    );
+    let miss = sparsity - target;
+    let [l1, l2] = [0, 1].map(|i| numbers[log_alpha.len() + i][0] as f64);
     let loss = l1 * miss + l2 * miss * miss;
 
-    let slope = |(v, a): (&String, &Param)| {
-        (
-            a.clone(),
-            opened[v]
-                .1
-                .iter()
-                .map(|d| -(l1 + 2.0 * l2 * miss) * left.slope[v] / all * d)
-                .collect(),
-        )
-    };
-    let of_lambda = [miss, miss * miss]
-        .into_iter()
-        .zip(lambda)
-        .map(|(slope, l)| (l.clone(), vec![slope]));
-    let slopes = log_alpha.iter().map(slope).chain(of_lambda).collect();
-    let value = given_number(loss as f32, slopes, tape.clone());
-    let parts = [
-        ("loss_reg", loss),
-        ("sparsity_expected", sparsity),
-        ("sparsity_target", target),
-        ("lambda1", l1),
-        ("lambda2", l2),
-    ];
-    Scalar {
-        value,
-        parts: parts.map(|(n, v)| (n.to_owned(), v as f32)).into(),
-        weight: 0.0,
-        node: String::new(),
+    let mut slopes = vec![];
+    for ((vector, values), open_slope) in log_alpha.iter().zip(open_slopes) {
+        let by_open = -(l1 + 2.0 * l2 * miss) * left.slope[vector] / all;
+        let slope = open_slope.iter().map(|by_log_alpha| by_open * by_log_alpha);
+        slopes.push((values.clone(), slope.collect()));
+    }
+    slopes.push((lambda[0].clone(), vec![miss]));
+    slopes.push((lambda[1].clone(), vec![miss * miss]));
+    Penalty {
+        value: given_number(loss as f32, slopes, tape.clone()),
+        loss,
+        sparsity,
+        target,
+        lambda: [l1, l2],
     }
 }

@@ -1,257 +1,215 @@
-//! The smaller dense model that a model with fixed gates is: closed units are cut out, soft gates of kept ones go into
-//! the weights that read them.
+//! Cuts a model with fixed gates into the smaller dense model that computes the same: closed units
+//! are removed, soft gates of the others are multiplied into the weights that read them.
 //!
-//! A convolution's gate goes into the next one's input weights, the last one's into `dummy_weight`, because a norm
-//! follows. That norm has statistics over all C channels, the closed ones being 0; so after the cut it still divides by C
-//! (`feature_norm_width`), and what the closed columns of the projection contributed, W_c ((0 - mean) rstd γ_c + β_c),
-//! becomes -mean rstd `folded` plus a bias: `folded` = Σ_closed W_c γ_c, bias += Σ_closed W_c β_c. The reference form
-//! leaves that out.
+//! Which dimension of which tensor a group of units indexes, and which dimension takes the gates,
+//! is in the model's description ([`Dim`]). Two matters are not:
 //!
-//! A head's or FFN unit's gate goes into its columns of the output map, a whole sub-layer's into all of that map, bias
-//! too. A sub-layer whose own gate closes is gone; one that is open but has no units left still adds its output bias
-//! (exact), or is gone (reference).
+//! A norm follows the last convolution, so its gates go into `dummy_weight`. That norm has
+//! statistics over all C channels, closed ones being 0; after the cut it still divides by C
+//! (`feature_norm_width`). What the closed columns of the projection contributed,
+//! W_c ((0 - mean) rstd γ_c + β_c), becomes -mean rstd `folded` plus a bias, where `folded` =
+//! Σ_closed W_c γ_c and bias += Σ_closed W_c β_c. The reference form leaves that out.
 //!
-//! WavLM's position gates and biases are numbered by the heads before pruning: their tensors stay whole, and
-//! `encoder_remaining_heads` says which heads are left.
-use super::Finalize;
-use crate::model::{Architecture, Model, Weights};
+//! A sub-layer whose own gate closes is gone. One that is open but has no units left still adds its
+//! output bias (exact), or is gone (reference).
+//!
+//! WavLM's position gates and biases are numbered by the heads before pruning: their tensors stay
+//! whole, and `encoder_remaining_heads` says which heads are left.
+use super::{Finalize, groups};
+use crate::model::{Architecture, DUMMY_WEIGHT, Dim, Model, TensorSpec, Unit, UnitGroup, Weights};
 use compute::tensor::{param, read};
 use std::collections::BTreeMap;
 
-/// Gates by vector, as [`super::vectors`] names them; vectors that are not named are open.
+/// Fixed gates by vector, as [`super::vectors`] names them. Vectors that are absent are open.
 pub type Fixed = BTreeMap<String, Vec<f32>>;
 
+/// Returns the smaller model.
 pub fn shrink(model: &Model, gates: &Fixed, how: Finalize) -> Model {
-    let mut cut = Cut {
-        from: model,
-        tensors: BTreeMap::new(),
-        to: model.architecture.clone(),
-        gates,
-        how,
-    };
-    cut.convolutions();
-    for layer in 0..model.architecture.num_hidden_layers {
-        cut.attention(layer);
-        cut.feed_forward(layer);
+    let cut = ModelCut::new(model, gates, how);
+    let architecture = cut.architecture();
+    let replaced = cut.replaced_tensors();
+    let weights = architecture.stored_tensors().into_iter().map(|tensor| {
+        let values = match replaced.get(&tensor.name) {
+            Some(values) => values.clone(),
+            None => cut.values(&tensor.name),
+        };
+        let values = cut.cut(&tensor, values);
+        (tensor.name, param(values))
+    });
+    Model {
+        weights: Weights(weights.collect()),
+        architecture,
+        normalize: model.normalize,
     }
-    cut.model()
 }
 
-struct Cut<'a> {
-    from: &'a Model,
-    /// Tensors that differ from the model's; an absent one is the model's own.
-    tensors: BTreeMap<String, Vec<f32>>,
-    to: Architecture,
+/// The units of a gated group that stay.
+struct OpenUnits {
+    /// Units before the cut.
+    all: usize,
+    /// The place of each unit that stays, and its gate times that of its sub-layer.
+    open: Vec<(usize, f32)>,
+    /// Whether the group is in a sub-layer that is open, though all of its units are closed.
+    leaves_bias: bool,
+}
+
+struct ModelCut<'a> {
+    model: &'a Model,
     gates: &'a Fixed,
     how: Finalize,
+    /// Groups of which some units, or whose sub-layer, have gates.
+    gated: BTreeMap<UnitGroup, OpenUnits>,
 }
 
-/// Which units stay, and with which factor.
-type Kept = Vec<(usize, f32)>;
-
-impl Cut<'_> {
-    fn kept(&self, vector: &str, all: usize) -> Kept {
-        match self.gates.get(vector) {
-            Some(z) => z
-                .iter()
-                .copied()
-                .enumerate()
-                .filter(|(_, z)| *z > 0.0)
-                .collect(),
-            None => (0..all).map(|i| (i, 1.0)).collect(),
-        }
-    }
-
-    fn read(&self, name: &str) -> Vec<f32> {
-        self.tensors.get(name).cloned().unwrap_or_else(|| {
-            self.from
-                .weights
-                .find(name)
-                .map_or(vec![], |p| read(p).into())
-        })
-    }
-
-    /// Keeps blocks of `size` numbers, each unit's.
-    fn rows(&mut self, name: &str, kept: &Kept, size: usize) {
-        let old = self.read(name);
-        if !old.is_empty() {
-            let new = kept
-                .iter()
-                .flat_map(|&(u, _)| old[u * size..(u + 1) * size].iter().copied())
-                .collect();
-            self.tensors.insert(name.to_owned(), new);
-        }
-    }
-
-    /// Keeps and scales blocks of `size` numbers, each unit's, in every row.
-    fn columns(&mut self, name: &str, kept: &Kept, units: usize, size: usize) {
-        let old = self.read(name);
-        let scaled = |row: &[f32]| -> Vec<f32> {
-            kept.iter()
-                .flat_map(|&(u, z)| row[u * size..(u + 1) * size].iter().map(move |w| w * z))
-                .collect()
-        };
-        self.tensors.insert(
-            name.to_owned(),
-            old.chunks_exact(units * size).flat_map(scaled).collect(),
-        );
-    }
-
-    fn scale(&mut self, name: &str, by: f32) {
-        let new = self.read(name).iter().map(|x| x * by).collect();
-        self.tensors.insert(name.to_owned(), new);
-    }
-
-    fn convolutions(&mut self) {
-        let a = &self.from.architecture;
-        let mut before: Option<Kept> = None;
-        for (i, &channels) in a.conv_dim.iter().enumerate() {
-            let at = format!("feature_extractor.conv_layers.{i}");
-            let kept = self.kept(&format!("conv.{i}"), channels);
-            let inputs = if i == 0 { 1 } else { a.conv_dim[i - 1] };
-            if let Some(before) = &before {
-                self.columns(
-                    &format!("{at}.conv.weight"),
-                    before,
-                    inputs,
-                    a.conv_kernel[i],
-                );
+impl<'a> ModelCut<'a> {
+    fn new(model: &'a Model, gates: &'a Fixed, how: Finalize) -> ModelCut<'a> {
+        let mut gated = BTreeMap::new();
+        for (group, all) in groups(&model.architecture) {
+            let own = gates.get(&group.to_string());
+            let sub_layer = group.sub_layer().and_then(|g| gates.get(&g.to_string()));
+            if own.is_none() && sub_layer.is_none() {
+                continue;
             }
-            let left = before.as_ref().map_or(inputs, Vec::len);
-            self.rows(&format!("{at}.conv.weight"), &kept, left * a.conv_kernel[i]);
-            for vector in ["conv.bias", "layer_norm.weight", "layer_norm.bias"] {
-                self.rows(&format!("{at}.{vector}"), &kept, 1);
-            }
-            self.to.conv_dim[i] = kept.len();
-            before = Some(kept);
-        }
-        self.projection(&before.unwrap_or_default());
-    }
-
-    fn projection(&mut self, kept: &Kept) {
-        let (a, at) = (&self.from.architecture, "feature_projection.");
-        let [dummy, weight, bias] = [
-            "feature_extractor.dummy_weight",
-            "feature_projection.projection.weight",
-            "feature_projection.projection.bias",
-        ];
-        if a.feature_dummy_weight || kept.iter().any(|(_, z)| *z != 1.0) {
-            let old = self.read(dummy);
-            let new = kept
-                .iter()
-                .map(|&(c, z)| old.get(c).unwrap_or(&1.0) * z)
+            let factor = sub_layer.map_or(1.0, |gate| gate[0]);
+            let open: Vec<(usize, f32)> = (0..all)
+                .map(|unit| (unit, own.map_or(1.0, |gates| gates[unit])))
+                .filter(|(_, gate)| *gate > 0.0 && factor > 0.0)
+                .map(|(unit, gate)| (unit, gate * factor))
                 .collect();
-            self.tensors.insert(dummy.into(), new);
-            self.to.feature_dummy_weight = true;
-        }
-        let channels = a.channels();
-        let closed: Vec<usize> = (0..channels)
-            .filter(|c| kept.iter().all(|(k, _)| k != c))
-            .collect();
-        if closed.is_empty() {
-            return;
-        }
-        if self.how == Finalize::Exact && a.feat_proj_layer_norm {
-            let sums = |w: &[f32], of: &[f32]| -> Vec<f64> {
-                w.chunks_exact(channels)
-                    .map(|row| closed.iter().map(|&c| row[c] as f64 * of[c] as f64).sum())
-                    .collect()
+            let leaves_bias = group.sub_layer().is_some() && open.is_empty() && factor > 0.0;
+            let units = OpenUnits {
+                all,
+                open,
+                leaves_bias,
             };
-            let w = self.read(weight);
-            for (name, norm) in [
-                ("feature_projection.folded", "layer_norm.weight"),
-                (bias, "layer_norm.bias"),
-            ] {
-                let (old, add) = (
-                    self.read(name),
-                    sums(&w, &self.read(&format!("{at}{norm}"))),
-                );
-                let new = add
-                    .iter()
-                    .enumerate()
-                    .map(|(i, a)| (a + *old.get(i).unwrap_or(&0.0) as f64) as f32)
-                    .collect();
-                self.tensors.insert(name.into(), new);
+            gated.insert(group, units);
+        }
+        ModelCut {
+            model,
+            gates,
+            how,
+            gated,
+        }
+    }
+
+    /// Returns the architecture after the cut.
+    fn architecture(&self) -> Architecture {
+        let mut to = self.model.architecture.clone();
+        for (group, units) in &self.gated {
+            match group.unit {
+                Unit::Conv => to.conv_dim[group.index] = units.open.len(),
+                Unit::Head => {
+                    let places: Vec<usize> = units.open.iter().map(|(head, _)| *head).collect();
+                    to.keep_heads(group.index, &places);
+                }
+                Unit::Ffn => to.keep_ffn(group.index, units.open.len()),
+                Unit::AttentionLayer | Unit::FfnLayer => {}
             }
-            self.to.feature_norm_width.get_or_insert(channels);
+            to.encoder_keeps_bias |= units.leaves_bias && self.how == Finalize::Exact;
         }
-        let open: Kept = kept.iter().map(|&(c, _)| (c, 1.0)).collect(); // the dummy weight carries the factors
-        self.columns(weight, &open, channels, 1);
-        self.rows("feature_projection.layer_norm.weight", kept, 1);
-        self.rows("feature_projection.layer_norm.bias", kept, 1);
+        if let Some(channels) = self.last_channels() {
+            to.feature_dummy_weight |= channels.open.iter().any(|(_, gate)| *gate != 1.0);
+        }
+        if self.folds_closed_channels() {
+            to.feature_norm_width
+                .get_or_insert(self.model.architecture.channels());
+        }
+        to
     }
 
-    /// What stays of a sub-layer's `all` units, with the gate of the whole in their factors; None where nothing is gated.
-    /// Folds that gate into the output bias.
-    fn sub_layer(&mut self, vectors: [String; 2], all: usize, bias: &str) -> Option<Kept> {
-        let [whole, each] = &vectors;
-        if all == 0 || vectors.iter().all(|v| !self.gates.contains_key(v)) {
-            return None;
-        }
-        let factor = self.gates.get(whole).map_or(1.0, |z| z[0]);
-        let mut kept = self.kept(each, all);
-        kept.retain(|_| factor > 0.0);
-        kept.iter_mut().for_each(|(_, z)| *z *= factor);
-        self.scale(bias, factor);
-        self.to.encoder_keeps_bias |=
-            kept.is_empty() && factor > 0.0 && self.how == Finalize::Exact;
-        Some(kept)
+    fn last_channels(&self) -> Option<&OpenUnits> {
+        let last = self.model.architecture.conv_dim.len() - 1;
+        self.gated.get(&UnitGroup::new(Unit::Conv, last))
     }
 
-    fn attention(&mut self, layer: usize) {
-        let (a, at) = (
-            &self.from.architecture,
-            format!("encoder.layers.{layer}.attention."),
-        );
-        let (heads, d) = (a.heads(layer), a.head_dim());
-        let vectors = [format!("attention-layer.{layer}"), format!("head.{layer}")];
-        let Some(kept) = self.sub_layer(vectors, heads, &format!("{at}out_proj.bias")) else {
-            return;
+    fn folds_closed_channels(&self) -> bool {
+        self.how == Finalize::Exact
+            && self.model.architecture.feat_proj_layer_norm
+            && !self.closed_channels().is_empty()
+    }
+
+    /// Returns the channels of the last convolution that are closed.
+    fn closed_channels(&self) -> Vec<usize> {
+        let Some(channels) = self.last_channels() else {
+            return vec![];
         };
-        for p in ["q_proj", "k_proj", "v_proj"] {
-            self.rows(&format!("{at}{p}.weight"), &kept, d * a.hidden_size);
-            self.rows(&format!("{at}{p}.bias"), &kept, d);
-        }
-        self.columns(&format!("{at}out_proj.weight"), &kept, heads, d);
-        let places: Vec<usize> = kept.iter().map(|&(head, _)| head).collect();
-        self.to.keep_heads(layer, &places);
+        let is_closed = |c: &usize| channels.open.iter().all(|(open, _)| open != c);
+        (0..channels.all).filter(is_closed).collect()
     }
 
-    fn feed_forward(&mut self, layer: usize) {
-        let (a, at) = (
-            &self.from.architecture,
-            format!("encoder.layers.{layer}.feed_forward."),
-        );
-        let inner = a.ffn(layer);
-        let vectors = [format!("ffn-layer.{layer}"), format!("ffn.{layer}")];
-        let Some(kept) = self.sub_layer(vectors, inner, &format!("{at}output_dense.bias")) else {
-            return;
-        };
-        self.rows(
-            &format!("{at}intermediate_dense.weight"),
-            &kept,
-            a.hidden_size,
-        );
-        self.rows(&format!("{at}intermediate_dense.bias"), &kept, 1);
-        self.columns(&format!("{at}output_dense.weight"), &kept, inner, 1);
-        let before = || (0..a.num_hidden_layers).map(|l| a.ffn(l)).collect();
-        self.to
-            .encoder_ff_interm_features
-            .get_or_insert_with(before)[layer] = kept.len();
+    /// Returns the tensors, not yet cut, that differ from the model's own: the dummy weight, and
+    /// what takes up the closed channels.
+    fn replaced_tensors(&self) -> BTreeMap<String, Vec<f32>> {
+        const WEIGHT: &str = "feature_projection.projection.weight";
+        const BIAS: &str = "feature_projection.projection.bias";
+        const FOLDED: &str = "feature_projection.folded";
+
+        let a = &self.model.architecture;
+        let mut replaced = BTreeMap::new();
+        if !a.feature_dummy_weight {
+            replaced.insert(DUMMY_WEIGHT.to_owned(), vec![1.0; a.channels()]);
+        }
+        if self.folds_closed_channels() {
+            let closed = self.closed_channels();
+            let weight = self.values(WEIGHT);
+            for (name, norm) in [
+                (FOLDED, "feature_projection.layer_norm.weight"),
+                (BIAS, "feature_projection.layer_norm.bias"),
+            ] {
+                let norm = self.values(norm);
+                let old = self.values(name);
+                let rows = weight.chunks_exact(a.channels()).enumerate();
+                let new = rows.map(|(i, row)| {
+                    let products = closed.iter().map(|&c| row[c] as f64 * norm[c] as f64);
+                    let old = *old.get(i).unwrap_or(&0.0) as f64;
+                    (products.sum::<f64>() + old) as f32
+                });
+                replaced.insert(name.to_owned(), new.collect());
+            }
+        }
+        replaced
     }
 
-    fn model(self) -> Model {
-        let tensor = |(name, shape): (String, Vec<usize>)| {
-            // A sub-layer that an earlier, inexact cut removed with its bias adds nothing.
-            let mut values = self.read(&name);
-            values.resize(shape.iter().product(), 0.0);
-            (name, param(values))
-        };
-        let weights = Weights(self.to.tensors().into_iter().map(tensor).collect());
-        Model {
-            architecture: self.to,
-            weights,
-            normalize: self.from.normalize,
+    /// Returns a tensor of the model; empty if it has none of that name.
+    fn values(&self, name: &str) -> Vec<f32> {
+        let tensor = self.model.weights.find(name);
+        tensor.map_or(vec![], |tensor| read(tensor).into())
+    }
+
+    /// Cuts a tensor to its shape in the smaller model.
+    fn cut(&self, tensor: &TensorSpec, mut values: Vec<f32>) -> Vec<f32> {
+        // The output bias of a sub-layer that an earlier reference cut removed: it adds nothing.
+        if values.is_empty() {
+            return vec![0.0; tensor.parameters() as usize];
+        }
+        let mut entries_behind = 1;
+        for dim in tensor.dims.iter().rev() {
+            if let Some(units) = dim.group.and_then(|group| self.gated.get(&group)) {
+                values = cut_dim(&values, dim, entries_behind, units);
+            }
+            entries_behind *= dim.len();
+        }
+        let gate = tensor
+            .scaled_by
+            .and_then(|group| self.gates.get(&group.to_string()));
+        if let Some(gate) = gate {
+            values.iter_mut().for_each(|x| *x *= gate[0]);
+        }
+        values
+    }
+}
+
+/// Keeps the open units of one dimension, each of whose entries has `entries_behind` values, and
+/// multiplies their gates in if the dimension takes them.
+fn cut_dim(values: &[f32], dim: &Dim, entries_behind: usize, units: &OpenUnits) -> Vec<f32> {
+    let block = dim.size * entries_behind;
+    let mut kept = vec![];
+    for row in values.chunks_exact(units.all * block) {
+        for &(unit, gate) in &units.open {
+            let factor = if dim.takes_gates { gate } else { 1.0 };
+            let old = &row[unit * block..(unit + 1) * block];
+            kept.extend(old.iter().map(|x| x * factor));
         }
     }
+    kept
 }

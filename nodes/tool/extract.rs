@@ -5,7 +5,7 @@ use crate::data::audio::read_audio;
 use crate::data::column::list;
 use crate::data::table::TableWriter;
 use crate::model::{Convention, Forward, Model, OPEN};
-use crate::node::model_option::layers_wrong;
+use crate::node::model_option::check_layers;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use compute::gemm::Precision;
@@ -24,7 +24,7 @@ pub fn extract(
     let model = Model::load(model, None)?;
     let mut layers = layers.to_vec();
     layers.sort_unstable();
-    layers_wrong(&layers, &model.architecture).map_err(|wrong| {
+    check_layers(&layers, &model.architecture).map_err(|wrong| {
         wrong
             .into_iter()
             .map(|w| w.message)

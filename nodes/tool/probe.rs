@@ -10,7 +10,7 @@ use crate::Result;
 use crate::data::audio::read_audio;
 use crate::data::subsample::Sample;
 use crate::model::{Convention, Forward, Model, OPEN};
-use crate::node::model_option::layers_wrong;
+use crate::node::model_option::check_layers;
 use classifier::Classifier;
 use compute::gemm::Precision;
 use compute::random::Key;
@@ -54,7 +54,7 @@ pub struct Layer {
 pub fn probe(model: &Path, table: &Path, layers: Option<Vec<usize>>) -> Result<Found> {
     let model = Model::load(model, None)?;
     let layers = layers.unwrap_or_else(|| (0..=model.architecture.num_hidden_layers).collect());
-    layers_wrong(&layers, &model.architecture).map_err(|wrong| {
+    check_layers(&layers, &model.architecture).map_err(|wrong| {
         wrong
             .into_iter()
             .map(|w| w.message)

@@ -1,0 +1,93 @@
+//! Self-attention, and WavLM's gated bias by relative position.
+use super::tensor::{Dim, Initial, LINEAR, TensorSpec, linear};
+use super::{Component, ComponentKind, Elements, Macs};
+use crate::model::{Architecture, Unit, UnitGroup};
+
+/// WavLM's position bias. All layers share it, also where the first has lost its attention.
+pub const POSITION_TABLE: &str = "encoder.layers.0.attention.rel_attn_embed.weight";
+
+/// Outputs of the linear map of a head's input that gates the position bias.
+const GATE_OUTPUTS: usize = 8;
+
+/// Describes the table of position biases, if any layer reads it. DPHuBERT does not count it.
+pub fn position_table(a: &Architecture) -> Option<Component> {
+    let dims = [Dim::fixed(a.num_buckets), Dim::fixed(a.num_attention_heads)];
+    let table = TensorSpec::new(POSITION_TABLE.into(), &dims, LINEAR).not_expected();
+    let is_read = (0..a.num_hidden_layers).any(|layer| a.heads(layer) > 0);
+    (a.has_position_bias() && is_read)
+        .then(|| Component::new(ComponentKind::PositionTable, vec![table]))
+}
+
+/// Describes the attention of a layer. One without heads is gone; its output bias may be stored.
+///
+/// Retained are the queries, keys, values and their mixture.
+pub fn attention(a: &Architecture, layer: usize) -> Component {
+    let kind = ComponentKind::Attention(layer);
+    let prefix = kind.prefix();
+    let whole = UnitGroup::new(Unit::AttentionLayer, layer);
+    let width = Dim::fixed(a.hidden_size);
+    let heads = Dim::units(
+        UnitGroup::new(Unit::Head, layer),
+        a.heads(layer),
+        a.head_dim(),
+    );
+    let present = a.heads(layer) > 0;
+
+    let mut tensors = vec![];
+    if present {
+        for map in ["k_proj", "v_proj", "q_proj"] {
+            tensors.extend(linear(&format!("{prefix}{map}."), heads, width));
+        }
+        let name = format!("{prefix}out_proj.weight");
+        tensors.push(TensorSpec::new(
+            name,
+            &[width, heads.taking_gates()],
+            LINEAR,
+        ));
+        if a.has_position_bias() {
+            tensors.extend(position_gate(a, &prefix));
+        }
+    }
+    let bias = TensorSpec::new(format!("{prefix}out_proj.bias"), &[width], Initial::Zeros);
+    tensors.push(TensorSpec {
+        scaled_by: Some(whole),
+        ..bias.stored_if(present || a.encoder_keeps_bias)
+    });
+
+    let gate_macs = if a.has_position_bias() {
+        GATE_OUTPUTS * heads.len()
+    } else {
+        0
+    };
+    Component {
+        whole: present.then_some(whole),
+        macs: Macs {
+            per_frame: 4 * width.len() * heads.len() + gate_macs,
+            per_pair: 2 * heads.len(),
+            ..Macs::default()
+        },
+        retained: Elements {
+            f32s: 0,
+            operands: 4 * heads.len(),
+        },
+        ..Component::new(kind, tensors)
+    }
+}
+
+/// Describes the gate on the position bias, numbered by the heads before pruning.
+fn position_gate(a: &Architecture, prefix: &str) -> Vec<TensorSpec> {
+    let outputs = Dim::fixed(GATE_OUTPUTS);
+    let one = Dim::fixed(1);
+    let constant = TensorSpec::new(
+        format!("{prefix}gru_rel_pos_const"),
+        &[one, Dim::fixed(a.num_attention_heads), one, one],
+        Initial::Ones,
+    );
+    let mut tensors = linear(
+        &format!("{prefix}gru_rel_pos_linear."),
+        outputs,
+        Dim::fixed(a.head_dim()),
+    );
+    tensors.push(constant);
+    tensors.into_iter().map(TensorSpec::not_expected).collect()
+}

@@ -1,0 +1,67 @@
+//! Between the feature projection and the first layer: mask embedding, positions, norm.
+use super::tensor::{Dim, Initial, TensorSpec, norm};
+use super::{Component, ComponentKind, Elements, Macs};
+use crate::model::Architecture;
+
+/// The tensor that replaces masked frames, after the feature projection.
+pub const MASK_EMBEDDING: &str = "masked_spec_embed";
+
+/// Describes the mask embedding of a model that has one. DPHuBERT does not count it.
+pub fn mask_embedding(a: &Architecture) -> Option<Component> {
+    let width = Dim::fixed(a.hidden_size);
+    let embedding = TensorSpec::new(MASK_EMBEDDING.into(), &[width], Initial::Uniform);
+    let component = Component::new(ComponentKind::MaskEmbedding, vec![embedding.not_expected()]);
+    a.has_mask_embedding().then_some(component)
+}
+
+/// Describes the positional convolution, whose weight is `weight_v` scaled to norm `weight_g` at
+/// each tap.
+///
+/// An even kernel computes one frame more than the model uses. A GPU writes the weight and its
+/// gradient out for 4 frames at a time.
+pub fn positional_convolution(a: &Architecture) -> Component {
+    let kind = ComponentKind::PositionalConvolution;
+    let prefix = kind.prefix();
+    let width = Dim::fixed(a.hidden_size);
+    let width_of_group = Dim::fixed(a.hidden_size / a.num_conv_pos_embedding_groups);
+    let taps = Dim::fixed(a.num_conv_pos_embeddings);
+    let one = Dim::fixed(1);
+
+    let direction = Initial::Normal((4.0 / (taps.len() * width.len()) as f64).sqrt());
+    let tensors = vec![
+        TensorSpec::new(format!("{prefix}bias"), &[width], Initial::Zeros),
+        TensorSpec::new(
+            format!("{prefix}weight_g"),
+            &[one, one, taps],
+            Initial::TapNorms,
+        ),
+        TensorSpec::new(
+            format!("{prefix}weight_v"),
+            &[width, width_of_group, taps],
+            direction,
+        ),
+    ];
+
+    let per_tap = width.len() * width_of_group.len();
+    let per_frame = per_tap * taps.len();
+    let written =
+        4 * (taps.len() + 4) * a.hidden_size * a.hidden_size / a.num_conv_pos_embedding_groups;
+    Component {
+        macs: Macs {
+            per_frame,
+            per_row: if taps.len() % 2 == 0 { per_frame } else { 0 },
+            ..Macs::default()
+        },
+        workspace: Elements {
+            f32s: written,
+            operands: written,
+        },
+        ..Component::new(kind, tensors)
+    }
+}
+
+/// Describes the encoder's norm: before the first layer (Base) or after the last (Large).
+pub fn encoder_norm(a: &Architecture) -> Component {
+    let kind = ComponentKind::EncoderNorm;
+    Component::new(kind, norm(&kind.prefix(), Dim::fixed(a.hidden_size)))
+}

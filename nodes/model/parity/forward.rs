@@ -1,0 +1,81 @@
+//! Hidden states.
+use super::{close, gradient, load, load_model, values};
+use crate::model::{Convention, DropoutKey, Forward, OPEN};
+use compute::gemm::Precision;
+use compute::op::mse;
+use compute::random::Key;
+use compute::tensor::{Hidden, Number, Tape, backward, hidden, len, param, plus, put, read};
+
+#[test]
+fn hidden_states_of_base_type() {
+    hidden_states_agree("base");
+}
+
+#[test]
+fn hidden_states_of_large_type() {
+    hidden_states_agree("large");
+}
+
+#[test]
+fn hidden_states_of_wavlm() {
+    hidden_states_agree("wavlm");
+}
+
+fn hidden_states_agree(name: &str) {
+    let model = load_model(name);
+    let theirs = load(&format!("{name}_hidden.safetensors"));
+    let pass = Forward::frozen(&model, OPEN, Precision::F32);
+    for n in [400, 4000, 5999] {
+        let audio = values(&theirs, &format!("{n}/audio"));
+        for (convention, word) in [
+            (Convention::Hf, "hf"),
+            (Convention::Torchaudio, "torchaudio"),
+        ] {
+            let states = pass.hiddens(&[audio], &[0, 1, 2], convention);
+            for (layer, ours) in states.iter().enumerate() {
+                let name = format!("{n}/{word}/{layer}");
+                close(&name, &read(&ours.values), values(&theirs, &name));
+            }
+        }
+    }
+    // Rows of a batch do not see each other.
+    let [a, b] = ["4000/audio", "5999/audio"].map(|name| values(&theirs, name));
+    let both = pass.hiddens(&[a, b], &[2], Convention::Hf);
+    let expected = [values(&theirs, "4000/hf/2"), values(&theirs, "5999/hf/2")].concat();
+    close("two rows", &read(&both[0].values), &expected);
+}
+
+#[test]
+fn recomputing_layers_changes_no_bit() {
+    let noise = Key::new(1, &["speech"]);
+    let speech = |n: u64| (0..n).map(|i| noise.normal(0, i)).collect::<Vec<f32>>();
+    let long = speech(4000);
+    let short = speech(2500);
+    for name in ["base", "large", "wavlm"] {
+        let model = load_model(name);
+        let gradients = |recompute: bool| -> Vec<Vec<f32>> {
+            let gate = param(vec![0.7; model.architecture.heads(0)]);
+            let tape = Tape::default();
+            let gates = [("head.0".to_owned(), put(&gate, &tape))].into();
+            let pass = Forward {
+                model: &model,
+                gates: &gates,
+                drops: DropoutKey(Some(5)),
+                precision: Precision::F32,
+                recompute,
+                tape,
+            };
+            let hiddens = pass.hiddens(&[&long, &short], &[1, 2], Convention::Hf);
+            let loss = hiddens.into_iter().map(mean_square).reduce(plus);
+            let mut gradients = backward(loss.expect("two layers"), 1.0);
+            let trained = model.weights.0.values().chain([&gate]);
+            trained.map(|p| gradient(&mut gradients, p)).collect()
+        };
+        assert!(gradients(true) == gradients(false), "{name}");
+    }
+}
+
+fn mean_square(x: Hidden<Tape>) -> Number<Tape> {
+    let zero = hidden(vec![0.0; len(&x.values)], x.width(), x.spans.clone());
+    mse(x, &zero)
+}
