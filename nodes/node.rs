@@ -21,7 +21,7 @@ pub use context::{Clock, NodeContext, RunContext, Synthetic};
 pub use error::OptionError;
 pub use info::{
     Artifact, NodeInfo, OptimizerSettings, PhaseOutputs, PlannedRows, Source, SourceSettings,
-    SummaryMetric, artifact_owner, shapes,
+    SummaryMetric, artifact_owner, shapes, superb_frames,
 };
 pub use kind::{Kind, KindOptions, Parse, Role, parse};
 use port::Shapes;

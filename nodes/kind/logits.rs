@@ -4,11 +4,11 @@
 //! It maps one layer of a student, (frames, hidden), to (frames, classes).
 use crate::Result;
 use crate::data::file;
-use crate::model::{Architecture, count};
 use crate::node::port::{Carries, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
     Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs, shapes,
+    superb_frames,
 };
 use compute::gemm::Precision;
 use compute::op::{cosine_logits, linear, linear_start};
@@ -71,10 +71,6 @@ impl Config for Options {
             ));
         }
         OptionError::fail_if_any(errors)?;
-        let frames: usize = count::SUPERB
-            .iter()
-            .map(|&samples| Architecture::default().frames(samples))
-            .sum();
         let weights = (*width as u64 + self.classes as u64) * self.width as u64;
         let output = Shape::Hiddens {
             layers: layers.clone(),
@@ -83,7 +79,7 @@ impl Config for Options {
         Ok(NodeInfo {
             outputs: shapes([(OUT, output)]),
             parameters: Some(weights + self.width as u64),
-            macs: Some(frames as u64 * weights),
+            macs: Some(superb_frames() * weights),
             ..NodeInfo::default()
         })
     }

@@ -1,6 +1,6 @@
 //! What a plan learns about nodes before anything runs.
 use crate::Result;
-use crate::model::Architecture;
+use crate::model::{Architecture, count};
 use crate::node::context::Clock;
 use crate::node::port::{Shape, Shapes};
 use std::collections::{BTreeMap, HashMap};
@@ -136,6 +136,13 @@ pub struct SummaryMetric {
     /// Names of metrics, without the prefix `dev/`, and their weights, in the order of summation.
     pub terms: Vec<(&'static str, f64)>,
     pub constant: f64,
+}
+
+/// Counts the frames over which [`NodeInfo::macs`] sums: those of SUPERB's utterances.
+pub fn superb_frames() -> u64 {
+    let architecture = Architecture::default();
+    let frames = count::SUPERB.map(|samples| architecture.frames(samples) as u64);
+    frames.iter().sum()
 }
 
 /// Builds the shapes of ports that carry one value each.
