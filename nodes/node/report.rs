@@ -37,3 +37,24 @@ pub trait Report: Send + Sync {
     /// Receives a measurement of a node in a step.
     fn record(&self, _node: &str, _step: &StepInfo, _measurement: Measurement) {}
 }
+
+/// Keeps the lines that a test's nodes report.
+#[cfg(test)]
+#[derive(Default)]
+pub(crate) struct ReportedLines(std::sync::Mutex<Vec<String>>);
+
+#[cfg(test)]
+impl ReportedLines {
+    /// Returns the lines so far, and forgets them.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+#[cfg(test)]
+impl Report for ReportedLines {
+    fn update(&self, _: &str, _: Progress) {}
+    fn say(&self, line: &str) {
+        self.0.lock().unwrap().push(line.to_owned());
+    }
+}

@@ -5,7 +5,7 @@ use crate::data::audio::read_audio;
 use crate::node::Clock;
 use crate::node::Synthetic;
 use crate::node::port::Value;
-use crate::node::report::{Progress, Report};
+use crate::node::report::ReportedLines;
 use crate::node::step::{Step, StepInfo};
 use arrow::array::Array;
 use compute::random::Key;
@@ -13,17 +13,7 @@ use compute::tensor::Tape;
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-
-#[derive(Default)]
-struct ReportedLines(Mutex<Vec<String>>);
-
-impl Report for ReportedLines {
-    fn update(&self, _: &str, _: Progress) {}
-    fn say(&self, line: &str) {
-        self.0.lock().unwrap().push(line.into());
-    }
-}
+use std::sync::Arc;
 
 /// A folder of noise at 16 kHz in files of 3000 to 12000 samples, with train.tsv and with dev.tsv of
 /// the last three files.
@@ -266,7 +256,7 @@ fn bad_files_are_named_counted_and_left_out() {
     let rows = sent.iter().flat_map(|batch| &batch.rows);
     let ids: BTreeSet<_> = rows.map(|row| row.id.as_str()).collect();
     assert_eq!(ids, BTreeSet::from(["3.wav", "4.wav", "5.wav"]));
-    let lines = lines.0.lock().unwrap();
+    let lines = lines.take();
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert!(lines[0].starts_with("node `speech`: "));
     assert!(lines[0].contains("0.wav cannot be read: "));
@@ -302,7 +292,7 @@ fn too_short_and_too_long_utterances_are_left_out() {
     let rows: Vec<&SentRow> = sent.iter().flat_map(|batch| &batch.rows).collect();
     let lengths = lengths(&rows);
     assert!(lengths.iter().all(|length| (4000..=8000).contains(length)));
-    assert!(lines.0.lock().unwrap()[0].contains("of 12 utterances "));
+    assert!(lines.take()[0].contains("of 12 utterances "));
     let none = data.options(&[("min_seconds", 100.into())]);
     let error = send_phase(&none, &context).unwrap_err().to_string();
     let expected = "train.tsv has no utterance to use: 12 too short, 0 too long, 0 bad";
