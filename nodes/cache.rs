@@ -1,5 +1,5 @@
-//! The option `cache` of a node: sends rows that are stored, runs the node on the others, and stores
-//! the results.
+//! The option `cache` of a node: sends rows that are stored, runs the node on the others, and
+//! stores the results.
 //!
 //! ```text
 //! row key      first 16 bytes of BLAKE3(number of samples, samples, mask) of the row received
@@ -34,8 +34,8 @@ use layer::LayerStore;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Builds the node of `config` behind the cache in the folder `root`. Indexes what earlier runs have
-/// stored.
+/// Builds the node of `config` behind the cache in the folder `root`. Indexes what earlier runs
+/// have stored.
 ///
 /// # Errors
 /// The node cannot be cached, its model cannot be read, or `root` is no folder that can be read.

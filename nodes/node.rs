@@ -1,8 +1,8 @@
 //! The contract of a node: what it declares before a run, and what it does in one.
 //!
-//! A kind of node is a struct of options that implements [`KindOptions`]: its ports and its role are
-//! constants, [`Config::info`] checks the options when planning, and [`Config::build`] makes the
-//! [`Node`] that runs.
+//! A kind of node is a struct of options that implements [`KindOptions`]: its ports and its role
+//! are constants, [`Config::info`] checks the options when planning, and [`Config::build`] makes
+//! the [`Node`] that runs.
 mod context;
 mod error;
 pub mod frames;
@@ -30,12 +30,13 @@ use step::{Step, StepInfo};
 
 /// A running node. It is built inside its stage's thread and never leaves it.
 pub trait Node {
-    /// Prepares for the first step, in the order of the stage; `optimize` restores a checkpoint here.
+    /// Prepares for the first step, in the order of the stage; `optimize` restores a checkpoint
+    /// here.
     fn start(&mut self, _step: &mut Step) -> Result<()> {
         Ok(())
     }
-    /// Returns the next step of the phase. Called on the phase's source only; `run` follows and sends
-    /// the batch of this step.
+    /// Returns the next step of the phase. Called on the phase's source only; `run` follows and
+    /// sends the batch of this step.
     fn next_step(&mut self) -> Result<StepInfo> {
         Err("is no source".into())
     }
@@ -46,8 +47,8 @@ pub trait Node {
     fn finish(&mut self, _step: &mut Step) -> Result<()> {
         Ok(())
     }
-    /// Ends the node before its phase does, after a signal or another node's failure. A cache writes
-    /// its new rows here.
+    /// Ends the node before its phase does, after a signal or another node's failure. A cache
+    /// writes its new rows here.
     fn leave(&mut self) -> Result<()> {
         Ok(())
     }
@@ -87,7 +88,8 @@ pub trait Config: Send + Sync {
     /// Builds the node, in its stage's thread just before the phase, so that it may read what an
     /// earlier phase wrote.
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>>;
-    /// Returns how the node is cached, for kinds whose output rows depend on their input rows alone.
+    /// Returns how the node is cached, for kinds whose output rows depend on their input rows
+    /// alone.
     fn cacheable(&self) -> Option<&dyn Cacheable> {
         None
     }
@@ -108,8 +110,8 @@ pub trait Config: Send + Sync {
 
 /// A node that may carry the option `cache`.
 ///
-/// It takes waveforms on `input`, and may take their masks on [`port::MASK`]. The batch that it sends
-/// on `output` has one entry for each row and layer.
+/// It takes waveforms on `input`, and may take their masks on [`port::MASK`]. The batch that it
+/// sends on `output` has one entry for each row and layer.
 pub trait Cacheable: Send + Sync {
     /// Returns the JSON of what the values depend on: the kind, the options that change values
     /// (without `layers`), and under `model` the hash that `hash_of` returns for each file of the

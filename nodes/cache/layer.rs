@@ -101,8 +101,8 @@ impl LayerStore {
         self.parts.push(part);
     }
 
-    /// Returns the entry of a row, if it is stored. If its part turns out to be damaged, all rows of
-    /// the part are missing from then on.
+    /// Returns the entry of a row, if it is stored. If its part turns out to be damaged, all rows
+    /// of the part are missing from then on.
     pub fn get(&mut self, key: &RowKey) -> Option<Entry> {
         match *self.index.get(key)? {
             EntryLocation::Unwritten(row) => Some(self.unwritten.entry(row)),
@@ -131,8 +131,8 @@ impl LayerStore {
         self.set_aside(&self.parts[number as usize], error);
     }
 
-    /// Reports a part that cannot be used, and renames it if it is damaged. A file that could not be
-    /// read may be intact, and keeps its name.
+    /// Reports a part that cannot be used, and renames it if it is damaged. A file that could not
+    /// be read may be intact, and keeps its name.
     fn set_aside(&self, part: &PartFile, error: Error) {
         let path = part.path.display();
         let damaged = part.path.with_extension("parquet.damaged");

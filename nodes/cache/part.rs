@@ -2,9 +2,9 @@
 //!
 //! Batches are shuffled, so rows are read in any order, and a row must be one read. `hidden` is
 //! therefore stored plain, without dictionary or compression, and every row has a page of its own.
-//! The floats of a row are then the last 4 · frames · width bytes of its page, and the file's offset
-//! index says where that page ends. To other readers the file is ordinary Parquet.
-//! Layout: <https://parquet.apache.org/docs/file-format/data-pages/>.
+//! The floats of a row are then the last 4 · frames · width bytes of its page, and the file's
+//! offset index says where that page ends. To other readers the file is ordinary Parquet. Layout:
+//! <https://parquet.apache.org/docs/file-format/data-pages/>.
 use super::fingerprint::{self, Fingerprint};
 use super::rows::{RowKey, UnwrittenRows};
 use super::{file_hashes, files};
@@ -225,7 +225,8 @@ pub fn verify(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Decodes every value of a part with the parquet crate, and compares it with what [`read`] returns.
+/// Decodes every value of a part with the parquet crate, and compares it with what [`read`]
+/// returns.
 pub fn decode(path: &Path, fingerprint: &Fingerprint) -> Result<()> {
     let mut locations = locations(path, fingerprint)?.into_iter();
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;

@@ -1,5 +1,5 @@
-//! The commands on a cache: list, verify, remove. A path is a cache or the folder of one fingerprint
-//! in it.
+//! The commands on a cache: list, verify, remove. A path is a cache or the folder of one
+//! fingerprint in it.
 use super::fingerprint::{self, Fingerprint};
 use super::{layer, part};
 use crate::Result;
@@ -84,8 +84,8 @@ pub fn remove(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// Returns the fingerprints' folders at `path`, by name. `remove` touches nothing else, since it may
-/// be given any folder.
+/// Returns the fingerprints' folders at `path`, by name. `remove` touches nothing else, since it
+/// may be given any folder.
 fn folders(path: &Path) -> Result<Vec<PathBuf>> {
     let absolute = fs::canonicalize(path).at(path)?; // `.` has no name
     if is_fingerprint(&absolute) {

@@ -3,8 +3,8 @@
 //!
 //!   Σ_t w_t · -ln softmax(y_t)_label / #{t: w_t > 0}
 //!
-//! with the weight w_t = `masked` of a masked frame, `unmasked` of another, and 0 of a frame without
-//! a label. The numbers of labels and frames of a row may differ by up to [`SLACK`].
+//! with the weight w_t = `masked` of a masked frame, `unmasked` of another, and 0 of a frame
+//! without a label. The numbers of labels and frames of a row may differ by up to `SLACK`.
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{ID, LABEL, LABELS, MASK, MASKS};
@@ -127,8 +127,8 @@ struct LabelledFrames {
 }
 
 impl LabelledFrames {
-    /// Returns the share of right predictions among the labelled frames that are masked, or that are
-    /// not; `None` if there are none.
+    /// Returns the share of right predictions among the labelled frames that are masked, or that
+    /// are not; `None` if there are none.
     fn accuracy(&self, predictions: &[usize], masked: bool) -> Option<f32> {
         let mut frames = 0;
         let mut right = 0;

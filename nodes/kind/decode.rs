@@ -1,8 +1,8 @@
 //! Reads audio files into batches of waveforms at 16 kHz, and makes the steps of their phase.
 //!
 //! At the start of a phase the header of every file is read once, in parallel, so lengths at 16 kHz
-//! and files that are missing or differ from their manifest are known before the first step. Samples
-//! are decoded batch by batch.
+//! and files that are missing or differ from their manifest are known before the first step.
+//! Samples are decoded batch by batch.
 mod batch_plan;
 mod clock;
 mod crop;

@@ -1,4 +1,4 @@
-//! Maps each waveform to log-mel frames ([`Mel`]) or cepstra ([`cepstra`]) of 25 ms every 10 ms.
+//! Maps each waveform to log-mel frames ([`Mel`]) or cepstra (module `cepstra`) of 25 ms every 10 ms.
 mod cepstra;
 mod mel;
 
@@ -202,8 +202,8 @@ mod tests {
         Fbank::new(options).row(samples)
     }
 
-    /// A second of speech, compared with torchaudio in f64 and with Kaldi, whose transform rounds to
-    /// f32 (tests/golden/features.py).
+    /// A second of speech, compared with torchaudio in f64 and with Kaldi, whose transform rounds
+    /// to f32 (tests/golden/features.py).
     #[test]
     fn features_are_torchaudios_and_kaldis() {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");

@@ -1,4 +1,4 @@
-//! Labels from a file ([`crate::data::labels`]). They are of whole utterances, which therefore must
+//! Labels from a file (`data::labels`). They are of whole utterances, which therefore must
 //! not be cropped.
 use crate::Result;
 use crate::data::column;

@@ -1,5 +1,5 @@
-//! HuBERT's head for pre-training (Hsu et al. 2021, arXiv:2106.07447, equation 3): z = x Wᵀ + b, and
-//! logits cos(z, e_c) / τ for the embedding e_c of each class.
+//! HuBERT's head for pre-training (Hsu et al. 2021, arXiv:2106.07447, equation 3): z = x Wᵀ + b,
+//! and logits cos(z, e_c) / τ for the embedding e_c of each class.
 //!
 //! It maps one layer of a student, (frames, hidden), to (frames, classes).
 use crate::Result;

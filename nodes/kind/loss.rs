@@ -1,7 +1,8 @@
 //! The distance of a student's hidden states from a teacher's: Σ over terms of weight · term,
 //! averaged or summed over the layers.
 //!
-//! Student and target are paired by their place in `layers`. Every term is a mean over valid frames.
+//! Student and target are paired by their place in `layers`. Every term is a mean over valid
+//! frames.
 use crate::Result;
 use crate::data::column::TARGETS;
 use crate::node::port::{Carries, Port, Ports, Scalar, Shape, Shapes, Value};
@@ -184,7 +185,8 @@ impl Config for Options {
         }))
     }
 
-    /// Returns the distance that is 0 for a student equal to its teacher, if the loss is L1 - cosine.
+    /// Returns the distance that is 0 for a student equal to its teacher, if the loss is L1 -
+    /// cosine.
     fn summary(&self) -> Option<SummaryMetric> {
         let has = |metric| {
             let mut terms = self.terms.iter();

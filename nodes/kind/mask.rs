@@ -1,4 +1,4 @@
-//! Draws which 20 ms frames of each row are hidden from a model ([`spans`]), as a function of seed,
+//! Draws which 20 ms frames of each row are hidden from a model (module `spans`), as a function of seed,
 //! utterance and view.
 mod spans;
 

@@ -27,8 +27,8 @@ pub struct Options {
     /// Layers that share one map; null: one each.
     #[serde(default)]
     groups: Option<Vec<Vec<usize>>>,
-    /// "default" (uniform, as PyTorch's Linear), "identity" (zero bias), or the heads.safetensors of
-    /// an earlier phase.
+    /// "default" (uniform, as PyTorch's Linear), "identity" (zero bias), or the heads.safetensors
+    /// of an earlier phase.
     #[serde(default = "default_init")]
     init: String,
 }

@@ -4,8 +4,8 @@
 //! The gates' weights minimise the penalty, λ1 and λ2 maximise it (DPHuBERT, Peng et al. 2023,
 //! arXiv:2305.17651, section 3.2; Wang et al. 2020, arXiv:1910.04732).
 //!
-//! The node runs before the student, which takes `gates`; `optimize` takes `penalty`. When the phase
-//! ends it sends the fixed gates, and the student shrinks.
+//! The node runs before the student, which takes `gates`; `optimize` takes `penalty`. When the
+//! phase ends it sends the fixed gates, and the student shrinks.
 use crate::Result;
 use crate::model::{Architecture, ExtractNorm, Unit};
 use crate::node::model_option::ModelOption;

@@ -52,8 +52,8 @@ pub struct Options {
     /// What operands of products are rounded to.
     #[serde(default)]
     precision: Precision,
-    /// Keep only each layer's input and compute the layer again for its gradients: less memory, more
-    /// time, the same numbers.
+    /// Keep only each layer's input and compute the layer again for its gradients: less memory,
+    /// more time, the same numbers.
     #[serde(default)]
     recompute: bool,
     /// Weight of the mean square of the extractor's features, sent as `penalty`.

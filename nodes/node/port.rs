@@ -34,8 +34,8 @@ pub struct Port {
     pub optional: bool,
     /// Whether an input takes more than one edge.
     pub many: bool,
-    /// Whether the port also sends or takes its rows as tensors. Between two such ports of one stage
-    /// they stay on the device.
+    /// Whether the port also sends or takes its rows as tensors. Between two such ports of one
+    /// stage they stay on the device.
     pub tensors: bool,
 }
 

@@ -158,8 +158,8 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// Takes the input [`port::MASK`]: whether each frame of each row is masked; `None` if nothing is
-    /// connected.
+    /// Takes the input [`port::MASK`]: whether each frame of each row is masked; `None` if nothing
+    /// is connected.
     pub fn masks(&mut self) -> Result<Option<Vec<Vec<bool>>>> {
         let batch = self.optional_batch(port::MASK.name);
         batch

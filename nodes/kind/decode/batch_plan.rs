@@ -1,9 +1,9 @@
 //! Which utterances share a batch, and the order of batches.
 //!
 //! Rows are sorted by (size, a draw of the view) and cut where the next row would exceed the limit
-//! on the padded size, rows · longest, or belongs to another bucket. The sorted sizes are the same in
-//! every view, and so are the cuts: every epoch has as many batches, and a run that resumes finds
-//! its position by division.
+//! on the padded size, rows · longest, or belongs to another bucket. The sorted sizes are the same
+//! in every view, and so are the cuts: every epoch has as many batches, and a run that resumes
+//! finds its position by division.
 use super::crop::Crop;
 use compute::random::Key;
 use std::ops::Range;

@@ -1,8 +1,8 @@
 //! The steps of a phase: its train batches, and the dev passes between them.
 //!
-//! A dev pass precedes the first update and follows every `dev_every`-th and the last. All steps are
-//! a function of the number of updates done, so a run that resumes needs no other state. It repeats
-//! the dev pass that is due at that update.
+//! A dev pass precedes the first update and follows every `dev_every`-th and the last. All steps
+//! are a function of the number of updates done, so a run that resumes needs no other state. It
+//! repeats the dev pass that is due at that update.
 use crate::node::Clock;
 use crate::node::step::StepInfo;
 
@@ -152,8 +152,8 @@ mod tests {
         dev_batches: 2,
     };
 
-    /// Writes a letter per step: d for a dev and t for a train batch, a capital if it closes, then c
-    /// for a checkpoint, and `.` for the end of the phase.
+    /// Writes a letter per step: d for a dev and t for a train batch, a capital if it closes, then
+    /// c for a checkpoint, and `.` for the end of the phase.
     fn letters(phase: Phase) -> String {
         let mut letters = String::new();
         for info in phase.steps() {

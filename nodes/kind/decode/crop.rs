@@ -1,5 +1,5 @@
-//! Crops: how much of an utterance is kept, and from where. How much does not depend on the view, so
-//! that every view has batches of the same sizes; where does.
+//! Crops: how much of an utterance is kept, and from where. How much does not depend on the view,
+//! so that every view has batches of the same sizes; where does.
 use compute::random::Key;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,8 @@ pub enum Crop {
     /// Whole utterances.
     #[default]
     None,
-    /// To the largest multiple of `bucket_seconds` that fits; one shorter than a bucket as for `batch`.
+    /// To the largest multiple of `bucket_seconds` that fits; one shorter than a bucket as for
+    /// `batch`.
     Bucket,
     /// To the shortest of the batch, rounded down to 320 samples (whole below 640).
     Batch,
@@ -30,8 +31,8 @@ impl Crop {
         }
     }
 
-    /// Returns the samples kept of an utterance of this size, in a batch whose shortest utterance has
-    /// `shortest` samples.
+    /// Returns the samples kept of an utterance of this size, in a batch whose shortest utterance
+    /// has `shortest` samples.
     pub fn kept(self, size: u64, shortest: u64) -> u64 {
         match self {
             Crop::Batch => round_to_grid(shortest),

@@ -79,8 +79,8 @@ impl Node for Decode {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let view = self.view(&step.info);
         let set = set_of_step(&self.train, &self.dev, &step.info);
-        // A batch without a readable row is replaced by the next one. The number of batches stays, so
-        // that a run that resumes finds its position.
+        // A batch without a readable row is replaced by the next one. The number of batches stays,
+        // so that a run that resumes finds its position.
         let (before, after) = set.order.split_at(self.batch);
         for batch in after.iter().chain(before) {
             let speech = set.read(batch, view, &mut self.bad_files, step.context)?;

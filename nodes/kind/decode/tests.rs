@@ -15,8 +15,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A folder of noise at 16 kHz in files of 3000 to 12000 samples, with train.tsv and with dev.tsv of
-/// the last three files.
+/// A folder of noise at 16 kHz in files of 3000 to 12000 samples, with train.tsv and with dev.tsv
+/// of the last three files.
 struct AudioFolder(PathBuf);
 
 impl AudioFolder {

@@ -39,7 +39,8 @@ pub fn cepstra(features: &[f32], bins: usize, matrix: &[f64]) -> Vec<f32> {
     cepstra
 }
 
-/// Appends to each frame its deltas, the deltas of these, and so on: (frames, width · (orders + 1)).
+/// Appends to each frame its deltas, the deltas of these, and so on: (frames, width · (orders +
+/// 1)).
 pub fn with_deltas(features: Vec<f32>, width: usize, orders: usize) -> Vec<f32> {
     let mut by_order = vec![features];
     for order in 0..orders {

@@ -23,8 +23,8 @@ pub(super) struct EventFile(File);
 impl EventFile {
     /// Opens the run's event file such that it contains these lines and no others.
     ///
-    /// The existing file is used if it has as many records, since every run writes the same lines in
-    /// the same order. Otherwise a new file replaces it. The session start in the new file makes
+    /// The existing file is used if it has as many records, since every run writes the same lines
+    /// in the same order. Otherwise a new file replaces it. The session start in the new file makes
     /// readers discard the old one, so no value appears twice.
     pub(super) fn open_after(lines: &[MetricLine], run: &Path, graph: &Json) -> Result<EventFile> {
         let existing = event_files(run)?;

@@ -12,8 +12,8 @@
 //!
 //! Otherwise spans are placed from the longest to the shortest. A free interval is drawn, with a
 //! probability proportional to its size if it has room for span and space, and the start in it
-//! uniformly. Frames further than `min_space` from the span stay free if the shortest span fits into
-//! them. p is then the largest share of frames that can be masked, not the mean.
+//! uniformly. Frames further than `min_space` from the span stay free if the shortest span fits
+//! into them. p is then the largest share of frames that can be masked, not the mean.
 use super::{Lengths, Options};
 use compute::random::Key;
 use std::cmp::Reverse;
@@ -30,8 +30,8 @@ pub(super) struct Draws {
 }
 
 impl Draws {
-    /// Begins the sequence. It depends neither on the node nor on the phase, so all experiments with
-    /// this seed use the same masks.
+    /// Begins the sequence. It depends neither on the node nor on the phase, so all experiments
+    /// with this seed use the same masks.
     pub(super) fn new(seed: u64, id: &str, view: u64) -> Draws {
         Draws {
             key: Key::new(seed, &["mask", id]),

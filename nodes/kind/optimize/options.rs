@@ -89,8 +89,8 @@ pub(super) const IN: &str = "losses";
 pub(super) const OUT: &str = "metrics";
 
 impl Options {
-    /// Returns how update `update` changes the parameter `name` of `node`, at `factor` of the node's
-    /// highest rate.
+    /// Returns how update `update` changes the parameter `name` of `node`, at `factor` of the
+    /// node's highest rate.
     pub(super) fn adamw(&self, node: &str, name: &str, factor: f64, update: u64) -> AdamW {
         let decay = if self.optimizer.decays(name) {
             self.weight_decay

@@ -1,7 +1,7 @@
 //! The learning rate over updates, as a factor of the highest rate.
 //!
-//! Update k of N counts from 1, with W updates of warm-up and H of hold. The factor is k / W up to W,
-//! then
+//! Update k of N counts from 1, with W updates of warm-up and H of hold. The factor is k / W up to
+//! W, then
 //!
 //! ```text
 //! linear    (N - k) / (N - W)
@@ -9,8 +9,8 @@
 //! constant  1
 //! ```
 //!
-//! Tri-stage (Park et al. 2019, arXiv:1904.08779) climbs from 0.01 to 1 at W, stays at 1 up to W + H,
-//! then decays by the same factor each update to f at N: f^((k - W - H) / (N - W - H)).
+//! Tri-stage (Park et al. 2019, arXiv:1904.08779) climbs from 0.01 to 1 at W, stays at 1 up to W +
+//! H, then decays by the same factor each update to f at N: f^((k - W - H) / (N - W - H)).
 //!
 //! Linear and cosine are s3prl's, cosine and tri-stage are fairseq's, for a count of k.
 use crate::node::OptionError;
@@ -160,7 +160,8 @@ mod tests {
         close(&factors(serde_json::json!({ "type": "cosine" }), 6), &down);
     }
 
-    /// fairseq's TriStageLRSchedule gives the same, with warmup_steps 4, hold_steps 2, decay_steps 4.
+    /// fairseq's TriStageLRSchedule gives the same, with warmup_steps 4, hold_steps 2, decay_steps
+    /// 4.
     #[test]
     fn tri_stage_goes_up_stays_and_goes_down() {
         let schedule = serde_json::json!({

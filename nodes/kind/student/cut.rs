@@ -25,7 +25,8 @@ impl Student {
         )
     }
 
-    /// Returns the largest difference between the hidden states of the gated and of the small model.
+    /// Returns the largest difference between the hidden states of the gated and of the small
+    /// model.
     fn largest_move(&self, small: &Model, gates: &Fixed) -> f32 {
         let noise: Vec<f32> = (0..16000)
             .map(|i| 0.1 * self.noise.normal(u64::MAX, i))

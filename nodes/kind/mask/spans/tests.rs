@@ -22,8 +22,8 @@ fn runs(mask: &[bool]) -> usize {
     (0..mask.len()).filter(begins).count()
 }
 
-/// Compares our draws with fairseq's (tests/golden/masks.py): the share of draws in which a frame is
-/// masked, and means of the numbers of masked frames and of runs.
+/// Compares our draws with fairseq's (tests/golden/masks.py): the share of draws in which a frame
+/// is masked, and means of the numbers of masked frames and of runs.
 #[test]
 fn masks_are_distributed_as_fairseqs() {
     let golden: Json =
