@@ -1,4 +1,5 @@
-//! Maps each waveform to log-mel frames ([`Mel`]) or cepstra (module `cepstra`) of 25 ms every 10 ms.
+//! Maps each waveform to log-mel frames ([`Mel`]) or cepstra (module `cepstra`) of 25 ms every 10
+//! ms.
 mod cepstra;
 mod mel;
 

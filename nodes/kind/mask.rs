@@ -1,5 +1,5 @@
-//! Draws which 20 ms frames of each row are hidden from a model (module `spans`), as a function of seed,
-//! utterance and view.
+//! Draws which 20 ms frames of each row are hidden from a model (module `spans`), as a function of
+//! seed, utterance and view.
 mod spans;
 
 use crate::Result;

@@ -1,9 +1,9 @@
 //! Measures what the layers of a frozen model know of phones: a linear classifier of frames on each
 //! layer's hidden states, trained on some speakers and measured on others.
 //!
-//! Utterances and their phones are a table (module `labels`). The label of a frame is the phone at its
-//! centre, sample 320 t + 200. The classifier (module `classifier`) is trained on a sample of the train
-//! frames and measured on all others.
+//! Utterances and their phones are a table (module `labels`). The label of a frame is the phone at
+//! its centre, sample 320 t + 200. The classifier (module `classifier`) is trained on a sample of
+//! the train frames and measured on all others.
 mod classifier;
 mod labels;
 
