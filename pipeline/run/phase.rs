@@ -28,7 +28,7 @@ pub fn run(
             let (failures, ended) = (failures.clone(), ended.clone());
             let work = move || {
                 // Products of a small student are over before others would have woken.
-                let _threads = stage.trains.then(compute::parallel::own);
+                let _threads = stage.trains.then(compute::parallel::private_pool);
                 // The failure is told while the stage's channels are still there: so it is the first one.
                 match stage.run(watch) {
                     Ok(how) => drop(ended.send(how)),

@@ -3,7 +3,7 @@
 //! w, d (rows, inputs), g (inputs).
 #[cfg(feature = "cuda")]
 pub mod cuda;
-use crate::parallel::{Shared, made, parts, wide};
+use crate::parallel::{Shared, collect_chunks, parts, wide};
 use crate::tensor::cpu::{Param, Track, Vector, merge, read, split};
 
 /// The gate off its tape, and the tape of both.
@@ -18,7 +18,7 @@ pub fn join<T: Track>(tape: T, gate: Option<&Vector<T>>) -> (Option<Param>, T) {
 pub fn times(w: &[f32], gate: &Param) -> Vec<f32> {
     let gate = read(gate);
     let row = |row: usize| w[row * gate.len()..].iter().zip(gate).map(|(w, g)| w * g);
-    made(w.len(), gate.len(), row)
+    collect_chunks(w.len(), gate.len(), row)
 }
 
 /// d becomes dw; adds to dg.
