@@ -4,9 +4,9 @@
 //! allocator. Freed pages keep their memory up to the high-water mark of the bytes in use, and 128
 //! MiB in any case; the system gets back the rest.
 //!
-//! An update allocates and frees gigabytes in buffers of some MB. A heap that never purges grows by
-//! a tenth and more beyond the high-water mark; one that keeps little has the system clear each page
-//! anew, a sixth of an update's time (docs/performance.md).
+//! An update allocates and frees gigabytes in buffers of some MB. A heap that never returns pages
+//! grows by a tenth and more beyond the high-water mark; one that keeps few has the system clear each
+//! page anew, a sixth of an update's time (docs/performance.md).
 use heap::Heap;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr::null_mut;
@@ -56,7 +56,7 @@ unsafe impl GlobalAlloc for Pages {
         let Some(bytes) = heap_bytes(layout) else {
             return unsafe { System.alloc_zeroed(layout) };
         };
-        let allocated = lock_heap().allocate(bytes); // the lock is released before zeros are written
+        let allocated = lock_heap().allocate(bytes); // releases the lock before zeros are written
         let Some((address, is_zero)) = allocated else {
             return null_mut();
         };

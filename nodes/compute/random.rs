@@ -1,8 +1,8 @@
 //! Random numbers without state: each draw is a function of a key, a counter and an index.
 //!
 //! A resumed run therefore draws what an uninterrupted one would have drawn, at any number of
-//! threads. The function is Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2,
-//! 3", SC 2011).
+//! threads. The function is Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as
+//! 1, 2, 3", SC 2011).
 
 /// The key of one sequence of draws.
 #[derive(Clone, Copy, Debug, PartialEq)]
