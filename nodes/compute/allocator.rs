@@ -5,8 +5,8 @@
 //! MiB in any case; the system gets back the rest.
 //!
 //! An update allocates and frees gigabytes in buffers of some MB. A heap that never returns pages
-//! grows by a tenth and more beyond the high-water mark; one that keeps few has the system clear each
-//! page anew, a sixth of an update's time (docs/performance.md).
+//! grows by a tenth and more beyond the high-water mark; one that keeps few has the system clear
+//! each page anew, a sixth of an update's time (docs/performance.md).
 use heap::Heap;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr::null_mut;

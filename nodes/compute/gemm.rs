@@ -2,8 +2,8 @@
 //!
 //! In BLAS's terms alpha is 1, and beta is 0 (set) or 1 (accumulate). With AVX2 or AVX-512 the
 //! scheme is that of BLIS, packed panels and a micro-kernel (gemm/blocked.rs); elsewhere it is the
-//! crate matrixmultiply (gemm/portable.rs). The epilogue is applied to each tile of c while it is in
-//! cache.
+//! crate matrixmultiply (gemm/portable.rs). The epilogue is applied to each tile of c while it is
+//! in cache.
 //!
 //! A view may overlap itself: a convolution over (frames, channels) is a product with a view whose
 //! row stride is smaller than its width, so no window is copied. Each number of c is the same at

@@ -82,16 +82,18 @@ pub fn add(to: &mut Param, from: &Param) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adamw;
-    use crate::adamw::Form;
+    use crate::adamw::{Form, cpu};
     use crate::op::check::{close, noise};
+    use crate::tensor;
 
     #[test]
     fn updates_are_those_of_the_cpu() {
         let n = CHUNK + 77;
         for form in [Form::Adamw, Form::AdamwS3prl] {
-            let (mut own, mut moments) = (noise("w", n), adamw::Moments::zeros(n));
-            let (mut w, mut on_gpu) = (param(own.clone()), Moments::zeros(n));
+            let mut own = tensor::cpu::param(noise("w", n));
+            let mut moments = cpu::Moments::zeros(n);
+            let mut w = param(noise("w", n));
+            let mut on_gpu = Moments::zeros(n);
             for update in 1..4 {
                 let g = noise(&format!("g{update}"), n);
                 let rule = AdamW {
@@ -102,14 +104,12 @@ mod tests {
                     decay: 0.1,
                     update,
                 };
-                rule.step(&mut own, &mut moments, &g, 0.5);
+                let own_g = tensor::cpu::param(g.clone());
+                cpu::step(&rule, &mut own, &mut moments, &own_g, 0.5);
                 step(&rule, &mut w, &mut on_gpu, &param(g), 0.5);
             }
-            close(
-                &read(&w),
-                &own.iter().map(|w| *w as f64).collect::<Vec<_>>(),
-                1e-6,
-            );
+            let own: Vec<f64> = tensor::cpu::read(&own).iter().map(|w| *w as f64).collect();
+            close(&read(&w), &own, 1e-6);
         }
     }
 
@@ -117,6 +117,7 @@ mod tests {
     fn the_norm_is_that_of_the_cpu() {
         let gradients = [noise("a", 3 * CHUNK + 5), vec![], noise("b", 7)];
         let on_gpu = gradients.each_ref().map(|g| param(g.clone()));
-        assert!((norm(&on_gpu) / adamw::norm(gradients.iter().map(|g| &g[..])) - 1.0).abs() < 1e-6);
+        let own = gradients.map(tensor::cpu::param);
+        assert!((norm(&on_gpu) / cpu::norm(&own) - 1.0).abs() < 1e-6);
     }
 }

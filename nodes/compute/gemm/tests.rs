@@ -144,8 +144,8 @@ fn a_number_depends_neither_on_threads_nor_on_other_rows() {
     });
 }
 
-/// An operand of 8 bits is off by 2^-8 of itself at most, so a sum of products by 2^-7 of Σ |a| |b|;
-/// the f32 sum adds its own error.
+/// An operand of 8 bits is off by 2^-8 of itself at most, so a sum of products by 2^-7 of
+/// Σ |a| |b|; the f32 sum adds its own error.
 #[test]
 fn bf16_is_within_its_bits() {
     for [m, n, k] in SHAPES {
