@@ -137,7 +137,7 @@ pub fn packed_bytes() -> usize {
 /// The instructions to compute with and the precision of operands; this machine has both.
 type Backend = (Vectors, Precision);
 
-/// Returns what this machine computes products of the given precision with.
+/// Returns the backend of this machine for products of the given precision.
 fn backend(precision: Precision) -> Backend {
     (Vectors::here(), precision.on_cpu())
 }

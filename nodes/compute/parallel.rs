@@ -77,24 +77,25 @@ pub fn collect_chunks<I: ExactSizeIterator<Item = f32>>(
     collected
 }
 
-/// Maps `f` over the numbers of `from` in parallel.
-pub fn mapped(from: &[f32], f: impl Fn(f32) -> f32 + Sync + Send) -> Vec<f32> {
-    collect_chunks(from.len(), CHUNK, |chunk| {
-        from[chunk * CHUNK..].iter().map(|x| f(*x))
+/// Maps `f` over the numbers of `source` in parallel.
+pub fn mapped(source: &[f32], f: impl Fn(f32) -> f32 + Sync + Send) -> Vec<f32> {
+    collect_chunks(source.len(), CHUNK, |chunk| {
+        source[chunk * CHUNK..].iter().map(|x| f(*x))
     })
 }
 
-/// Copies `from` in parallel.
-pub fn copied(from: &[f32]) -> Vec<f32> {
-    mapped(from, |x| x)
+/// Copies `source` in parallel.
+pub fn copied(source: &[f32]) -> Vec<f32> {
+    mapped(source, |x| x)
 }
 
-/// Calls `f(i, chunk)` for each chunk of `size` numbers of `to`, in parallel.
+/// Calls `f(i, chunk)` for each chunk of `size` numbers of `slice`, in parallel.
 ///
 /// The last chunk may be shorter.
-pub fn parts(to: &mut [f32], size: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
-    let chunks = to.len().div_ceil(size.max(1));
-    to.par_chunks_mut(size.max(1))
+pub fn parts(slice: &mut [f32], size: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
+    let chunks = slice.len().div_ceil(size.max(1));
+    slice
+        .par_chunks_mut(size.max(1))
         .with_min_len(min_len(chunks))
         .enumerate()
         .for_each(|(i, chunk)| f(i, chunk));
@@ -103,14 +104,14 @@ pub fn parts(to: &mut [f32], size: usize, f: impl Fn(usize, &mut [f32]) + Sync +
 /// Calls `f(i, chunk)` as [`parts`] does, for consecutive chunks of the given sizes.
 ///
 /// # Panics
-/// If `to` is shorter than the sum of `sizes`.
+/// If `slice` is shorter than the sum of `sizes`.
 pub fn uneven(
-    mut to: &mut [f32],
+    mut slice: &mut [f32],
     sizes: impl Iterator<Item = usize>,
     f: impl Fn(usize, &mut [f32]) + Sync + Send,
 ) {
     let chunks: Vec<&mut [f32]> = sizes
-        .map(|size| to.split_off_mut(..size).expect("numbers for each chunk"))
+        .map(|size| slice.split_off_mut(..size).expect("numbers for each chunk"))
         .collect();
     chunks
         .into_par_iter()
@@ -132,18 +133,18 @@ pub fn parts2(
         .for_each(|(i, (chunk_a, chunk_b))| f(i, chunk_a, chunk_b));
 }
 
-/// Calls `f(&mut to[i], from[i])` for each `i`, in parallel.
-pub fn zip(to: &mut [f32], from: &[f32], f: impl Fn(&mut f32, f32) + Sync + Send) {
-    parts(to, CHUNK, |i, chunk| {
-        wide!(for (x, y) in chunk.iter_mut().zip(&from[i * CHUNK..]) {
+/// Calls `f(&mut target[i], source[i])` for each `i`, in parallel.
+pub fn zip(target: &mut [f32], source: &[f32], f: impl Fn(&mut f32, f32) + Sync + Send) {
+    parts(target, CHUNK, |i, chunk| {
+        wide!(for (x, y) in chunk.iter_mut().zip(&source[i * CHUNK..]) {
             f(x, *y);
         })
     });
 }
 
-/// Adds `from` to `to`, element by element.
-pub fn add(to: &mut [f32], from: &[f32]) {
-    zip(to, from, |x, y| *x += y);
+/// Adds `source` to `target`, element by element.
+pub fn add(target: &mut [f32], source: &[f32]) {
+    zip(target, source, |x, y| *x += y);
 }
 
 /// Sums the rows of `x` (rows, width), in their order; returns (width).

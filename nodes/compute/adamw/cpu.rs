@@ -85,7 +85,7 @@ pub fn norm<'a>(gradients: impl IntoIterator<Item = &'a Param>) -> f64 {
     total.sqrt()
 }
 
-/// Adds `from` to `to`, such as the gradients of two batches.
-pub fn add(to: &mut Param, from: &Param) {
-    parallel::add(write(to), read(from));
+/// Adds `source` to `target`, such as the gradients of two batches.
+pub fn add(target: &mut Param, source: &Param) {
+    parallel::add(write(target), read(source));
 }

@@ -90,8 +90,8 @@ mod tests {
     fn updates_are_those_of_the_cpu() {
         let n = CHUNK + 77;
         for form in [Form::Adamw, Form::AdamwS3prl] {
-            let mut own = tensor::cpu::param(noise("w", n));
-            let mut moments = cpu::Moments::zeros(n);
+            let mut on_cpu = tensor::cpu::param(noise("w", n));
+            let mut cpu_moments = cpu::Moments::zeros(n);
             let mut w = param(noise("w", n));
             let mut on_gpu = Moments::zeros(n);
             for update in 1..4 {
@@ -104,12 +104,15 @@ mod tests {
                     decay: 0.1,
                     update,
                 };
-                let own_g = tensor::cpu::param(g.clone());
-                cpu::step(&rule, &mut own, &mut moments, &own_g, 0.5);
+                let cpu_g = tensor::cpu::param(g.clone());
+                cpu::step(&rule, &mut on_cpu, &mut cpu_moments, &cpu_g, 0.5);
                 step(&rule, &mut w, &mut on_gpu, &param(g), 0.5);
             }
-            let own: Vec<f64> = tensor::cpu::read(&own).iter().map(|w| *w as f64).collect();
-            close(&read(&w), &own, 1e-6);
+            let expected: Vec<f64> = tensor::cpu::read(&on_cpu)
+                .iter()
+                .map(|w| *w as f64)
+                .collect();
+            close(&read(&w), &expected, 1e-6);
         }
     }
 
@@ -117,7 +120,7 @@ mod tests {
     fn the_norm_is_that_of_the_cpu() {
         let gradients = [noise("a", 3 * CHUNK + 5), vec![], noise("b", 7)];
         let on_gpu = gradients.each_ref().map(|g| param(g.clone()));
-        let own = gradients.map(tensor::cpu::param);
-        assert!((norm(&on_gpu) / cpu::norm(&own) - 1.0).abs() < 1e-6);
+        let on_cpu = gradients.map(tensor::cpu::param);
+        assert!((norm(&on_gpu) / cpu::norm(&on_cpu) - 1.0).abs() < 1e-6);
     }
 }

@@ -30,15 +30,15 @@ const INTERLEAVE: [u16; 32] = [
 impl Word<__m512> for Pair {
     const K_PER_WORD: usize = 2;
     #[inline(always)]
-    unsafe fn load_along_k(from: *const f32, n: usize) -> __m512 {
-        let low = load_f32(from, n);
-        let high = load_f32(from.wrapping_add(16), n.saturating_sub(16));
+    unsafe fn load_along_k(source: *const f32, n: usize) -> __m512 {
+        let low = load_f32(source, n);
+        let high = load_f32(source.wrapping_add(16), n.saturating_sub(16));
         transmute(_mm512_cvtne2ps_pbh(high, low))
     }
     #[inline(always)]
-    unsafe fn load_across_k(from: *const f32, k_stride: usize, n: usize, depth: usize) -> __m512 {
-        let even = load_f32(from, n);
-        let odd = load_f32(from.wrapping_add(k_stride), if depth > 1 { n } else { 0 });
+    unsafe fn load_across_k(source: *const f32, k_stride: usize, n: usize, depth: usize) -> __m512 {
+        let even = load_f32(source, n);
+        let odd = load_f32(source.wrapping_add(k_stride), if depth > 1 { n } else { 0 });
         let both: __m512i = transmute(_mm512_cvtne2ps_pbh(odd, even));
         let order = _mm512_loadu_si512(INTERLEAVE.as_ptr() as *const __m512i);
         _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, both))
@@ -55,8 +55,8 @@ impl Word<__m512> for Pair {
 
 /// Loads the first `n` of 16 numbers, zeros past them.
 #[inline(always)]
-unsafe fn load_f32(from: *const f32, n: usize) -> __m512 {
-    <f32 as Word<__m512>>::load_along_k(from, n)
+unsafe fn load_f32(source: *const f32, n: usize) -> __m512 {
+    <f32 as Word<__m512>>::load_along_k(source, n)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma,avx2")]

@@ -122,7 +122,7 @@ impl Blocking {
         width.next_multiple_of(MAX_LANES)
     }
 
-    /// Returns what packs a; `None` if the micro-kernel reads it in place.
+    /// Returns the function that packs a; `None` if the micro-kernel reads it in place.
     fn a_packer(&self, a: View) -> Option<unsafe fn(&Panel)> {
         if a.cs == 1 {
             self.kernel.pack_rows

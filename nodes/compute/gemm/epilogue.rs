@@ -1,4 +1,4 @@
-//! What is applied to a product while a tile of it is in cache.
+//! Functions applied to the tiles of a product while they are in cache.
 //!
 //! An enum of names, not a closure, since another device's library has the same epilogues.
 use crate::math::{Dropout, gelu, gelu_both};

@@ -57,16 +57,16 @@ impl Simd for __m512 {
         _mm512_set1_ps(x)
     }
     #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
-        _mm512_loadu_ps(from)
+    unsafe fn load(source: *const f32) -> Self {
+        _mm512_loadu_ps(source)
     }
     #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        _mm512_storeu_ps(to, self)
+    unsafe fn store(self, target: *mut f32) {
+        _mm512_storeu_ps(target, self)
     }
     #[inline(always)]
-    unsafe fn load_first(from: *const f32, n: usize) -> Self {
-        _mm512_maskz_loadu_ps((1u32 << n).wrapping_sub(1) as u16, from)
+    unsafe fn load_first(source: *const f32, n: usize) -> Self {
+        _mm512_maskz_loadu_ps((1u32 << n).wrapping_sub(1) as u16, source)
     }
     #[inline(always)]
     unsafe fn add(self, y: Self) -> Self {
@@ -112,20 +112,20 @@ impl Simd for __m256 {
         _mm256_set1_ps(x)
     }
     #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
-        _mm256_loadu_ps(from)
+    unsafe fn load(source: *const f32) -> Self {
+        _mm256_loadu_ps(source)
     }
     #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        _mm256_storeu_ps(to, self)
+    unsafe fn store(self, target: *mut f32) {
+        _mm256_storeu_ps(target, self)
     }
     #[inline(always)]
-    unsafe fn load_first(from: *const f32, n: usize) -> Self {
+    unsafe fn load_first(source: *const f32, n: usize) -> Self {
         let mask = _mm256_cmpgt_epi32(
             _mm256_set1_epi32(n as i32),
             _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
         );
-        _mm256_maskload_ps(from, mask)
+        _mm256_maskload_ps(source, mask)
     }
     #[inline(always)]
     unsafe fn add(self, y: Self) -> Self {

@@ -77,13 +77,13 @@ impl<'a> Out<'a> {
     }
 
     /// Sets or accumulates to (`add`) some columns of a matrix whose other columns other tasks
-    /// write; c begins at the first number of `to`.
+    /// write; c begins at the first number of `data`.
     ///
     /// # Safety
     /// While the product is computed, nobody else reads or writes these columns.
-    pub unsafe fn columns(to: Shared<'a>, stride: usize, add: bool) -> Self {
+    pub unsafe fn columns(data: Shared<'a>, stride: usize, add: bool) -> Self {
         Out {
-            data: to,
+            data,
             rs: stride,
             accumulate: add,
         }

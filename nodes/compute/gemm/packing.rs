@@ -43,8 +43,8 @@ pub unsafe fn pack_panel<S: Simd, W: Word<S>, const L: usize>(p: &Panel) {
                 for i in 0..W::K_PER_WORD {
                     _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(i * p.k_stride) as *const i8);
                 }
-                let from = source(word, lane);
-                let x = W::load_across_k(from, p.k_stride, lanes_left(lane), depth_left(word));
+                let first = source(word, lane);
+                let x = W::load_across_k(first, p.k_stride, lanes_left(lane), depth_left(word));
                 store(word, lane, x);
             }
         }

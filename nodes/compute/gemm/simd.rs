@@ -1,4 +1,4 @@
-//! What the micro-kernel and packing need of an instruction set: vectors, and words in them.
+//! The interface of an instruction set to the micro-kernel and packing: vectors, and words in them.
 //!
 //! A word is the 32 bits that a lane of the micro-kernel multiplies: one f32, or a pair of bf16
 //! (gemm/bf16.rs).
@@ -10,11 +10,11 @@ pub trait Simd: Copy {
     /// Returns `x` in every lane.
     unsafe fn splat(x: f32) -> Self;
     /// Loads LANES numbers, unaligned.
-    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn load(source: *const f32) -> Self;
     /// Stores LANES numbers, unaligned.
-    unsafe fn store(self, to: *mut f32);
+    unsafe fn store(self, target: *mut f32);
     /// Loads `n` numbers, zeros in the other lanes; no memory past the `n` is read.
-    unsafe fn load_first(from: *const f32, n: usize) -> Self;
+    unsafe fn load_first(source: *const f32, n: usize) -> Self;
     /// Returns self + y.
     unsafe fn add(self, y: Self) -> Self;
     /// Returns self · x + y, rounded once.
@@ -27,11 +27,11 @@ pub trait Simd: Copy {
 pub trait Word<S: Simd> {
     const K_PER_WORD: usize;
     /// Loads LANES words from `n` numbers that are contiguous in depth; zeros past them.
-    unsafe fn load_along_k(from: *const f32, n: usize) -> S;
+    unsafe fn load_along_k(source: *const f32, n: usize) -> S;
     /// Loads one word for each of `n` contiguous columns, its numbers `k_stride` apart.
     ///
     /// Columns past `n` and numbers past `depth` are zeros.
-    unsafe fn load_across_k(from: *const f32, k_stride: usize, n: usize, depth: usize) -> S;
+    unsafe fn load_across_k(source: *const f32, k_stride: usize, n: usize, depth: usize) -> S;
     /// Returns Σ x · y over the numbers of each word, plus `sum`.
     unsafe fn mul_add(x: S, y: S, sum: S) -> S;
 }
@@ -39,16 +39,16 @@ pub trait Word<S: Simd> {
 impl<S: Simd> Word<S> for f32 {
     const K_PER_WORD: usize = 1;
     #[inline(always)]
-    unsafe fn load_along_k(from: *const f32, n: usize) -> S {
+    unsafe fn load_along_k(source: *const f32, n: usize) -> S {
         if n >= S::LANES {
-            S::load(from)
+            S::load(source)
         } else {
-            S::load_first(from, n)
+            S::load_first(source, n)
         }
     }
     #[inline(always)]
-    unsafe fn load_across_k(from: *const f32, _: usize, n: usize, _: usize) -> S {
-        Self::load_along_k(from, n)
+    unsafe fn load_across_k(source: *const f32, _: usize, n: usize, _: usize) -> S {
+        Self::load_along_k(source, n)
     }
     #[inline(always)]
     unsafe fn mul_add(x: S, y: S, sum: S) -> S {

@@ -44,10 +44,10 @@ fn rounded(x: f32, precision: Precision) -> f64 {
 
 /// Returns a b (m, n) by definition, in f64, of rounded operands.
 fn reference((_, precision): Backend, s: Shape, a: View, b: View) -> Vec<f64> {
-    let at = |view: View, row: usize, column: usize| {
+    let number = |view: View, row: usize, column: usize| {
         rounded(view.data[row * view.rs + column * view.cs], precision)
     };
-    let element = |i: usize, j: usize| (0..s.k).map(|k| at(a, i, k) * at(b, k, j)).sum();
+    let element = |i: usize, j: usize| (0..s.k).map(|k| number(a, i, k) * number(b, k, j)).sum();
     (0..s.m * s.n).map(|i| element(i / s.n, i % s.n)).collect()
 }
 
@@ -134,13 +134,13 @@ fn a_number_depends_neither_on_threads_nor_on_other_rows() {
             );
             c
         };
-        let all = product(1, s.m);
-        assert!(all == product(threads, s.m));
-        assert!(all[..s.m / 2 * s.n] == product(threads, s.m / 2));
+        let expected = product(1, s.m);
+        assert!(expected == product(threads, s.m));
+        assert!(expected[..s.m / 2 * s.n] == product(threads, s.m / 2));
 
         let mut packed = vec![0.0; s.m * s.n];
         Packed::with_backend(backend, s.n, s.k, b).multiply(s.m, a, Out::set(&mut packed, s.n));
-        assert!(all == packed);
+        assert!(expected == packed);
     });
 }
 
