@@ -7,6 +7,7 @@ use crate::node::port::{Scalar, Value};
 use crate::node::report::Measurement;
 use crate::node::step::{Step, StepInfo};
 use compute::adamw;
+use compute::adamw::{Moments, add, norm, step};
 use compute::tensor;
 use compute::tensor::{Gradients, Param, plus, read};
 use options::{IN, NotFinite, OUT};
@@ -23,10 +24,6 @@ pub(crate) mod parity;
 mod schedule;
 mod sums;
 
-#[cfg(not(feature = "cuda"))]
-pub(crate) use compute::adamw::cpu::{Moments, add, norm, step};
-#[cfg(feature = "cuda")]
-pub(crate) use compute::adamw::cuda::{Moments, add, norm, step};
 pub use options::Options;
 
 struct Optimize {

@@ -3,7 +3,7 @@
 //! w, d (rows, inputs), g (inputs).
 #[cfg(feature = "cuda")]
 pub mod cuda;
-use crate::parallel::{Shared, made, parts, wide};
+use crate::parallel::{Shared, collect_chunks, parts, wide};
 use crate::tensor::cpu::{Cpu, read};
 use crate::tensor::{Param, Storage, Track, Vector, merge, split};
 
@@ -22,7 +22,7 @@ pub fn join<T: Track<D>, D: Storage<f32>>(
 pub fn times(w: &[f32], gate: &Param<Cpu>) -> Vec<f32> {
     let gate = read(gate);
     let row = |row: usize| w[row * gate.len()..].iter().zip(gate).map(|(w, g)| w * g);
-    made(w.len(), gate.len(), row)
+    collect_chunks(w.len(), gate.len(), row)
 }
 
 /// d becomes dw; adds to dg.

@@ -1,7 +1,6 @@
 //! Softmax regression: p(class | x) ∝ exp(w_c · x' + b_c), x' the frame at zero mean and unit variance a number. AdamW
 //! without decay on mini-batches, the rate going down to 0 in a line; it begins at zero, and nothing is left to chance.
-use crate::kind::optimize::{Moments, step};
-use compute::adamw::{AdamW, Form};
+use compute::adamw::{AdamW, Form, Moments, step};
 use compute::gemm::Precision;
 use compute::op::{argmax, cross_entropy, linear};
 use compute::random::Key;
