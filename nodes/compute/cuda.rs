@@ -10,7 +10,6 @@ pub(crate) mod check;
 mod count;
 pub mod elementwise;
 pub mod gpu;
-pub mod heads;
 pub mod mask;
 pub(crate) mod narrow;
 pub mod pinned;

@@ -23,7 +23,6 @@ mod gelu_gate;
 mod given;
 mod gradient_scale;
 mod gram;
-pub(crate) mod head;
 mod layer_norm;
 mod linear;
 mod lstm;
@@ -38,7 +37,8 @@ mod residual_norm;
 mod scale;
 mod self_attention;
 
-pub use attention_map::Map;
+pub use attention::attention;
+pub use attention_map::{Map, attend, attention_map};
 pub use broadcast::broadcast;
 pub use conv1d::frames_out;
 pub use cross_entropy::counting;
@@ -47,6 +47,7 @@ pub use gradient_scale::gradient_scale;
 pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_start};
 pub use position_bias::{PositionBias, bucket};
+pub use position_gate::position_gate;
 pub use scale::scale;
 
 #[cfg(feature = "cuda")]
@@ -57,8 +58,6 @@ pub use cpu::*;
 /// The CPU forms. A build for a GPU has them too: tests compare with them.
 pub mod cpu {
     pub use super::argmax::argmax;
-    pub use super::attention::attention;
-    pub use super::attention_map::{attend, attention_map};
     pub use super::conv_first::{First, conv_first};
     pub use super::conv1d::{Input, Source, conv1d};
     pub use super::cosine_logits::cosine_logits;
@@ -72,10 +71,10 @@ pub mod cpu {
     pub use super::mask_frames::mask_frames;
     pub use super::mean_square::mean_square;
     pub use super::norm_projection::norm_projection;
-    pub use super::position_gate::position_gate;
     pub use super::positional::positional;
     pub use super::residual_norm::{Branch, residual_norm};
     pub use super::self_attention::self_attention;
+    pub use super::{attend, attention, attention_map, position_gate};
     pub use super::{broadcast, dropout, gradient_scale, layer_norm, linear, residual, scale};
 }
 

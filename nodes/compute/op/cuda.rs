@@ -2,8 +2,6 @@
 
 pub use crate::cuda::mask::Mask;
 pub use crate::op::argmax::cuda::argmax;
-pub use crate::op::attention::cuda::attention;
-pub use crate::op::attention_map::cuda::{attend, attention_map};
 pub use crate::op::conv_first::cuda::{First, conv_first};
 pub use crate::op::conv1d::cuda::{Input, Source, conv1d};
 pub use crate::op::cosine_logits::cuda::cosine_logits;
@@ -17,10 +15,10 @@ pub use crate::op::lstm::cuda::lstm;
 pub use crate::op::mask_frames::cuda::mask_frames;
 pub use crate::op::mean_square::cuda::mean_square;
 pub use crate::op::norm_projection::cuda::norm_projection;
-pub use crate::op::position_gate::cuda::position_gate;
 pub use crate::op::positional::cuda::positional;
 pub use crate::op::residual_norm::cuda::{Branch, residual_norm};
 pub use crate::op::self_attention::cuda::self_attention;
+pub use crate::op::{attend, attention, attention_map, position_gate};
 pub use crate::op::{broadcast, dropout, gradient_scale, layer_norm, linear, residual, scale};
 
 #[cfg(test)]

@@ -1,52 +1,79 @@
-//! [`crate::op::attention`] without scores in memory (kernels/attention.cu): each block walks over its row in tiles, on the way
-//! forward and again for the gradients. Kept: q, k and v, o, and a number for each frame and head.
+//! [`AttentionDevice`] without scores in memory (attention.cu): a block walks over its row in tiles,
+//! forward and again backward. Saves q, k, v and o in the format of products, and the logarithm of
+//! each softmax's sum.
+pub(crate) mod padded_heads;
+use super::{AttentionDevice, AttentionHeads};
 use crate::cuda::gpu::{Address, Memory, for_each, gpu, launch};
-use crate::cuda::heads::Sizes;
+use crate::cuda::mask::Mask;
 use crate::cuda::product::Factor;
 use crate::cuda::sums::add_column_sums;
 use crate::gemm::Precision;
 use crate::math::Dropout;
-use crate::op::PositionBias;
-use crate::op::cuda::Mask;
-use crate::op::gate::cuda as gate;
-use crate::op::position_bias::cuda::{Bias, Places};
-use crate::tensor::cuda::{Cuda, Param, Slot, Vector, address, len, record_hidden, zeros};
-use crate::tensor::{Grads, Hidden, Spans, Track, merge};
+use crate::op::position_bias::cuda::Bias;
+use crate::tensor::cuda::{Cuda, Matrix, Param, address, len, zeros};
+use crate::tensor::{Grads, Slot, Spans, dimensions};
+use padded_heads::Sizes;
 
-/// q, k and v are three tensors, not one given thrice.
-pub fn attention<T: Track<Cuda>>(
-    [q, k, v]: [Hidden<T, Cuda>; 3],
-    heads: usize,
-    gate: Option<&Vector<T>>,
-    bias: Option<PositionBias<T, Cuda>>,
-    drop: Dropout,
-    precision: Precision,
-) -> Hidden<T, Cuda> {
-    let ((q, tq), (k, tk), (v, tv)) = (q.split(), k.split(), v.split());
-    let (gate, tape) = gate::join(merge(merge(tq, tk), tv), gate);
-    let (bias, tape) = Bias::join(tape, bias);
-    let (width, spans, n) = (q.width(), q.spans.clone(), len(&q.values));
-    let slots = [&q, &k, &v].map(|x| Slot::of(&x.values));
-    let factors = [q, k, v].map(|x| Factor::of(precision, &x.values));
-    let inputs = factors.each_ref().map(|x| Columns {
+pub struct Saved {
+    attention: Attention,
+    qkv: [Factor; 3],
+    o: Memory,
+    sums: Memory,
+    /// Numbers of q, and as many of k, v and o.
+    len: usize,
+}
+
+impl AttentionDevice for Cuda {
+    type Saved = Saved;
+
+    fn forward(qkv: [Matrix; 3], heads: AttentionHeads<Cuda>) -> (Matrix, Saved) {
+        let precision = heads.precision;
+        let len = len(&qkv[0]);
+        let shape = dimensions(&qkv[0]);
+        let qkv = qkv.map(|x| Factor::of(precision, &x));
+        let attention = Attention::new(
+            &heads.spans,
+            [heads.heads, heads.width],
+            heads.gate,
+            heads.bias,
+            heads.drop,
+            precision,
+        );
+        let (o, sums) = attention.forward(columns(&qkv));
+        let y = zeros(shape);
+        add_wide(precision, &o, address(&y), len);
+        let saved = Saved {
+            attention,
+            qkv,
+            o,
+            sums,
+            len,
+        };
+        (y, saved)
+    }
+
+    fn backward(dy: Address, saved: &Saved, inputs: &[Slot<Cuda>; 3], g: &mut Grads<Cuda>) {
+        let precision = saved.attention.precision;
+        let dy = Factor::at(precision, dy, saved.len);
+        let gradients =
+            saved
+                .attention
+                .backward(columns(&saved.qkv), &saved.o, dy.place(), &saved.sums, g);
+        for (gradient, input) in gradients.iter().zip(inputs) {
+            add_wide(precision, gradient, g.at(input), saved.len);
+        }
+    }
+}
+
+fn columns(qkv: &[Factor; 3]) -> [Columns; 3] {
+    qkv.each_ref().map(|x| Columns {
         at: x.place(),
         add: 0,
-    });
-    let attention = Attention::new(&spans, [heads, width], gate, bias, drop, precision);
-    let (o, sums) = attention.forward(inputs);
-    let y = zeros((spans.total(), width));
-    widen(precision, &o, address(&y), n);
-    record_hidden(y, spans, tape, move |dy, g| {
-        let (_keep, grad) = (&factors, Factor::at(precision, dy, n));
-        let gradients = attention.backward(inputs, &o, grad.place(), &sums, g);
-        for (d, x) in gradients.iter().zip(&slots) {
-            widen(precision, d, g.at(x), n);
-        }
     })
 }
 
-/// to += from
-fn widen(precision: Precision, from: &Memory, to: Address, n: usize) {
+/// Adds `n` numbers in the format of products to f32.
+fn add_wide(precision: Precision, from: &Memory, to: Address, n: usize) {
     launch!(
         precision.kernel("add_wide", n),
         for_each(n, n),
@@ -56,7 +83,8 @@ fn widen(precision: Precision, from: &Memory, to: Address, n: usize) {
     );
 }
 
-/// `Columns` of the kernels: (frames, heads · size) in the format of products, and what is added to each frame, or 0.
+/// `Columns` of the kernels: (frames, heads · size) in the format of products, and what is added to
+/// each frame, or 0.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Columns {
@@ -73,24 +101,27 @@ struct Outputs {
     sums: Address,
 }
 
-/// Of one batch, in arrays of the products' format.
+/// Attention of one batch, from and to arrays in the format of products.
 pub struct Attention {
     spans: Spans,
     sizes: Sizes,
     gate: Option<Param>,
     bias: Option<Bias>,
     precision: Precision,
-    /// What a head's size is filled up to.
+    /// The size of a head, filled up.
     depth: usize,
     _starts: Memory,
 }
 
-/// Frames that a block has for its own.
+/// Frames of a block.
 const OWN: usize = 128;
-/// Blocks of a head of a row that sum the bias's gradient: more would take memory that grows with the square of the frames.
+/// Blocks of a head of a row that sum the bias's gradient: the memory of more would grow with the
+/// square of the frames.
 const BLOCKS: usize = 16;
 
 impl Attention {
+    /// # Panics
+    /// A head has more than 128 channels.
     pub fn new(
         spans: &Spans,
         [heads, width]: [usize; 2],
@@ -99,17 +130,17 @@ impl Attention {
         drop: Dropout,
         precision: Precision,
     ) -> Attention {
-        let (starts, size) = (gpu().starts(spans), width / heads);
+        let starts = gpu().starts(spans);
+        let size = width / heads;
         let depth = [64, 96, 128].into_iter().find(|depth| size <= *depth);
         let depth = depth.unwrap_or_else(|| {
             panic!("heads of {size} channels: attention on a GPU takes up to 128")
         });
-        let open = gate.as_ref().map_or(0, address);
         let sizes = Sizes {
             starts: starts.at(),
             heads,
             size,
-            gate: open,
+            gate: gate.as_ref().map_or(0, address),
             drop: Mask::from(drop),
         };
         Attention {
@@ -123,57 +154,58 @@ impl Attention {
         }
     }
 
-    /// o, and the logarithm of each softmax's sum.
-    pub fn forward(&self, inputs: [Columns; 3]) -> (Memory, Memory) {
-        let (o, sums, bias) = (self.frames(), self.scalars(), self.places());
+    /// Returns o, and the logarithm of each softmax's sum, (frames, heads).
+    pub fn forward(&self, [q, k, v]: [Columns; 3]) -> (Memory, Memory) {
+        let o = self.frames();
+        let sums = self.scalars();
         let bytes = self.bytes(OWN + 2 * self.tile());
-        launch!(shared bytes; self.kernel("attend"), self.grid(), inputs, o.at(), sums.at(), self.sizes, bias);
+        launch!(shared bytes; self.kernel("attend"), self.grid(), [q, k, v], o.at(), sums.at(),
+            self.sizes, Bias::argument(self.bias.as_ref()));
         (o, sums)
     }
 
-    /// The gradients of q, k and v, from that of o; those of gate and bias are added to.
+    /// Returns the gradients of q, k and v from that of o, and adds to those of gate and bias.
     pub fn backward(
         &self,
-        inputs: [Columns; 3],
+        [q, k, v]: [Columns; 3],
         o: &Memory,
         grad: Address,
         sums: &Memory,
         g: &mut Grads<Cuda>,
     ) -> [Memory; 3] {
-        let (means, along, bias) = (self.scalars(), self.scalars(), self.places());
-        let ([m, of_gates], [dq, dk, dv]) = (
-            [&means, &along].map(Memory::at),
-            [(); 3].map(|_| self.frames()),
-        );
-        let back = Outputs {
+        let means = self.scalars();
+        let of_gates = self.scalars();
+        let dq = self.frames();
+        let dk = self.frames();
+        let dv = self.frames();
+        let outputs = Outputs {
             o: o.at(),
             grad: Columns { at: grad, add: 0 },
             sums: sums.at(),
         };
-        let ([x, rows], tile) = (self.grid(), self.tile() / 2);
-        let (name, bytes) = (
-            self.kernel("attend_queries"),
-            self.bytes(2 * OWN + 2 * tile),
-        );
+        let [blocks, rows] = self.grid();
+        let tile = self.tile() / 2;
+        let bytes = self.bytes(2 * OWN + 2 * tile);
+        let bias = Bias::argument(self.bias.as_ref());
+        let queries = |blocks: usize, bytes: usize, dgate: Address, distances: Address| {
+            launch!(shared bytes; self.kernel("attend_queries"), [blocks, rows], [q, k, v], outputs,
+                means.at(), of_gates.at(), dq.at(), dgate, distances, self.sizes, bias);
+        };
         match &self.bias {
-            None => {
-                launch!(shared bytes; name, [x, rows], inputs, back, m, of_gates, dq.at(), 0u64, 0u64, self.sizes, bias);
-            }
+            None => queries(blocks, bytes, 0, 0),
             Some(own) => {
-                let blocks = x.min(BLOCKS);
-                let (parts, dlift) = (
-                    gpu().zeros(blocks * rows * own.distances()),
-                    g.to(&own.gate.values),
-                );
-                let (bytes, to) = (bytes + 4 * OWN * (tile + 1), parts.at());
-                launch!(shared bytes; name, [blocks, rows], inputs, back, m, of_gates, dq.at(), dlift, to, self.sizes, bias);
-                own.pull_table(g, |drelative, grid| {
-                    let (rows, distances) = (self.spans.rows(), own.distances());
+                let blocks = blocks.min(BLOCKS);
+                let distances = own.distances();
+                let parts = gpu().zeros(blocks * rows * distances);
+                let square = 4 * OWN * (tile + 1);
+                queries(blocks, bytes + square, own.gate_gradient(g), parts.at());
+                own.accumulate_table_gradient(g, |dr, grid| {
+                    let rows = self.spans.rows();
                     launch!(
                         "sum_distances",
                         grid,
-                        to,
-                        drelative,
+                        parts.at(),
+                        dr,
                         rows,
                         blocks,
                         distances
@@ -181,15 +213,17 @@ impl Attention {
                 });
             }
         }
-        let bytes = self.bytes(2 * OWN + 2 * tile) + 3 * 4 * tile;
-        launch!(shared bytes; self.kernel("attend_keys"), [x, rows], inputs, back, m, dk.at(), dv.at(), self.sizes, bias);
+        let bytes = bytes + 3 * 4 * tile;
+        launch!(shared bytes; self.kernel("attend_keys"), [blocks, rows], [q, k, v], outputs,
+            means.at(), dk.at(), dv.at(), self.sizes, bias);
         if let Some(gate) = &self.gate {
-            add_column_sums(of_gates, g.to(gate), self.spans.total(), self.sizes.heads);
+            let frames = self.spans.total();
+            add_column_sums(of_gates.at(), g.of(gate), frames, self.sizes.heads);
         }
         [dq, dk, dv]
     }
 
-    /// Frames of a tile on the way forward.
+    /// Returns the frames of a tile of the forward pass.
     fn tile(&self) -> usize {
         if self.precision == Precision::Bf16 && self.depth == 64 {
             64
@@ -197,78 +231,57 @@ impl Attention {
             32
         }
     }
-    /// Of so many frames in shared memory.
+
+    /// Returns the bytes of `frames` of a head in shared memory.
     fn bytes(&self, frames: usize) -> usize {
         frames * (self.depth * self.precision.bytes() + 16)
     }
+
     fn kernel(&self, name: &str) -> String {
         format!("{}_{}", self.precision.named(name), self.depth)
     }
+
     fn grid(&self) -> [usize; 2] {
         let longest = self.spans.lengths().max().unwrap_or(0);
         [longest.div_ceil(OWN), self.spans.rows() * self.sizes.heads]
     }
+
+    /// Allocates (frames, heads · size) in the format of products.
     fn frames(&self) -> Memory {
-        gpu().memory(
-            self.precision,
-            self.spans.total() * self.sizes.heads * self.sizes.size,
-        )
+        let width = self.sizes.heads * self.sizes.size;
+        gpu().memory(self.precision, self.spans.total() * width)
     }
+
+    /// Allocates (frames, heads).
     fn scalars(&self) -> Memory {
         gpu().memory(Precision::F32, self.spans.total() * self.sizes.heads)
     }
-    fn places(&self) -> Places {
-        self.bias.as_ref().map(Bias::places).unwrap_or_default()
-    }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "simulated-gpu"))]
 mod tests {
-    use crate::cuda::check::both;
-    use crate::math::Dropout;
-    use crate::op::check::{DROP, ROWS};
-    use crate::op::position_bias::cuda::tests::{bias, case};
-
-    #[test]
-    fn attention_is_that_of_the_cpu() {
-        for (rows, width, heads) in [
-            (&ROWS[..], 6, 2),
-            (&[150, 3, 0], 8, 2),
-            (&ROWS, 5, 1),
-            (&[70, 1], 72, 1),
-        ] {
-            let case = case(rows, width, heads);
-            for (drop, gated, biased) in [(DROP, true, true), (Dropout::NONE, false, false)] {
-                both!(agree: &case, |x, p, tape, precision| {
-                    let gate = put(&p[6], tape);
-                    let bias = bias(&p[7], linear(x.clone(), &p[8], &p[9], Precision::F32), heads);
-                    let three = [0, 2, 4].map(|i| linear(x.clone(), &p[i], &p[i + 1], precision));
-                    attention(three, heads, gated.then_some(&gate), biased.then_some(bias), drop, precision).values
-                });
-            }
-        }
-    }
+    use super::*;
+    use crate::op::check::noise;
+    use crate::op::{attention, cuda};
+    use crate::tensor::Tape;
+    use crate::tensor::cuda::{backward, hidden};
 
     /// Scores would take sixteen times as much.
-    #[cfg(feature = "simulated-gpu")]
     #[test]
     fn memory_grows_as_the_frames_do() {
-        use super::*;
-        use crate::op::check::noise;
-        use crate::tensor::Tape;
-        use crate::tensor::cuda::{backward, hidden};
         unsafe extern "C" {
             fn simulated_peak_of_thread() -> u64;
         }
-        let bytes = [256, 1024].map(|frames| {
-            let (tape, spans) = (Tape::default(), Spans::new([frames]));
-            let three =
+        let peaks = [256, 1024].map(|frames| {
+            let tape = Tape::default();
+            let spans = Spans::new([frames]);
+            let qkv =
                 ["q", "k", "v"].map(|x| hidden(noise(x, 2 * frames), 2, spans.clone()).on(&tape));
-            let y = attention(three, 1, None, None, Dropout::NONE, Precision::F32);
-            drop(backward(crate::op::cuda::mean_square(y), 1.0));
+            let y = attention(qkv, 1, None, None, Dropout::NONE, Precision::F32);
+            drop(backward(cuda::mean_square(y), 1.0));
             // SAFETY: it only reads a number.
             unsafe { simulated_peak_of_thread() }
         });
-        assert!(bytes[0] > 0 && bytes[1] < 5 * bytes[0], "{bytes:?}");
+        assert!(peaks[0] > 0 && peaks[1] < 5 * peaks[0], "{peaks:?}");
     }
 }

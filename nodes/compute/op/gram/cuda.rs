@@ -1,8 +1,8 @@
 //! [`crate::op::gram_distance`]: the squares of all rows stand in memory, from forward to backward.
 use crate::cuda::gpu::{for_each, for_rows, gpu, launch};
-use crate::cuda::heads::Heads;
 use crate::cuda::sums::add_sum;
 use crate::gemm::Precision::F32;
+use crate::op::attention::cuda::padded_heads::PaddedHeads as Heads;
 use crate::op::cuda::Mask;
 use crate::tensor::cuda::{Cuda, Slot, address, record, zeros};
 use crate::tensor::{Hidden, NoneTape, Number, Track, merge};
@@ -27,7 +27,7 @@ pub fn gram_distance<T: Track<Cuda>>(
         "student and target differ in frames"
     );
     let unit = 1.0 / spans.lengths().map(|n| n * n).sum::<usize>().max(1) as f64;
-    let heads = |width| Heads::new(&spans, [1, width], 0, None, Mask::times(1.0), F32);
+    let heads = |width| Heads::new(&spans, [1, width], 0, Mask::times(1.0), F32);
     let (own, theirs, y) = (heads(a.width()), heads(target_a.width()), zeros(()));
     let split = |all: &Heads, x: &Target| all.split(address(&x.values));
     let (split_a, split_b) = (split(&own, &a), split(&own, &b));

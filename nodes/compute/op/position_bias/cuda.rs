@@ -1,186 +1,116 @@
-//! [`crate::op::PositionBias`]: the table's numbers by head and distance, which are added where the scores are read.
+//! A bias as the kernels of attention read it: the table's values by head and distance, which they
+//! add where they read the scores.
+use super::PositionBiasDevice;
 use crate::cuda::gpu::{Address, Memory, gpu, launch};
-use crate::cuda::heads::Heads;
 use crate::gemm::Precision;
-use crate::op::{PositionBias, bucket};
+use crate::tensor::Grads;
 use crate::tensor::cuda::{Cuda, Param, address, len};
-use crate::tensor::{Grads, Hidden, NoneTape, Track, merge};
 
-/// A bias off its tape.
-pub struct Bias {
-    table: Param,
-    pub gate: Hidden<NoneTape, Cuda>,
-    buckets: usize,
-    /// The bucket of each distance, and the table's column of each head.
-    by_distance: Memory,
-    columns: Memory,
-    /// (heads, distances)
-    relative: Memory,
-    longest: usize,
-}
+pub type Bias = super::Bias<Cuda>;
 
 /// `Bias` of the kernels; 0: none.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-pub struct Places {
+pub struct RelativeBias {
     gate: Address,
     relative: Address,
     longest: usize,
 }
 
-impl Bias {
-    pub fn join<T: Track<Cuda>>(tape: T, bias: Option<PositionBias<T, Cuda>>) -> (Option<Bias>, T) {
-        let Some(PositionBias {
-            table,
-            columns,
-            buckets,
-            farthest,
-            gate,
-        }) = bias
-        else {
-            return (None, tape);
-        };
-        let (gate, other) = gate.split();
-        let longest = gate.spans.lengths().max().unwrap_or(0).max(1);
-        let of = |i: usize| bucket(i as isize - longest as isize + 1, buckets, farthest);
-        let by_distance = gpu().upload((0..2 * longest - 1).map(of));
-        let relative = gpu().memory(Precision::F32, columns.len() * (2 * longest - 1));
-        let columns = gpu().upload(columns);
-        let bias = Bias {
-            table: table.clone(),
-            gate,
-            buckets,
-            by_distance,
-            columns,
-            relative,
-            longest,
-        };
-        bias.tables(
-            "relative",
-            2 * longest - 1,
-            address(table),
-            bias.relative.at(),
-        );
-        (Some(bias), merge(tape, other))
-    }
+pub struct ByDistance {
+    /// The table's column of each head.
+    columns: Memory,
+    /// The bucket of each distance from -(n - 1) to n - 1, n being the frames of the longest row.
+    buckets: Memory,
+    /// The table's values, (heads, distances).
+    values: Memory,
+    /// 2n - 1
+    distances: usize,
+}
 
-    pub fn places(&self) -> Places {
-        Places {
-            gate: address(&self.gate.values),
-            relative: self.relative.at(),
-            longest: self.longest,
+impl PositionBiasDevice for Cuda {
+    type ByDistance = ByDistance;
+
+    fn by_distance(
+        table: &Param,
+        columns: Vec<usize>,
+        buckets: Vec<usize>,
+        count: usize,
+    ) -> ByDistance {
+        let heads = columns.len();
+        let distances = buckets.len();
+        let by_distance = ByDistance {
+            columns: gpu().upload(columns),
+            buckets: gpu().upload(buckets),
+            values: gpu().memory(Precision::F32, heads * distances),
+            distances,
+        };
+        launch!(
+            "relative",
+            grid(distances, heads),
+            address(table),
+            by_distance.values.at(),
+            by_distance.buckets.at(),
+            by_distance.columns.at(),
+            distances,
+            len(table) / count
+        );
+        by_distance
+    }
+}
+
+impl Bias {
+    /// Returns a bias as kernels take it.
+    pub fn argument(bias: Option<&Bias>) -> RelativeBias {
+        let Some(bias) = bias else {
+            return RelativeBias::default();
+        };
+        RelativeBias {
+            gate: address(&bias.gate.values),
+            relative: bias.by_distance.values.at(),
+            longest: bias.distances().div_ceil(2),
         }
     }
 
-    /// From the table to distances, or back; with a thread for each of `threads`.
-    fn tables(&self, kernel: &str, threads: usize, from: Address, to: Address) {
-        let (grid, wide) = (
-            [threads.div_ceil(256), self.gate.width()],
-            len(&self.table) / self.buckets,
-        );
-        launch!(
-            kernel,
-            grid,
-            from,
-            to,
-            self.by_distance.at(),
-            self.columns.at(),
-            2 * self.longest - 1,
-            wide
-        );
-    }
-
-    /// Adds what the gradient of a map's scores gives to the gate of each frame, and to the table.
-    pub fn pull_map(&self, heads: &Heads, ds: &Memory, g: &mut Grads<Cuda>) {
-        let (places, sizes, padded, to) = (
-            self.places(),
-            heads.sizes,
-            heads.padded,
-            g.to(&self.gate.values),
-        );
-        launch!(
-            heads.precision.kernel("bias_gate", 4),
-            heads.grid(),
-            ds.at(),
-            to,
-            padded,
-            sizes,
-            places
-        );
-        self.pull_table(g, |drelative, grid| {
-            let name = heads.precision.kernel("bias_relative", 4);
-            launch!(
-                name,
-                grid,
-                ds.at(),
-                drelative,
-                heads.rows,
-                padded,
-                sizes,
-                places
-            );
-        });
-    }
-
-    /// Adds to the table's gradient; `relative` writes that of each head's distances, a thread for each.
-    pub fn pull_table(&self, g: &mut Grads<Cuda>, relative: impl Fn(Address, [usize; 2])) {
-        let (distances, heads) = (self.distances(), self.gate.width());
-        let drelative = gpu().memory(Precision::F32, heads * distances);
-        relative(drelative.at(), [distances.div_ceil(256), heads]);
-        self.tables(
-            "table_gradient",
-            self.buckets,
-            drelative.at(),
-            g.to(&self.table),
-        );
-    }
-
-    /// From one frame to another of a row.
+    /// Returns how many distances the frames of the longest row have from each other.
     pub fn distances(&self) -> usize {
-        2 * self.longest - 1
+        self.by_distance.distances
     }
+
+    /// Opens the gradient of the gate, (frames, heads).
+    pub fn gate_gradient(&self, g: &mut Grads<Cuda>) -> Address {
+        g.of(&self.gate.values)
+    }
+
+    /// Adds to the table's gradient. `launch_sums` gets the address of dr, (heads, distances), and
+    /// queues a kernel that writes it with a thread for each of its numbers.
+    pub fn accumulate_table_gradient(
+        &self,
+        g: &mut Grads<Cuda>,
+        launch_sums: impl FnOnce(Address, [usize; 2]),
+    ) {
+        let heads = self.gate.width();
+        let dr = gpu().memory(Precision::F32, heads * self.distances());
+        launch_sums(dr.at(), grid(self.distances(), heads));
+        launch!(
+            "table_gradient",
+            grid(self.count, heads),
+            dr.at(),
+            g.of(&self.table),
+            self.by_distance.buckets.at(),
+            self.by_distance.columns.at(),
+            self.distances(),
+            len(&self.table) / self.count
+        );
+    }
+}
+
+/// Returns the grid of a kernel with a thread for each of `numbers` of each head.
+fn grid(numbers: usize, heads: usize) -> [usize; 2] {
+    [numbers.div_ceil(256), heads]
 }
 
 #[cfg(test)]
 pub mod tests {
-    use crate::op::PositionBias;
-    use crate::op::check::Case;
-    use crate::tensor::{Hidden, Param, Storage};
-
-    const BUCKETS: usize = 12;
-
-    /// Three maps to q, k and v, gates, a table for three heads, a map to the gates of its biases, a map of what comes out.
-    pub fn case(rows: &[usize], width: usize, heads: usize) -> Case {
-        let square = width * width;
-        let sizes = [
-            square,
-            width,
-            square,
-            width,
-            square,
-            width,
-            heads,
-            BUCKETS * 3,
-            heads * width,
-            heads,
-            square,
-            width,
-        ];
-        Case::new(rows, width, &sizes).scaled((4.0 / width as f32).min(0.5))
-    }
-
-    /// Of the table's last heads.
-    pub fn bias<T, D: Storage<f32>>(
-        table: &Param<D>,
-        gate: Hidden<T, D>,
-        heads: usize,
-    ) -> PositionBias<'_, T, D> {
-        PositionBias {
-            table,
-            columns: (3 - heads..3).collect(),
-            buckets: BUCKETS,
-            farthest: 9,
-            gate,
-        }
-    }
+    pub use crate::op::attention::tests::{bias, case};
 }

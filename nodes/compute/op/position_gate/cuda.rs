@@ -1,9 +1,10 @@
-//! [`crate::op::position_gate`].
-use crate::cuda::gpu::{Address, for_each, gpu, launch};
+//! [`PositionGateDevice`] with a warp for each frame of each head.
+use super::PositionGateDevice;
+use crate::cuda::gpu::{Address, Memory, for_each, gpu, launch};
 use crate::cuda::sums::{Parts, add_column_sums};
 use crate::gemm::Precision;
-use crate::tensor::cuda::{Cuda, Param, address, len, record_hidden, zeros};
-use crate::tensor::{Hidden, Track};
+use crate::tensor::cuda::{Cuda, Matrix, Param, address, len, zeros};
+use crate::tensor::{Grads, dimensions};
 
 /// `Gate` of the kernels.
 #[repr(C)]
@@ -15,111 +16,119 @@ struct Gate {
     d: usize,
 }
 
-/// `heads`: which of all heads there are.
-pub fn position_gate<T: Track<Cuda>>(
-    x: Hidden<T, Cuda>,
-    [w, b, c]: [&Param; 3],
-    heads: &[usize],
-) -> Hidden<T, Cuda> {
-    let (x, tape) = x.split();
-    let (frames, d, spans, count) = (x.spans.total(), len(w) / 8, x.spans.clone(), heads.len());
-    let heads = gpu().upload(heads.iter().copied());
-    let of = Gate {
-        heads: heads.at(),
-        count,
-        all: x.width() / d,
-        d,
-    };
-    let maps = gpu().memory(Precision::F32, 2 * d + 2);
-    launch!(
-        "sum_maps",
-        for_each(2 * d + 2, 1),
-        address(w),
-        address(b),
-        maps.at(),
-        d
-    );
-    let (ab, y, grid) = (
-        gpu().memory(Precision::F32, 2 * frames * count),
-        zeros((frames, count)),
-        [frames.div_ceil(8), count],
-    );
-    let from = address(&x.values);
-    launch!(
-        "position_gate",
-        grid,
-        from,
-        maps.at(),
-        address(c),
-        ab.at(),
-        address(&y),
-        frames,
-        of
-    );
-    let [w, b, c] = [w, b, c].map(Param::clone);
-    record_hidden(y, spans, tape, move |dy, g| {
-        let _heads = &heads;
-        let [du, dc] = [2, 1].map(|n| gpu().memory(Precision::F32, n * frames * count));
-        let (factors, dx) = (address(&c), g.to(&x.values));
+pub struct Saved {
+    gate: Gate,
+    /// Of all heads, those with a gate.
+    _heads: Memory,
+    /// The sums of four rows of w, (2, d), and of b, (2).
+    maps: Memory,
+    /// a and b, (frames, heads, 2).
+    ab: Memory,
+}
+
+impl PositionGateDevice for Cuda {
+    type Saved = Saved;
+
+    fn forward(x: &Matrix, [w, b, c]: [&Param; 3], heads: &[usize]) -> (Matrix, Saved) {
+        let (frames, width) = dimensions(x);
+        let d = len(w) / 8;
+        let count = heads.len();
+        let heads = gpu().upload(heads.iter().copied());
+        let gate = Gate {
+            heads: heads.at(),
+            count,
+            all: width / d,
+            d,
+        };
+        let maps = gpu().memory(Precision::F32, 2 * d + 2);
+        launch!(
+            "sum_maps",
+            for_each(2 * d + 2, 1),
+            address(w),
+            address(b),
+            maps.at(),
+            d
+        );
+        let ab = gpu().memory(Precision::F32, 2 * frames * count);
+        let y = zeros((frames, count));
+        launch!(
+            "position_gate",
+            grid(frames, count),
+            address(x),
+            maps.at(),
+            address(c),
+            ab.at(),
+            address(&y),
+            frames,
+            gate
+        );
+        let saved = Saved {
+            gate,
+            _heads: heads,
+            maps,
+            ab,
+        };
+        (y, saved)
+    }
+
+    fn backward(
+        dy: Address,
+        x: &Matrix,
+        [w, b, c]: [&Param; 3],
+        saved: &Saved,
+        g: &mut Grads<Cuda>,
+    ) {
+        let Gate { count, d, .. } = saved.gate;
+        let frames = dimensions(x).0;
+        let du = gpu().memory(Precision::F32, 2 * frames * count);
+        let dc = gpu().memory(Precision::F32, frames * count);
         launch!(
             "position_gate_backward",
-            grid,
+            grid(frames, count),
             dy,
-            ab.at(),
-            maps.at(),
-            factors,
+            saved.ab.at(),
+            saved.maps.at(),
+            address(c),
             du.at(),
             dc.at(),
-            dx,
+            g.of(x),
             frames,
-            of
+            saved.gate
         );
-        let (size, parts, dmaps) = (
-            2 * d + 2,
-            Parts::new(frames, 2 * d + 2),
-            gpu().zeros(2 * d + 2),
-        );
-        let grid = [size.div_ceil(256), parts.count()];
+        let size = 2 * d + 2;
+        let parts = Parts::new(frames, size);
         launch!(
             "map_sums",
-            grid,
+            [size.div_ceil(256), parts.count()],
             du.at(),
-            from,
+            address(x),
             parts.at(),
             frames,
             parts.per,
-            of
+            saved.gate
         );
+        let dmaps = gpu().zeros(size);
         parts.add(dmaps.at());
         launch!(
             "spread_maps",
             for_each(8 * d, 1),
             dmaps.at(),
-            g.to(&w),
-            g.to(&b),
+            g.of(w),
+            g.of(b),
             d
         );
         let sums = gpu().zeros(count);
         add_column_sums(dc.at(), sums.at(), frames, count);
-        launch!("spread_heads", for_each(count, 1), sums.at(), g.to(&c), of);
-    })
+        launch!(
+            "spread_heads",
+            for_each(count, 1),
+            sums.at(),
+            g.of(c),
+            saved.gate
+        );
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use crate::cuda::check::both;
-    use crate::op::check::{Case, ROWS};
-
-    #[test]
-    fn position_gate_is_that_of_the_cpu() {
-        for (all, heads) in [(3, &[0, 1, 2][..]), (4, &[3, 1]), (2, &[])] {
-            let case = Case::new(&ROWS, all * 5, &[40, 8, all]);
-            both!(&case, |x, p, _tape, _precision| position_gate(
-                x,
-                [&p[0], &p[1], &p[2]],
-                heads
-            )
-            .values);
-        }
-    }
+fn grid(frames: usize, count: usize) -> [usize; 2] {
+    [frames.div_ceil(8), count]
 }
