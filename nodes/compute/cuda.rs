@@ -10,8 +10,12 @@ pub(crate) mod check;
 mod count;
 pub mod elementwise;
 pub mod gpu;
+pub(crate) mod kernels;
 pub mod mask;
 pub(crate) mod narrow;
 pub mod pinned;
 pub mod product;
+#[cfg(test)]
+#[path = "build/kernels.rs"]
+mod signatures;
 pub mod sums;

@@ -36,19 +36,28 @@ mod positional;
 mod residual_norm;
 mod scale;
 mod self_attention;
+mod windows;
 
 pub use attention::attention;
 pub use attention_map::{Map, attend, attention_map};
 pub use broadcast::broadcast;
-pub use conv1d::frames_out;
+pub use conv_first::{First, conv_first};
+pub use conv1d::{Input, Source, conv1d};
 pub use cross_entropy::counting;
 pub use elementwise::{dropout, residual};
+pub use feed_forward::feed_forward;
+pub use gelu_gate::gelu_gate;
 pub use gradient_scale::gradient_scale;
 pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_start};
+pub use norm_projection::norm_projection;
 pub use position_bias::{PositionBias, bucket};
 pub use position_gate::position_gate;
+pub use positional::positional;
+pub use residual_norm::{Branch, residual_norm};
 pub use scale::scale;
+pub use self_attention::self_attention;
+pub use windows::frames_out;
 
 #[cfg(feature = "cuda")]
 pub use crate::op::cuda::*;
@@ -58,24 +67,19 @@ pub use cpu::*;
 /// The CPU forms. A build for a GPU has them too: tests compare with them.
 pub mod cpu {
     pub use super::argmax::argmax;
-    pub use super::conv_first::{First, conv_first};
-    pub use super::conv1d::{Input, Source, conv1d};
     pub use super::cosine_logits::cosine_logits;
     pub use super::cross_entropy::cross_entropy;
     pub use super::distance::{cosine, l1, log_sigmoid_cosine, mse};
-    pub use super::feed_forward::feed_forward;
-    pub use super::gelu_gate::gelu_gate;
     pub use super::given::{given_number, given_vector};
     pub use super::gram::gram_distance;
     pub use super::lstm::lstm;
     pub use super::mask_frames::mask_frames;
     pub use super::mean_square::mean_square;
-    pub use super::norm_projection::norm_projection;
-    pub use super::positional::positional;
-    pub use super::residual_norm::{Branch, residual_norm};
-    pub use super::self_attention::self_attention;
-    pub use super::{attend, attention, attention_map, position_gate};
-    pub use super::{broadcast, dropout, gradient_scale, layer_norm, linear, residual, scale};
+    pub use super::{
+        Branch, First, Input, Source, attend, attention, attention_map, broadcast, conv_first,
+        conv1d, dropout, feed_forward, gelu_gate, gradient_scale, layer_norm, linear,
+        norm_projection, position_gate, positional, residual, residual_norm, scale, self_attention,
+    };
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //! norm a number for each 2^15 gradients comes back.
 use crate::adamw::{AdamW, CHUNK};
 use crate::cuda::elementwise;
-use crate::cuda::gpu::{for_each, gpu, launch};
+use crate::cuda::gpu::{for_each, gpu};
+use crate::cuda::kernels;
 use crate::cuda::mask::Mask;
 use crate::cuda::narrow::{beside, refresh};
 use crate::gemm::Precision;
@@ -39,18 +40,7 @@ pub fn step(adamw: &AdamW, w: &mut Param, moments: &mut Moments, g: &Param, fact
         beside(w),
         [w, &moments.m, &moments.v, g].map(address),
     );
-    launch!(
-        "adamw",
-        for_each(n, 1),
-        w,
-        m,
-        v,
-        g,
-        copy,
-        n,
-        factor,
-        adamw.rule()
-    );
+    kernels::adamw(for_each(n, 1), w, m, v, g, copy, n, factor, adamw.rule());
 }
 
 /// ‖all gradients‖₂.
@@ -61,13 +51,7 @@ pub fn norm<'a>(gradients: impl IntoIterator<Item = &'a Param>) -> f64 {
     let parts = gpu().memory(Precision::F32, 2 * all);
     let mut first = 0;
     for g in gradients {
-        launch!(
-            "squares",
-            [chunks(g), 1],
-            address(g),
-            parts.element(2 * first),
-            len(g)
-        );
+        kernels::squares([chunks(g), 1], address(g), parts.element(2 * first), len(g));
         first += chunks(g);
     }
     gpu().doubles(&parts, all).iter().sum::<f64>().sqrt()

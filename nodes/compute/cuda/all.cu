@@ -1,4 +1,4 @@
-// Every kernel, for one PTX. A kernel's block is 32 x 8 threads: eight warps.
+// All kernels, compiled to one PTX. A block has 32 x 8 threads: eight warps.
 #include "common.cuh"
 #include "tile.cuh"
 #include "../op/elementwise/elementwise.cu"
@@ -16,3 +16,8 @@
 #include "../op/cross_entropy/classes.cu"
 #include "../op/lstm/lstm.cu"
 #include "../op/gram/gram.cu"
+
+// The entry points, written by the build script. Their namespace lets them have the kernels' names.
+namespace entries {
+#include "entries.cuh"
+}

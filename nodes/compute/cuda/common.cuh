@@ -1,31 +1,36 @@
-// What the kernels share. No header of CUDA's is included: nvcc and a C++ compiler read the same files.
-// Numbers between ops are float; inside an op T is float or bf16 (its 16 bits). Arithmetic is float.
+// Definitions that all kernels share. No header of CUDA is included, so that nvcc and a C++
+// compiler read the same files. Arrays between ops are float; inside an op T is float or bf16 (its
+// 16 bits). Arithmetic is in float.
 #pragma once
 typedef unsigned short bf16;
 
-#ifndef KERNEL
-// Of a kernel `blocks` at least are on a multiprocessor at once, if shared memory allows it.
-#define KERNEL_OF(blocks, name, parameters) extern "C" __global__ void __launch_bounds__(256, blocks) name parameters
-#define KERNEL(name, parameters) extern "C" __global__ void __launch_bounds__(256) name parameters
+// Declares a kernel. The build script reads its parameters (build/kernels.rs): it writes a launcher
+// in Rust, and an entry point for each combination of template arguments, where T is float or bf16,
+// V is 4 if the width is a multiple of 4 and else 1, and D is 64, 96 or 128.
+#define KERNEL(name, parameters) __device__ __forceinline__ void name parameters
+// The same with dynamic shared memory; at least `blocks` blocks fit on a multiprocessor.
+#define SHARED_KERNEL(blocks, name, parameters) KERNEL(name, parameters)
+
+#ifndef ENTRY
+#define ENTRY(bounds, name, parameters) \
+    extern "C" __global__ void __launch_bounds__ bounds name parameters
 #define NARROW(to, x) asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(to) : "f"(x))
 #endif
-// For widths that are multiples of 4 and for others; in each format.
-#define WIDTHS(define) define(4) define(1)
-#define FORMATS(define) define(float, 4, f32_4) define(float, 1, f32_1) define(bf16, 4, bf16_4) define(bf16, 1, bf16_1)
 
-// The number of a thread in its grid, and of a warp.
+// The index of a thread in its row of the grid, of a warp in it, and of a thread in its block.
 #define THREAD (blockIdx.x * (size_t)256 + threadIdx.y * 32 + threadIdx.x)
 #define WARP (blockIdx.x * (size_t)8 + threadIdx.y)
 #define IN_BLOCK (threadIdx.y * 32 + threadIdx.x)
-// A warp's lanes walk along a row of `width` numbers, V at once.
-#define ALONG(column, width) for (size_t column = threadIdx.x * V; column < (width); column += 32 * V)
+// Lets the lanes of a warp walk along a row of `width` numbers, V at once.
+#define ALONG(column, width) \
+    for (size_t column = threadIdx.x * V; column < (width); column += 32 * V)
 
 __device__ __forceinline__ float widen(float x) { return x; }
 __device__ __forceinline__ float widen(bf16 x) { return __uint_as_float((unsigned)x << 16); }
 __device__ __forceinline__ void narrow(float* to, float x) { *to = x; }
 __device__ __forceinline__ void narrow(bf16* to, float x) { NARROW(*to, x); }
 
-// V neighbours in one access.
+// V neighbouring numbers, read or written in one access.
 template <class T, int V> struct alignas(sizeof(T) * V) Pack { T at[V]; };
 
 template <int V, class T> __device__ __forceinline__ void load(const T* from, float (&x)[V]) {
@@ -49,7 +54,8 @@ template <int V> __device__ __forceinline__ void accumulate(float* to, const flo
     store<V>(to, sum);
 }
 
-// Of all lanes, to all lanes, in the order of a tree.
+// Return the sum, or the largest, of the numbers of a warp's lanes to all of them. The order of the
+// sum is that of a tree.
 __device__ __forceinline__ float warp_sum(float x) {
     for (int lane = 16; lane > 0; lane /= 2) x += __shfl_xor_sync(~0u, x, lane);
     return x;
@@ -59,7 +65,7 @@ __device__ __forceinline__ float warp_max(float x) {
     return x;
 }
 
-// Dropout as in nodes/compute/math.rs: a function of (key, index), with the integers of the CPU.
+// Dropout as in nodes/compute/math.rs: a function of (key, index), in the integers of the CPU.
 struct Mask { unsigned least, key; float factor; };
 
 __device__ __forceinline__ unsigned hash(unsigned x) {
@@ -67,9 +73,12 @@ __device__ __forceinline__ unsigned hash(unsigned x) {
     x = (x ^ x >> 15) * 0x846ca68bu;
     return x ^ x >> 16;
 }
+// Returns the factor of number `index`: 0 if it is dropped.
 __device__ __forceinline__ float drop(Mask mask, size_t index) {
-    return !mask.least || hash(hash((unsigned)index) + mask.key) >> 8 >= mask.least ? mask.factor : 0;
+    return !mask.least || hash(hash((unsigned)index) + mask.key) >> 8 >= mask.least
+        ? mask.factor : 0;
 }
+// Returns the i-th of independent masks of the same rate.
 __device__ __forceinline__ Mask fork(Mask mask, unsigned i) {
     return {mask.least, hash(mask.key ^ hash(i + 1)), mask.factor};
 }

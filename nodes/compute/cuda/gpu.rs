@@ -1,6 +1,7 @@
 //! The GPU of a stage's thread: its kernels, and memory of an op's own.
 //!
 //! All goes to the legacy default stream, as all of dfdx does: things happen in the order of the calls.
+use crate::cuda::kernels::{Grid, Pack};
 use crate::gemm::Precision;
 use crate::tensor::Spans;
 use cudarc::cublas::{CudaBlas, sys as sys_blas};
@@ -9,7 +10,7 @@ use cudarc::driver::sys::{self, CUfunction, CUmodule};
 use cudarc::driver::{CudaDevice, CudaSlice, DevicePtr};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::{CString, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 
@@ -24,7 +25,7 @@ const FREELY_SHARED: u32 = 48 << 10;
 pub struct Gpu {
     device: Arc<CudaDevice>,
     module: CUmodule,
-    kernels: RefCell<HashMap<String, CUfunction>>,
+    kernels: RefCell<HashMap<&'static CStr, CUfunction>>,
     pub(crate) blas: CudaBlas,
 }
 
@@ -168,8 +169,8 @@ impl Gpu {
     /// kernel reads or writes.
     pub unsafe fn launch(
         &self,
-        name: &str,
-        grid: [usize; 2],
+        name: &'static CStr,
+        grid: Grid,
         shared: usize,
         arguments: &mut [*mut c_void],
     ) {
@@ -201,17 +202,10 @@ impl Gpu {
         }
     }
 
-    fn kernel(&self, name: &str) -> CUfunction {
-        let find = || {
-            let text = CString::new(name).expect("a name is text");
-            // SAFETY: the module is never unloaded.
-            done(unsafe { module::get_function(self.module, text) })
-        };
-        *self
-            .kernels
-            .borrow_mut()
-            .entry(name.to_owned())
-            .or_insert_with(find)
+    fn kernel(&self, name: &'static CStr) -> CUfunction {
+        // SAFETY: the module is never unloaded.
+        let find = || done(unsafe { module::get_function(self.module, name.to_owned()) });
+        *self.kernels.borrow_mut().entry(name).or_insert_with(find)
     }
 }
 
@@ -232,27 +226,6 @@ fn pool(device: &CudaDevice) -> sys::CUmemoryPool {
     // SAFETY: the device is open, and the pool's handle goes where it says.
     done(unsafe { sys::cuDeviceGetDefaultMemPool(&mut pool, *device.cu_device()).result() });
     pool
-}
-
-/// Queues kernel `name` on `grid` blocks. Addresses and sizes are 64 bits wide, other numbers 32, as the kernels take them.
-/// `shared N;` before them gives its blocks N bytes of shared memory.
-macro_rules! launch {
-    (shared $bytes:expr; $name:expr, $grid:expr, $($argument:expr),+ $(,)?) => {
-        // SAFETY: the arguments are those of the kernel in kernels/*.cu, and the arrays as long as it takes them.
-        unsafe {
-            use $crate::cuda::gpu::{gpu, place};
-            gpu().launch(&$name, $grid, $bytes, &mut [$(place(&$argument)),+])
-        }
-    };
-    ($($arguments:tt)+) => {
-        $crate::cuda::gpu::launch!(shared 0; $($arguments)+)
-    };
-}
-pub(crate) use launch;
-
-/// Where an argument of a kernel lies.
-pub fn place<T>(argument: &T) -> *mut c_void {
-    std::ptr::from_ref(argument) as *mut c_void
 }
 
 /// Memory of an op's own: an array in the format of a precision.
@@ -286,39 +259,14 @@ impl Precision {
     pub(crate) fn bytes(self) -> usize {
         if self == Precision::Bf16 { 2 } else { 4 }
     }
-    /// The kernel for arrays of this format and width.
-    pub(crate) fn kernel(self, name: &str, width: usize) -> String {
-        kernel(&self.named(name), width)
-    }
-    /// That of this format.
-    pub(crate) fn named(self, name: &str) -> String {
-        format!(
-            "{name}_{}",
-            if self == Precision::Bf16 {
-                "bf16"
-            } else {
-                "f32"
-            }
-        )
-    }
-}
-
-/// The kernel for arrays of this width.
-pub fn kernel(name: &str, width: usize) -> String {
-    format!("{name}_{}", pack(width))
-}
-
-/// Numbers that a lane reads at once.
-pub fn pack(width: usize) -> usize {
-    if width.is_multiple_of(4) { 4 } else { 1 }
 }
 
 /// Blocks of a kernel with a lane for each pack of `len` numbers, in rows of this width.
-pub fn for_each(len: usize, width: usize) -> [usize; 2] {
-    [len.div_ceil(256 * pack(width)), 1]
+pub fn for_each(len: usize, width: usize) -> Grid {
+    [len.div_ceil(256 * Pack::of(width).numbers()), 1]
 }
 
 /// Blocks of a kernel with a warp for each of `rows`.
-pub fn for_rows(rows: usize) -> [usize; 2] {
+pub fn for_rows(rows: usize) -> Grid {
     [rows.div_ceil(8), 1]
 }

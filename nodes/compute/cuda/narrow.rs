@@ -3,7 +3,8 @@
 //! Of a weight products of every pass read the copy that the first of them made, and an update writes it anew in the kernel
 //! that moves the weight; it lives as long as the thread of its stage. Of results there is the newest that came with its
 //! copy, which the next op is about to read.
-use super::gpu::{Address, Memory, for_each, gpu, launch};
+use super::gpu::{Address, Memory, for_each, gpu};
+use super::kernels::{self, Pack};
 use crate::gemm::Precision;
 use crate::tensor::cuda::{Cuda, Param, Shape, Tensor, address, id, len};
 use std::cell::RefCell;
@@ -34,12 +35,13 @@ pub fn beside(w: &Param) -> Address {
 pub fn refresh(w: &Param) {
     let (copy, n) = (beside(w), len(w));
     if copy != 0 {
-        launch!(
-            Precision::Bf16.kernel("narrow", n),
+        kernels::narrow(
+            Precision::Bf16,
+            Pack::of(n),
             for_each(n, n),
             address(w),
             copy,
-            n
+            n,
         );
     }
 }
@@ -63,12 +65,13 @@ pub fn of_result<S: Shape>(x: &Tensor<S, f32, Cuda>) -> Rc<Memory> {
 /// Of f32 numbers.
 pub fn narrowed(from: Address, len: usize) -> Memory {
     let to = gpu().memory(Precision::Bf16, len);
-    launch!(
-        Precision::Bf16.kernel("narrow", len),
+    kernels::narrow(
+        Precision::Bf16,
+        Pack::of(len),
         for_each(len, len),
         from,
         to.at(),
-        len
+        len,
     );
     to
 }
@@ -84,12 +87,13 @@ mod tests {
     /// What a product reads of `w` now.
     fn seen(w: &Param) -> Vec<f32> {
         let (n, wide) = (len(w), zeros((len(w),)));
-        launch!(
-            Precision::Bf16.kernel("widen", n),
+        kernels::widen(
+            Precision::Bf16,
+            Pack::of(n),
             for_each(n, n),
             of_weight(w).at(),
             address(&wide),
-            n
+            n,
         );
         read(&wide)
     }

@@ -63,9 +63,9 @@ pub struct View {
     at: Address,
     /// Numbers from row to row.
     step: usize,
-    turned: bool,
+    transposed: bool,
     /// Numbers from matrix to matrix.
-    apart: usize,
+    batch_stride: usize,
 }
 
 impl View {
@@ -73,8 +73,8 @@ impl View {
         View {
             at,
             step,
-            turned: false,
-            apart: 0,
+            transposed: false,
+            batch_stride: 0,
         }
     }
     pub fn of(memory: &Memory, step: usize) -> View {
@@ -82,12 +82,15 @@ impl View {
     }
     pub fn t(self) -> View {
         View {
-            turned: !self.turned,
+            transposed: !self.transposed,
             ..self
         }
     }
-    pub fn apart(self, apart: usize) -> View {
-        View { apart, ..self }
+    pub fn batch_stride(self, batch_stride: usize) -> View {
+        View {
+            batch_stride,
+            ..self
+        }
     }
 }
 
@@ -127,7 +130,7 @@ pub fn products(
         Out::Add(to) => (to, CUDA_R_32F, 1f32),
     };
     let turn = |view: View| {
-        if view.turned {
+        if view.transposed {
             CUBLAS_OP_T
         } else {
             CUBLAS_OP_N
@@ -138,7 +141,7 @@ pub fn products(
         1f32,
     );
     // SAFETY: the views are matrices of these shapes in this GPU's memory. cuBLAS counts by columns: it sees every matrix
-    // turned, so the factors change places.
+    // transposed, so the factors change places.
     done(unsafe {
         gemm_strided_batched_ex(
             *gpu().blas.handle(),
@@ -151,16 +154,16 @@ pub fn products(
             b.at as *const c_void,
             narrow,
             int(b.step),
-            b.apart as i64,
+            b.batch_stride as i64,
             a.at as *const c_void,
             narrow,
             int(a.step),
-            a.apart as i64,
+            a.batch_stride as i64,
             &raw const keep as *const c_void,
             to.at as *mut c_void,
             format,
             int(to.step),
-            to.apart as i64,
+            to.batch_stride as i64,
             int(count),
             computes,
             CUBLAS_GEMM_DFALT,
@@ -171,4 +174,14 @@ pub fn products(
 /// out (m, n) = a (m, k) · b (k, n)
 pub fn product(precision: Precision, shape: [usize; 3], a: View, b: View, out: Out) {
     products(precision, 1, shape, a, b, out)
+}
+
+impl From<Memory> for Factor {
+    /// Takes memory in the format of products.
+    fn from(memory: Memory) -> Factor {
+        Factor {
+            at: memory.at(),
+            _keep: Box::new(memory),
+        }
+    }
 }

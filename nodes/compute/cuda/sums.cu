@@ -1,13 +1,16 @@
-// Sums over rows in two steps, both in a fixed order: blocks sum `per` rows each into parts (blocks, width), and one
-// thread a column adds the parts. Grid (width / 32 V, blocks).
+// Sums over rows, in a fixed order: first each block sums `per` rows into a row of parts (blocks,
+// width), then one thread for each column adds the parts. Grid (width / 32 V, blocks).
 
-// The columns and rows of a block's thread.
+// The column of a thread, and the rows that its warp sums.
 #define COLUMN ((blockIdx.x * (size_t)32 + threadIdx.x) * V)
 #define ROWS(row, rows, per) \
-    for (size_t row = blockIdx.y * per + threadIdx.y; row < (rows) && row < (blockIdx.y + 1) * per; row += 8)
+    for (size_t row = blockIdx.y * per + threadIdx.y; \
+         row < (rows) && row < (blockIdx.y + 1) * per; row += 8)
 
-// The eight warps' sums, in their order. Every thread of the block calls it.
-template <int V> __device__ void part(float* parts, size_t width, const float (&sum)[V]) {
+// Writes the sums of the eight warps, added in their order, to a row of parts. All threads of the
+// block call it.
+template <int V>
+__device__ void part(float* parts, size_t width, const float (&sum)[V]) {
     __shared__ float warps[8][32 * V];
 #pragma unroll
     for (int i = 0; i < V; i++) warps[threadIdx.y][threadIdx.x * V + i] = sum[i];
@@ -21,7 +24,9 @@ template <int V> __device__ void part(float* parts, size_t width, const float (&
     __syncthreads();
 }
 
-template <class T, int V> __device__ void column_sums(const T* x, float* parts, size_t rows, size_t width, size_t per) {
+// Writes parts of the column sums of x (rows, width).
+template <class T, int V>
+KERNEL(column_sums, (const T* x, float* parts, size_t rows, size_t width, size_t per)) {
     float sum[V] = {}, from[V];
     if (COLUMN < width) ROWS(row, rows, per) {
         load<V>(x + row * width + COLUMN, from);
@@ -31,11 +36,7 @@ template <class T, int V> __device__ void column_sums(const T* x, float* parts, 
     part<V>(parts, width, sum);
 }
 
-#define COLUMN_SUMS(T, V, S) \
-    KERNEL(column_sums_##S, (const T* x, float* parts, size_t rows, size_t width, size_t per)) { column_sums<T, V>(x, parts, rows, width, per); }
-FORMATS(COLUMN_SUMS)
-
-// to += the sum of parts
+// to (width) += the sum over parts (count, width). Grid (width / 256).
 KERNEL(add_parts, (const float* parts, float* to, size_t count, size_t width)) {
     size_t column = THREAD;
     if (column >= width) return;
@@ -44,8 +45,10 @@ KERNEL(add_parts, (const float* parts, float* to, size_t count, size_t width)) {
     to[column] += sum;
 }
 
-// dots[row] = sum of a b over a row; a warp a row.
-template <int V> __device__ void dots(const float* a, const float* b, float* to, size_t rows, size_t width) {
+// to (rows) = the dot products of the rows of a and b (rows, width). A warp for each row; grid
+// (rows / 8).
+template <int V>
+KERNEL(dots, (const float* a, const float* b, float* to, size_t rows, size_t width)) {
     size_t row = WARP;
     if (row >= rows) return;
     float x[V], y[V], sum = 0;
@@ -58,11 +61,9 @@ template <int V> __device__ void dots(const float* a, const float* b, float* to,
     sum = warp_sum(sum);
     if (threadIdx.x == 0) to[row] = sum;
 }
-#define DOTS(V) \
-    KERNEL(dots_##V, (const float* a, const float* b, float* to, size_t rows, size_t width)) { dots<V>(a, b, to, rows, width); }
-WIDTHS(DOTS)
 
-// The sum over the threads of a block, in their order; for the first of them. Every thread calls it.
+// Returns the sum over the threads of a block, in their order, to the first of them. All threads of
+// the block call it.
 __device__ __forceinline__ double block_sum(double sum) {
     __shared__ double threads[256];
     threads[IN_BLOCK] = sum;
@@ -71,7 +72,7 @@ __device__ __forceinline__ double block_sum(double sum) {
     return sum;
 }
 
-// to += factor times the sum of n numbers, in a fixed order and in double; one block.
+// to (1) += factor times the sum of n numbers, in double. Grid (1).
 KERNEL(add_sum, (const float* numbers, float* to, size_t n, double factor)) {
     double sum = 0;
     for (size_t i = IN_BLOCK; i < n; i += 256) sum += numbers[i];

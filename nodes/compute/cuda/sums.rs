@@ -1,5 +1,6 @@
 //! Sums over rows, in a fixed order: blocks of rows first, then the blocks (kernels/sums.cu).
-use crate::cuda::gpu::{Address, Memory, gpu, launch, pack};
+use crate::cuda::gpu::{Address, Memory, gpu};
+use crate::cuda::kernels::{self, Pack};
 use crate::gemm::Precision;
 
 /// A sum for each block of rows.
@@ -37,25 +38,24 @@ impl Parts {
     }
     /// to += their sum.
     pub fn add(&self, to: Address) {
-        launch!(
-            "add_parts",
+        kernels::add_parts(
             [self.width.div_ceil(256), 1],
             self.at(),
             to,
             self.count,
-            self.width
+            self.width,
         );
     }
 }
 
 /// Blocks beside each other that such a kernel has.
 pub fn columns(width: usize) -> usize {
-    width.div_ceil(32 * pack(width))
+    width.div_ceil(32 * Pack::of(width).numbers())
 }
 
 /// to += factor Σ numbers, summed in f64.
 pub fn add_sum(numbers: &Memory, to: Address, n: usize, factor: f64) {
-    launch!("add_sum", [1, 1], numbers.at(), to, n, factor);
+    kernels::add_sum([1, 1], numbers.at(), to, n, factor);
 }
 
 /// to += column sums of x (rows, width).
@@ -65,11 +65,17 @@ pub fn add_column_sums(x: Address, to: Address, rows: usize, width: usize) {
 
 /// The same of numbers in the format of products.
 pub fn add_narrow_sums(precision: Precision, x: Address, to: Address, rows: usize, width: usize) {
-    let (parts, name) = (
-        Parts::new(rows, width),
-        precision.kernel("column_sums", width),
+    let parts = Parts::new(rows, width);
+    kernels::column_sums(
+        precision,
+        Pack::of(width),
+        parts.grid(),
+        x,
+        parts.at(),
+        rows,
+        width,
+        parts.per,
     );
-    launch!(name, parts.grid(), x, parts.at(), rows, width, parts.per);
     parts.add(to);
 }
 

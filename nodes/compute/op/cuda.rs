@@ -2,24 +2,19 @@
 
 pub use crate::cuda::mask::Mask;
 pub use crate::op::argmax::cuda::argmax;
-pub use crate::op::conv_first::cuda::{First, conv_first};
-pub use crate::op::conv1d::cuda::{Input, Source, conv1d};
 pub use crate::op::cosine_logits::cuda::cosine_logits;
 pub use crate::op::cross_entropy::cuda::cross_entropy;
 pub use crate::op::distance::cuda::{cosine, l1, log_sigmoid_cosine, mse};
-pub use crate::op::feed_forward::cuda::feed_forward;
-pub use crate::op::gelu_gate::cuda::gelu_gate;
 pub use crate::op::given::cuda::{given_number, given_vector};
 pub use crate::op::gram::cuda::gram_distance;
 pub use crate::op::lstm::cuda::lstm;
 pub use crate::op::mask_frames::cuda::mask_frames;
 pub use crate::op::mean_square::cuda::mean_square;
-pub use crate::op::norm_projection::cuda::norm_projection;
-pub use crate::op::positional::cuda::positional;
-pub use crate::op::residual_norm::cuda::{Branch, residual_norm};
-pub use crate::op::self_attention::cuda::self_attention;
-pub use crate::op::{attend, attention, attention_map, position_gate};
-pub use crate::op::{broadcast, dropout, gradient_scale, layer_norm, linear, residual, scale};
+pub use crate::op::{
+    Branch, First, Input, Source, attend, attention, attention_map, broadcast, conv_first, conv1d,
+    dropout, feed_forward, gelu_gate, gradient_scale, layer_norm, linear, norm_projection,
+    position_gate, positional, residual, residual_norm, scale, self_attention,
+};
 
 #[cfg(test)]
 mod tests {

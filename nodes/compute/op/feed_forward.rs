@@ -1,170 +1,155 @@
 //! y = (drop(GELU(x w1ᵀ + b1)) ∘ gate) w2ᵀ + b2.
 //! x, y (frames, width), w1 (inner, width), w2 (width, inner), gate (inner).
 //!
-//! Only z = x w1ᵀ + b1 is kept. GELU and dropout run on each tile of z while it is in cache; backward computes them
-//! again on the tiles of dh = dy w2, giving dz = dh ∘ drop ∘ GELU'(z) in place and h for dw2 = dyᵀ h. The gate is part
-//! of w2 (op/gate.rs).
+//! With z = x w1ᵀ + b1, h = drop(GELU(z)) ∘ gate, dh = dy w2 and dz = dh ∘ gate ∘ drop ∘ GELU'(z):
+//!   dw2 = dyᵀ h, db2 = Σ dy, dgate = Σ dh ∘ drop(GELU(z)), dw1 = dzᵀ x, db1 = Σ dz, dx = dz w1.
+//! Of the numbers (frames, inner) only z is saved; the backward pass computes h again.
+mod cpu;
 #[cfg(feature = "cuda")]
-pub mod cuda;
+mod cuda;
 use super::gate;
-use super::passes::cpu::{affine, weight_gradient};
-use super::residual_norm::Branch;
-use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, product};
+use super::passes::{Affine, Passes};
+use super::residual_norm::{Branch, OutputRule, ResidualNormDevice, SubLayer};
+use crate::gemm::Precision;
 use crate::math::Dropout;
-use crate::parallel::{Shared, add, column_sums};
-use crate::tensor::cpu::{Hidden, Param, Track, Vector, read, record_hidden};
-use std::borrow::Cow;
+use crate::tensor::{Grads, Hidden, Param, Slot, Track, Vector, len};
 
-pub fn feed_forward<T: Track>(
-    x: Hidden<T>,
-    [w1, b1, w2, b2]: [&Param; 4],
-    gate: Option<&Vector<T>>,
-    drop: Dropout,
-    precision: Precision,
-) -> Branch<T> {
-    let (x, tape) = x.split();
-    let (gate, tape) = gate::join(tape, gate);
-    let (frames, width, inner) = (x.spans.total(), x.width(), read(b1).len());
-    let up = Shape {
-        m: frames,
-        n: inner,
-        k: width,
-    };
-    let down = Shape {
-        m: frames,
-        n: width,
-        k: inner,
-    };
+/// What a device must do for [`feed_forward`].
+pub trait FeedForwardDevice: ResidualNormDevice {
+    /// What the backward pass needs to compute the activation again.
+    type Activation: 'static;
 
-    let kept = if T::OWNS_TAPE { frames * inner } else { 0 };
-    let mut z = Vec::with_capacity(kept);
-    let then = Epilogue::BiasGelu {
-        bias: read(b1),
-        keep: T::OWNS_TAPE.then(|| Shared::spare(&mut z)),
-        drop,
-    };
-    let h = product(
-        precision,
-        up,
-        View::rows(x.read(), width),
-        View::rows(read(w1), width).t(),
-        then,
-    );
-    // SAFETY: what is kept is kept of every number.
-    unsafe { z.set_len(kept) };
-    let y = affine(precision, &h, &with_gate(w2, gate.as_ref()), read(b2), down);
+    /// Returns the output and, if `saves`, what the backward pass needs.
+    fn feed_forward(
+        layer: &FeedForward<Self>,
+        x: &Self::Operand,
+        saves: bool,
+    ) -> (Self::Output, Self::Activation);
 
-    let ([w1, b1, w2, b2], spans) = ([w1, b1, w2, b2].map(Param::clone), x.spans.clone());
-    let y = record_hidden(y, width, spans, tape, move |dy, g| {
-        let mut h = z;
-        let then = Epilogue::GeluSlope {
-            z: Shared::new(&mut h),
-            width: inner,
-            drop,
-        }; // z becomes h
-        let gated = with_gate(&w2, gate.as_ref());
-        let dz = product(
-            precision,
-            up,
-            View::rows(&dy, width),
-            View::rows(&gated, inner),
-            then,
-        );
-        let second = Shape {
-            m: width,
-            n: inner,
-            k: frames,
-        };
-        match &gate {
-            None => weight_gradient(precision, &dy, &h, Out::add(g.of(&w2), inner), second),
-            Some(gate) => {
-                let (dy, h) = (View::rows(&dy, width).t(), View::rows(&h, inner));
-                let mut d = product(precision, second, dy, h, Epilogue::None);
-                gate::pull(read(&w2), &mut d, gate, g.of(gate));
-                add(g.of(&w2), &d);
-            }
-        }
-        std::mem::drop(h);
-        add(g.of(&b2), &column_sums(&dy, width));
-        weight_gradient(
-            precision,
-            &dz,
-            x.read(),
-            Out::add(g.of(&w1), width),
-            Shape {
-                m: inner,
-                n: width,
-                k: frames,
-            },
-        );
-        add(g.of(&b1), &column_sums(&dz, inner));
-        gemm(
-            precision,
-            down,
-            View::rows(&dz, inner),
-            View::rows(read(&w1), width),
-            Out::add(g.of(&x.values), width),
-        );
-    });
-    Branch::of(y)
+    /// Returns dz, and adds to the gradients of w2, b1 and the gate.
+    fn feed_forward_gradient(
+        layer: &FeedForward<Self>,
+        dy: &Self::Operand,
+        saved: Self::Activation,
+        g: &mut Grads<Self>,
+    ) -> Self::Operand;
 }
 
-/// w2 ∘ gate
-fn with_gate<'a>(w2: &'a Param, gate: Option<&Param>) -> Cow<'a, [f32]> {
-    gate.map_or_else(
-        || read(w2).into(),
-        |gate| gate::times(read(w2), gate).into(),
-    )
+/// The parameters of one call of [`feed_forward`].
+pub struct FeedForward<D: Passes> {
+    w1: D::Operand,
+    b1: Param<D>,
+    w2: Param<D>,
+    b2: Param<D>,
+    gate: Option<Param<D>>,
+    drop: Dropout,
+    precision: Precision,
+    /// Shape of the first product.
+    up: Affine,
+}
+
+impl<D: Passes> FeedForward<D> {
+    /// Returns the shape of the second product.
+    fn down(&self) -> Affine {
+        Affine {
+            frames: self.up.frames,
+            width: self.up.out,
+            out: self.up.width,
+        }
+    }
+}
+
+/// Applies a linear map, GELU with dropout and a gate, and a second linear map to every frame.
+pub fn feed_forward<T: Track<D>, D: FeedForwardDevice>(
+    x: Hidden<T, D>,
+    [w1, b1, w2, b2]: [&Param<D>; 4],
+    gate: Option<&Vector<T, D>>,
+    drop: Dropout,
+    precision: Precision,
+) -> Branch<T, D> {
+    let (x, tape) = x.split();
+    let (gate, tape) = gate::join(tape, gate);
+    let up = Affine {
+        frames: x.spans.total(),
+        width: x.width(),
+        out: len(b1),
+    };
+    let rows = D::operand(precision, &x.values);
+    let layer = FeedForward {
+        w1: D::weight(precision, w1),
+        b1: b1.clone(),
+        w2: w2.clone(),
+        b2: b2.clone(),
+        gate,
+        drop,
+        precision,
+        up,
+    };
+    let (output, saved) = D::feed_forward(&layer, &rows, T::OWNS_TAPE);
+
+    let slot = Slot::of(&x.values);
+    let w1 = w1.clone();
+    let shape = layer.down();
+    let accumulate = move |dy: &D::Operand, g: &mut Grads<D>| {
+        let dz = D::feed_forward_gradient(&layer, dy, saved, g);
+        D::add_weight_gradient(precision, &dz, &rows, up, g.of(&w1));
+        D::add_input_gradient(precision, &dz, &layer.w1, up, g.at(&slot));
+    };
+    let rule = OutputRule {
+        bias: b2.clone(),
+        shape,
+        precision,
+        accumulate: Box::new(accumulate),
+    };
+    let sub_layer = SubLayer {
+        output,
+        spans: x.spans,
+        rule,
+    };
+    Branch::Product(Box::new(sub_layer), tape)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::check;
-    use crate::op::check::{Case, DROP, ROWS, WIDTHS, close, gelu};
-    use crate::tensor::cpu::put;
+    use crate::op::check::{self, Case, DROP, ROWS, WIDTHS, check_op, close};
+    use crate::tensor::cpu::read;
+    use crate::tensor::put;
 
-    const INNER: usize = 19;
+    fn case(width: usize, inner: usize) -> Case {
+        let weights = inner * width;
+        Case::new(&ROWS, width, &[weights, inner, weights, width, inner])
+    }
 
     #[test]
     fn feed_forward_is_its_formula_and_its_gradient() {
+        const INNER: usize = 19;
         for width in WIDTHS {
-            let case = Case::new(
-                &ROWS,
-                width,
-                &[INNER * width, INNER, INNER * width, width, INNER],
-            );
+            let case = case(width, INNER);
             let p = &case.p;
-            let hidden = check::affine(&case.frames(), width, &p[0], &p[1])
+            let gate = read(&p[4]);
+            let hidden: Vec<f64> = check::affine(&case.frames(), width, &p[0], &p[1])
                 .into_iter()
-                .enumerate();
-            let hidden: Vec<f64> = hidden
-                .map(|(i, z)| gelu(z) * DROP.factor(i) as f64 * read(&p[4])[i % INNER] as f64)
+                .enumerate()
+                .map(|(i, z)| check::gelu(z) * DROP.factor(i) as f64 * gate[i % INNER] as f64)
                 .collect();
-            let four = [&p[0], &p[1], &p[2], &p[3]];
-            let y = feed_forward(case.x.clone(), four, Some(&p[4]), DROP, Precision::F32).whole();
-            close(y.read(), &check::affine(&hidden, INNER, &p[2], &p[3]), 1e-5);
-            case.check(|x, p, tape| {
-                feed_forward(
-                    x,
-                    [&p[0], &p[1], &p[2], &p[3]],
-                    Some(&put(&p[4], tape)),
-                    DROP,
-                    Precision::F32,
-                )
-                .whole()
-                .values
+            let weights = [&p[0], &p[1], &p[2], &p[3]];
+            let y = feed_forward(case.x.clone(), weights, Some(&p[4]), DROP, Precision::F32);
+            let reference = check::affine(&hidden, INNER, &p[2], &p[3]);
+            close(y.whole().read(), &reference, 1e-5);
+        }
+        for (width, inner) in [(5, 19), (7, 19), (11, 19), (8, 36)] {
+            let case = case(width, inner);
+            check_op!(case, |x, p, tape, precision| {
+                let weights = [&p[0], &p[1], &p[2], &p[3]];
+                let gate = put(&p[4], tape);
+                let y = feed_forward(x, weights, Some(&gate), DROP, precision);
+                y.whole().values
             });
-            case.check(|x, p, _| {
-                feed_forward(
-                    x,
-                    [&p[0], &p[1], &p[2], &p[3]],
-                    None,
-                    Dropout::NONE,
-                    Precision::F32,
-                )
-                .whole()
-                .values
+            check_op!(case, |x, p, _, precision| {
+                let weights = [&p[0], &p[1], &p[2], &p[3]];
+                let y = feed_forward(x, weights, None, Dropout::NONE, precision);
+                y.whole().values
             });
         }
     }

@@ -4,7 +4,7 @@
 //! w, d (rows, inputs), g (inputs).
 mod cpu;
 use crate::tensor::{Param, Storage, Track, Vector, merge, split};
-pub use cpu::{backward as pull, times};
+pub use cpu::{backward, times};
 
 /// Splits a gate from its tape and joins that tape with `tape`.
 pub fn join<T: Track<D>, D: Storage<f32>>(
@@ -16,9 +16,4 @@ pub fn join<T: Track<D>, D: Storage<f32>>(
     };
     let (gate, gate_tape) = split(gate.clone());
     (Some(gate), merge(tape, gate_tape))
-}
-
-#[cfg(feature = "cuda")]
-pub mod cuda {
-    pub use super::join;
 }

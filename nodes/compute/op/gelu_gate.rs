@@ -1,99 +1,84 @@
-//! y = GELU(x) ∘ gate ∘ fixed, the output of the last convolution. x, y (frames, width), gate, fixed (width).
+//! y = GELU(x) ∘ gate ∘ fixed, the output of the last convolution.
+//! x, y (frames, width), gate, fixed (width).
 //! dx = dy ∘ gate ∘ fixed ∘ GELU'(x), dgate = Σ dy ∘ GELU(x) ∘ fixed.
+mod cpu;
 #[cfg(feature = "cuda")]
-pub mod cuda;
+mod cuda;
 use super::gate;
-use crate::math::{gelu, gelu_both};
-use crate::parallel::{FRAMES, add, column_sums, parts, parts2, wide};
-use crate::tensor::cpu::{Hidden, Param, Track, Vector, read, record_hidden};
+use crate::tensor::{
+    DeviceStorage, Grads, Hidden, Matrix, NoneTape, Param, Track, Vector, record_hidden,
+};
 
-/// `fixed` is a constant: it gets no gradient.
-pub fn gelu_gate<T: Track>(
-    x: Hidden<T>,
-    gate: Option<&Vector<T>>,
-    fixed: Option<&Param>,
-) -> Hidden<T> {
+/// What a device must do for [`gelu_gate`].
+pub trait GeluGateDevice: DeviceStorage {
+    /// The factors of each channel as the backward pass reads them.
+    type Factors: 'static;
+
+    /// Returns y and the factors of its channels.
+    fn forward(
+        x: &Matrix<NoneTape, Self>,
+        gate: Option<&Param<Self>>,
+        fixed: Option<&Param<Self>>,
+    ) -> (Matrix<NoneTape, Self>, Self::Factors);
+
+    /// Adds to the gradients of x and the gate.
+    fn backward(
+        dy: Self::Upstream,
+        x: &Matrix<NoneTape, Self>,
+        gate: Option<&Param<Self>>,
+        factors: &Self::Factors,
+        g: &mut Grads<Self>,
+    );
+}
+
+/// Applies GELU and two factors a channel, of which `fixed` is a constant without a gradient.
+pub fn gelu_gate<T: Track<D>, D: GeluGateDevice>(
+    x: Hidden<T, D>,
+    gate: Option<&Vector<T, D>>,
+    fixed: Option<&Param<D>>,
+) -> Hidden<T, D> {
     let (x, tape) = x.split();
     let (gate, tape) = gate::join(tape, gate);
-    let (width, spans) = (x.width(), x.spans.clone());
-    let fixed = fixed.map_or_else(|| vec![1.0; width], |fixed| read(fixed).to_vec());
-    let factor = gate
-        .as_ref()
-        .map_or_else(|| fixed.clone(), |gate| gate::times(&fixed, gate));
-    let mut y = vec![0.0; x.read().len()];
-    let xs = x.read();
-    parts(&mut y, width, |frame, y| {
-        wide!({
-            for ((y, x), factor) in y.iter_mut().zip(&xs[frame * width..]).zip(&factor) {
-                *y = gelu(*x) * factor;
-            }
-        })
-    });
-    record_hidden(y, width, spans, tape, move |dy, g| {
-        let mut sums = vec![0.0; dy.len().div_ceil(FRAMES * width) * width];
-        let xs = x.read();
-        parts2(
-            (g.of(&x.values), FRAMES * width),
-            (&mut sums, width),
-            |part, dx, sums| {
-                wide!({
-                    for (i, dx) in dx.chunks_exact_mut(width).enumerate() {
-                        let at = (part * FRAMES + i) * width;
-                        let frame = dx
-                            .iter_mut()
-                            .zip(&dy[at..at + width])
-                            .zip(&xs[at..at + width]);
-                        for (((dx, dy), x), (sum, factor)) in
-                            frame.zip(sums.iter_mut().zip(&factor))
-                        {
-                            let (h, slope) = gelu_both(*x);
-                            *dx += dy * slope * factor;
-                            *sum += dy * h;
-                        }
-                    }
-                })
-            },
-        );
-        if let Some(gate) = &gate {
-            let mut dgate = column_sums(&sums, width);
-            dgate
-                .iter_mut()
-                .zip(&fixed)
-                .for_each(|(d, fixed)| *d *= fixed);
-            add(g.of(gate), &dgate);
-        }
+    let (y, factors) = D::forward(&x.values, gate.as_ref(), fixed);
+    record_hidden(y, x.spans, tape, move |dy, g| {
+        D::backward(dy, &x.values, gate.as_ref(), &factors, g);
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::check;
-    use crate::op::check::{Case, ROWS, WIDTHS, close};
-    use crate::tensor::cpu::put;
+    use crate::op::check::{self, Case, ROWS, WIDTHS, check_op, close, noise};
+    use crate::tensor::cpu::read;
+    use crate::tensor::put;
 
     #[test]
     fn gelu_gate_is_its_formula_and_its_gradient() {
         for width in WIDTHS {
             let case = Case::new(&ROWS, width, &[width, width]);
-            let [gate, fixed] = [0, 1].map(|i| read(&case.p[i]));
-            let reference = |gate: &dyn Fn(usize) -> f32| -> Vec<f64> {
-                case.frames()
-                    .iter()
-                    .enumerate()
-                    .map(|(i, x)| check::gelu(*x) * gate(i % width) as f64)
+            let gate = read(&case.p[0]);
+            let fixed = read(&case.p[1]);
+            let reference = |factor: &dyn Fn(usize) -> f32| -> Vec<f64> {
+                let numbers = case.frames().into_iter().enumerate();
+                numbers
+                    .map(|(i, x)| check::gelu(x) * factor(i % width) as f64)
                     .collect()
             };
             let y = gelu_gate(case.x.clone(), Some(&case.p[0]), Some(&case.p[1]));
             close(y.read(), &reference(&|i| gate[i] * fixed[i]), 1e-5);
-            close(
-                gelu_gate(case.x.clone(), None, None).read(),
-                &reference(&|_| 1.0),
-                1e-5,
-            );
-            let fixed = case.p[1].clone();
-            case.check(|x, p, tape| gelu_gate(x, Some(&put(&p[0], tape)), Some(&fixed)).values);
-            case.check(|x, _, _| gelu_gate(x, None, Some(&fixed)).values);
+            let y = gelu_gate(case.x.clone(), None, None);
+            close(y.read(), &reference(&|_| 1.0), 1e-5);
+        }
+        for width in [5, 7, 11, 12] {
+            let case = Case::new(&ROWS, width, &[width]);
+            let fixed = noise("fixed", width);
+            check_op!(case, |x, p, tape, _| {
+                gelu_gate(x, Some(&put(&p[0], tape)), Some(&param(fixed.clone()))).values
+            });
+            check_op!(case, |x, _, _, _| {
+                gelu_gate(x, None, Some(&param(fixed.clone()))).values
+            });
+            check_op!(case, |x, _, _, _| gelu_gate(x, None, None).values);
         }
     }
 }

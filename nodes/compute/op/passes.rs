@@ -4,7 +4,7 @@
 //! Shapes: x, y (frames, width); a weight (out, width); a bias (width).
 pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
-mod cuda;
+pub(crate) mod cuda;
 use crate::gemm::Precision;
 use crate::math::Dropout;
 use crate::tensor::{DeviceStorage, Matrix, NoneTape, Param};
@@ -71,6 +71,14 @@ pub trait Passes: DeviceStorage {
     fn add_times(dy: Self::Upstream, gate: &Param<Self>, len: usize, dx: Self::Accumulator<'_>);
     /// Adds Σ x ∘ dy over all numbers to one number.
     fn add_dot(x: &Matrix<NoneTape, Self>, dy: &Self::Upstream, to: Self::Accumulator<'_>);
+
+    /// Adds Σ dy over frames to db, (out), reading dy in the format of products.
+    fn add_operand_sums(
+        precision: Precision,
+        dy: &Self::Operand,
+        shape: Affine,
+        db: Self::Accumulator<'_>,
+    );
 }
 
 /// Shape of y = x wᵀ + b: x (frames, width), w (out, width), y (frames, out).

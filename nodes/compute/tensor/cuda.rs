@@ -255,19 +255,20 @@ pub fn backward(loss: Number<Tape<Cuda>, Cuda>, scale: f32) -> Gradients<Cuda> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cuda::gpu::{for_each, kernel, launch};
+    use crate::cuda::gpu::for_each;
+    use crate::cuda::kernels::{self, Pack};
     use crate::op::check::noise;
 
     #[test]
     fn what_is_written_at_the_address_is_what_the_tensor_holds() {
         let (from, to) = (tensor(noise("x", 15), (3, 5)), zeros((3, 5)));
-        launch!(
-            kernel("add", 15),
+        kernels::add(
+            Pack::of(15),
             for_each(15, 15),
             address(&from),
             address(&to),
-            15usize,
-            Mask::times(2.0)
+            15,
+            Mask::times(2.0),
         );
         assert_eq!(
             read(&to),

@@ -1,5 +1,6 @@
 //! [`crate::op::argmax`]: a warp a frame; a place comes back for each.
-use crate::cuda::gpu::{for_rows, launch};
+use crate::cuda::gpu::for_rows;
+use crate::cuda::kernels;
 use crate::tensor::cuda::{Cuda, address, read, zeros};
 use crate::tensor::{Hidden, Track, split};
 
@@ -7,13 +8,12 @@ pub fn argmax<T: Track<Cuda>>(hidden: &Hidden<T, Cuda>) -> Vec<usize> {
     let (x, _) = split(hidden.values.clone());
     let (frames, width) = (hidden.spans.total(), hidden.width());
     let places = zeros((frames,));
-    launch!(
-        "argmax",
+    kernels::argmax(
         for_rows(frames),
         address(&x),
         address(&places),
         frames,
-        width
+        width,
     );
     read(&places).into_iter().map(|at| at as usize).collect()
 }

@@ -1,20 +1,23 @@
-// nodes/compute/op/attention.rs without scores in memory, as FlashAttention-2 (Dao 2023, arXiv:2307.08691): a block has OWN frames of a
-// head, sixteen a warp, and walks over all frames of its row in tiles. Of the softmax only the logarithm of each sum is kept.
-// Every sum has one owner and one order. What lies beyond a row's frames
-// is computed with zeros, and not written. Logarithms are to base 2. Grid (longest / OWN, rows heads).
+// nodes/compute/op/attention.rs without scores in memory, as FlashAttention-2 (Dao 2023,
+// arXiv:2307.08691): a block owns OWN frames of a head, sixteen for each warp, and walks over all
+// frames of its row in tiles. Of the softmax only the logarithm of each sum is kept, to base 2.
+// Every sum has one owner and one order. Frames beyond a row's and channels beyond a head's are
+// computed as zeros and not written. Grid (longest row / OWN, rows heads), unless said otherwise.
 #define OWN 128u
-// Frames of a tile on the way forward, and backward, where a lane holds two products of it. Rust counts the same bytes.
+// Frames of a tile forward, and backward, where a lane holds two products of a tile. op/attention/
+// cuda.rs computes the bytes of shared memory from the same numbers.
 #define FORWARD (D > 64 || sizeof(T) > 2 ? 32 : 64)
 #define BACKWARD (FORWARD / 2)
 #define LOG2E 1.44269504f
 
-// Row r has the frames starts[r] to starts[r + 1]; gate is one factor a head, or absent.
-struct Heads { const size_t* starts; size_t heads, size; const float* gate; Mask mask; };
-// nodes/compute/op/position_bias.rs: gate (frames, heads), or absent; relative (heads, 2 longest - 1), by key - query.
-struct Bias { const float *gate, *relative; size_t longest; };
-// (frames, heads size), and what is added to every frame, or absent.
+// Row r of the batch has the frames starts[r] to starts[r + 1], each of `heads` heads of `size`
+// channels; gate (heads) may be absent.
+struct AttentionShape { const size_t* starts; size_t heads, size; const float* gate; Mask mask; };
+// The bias of nodes/compute/op/position_bias.rs: gate (frames, heads) times relative (heads,
+// 2 longest - 1), by key - query. Without gate there is no bias.
+struct RelativeBias { const float *gate, *relative; size_t longest; };
+// An array (frames, heads size), and add (heads size), which is added to every frame or absent.
 template <class T> struct Columns { const T* at; const float* add; };
-template <class T> struct Inputs { Columns<T> q, k, v; };
 
 #define ROW_OF_BATCH (blockIdx.y / (unsigned)all.heads)
 #define HEAD (blockIdx.y % (unsigned)all.heads)
@@ -23,42 +26,58 @@ template <class T> struct Inputs { Columns<T> q, k, v; };
 #define SCALE (1 / sqrtf(all.size))
 
 // The row and head of a block.
-struct Place {
+struct RowHead {
     size_t first;
     unsigned frames, head, heads, size;
-    __device__ __forceinline__ Place(const Heads& all) : first(FIRST), frames(FRAMES), head(HEAD), heads(all.heads), size(all.size) {}
-    // Of arrays (frames, heads) and (frames, heads size).
-    __device__ __forceinline__ size_t scalar(unsigned t) const { return (first + t) * heads + head; }
+    __device__ __forceinline__ RowHead(const AttentionShape& all)
+        : first(FIRST), frames(FRAMES), head(HEAD), heads(all.heads), size(all.size) {}
+    // Return where frame t begins in arrays (frames, heads) and (frames, heads size).
+    __device__ __forceinline__ size_t scalar(unsigned t) const {
+        return (first + t) * heads + head;
+    }
     __device__ __forceinline__ size_t row(unsigned t) const { return scalar(t) * size; }
 };
 
-// Frames `from` to from + rows of a head, with zeros beyond its frames and its size.
-template <int D, int V, class T> __device__ __forceinline__ void fetch(T* to, Columns<T> x, unsigned from, unsigned rows, const Place& at) {
+// Loads frames `from` to from + rows of a head into shared memory, with zeros around.
+template <int D, int V, class T>
+__device__ __forceinline__ void load_frames(T* to, Columns<T> x, unsigned from, unsigned rows,
+                                            const RowHead& at) {
     for (unsigned i = IN_BLOCK; i < rows * (D / V); i += 256) {
         unsigned t = from + i / (D / V), column = i % (D / V) * V;
         Pack<T, V> pack = {};
         if (t < at.frames && column < at.size) {
             pack = *(const Pack<T, V>*)(x.at + at.row(t) + column);
 #pragma unroll
-            for (int v = 0; v < V; v++) if (x.add) narrow(&pack.at[v], widen(pack.at[v]) + x.add[at.head * at.size + column + v]);
+            for (int v = 0; v < V; v++)
+                if (x.add)
+                    narrow(&pack.at[v],
+                           widen(pack.at[v]) + x.add[at.head * at.size + column + v]);
         }
         *(Pack<T, V>*)(to + i / (D / V) * STRIDE + column) = pack;
     }
 }
-template <int D, class T> __device__ __forceinline__ void tile(T* to, Columns<T> x, unsigned from, unsigned rows, const Place& at) {
+template <int D, class T>
+__device__ __forceinline__ void load_tile(T* to, Columns<T> x, unsigned from, unsigned rows,
+                                          const RowHead& at) {
     const int V = 16 / sizeof(T);
-    if (at.size % V == 0) fetch<D, V>(to, x, from, rows, at); else fetch<D, 1>(to, x, from, rows, at);
+    if (at.size % V == 0) load_frames<D, V>(to, x, from, rows, at);
+    else load_frames<D, 1>(to, x, from, rows, at);
 }
 
-// The way back of a warp's sixteen frames, through its own rows in shared memory.
-template <int D, int V, class T> __device__ __forceinline__ void send(const T* from, T* to, unsigned t, const Place& at) {
+// Stores the sixteen frames of a warp from frame t on, out of its own rows in shared memory.
+template <int D, int V, class T>
+__device__ __forceinline__ void store_frames(const T* from, T* to, unsigned t, const RowHead& at) {
     for (unsigned columns = at.size / V, i = threadIdx.x; i < 16 * columns; i += 32) {
         unsigned row = i / columns, column = i % columns * V;
         if (t + row < at.frames)
-            *(Pack<T, V>*)(to + at.row(t + row) + column) = *(const Pack<T, V>*)(from + row * STRIDE + column);
+            *(Pack<T, V>*)(to + at.row(t + row) + column) =
+                *(const Pack<T, V>*)(from + row * STRIDE + column);
     }
 }
-template <int D, class T> __device__ __forceinline__ void store_rows(const float (&x)[D / 8][4], const float (&factor)[2], T* own, T* to, unsigned t, const Place& at) {
+// Stores a product of a warp times a factor for each row, through its own rows in shared memory.
+template <int D, class T>
+__device__ __forceinline__ void store_rows(const float (&x)[D / 8][4], const float (&factor)[2],
+                                           T* own, T* to, unsigned t, const RowHead& at) {
     const int V = 16 / sizeof(T);
     __syncwarp();
 #pragma unroll
@@ -69,52 +88,65 @@ template <int D, class T> __device__ __forceinline__ void store_rows(const float
             store<2>(own + (DOWN + 8 * r) * STRIDE + d * 8 + ACROSS, two);
         }
     __syncwarp();
-    if (at.size % V == 0) send<D, V>(own, to, t, at); else send<D, 1>(own, to, t, at);
+    if (at.size % V == 0) store_frames<D, V>(own, to, t, at);
+    else store_frames<D, 1>(own, to, t, at);
 }
 
-// The logits of a head: scale q k + lift relative.
+// The logits of a head, times log2 e: scale q k + gate relative.
 struct Logits {
     float scale;
     const float *gate, *relative;
     int farthest;
-    __device__ __forceinline__ Logits(const Place& at, const Bias& bias) : scale(LOG2E / sqrtf(at.size)), gate(0), relative(0), farthest(bias.longest - 1) {
+    __device__ __forceinline__ Logits(const RowHead& at, const RelativeBias& bias)
+        : scale(LOG2E / sqrtf(at.size)), gate(0), relative(0), farthest(bias.longest - 1) {
         if (!bias.gate) return;
         gate = bias.gate + at.scalar(0);
         relative = bias.relative + at.head * (2 * bias.longest - 1) + farthest;
     }
-    __device__ __forceinline__ float lift(const Place& at, unsigned t) const { return gate && t < at.frames ? gate[t * (size_t)at.heads] : 0; }
-    // Frames beyond the row's are nearer than they are.
-    __device__ __forceinline__ float along(unsigned t, unsigned key) const { return relative[max(min((int)(key - t), farthest), -farthest)]; }
-    __device__ __forceinline__ float operator()(float dot, float lift, unsigned t, unsigned key) const {
+    // Returns the gate of query t, 0 without a bias.
+    __device__ __forceinline__ float lift(const RowHead& at, unsigned t) const {
+        return gate && t < at.frames ? gate[t * (size_t)at.heads] : 0;
+    }
+    // Returns the bias before its gate. Distances of frames beyond the row are cut to the largest.
+    __device__ __forceinline__ float along(unsigned t, unsigned key) const {
+        return relative[max(min((int)(key - t), farthest), -farthest)];
+    }
+    __device__ __forceinline__ float operator()(float dot, float lift, unsigned t,
+                                                unsigned key) const {
         return scale * dot + (gate ? LOG2E * lift * along(t, key) : 0);
     }
 };
 
-// Rows and columns of a lane's c[n][i].
+// The row and the column of a lane's number c[n][i] of a product.
 #define ROW_OF(i) (DOWN + (i) / 2 * 8)
 #define COLUMN_OF(n, i) ((n) * 8 + ACROSS + (i) % 2)
 
-// o = gate drop(softmax(logits)) v; sums (frames, heads): the logarithm of each frame's sum.
-template <int D, class T> __device__ void attend(Inputs<T> in, T* o, float* sums, Heads all, Bias bias) {
+// o (frames, heads size) = gate drop(softmax(logits)) v; sums (frames, heads) = the logarithm of
+// the sum of each frame's softmax. Shared memory: OWN + 2 FORWARD rows of a tile.
+template <class T, int D>
+SHARED_KERNEL(D > 64 ? 1 : 2, attend,
+              (Columns<T> q, Columns<T> k, Columns<T> v, T* o, float* sums, AttentionShape all,
+               RelativeBias bias)) {
     const int N = FORWARD;
-    const Place at(all);
+    const RowHead at(all);
     unsigned frames = at.frames, begin = blockIdx.x * OWN, t = begin + threadIdx.y * 16;
     if (begin >= frames) return;
-    T *queries = (T*)dynamic, *keys = queries + OWN * STRIDE, *values = keys + N * STRIDE, *own = queries + threadIdx.y * 16 * STRIDE;
+    T *queries = (T*)dynamic, *keys = queries + OWN * STRIDE, *values = keys + N * STRIDE;
+    T* own = queries + threadIdx.y * 16 * STRIDE;
     Mask mask = fork(all.mask, blockIdx.y);
     Logits logit(at, bias);
     float out[D / 8][4] = {}, most[2] = {-1e30f, -1e30f}, sum[2] = {}, lift[2];
 #pragma unroll
     for (int r = 0; r < 2; r++) lift[r] = logit.lift(at, t + ROW_OF(2 * r));
-    tile<D>(queries, in.q, begin, OWN, at);
+    load_tile<D>(queries, q, begin, OWN, at);
     for (unsigned from = 0; from < frames; from += N) {
         __syncthreads();
-        tile<D>(keys, in.k, from, N, at);
-        tile<D>(values, in.v, from, N, at);
+        load_tile<D>(keys, k, from, N, at);
+        load_tile<D>(values, v, from, N, at);
         __syncthreads();
         if (t >= frames) continue;
         float p[N / 8][4] = {};
-        dots<D, N>(own, keys, p);
+        multiply_transposed<D, N>(own, keys, p);
 #pragma unroll
         for (int n = 0; n < N / 8; n++)
 #pragma unroll
@@ -126,13 +158,17 @@ template <int D, class T> __device__ void attend(Inputs<T> in, T* o, float* sums
         for (int r = 0; r < 2; r++) {
             float top = most[r];
 #pragma unroll
-            for (int n = 0; n < N / 8; n++) top = fmaxf(top, fmaxf(p[n][2 * r], p[n][2 * r + 1]));
+            for (int n = 0; n < N / 8; n++)
+                top = fmaxf(top, fmaxf(p[n][2 * r], p[n][2 * r + 1]));
             top = quad_max(top);
             float shrink = exp2f(most[r] - top);
             most[r] = top;
             sum[r] *= shrink;
 #pragma unroll
-            for (int d = 0; d < D / 8; d++) { out[d][2 * r] *= shrink; out[d][2 * r + 1] *= shrink; }
+            for (int d = 0; d < D / 8; d++) {
+                out[d][2 * r] *= shrink;
+                out[d][2 * r + 1] *= shrink;
+            }
 #pragma unroll
             for (int n = 0; n < N / 8; n++)
 #pragma unroll
@@ -142,39 +178,49 @@ template <int D, class T> __device__ void attend(Inputs<T> in, T* o, float* sums
                     p[n][i] *= drop(mask, (t + ROW_OF(i)) * frames + from + COLUMN_OF(n, i));
                 }
         }
-        mix<D, N>(p, values, out);
+        multiply<D, N>(p, values, out);
     }
     float factor[2];
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         sum[r] = quad_sum(sum[r]);
         factor[r] = (all.gate ? all.gate[at.head] : 1) / sum[r];
-        if (ACROSS == 0 && t + ROW_OF(2 * r) < frames) sums[at.scalar(t + ROW_OF(2 * r))] = most[r] + log2f(sum[r]);
+        if (ACROSS == 0 && t + ROW_OF(2 * r) < frames)
+            sums[at.scalar(t + ROW_OF(2 * r))] = most[r] + log2f(sum[r]);
     }
     store_rows<D>(out, factor, own, o, t, at);
 }
 
-// What the way back reads besides: o and its gradient, (frames, heads size), and the sums.
+// The result of attend, and the gradient of o.
 template <class T> struct Outputs { const T* o; Columns<T> grad; const float* sums; };
 
-// From the gradient D of p, with m = D p summed over keys: ds = p (D - m) is that of the logits, and dq = scale ds k.
-// Writes m (frames, heads) for attend_keys, and, where there are gates, along = m / gate; adds to the gradient of the bias's gate;
-// the sums of lift ds by distance, of every block, go to distances (rows heads, blocks, 2 longest - 1), zeros before.
-template <int D, class T> __device__ void attend_queries(Inputs<T> in, Outputs<T> back, float* m, float* along, T* dq, float* dlift, float* distances, Heads all, Bias bias) {
+// With D the gradient of p, and m (frames, heads) the sums of D p over keys: the gradient of the
+// logits is ds = p (D - m), and dq = scale ds k. Writes m for attend_keys, and with gates dgate
+// (frames, heads) = m / gate. With a bias adds the gradient of its gate to dlift (frames, heads),
+// and the sums of lift ds by distance, of each block, to distances (rows heads, blocks,
+// 2 longest - 1), which are zero before; without one dlift and distances may be absent. A row may
+// have fewer blocks than frames / OWN: grid (blocks, rows heads). Shared memory: 2 OWN + 2 BACKWARD
+// rows of a tile, and with a bias (OWN, BACKWARD + 1) floats.
+template <class T, int D>
+SHARED_KERNEL(D > 64 ? 1 : 2, attend_queries,
+              (Columns<T> q, Columns<T> k, Columns<T> v, Outputs<T> back, float* m, float* dgate,
+               T* dq, float* dlift, float* distances, AttentionShape all, RelativeBias bias)) {
     const int N = BACKWARD;
-    const Place at(all);
+    const RowHead at(all);
     unsigned frames = at.frames;
-    T *queries = (T*)dynamic, *grads = queries + OWN * STRIDE, *keys = grads + OWN * STRIDE, *values = keys + N * STRIDE;
+    T *queries = (T*)dynamic, *grads = queries + OWN * STRIDE;
+    T *keys = grads + OWN * STRIDE, *values = keys + N * STRIDE;
     T *own = queries + threadIdx.y * 16 * STRIDE, *own_grads = grads + threadIdx.y * 16 * STRIDE;
     float* square = (float*)(values + N * STRIDE); // (OWN, N + 1)
     Mask mask = fork(all.mask, blockIdx.y);
     Logits logit(at, bias);
     float open = all.gate ? all.gate[at.head] : 1;
-    if (bias.gate) distances += (blockIdx.y * (size_t)gridDim.x + blockIdx.x) * (2 * bias.longest - 1);
+    if (bias.gate)
+        distances += (blockIdx.y * (size_t)gridDim.x + blockIdx.x) * (2 * bias.longest - 1);
     for (unsigned begin = blockIdx.x * OWN; begin < frames; begin += gridDim.x * OWN) {
         __syncthreads();
-        tile<D>(queries, in.q, begin, OWN, at);
-        tile<D>(grads, back.grad, begin, OWN, at);
+        load_tile<D>(queries, q, begin, OWN, at);
+        load_tile<D>(grads, back.grad, begin, OWN, at);
         __syncthreads();
         float out[D / 8][4] = {}, sum[2], mean[2], of_gate[2] = {}, of_lift[2] = {}, lift[2];
         unsigned t = begin + threadIdx.y * 16;
@@ -186,44 +232,50 @@ template <int D, class T> __device__ void attend_queries(Inputs<T> in, Outputs<T
             sum[r] = real ? back.sums[at.scalar(query)] : 1e30f; // p is 0
             mean[r] = 0;
             if (real) for (unsigned column = threadIdx.x % 4; column < at.size; column += 4)
-                mean[r] += widen(own_grads[ROW_OF(2 * r) * STRIDE + column]) * widen(back.o[at.row(query) + column]);
+                mean[r] += widen(own_grads[ROW_OF(2 * r) * STRIDE + column]) *
+                           widen(back.o[at.row(query) + column]);
             mean[r] = quad_sum(mean[r]);
             if (ACROSS == 0 && real) m[at.scalar(query)] = mean[r];
         }
         for (unsigned from = 0; from < frames; from += N) {
             __syncthreads();
-            tile<D>(keys, in.k, from, N, at);
-            tile<D>(values, in.v, from, N, at);
+            load_tile<D>(keys, k, from, N, at);
+            load_tile<D>(values, v, from, N, at);
             __syncthreads();
             if (t < frames) {
                 float s[N / 8][4] = {}, d[N / 8][4] = {};
-                dots<D, N>(own, keys, s);
-                dots<D, N>(own_grads, values, d);
+                multiply_transposed<D, N>(own, keys, s);
+                multiply_transposed<D, N>(own_grads, values, d);
 #pragma unroll
                 for (int n = 0; n < N / 8; n++)
 #pragma unroll
                     for (int i = 0; i < 4; i++) {
                         unsigned key = from + COLUMN_OF(n, i);
-                        float p = key < frames ? exp2f(logit(s[n][i], lift[i / 2], t + ROW_OF(i), key) - sum[i / 2]) : 0;
+                        float p = key < frames
+                            ? exp2f(logit(s[n][i], lift[i / 2], t + ROW_OF(i), key) - sum[i / 2])
+                            : 0;
                         float kept = d[n][i] * drop(mask, (t + ROW_OF(i)) * frames + key);
                         of_gate[i / 2] += p * kept;
                         s[n][i] = p * (open * kept - mean[i / 2]);
                         if (bias.gate) {
-                            if (key < frames) of_lift[i / 2] += s[n][i] * logit.along(t + ROW_OF(i), key);
-                            square[(threadIdx.y * 16 + ROW_OF(i)) * (N + 1) + COLUMN_OF(n, i)] = lift[i / 2] * s[n][i];
+                            if (key < frames)
+                                of_lift[i / 2] += s[n][i] * logit.along(t + ROW_OF(i), key);
+                            square[(threadIdx.y * 16 + ROW_OF(i)) * (N + 1) + COLUMN_OF(n, i)] =
+                                lift[i / 2] * s[n][i];
                         }
                     }
-                mix<D, N>(s, keys, out);
+                multiply<D, N>(s, keys, out);
             }
             if (bias.gate) {
                 __syncthreads();
-                if (IN_BLOCK < OWN + N - 1) { // a thread a diagonal: key - query = from - begin + IN_BLOCK - (OWN - 1)
+                // A thread for each diagonal: key - query = from - begin + IN_BLOCK - (OWN - 1).
+                if (IN_BLOCK < OWN + N - 1) {
                     float total = 0;
                     for (int column = 0; column < N; column++) {
-                        unsigned row = column + OWN - 1 - IN_BLOCK; // below 0 it is larger than any
+                        unsigned row = column + OWN - 1 - IN_BLOCK; // wraps below 0
                         if (row < min(OWN, frames - begin)) total += square[row * (N + 1) + column];
                     }
-                    unsigned distance = (unsigned)bias.longest + from + IN_BLOCK - begin - OWN; // the same
+                    unsigned distance = (unsigned)bias.longest + from + IN_BLOCK - begin - OWN;
                     if (distance < 2 * bias.longest - 1) distances[distance] += total;
                 }
             }
@@ -234,7 +286,7 @@ template <int D, class T> __device__ void attend_queries(Inputs<T> in, Outputs<T
             of_lift[r] = quad_sum(of_lift[r]);
             unsigned query = t + ROW_OF(2 * r);
             if (ACROSS || query >= frames) continue;
-            if (all.gate) along[at.scalar(query)] = of_gate[r];
+            if (all.gate) dgate[at.scalar(query)] = of_gate[r];
             if (bias.gate) dlift[at.scalar(query)] += of_lift[r];
         }
         float factor[2] = {SCALE, SCALE};
@@ -242,24 +294,30 @@ template <int D, class T> __device__ void attend_queries(Inputs<T> in, Outputs<T
     }
 }
 
-// dv = (gate p drop)ᵀ grad, dk = scale dsᵀ q; a block has OWN keys.
-template <int D, class T> __device__ void attend_keys(Inputs<T> in, Outputs<T> back, const float* m, T* dk, T* dv, Heads all, Bias bias) {
+// dv = (gate p drop)ᵀ grad and dk = scale dsᵀ q (frames, heads size), with m of attend_queries.
+// A block owns OWN keys. Shared memory: 2 OWN + 2 BACKWARD rows of a tile, and 3 BACKWARD floats.
+template <class T, int D>
+SHARED_KERNEL(D > 64 ? 1 : 2, attend_keys,
+              (Columns<T> q, Columns<T> k, Columns<T> v, Outputs<T> back, const float* m, T* dk,
+               T* dv, AttentionShape all, RelativeBias bias)) {
     const int N = BACKWARD;
-    const Place at(all);
+    const RowHead at(all);
     unsigned frames = at.frames, begin = blockIdx.x * OWN, t = begin + threadIdx.y * 16;
     if (begin >= frames) return;
-    T *keys = (T*)dynamic, *values = keys + OWN * STRIDE, *queries = values + OWN * STRIDE, *grads = queries + N * STRIDE;
+    T *keys = (T*)dynamic, *values = keys + OWN * STRIDE;
+    T *queries = values + OWN * STRIDE, *grads = queries + N * STRIDE;
     float *sums = (float*)(grads + N * STRIDE), *means = sums + N, *lifts = means + N;
     T *own = keys + threadIdx.y * 16 * STRIDE, *own_values = values + threadIdx.y * 16 * STRIDE;
     Mask mask = fork(all.mask, blockIdx.y);
     Logits logit(at, bias);
-    float open = all.gate ? all.gate[at.head] : 1, of_keys[D / 8][4] = {}, of_values[D / 8][4] = {};
-    tile<D>(keys, in.k, begin, OWN, at);
-    tile<D>(values, in.v, begin, OWN, at);
+    float open = all.gate ? all.gate[at.head] : 1;
+    float of_keys[D / 8][4] = {}, of_values[D / 8][4] = {};
+    load_tile<D>(keys, k, begin, OWN, at);
+    load_tile<D>(values, v, begin, OWN, at);
     for (unsigned from = 0; from < frames; from += N) {
         __syncthreads();
-        tile<D>(queries, in.q, from, N, at);
-        tile<D>(grads, back.grad, from, N, at);
+        load_tile<D>(queries, q, from, N, at);
+        load_tile<D>(grads, back.grad, from, N, at);
         if (IN_BLOCK < N) {
             unsigned query = from + IN_BLOCK;
             sums[IN_BLOCK] = query < frames ? back.sums[at.scalar(query)] : 1e30f; // p is 0
@@ -269,22 +327,23 @@ template <int D, class T> __device__ void attend_keys(Inputs<T> in, Outputs<T> b
         __syncthreads();
         if (t >= frames) continue;
 #pragma unroll 1
-        for (int half = 0; half < N; half += 16) { // two products of more would not fit in registers
+        for (int half = 0; half < N; half += 16) { // two larger products do not fit in registers
             float s[2][4] = {}, d[2][4] = {};
-            dots<D, 16>(own, queries + half * STRIDE, s);
-            dots<D, 16>(own_values, grads + half * STRIDE, d);
+            multiply_transposed<D, 16>(own, queries + half * STRIDE, s);
+            multiply_transposed<D, 16>(own_values, grads + half * STRIDE, d);
 #pragma unroll
             for (int n = 0; n < 2; n++)
 #pragma unroll
                 for (int i = 0; i < 4; i++) {
-                    unsigned column = half + COLUMN_OF(n, i), query = from + column, key = t + ROW_OF(i);
+                    unsigned column = half + COLUMN_OF(n, i);
+                    unsigned query = from + column, key = t + ROW_OF(i);
                     float p = exp2f(logit(s[n][i], lifts[column], query, key) - sums[column]);
                     float factor = open * drop(mask, query * frames + key);
                     s[n][i] = p * (factor * d[n][i] - means[column]);
                     d[n][i] = p * factor;
                 }
-            mix<D, 16>(d, grads + half * STRIDE, of_values);
-            mix<D, 16>(s, queries + half * STRIDE, of_keys);
+            multiply<D, 16>(d, grads + half * STRIDE, of_values);
+            multiply<D, 16>(s, queries + half * STRIDE, of_keys);
         }
     }
     float one[2] = {1, 1}, scale[2] = {SCALE, SCALE};
@@ -292,30 +351,34 @@ template <int D, class T> __device__ void attend_keys(Inputs<T> in, Outputs<T> b
     store_rows<D>(of_keys, scale, own, dk, t, at);
 }
 
-#define ATTENTION(T, D, S, BLOCKS) \
-    KERNEL_OF(BLOCKS, attend_##S, (Inputs<T> in, T* o, float* sums, Heads all, Bias bias)) { attend<D>(in, o, sums, all, bias); } \
-    KERNEL_OF(BLOCKS, attend_queries_##S, (Inputs<T> in, Outputs<T> back, float* m, float* along, T* dq, float* dlift, float* distances, Heads all, Bias bias)) { attend_queries<D>(in, back, m, along, dq, dlift, distances, all, bias); } \
-    KERNEL_OF(BLOCKS, attend_keys_##S, (Inputs<T> in, Outputs<T> back, const float* m, T* dk, T* dv, Heads all, Bias bias)) { attend_keys<D>(in, back, m, dk, dv, all, bias); }
-#define DEPTHS(T, S) ATTENTION(T, 64, S##_64, 2) ATTENTION(T, 96, S##_96, 1) ATTENTION(T, 128, S##_128, 1)
-DEPTHS(float, f32) DEPTHS(bf16, bf16)
 
-// drelative (heads, distances), from the sums of blocks, in their order; a thread a distance, grid (distances / 256, heads).
-KERNEL(sum_distances, (const float* parts, float* drelative, size_t rows, size_t blocks, size_t distances)) {
+// drelative (heads, distances) = the sums over rows and blocks of attend_queries' distances, parts
+// (rows heads, blocks, distances), in their order. A thread for each distance; grid
+// (distances / 256, heads).
+KERNEL(sum_distances, (const float* parts, float* drelative, size_t rows, size_t blocks,
+                       size_t distances)) {
     size_t i = THREAD, heads = gridDim.y;
     if (i >= distances) return;
     float sum = 0;
     for (size_t part = 0; part < rows * blocks; part++)
-        sum += parts[((part / blocks * heads + blockIdx.y) * blocks + part % blocks) * distances + i];
+        sum += parts[((part / blocks * heads + blockIdx.y) * blocks + part % blocks) * distances +
+                     i];
     drelative[blockIdx.y * distances + i] = sum;
 }
 
-// The table (buckets, wide) by head and distance, and the way back; the table's column of a head is columns[head].
-// Grid (distances / 256, heads), and (buckets / 256, heads).
-KERNEL(relative, (const float* table, float* relative, const size_t* buckets, const size_t* columns, size_t distances, size_t wide)) {
+// relative (heads, distances) = the numbers of the table (buckets, wide) for each distance, whose
+// bucket is buckets[distance]; the column of a head is columns[head]. Grid (distances / 256,
+// heads).
+KERNEL(relative, (const float* table, float* relative, const size_t* buckets,
+                  const size_t* columns, size_t distances, size_t wide)) {
     size_t i = THREAD;
-    if (i < distances) relative[blockIdx.y * distances + i] = table[buckets[i] * wide + columns[blockIdx.y]];
+    if (i < distances)
+        relative[blockIdx.y * distances + i] = table[buckets[i] * wide + columns[blockIdx.y]];
 }
-KERNEL(table_gradient, (const float* drelative, float* dtable, const size_t* buckets, const size_t* columns, size_t distances, size_t wide)) {
+// dtable (buckets, wide) += the sums of drelative over the distances of a bucket. Grid
+// (buckets / 256, heads).
+KERNEL(table_gradient, (const float* drelative, float* dtable, const size_t* buckets,
+                        const size_t* columns, size_t distances, size_t wide)) {
     size_t bucket = THREAD;
     float sum = 0;
     bool any = false;

@@ -3,7 +3,8 @@
 //! each softmax's sum.
 pub(crate) mod padded_heads;
 use super::{AttentionDevice, AttentionHeads};
-use crate::cuda::gpu::{Address, Memory, for_each, gpu, launch};
+use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::kernels::{self, AttentionShape, Columns, Depth, Grid, Outputs, Pack};
 use crate::cuda::mask::Mask;
 use crate::cuda::product::Factor;
 use crate::cuda::sums::add_column_sums;
@@ -12,7 +13,6 @@ use crate::math::Dropout;
 use crate::op::position_bias::cuda::Bias;
 use crate::tensor::cuda::{Cuda, Matrix, Param, address, len, zeros};
 use crate::tensor::{Grads, Slot, Spans, dimensions};
-use padded_heads::Sizes;
 
 pub struct Saved {
     attention: Attention,
@@ -74,42 +74,17 @@ fn columns(qkv: &[Factor; 3]) -> [Columns; 3] {
 
 /// Adds `n` numbers in the format of products to f32.
 fn add_wide(precision: Precision, from: &Memory, to: Address, n: usize) {
-    launch!(
-        precision.kernel("add_wide", n),
-        for_each(n, n),
-        from.at(),
-        to,
-        n
-    );
-}
-
-/// `Columns` of the kernels: (frames, heads · size) in the format of products, and what is added to
-/// each frame, or 0.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Columns {
-    pub at: Address,
-    pub add: Address,
-}
-
-/// `Outputs` of the kernels.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Outputs {
-    o: Address,
-    grad: Columns,
-    sums: Address,
+    kernels::add_wide(precision, Pack::of(n), for_each(n, n), from.at(), to, n);
 }
 
 /// Attention of one batch, from and to arrays in the format of products.
 pub struct Attention {
     spans: Spans,
-    sizes: Sizes,
+    shape: AttentionShape,
     gate: Option<Param>,
     bias: Option<Bias>,
     precision: Precision,
-    /// The size of a head, filled up.
-    depth: usize,
+    depth: Depth,
     _starts: Memory,
 }
 
@@ -132,20 +107,19 @@ impl Attention {
     ) -> Attention {
         let starts = gpu().starts(spans);
         let size = width / heads;
-        let depth = [64, 96, 128].into_iter().find(|depth| size <= *depth);
-        let depth = depth.unwrap_or_else(|| {
+        let depth = Depth::of(size).unwrap_or_else(|| {
             panic!("heads of {size} channels: attention on a GPU takes up to 128")
         });
-        let sizes = Sizes {
+        let shape = AttentionShape {
             starts: starts.at(),
             heads,
             size,
             gate: gate.as_ref().map_or(0, address),
-            drop: Mask::from(drop),
+            mask: Mask::from(drop),
         };
         Attention {
             spans: spans.clone(),
-            sizes,
+            shape,
             gate,
             bias,
             precision,
@@ -158,9 +132,19 @@ impl Attention {
     pub fn forward(&self, [q, k, v]: [Columns; 3]) -> (Memory, Memory) {
         let o = self.frames();
         let sums = self.scalars();
-        let bytes = self.bytes(OWN + 2 * self.tile());
-        launch!(shared bytes; self.kernel("attend"), self.grid(), [q, k, v], o.at(), sums.at(),
-            self.sizes, Bias::argument(self.bias.as_ref()));
+        kernels::attend(
+            self.precision,
+            self.depth,
+            self.grid(),
+            self.bytes(OWN + 2 * self.tile()),
+            q,
+            k,
+            v,
+            o.at(),
+            sums.at(),
+            self.shape,
+            Bias::argument(self.bias.as_ref()),
+        );
         (o, sums)
     }
 
@@ -174,7 +158,7 @@ impl Attention {
         g: &mut Grads<Cuda>,
     ) -> [Memory; 3] {
         let means = self.scalars();
-        let of_gates = self.scalars();
+        let dgates = self.scalars();
         let dq = self.frames();
         let dk = self.frames();
         let dv = self.frames();
@@ -187,45 +171,64 @@ impl Attention {
         let tile = self.tile() / 2;
         let bytes = self.bytes(2 * OWN + 2 * tile);
         let bias = Bias::argument(self.bias.as_ref());
-        let queries = |blocks: usize, bytes: usize, dgate: Address, distances: Address| {
-            launch!(shared bytes; self.kernel("attend_queries"), [blocks, rows], [q, k, v], outputs,
-                means.at(), of_gates.at(), dq.at(), dgate, distances, self.sizes, bias);
+        let attend_queries = |blocks, bytes, bias_gates, distances| {
+            kernels::attend_queries(
+                self.precision,
+                self.depth,
+                [blocks, rows],
+                bytes,
+                q,
+                k,
+                v,
+                outputs,
+                means.at(),
+                dgates.at(),
+                dq.at(),
+                bias_gates,
+                distances,
+                self.shape,
+                bias,
+            );
         };
         match &self.bias {
-            None => queries(blocks, bytes, 0, 0),
+            None => attend_queries(blocks, bytes, 0, 0),
             Some(own) => {
                 let blocks = blocks.min(BLOCKS);
                 let distances = own.distances();
                 let parts = gpu().zeros(blocks * rows * distances);
                 let square = 4 * OWN * (tile + 1);
-                queries(blocks, bytes + square, own.gate_gradient(g), parts.at());
+                attend_queries(blocks, bytes + square, own.gate_gradient(g), parts.at());
                 own.accumulate_table_gradient(g, |dr, grid| {
                     let rows = self.spans.rows();
-                    launch!(
-                        "sum_distances",
-                        grid,
-                        parts.at(),
-                        dr,
-                        rows,
-                        blocks,
-                        distances
-                    );
+                    kernels::sum_distances(grid, parts.at(), dr, rows, blocks, distances);
                 });
             }
         }
-        let bytes = bytes + 3 * 4 * tile;
-        launch!(shared bytes; self.kernel("attend_keys"), [blocks, rows], [q, k, v], outputs,
-            means.at(), dk.at(), dv.at(), self.sizes, bias);
+        kernels::attend_keys(
+            self.precision,
+            self.depth,
+            [blocks, rows],
+            bytes + 3 * 4 * tile,
+            q,
+            k,
+            v,
+            outputs,
+            means.at(),
+            dk.at(),
+            dv.at(),
+            self.shape,
+            bias,
+        );
         if let Some(gate) = &self.gate {
             let frames = self.spans.total();
-            add_column_sums(of_gates.at(), g.of(gate), frames, self.sizes.heads);
+            add_column_sums(dgates.at(), g.of(gate), frames, self.shape.heads);
         }
         [dq, dk, dv]
     }
 
     /// Returns the frames of a tile of the forward pass.
     fn tile(&self) -> usize {
-        if self.precision == Precision::Bf16 && self.depth == 64 {
+        if self.precision == Precision::Bf16 && self.depth == Depth::D64 {
             64
         } else {
             32
@@ -234,27 +237,23 @@ impl Attention {
 
     /// Returns the bytes of `frames` of a head in shared memory.
     fn bytes(&self, frames: usize) -> usize {
-        frames * (self.depth * self.precision.bytes() + 16)
+        frames * (self.depth.channels() * self.precision.bytes() + 16)
     }
 
-    fn kernel(&self, name: &str) -> String {
-        format!("{}_{}", self.precision.named(name), self.depth)
-    }
-
-    fn grid(&self) -> [usize; 2] {
+    fn grid(&self) -> Grid {
         let longest = self.spans.lengths().max().unwrap_or(0);
-        [longest.div_ceil(OWN), self.spans.rows() * self.sizes.heads]
+        [longest.div_ceil(OWN), self.spans.rows() * self.shape.heads]
     }
 
     /// Allocates (frames, heads · size) in the format of products.
     fn frames(&self) -> Memory {
-        let width = self.sizes.heads * self.sizes.size;
+        let width = self.shape.heads * self.shape.size;
         gpu().memory(self.precision, self.spans.total() * width)
     }
 
     /// Allocates (frames, heads).
     fn scalars(&self) -> Memory {
-        gpu().memory(Precision::F32, self.spans.total() * self.sizes.heads)
+        gpu().memory(Precision::F32, self.spans.total() * self.shape.heads)
     }
 }
 

@@ -1,7 +1,8 @@
 //! [`AttentionMapDevice`] by batched GEMMs over [`PaddedHeads`]: P is (rows, heads, padded, padded).
 //! Saves q, k, v and drop(P) in the format of products, and computes P again.
 use super::AttentionMapDevice;
-use crate::cuda::gpu::{Address, Memory, for_each, gpu, launch};
+use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::kernels::{self, Pack};
 use crate::cuda::mask::Mask;
 use crate::cuda::sums::add_column_sums;
 use crate::gemm::Precision;
@@ -88,19 +89,19 @@ impl AttentionMapDevice for Cuda {
         heads.merge(&heads.mixed_back(&saved.dropped, &dy), g.at(v));
         let dp = g.of(p);
         let ddropped = heads.scores(&dy, &saved.v);
-        let dgates = gpu().memory(Precision::F32, saved.frames * heads.sizes.heads);
-        launch!(
-            heads.precision.kernel("drop_scores_backward", 4),
+        let dgates = gpu().memory(Precision::F32, saved.frames * heads.shape.heads);
+        kernels::drop_scores_backward(
+            heads.precision,
             heads.grid(),
             narrow_p.at(),
             ddropped.at(),
             dp,
             dgates.at(),
             heads.padded,
-            heads.sizes
+            heads.shape,
         );
         if let Some(gate) = &saved.gate {
-            add_column_sums(dgates.at(), g.of(gate), saved.frames, heads.sizes.heads);
+            add_column_sums(dgates.at(), g.of(gate), saved.frames, heads.shape.heads);
         }
     }
 }
@@ -110,13 +111,13 @@ impl SavedMap {
     fn probabilities(&self) -> Memory {
         let heads = &self.heads;
         let scores = heads.scores(&self.q, &self.k);
-        launch!(
-            heads.precision.kernel("softmax", 4),
+        kernels::softmax(
+            heads.precision,
             heads.grid(),
             scores.at(),
             heads.padded,
-            heads.sizes,
-            Bias::argument(self.bias.as_ref())
+            heads.shape,
+            Bias::argument(self.bias.as_ref()),
         );
         scores
     }
@@ -134,38 +135,38 @@ fn padded(heads: &AttentionHeads<Cuda>) -> PaddedHeads {
 
 /// Turns the gradient of P into that of the scores, in place.
 fn softmax_backward(heads: &PaddedHeads, p: &Memory, dp: &Memory) {
-    launch!(
-        heads.precision.kernel("softmax_backward", 4),
+    kernels::softmax_backward(
+        heads.precision,
         heads.grid(),
         p.at(),
         dp.at(),
         heads.padded,
-        heads.sizes
+        heads.shape,
     );
 }
 
 /// Adds to the gradients of a bias, from that of the scores.
 fn bias_backward(heads: &PaddedHeads, bias: &Bias, ds: &Memory, g: &mut Grads<Cuda>) {
     let argument = Bias::argument(Some(bias));
-    launch!(
-        heads.precision.kernel("bias_gate", 4),
+    kernels::bias_gate(
+        heads.precision,
         heads.grid(),
         ds.at(),
         bias.gate_gradient(g),
         heads.padded,
-        heads.sizes,
-        argument
+        heads.shape,
+        argument,
     );
     bias.accumulate_table_gradient(g, |dr, grid| {
-        launch!(
-            heads.precision.kernel("bias_relative", 4),
+        kernels::bias_relative(
+            heads.precision,
             grid,
             ds.at(),
             dr,
             heads.rows,
             heads.padded,
-            heads.sizes,
-            argument
+            heads.shape,
+            argument,
         );
     });
 }
@@ -173,13 +174,13 @@ fn bias_backward(heads: &PaddedHeads, bias: &Bias, ds: &Memory, g: &mut Grads<Cu
 /// Returns gate drop(P).
 fn drop_and_gate(heads: &PaddedHeads, p: &Memory) -> Memory {
     let dropped = heads.memory(heads.padded);
-    launch!(
-        heads.precision.kernel("drop_scores", 4),
+    kernels::drop_scores(
+        heads.precision,
         heads.grid(),
         p.at(),
         dropped.at(),
         heads.padded,
-        heads.sizes
+        heads.shape,
     );
     dropped
 }
@@ -188,12 +189,13 @@ fn drop_and_gate(heads: &PaddedHeads, p: &Memory) -> Memory {
 fn narrow(heads: &PaddedHeads, from: Address) -> Memory {
     let n = heads.scores_len();
     let to = heads.memory(heads.padded);
-    launch!(
-        heads.precision.kernel("narrow", 4),
+    kernels::narrow(
+        heads.precision,
+        Pack::Four,
         for_each(n, 4),
         from,
         to.at(),
-        n
+        n,
     );
     to
 }
@@ -201,11 +203,12 @@ fn narrow(heads: &PaddedHeads, from: Address) -> Memory {
 /// Writes scores in the format of products as f32.
 fn widen(heads: &PaddedHeads, from: &Memory, to: Address) {
     let n = heads.scores_len();
-    launch!(
-        heads.precision.kernel("widen", 4),
+    kernels::widen(
+        heads.precision,
+        Pack::Four,
         for_each(n, 4),
         from.at(),
         to,
-        n
+        n,
     );
 }

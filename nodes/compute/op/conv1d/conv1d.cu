@@ -1,16 +1,23 @@
-// nodes/compute/op/conv1d.rs and conv_first.rs. The rows of a batch are copied into slots of s frames each, as many as the row has
-// windows and (k - 1) / s more: then window w of all rows begins at frame s w of one matrix, and no window needs a copy.
-// slots[r] is where row r begins, starts[r] and windows[r] are its first frame and its first window; each has one more, the
-// end. A warp a frame of a row: grid (longest / 8, rows).
+// nodes/compute/op/conv1d.rs with kernel width k and stride s. The rows of a batch are copied into
+// slots of s frames each, as many as the row has windows and (k - 1) / s more: then window w of all
+// rows begins at frame s w of one matrix, and no window needs a copy. A warp for each frame of a
+// row, grid (longest row / 8, rows), unless said otherwise.
 #define ROW blockIdx.y
 
-struct Layout { const size_t *starts, *windows, *slots; size_t k, s; };
+// Row r of the batch begins at frame starts[r], window windows[r] and slot slots[r]; each array has
+// the end of the last row behind it.
+struct SlotLayout { const size_t *starts, *windows, *slots; size_t k, s; };
 
-// Frames of a row that a window sees.
-#define SEEN(at, row) ((at.windows[(row) + 1] - at.windows[row]) ? (at.windows[(row) + 1] - at.windows[row] - 1) * at.s + at.k : 0)
+// The number of frames of a row that its windows see.
+#define SEEN(at, row) \
+    ((at.windows[(row) + 1] - at.windows[row]) \
+         ? (at.windows[(row) + 1] - at.windows[row] - 1) * at.s + at.k : 0)
 
-// to = GELU(x) gate, or x
-template <class T, int V> __device__ void into_slots(const float* x, const float* gate, T* to, size_t width, int activates, Layout at) {
+// to, in slots, = GELU(x) gate if `activates`, else x (frames, width), with zeros in frames that no
+// window sees; gate (width) may be absent.
+template <class T, int V>
+KERNEL(into_slots, (const float* x, const float* gate, T* to, size_t width, bool activates,
+                    SlotLayout at)) {
     size_t t = WARP, frames = (at.slots[ROW + 1] - at.slots[ROW]) * at.s;
     if (t >= frames) return;
     float v[V] = {}, g[V];
@@ -25,8 +32,11 @@ template <class T, int V> __device__ void into_slots(const float* x, const float
     }
 }
 
-// The same from a convolution's own slots, a frame each, in the layout `from`; z is without its bias, which may be absent.
-template <class T, int V> __device__ void slots_into_slots(const T* z, const float* bias, const float* gate, T* to, size_t width, Layout from, Layout at) {
+// to, in the slots `at`, = GELU(z + bias) gate, where z, the result of a convolution, has a frame
+// in each slot of `from`; bias and gate (width) may be absent.
+template <class T, int V>
+KERNEL(slots_into_slots, (const T* z, const float* bias, const float* gate, T* to, size_t width,
+                          SlotLayout from, SlotLayout at)) {
     size_t t = WARP, frames = (at.slots[ROW + 1] - at.slots[ROW]) * at.s;
     if (t >= frames) return;
     float v[V] = {}, b[V] = {}, g[V];
@@ -42,8 +52,10 @@ template <class T, int V> __device__ void slots_into_slots(const T* z, const flo
     }
 }
 
-// y = from + bias, of the slots that are windows; `from` has a frame a slot.
-template <class T, int V> __device__ void from_slots(const T* from, const float* bias, float* y, size_t width, Layout at) {
+// y (windows, width) = from + bias, where `from` has a frame in each slot; bias (width) may be
+// absent. A warp for each slot; grid (longest row's slots / 8, rows).
+template <class T, int V>
+KERNEL(from_slots, (const T* from, const float* bias, float* y, size_t width, SlotLayout at)) {
     size_t w = WARP;
     if (w >= at.windows[ROW + 1] - at.windows[ROW]) return;
     float v[V], b[V];
@@ -56,19 +68,26 @@ template <class T, int V> __device__ void from_slots(const T* from, const float*
     }
 }
 
-// The way back: to = dy, a frame a slot; slots that are no window get zeros.
-template <class T, int V> __device__ void gradient_into_slots(const float* dy, T* to, size_t width, Layout at) {
+// to, a frame in each slot, = dy (windows, width), with zeros in slots without a window. A warp for
+// each slot; grid (longest row's slots / 8, rows).
+template <class T, int V>
+KERNEL(gradient_into_slots, (const float* dy, T* to, size_t width, SlotLayout at)) {
     size_t w = WARP;
     if (w >= at.slots[ROW + 1] - at.slots[ROW]) return;
     float v[V] = {};
     ALONG(column, width) {
-        if (w < at.windows[ROW + 1] - at.windows[ROW]) load<V>(dy + (at.windows[ROW] + w) * width + column, v);
+        if (w < at.windows[ROW + 1] - at.windows[ROW])
+            load<V>(dy + (at.windows[ROW] + w) * width + column, v);
         store<V>(to + (at.slots[ROW] + w) * width + column, v);
     }
 }
 
-// dx += dh gate slope(x), and, where there is a gate, dh GELU(x) in dh's place; dh is zero where no window sees it.
-template <class T, int V> __device__ void gradient_from_slots(const float* x, const float* gate, T* dh, float* dx, size_t width, Layout at) {
+// dx (frames, width) += dh gate slope(x), where dh lies in slots. With a gate, replaces dh by dh
+// GELU(x), the terms of the gate's gradient. dh is zero in frames that no window sees; gate (width)
+// may be absent.
+template <class T, int V>
+KERNEL(gradient_from_slots, (const float* x, const float* gate, T* dh, float* dx, size_t width,
+                             SlotLayout at)) {
     size_t t = WARP;
     if (t >= SEEN(at, ROW)) return;
     float v[V], d[V], g[V], h[V];
@@ -78,22 +97,28 @@ template <class T, int V> __device__ void gradient_from_slots(const float* x, co
         load<V>(x + (at.starts[ROW] + t) * width + column, v);
         if (gate) load<V>(gate + column, g);
 #pragma unroll
-        for (int i = 0; i < V; i++) { h[i] = gate ? d[i] * gelu(v[i]) : 0; d[i] *= gelu_slope(v[i]) * (gate ? g[i] : 1); }
+        for (int i = 0; i < V; i++) {
+            h[i] = gate ? d[i] * gelu(v[i]) : 0;
+            d[i] *= gelu_slope(v[i]) * (gate ? g[i] : 1);
+        }
         accumulate<V>(dx + (at.starts[ROW] + t) * width + column, d);
         if (gate) store<V>(place, h);
     }
 }
 
-// The same where x = z + bias lies in slots: grad = dh gate slope(x) in the layout `of.own`, zero in slots that nobody sees.
-struct Between { Layout own, seen; };
-template <class T, int V> __device__ void gradient_between_slots(const T* z, const float* bias, const float* gate, T* dh, T* grad, size_t width, Between of) {
+// grad = dh gate slope(z + bias), where grad and z have a frame in each slot of `own` and dh lies
+// in the slots `seen`; zero in slots of `own` that no window of `seen` sees. With a gate, replaces
+// dh by dh GELU(z + bias). bias and gate (width) may be absent.
+template <class T, int V>
+KERNEL(gradient_between_slots, (const T* z, const float* bias, const float* gate, T* dh, T* grad,
+                                size_t width, SlotLayout own, SlotLayout seen)) {
     size_t t = WARP;
-    if (t >= of.own.slots[ROW + 1] - of.own.slots[ROW]) return;
+    if (t >= own.slots[ROW + 1] - own.slots[ROW]) return;
     float v[V], d[V] = {}, b[V] = {}, g[V], h[V];
     ALONG(column, width) {
-        size_t at = (of.own.slots[ROW] + t) * width + column;
-        if (t < SEEN(of.seen, ROW)) {
-            T* place = dh + (of.seen.slots[ROW] * of.seen.s + t) * width + column;
+        size_t at = (own.slots[ROW] + t) * width + column;
+        if (t < SEEN(seen, ROW)) {
+            T* place = dh + (seen.slots[ROW] * seen.s + t) * width + column;
             load<V>(place, d);
             load<V>(z + at, v);
             if (bias) load<V>(bias + column, b);
@@ -110,34 +135,29 @@ template <class T, int V> __device__ void gradient_between_slots(const T* z, con
     }
 }
 
-#define CONVOLUTION(T, V, S) \
-    KERNEL(into_slots_##S, (const float* x, const float* gate, T* to, size_t width, int activates, Layout at)) { into_slots<T, V>(x, gate, to, width, activates, at); } \
-    KERNEL(slots_into_slots_##S, (const T* z, const float* bias, const float* gate, T* to, size_t width, Layout from, Layout at)) { slots_into_slots<T, V>(z, bias, gate, to, width, from, at); } \
-    KERNEL(gradient_between_slots_##S, (const T* z, const float* bias, const float* gate, T* dh, T* grad, size_t width, Between of)) { gradient_between_slots<T, V>(z, bias, gate, dh, grad, width, of); } \
-    KERNEL(gradient_into_slots_##S, (const float* dy, T* to, size_t width, Layout at)) { gradient_into_slots<T, V>(dy, to, width, at); } \
-    KERNEL(from_slots_##S, (const T* from, const float* bias, float* y, size_t width, Layout at)) { from_slots<T, V>(from, bias, y, width, at); } \
-    KERNEL(gradient_from_slots_##S, (const float* x, const float* gate, T* dh, float* dx, size_t width, Layout at)) { gradient_from_slots<T, V>(x, gate, dh, dx, width, at); }
-FORMATS(CONVOLUTION)
-
-// (out, in, k) -> (out, k, in), and back, added. A thread a tap, in the order of (out, k, in).
+// The index in (out, width, k) of number i of (out, k, width).
 #define TAP(i) ((i) / (k * width) * k * width + (i) % width * k + (i) / width % k)
-template <class T> __device__ void taps_first(const float* w, T* taps, size_t n, size_t k, size_t width) {
+
+// taps (out, k, width) = w (out, width, k). A thread for each of n numbers; grid (n / 256).
+template <class T>
+KERNEL(taps_first, (const float* w, T* taps, size_t n, size_t k, size_t width)) {
     size_t i = THREAD;
     if (i < n) narrow(taps + i, w[TAP(i)]);
 }
-KERNEL(taps_first_f32_1, (const float* w, float* taps, size_t n, size_t k, size_t width)) { taps_first(w, taps, n, k, width); }
-KERNEL(taps_first_bf16_1, (const float* w, bf16* taps, size_t n, size_t k, size_t width)) { taps_first(w, taps, n, k, width); }
-// (out, in, k) -> for each frame of a slot the taps that see it, those of the earliest window first: (q, out, in) of q windows.
-template <class T> __device__ void taps_by_frame(const float* w, T* taps, size_t n, size_t out, size_t k, size_t width, size_t s) {
+// taps = w (out, width, k), ordered by the frames of a slot: for each frame the q taps that see it,
+// those of the earliest window first, (q, out, width). A thread for each of n numbers; grid
+// (n / 256).
+template <class T>
+KERNEL(taps_by_frame, (const float* w, T* taps, size_t n, size_t out, size_t k, size_t width,
+                       size_t s)) {
     size_t to = THREAD, i = to, frame = 0, q = (k + s - 1) / s;
     if (to >= n) return;
     for (; i >= q * out * width; q = (k - ++frame + s - 1) / s) i -= q * out * width;
     size_t tap = frame + (q - 1 - i / width / out) * s;
     narrow(taps + to, w[(i / width % out * width + i % width) * k + tap]);
 }
-KERNEL(taps_by_frame_f32_1, (const float* w, float* taps, size_t n, size_t out, size_t k, size_t width, size_t s)) { taps_by_frame(w, taps, n, out, k, width, s); }
-KERNEL(taps_by_frame_bf16_1, (const float* w, bf16* taps, size_t n, size_t out, size_t k, size_t width, size_t s)) { taps_by_frame(w, taps, n, out, k, width, s); }
-KERNEL(taps_last_1, (const float* dtaps, float* dw, size_t n, size_t k, size_t width)) {
+// dw (out, width, k) += dtaps (out, k, width). A thread for each of n numbers; grid (n / 256).
+KERNEL(taps_last, (const float* dtaps, float* dw, size_t n, size_t k, size_t width)) {
     size_t i = THREAD;
     if (i < n) dw[TAP(i)] += dtaps[i];
 }

@@ -1,10 +1,14 @@
-// nodes/compute/op/conv_first.rs: u = conv(waveform, w), z = its group norm over a row's windows, whose statistics follow from the
-// moments of the windows. In double: they are small differences. Row r has the samples from starts[r] and the windows from
-// windows[r] to windows[r + 1]; ROW is blockIdx.y.
+// nodes/compute/op/conv_first.rs: u = conv(waveform, w), z = the group norm of u over a row's
+// windows. The statistics follow from the moments of the windows; they are small differences, so
+// they are in double. w is (out, k), gamma and beta (out). ROW is blockIdx.y.
+
+// Row r of the batch has the samples from starts[r] and the windows from windows[r] on, to the next
+// row's.
 struct Waves { const size_t *starts, *windows; size_t k, s; };
 #define WINDOWS(row) (waves.windows[(row) + 1] - waves.windows[row])
 
-// moments (rows, k + k k): the means of window[i], and of window[i] window[j]. A block a number; grid (k + k k, rows).
+// moments (rows, k + k k) = the means of window[i], and of window[i] window[j], over a row's
+// windows. A block for each number; grid (k + k k, rows).
 KERNEL(window_moments, (const float* x, double* moments, Waves waves)) {
     size_t k = waves.k, n = WINDOWS(ROW), number = blockIdx.x;
     size_t i = number < k ? number : (number - k) / k, j = (number - k) % k;
@@ -17,9 +21,11 @@ KERNEL(window_moments, (const float* x, double* moments, Waves waves)) {
     if (IN_BLOCK == 0) moments[ROW * (k + k * k) + number] = n ? sum / n : 0;
 }
 
-// stats (rows, out, 2 + k): mean u, r = 1 / sqrt(var u + eps), C w. z = scaled (rows, k, out) window + shift (rows, out).
-// A thread a channel; grid (out / 256, rows).
-KERNEL(first_stats, (const float* w, const float* gamma, const float* beta, const double* moments, double* stats, float* scaled, float* shift, size_t out, Waves waves)) {
+// stats (rows, out, 2 + k) = mean u, r = 1 / sqrt(var u + eps), C w, where C is the covariance of
+// windows. scaled (rows, k, out) and shift (rows, out) are such that z = scaled window + shift. A
+// thread for each channel; grid (out / 256, rows).
+KERNEL(first_stats, (const float* w, const float* gamma, const float* beta, const double* moments,
+                     double* stats, float* scaled, float* shift, size_t out, Waves waves)) {
     size_t c = THREAD, k = waves.k;
     if (c >= out) return;
     const double *mean = moments + ROW * (k + k * k), *square = mean + k;
@@ -39,9 +45,14 @@ KERNEL(first_stats, (const float* w, const float* gamma, const float* beta, cons
     shift[ROW * out + c] = beta[c] - middle * factor;
 }
 
-// z of `windows` neighbours, at most F; V channels from a column on.
+// Windows of a warp; op/conv_first/cuda.rs has the same number.
 #define NEIGHBOURS 4
-template <int V, int F> __device__ __forceinline__ void normed(const float* samples, const float* scaled, const float* shift, size_t out, const Waves& waves, size_t windows, float (&z)[F][V]) {
+// Computes z of `windows` neighbouring windows, at most F, for V channels; scaled and shift point
+// to the first of these channels.
+template <int V, int F>
+__device__ __forceinline__ void normed(const float* samples, const float* scaled,
+                                       const float* shift, size_t out, const Waves& waves,
+                                       size_t windows, float (&z)[F][V]) {
     float w[V];
 #pragma unroll
     for (int f = 0; f < F; f++) load<V>(shift, z[f]);
@@ -55,42 +66,61 @@ template <int V, int F> __device__ __forceinline__ void normed(const float* samp
         }
     }
 }
-#define OF_ROW(row, column) scaled + (row) * waves.k * out + column, shift + (row) * out + column, out, waves
+#define OF_ROW(row, column) \
+    scaled + (row) * waves.k * out + column, shift + (row) * out + column, out, waves
 
-// A warp has as many windows; grid (most windows / 8 NEIGHBOURS, rows).
-template <int V> __device__ void first(const float* x, const float* scaled, const float* shift, float* z, size_t out, Waves waves) {
+// z (windows, out), from samples x. A warp for NEIGHBOURS windows; grid (longest row's windows / 8
+// NEIGHBOURS, rows).
+template <int V>
+KERNEL(first, (const float* x, const float* scaled, const float* shift, float* z, size_t out,
+               Waves waves)) {
     size_t t = WARP * NEIGHBOURS, n = WINDOWS(ROW);
     if (t >= n) return;
     float sum[NEIGHBOURS][V];
     ALONG(column, out) {
         normed<V>(x + waves.starts[ROW] + t * waves.s, OF_ROW(ROW, column), n - t, sum);
 #pragma unroll
-        for (int f = 0; f < NEIGHBOURS; f++) if (t + f < n) store<V>(z + (waves.windows[ROW] + t + f) * out + column, sum[f]);
+        for (int f = 0; f < NEIGHBOURS; f++)
+            if (t + f < n) store<V>(z + (waves.windows[ROW] + t + f) * out + column, sum[f]);
     }
 }
 
-// GELU(z) gate in the slots of the next convolution, as into_slots writes them; z is nowhere whole. Grid (longest / 8 NEIGHBOURS, rows).
-template <class T, int V> __device__ void first_into_slots(const float* x, const float* scaled, const float* shift, const float* gate, T* to, size_t out, Waves waves, Layout at) {
-    size_t t = WARP * NEIGHBOURS, frames = (at.slots[ROW + 1] - at.slots[ROW]) * at.s, seen = SEEN(at, ROW);
+// to = GELU(z) gate in the slots of the next convolution, as into_slots writes them, without z in
+// memory; gate (out) may be absent. Grid (frames of the longest row's slots / 8 NEIGHBOURS, rows).
+template <class T, int V>
+KERNEL(first_into_slots, (const float* x, const float* scaled, const float* shift,
+                          const float* gate, T* to, size_t out, Waves waves, SlotLayout at)) {
+    size_t t = WARP * NEIGHBOURS;
+    size_t frames = (at.slots[ROW + 1] - at.slots[ROW]) * at.s, seen = SEEN(at, ROW);
     float z[NEIGHBOURS][V], g[V];
     ALONG(column, out) {
-        if (t < seen) normed<V>(x + waves.starts[ROW] + t * waves.s, OF_ROW(ROW, column), seen - t, z);
+        if (t < seen)
+            normed<V>(x + waves.starts[ROW] + t * waves.s, OF_ROW(ROW, column), seen - t, z);
         if (gate) load<V>(gate + column, g);
 #pragma unroll
         for (int f = 0; f < NEIGHBOURS; f++) {
 #pragma unroll
-            for (int v = 0; v < V; v++) z[f][v] = t + f < seen ? gelu(z[f][v]) * (gate ? g[v] : 1) : 0;
-            if (t + f < frames) store<V>(to + (at.slots[ROW] * at.s + t + f) * out + column, z[f]);
+            for (int v = 0; v < V; v++)
+                z[f][v] = t + f < seen ? gelu(z[f][v]) * (gate ? g[v] : 1) : 0;
+            if (t + f < frames)
+                store<V>(to + (at.slots[ROW] * at.s + t + f) * out + column, z[f]);
         }
     }
 }
 
-// Parts (k + 1, rows chunks, out) of the sums of dz window[i], and, last, of dz. Where there are slots, d lies in them and is
-// the gradient of GELU(z) gate: dz = d gate slope(z), and one more sum is that of d GELU(z). Grid (out / 32 V, rows chunks).
+// Writes parts (k + 1, rows chunks, out): the sums of dz window[i] over a chunk of a row's windows,
+// and, last, of dz. at.slots may be absent: then d is dz. Else d lies in these slots and is the
+// gradient of GELU(z) gate, dz = d gate slope(z), and parts have one more sum, that of d GELU(z).
+// gate (out) may be absent. Grid (out / 32 V, rows chunks).
 #define TAPS 12
-template <class T, int V> __device__ void first_sums(const T* d, const float* gate, const float* x, const float* scaled, const float* shift, float* parts, size_t out, size_t rows, size_t chunks, Waves waves, Layout at) {
-    size_t row = blockIdx.y / chunks, n = at.slots ? SEEN(at, row) : WINDOWS(row), per = (n + chunks - 1) / chunks, begin = blockIdx.y % chunks * per;
-    size_t k = waves.k, sums = at.slots ? k + 2 : k + 1, first = at.slots ? at.slots[row] * at.s : waves.windows[row];
+template <class T, int V>
+KERNEL(first_sums, (const T* d, const float* gate, const float* x, const float* scaled,
+                    const float* shift, float* parts, size_t out, size_t rows, size_t chunks,
+                    Waves waves, SlotLayout at)) {
+    size_t row = blockIdx.y / chunks, n = at.slots ? SEEN(at, row) : WINDOWS(row);
+    size_t per = (n + chunks - 1) / chunks, begin = blockIdx.y % chunks * per;
+    size_t k = waves.k, sums = at.slots ? k + 2 : k + 1;
+    size_t first = at.slots ? at.slots[row] * at.s : waves.windows[row];
     float dz[V], g[V], along[V] = {}, z[1][V];
     for (size_t from = 0; from < sums; from += TAPS) {
         float sum[TAPS][V] = {};
@@ -101,7 +131,10 @@ template <class T, int V> __device__ void first_sums(const T* d, const float* ga
                 normed<V>(window, OF_ROW(row, COLUMN), 1, z);
                 if (gate) load<V>(gate + COLUMN, g);
 #pragma unroll
-                for (int v = 0; v < V; v++) { along[v] = dz[v] * gelu(z[0][v]); dz[v] *= gelu_slope(z[0][v]) * (gate ? g[v] : 1); }
+                for (int v = 0; v < V; v++) {
+                    along[v] = dz[v] * gelu(z[0][v]);
+                    dz[v] *= gelu_slope(z[0][v]) * (gate ? g[v] : 1);
+                }
             }
 #pragma unroll
             for (int i = 0; i < TAPS; i++) {
@@ -111,39 +144,40 @@ template <class T, int V> __device__ void first_sums(const T* d, const float* ga
             }
         }
 #pragma unroll
-        for (int i = 0; i < TAPS; i++) if (from + i < sums) part<V>(parts + (from + i) * rows * chunks * out, out, sum[i]);
+        for (int i = 0; i < TAPS; i++)
+            if (from + i < sums) part<V>(parts + (from + i) * rows * chunks * out, out, sum[i]);
     }
 }
 
-#define FIRST_CONVOLUTION(V) \
-    KERNEL(first_##V, (const float* x, const float* scaled, const float* shift, float* z, size_t out, Waves waves)) { first<V>(x, scaled, shift, z, out, waves); }
-WIDTHS(FIRST_CONVOLUTION)
-#define FIRST_SLOTS(T, V, S) \
-    KERNEL(first_into_slots_##S, (const float* x, const float* scaled, const float* shift, const float* gate, T* to, size_t out, Waves waves, Layout at)) { first_into_slots<T, V>(x, scaled, shift, gate, to, out, waves, at); } \
-    KERNEL(first_sums_##S, (const T* d, const float* gate, const float* x, const float* scaled, const float* shift, float* parts, size_t out, size_t rows, size_t chunks, Waves waves, Layout at)) { first_sums<T, V>(d, gate, x, scaled, shift, parts, out, rows, chunks, waves, at); }
-FORMATS(FIRST_SLOTS)
-
-// The sums (k + 1 or k + 2, rows, out) of parts; grid (out / 256, sums rows).
+// sums (k + 1 or k + 2, rows, out) = the sums over chunks of parts. A thread for each channel; grid
+// (out / 256, (k + 1 or k + 2) rows).
 KERNEL(fold_chunks, (const float* parts, double* sums, size_t out, size_t chunks)) {
     size_t c = THREAD;
     if (c >= out) return;
     double sum = 0;
-    for (size_t chunk = 0; chunk < chunks; chunk++) sum += parts[(blockIdx.y * chunks + chunk) * out + c];
+    for (size_t chunk = 0; chunk < chunks; chunk++)
+        sum += parts[(blockIdx.y * chunks + chunk) * out + c];
     sums[blockIdx.y * out + c] = sum;
 }
 
-// A thread a channel; dgate may be absent.
-KERNEL(first_gradient, (const double* sums, const double* moments, const double* stats, const float* w, const float* gamma, float* dw, float* dgamma, float* dbeta, float* dgate, size_t out, size_t rows, Waves waves)) {
+// Adds the gradients of w, gamma, beta and gate (out), from the sums of fold_chunks; dgate may be
+// absent. A thread for each channel; grid (out / 256).
+KERNEL(first_gradient, (const double* sums, const double* moments, const double* stats,
+                        const float* w, const float* gamma, float* dw, float* dgamma,
+                        float* dbeta, float* dgate, size_t out, size_t rows, Waves waves)) {
     size_t c = THREAD, k = waves.k;
     if (c >= out) return;
     for (size_t row = 0; row < rows; row++) {
-        const double *mean = moments + row * (k + k * k), *own = stats + (row * out + c) * (2 + k);
+        const double* mean = moments + row * (k + k * k);
+        const double* own = stats + (row * out + c) * (2 + k);
         double product = 0, total = sums[(k * rows + row) * out + c];
         for (size_t i = 0; i < k; i++) product += w[c * k + i] * sums[(i * rows + row) * out + c];
         double pull = own[1] * (product - own[0] * total), factor = gamma[c] * own[1];
         dgamma[c] += pull;
         dbeta[c] += total;
         if (dgate) dgate[c] += sums[((k + 1) * rows + row) * out + c];
-        for (size_t i = 0; i < k; i++) dw[c * k + i] += factor * (sums[(i * rows + row) * out + c] - total * mean[i] - own[1] * pull * own[2 + i]);
+        for (size_t i = 0; i < k; i++)
+            dw[c * k + i] += factor * (sums[(i * rows + row) * out + c] - total * mean[i] -
+                                       own[1] * pull * own[2 + i]);
     }
 }

@@ -1,47 +1,21 @@
-//! [`crate::op::conv_first`]: moments of the windows, factors of every channel, one pass that writes z, or the slots that the
-//! next convolution reads, in its format, so that z is nowhere whole; backward makes it again (kernels/first.cu).
-use crate::cuda::gpu::{Address, Memory, gpu, kernel, launch};
+//! [`ConvFirstDevice`] by kernels: moments of the windows, factors of every channel, and one pass
+//! that writes z, or GELU(z) ∘ gate where the next convolution reads it, so that z is not stored;
+//! the backward pass computes z again.
+use super::{ConvFirstDevice, First};
+use crate::cuda::gpu::{Address, Memory, gpu};
+use crate::cuda::kernels::{self, Grid, Pack, SlotLayout, Waves};
 use crate::cuda::sums::columns;
 use crate::gemm::Precision;
-use crate::op::conv1d::cuda::Places;
-use crate::op::frames_out;
-use crate::tensor::cuda::{Cuda, Param, address, len, record_hidden, tensor, zeros};
-use crate::tensor::{Grads, Hidden, Spans, Track};
+use crate::tensor::cuda::{Cuda, Matrix, Param, address, len, tensor, zeros};
+use crate::tensor::{Grads, Spans};
 
 /// Blocks that share the windows of a row when their gradients are summed.
 const CHUNKS: usize = 16;
+/// Windows of one warp of the kernels that write z.
+const NEIGHBOURS: usize = 4;
 
-/// `Waves` of the kernels.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Waves {
-    starts: Address,
-    windows: Address,
-    k: usize,
-    s: usize,
-}
-
-/// [`crate::op::First`].
-pub struct First {
-    waves: Vec<Vec<f32>>,
-    weights: [Param; 3],
-    k: usize,
-    s: usize,
-}
-
-impl First {
-    pub fn new(waves: Vec<Vec<f32>>, weights: [&Param; 3], k: usize, s: usize) -> First {
-        First {
-            waves,
-            weights: weights.map(Param::clone),
-            k,
-            s,
-        }
-    }
-}
-
-/// Its samples on the GPU, and, of each row and channel, statistics, factors and what is added.
-pub struct Ready {
+/// Samples on the GPU, and statistics and taps of each row and channel.
+pub struct NormedFirst {
     samples: Param,
     weights: [Param; 3],
     pub spans: Spans,
@@ -50,61 +24,51 @@ pub struct Ready {
     stats: Memory,
     scaled: Memory,
     shift: Memory,
-    _places: [Memory; 2],
+    _starts: [Memory; 2],
 }
 
-/// Windows that a warp of kernels/first.cu has.
-const NEIGHBOURS: usize = 4;
+impl ConvFirstDevice for Cuda {
+    type Normed = NormedFirst;
 
-impl First {
-    pub fn ready(self) -> Ready {
+    fn prepare(first: First<Cuda>) -> NormedFirst {
+        let spans = first.spans();
         let First {
             waves: rows,
             weights,
             k,
             s,
-        } = self;
-        let [w, gamma, beta] = weights.each_ref().map(address);
-        let (out, count, samples) = (
-            len(&weights[1]),
-            rows.len(),
-            Spans::new(rows.iter().map(Vec::len)),
-        );
-        let spans = Spans::new(samples.lengths().map(|frames| frames_out(frames, k, s)));
-        let x = tensor(rows.concat(), (samples.total(),));
-        let places = [&samples, &spans].map(|spans| gpu().starts(spans));
+        } = first;
+        let out = len(&weights[1]);
+        let count = rows.len();
+        let row_samples = Spans::new(rows.iter().map(Vec::len));
+        let samples = tensor(rows.concat(), (row_samples.total(),));
+        let starts = [&row_samples, &spans].map(|spans| gpu().starts(spans));
         let waves = Waves {
-            starts: places[0].at(),
-            windows: places[1].at(),
+            starts: starts[0].at(),
+            windows: starts[1].at(),
             k,
             s,
         };
-
-        let [moments, stats] = [k + k * k, out * (2 + k)].map(|n| doubles(count * n));
-        launch!(
-            "window_moments",
-            [k + k * k, count],
-            address(&x),
+        let moments = doubles(count * (k + k * k));
+        let stats = doubles(count * out * (2 + k));
+        let grid = [k + k * k, count];
+        kernels::window_moments(grid, address(&samples), moments.at(), waves);
+        let scaled = gpu().memory(Precision::F32, count * out * k);
+        let shift = gpu().memory(Precision::F32, count * out);
+        kernels::first_stats(
+            [out.div_ceil(256), count],
+            address(&weights[0]),
+            address(&weights[1]),
+            address(&weights[2]),
             moments.at(),
-            waves
-        );
-        let [scaled, shift] = [out * k, out].map(|n| gpu().memory(Precision::F32, count * n));
-        let (by_row, of, own) = ([out.div_ceil(256), count], moments.at(), stats.at());
-        launch!(
-            "first_stats",
-            by_row,
-            w,
-            gamma,
-            beta,
-            of,
-            own,
+            stats.at(),
             scaled.at(),
             shift.at(),
             out,
-            waves
+            waves,
         );
-        Ready {
-            samples: x,
+        NormedFirst {
+            samples,
             weights,
             spans,
             waves,
@@ -112,134 +76,124 @@ impl First {
             stats,
             scaled,
             shift,
-            _places: places,
+            _starts: starts,
         }
+    }
+
+    fn values(normed: &NormedFirst) -> Matrix {
+        let out = normed.width();
+        let z = zeros((normed.spans.total(), out));
+        let longest = normed.spans.lengths().max().unwrap_or(0);
+        kernels::first(
+            Pack::of(out),
+            normed.grid(longest),
+            address(&normed.samples),
+            normed.scaled.at(),
+            normed.shift.at(),
+            address(&z),
+            out,
+            normed.waves,
+        );
+        z
+    }
+
+    fn add_gradients(normed: &NormedFirst, dz: Address, g: &mut Grads<Cuda>) {
+        normed.accumulate(Precision::F32, dz, None, None, g);
     }
 }
 
-impl Ready {
+impl NormedFirst {
+    /// Returns the channels of z.
     pub fn width(&self) -> usize {
         len(&self.weights[1])
     }
 
-    /// GELU(z) gate, in slots of so many frames a row at most.
+    /// Writes GELU(z) ∘ gate to slots, with at most `longest` frames a row.
     pub fn fill(
         &self,
         precision: Precision,
         gate: Address,
         to: Address,
         longest: usize,
-        at: Places,
+        layout: SlotLayout,
     ) {
-        let (out, name) = (
+        kernels::first_into_slots(
+            precision,
+            Pack::of(self.width()),
+            self.grid(longest),
+            address(&self.samples),
+            self.scaled.at(),
+            self.shift.at(),
+            gate,
+            to,
             self.width(),
-            precision.kernel("first_into_slots", self.width()),
+            self.waves,
+            layout,
         );
-        let ([x, scaled, shift], grid) = (self.places(), self.grid(longest));
-        launch!(name, grid, x, scaled, shift, gate, to, out, self.waves, at);
     }
 
-    /// Adds what d gives to the gradients: that of GELU(z) gate in slots, or, without slots, that of z.
-    pub fn pull(
+    /// Adds to the gradients of w, γ, β and the gate.
+    ///
+    /// `gradient` is that of GELU(z) ∘ gate in these slots or, without slots, that of z.
+    pub fn accumulate(
         &self,
         precision: Precision,
-        d: Address,
+        gradient: Address,
         gate: Option<&Param>,
-        at: Option<Places>,
+        layout: Option<SlotLayout>,
         g: &mut Grads<Cuda>,
     ) {
-        let (k, out, rows) = (self.waves.k, self.width(), self.spans.rows());
-        let (sums, open) = (
-            if at.is_some() { k + 2 } else { k + 1 },
-            gate.map_or(0, address),
-        );
+        let k = self.waves.k;
+        let out = self.width();
+        let rows = self.spans.rows();
+        let sums = if layout.is_some() { k + 2 } else { k + 1 };
         let parts = gpu().memory(Precision::F32, sums * rows * CHUNKS * out);
-        let (name, grid) = (
-            precision.kernel("first_sums", out),
+        kernels::first_sums(
+            precision,
+            Pack::of(out),
             [columns(out), rows * CHUNKS],
+            gradient,
+            gate.map_or(0, address),
+            address(&self.samples),
+            self.scaled.at(),
+            self.shift.at(),
+            parts.at(),
+            out,
+            rows,
+            CHUNKS,
+            self.waves,
+            layout.unwrap_or(SlotLayout::NONE),
         );
-        let ([x, scaled, shift], at, to) = (self.places(), at.unwrap_or_default(), parts.at());
-        launch!(
-            name, grid, d, open, x, scaled, shift, to, out, rows, CHUNKS, self.waves, at
-        );
-        let (totals, grid) = (doubles(sums * rows * out), [out.div_ceil(256), sums * rows]);
-        launch!("fold_chunks", grid, parts.at(), totals.at(), out, CHUNKS);
-        let [dw, dgamma, dbeta] = self.weights.each_ref().map(|p| g.to(p));
-        let (dgate, [w, gamma, _]) = (
-            gate.map_or(0, |gate| g.to(gate)),
-            self.weights.each_ref().map(address),
-        );
-        let (grid, [totals, of, own]) = (
+        let totals = doubles(sums * rows * out);
+        let grid = [out.div_ceil(256), sums * rows];
+        kernels::fold_chunks(grid, parts.at(), totals.at(), out, CHUNKS);
+        let [w, gamma, beta] = &self.weights;
+        let dw = g.of(w);
+        let dgamma = g.of(gamma);
+        let dbeta = g.of(beta);
+        let dgate = gate.map_or(0, |gate| g.of(gate));
+        kernels::first_gradient(
             [out.div_ceil(256), 1],
-            [&totals, &self.moments, &self.stats].map(Memory::at),
-        );
-        launch!(
-            "first_gradient",
-            grid,
-            totals,
-            of,
-            own,
-            w,
-            gamma,
+            totals.at(),
+            self.moments.at(),
+            self.stats.at(),
+            address(w),
+            address(gamma),
             dw,
             dgamma,
             dbeta,
             dgate,
             out,
             rows,
-            self.waves
+            self.waves,
         );
     }
 
-    fn places(&self) -> [Address; 3] {
-        [address(&self.samples), self.scaled.at(), self.shift.at()]
-    }
-    fn grid(&self, longest: usize) -> [usize; 2] {
+    fn grid(&self, longest: usize) -> Grid {
         [longest.div_ceil(8 * NEIGHBOURS), self.spans.rows()]
     }
 }
 
-pub fn conv_first<T: Track<Cuda>>(first: First, tape: T) -> Hidden<T, Cuda> {
-    let first = first.ready();
-    let (out, spans) = (first.width(), first.spans.clone());
-    let (z, [x, scaled, shift]) = (zeros((spans.total(), out)), first.places());
-    let grid = first.grid(spans.lengths().max().unwrap_or(0));
-    launch!(
-        kernel("first", out),
-        grid,
-        x,
-        scaled,
-        shift,
-        address(&z),
-        out,
-        first.waves
-    );
-    record_hidden(z, spans, tape, move |dz, g| {
-        first.pull(Precision::F32, dz, None, None, g)
-    })
-}
-
 fn doubles(len: usize) -> Memory {
     gpu().memory(Precision::F32, 2 * len)
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::cuda::check::both;
-    use crate::op::check::{Case, noise};
-
-    #[test]
-    fn conv_first_is_that_of_the_cpu() {
-        for (k, s, out) in [(10, 5, 13), (3, 1, 8), (20, 7, 4)] {
-            let waves = [197, 2, 0, 160].map(|n| noise("wave", n)).to_vec();
-            let case = Case::new(&[1], 1, &[out * k, out, out]);
-            both!(&case, |_x, p, tape, _precision| {
-                conv_first(
-                    First::new(waves.clone(), [&p[0], &p[1], &p[2]], k, s),
-                    tape.clone(),
-                )
-                .values
-            });
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! [`crate::op::cosine_logits`].
 use crate::cuda::elementwise::add;
-use crate::cuda::gpu::{Address, Memory, for_rows, gpu, launch};
+use crate::cuda::gpu::{Address, Memory, for_rows, gpu};
+use crate::cuda::kernels;
 use crate::cuda::mask::Mask;
 use crate::cuda::product::{Out, View, product};
 use crate::gemm::Precision::F32;
@@ -72,15 +73,7 @@ struct Units {
 impl Units {
     fn of(x: Address, rows: usize, width: usize) -> Units {
         let [values, norms] = [width, 1].map(|n| gpu().memory(F32, rows * n));
-        launch!(
-            "units",
-            for_rows(rows),
-            x,
-            values.at(),
-            norms.at(),
-            rows,
-            width
-        );
+        kernels::units(for_rows(rows), x, values.at(), norms.at(), rows, width);
         Units {
             values,
             norms,
@@ -94,8 +87,7 @@ impl Units {
     /// dx += factor (du - (du·u) u) / |x|, row by row
     fn pull(&self, du: &Memory, dx: Address, factor: f32) {
         let (u, norms) = (self.values.at(), self.norms.at());
-        launch!(
-            "units_backward",
+        kernels::units_backward(
             for_rows(self.rows),
             u,
             norms,
@@ -103,7 +95,7 @@ impl Units {
             dx,
             self.rows,
             self.width,
-            factor
+            factor,
         );
     }
 }

@@ -1,5 +1,6 @@
 //! [`crate::op::cross_entropy`]: kept are the largest logit of a frame, and the sum of exponents off it.
-use crate::cuda::gpu::{for_rows, gpu, launch};
+use crate::cuda::gpu::{for_rows, gpu};
+use crate::cuda::kernels;
 use crate::cuda::sums::add_sum;
 use crate::gemm::Precision;
 use crate::op::counting;
@@ -20,8 +21,7 @@ pub fn cross_entropy<T: Track<Cuda>>(
         zeros(()),
     );
     let (from, counts, grid) = (address(&x.values), address(&weights), for_rows(frames));
-    launch!(
-        "cross_entropy",
+    kernels::cross_entropy(
         grid,
         from,
         labels.at(),
@@ -29,14 +29,13 @@ pub fn cross_entropy<T: Track<Cuda>>(
         values.at(),
         soft.at(),
         frames,
-        classes
+        classes,
     );
     add_sum(&values, address(&y), frames, unit);
     record(y, tape, move |dy, g| {
         let (labels, counts, dx) = (labels.at(), address(&weights), g.to(&x.values));
         let unit = unit as f32;
-        launch!(
-            "cross_entropy_backward",
+        kernels::cross_entropy_backward(
             grid,
             from,
             labels,
@@ -46,7 +45,7 @@ pub fn cross_entropy<T: Track<Cuda>>(
             dx,
             frames,
             classes,
-            unit
+            unit,
         );
     })
 }

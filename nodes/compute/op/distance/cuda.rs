@@ -1,5 +1,6 @@
 //! [`crate::op::l1`], [`crate::op::mse`], [`crate::op::cosine`], [`crate::op::log_sigmoid_cosine`]: a warp a frame.
-use crate::cuda::gpu::{for_rows, gpu, kernel, launch};
+use crate::cuda::gpu::{for_rows, gpu};
+use crate::cuda::kernels::{self, Pack};
 use crate::cuda::sums::add_sum;
 use crate::gemm::Precision;
 use crate::tensor::cuda::{Cuda, address, record, zeros};
@@ -40,21 +41,21 @@ fn mean_over_frames<T: Track<Cuda>>(
     );
     let (frames, [from, to]) = (t.spans.total(), [&o, &t].map(|x| address(&x.values)));
     let (values, y) = (gpu().memory(Precision::F32, frames), zeros(()));
-    launch!(
-        kernel("distance", width),
+    kernels::distance(
+        Pack::of(width),
         for_rows(frames),
         from,
         to,
         values.at(),
         frames,
         width,
-        which
+        which,
     );
     add_sum(&values, address(&y), frames, 1.0 / frames.max(1) as f64);
     record(y, tape, move |dy, g| {
-        let (name, d) = (kernel("distance_backward", width), g.to(&o.values));
-        launch!(
-            name,
+        let d = g.to(&o.values);
+        kernels::distance_backward(
+            Pack::of(width),
             for_rows(frames),
             from,
             address(&t.values),
@@ -62,7 +63,7 @@ fn mean_over_frames<T: Track<Cuda>>(
             d,
             frames,
             width,
-            which
+            which,
         );
     })
 }

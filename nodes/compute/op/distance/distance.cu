@@ -1,7 +1,8 @@
-// nodes/compute/op/distance.rs. A warp a frame; which: 0 l1, 1 mse, 2 cosine, 3 log-sigmoid cosine.
+// The distances of nodes/compute/op/distance.rs between o and t (rows, width); `which` is 0 for l1,
+// 1 for mse, 2 for cosine, 3 for log-sigmoid cosine. A warp for each row; grid (rows / 8).
 #define LEAST_NORM 1e-8f
 
-// cos, 1 / (|o| |t|), and cos / |o|^2, or 0 where |o| is held at its least.
+// cos, 1 / (|o| |t|), and cos / |o|^2, which is 0 where |o| is raised to the least norm.
 struct Cosine { float cos, inverse, along; };
 template <int V> __device__ Cosine cosine(const float* o, const float* t, size_t width) {
     float a[V], b[V], oo = 0, tt = 0, ot = 0;
@@ -12,12 +13,15 @@ template <int V> __device__ Cosine cosine(const float* o, const float* t, size_t
         for (int i = 0; i < V; i++) { oo += a[i] * a[i]; tt += b[i] * b[i]; ot += a[i] * b[i]; }
     }
     float norm = sqrtf(warp_sum(oo)), other = sqrtf(warp_sum(tt));
-    float inverse = 1 / (fmaxf(norm, LEAST_NORM) * fmaxf(other, LEAST_NORM)), cos = warp_sum(ot) * inverse;
+    float inverse = 1 / (fmaxf(norm, LEAST_NORM) * fmaxf(other, LEAST_NORM));
+    float cos = warp_sum(ot) * inverse;
     return {cos, inverse, norm > LEAST_NORM ? cos / (norm * norm) : 0};
 }
 
-// values[frame]
-template <int V> __device__ void distance(const float* o, const float* t, float* values, size_t rows, size_t width, size_t which) {
+// values (rows) = the distances of rows
+template <int V>
+KERNEL(distance, (const float* o, const float* t, float* values, size_t rows, size_t width,
+                  size_t which)) {
     size_t row = WARP;
     if (row >= rows) return;
     o += row * width;
@@ -28,7 +32,8 @@ template <int V> __device__ void distance(const float* o, const float* t, float*
             load<V>(o + column, a);
             load<V>(t + column, b);
 #pragma unroll
-            for (int i = 0; i < V; i++) value += which ? (a[i] - b[i]) * (a[i] - b[i]) : fabsf(a[i] - b[i]);
+            for (int i = 0; i < V; i++)
+                value += which ? (a[i] - b[i]) * (a[i] - b[i]) : fabsf(a[i] - b[i]);
         }
         value = warp_sum(value) / width;
     } else {
@@ -38,8 +43,10 @@ template <int V> __device__ void distance(const float* o, const float* t, float*
     if (threadIdx.x == 0) values[row] = value;
 }
 
-// do += gradient dy / rows
-template <int V> __device__ void distance_backward(const float* o, const float* t, const float* dy, float* d, size_t rows, size_t width, size_t which) {
+// d (rows, width) += the gradient of the mean of values, times dy (1)
+template <int V>
+KERNEL(distance_backward, (const float* o, const float* t, const float* dy, float* d, size_t rows,
+                           size_t width, size_t which)) {
     size_t row = WARP;
     if (row >= rows) return;
     o += row * width;
@@ -56,16 +63,11 @@ template <int V> __device__ void distance_backward(const float* o, const float* 
         load<V>(t + column, b);
 #pragma unroll
         for (int i = 0; i < V; i++) {
-            float apart = a[i] - b[i];
-            if (which == 0) b[i] = scale / width * ((apart > 0) - (apart < 0));
-            else if (which == 1) b[i] = scale / width * 2 * apart;
+            float difference = a[i] - b[i];
+            if (which == 0) b[i] = scale / width * ((difference > 0) - (difference < 0));
+            else if (which == 1) b[i] = scale / width * 2 * difference;
             else b[i] = towards * b[i] - back * a[i];
         }
         accumulate<V>(d + row * width + column, b);
     }
 }
-
-#define DISTANCE(V) \
-    KERNEL(distance_##V, (const float* o, const float* t, float* values, size_t rows, size_t width, size_t which)) { distance<V>(o, t, values, rows, width, which); } \
-    KERNEL(distance_backward_##V, (const float* o, const float* t, const float* dy, float* d, size_t rows, size_t width, size_t which)) { distance_backward<V>(o, t, dy, d, rows, width, which); }
-WIDTHS(DISTANCE)

@@ -1,7 +1,8 @@
-// One thread a pack of V numbers. n is a multiple of V.
+// Kernels over n numbers, a multiple of V, with a thread for each V of them. Grid (n / 256 V). Rows
+// have a width that is a multiple of V.
 
 // to += drop(from)
-template <int V> __device__ void add(const float* from, float* to, size_t n, Mask mask) {
+template <int V> KERNEL(add, (const float* from, float* to, size_t n, Mask mask)) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float x[V];
@@ -12,7 +13,7 @@ template <int V> __device__ void add(const float* from, float* to, size_t n, Mas
 }
 
 // y = x + drop(r)
-template <int V> __device__ void residual(const float* x, const float* r, float* y, size_t n, Mask mask) {
+template <int V> KERNEL(residual, (const float* x, const float* r, float* y, size_t n, Mask mask)) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float sum[V], branch[V];
@@ -23,8 +24,8 @@ template <int V> __device__ void residual(const float* x, const float* r, float*
     store<V>(y + at, sum);
 }
 
-// y += b in every row
-template <int V> __device__ void add_row(float* y, const float* b, size_t n, size_t width) {
+// y (n / width, width) += b (width) in every row
+template <int V> KERNEL(add_row, (float* y, const float* b, size_t n, size_t width)) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float x[V];
@@ -32,8 +33,8 @@ template <int V> __device__ void add_row(float* y, const float* b, size_t n, siz
     accumulate<V>(y + at, x);
 }
 
-// to += gate from
-template <int V> __device__ void add_times(const float* from, const float* gate, float* to, size_t n) {
+// to += gate (1) from
+template <int V> KERNEL(add_times, (const float* from, const float* gate, float* to, size_t n)) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float x[V];
@@ -49,45 +50,50 @@ KERNEL(add_products, (const float* a, const float* b, float* to, size_t n)) {
     if (i < n) to[i] += a[i] * b[i];
 }
 
-// y = e in masked rows, x in the others
-KERNEL(mask_rows, (const float* x, const float* e, const size_t* masked, float* y, size_t n, size_t width)) {
+// y = e (width) in the rows where masked (n / width) is not 0, x in the others
+KERNEL(mask_rows, (const float* x, const float* e, const size_t* masked, float* y, size_t n,
+                   size_t width)) {
     size_t i = THREAD;
     if (i < n) y[i] = masked[i / width] ? e[i % width] : x[i];
 }
-// dx += dy in rows that are not masked; hidden = dy in those that are, 0 in the others
-KERNEL(unmask_rows, (const float* dy, const size_t* masked, float* dx, float* hidden, size_t n, size_t width)) {
+// dx += dy in the rows that are not masked; hidden = dy in the masked rows, 0 in the others
+KERNEL(unmask_rows, (const float* dy, const size_t* masked, float* dx, float* hidden, size_t n,
+                     size_t width)) {
     size_t i = THREAD;
     if (i >= n) return;
-    bool gone = masked[i / width];
-    if (!gone) dx[i] += dy[i];
-    hidden[i] = gone ? dy[i] : 0;
+    bool is_masked = masked[i / width];
+    if (!is_masked) dx[i] += dy[i];
+    hidden[i] = is_masked ? dy[i] : 0;
 }
 
-#define ELEMENTWISE(V) \
-    KERNEL(add_##V, (const float* from, float* to, size_t n, Mask mask)) { add<V>(from, to, n, mask); } \
-    KERNEL(residual_##V, (const float* x, const float* r, float* y, size_t n, Mask mask)) { residual<V>(x, r, y, n, mask); } \
-    KERNEL(add_row_##V, (float* y, const float* b, size_t n, size_t width)) { add_row<V>(y, b, n, width); } \
-    KERNEL(add_times_##V, (const float* from, const float* gate, float* to, size_t n)) { add_times<V>(from, gate, to, n); }
-WIDTHS(ELEMENTWISE)
-
-// From float to the format of an op, and back.
-template <class X, class Y, int V> __device__ void cast(const X* from, Y* to, size_t n) {
+// to = from, in another format
+template <int V, class X, class Y>
+__device__ __forceinline__ void cast(const X* from, Y* to, size_t n) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float x[V];
     load<V>(from + at, x);
     store<V>(to + at, x);
 }
+template <class T, int V> KERNEL(narrow, (const float* from, T* to, size_t n)) {
+    cast<V>(from, to, n);
+}
+template <class T, int V> KERNEL(widen, (const T* from, float* to, size_t n)) {
+    cast<V>(from, to, n);
+}
+
 // to += from
-template <class T, int V> __device__ void add_wide(const T* from, float* to, size_t n) {
+template <class T, int V> KERNEL(add_wide, (const T* from, float* to, size_t n)) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float x[V];
     load<V>(from + at, x);
     accumulate<V>(to + at, x);
 }
-// y = from + b in every row
-template <class T, int V> __device__ void biased(const T* from, const float* b, float* y, size_t n, size_t width) {
+
+// y (n / width, width) = from + b (width) in every row
+template <class T, int V>
+KERNEL(biased, (const T* from, const float* b, float* y, size_t n, size_t width)) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float x[V], shift[V];
@@ -97,9 +103,3 @@ template <class T, int V> __device__ void biased(const T* from, const float* b, 
     for (int i = 0; i < V; i++) x[i] += shift[i];
     store<V>(y + at, x);
 }
-#define CAST(T, V, S) \
-    KERNEL(biased_##S, (const T* from, const float* b, float* y, size_t n, size_t width)) { biased<T, V>(from, b, y, n, width); } \
-    KERNEL(add_wide_##S, (const T* from, float* to, size_t n)) { add_wide<T, V>(from, to, n); } \
-    KERNEL(narrow_##S, (const float* from, T* to, size_t n)) { cast<float, T, V>(from, to, n); } \
-    KERNEL(widen_##S, (const T* from, float* to, size_t n)) { cast<T, float, V>(from, to, n); }
-FORMATS(CAST)

@@ -1,177 +1,106 @@
-//! [`crate::op::feed_forward`]: everything between the two products is one pass each way, in their format. Kept: x, the
-//! weights and z without its bias. The gate is a factor of that pass, not of the weight.
-use crate::cuda::gpu::{for_each, gpu, launch};
+//! [`FeedForwardDevice`] by one kernel each way between the two GEMMs, in their format.
+//!
+//! z is saved without its bias. The gate is a factor of the kernel, not of w2.
+use super::{FeedForward, FeedForwardDevice};
+use crate::cuda::gpu::{Memory, for_each, gpu};
+use crate::cuda::kernels::{self, Pack};
+use crate::cuda::mask::Mask;
 use crate::cuda::product::{Factor, Out, View, product};
 use crate::cuda::sums::Parts;
-use crate::gemm::Precision;
-use crate::math::Dropout;
-use crate::op::cuda::Mask;
-use crate::op::gate::cuda as gate;
-use crate::op::residual_norm::cuda::{Branch, Product};
-use crate::tensor::cuda::{Cuda, Param, Slot, Vector, address, len};
-use crate::tensor::{Grads, Hidden, Track};
+use crate::op::passes::Passes;
+use crate::op::passes::cuda::Operand;
+use crate::tensor::Grads;
+use crate::tensor::cuda::{Cuda, address};
 
-pub fn feed_forward<T: Track<Cuda>>(
-    x: Hidden<T, Cuda>,
-    [w1, b1, w2, b2]: [&Param; 4],
-    gate: Option<&Vector<T>>,
-    drop: Dropout,
-    precision: Precision,
-) -> Branch<T> {
-    let (x, tape) = x.split();
-    let (gate, tape) = gate::join(tape, gate);
-    let (frames, width, inner) = (x.spans.total(), x.width(), len(b1));
-    let (len, mask, open) = (
-        frames * inner,
-        Mask::from(drop),
-        gate.as_ref().map_or(0, address),
-    );
-    let rows = Factor::of(precision, &x.values);
-    let [up, down] = [w1, w2].map(|w| Factor::weight(precision, w));
-    let [z, h] = [(); 2].map(|_| gpu().memory(precision, len));
-    let to = Out::Set(View::of(&z, inner));
-    product(
-        precision,
-        [frames, inner, width],
-        rows.rows(width),
-        up.rows(width).t(),
-        to,
-    );
-    let name = precision.kernel("activate", inner);
-    launch!(
-        name,
-        for_each(len, inner),
-        z.at(),
-        address(b1),
-        open,
-        h.at(),
-        len,
-        inner,
-        mask
-    );
-    let r = gpu().memory(precision, frames * width);
-    let to = Out::Set(View::of(&r, width));
-    product(
-        precision,
-        [frames, width, inner],
-        View::of(&h, inner),
-        down.rows(inner).t(),
-        to,
-    );
+/// z and w2 in the format of products.
+pub struct Activation {
+    z: Memory,
+    w2: Factor,
+}
 
-    let ([w1, b1, w2, bias], spans, x) = (
-        [w1, b1, w2, b2].map(Param::clone),
-        x.spans,
-        Slot::of(&x.values),
-    );
-    let pull = move |grad, g: &mut Grads<Cuda>| {
-        let (grad, dz) = (View::rows(grad, width), gpu().memory(precision, len));
+impl FeedForwardDevice for Cuda {
+    type Activation = Activation;
+
+    fn feed_forward(layer: &FeedForward<Cuda>, x: &Operand, _: bool) -> (Memory, Activation) {
+        let precision = layer.precision;
+        let frames = layer.up.frames;
+        let width = layer.up.width;
+        let inner = layer.up.out;
+        let w2 = Factor::weight(precision, &layer.w2);
+        let z = gpu().memory(precision, frames * inner);
+        let h = gpu().memory(precision, frames * inner);
         product(
             precision,
             [frames, inner, width],
-            grad,
-            down.rows(inner),
-            Out::Set(View::of(&dz, inner)),
+            x.rows(width),
+            layer.w1.rows(width).t(),
+            Out::Set(View::of(&z, inner)),
         );
-        let [dbias, dgate] = [(); 2].map(|_| Parts::new(frames, inner));
-        let (name, grid, bias, per) = (
-            precision.kernel("activate_backward", inner),
-            dbias.grid(),
-            address(&b1),
-            dbias.per,
-        );
-        launch!(
-            name,
-            grid,
+        kernels::activate(
+            precision,
+            Pack::of(inner),
+            for_each(frames * inner, inner),
             z.at(),
-            dz.at(),
-            bias,
-            open,
-            dbias.at(),
-            dgate.at(),
-            frames,
+            address(&layer.b1),
+            layer.gate.as_ref().map_or(0, address),
+            h.at(),
+            frames * inner,
             inner,
-            per,
-            mask
-        ); // z becomes h
-        let dw2 = Out::Add(View::rows(g.to(&w2), inner));
-        product(
-            precision,
-            [width, inner, frames],
-            grad.t(),
-            View::of(&z, inner),
-            dw2,
+            Mask::from(layer.drop),
         );
-        let dw1 = Out::Add(View::rows(g.to(&w1), width));
-        product(
-            precision,
-            [inner, width, frames],
-            View::of(&dz, inner).t(),
-            rows.rows(width),
-            dw1,
-        );
-        dbias.add(g.to(&b1));
-        if let Some(gate) = &gate {
-            dgate.add(g.to(gate));
-        }
-        let dx = Out::Add(View::rows(g.at(&x), width));
+        let output = gpu().memory(precision, frames * width);
         product(
             precision,
             [frames, width, inner],
-            View::of(&dz, inner),
-            up.rows(width),
-            dx,
+            View::of(&h, inner),
+            w2.rows(inner).t(),
+            Out::Set(View::of(&output, width)),
         );
-    };
-    Branch::Product(
-        Box::new(Product {
-            r,
-            bias,
-            spans,
-            width,
+        (output, Activation { z, w2 })
+    }
+
+    fn feed_forward_gradient(
+        layer: &FeedForward<Cuda>,
+        dy: &Operand,
+        Activation { z, w2 }: Activation,
+        g: &mut Grads<Cuda>,
+    ) -> Operand {
+        let precision = layer.precision;
+        let frames = layer.up.frames;
+        let width = layer.up.width;
+        let inner = layer.up.out;
+        let dz = gpu().memory(precision, frames * inner);
+        product(
             precision,
-            pull: Box::new(pull),
-        }),
-        tape,
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::cuda::check::both;
-    use crate::math::Dropout;
-    use crate::op::check::{Case, DROP, ROWS};
-
-    #[test]
-    fn feed_forward_is_that_of_the_cpu() {
-        for (width, inner) in [(5, 19), (8, 36)] {
-            let case = Case::new(
-                &ROWS,
-                width,
-                &[inner * width, inner, inner * width, width, inner],
-            );
-            both!(&case, |x, p, tape, precision| {
-                feed_forward(
-                    x,
-                    [&p[0], &p[1], &p[2], &p[3]],
-                    Some(&put(&p[4], tape)),
-                    DROP,
-                    precision,
-                )
-                .whole()
-                .values
-            });
-            both!(&case, |x, p, _tape, precision| {
-                feed_forward(
-                    x,
-                    [&p[0], &p[1], &p[2], &p[3]],
-                    None,
-                    Dropout::NONE,
-                    precision,
-                )
-                .whole()
-                .values
-            });
+            [frames, inner, width],
+            dy.rows(width),
+            w2.rows(inner),
+            Out::Set(View::of(&dz, inner)),
+        );
+        let db1 = Parts::new(frames, inner);
+        let dgate = Parts::new(frames, inner);
+        // Turns dh into dz, and z into h.
+        kernels::activate_backward(
+            precision,
+            Pack::of(inner),
+            db1.grid(),
+            z.at(),
+            dz.at(),
+            address(&layer.b1),
+            layer.gate.as_ref().map_or(0, address),
+            db1.at(),
+            dgate.at(),
+            frames,
+            inner,
+            db1.per,
+            Mask::from(layer.drop),
+        );
+        let h = Operand::owned(z);
+        Cuda::add_weight_gradient(precision, dy, &h, layer.down(), g.of(&layer.w2));
+        db1.add(g.of(&layer.b1));
+        if let Some(gate) = &layer.gate {
+            dgate.add(g.of(gate));
         }
+        Operand::owned(dz)
     }
 }

@@ -1,10 +1,17 @@
-// GELU(z) = z P(z), P the normal distribution; its slope is P(z) + z p(z). Rows by columns as in sums.cu.
+// GELU(z) = z P(z), where P is the distribution function of the normal distribution and p its
+// density; the slope is P(z) + z p(z). Arrays are (rows, width), gates and biases (width). A kernel
+// that takes n = rows width has a thread for each V numbers, grid (n / 256 V); one that takes `per`
+// writes parts of column sums as in sums.cu, grid (width / 32 V, blocks).
 
 __device__ __forceinline__ float gelu(float z) { return z * normcdff(z); }
-__device__ __forceinline__ float gelu_slope(float z) { return normcdff(z) + z * 0.3989422804f * expf(-0.5f * z * z); }
+__device__ __forceinline__ float gelu_slope(float z) {
+    return normcdff(z) + z * 0.3989422804f * expf(-0.5f * z * z);
+}
 
-// y = GELU(z + bias) drop gate; bias and gate are one number a column, or absent.
-template <class T, int V> __device__ void activate(const T* z, const float* bias, const float* gate, T* y, size_t n, size_t width, Mask mask) {
+// y = GELU(z + bias) drop gate; bias and gate may be absent.
+template <class T, int V>
+KERNEL(activate, (const T* z, const float* bias, const float* gate, T* y, size_t n, size_t width,
+                  Mask mask)) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float v[V], b[V] = {}, g[V];
@@ -16,8 +23,11 @@ template <class T, int V> __device__ void activate(const T* z, const float* bias
     store<V>(y + at, v);
 }
 
-// From dy, in its place, dz = dy gate drop slope; y in z's place; parts of the sums of dz and of dy y / gate.
-template <class T, int V> __device__ void activate_backward(T* z, T* dy, const float* bias, const float* gate, float* dbias, float* dgate, size_t rows, size_t width, size_t per, Mask mask) {
+// Replaces dy by dz = dy gate drop slope, and z by y. Writes parts of the column sums of dz to
+// dbias and of dy y / gate to dgate. bias and gate may be absent; without gate so may dgate.
+template <class T, int V>
+KERNEL(activate_backward, (T* z, T* dy, const float* bias, const float* gate, float* dbias,
+                           float* dgate, size_t rows, size_t width, size_t per, Mask mask)) {
     float shift[V] = {}, along[V] = {}, v[V], d[V], b[V] = {}, g[V];
     if (COLUMN < width) {
         if (bias) load<V>(bias + COLUMN, b);
@@ -28,7 +38,8 @@ template <class T, int V> __device__ void activate_backward(T* z, T* dy, const f
             load<V>(dy + at, d);
 #pragma unroll
             for (int i = 0; i < V; i++) {
-                float factor = drop(mask, at + i), open = gate ? g[i] : 1, x = v[i] + b[i], h = gelu(x) * factor;
+                float factor = drop(mask, at + i), open = gate ? g[i] : 1;
+                float x = v[i] + b[i], h = gelu(x) * factor;
                 along[i] += d[i] * h;
                 d[i] *= open * factor * gelu_slope(x);
                 shift[i] += d[i];
@@ -42,13 +53,10 @@ template <class T, int V> __device__ void activate_backward(T* z, T* dy, const f
     if (gate) part<V>(dgate, width, along);
 }
 
-#define ACTIVATE(T, V, S) \
-    KERNEL(activate_##S, (const T* z, const float* bias, const float* gate, T* y, size_t n, size_t width, Mask mask)) { activate<T, V>(z, bias, gate, y, n, width, mask); } \
-    KERNEL(activate_backward_##S, (T* z, T* dy, const float* bias, const float* gate, float* dbias, float* dgate, size_t rows, size_t width, size_t per, Mask mask)) { activate_backward<T, V>(z, dy, bias, gate, dbias, dgate, rows, width, per, mask); }
-FORMATS(ACTIVATE)
-
-// y = GELU(x) gate fixed
-template <int V> __device__ void gelu_gate(const float* x, const float* gate, const float* fixed, float* y, size_t n, size_t width) {
+// y = GELU(x) gate fixed; gate and fixed may be absent.
+template <int V>
+KERNEL(gelu_gate, (const float* x, const float* gate, const float* fixed, float* y, size_t n,
+                   size_t width)) {
     size_t at = THREAD * V;
     if (at >= n) return;
     float v[V], g[V], f[V];
@@ -60,8 +68,11 @@ template <int V> __device__ void gelu_gate(const float* x, const float* gate, co
     store<V>(y + at, v);
 }
 
-// dx += dy gate fixed slope; parts of the sum of dy GELU(x) fixed.
-template <int V> __device__ void gelu_gate_backward(const float* x, const float* gate, const float* fixed, const float* dy, float* dx, float* dgate, size_t rows, size_t width, size_t per) {
+// dx += dy gate fixed slope. Writes parts of the column sums of dy GELU(x) fixed to dgate. gate and
+// fixed may be absent.
+template <int V>
+KERNEL(gelu_gate_backward, (const float* x, const float* gate, const float* fixed, const float* dy,
+                            float* dx, float* dgate, size_t rows, size_t width, size_t per)) {
     float sum[V] = {}, v[V], d[V], g[V], f[V];
     if (COLUMN < width) {
         if (gate) load<V>(gate + COLUMN, g);
@@ -80,8 +91,3 @@ template <int V> __device__ void gelu_gate_backward(const float* x, const float*
     }
     part<V>(dgate, width, sum);
 }
-
-#define GELU_GATE(V) \
-    KERNEL(gelu_gate_##V, (const float* x, const float* gate, const float* fixed, float* y, size_t n, size_t width)) { gelu_gate<V>(x, gate, fixed, y, n, width); } \
-    KERNEL(gelu_gate_backward_##V, (const float* x, const float* gate, const float* fixed, const float* dy, float* dx, float* dgate, size_t rows, size_t width, size_t per)) { gelu_gate_backward<V>(x, gate, fixed, dy, dx, dgate, rows, width, per); }
-WIDTHS(GELU_GATE)

@@ -1,72 +1,56 @@
-//! [`crate::op::gelu_gate`].
-use crate::cuda::gpu::{for_each, kernel, launch};
+//! [`GeluGateDevice`] by one kernel each way.
+use super::GeluGateDevice;
+use crate::cuda::gpu::{Address, for_each};
+use crate::cuda::kernels::{self, Pack};
 use crate::cuda::sums::Parts;
-use crate::op::gate::cuda as gate;
-use crate::tensor::cuda::{Cuda, Param, Vector, address, record_hidden, zeros_like};
-use crate::tensor::{Hidden, Track};
+use crate::tensor::cuda::{Cuda, Matrix, Param, address, zeros_like};
+use crate::tensor::{Grads, dimensions};
 
-/// `fixed` is a constant: it gets no gradient.
-pub fn gelu_gate<T: Track<Cuda>>(
-    x: Hidden<T, Cuda>,
-    gate: Option<&Vector<T>>,
-    fixed: Option<&Param>,
-) -> Hidden<T, Cuda> {
-    let (x, tape) = x.split();
-    let (gate, tape) = gate::join(tape, gate);
-    let (frames, width, spans) = (x.spans.total(), x.width(), x.spans.clone());
-    let (n, y, from) = (frames * width, zeros_like(&x.values), address(&x.values));
-    let (open, constant) = (gate.as_ref().map_or(0, address), fixed.map_or(0, address));
-    launch!(
-        kernel("gelu_gate", width),
-        for_each(n, width),
-        from,
-        open,
-        constant,
-        address(&y),
-        n,
-        width
-    );
-    let fixed = fixed.cloned();
-    record_hidden(y, spans, tape, move |dy, g| {
-        let (parts, dx) = (Parts::new(frames, width), g.to(&x.values));
-        let (name, constant) = (
-            kernel("gelu_gate_backward", width),
-            fixed.as_ref().map_or(0, address),
+impl GeluGateDevice for Cuda {
+    /// `fixed`
+    type Factors = Option<Param>;
+
+    fn forward(x: &Matrix, gate: Option<&Param>, fixed: Option<&Param>) -> (Matrix, Option<Param>) {
+        let (frames, width) = dimensions(x);
+        let numbers = frames * width;
+        let y = zeros_like(x);
+        kernels::gelu_gate(
+            Pack::of(width),
+            for_each(numbers, width),
+            address(x),
+            gate.map_or(0, address),
+            fixed.map_or(0, address),
+            address(&y),
+            numbers,
+            width,
         );
-        launch!(
-            name,
-            parts.grid(),
-            from,
-            open,
-            constant,
+        (y, fixed.cloned())
+    }
+
+    fn backward(
+        dy: Address,
+        x: &Matrix,
+        gate: Option<&Param>,
+        fixed: &Option<Param>,
+        g: &mut Grads<Cuda>,
+    ) {
+        let (frames, width) = dimensions(x);
+        let dgate = Parts::new(frames, width);
+        kernels::gelu_gate_backward(
+            Pack::of(width),
+            dgate.grid(),
+            address(x),
+            gate.map_or(0, address),
+            fixed.as_ref().map_or(0, address),
             dy,
-            dx,
-            parts.at(),
+            g.of(x),
+            dgate.at(),
             frames,
             width,
-            parts.per
+            dgate.per,
         );
-        if let Some(gate) = &gate {
-            parts.add(g.to(gate));
-        }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::cuda::check::both;
-    use crate::op::check::{Case, ROWS};
-
-    #[test]
-    fn gelu_gate_is_that_of_the_cpu() {
-        for width in [7, 12] {
-            let case = Case::new(&ROWS, width, &[width]);
-            let fixed = crate::op::check::noise("fixed", width);
-            both!(&case, |x, p, tape, _precision| {
-                gelu_gate(x, Some(&put(&p[0], tape)), Some(&param(fixed.clone()))).values
-            });
-            both!(&case, |x, _p, _tape, _precision| gelu_gate(x, None, None)
-                .values);
+        if let Some(gate) = gate {
+            dgate.add(g.of(gate));
         }
     }
 }

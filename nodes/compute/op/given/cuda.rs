@@ -1,5 +1,6 @@
 //! [`crate::op::given_vector`], [`crate::op::given_number`]: slopes are sent along in f32.
-use crate::cuda::gpu::{for_each, kernel, launch};
+use crate::cuda::gpu::for_each;
+use crate::cuda::kernels::{self, Pack};
 use crate::tensor::cuda::{
     Cuda, Param, Shape, Tensor, Vector, address, len, param, record, tensor,
 };
@@ -17,14 +18,7 @@ pub fn given_vector<T: Track<Cuda>>(
         param((0..n).map(|i| slope(i, 1.0) as f32).collect()),
     );
     record(param(values), tape, move |dy, g| {
-        launch!(
-            "add_products",
-            for_each(n, 1),
-            dy,
-            address(&slopes),
-            g.to(&x),
-            n
-        );
+        kernels::add_products(for_each(n, 1), dy, address(&slopes), g.to(&x), n);
     })
 }
 
@@ -41,14 +35,7 @@ pub fn given_number<S: Shape, T: Track<Cuda>>(
     record(tensor(vec![value], ()), tape, move |dy, g| {
         for (x, slopes) in &slopes {
             let n = len(x);
-            launch!(
-                kernel("add_times", n),
-                for_each(n, n),
-                address(slopes),
-                dy,
-                g.to(x),
-                n
-            );
+            kernels::add_times(Pack::of(n), for_each(n, n), address(slopes), dy, g.to(x), n);
         }
     })
 }

@@ -1,8 +1,9 @@
 //! [`crate::op::gram_distance`]: the squares of all rows stand in memory, from forward to backward.
-use crate::cuda::gpu::{for_each, for_rows, gpu, launch};
+use crate::cuda::gpu::{for_each, for_rows, gpu};
+use crate::cuda::kernels;
 use crate::cuda::sums::add_sum;
 use crate::gemm::Precision::F32;
-use crate::op::attention::cuda::padded_heads::PaddedHeads as Heads;
+use crate::op::attention::cuda::padded_heads::PaddedHeads;
 use crate::op::cuda::Mask;
 use crate::tensor::cuda::{Cuda, Slot, address, record, zeros};
 use crate::tensor::{Hidden, NoneTape, Number, Track, merge};
@@ -27,9 +28,9 @@ pub fn gram_distance<T: Track<Cuda>>(
         "student and target differ in frames"
     );
     let unit = 1.0 / spans.lengths().map(|n| n * n).sum::<usize>().max(1) as f64;
-    let heads = |width| Heads::new(&spans, [1, width], 0, Mask::times(1.0), F32);
+    let heads = |width| PaddedHeads::new(&spans, [1, width], 0, Mask::times(1.0), F32);
     let (own, theirs, y) = (heads(a.width()), heads(target_a.width()), zeros(()));
-    let split = |all: &Heads, x: &Target| all.split(address(&x.values));
+    let split = |all: &PaddedHeads, x: &Target| all.split(address(&x.values));
     let (split_a, split_b) = (split(&own, &a), split(&own, &b));
     let target = theirs.scores(&split(&theirs, target_a), &split(&theirs, target_b));
     let (d, frames, padded) = (
@@ -38,20 +39,19 @@ pub fn gram_distance<T: Track<Cuda>>(
         own.padded,
     );
     let squares = gpu().memory(F32, frames);
-    launch!(
-        "gram_difference",
+    kernels::gram_difference(
         for_rows(frames),
         target.at(),
         d.at(),
         squares.at(),
         frames,
-        padded
+        padded,
     );
     add_sum(&squares, address(&y), frames, unit);
     let [to_a, to_b] = [a, b].map(|x| Slot::of(&x.values));
     record(y, merge(tape, other), move |dy, g| {
         let (n, factor) = (own.scores_len(), -2.0 * unit as f32);
-        launch!("gram_scale", for_each(n, 1), d.at(), dy, n, factor);
+        kernels::gram_scale(for_each(n, 1), d.at(), dy, n, factor);
         own.merge(&own.mixed(&d, &split_b), g.at(&to_a));
         own.merge(&own.mixed_back(&d, &split_a), g.at(&to_b));
     })

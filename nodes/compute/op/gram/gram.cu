@@ -1,7 +1,10 @@
-// nodes/compute/op/gram.rs, with all squares (rows, padded, padded) in memory; their padding is 0.
+// The loss of nodes/compute/op/gram.rs on the squares of all rows (rows, padded, padded), whose
+// padding is 0.
 
-// d = target - d; squares[frame] = sum of d d. A warp a frame.
-KERNEL(gram_difference, (const float* target, float* d, float* squares, size_t frames, size_t padded)) {
+// d = target - d (frames, padded); squares (frames) = the sums of d d. A warp for each frame; grid
+// (frames / 8).
+KERNEL(gram_difference, (const float* target, float* d, float* squares, size_t frames,
+                         size_t padded)) {
     size_t row = WARP;
     if (row >= frames) return;
     float sum = 0;
@@ -12,6 +15,8 @@ KERNEL(gram_difference, (const float* target, float* d, float* squares, size_t f
     sum = warp_sum(sum);
     if (threadIdx.x == 0) squares[row] = sum;
 }
+
+// d (n) *= dy (1) factor. Grid (n / 256).
 KERNEL(gram_scale, (float* d, const float* dy, size_t n, float factor)) {
     size_t i = THREAD;
     if (i < n) d[i] *= *dy * factor;

@@ -1,7 +1,8 @@
 //! [`crate::op::layer_norm`]: a warp a frame; of a frame's statistics mean and 1 / deviation are kept. In bf16 the same pass
 //! writes what the products that read y take.
 use super::LayerNormDevice;
-use crate::cuda::gpu::{Address, Memory, for_rows, gpu, kernel, launch};
+use crate::cuda::gpu::{Address, Memory, for_rows, gpu};
+use crate::cuda::kernels::{self, Added, Pack};
 use crate::cuda::mask::Mask;
 use crate::cuda::narrow;
 use crate::cuda::sums::Parts;
@@ -32,25 +33,6 @@ impl LayerNormDevice for Cuda {
     }
 }
 
-/// `Added` of the kernels: r + bias goes through the mask, and is added to x; `sum` is where that goes.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Added {
-    pub r: Address,
-    pub bias: Address,
-    pub sum: Address,
-    pub mask: Mask,
-}
-
-impl Added {
-    pub const NOTHING: Added = Added {
-        r: 0,
-        bias: 0,
-        sum: 0,
-        mask: Mask::times(1.0),
-    };
-}
-
 /// A norm over `over` channels, of which those beyond the width are zero.
 pub struct Norm {
     /// What is normed, kept by whoever keeps this.
@@ -77,9 +59,10 @@ impl Norm {
     ) -> Norm {
         let ([frames, width, over], [scale, shift]) = (shape, [gamma, beta].map(address));
         let stats = gpu().memory(Precision::F32, 2 * frames);
-        let (name, grid) = (precision.kernel("layer_norm", width), for_rows(frames));
-        launch!(
-            name,
+        let grid = for_rows(frames);
+        kernels::layer_norm(
+            precision,
+            Pack::of(width),
             grid,
             x,
             added,
@@ -91,7 +74,7 @@ impl Norm {
             frames,
             width,
             over,
-            eps
+            eps,
         );
         let (x, mask) = (if added.r == 0 { x } else { added.sum }, added.mask);
         Norm {
@@ -126,17 +109,27 @@ impl Norm {
     pub fn pull(&self, dy: Address, dp: Address, dx: Address, dr: Address, g: &mut Grads<Cuda>) {
         let ([frames, width, over], x, stats, gamma) =
             (self.shape, self.x, self.stats.at(), address(&self.gamma));
-        let (name, grid) = (
-            self.precision.kernel("layer_norm_backward", width),
-            for_rows(frames),
-        );
-        launch!(
-            name, grid, dy, x, stats, gamma, dp, dx, dr, self.mask, frames, width, over
+        let grid = for_rows(frames);
+        kernels::layer_norm_backward(
+            self.precision,
+            Pack::of(width),
+            grid,
+            dy,
+            x,
+            stats,
+            gamma,
+            dp,
+            dx,
+            dr,
+            self.mask,
+            frames,
+            width,
+            over,
         );
         let [dgamma, dbeta] = [(); 2].map(|_| Parts::new(frames, width));
-        let (name, per) = (kernel("layer_norm_sums", width), dgamma.per);
-        launch!(
-            name,
+        let per = dgamma.per;
+        kernels::layer_norm_sums(
+            Pack::of(width),
             dgamma.grid(),
             dy,
             x,
@@ -145,7 +138,7 @@ impl Norm {
             dbeta.at(),
             frames,
             width,
-            per
+            per,
         );
         dgamma.add(g.to(&self.gamma));
         dbeta.add(g.to(&self.beta));
@@ -171,12 +164,13 @@ mod tests {
             let y = layer_norm(x, &p, &p, 1e-5, Precision::Bf16).values;
             let wide = |from: Address| {
                 let (n, to) = (6 * width, zeros((6 * width,)));
-                launch!(
-                    Precision::Bf16.kernel("widen", n),
+                kernels::widen(
+                    Precision::Bf16,
+                    Pack::of(n),
                     for_each(n, n),
                     from,
                     address(&to),
-                    n
+                    n,
                 );
                 read(&to)
             };

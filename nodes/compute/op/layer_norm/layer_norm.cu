@@ -1,11 +1,17 @@
-// nodes/compute/op/layer_norm.rs. A warp a row; stats (rows, 2) are its mean and 1 / sqrt(variance + eps), over `over` channels, of
-// which those beyond the width are zero.
+// nodes/compute/op/layer_norm.rs on x (rows, width). The norm is over `over` channels, of which
+// those from `width` on are zero. stats (rows, 2) are the mean and 1 / sqrt(variance + eps) of each
+// row. A warp for each row, grid (rows / 8), unless said otherwise.
 
-// What is added to x first, r + bias through dropout, and where the sum goes, which is normed then. r may be absent.
+// The input of a norm besides x. The sum x + drop(r + bias), with bias (width), is written to `sum`
+// and normalised. r may be absent: then x is normalised, and the other fields are not read.
 template <class T> struct Added { const T* r; const float* bias; float* sum; Mask mask; };
 
-// y, and in bf16 the operand of the products that read it; either may be absent.
-template <class T, int V> __device__ void layer_norm(const float* x, Added<T> added, const float* gamma, const float* beta, float* y, bf16* operand, float* stats, size_t rows, size_t width, size_t over, float eps) {
+// Writes the normalised rows times gamma plus beta to y, and in bf16 to `operand`, which the GEMMs
+// read that take y. y and operand may be absent.
+template <class T, int V>
+KERNEL(layer_norm, (const float* x, Added<T> added, const float* gamma, const float* beta, float* y,
+                    bf16* operand, float* stats, size_t rows, size_t width, size_t over,
+                    float eps)) {
     size_t row = WARP, first = row * width;
     if (row >= rows) return;
     float v[V], g[V], b[V], sum = 0, squares = 0;
@@ -22,7 +28,7 @@ template <class T, int V> __device__ void layer_norm(const float* x, Added<T> ad
 #pragma unroll
         for (int i = 0; i < V; i++) sum += v[i];
     }
-    x = (added.r ? added.sum : x) + first; // a lane reads what it has written
+    x = (added.r ? added.sum : x) + first; // each lane reads what it has written itself
     float mean = warp_sum(sum) / over;
     ALONG(column, width) {
         load<V>(x + column, v);
@@ -42,9 +48,13 @@ template <class T, int V> __device__ void layer_norm(const float* x, Added<T> ad
     }
 }
 
-// Where something was added dr = drop(what dx gets).
-// dx += rstd (a - (sum a + dp) / over - n (sum(a n) + p dp) / over), a = dy gamma, n the normalised row, p = -mean rstd.
-template <class T, int V> __device__ void layer_norm_backward(const float* dy, const float* x, const float* stats, const float* gamma, const float* dp, float* dx, T* dr, Mask mask, size_t rows, size_t width, size_t over) {
+// dx += rstd (a - (sum a + dp) / over - n (sum(a n) + p dp) / over), with a = dy gamma, n the
+// normalised row and p = -mean rstd; x is what was normalised. dp (rows), the gradient of p, may be
+// absent. dr, the gradient of r, is the increase of dx through the mask; it may be absent.
+template <class T, int V>
+KERNEL(layer_norm_backward, (const float* dy, const float* x, const float* stats,
+                             const float* gamma, const float* dp, float* dx, T* dr, Mask mask,
+                             size_t rows, size_t width, size_t over)) {
     size_t row = WARP;
     if (row >= rows) return;
     dy += row * width;
@@ -55,7 +65,10 @@ template <class T, int V> __device__ void layer_norm_backward(const float* dy, c
         load<V>(x + column, v);
         load<V>(gamma + column, g);
 #pragma unroll
-        for (int i = 0; i < V; i++) { sum += d[i] * g[i]; along += d[i] * g[i] * (v[i] - mean) * rstd; }
+        for (int i = 0; i < V; i++) {
+            sum += d[i] * g[i];
+            along += d[i] * g[i] * (v[i] - mean) * rstd;
+        }
     }
     float outer = dp ? dp[row] : 0;
     sum = (warp_sum(sum) + outer) / over;
@@ -65,7 +78,8 @@ template <class T, int V> __device__ void layer_norm_backward(const float* dy, c
         load<V>(x + column, v);
         load<V>(gamma + column, g);
 #pragma unroll
-        for (int i = 0; i < V; i++) d[i] = rstd * (d[i] * g[i] - sum - (v[i] - mean) * rstd * along);
+        for (int i = 0; i < V; i++)
+            d[i] = rstd * (d[i] * g[i] - sum - (v[i] - mean) * rstd * along);
         accumulate<V>(dx + row * width + column, d);
         if (!dr) continue;
 #pragma unroll
@@ -74,8 +88,11 @@ template <class T, int V> __device__ void layer_norm_backward(const float* dy, c
     }
 }
 
-// Parts of dgamma = sum of dy n and dbeta = sum of dy.
-template <int V> __device__ void layer_norm_sums(const float* dy, const float* x, const float* stats, float* dgamma, float* dbeta, size_t rows, size_t width, size_t per) {
+// Writes parts of the column sums dgamma = sum of dy n and dbeta = sum of dy, as in sums.cu. Grid
+// (width / 32 V, blocks).
+template <int V>
+KERNEL(layer_norm_sums, (const float* dy, const float* x, const float* stats, float* dgamma,
+                         float* dbeta, size_t rows, size_t width, size_t per)) {
     float gain[V] = {}, shift[V] = {}, d[V], v[V];
     if (COLUMN < width) ROWS(row, rows, per) {
         load<V>(dy + row * width + COLUMN, d);
@@ -88,15 +105,7 @@ template <int V> __device__ void layer_norm_sums(const float* dy, const float* x
     part<V>(dbeta, width, shift);
 }
 
-#define LAYER_NORM(T, V, S) \
-    KERNEL(layer_norm_##S, (const float* x, Added<T> added, const float* gamma, const float* beta, float* y, bf16* operand, float* stats, size_t rows, size_t width, size_t over, float eps)) { layer_norm<T, V>(x, added, gamma, beta, y, operand, stats, rows, width, over, eps); } \
-    KERNEL(layer_norm_backward_##S, (const float* dy, const float* x, const float* stats, const float* gamma, const float* dp, float* dx, T* dr, Mask mask, size_t rows, size_t width, size_t over)) { layer_norm_backward<T, V>(dy, x, stats, gamma, dp, dx, dr, mask, rows, width, over); }
-FORMATS(LAYER_NORM)
-#define LAYER_NORM_SUMS(V) \
-    KERNEL(layer_norm_sums_##V, (const float* dy, const float* x, const float* stats, float* dgamma, float* dbeta, size_t rows, size_t width, size_t per)) { layer_norm_sums<V>(dy, x, stats, dgamma, dbeta, rows, width, per); }
-WIDTHS(LAYER_NORM_SUMS)
-
-// p = -mean rstd
+// p (rows) = -mean rstd. A thread for each row; grid (rows / 256).
 KERNEL(shares_of_mean, (const float* stats, float* p, size_t rows)) {
     size_t row = THREAD;
     if (row < rows) p[row] = -stats[2 * row] * stats[2 * row + 1];

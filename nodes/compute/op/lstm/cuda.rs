@@ -1,6 +1,7 @@
 //! [`crate::op::lstm`]: a step is a product, and a kernel for all that follows it.
 use crate::cuda::elementwise::add_row;
-use crate::cuda::gpu::{Address, Memory, for_each, gpu, launch};
+use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::kernels::{self, LstmStep};
 use crate::cuda::product::{Factor, Out, View, product};
 use crate::cuda::sums::add_column_sums;
 use crate::gemm::Precision;
@@ -99,15 +100,6 @@ struct Walk {
     width: usize,
 }
 
-/// `Step` of the kernels.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Step {
-    frames: Address,
-    n: usize,
-    units: usize,
-}
-
 impl Walk {
     fn new(spans: &Spans, back: bool, units: usize, width: usize, gates: Memory) -> Walk {
         let mut rows: Vec<_> = spans.iter().collect();
@@ -140,12 +132,12 @@ impl Walk {
         }
     }
 
-    fn steps(&self) -> impl DoubleEndedIterator<Item = Step> {
+    fn steps(&self) -> impl DoubleEndedIterator<Item = LstmStep> {
         let starts = self
             .running
             .iter()
             .scan(0, |next, n| Some((std::mem::replace(next, *next + n), *n)));
-        let step = |(first, n)| Step {
+        let step = |(first, n)| LstmStep {
             frames: self.order.at() + 8 * first as u64,
             n,
             units: self.units,
@@ -175,8 +167,7 @@ impl Walk {
             );
             let (grid, gates, width) = (for_each(step.n * units, 1), self.gates.at(), self.width);
             let (h, c, before) = (h.at(), c.at(), [self.h.at(), self.c.at()]);
-            launch!(
-                "lstm_step",
+            kernels::lstm_step(
                 grid,
                 gates,
                 recurrent.at(),
@@ -186,7 +177,7 @@ impl Walk {
                 before[1],
                 y,
                 width,
-                step
+                step,
             );
         }
     }
@@ -197,18 +188,7 @@ impl Walk {
         for step in self.steps().rev() {
             let (grid, gates, width) = (for_each(step.n * units, 1), self.gates.at(), self.width);
             let c = self.c.at();
-            launch!(
-                "lstm_step_backward",
-                grid,
-                gates,
-                dy,
-                dh.at(),
-                dc.at(),
-                c,
-                dz.at(),
-                width,
-                step
-            );
+            kernels::lstm_step_backward(grid, gates, dy, dh.at(), dc.at(), c, dz.at(), width, step);
             let to = Out::Wide(View::of(&dh, units));
             product(
                 F32,

@@ -1,5 +1,6 @@
 //! [`crate::op::mask_frames`].
-use crate::cuda::gpu::{for_each, gpu, launch};
+use crate::cuda::gpu::{for_each, gpu};
+use crate::cuda::kernels;
 use crate::cuda::sums::add_column_sums;
 use crate::gemm::Precision;
 use crate::tensor::cuda::{Cuda, Param, Slot, address, len, record_hidden, zeros_like};
@@ -25,29 +26,19 @@ pub fn mask_frames<T: Track<Cuda>>(
     );
     let masked = gpu().upload(masked.into_iter().map(usize::from));
     let (grid, flags) = (for_each(n, 1), masked.at());
-    launch!(
-        "mask_rows",
+    kernels::mask_rows(
         grid,
         address(&x.values),
         address(e),
         flags,
         address(&y),
         n,
-        width
+        width,
     );
     let (x, spans, e) = (Slot::of(&x.values), x.spans, e.clone());
     record_hidden(y, spans, tape, move |dy, g| {
         let hidden = gpu().memory(Precision::F32, n);
-        launch!(
-            "unmask_rows",
-            grid,
-            dy,
-            masked.at(),
-            g.at(&x),
-            hidden.at(),
-            n,
-            width
-        );
+        kernels::unmask_rows(grid, dy, masked.at(), g.at(&x), hidden.at(), n, width);
         add_column_sums(hidden.at(), g.to(&e), frames, width);
     })
 }

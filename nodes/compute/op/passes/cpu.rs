@@ -13,19 +13,21 @@ const CHUNK: usize = 1 << 14;
 pub enum Operand {
     Matrix(Matrix),
     Param(Param),
-    Gradient(Vec<f32>),
+    Owned(Vec<f32>),
 }
 
 impl Operand {
-    fn read(&self) -> &[f32] {
+    /// Returns all numbers of the factor.
+    pub fn read(&self) -> &[f32] {
         match self {
             Operand::Matrix(x) => read(x),
             Operand::Param(w) => read(w),
-            Operand::Gradient(dy) => dy,
+            Operand::Owned(dy) => dy,
         }
     }
 
-    fn rows(&self, width: usize) -> View<'_> {
+    /// Returns the factor as a matrix with rows of `width` numbers.
+    pub fn rows(&self, width: usize) -> View<'_> {
         View::rows(self.read(), width)
     }
 }
@@ -40,7 +42,7 @@ impl Passes for Cpu {
         Operand::Param(w.clone())
     }
     fn gradient(_: Precision, dy: Vec<f32>, _: usize) -> Operand {
-        Operand::Gradient(dy)
+        Operand::Owned(dy)
     }
 
     fn affine(precision: Precision, x: &Operand, w: &Operand, b: &Param, s: Affine) -> Matrix {
@@ -135,6 +137,10 @@ impl Passes for Cpu {
             wide!(sum(dy.len(), |i| x[i] * dy[i])) as f64
         });
         to[0] += sums.iter().sum::<f64>() as f32;
+    }
+
+    fn add_operand_sums(_: Precision, dy: &Operand, shape: Affine, db: &mut Vec<f32>) {
+        Self::add_bias_gradient(dy, shape, db);
     }
 }
 

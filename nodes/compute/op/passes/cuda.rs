@@ -1,24 +1,44 @@
 //! [`Passes`] by cuBLAS and by kernels with a lane for each number.
 use super::{Affine, Passes};
 use crate::cuda::elementwise::{add, add_row, add_times};
-use crate::cuda::gpu::{Address, for_each, for_rows, gpu, kernel, launch};
+use crate::cuda::gpu::{Address, Memory, for_each, for_rows, gpu};
+use crate::cuda::kernels::{self, Pack};
 use crate::cuda::mask::Mask;
 use crate::cuda::product::{Factor, Out, View, product};
-use crate::cuda::sums::{add_column_sums, add_sum};
+use crate::cuda::sums::{add_column_sums, add_narrow_sums, add_sum};
 use crate::gemm::Precision;
 use crate::math::Dropout;
 use crate::tensor::cuda::{Cuda, Matrix, Param, address, len, zeros, zeros_like};
 use crate::tensor::dimensions;
 
-/// A factor in the format of its products and, of a gradient, where it lies in f32.
+/// A factor in the format of its products and, of a gradient, its address in f32.
 pub struct Operand {
     factor: Factor,
     wide: Address,
 }
 
 impl Operand {
-    fn rows(&self, width: usize) -> View {
+    /// Takes memory in the format of products.
+    pub fn owned(memory: Memory) -> Operand {
+        Operand {
+            factor: memory.into(),
+            wide: 0,
+        }
+    }
+
+    /// Returns the factor as a matrix with rows of `width` numbers.
+    pub fn rows(&self, width: usize) -> View {
         self.factor.rows(width)
+    }
+
+    /// Returns the address of the factor in the format of products.
+    pub fn address(&self) -> Address {
+        self.factor.place()
+    }
+
+    /// Returns the address in f32 of a gradient that was prepared by [`Passes::gradient`].
+    pub fn wide(&self) -> Address {
+        self.wide
     }
 }
 
@@ -86,14 +106,14 @@ impl Passes for Cuda {
         let n = len(x);
         let y = zeros_like(x);
         let mask = Mask::from(drop);
-        launch!(
-            kernel("residual", n),
+        kernels::residual(
+            Pack::of(n),
             for_each(n, n),
             address(x),
             address(r),
             address(&y),
             n,
-            mask
+            mask,
         );
         y
     }
@@ -120,15 +140,19 @@ impl Passes for Cuda {
     fn add_dot(x: &Matrix, dy: &Address, to: Address) {
         let (frames, width) = dimensions(x);
         let dots = gpu().memory(Precision::F32, frames);
-        launch!(
-            kernel("dots", width),
+        kernels::dots(
+            Pack::of(width),
             for_rows(frames),
             address(x),
             *dy,
             dots.at(),
             frames,
-            width
+            width,
         );
         add_sum(&dots, to, frames, 1.0);
+    }
+
+    fn add_operand_sums(precision: Precision, dy: &Operand, s: Affine, db: Address) {
+        add_narrow_sums(precision, dy.address(), db, s.frames, s.out);
     }
 }

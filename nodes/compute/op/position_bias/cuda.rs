@@ -1,21 +1,13 @@
 //! A bias as the kernels of attention read it: the table's values by head and distance, which they
 //! add where they read the scores.
 use super::PositionBiasDevice;
-use crate::cuda::gpu::{Address, Memory, gpu, launch};
+use crate::cuda::gpu::{Address, Memory, gpu};
+use crate::cuda::kernels::{self, Grid, RelativeBias};
 use crate::gemm::Precision;
 use crate::tensor::Grads;
 use crate::tensor::cuda::{Cuda, Param, address, len};
 
 pub type Bias = super::Bias<Cuda>;
-
-/// `Bias` of the kernels; 0: none.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub struct RelativeBias {
-    gate: Address,
-    relative: Address,
-    longest: usize,
-}
 
 pub struct ByDistance {
     /// The table's column of each head.
@@ -45,15 +37,14 @@ impl PositionBiasDevice for Cuda {
             values: gpu().memory(Precision::F32, heads * distances),
             distances,
         };
-        launch!(
-            "relative",
+        kernels::relative(
             grid(distances, heads),
             address(table),
             by_distance.values.at(),
             by_distance.buckets.at(),
             by_distance.columns.at(),
             distances,
-            len(table) / count
+            len(table) / count,
         );
         by_distance
     }
@@ -62,14 +53,11 @@ impl PositionBiasDevice for Cuda {
 impl Bias {
     /// Returns a bias as kernels take it.
     pub fn argument(bias: Option<&Bias>) -> RelativeBias {
-        let Some(bias) = bias else {
-            return RelativeBias::default();
-        };
-        RelativeBias {
+        bias.map_or(RelativeBias::NONE, |bias| RelativeBias {
             gate: address(&bias.gate.values),
             relative: bias.by_distance.values.at(),
             longest: bias.distances().div_ceil(2),
-        }
+        })
     }
 
     /// Returns how many distances the frames of the longest row have from each other.
@@ -87,30 +75,24 @@ impl Bias {
     pub fn accumulate_table_gradient(
         &self,
         g: &mut Grads<Cuda>,
-        launch_sums: impl FnOnce(Address, [usize; 2]),
+        launch_sums: impl FnOnce(Address, Grid),
     ) {
         let heads = self.gate.width();
         let dr = gpu().memory(Precision::F32, heads * self.distances());
         launch_sums(dr.at(), grid(self.distances(), heads));
-        launch!(
-            "table_gradient",
+        kernels::table_gradient(
             grid(self.count, heads),
             dr.at(),
             g.of(&self.table),
             self.by_distance.buckets.at(),
             self.by_distance.columns.at(),
             self.distances(),
-            len(&self.table) / self.count
+            len(&self.table) / self.count,
         );
     }
 }
 
 /// Returns the grid of a kernel with a thread for each of `numbers` of each head.
-fn grid(numbers: usize, heads: usize) -> [usize; 2] {
+fn grid(numbers: usize, heads: usize) -> Grid {
     [numbers.div_ceil(256), heads]
-}
-
-#[cfg(test)]
-pub mod tests {
-    pub use crate::op::attention::tests::{bias, case};
 }

@@ -1,25 +1,16 @@
 //! [`PositionGateDevice`] with a warp for each frame of each head.
 use super::PositionGateDevice;
-use crate::cuda::gpu::{Address, Memory, for_each, gpu, launch};
+use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::kernels::{self, GateHeads, Grid};
 use crate::cuda::sums::{Parts, add_column_sums};
 use crate::gemm::Precision;
 use crate::tensor::cuda::{Cuda, Matrix, Param, address, len, zeros};
 use crate::tensor::{Grads, dimensions};
 
-/// `Gate` of the kernels.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Gate {
-    heads: Address,
-    count: usize,
-    all: usize,
-    d: usize,
-}
-
 pub struct Saved {
-    gate: Gate,
+    heads: GateHeads,
     /// Of all heads, those with a gate.
-    _heads: Memory,
+    _indices: Memory,
     /// The sums of four rows of w, (2, d), and of b, (2).
     maps: Memory,
     /// a and b, (frames, heads, 2).
@@ -33,26 +24,18 @@ impl PositionGateDevice for Cuda {
         let (frames, width) = dimensions(x);
         let d = len(w) / 8;
         let count = heads.len();
-        let heads = gpu().upload(heads.iter().copied());
-        let gate = Gate {
-            heads: heads.at(),
+        let indices = gpu().upload(heads.iter().copied());
+        let heads = GateHeads {
+            heads: indices.at(),
             count,
             all: width / d,
             d,
         };
         let maps = gpu().memory(Precision::F32, 2 * d + 2);
-        launch!(
-            "sum_maps",
-            for_each(2 * d + 2, 1),
-            address(w),
-            address(b),
-            maps.at(),
-            d
-        );
+        kernels::sum_maps(for_each(2 * d + 2, 1), address(w), address(b), maps.at(), d);
         let ab = gpu().memory(Precision::F32, 2 * frames * count);
         let y = zeros((frames, count));
-        launch!(
-            "position_gate",
+        kernels::position_gate(
             grid(frames, count),
             address(x),
             maps.at(),
@@ -60,11 +43,11 @@ impl PositionGateDevice for Cuda {
             ab.at(),
             address(&y),
             frames,
-            gate
+            heads,
         );
         let saved = Saved {
-            gate,
-            _heads: heads,
+            heads,
+            _indices: indices,
             maps,
             ab,
         };
@@ -78,12 +61,11 @@ impl PositionGateDevice for Cuda {
         saved: &Saved,
         g: &mut Grads<Cuda>,
     ) {
-        let Gate { count, d, .. } = saved.gate;
+        let GateHeads { count, d, .. } = saved.heads;
         let frames = dimensions(x).0;
         let du = gpu().memory(Precision::F32, 2 * frames * count);
         let dc = gpu().memory(Precision::F32, frames * count);
-        launch!(
-            "position_gate_backward",
+        kernels::position_gate_backward(
             grid(frames, count),
             dy,
             saved.ab.at(),
@@ -93,42 +75,28 @@ impl PositionGateDevice for Cuda {
             dc.at(),
             g.of(x),
             frames,
-            saved.gate
+            saved.heads,
         );
         let size = 2 * d + 2;
         let parts = Parts::new(frames, size);
-        launch!(
-            "map_sums",
+        kernels::map_sums(
             [size.div_ceil(256), parts.count()],
             du.at(),
             address(x),
             parts.at(),
             frames,
             parts.per,
-            saved.gate
+            saved.heads,
         );
         let dmaps = gpu().zeros(size);
         parts.add(dmaps.at());
-        launch!(
-            "spread_maps",
-            for_each(8 * d, 1),
-            dmaps.at(),
-            g.of(w),
-            g.of(b),
-            d
-        );
+        kernels::spread_maps(for_each(8 * d, 1), dmaps.at(), g.of(w), g.of(b), d);
         let sums = gpu().zeros(count);
         add_column_sums(dc.at(), sums.at(), frames, count);
-        launch!(
-            "spread_heads",
-            for_each(count, 1),
-            sums.at(),
-            g.of(c),
-            saved.gate
-        );
+        kernels::spread_heads(for_each(count, 1), sums.at(), g.of(c), saved.heads);
     }
 }
 
-fn grid(frames: usize, count: usize) -> [usize; 2] {
+fn grid(frames: usize, count: usize) -> Grid {
     [frames.div_ceil(8), count]
 }

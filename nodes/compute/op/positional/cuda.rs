@@ -1,313 +1,265 @@
-//! [`crate::op::positional`] as a convolution of slots of a few frames, so that products are wider than a group's channels
-//! (kernels/positional.cu). cuBLAS takes no matrix whose rows overlap, as windows do: those of every n-th slot, for windows
-//! of n slots, lie behind each other, and n such products are one call a group. Kept: the slots and u = conv + b.
-use crate::cuda::gpu::{Address, Memory, for_each, gpu, kernel, launch};
+//! [`PositionalDevice`] as a convolution of slots of a few frames, so that a GEMM is wider than a
+//! group's channels.
+//!
+//! cuBLAS takes no matrix whose rows overlap, as those of windows do: windows of every n-th slot,
+//! for windows of n slots, do not overlap, and n such GEMMs are one batched call a group.
+use super::{PositionalConv, PositionalDevice};
+use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::kernels::{self, BlockLayout, Grid};
 use crate::cuda::product::{Out, View, products};
 use crate::cuda::sums::add_column_sums;
 use crate::gemm::Precision;
-use crate::tensor::cuda::{Cuda, Param, address, len, record_hidden, zeros};
-use crate::tensor::{Hidden, Spans, Track};
+use crate::tensor::cuda::{Cuda, Matrix, Param, address, len, zeros};
+use crate::tensor::{Grads, Spans};
 
-/// Frames of a slot: more make products wider, and the weight as many times as large.
+/// Frames of a slot: more make GEMMs wider, and the weight as many times as large.
 const PLACES: usize = 4;
 
-/// `Blocks` of the kernels.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Blocks {
-    starts: Address,
-    slots: Address,
-    total: usize,
-    k: usize,
-    c: usize,
-    places: usize,
-    window: usize,
+pub struct Saved {
+    slots: GroupSlots,
+    /// x in slots.
+    blocks: Memory,
+    u: Memory,
+    /// ‖v[:, :, t]‖ of each tap t, in f64.
+    norms: Memory,
 }
 
-pub fn positional<T: Track<Cuda>>(
-    x: Hidden<T, Cuda>,
-    [g, v, b]: [&Param; 3],
-    groups: usize,
-    precision: Precision,
-) -> Hidden<T, Cuda> {
-    let (x, tape) = x.split();
-    let (width, k, spans, n) = (x.width(), len(g), x.spans.clone(), len(v));
-    let (before, slots) = (k / 2, Slots::new(&spans, k, width / groups));
-    let (at, grid, from) = (slots.at, slots.grid, address(&x.values));
+impl PositionalDevice for Cuda {
+    type Saved = Saved;
 
-    let norms = gpu().memory(Precision::F32, 2 * k);
-    launch!("tap_norms", [k, 1], address(v), norms.at(), n / k, k);
-    let taps = slots.taps(
-        precision,
-        [address(g), address(v), norms.at()],
-        groups,
-        false,
-    );
-    let blocks = slots.memory(precision, groups);
-    launch!(
-        precision.kernel("into_blocks", 1),
-        grid,
-        from,
-        blocks.at(),
-        width,
-        before,
-        at
-    );
-    let out = slots.memory(Precision::F32, groups);
-    slots.convolve(precision, groups, (&blocks, slots.lead), &taps, &out);
-    drop(taps);
-    let (u, y) = (
-        gpu().memory(Precision::F32, spans.total() * width),
-        zeros((spans.total(), width)),
-    );
-    launch!(
-        kernel("positional", 1),
-        grid,
-        from,
-        out.at(),
-        address(b),
-        u.at(),
-        address(&y),
-        width,
-        at
-    );
-    drop(out);
-
-    let [g_, v, b] = [g, v, b].map(Param::clone);
-    record_hidden(y, spans.clone(), tape, move |dy, g| {
-        let len = spans.total() * width;
-        launch!("positional_slope", for_each(len, 1), dy, u.at(), len);
-        add_column_sums(u.at(), g.to(&b), spans.total(), width);
-        let grad = slots.memory(precision, groups);
-        launch!(
-            precision.kernel("into_blocks", 1),
-            grid,
-            u.at(),
-            grad.at(),
-            width,
-            0usize,
-            at
-        );
-        let (of_v, norms) = (address(&v), norms.at());
-        let (taps, dslots) = (
-            slots.taps(precision, [address(&g_), of_v, norms], groups, true),
-            slots.memory(Precision::F32, groups),
-        );
-        slots.convolve(precision, groups, (&grad, 0), &taps, &dslots);
+    fn forward(conv: &PositionalConv, x: &Matrix, [gain, v, b]: [&Param; 3]) -> (Matrix, Saved) {
+        let slots = GroupSlots::new(conv);
+        let norms = gpu().memory(Precision::F32, 2 * conv.k);
+        let rows = len(v) / conv.k;
+        kernels::tap_norms([conv.k, 1], address(v), norms.at(), rows, conv.k);
+        let taps = slots.taps([address(gain), address(v), norms.at()], false);
+        let blocks = slots.memory(conv.precision);
+        slots.fill(address(x), &blocks, conv.before(), conv.width);
+        let out = slots.memory(Precision::F32);
+        slots.convolve(&blocks, slots.lead, &taps, &out);
         drop(taps);
-        launch!(
-            kernel("positional_backward", 1),
-            grid,
+        let u = gpu().memory(Precision::F32, len(x));
+        let y = zeros(conv.shape());
+        kernels::positional(
+            slots.grid,
+            address(x),
+            out.at(),
+            address(b),
+            u.at(),
+            address(&y),
+            conv.width,
+            slots.layout,
+        );
+        let saved = Saved {
+            slots,
+            blocks,
+            u,
+            norms,
+        };
+        (y, saved)
+    }
+
+    fn backward(
+        conv: &PositionalConv,
+        dy: Address,
+        x: &Matrix,
+        [gain, v, b]: [&Param; 3],
+        saved: Saved,
+        g: &mut Grads<Cuda>,
+    ) {
+        let Saved { slots, u, .. } = &saved;
+        let norms = saved.norms.at();
+        // Writes du over u.
+        kernels::positional_slope(for_each(len(x), 1), dy, u.at(), len(x));
+        add_column_sums(u.at(), g.of(b), conv.spans.total(), conv.width);
+        let grad = slots.memory(conv.precision);
+        slots.fill(u.at(), &grad, 0, conv.width);
+        let taps = slots.taps([address(gain), address(v), norms], true);
+        let dslots = slots.memory(Precision::F32);
+        slots.convolve(&grad, 0, &taps, &dslots);
+        drop(taps);
+        kernels::positional_backward(
+            slots.grid,
             dy,
             dslots.at(),
-            g.to(&x.values),
-            width,
-            before,
-            at
+            g.of(x),
+            conv.width,
+            conv.before(),
+            slots.layout,
         );
         drop(dslots);
-        let dtaps = slots.correlate(precision, groups, &grad, &blocks);
-        let (dw, along) = (
-            gpu().memory(Precision::F32, n),
-            gpu().memory(Precision::F32, 2 * k),
-        );
-        launch!("sum_places", for_each(n, 1), dtaps.at(), dw.at(), n, at);
-        let along = along.at();
-        launch!(
-            "tap_gradients",
-            [k, 1],
+        let dtaps = slots.correlate(&grad, &saved.blocks);
+        let numbers = len(v);
+        let dw = gpu().memory(Precision::F32, numbers);
+        let along = gpu().memory(Precision::F32, 2 * conv.k);
+        let grid = for_each(numbers, 1);
+        kernels::sum_places(grid, dtaps.at(), dw.at(), numbers, slots.layout);
+        kernels::tap_gradients(
+            [conv.k, 1],
             dw.at(),
-            of_v,
+            address(v),
             norms,
-            along,
-            g.to(&g_),
-            n / k,
-            k,
-            at.c
+            along.at(),
+            g.of(gain),
+            numbers / conv.k,
+            conv.k,
+            conv.channels(),
         );
-        launch!(
-            "direction_gradient",
-            for_each(n, 1),
+        kernels::direction_gradient(
+            grid,
             dw.at(),
-            of_v,
-            address(&g_),
+            address(v),
+            address(gain),
             norms,
-            along,
-            g.to(&v),
-            n,
-            k,
-            at.c
+            along.at(),
+            g.of(v),
+            numbers,
+            conv.k,
+            conv.channels(),
         );
-    })
+    }
 }
 
-/// Where frames lie in (groups, slots, channels of a slot): `lead` slots of zeros, the rows with zeros between, zeros.
-struct Slots {
-    at: Blocks,
-    /// Slots of a window, but for one.
+/// Frames as (groups, slots, channels of a slot): `lead` slots of zeros, the rows with zeros
+/// between them, and slots of zeros.
+struct GroupSlots {
+    layout: BlockLayout,
+    /// Slots of a window, less one.
     lead: usize,
-    /// From the first row to the last.
+    /// Slots from the first row to the last.
     count: usize,
-    grid: [usize; 2],
+    grid: Grid,
+    groups: usize,
+    precision: Precision,
     _memory: [Memory; 2],
 }
 
-impl Slots {
-    fn new(spans: &Spans, k: usize, c: usize) -> Slots {
-        let seen = (k + PLACES - 1).div_ceil(PLACES);
-        let of_row = |frames: usize| {
+impl GroupSlots {
+    fn new(conv: &PositionalConv) -> GroupSlots {
+        let spans = &conv.spans;
+        let window = (conv.k + PLACES - 1).div_ceil(PLACES);
+        let slots_of_row = |frames: usize| {
             if frames == 0 {
                 0
             } else {
-                (frames + k / 2).div_ceil(PLACES)
+                (frames + conv.before()).div_ceil(PLACES)
             }
         };
-        let count: usize = spans.lengths().map(of_row).sum();
-        let behind = (count.div_ceil(seen) + 1) * seen - count;
-        let rows = |lead, behind, of: &dyn Fn(usize) -> usize| {
-            Spans::new(
-                [lead]
-                    .into_iter()
-                    .chain(spans.lengths().map(of))
-                    .chain([behind]),
-            )
-        };
-        let (frames, slots) = (
-            rows(0, 0, &|frames| frames),
-            rows(seen - 1, behind, &of_row),
-        );
+        let count: usize = spans.lengths().map(slots_of_row).sum();
+        let behind = (count.div_ceil(window) + 1) * window - count;
+        let rows = spans.lengths().map(slots_of_row);
+        let slots = Spans::new([window - 1].into_iter().chain(rows).chain([behind]));
+        let frames = Spans::new([0].into_iter().chain(spans.lengths()).chain([0]));
         let longest = slots.lengths().max().unwrap_or(0);
         let memory = [&frames, &slots].map(|spans| gpu().starts(spans));
-        let [starts, of_slots] = memory.each_ref().map(Memory::at);
-        let at = Blocks {
-            starts,
-            slots: of_slots,
+        let layout = BlockLayout {
+            starts: memory[0].at(),
+            slots: memory[1].at(),
             total: slots.total(),
-            k,
-            c,
+            k: conv.k,
+            c: conv.channels(),
             places: PLACES,
-            window: seen * PLACES,
+            window: window * PLACES,
         };
-        let grid = [(longest * PLACES).div_ceil(8), slots.rows()];
-        Slots {
-            at,
-            lead: seen - 1,
+        GroupSlots {
+            layout,
+            lead: window - 1,
             count,
-            grid,
+            grid: [(longest * PLACES).div_ceil(8), slots.rows()],
+            groups: conv.groups,
+            precision: conv.precision,
             _memory: memory,
         }
     }
 
-    fn memory(&self, precision: Precision, groups: usize) -> Memory {
-        gpu().memory(precision, groups * self.at.total * self.wide())
-    }
-    /// Channels of a slot.
-    fn wide(&self) -> usize {
-        PLACES * self.at.c
-    }
-    /// The slots of a group from `first` on, as rows so far apart.
-    fn of(&self, memory: &Memory, group: usize, first: usize, step: usize) -> View {
-        View::rows(
-            memory.element((group * self.at.total + first) * self.wide()),
-            step,
-        )
-    }
-    /// Written-out weights of a group, or their gradients.
-    fn weight(&self, memory: &Memory, group: usize) -> View {
-        let seen = self.at.window * self.at.c;
-        View::rows(memory.element(group * self.wide() * seen), seen)
+    fn memory(&self, precision: Precision) -> Memory {
+        gpu().memory(precision, self.groups * self.layout.total * self.channels())
     }
 
-    fn taps(
-        &self,
-        precision: Precision,
-        [g, v, norms]: [Address; 3],
-        groups: usize,
-        turned: bool,
-    ) -> Memory {
-        let n = groups * self.wide() * self.at.window * self.at.c;
-        let to = gpu().memory(precision, n);
-        launch!(
-            precision.kernel("write_out", 1),
-            for_each(n, 1),
-            v,
-            g,
-            norms,
+    /// Returns the channels of a slot.
+    fn channels(&self) -> usize {
+        PLACES * self.layout.c
+    }
+
+    /// Copies frames to their slots, `before` frames behind the start of a row's slots.
+    fn fill(&self, from: Address, to: &Memory, before: usize, width: usize) {
+        kernels::into_blocks(
+            self.precision,
+            self.grid,
+            from,
             to.at(),
-            n,
-            turned as u32,
-            self.at
+            width,
+            before,
+            self.layout,
         );
-        to
     }
 
-    /// The slots of the rows in `to`, from windows whose first begins at slot `first` of `from`.
-    fn convolve(
-        &self,
-        precision: Precision,
-        groups: usize,
-        (from, first): (&Memory, usize),
-        taps: &Memory,
-        to: &Memory,
-    ) {
-        let (wide, seen) = (self.wide(), self.lead + 1);
-        let shape = [self.count.div_ceil(seen), wide, seen * wide];
-        for group in 0..groups {
-            let [from, to] = [(from, first), (to, self.lead)]
-                .map(|(memory, first)| self.of(memory, group, first, seen * wide).apart(wide));
+    /// Returns the slots of a group from `first` on, as rows with this stride.
+    fn rows(&self, memory: &Memory, group: usize, first: usize, stride: usize) -> View {
+        let slot = group * self.layout.total + first;
+        View::rows(memory.element(slot * self.channels()), stride)
+    }
+
+    /// Returns the written-out weight of a group, or its gradient.
+    fn weight(&self, memory: &Memory, group: usize) -> View {
+        let stride = self.layout.window * self.layout.c;
+        View::rows(memory.element(group * self.channels() * stride), stride)
+    }
+
+    /// Writes out the weight for all places of a slot, transposed for the gradient of x.
+    fn taps(&self, [gain, v, norms]: [Address; 3], transposed: bool) -> Memory {
+        let numbers = self.groups * self.channels() * self.layout.window * self.layout.c;
+        let taps = gpu().memory(self.precision, numbers);
+        kernels::write_out(
+            self.precision,
+            for_each(numbers, 1),
+            v,
+            gain,
+            norms,
+            taps.at(),
+            numbers,
+            transposed,
+            self.layout,
+        );
+        taps
+    }
+
+    /// Writes the slots of the rows, from windows of which the first begins at slot `first`.
+    fn convolve(&self, from: &Memory, first: usize, taps: &Memory, to: &Memory) {
+        let channels = self.channels();
+        let window = self.lead + 1;
+        let stride = window * channels;
+        for group in 0..self.groups {
+            let windows = self.rows(from, group, first, stride);
+            let out = self.rows(to, group, self.lead, stride);
             products(
-                precision,
-                seen,
-                shape,
-                from,
+                self.precision,
+                window,
+                [self.count.div_ceil(window), channels, stride],
+                windows.batch_stride(channels),
                 self.weight(taps, group).t(),
+                Out::Wide(out.batch_stride(channels)),
+            );
+        }
+    }
+
+    /// Returns the gradient of the taps: for each slot of a window a GEMM over all windows.
+    fn correlate(&self, grad: &Memory, from: &Memory) -> Memory {
+        let channels = self.channels();
+        let window = self.lead + 1;
+        let dtaps = gpu().memory(Precision::F32, self.groups * channels * window * channels);
+        for group in 0..self.groups {
+            let to = self.weight(&dtaps, group).batch_stride(channels);
+            products(
+                self.precision,
+                window,
+                [channels, channels, self.count],
+                self.rows(grad, group, self.lead, channels).t(),
+                self.rows(from, group, self.lead, channels)
+                    .batch_stride(channels),
                 Out::Wide(to),
             );
         }
-    }
-
-    /// The gradient of the taps: for each slot of a window a product over all windows.
-    fn correlate(
-        &self,
-        precision: Precision,
-        groups: usize,
-        grad: &Memory,
-        from: &Memory,
-    ) -> Memory {
-        let (wide, seen) = (self.wide(), self.lead + 1);
-        let to = gpu().memory(Precision::F32, groups * wide * seen * wide);
-        for group in 0..groups {
-            let [grad, from] = [grad, from].map(|memory| self.of(memory, group, self.lead, wide));
-            let to = Out::Wide(self.weight(&to, group).apart(wide));
-            products(
-                precision,
-                seen,
-                [wide, wide, self.count],
-                grad.t(),
-                from.apart(wide),
-                to,
-            );
-        }
-        to
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::cuda::check::both;
-    use crate::op::check::{Case, ROWS};
-
-    #[test]
-    fn positional_is_that_of_the_cpu() {
-        for (width, groups, k) in [(6, 2, 4), (8, 2, 19), (6, 3, 3), (7, 1, 40), (4, 2, 1)] {
-            let case = Case::new(&ROWS, width, &[k, width * width / groups * k, width]);
-            both!(&case, |x, p, _tape, precision| positional(
-                x,
-                [&p[0], &p[1], &p[2]],
-                groups,
-                precision
-            )
-            .values);
-        }
+        dtaps
     }
 }

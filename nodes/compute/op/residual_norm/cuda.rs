@@ -1,148 +1,69 @@
-//! [`crate::op::residual_norm`]: the sum is written where it is normed, and on the way back its gradient is nowhere.
-use crate::cuda::gpu::{Address, Memory, for_each, gpu, launch};
+//! [`ResidualNormDevice`] by one kernel each way: the sum is written where it is normalised, and
+//! its gradient is not stored.
+use super::{OutputRule, ResidualNormDevice, SubLayer};
+use crate::cuda::gpu::{Memory, for_each, gpu};
+use crate::cuda::kernels::{self, Added, Pack};
 use crate::cuda::mask::Mask;
-use crate::cuda::product::Factor;
-use crate::cuda::sums::add_narrow_sums;
 use crate::gemm::Precision;
 use crate::math::Dropout;
-use crate::op::cuda::layer_norm;
-use crate::op::layer_norm::cuda::{Added, Norm};
-use crate::op::residual;
-use crate::tensor::cuda::{Cuda, Param, Slot, address, record_hidden, zeros};
-use crate::tensor::{Grads, Hidden, Spans, Track, merge};
+use crate::op::layer_norm::cuda::Norm;
+use crate::op::passes::cuda::Operand;
+use crate::tensor::cuda::{Cuda, Matrix, Param, Slot, address, record_hidden, zeros};
+use crate::tensor::{Hidden, Track, merge};
 
-/// [`crate::op::Branch`].
-pub enum Branch<T> {
-    Whole(Hidden<T, Cuda>),
-    Product(Box<Product>, T),
-}
+impl ResidualNormDevice for Cuda {
+    type Output = Memory;
 
-/// The result of a sub-layer's last product, in the format of products, without its bias.
-pub struct Product {
-    pub r: Memory,
-    pub bias: Param,
-    pub spans: Spans,
-    pub width: usize,
-    pub precision: Precision,
-    pub pull: Box<Pull>,
-}
-
-/// The rule of all before, given where the gradient of r lies, in its format.
-type Pull = dyn FnOnce(Address, &mut Grads<Cuda>);
-
-impl<T: Track<Cuda>> Branch<T> {
-    pub fn of(x: Hidden<T, Cuda>) -> Branch<T> {
-        Branch::Whole(x)
-    }
-
-    /// In f32, with its bias.
-    pub fn whole(self) -> Hidden<T, Cuda> {
-        let (product, tape) = match self {
-            Branch::Whole(x) => return x,
-            Branch::Product(product, tape) => (*product, tape),
-        };
-        let Product {
-            r,
-            bias,
-            spans,
-            width,
-            precision,
-            pull,
-        } = product;
-        let (frames, y) = (spans.total(), zeros((spans.total(), width)));
-        let (n, name) = (frames * width, precision.kernel("biased", width));
-        launch!(
-            name,
-            for_each(n, width),
-            r.at(),
-            address(&bias),
+    fn finish(output: Memory, rule: &OutputRule<Cuda>) -> Matrix {
+        let frames = rule.shape.frames;
+        let width = rule.shape.out;
+        let y = zeros((frames, width));
+        kernels::biased(
+            rule.precision,
+            Pack::of(width),
+            for_each(frames * width, width),
+            output.at(),
+            address(&rule.bias),
             address(&y),
-            n,
-            width
-        );
-        record_hidden(y, spans, tape, move |dy, g| {
-            let grad = Factor::at(precision, dy, n);
-            add_narrow_sums(precision, grad.place(), g.to(&bias), frames, width);
-            pull(grad.place(), g);
-        })
-    }
-}
-
-pub fn residual_norm<T: Track<Cuda>>(
-    x: Hidden<T, Cuda>,
-    branch: Branch<T>,
-    drop: Dropout,
-    weights: [&Param; 2],
-    eps: f32,
-    precision: Precision,
-) -> Hidden<T, Cuda> {
-    let (product, other) = match branch {
-        Branch::Whole(r) => {
-            return layer_norm(residual(x, r, drop), weights[0], weights[1], eps, precision);
-        }
-        Branch::Product(product, tape) => (*product, tape),
-    };
-    let (
-        (x, tape),
-        Product {
-            r,
-            bias,
-            spans,
+            frames * width,
             width,
-            precision: narrow,
-            pull,
-        },
-    ) = (x.split(), product);
-    let frames = spans.total();
-    let (shape, sum) = (
-        [frames, width, width],
-        gpu().memory(Precision::F32, frames * width),
-    );
-    let added = Added {
-        r: r.at(),
-        bias: address(&bias),
-        sum: sum.at(),
-        mask: Mask::from(drop),
-    };
-    let from = (narrow, address(&x.values), added);
-    let (y, norm) = Norm::written(precision, shape, |to| {
-        Norm::of(shape, from, weights, eps, to)
-    });
-    let x = Slot::of(&x.values);
-    record_hidden(y, spans, merge(tape, other), move |dy, g| {
-        let (dr, dx) = (gpu().memory(narrow, frames * width), g.at(&x));
-        norm.pull(dy, 0, dx, dr.at(), g);
-        std::mem::drop((norm, sum));
-        add_narrow_sums(narrow, dr.at(), g.to(&bias), frames, width);
-        pull(dr.at(), g);
-    })
-}
+        );
+        y
+    }
 
-#[cfg(test)]
-mod tests {
-    use crate::cuda::check::both;
-    use crate::op::check::{Case, DROP, ROWS};
-
-    #[test]
-    fn residual_norm_is_that_of_the_cpu() {
-        for (width, inner) in [(5, 7), (12, 8)] {
-            let case = Case::new(
-                &ROWS,
-                width,
-                &[width, width, inner * width, inner, inner * width, width],
-            );
-            both!(&case, |x, p, _tape, precision| {
-                let branch = feed_forward(
-                    x.clone(),
-                    [&p[2], &p[3], &p[4], &p[5]],
-                    None,
-                    DROP.fork(0),
-                    precision,
-                );
-                let x = residual_norm(x, branch, DROP, [&p[0], &p[1]], 1e-2, precision);
-                let branch = Branch::of(dropout(x.clone(), DROP.fork(1)));
-                residual_norm(x, branch, DROP.fork(2), [&p[1], &p[0]], 1e-2, precision).values
-            });
-        }
+    fn residual_norm<T: Track<Cuda>>(
+        x: Hidden<T, Cuda>,
+        sub_layer: SubLayer<Cuda>,
+        branch_tape: T,
+        drop: Dropout,
+        gamma_beta: [&Param; 2],
+        eps: f32,
+        precision: Precision,
+    ) -> Hidden<T, Cuda> {
+        let (x, tape) = x.split();
+        let rule = sub_layer.rule;
+        let frames = rule.shape.frames;
+        let width = rule.shape.out;
+        let sum = gpu().memory(Precision::F32, frames * width);
+        let added = Added {
+            r: sub_layer.output.at(),
+            bias: address(&rule.bias),
+            sum: sum.at(),
+            mask: Mask::from(drop),
+        };
+        let shape = [frames, width, width];
+        let source = (rule.precision, address(&x.values), added);
+        let (y, norm) = Norm::written(precision, shape, |to| {
+            Norm::of(shape, source, gamma_beta, eps, to)
+        });
+        let slot = Slot::of(&x.values);
+        let tape = merge(tape, branch_tape);
+        record_hidden(y, sub_layer.spans, tape, move |dy, g| {
+            let dr = gpu().memory(rule.precision, frames * width);
+            let dx = g.at(&slot);
+            norm.pull(dy, 0, dx, dr.at(), g);
+            std::mem::drop((norm, sum));
+            rule.backward(&Operand::owned(dr), g);
+        })
     }
 }

@@ -1,7 +1,8 @@
 //! Every head of every row as a matrix of its own, (padded, size), in the format of products: frames
 //! are padded with zeros to a multiple of 8 (attention_map.cu). Products of all heads are one
 //! batched GEMM.
-use crate::cuda::gpu::{Address, Memory, gpu, launch};
+use crate::cuda::gpu::{Address, Memory, gpu};
+use crate::cuda::kernels::{self, AttentionShape, Grid, Pack};
 use crate::cuda::mask::Mask;
 use crate::cuda::product::{Out, View, products};
 use crate::gemm::Precision;
@@ -12,22 +13,9 @@ pub struct PaddedHeads {
     pub rows: usize,
     /// Frames of a matrix.
     pub padded: usize,
-    pub sizes: Sizes,
+    pub shape: AttentionShape,
     pub precision: Precision,
     _starts: Memory,
-}
-
-/// `Heads` of the kernels.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Sizes {
-    /// The first frame of each row, and the end of the last.
-    pub starts: Address,
-    pub heads: usize,
-    pub size: usize,
-    /// Factors of heads, or 0.
-    pub gate: Address,
-    pub drop: Mask,
 }
 
 impl PaddedHeads {
@@ -35,28 +23,28 @@ impl PaddedHeads {
         spans: &Spans,
         [heads, width]: [usize; 2],
         gate: Address,
-        drop: Mask,
+        mask: Mask,
         precision: Precision,
     ) -> PaddedHeads {
         let starts = gpu().starts(spans);
-        let sizes = Sizes {
+        let shape = AttentionShape {
             starts: starts.at(),
             heads,
             size: width / heads,
             gate,
-            drop,
+            mask,
         };
         PaddedHeads {
             rows: spans.rows(),
             padded: spans.lengths().max().unwrap_or(0).next_multiple_of(8),
-            sizes,
+            shape,
             precision,
             _starts: starts,
         }
     }
 
     /// Returns the grid of a kernel with a warp for each frame of each head.
-    pub fn grid(&self) -> [usize; 2] {
+    pub fn grid(&self) -> Grid {
         [self.padded / 8, self.count()]
     }
 
@@ -72,27 +60,29 @@ impl PaddedHeads {
 
     /// Returns the heads of `from`, (frames, heads · size).
     pub fn split(&self, from: Address) -> Memory {
-        let to = self.memory(self.sizes.size);
-        launch!(
-            self.precision.kernel("split", self.sizes.size),
+        let to = self.memory(self.shape.size);
+        kernels::split(
+            self.precision,
+            Pack::of(self.shape.size),
             self.grid(),
             from,
             to.at(),
             self.padded,
-            self.sizes
+            self.shape,
         );
         to
     }
 
     /// Adds heads to `to`, (frames, heads · size).
     pub fn merge(&self, from: &Memory, to: Address) {
-        launch!(
-            self.precision.kernel("merge", self.sizes.size),
+        kernels::merge(
+            self.precision,
+            Pack::of(self.shape.size),
             self.grid(),
             from.at(),
             to,
             self.padded,
-            self.sizes
+            self.shape,
         );
     }
 
@@ -102,7 +92,7 @@ impl PaddedHeads {
         products(
             self.precision,
             self.count(),
-            [self.padded, self.padded, self.sizes.size],
+            [self.padded, self.padded, self.shape.size],
             self.frames(a),
             self.frames(b).t(),
             Out::Set(self.squares(&to)),
@@ -121,7 +111,7 @@ impl PaddedHeads {
     }
 
     fn weighted(&self, p: View, x: &Memory) -> Memory {
-        let size = self.sizes.size;
+        let size = self.shape.size;
         let to = self.memory(size);
         products(
             self.precision,
@@ -135,15 +125,15 @@ impl PaddedHeads {
     }
 
     fn count(&self) -> usize {
-        self.rows * self.sizes.heads
+        self.rows * self.shape.heads
     }
 
     fn squares(&self, memory: &Memory) -> View {
-        View::of(memory, self.padded).apart(self.padded * self.padded)
+        View::of(memory, self.padded).batch_stride(self.padded * self.padded)
     }
 
     fn frames(&self, memory: &Memory) -> View {
-        let size = self.sizes.size;
-        View::of(memory, size).apart(self.padded * size)
+        let size = self.shape.size;
+        View::of(memory, size).batch_stride(self.padded * size)
     }
 }

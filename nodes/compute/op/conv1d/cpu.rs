@@ -1,0 +1,354 @@
+//! [`Conv1dDevice`] by GEMMs over windows that overlap.
+//!
+//! Channels last, a window of k frames is k · in numbers in a row, and window t starts at
+//! t · s · in. So the matrix of windows is x' itself, seen with a row stride smaller than its
+//! width; none is copied. For the input's gradient each phase is again a GEMM with overlapping
+//! windows, of dy. The gate is part of w ([`crate::op::gate`]).
+use super::{Conv1dDevice, Convolution};
+use crate::gemm::{Epilogue, Out, Packed, Precision, Shape, View, gemm};
+use crate::math::{gelu, gelu_both};
+use crate::op::conv_first::cpu::NormedFirst;
+use crate::op::gate;
+use crate::parallel::{add, column_sums, mapped, parts, threads, uneven, wide, zip};
+use crate::tensor::cpu::{Cpu, Grads, Hidden, Spans, hidden, read};
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// Frames of y whose gradients are computed at once: fixed, since sums over frames are split there.
+const DEPTH: usize = 2048;
+
+/// The input, read row by row.
+pub enum Frames {
+    Hidden(Hidden),
+    First(NormedFirst),
+}
+
+/// What the gradients need.
+pub struct Rule {
+    conv: Convolution<Cpu>,
+    x: Frames,
+    windows: Spans,
+}
+
+impl Conv1dDevice for Cpu {
+    type Frames = Frames;
+    type Output = (Hidden, Rule);
+    type Rule = Rule;
+
+    fn hidden(x: Hidden) -> Frames {
+        Frames::Hidden(x)
+    }
+    fn first(normed: NormedFirst) -> Frames {
+        Frames::First(normed)
+    }
+    fn chained(output: (Hidden, Rule), _: Precision) -> Result<Frames, (Hidden, Rule)> {
+        Err(output)
+    }
+    fn width(x: &Frames) -> usize {
+        x.width()
+    }
+
+    fn convolve(conv: Convolution<Cpu>, x: Frames, _: bool) -> (Hidden, Rule) {
+        let Convolution {
+            width, out, k, s, ..
+        } = conv;
+        let windows = conv.windows(x.spans());
+        let taps = conv.gated(taps_first(read(&conv.w), width, k, None));
+        let weight = View::rows(&taps, k * width).t();
+        let packed = Packed::new(conv.precision, out, k * width, weight);
+        let pieces = pieces(&windows);
+        let sizes = pieces.iter().map(|(_, at)| at.len() * out);
+        let mut y = vec![0.0; windows.total() * out];
+        uneven(&mut y, sizes, |i, y| {
+            let (row, at) = &pieces[i];
+            let mut h = x.frames(*row, at.start * s..(at.end - 1) * s + k);
+            if conv.activates {
+                wide!(h.to_mut().iter_mut().for_each(|h| *h = gelu(*h)));
+            }
+            let bias = conv.bias.as_ref();
+            let then = bias.map_or(Epilogue::None, |b| Epilogue::Bias(read(b)));
+            packed.multiply_then(at.len(), View::rows(&h, s * width), Out::set(y, out), &then);
+        });
+        let y = hidden(y, out, windows.clone());
+        (y, Rule { conv, x, windows })
+    }
+
+    fn finish(output: (Hidden, Rule)) -> (Hidden, Rule) {
+        output
+    }
+
+    fn backward(rule: Rule, dy: Vec<f32>, g: &mut Grads) {
+        let Rule { conv, x, windows } = rule;
+        let Convolution {
+            width, out, k, s, ..
+        } = conv;
+        let taps = taps_first(read(&conv.w), width, k, None);
+        let mut dtaps = vec![0.0; taps.len()];
+        let phases = if conv.activates {
+            phases(&conv.gated(taps.clone()), &conv)
+        } else {
+            vec![]
+        };
+        for (row, at) in parts_of(&windows, DEPTH) {
+            let row_windows = windows.of(row);
+            let frames = x.spans().of(row).len();
+            let dy = &dy[row_windows.start * out..row_windows.end * out];
+            let end = if at.end == row_windows.len() {
+                frames
+            } else {
+                at.end * s
+            };
+            // Frames of x whose gradient this part computes, and all that its windows contain.
+            let own = at.start * s..end;
+            let seen = own.start..((at.end - 1) * s + k).max(own.end);
+            let z = x.frames(row, seen);
+            let mut h = if conv.activates {
+                mapped(&z, gelu).into()
+            } else {
+                Cow::Borrowed(&z[..])
+            };
+            let shape = Shape {
+                m: out,
+                n: k * width,
+                k: at.len(),
+            };
+            let dy_by_channel = View::rows(&dy[at.start * out..], out).t();
+            let h_windows = View::rows(&h, s * width);
+            let to = Out::add(&mut dtaps, k * width);
+            gemm(conv.precision, shape, dy_by_channel, h_windows, to);
+            if conv.activates {
+                let dh = &mut h.to_mut()[..own.len() * width];
+                input_gradient(&conv, dy, &phases, own.clone(), dh);
+                zip(dh, &z, |dh, z| *dh *= gelu_both(z).1);
+                x.accumulate(row, own, dh, g);
+            }
+        }
+        if let Some(gate) = &conv.gate {
+            gate::backward(&taps, &mut dtaps, gate, g.of(gate));
+        }
+        parts(g.of(&conv.w), width * k, |o, dw| {
+            for (i, dw) in dw.iter_mut().enumerate() {
+                *dw += dtaps[(o * k + i % k) * width + i / k];
+            }
+        });
+        if let Some(bias) = &conv.bias {
+            add(g.of(bias), &column_sums(&dy, out));
+        }
+    }
+}
+
+impl Frames {
+    fn spans(&self) -> &Spans {
+        match self {
+            Frames::Hidden(x) => &x.spans,
+            Frames::First(first) => &first.spans,
+        }
+    }
+
+    fn width(&self) -> usize {
+        match self {
+            Frames::Hidden(x) => x.width(),
+            Frames::First(first) => first.width(),
+        }
+    }
+
+    /// Returns these frames of a row.
+    fn frames(&self, row: usize, frames: Range<usize>) -> Cow<'_, [f32]> {
+        match self {
+            Frames::Hidden(x) => x.read()[self.numbers(row, frames)].into(),
+            Frames::First(first) => first.frames(row, frames).into(),
+        }
+    }
+
+    /// Adds to the gradient of these frames of a row.
+    fn accumulate(&self, row: usize, frames: Range<usize>, dx: &[f32], g: &mut Grads) {
+        match self {
+            Frames::Hidden(x) => add(&mut g.of(&x.values)[self.numbers(row, frames)], dx),
+            Frames::First(first) => first.accumulate(row, frames, dx, g),
+        }
+    }
+
+    fn numbers(&self, row: usize, frames: Range<usize>) -> Range<usize> {
+        let first = self.spans().of(row).start;
+        let width = self.width();
+        (first + frames.start) * width..(first + frames.end) * width
+    }
+}
+
+impl Convolution<Cpu> {
+    /// Multiplies taps by the gate of their channel.
+    fn gated(&self, taps: Vec<f32>) -> Vec<f32> {
+        match &self.gate {
+            Some(gate) => gate::times(&taps, gate),
+            None => taps,
+        }
+    }
+}
+
+/// Splits each row into parts of at most `most` frames.
+fn parts_of(rows: &Spans, most: usize) -> Vec<(usize, Range<usize>)> {
+    let mut parts = vec![];
+    for (row, frames) in rows.lengths().enumerate() {
+        for from in (0..frames).step_by(most) {
+            parts.push((row, from..frames.min(from + most)));
+        }
+    }
+    parts
+}
+
+/// Splits rows into parts whose windows stay in L2, enough of them for all threads.
+fn pieces(rows: &Spans) -> Vec<(usize, Range<usize>)> {
+    const MOST: usize = 132;
+    let frames = rows.total().max(1);
+    let count = frames.div_ceil(MOST).next_multiple_of(threads());
+    parts_of(rows, frames.div_ceil(count))
+}
+
+/// Reorders w, (out, in, k), to taps, (out, k, in), and multiplies tap j by `factor[j]`.
+pub fn taps_first(w: &[f32], width: usize, k: usize, factor: Option<&[f32]>) -> Vec<f32> {
+    let mut taps = vec![0.0; w.len()];
+    parts(&mut taps, width * k, |o, taps| {
+        let w = &w[o * width * k..][..width * k];
+        for (j, tap) in taps.chunks_exact_mut(width).enumerate() {
+            let factor = factor.map_or(1.0, |f| f[j]);
+            for (c, tap) in tap.iter_mut().enumerate() {
+                *tap = w[c * k + j] * factor;
+            }
+        }
+    });
+    taps
+}
+
+/// Returns the taps that reach each phase, the latest window's first: (q, out, in).
+fn phases(taps: &[f32], conv: &Convolution<Cpu>) -> Vec<Vec<f32>> {
+    let Convolution {
+        width, out, k, s, ..
+    } = *conv;
+    let phase = |p: usize| {
+        let q = k.saturating_sub(p).div_ceil(s);
+        let mut reaching = vec![0.0; q * out * width];
+        parts(&mut reaching, width, |i, row| {
+            let tap = p + (q - 1 - i / out) * s;
+            let o = i % out;
+            row.copy_from_slice(&taps[(o * k + tap) * width..][..width]);
+        });
+        reaching
+    };
+    (0..s).map(phase).collect()
+}
+
+/// Writes dh of these frames of a row, from all windows that contain them; the first frame is a
+/// multiple of s.
+fn input_gradient(
+    conv: &Convolution<Cpu>,
+    dy: &[f32],
+    phases: &[Vec<f32>],
+    frames: Range<usize>,
+    dh: &mut [f32],
+) {
+    let Convolution {
+        width,
+        out,
+        s,
+        precision,
+        ..
+    } = *conv;
+    let windows = dy.len() / out;
+    let first = frames.start / s;
+    let zeros = vec![0.0; out];
+    for (p, taps) in phases.iter().enumerate().take(frames.len()) {
+        let q = taps.len() / (out * width);
+        let end = (frames.end - p).div_ceil(s); // Frames s t + p with t < end.
+        let inner = first.max(q.saturating_sub(1))..windows.min(end);
+        let at = |t: usize| ((t - first) * s + p) * width;
+        let shape = Shape {
+            m: inner.len(),
+            n: width,
+            k: q * out,
+        };
+        let taps = View::rows(taps, width);
+        if !inner.is_empty() {
+            let dy = View::rows(&dy[(inner.start + 1 - q) * out..], out);
+            let to = Out::set(&mut dh[at(inner.start)..], s * width);
+            gemm(precision, shape, dy, taps, to);
+        }
+        // At both ends of a row fewer than q windows contain a frame.
+        for t in (first..end).filter(|t| !inner.contains(t)) {
+            let seen = (0..q).map(|j| (t + j + 1).checked_sub(q).filter(|w| *w < windows));
+            let ends: Vec<&[f32]> = seen
+                .map(|window| window.map_or(&zeros[..], |w| &dy[w * out..][..out]))
+                .collect();
+            let ends = ends.concat();
+            let to = Out::set(&mut dh[at(t)..][..width], width);
+            let shape = Shape { m: 1, ..shape };
+            gemm(precision, shape, View::rows(&ends, q * out), taps, to);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::check::{Case, close, noise};
+    use crate::op::cpu::mean_square;
+    use crate::op::{First, Input, Source, conv1d};
+    use crate::tensor::cpu::{Tape, backward, put};
+
+    const OUT: usize = 17;
+    const KERNELS: [(usize, usize); 7] = [(3, 2), (2, 2), (5, 3), (1, 1), (3, 1), (2, 3), (10, 5)];
+
+    /// Where two parts of a long row meet, its gradient is that of the frames around.
+    #[test]
+    fn a_long_row_is_worked_on_in_parts() {
+        for (k, s) in KERNELS {
+            let case = Case::new(&[2 * DEPTH * s + 50], 5, &[OUT * 5 * k]);
+            let gradient = |x: &Hidden| {
+                let tape = Tape::default();
+                let input = Input::Gelu(Source::Hidden(x.on(&tape)), None);
+                let y = conv1d(input, &case.p[0], None, k, s, Precision::F32).whole();
+                let count = y.read().len() as f32;
+                backward(mean_square(y), count).take(&x.values)
+            };
+            let whole = gradient(&case.x);
+            for meet in [DEPTH * s, 2 * DEPTH * s] {
+                let at = meet - 20 * s..meet + 40;
+                let numbers = case.x.read()[at.start * 5..at.end * 5].to_vec();
+                let part = gradient(&hidden(numbers, 5, Spans::new([at.len()])));
+                let inner = k * 5..(at.len() - k - s) * 5;
+                let expected: Vec<f64> = part[inner.clone()].iter().map(|x| *x as f64).collect();
+                close(&whole[at.start * 5..][inner], &expected, 1e-6);
+            }
+            case.check(|x, p, _| {
+                let input = Input::Gelu(Source::Hidden(x), None);
+                let y = conv1d(input, &p[0], None, k, s, Precision::F32);
+                y.whole().values
+            });
+        }
+    }
+
+    /// Results and gradients have the same bits when x is never in memory as a whole (within one
+    /// part).
+    #[test]
+    fn the_first_convolution_may_be_made_row_by_row() {
+        let waves = [97, 3, 0, 60].map(|n| noise("wave", n)).to_vec();
+        let p = Case::new(&[1], 1, &[70, 7, 7, 91 * 3, 7]).p;
+        let run = |whole: bool| {
+            let tape = Tape::default();
+            let first = First::new(waves.clone(), [&p[0], &p[1], &p[2]], 10, 5);
+            let mut source = Source::First(first, tape.clone());
+            if whole {
+                source = Source::Hidden(source.whole());
+            }
+            let gate = put(&p[4], &tape);
+            let input = Input::Gelu(source, Some(&gate));
+            let y = conv1d(input, &p[3], None, 3, 2, Precision::F32).whole();
+            let mut results = vec![y.read().to_vec()];
+            let mut gradients = backward(mean_square(y), 1.0);
+            results.extend(p.iter().map(|p| gradients.take(p)));
+            results
+        };
+        let bits = run(true);
+        assert!(bits.iter().all(|part| part.iter().any(|x| *x != 0.0)));
+        assert!(run(false) == bits);
+    }
+}
