@@ -1,7 +1,8 @@
 //! Compiles the kernels of `cuda/all.cu` and writes the Rust functions that launch them.
 //!
-//! With the feature `cuda` nvcc makes PTX, which the driver compiles for its GPU. With `simulated-gpu` a C++ compiler makes
-//! host code of them, beside a driver of host code. With `ci-check` alone nothing is compiled.
+//! With the feature `cuda` nvcc compiles them to PTX, which the driver compiles for its GPU. With
+//! `simulated-gpu` a C++ compiler compiles them for the host, together with a driver that runs them
+//! there. With `cuda` and `ci-check` alone only the launchers are written.
 #[path = "build/kernels.rs"]
 mod kernels;
 
@@ -35,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     compile(folder)
 }
 
-/// Writes `entries.cuh` and `kernels.rs` for the kernels in all `.cu` files that `cuda/all.cu` includes.
+/// Writes `entries.cuh` and `kernels.rs` for the kernels of all files that `cuda/all.cu` includes.
 fn write_launchers(folder: &Path) -> Result<(), Box<dyn Error>> {
     let mut sources = Vec::new();
     let mut kernels = Vec::new();

@@ -1,9 +1,9 @@
-//! Ops on an NVIDIA GPU: each has the signature of its CPU form in [`crate::op`] and its tests run both (docs/cuda.md).
+//! What the ops need on an NVIDIA GPU (docs/cuda.md).
 //!
-//! Three borders: [`crate::tensor::cuda`] with dfdx's tensors, [`gpu`] and [`pinned`] with the driver, [`product`] with
-//! cuBLAS. Kernels
-//! are `kernels/*.cu`, of blocks of 8 warps; a warp's lanes read 4 neighbours at once where the width allows it. Sums
-//! have a fixed order, so two runs on a GPU give the same bits.
+//! Four modules call foreign code: [`crate::tensor::cuda`] dfdx's tensors, [`gpu`] and `pinned` the
+//! driver, [`product`] cuBLAS. Kernels are in the `.cu` files next to their ops, and `kernels` has a
+//! function that launches each. Their blocks have 8 warps, whose lanes read 4 neighbours at once
+//! where the width allows it. Sums have a fixed order, so two runs on a GPU give the same bits.
 #[cfg(test)]
 pub(crate) mod check;
 #[cfg(all(test, feature = "simulated-gpu"))]
@@ -11,11 +11,11 @@ mod count;
 pub mod elementwise;
 pub mod gpu;
 pub(crate) mod kernels;
-pub mod mask;
+pub(crate) mod mask;
 pub(crate) mod narrow;
-pub mod pinned;
+pub(crate) mod pinned;
 pub mod product;
 #[cfg(test)]
 #[path = "build/kernels.rs"]
 mod signatures;
-pub mod sums;
+pub(crate) mod sums;

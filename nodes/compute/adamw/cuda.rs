@@ -1,16 +1,16 @@
-//! AdamW and the norm of all gradients, as [`crate::adamw`]. Weights, gradients and moments stay on the GPU; of the
-//! norm a number for each 2^15 gradients comes back.
+//! AdamW and the norm of all gradients on a GPU, as in [`crate::adamw`]. Weights, gradients and
+//! moments stay there; for the norm one number for each 2^15 gradients is downloaded.
 use crate::adamw::{AdamW, CHUNK};
 use crate::cuda::elementwise;
 use crate::cuda::gpu::{for_each, gpu};
 use crate::cuda::kernels;
 use crate::cuda::mask::Mask;
-use crate::cuda::narrow::{beside, refresh};
+use crate::cuda::narrow::{refresh, weight_copy_address};
 use crate::gemm::Precision;
 use crate::tensor::cuda::{Param, address, len, param, read, zeros};
 use std::borrow::Cow;
 
-/// m and v of a parameter.
+/// The moments of a parameter.
 pub struct Moments {
     m: Param,
     v: Param,
@@ -18,43 +18,46 @@ pub struct Moments {
 
 impl Moments {
     pub fn zeros(n: usize) -> Moments {
-        let [m, v] = [(); 2].map(|()| zeros((n,)));
-        Moments { m, v }
+        Moments {
+            m: zeros((n,)),
+            v: zeros((n,)),
+        }
     }
+
     pub fn new(m: Vec<f32>, v: Vec<f32>) -> Moments {
         Moments {
             m: param(m),
             v: param(v),
         }
     }
-    /// Copies of m and v.
+
+    /// Returns copies of m and v.
     pub fn read(&self) -> [Cow<'_, [f32]>; 2] {
         [&self.m, &self.v].map(|x| read(x).into())
     }
 }
 
-/// Moves `w` by its gradient times `factor`, where it lies: whoever else holds it sees it move, and so does its copy in bf16.
+/// Updates `w`, its moments and its copy in bf16 by the gradient `g` times `factor`, in place: all
+/// tensors that share the memory of `w` change.
 pub fn step(adamw: &AdamW, w: &mut Param, moments: &mut Moments, g: &Param, factor: f32) {
-    let (n, copy, [w, m, v, g]) = (
-        len(w),
-        beside(w),
-        [w, &moments.m, &moments.v, g].map(address),
-    );
+    let n = len(w);
+    let copy = weight_copy_address(w);
+    let [w, m, v, g] = [w, &moments.m, &moments.v, g].map(address);
     kernels::adamw(for_each(n, 1), w, m, v, g, copy, n, factor, adamw.rule());
 }
 
-/// ‖all gradients‖₂.
+/// Returns ‖all gradients‖₂.
 pub fn norm<'a>(gradients: impl IntoIterator<Item = &'a Param>) -> f64 {
     let gradients: Vec<&Param> = gradients.into_iter().collect();
     let chunks = |g: &Param| len(g).div_ceil(CHUNK);
-    let all: usize = gradients.iter().map(|g| chunks(g)).sum();
-    let parts = gpu().memory(Precision::F32, 2 * all);
+    let count: usize = gradients.iter().map(|g| chunks(g)).sum();
+    let parts = gpu().memory(Precision::F32, 2 * count); // in f64
     let mut first = 0;
     for g in gradients {
         kernels::squares([chunks(g), 1], address(g), parts.element(2 * first), len(g));
         first += chunks(g);
     }
-    gpu().doubles(&parts, all).iter().sum::<f64>().sqrt()
+    gpu().doubles(&parts, count).iter().sum::<f64>().sqrt()
 }
 
 /// to += from
@@ -74,8 +77,10 @@ mod tests {
     fn updates_are_those_of_the_cpu() {
         let n = CHUNK + 77;
         for form in [Form::Adamw, Form::AdamwS3prl] {
-            let (mut own, mut moments) = (noise("w", n), adamw::Moments::zeros(n));
-            let (mut w, mut on_gpu) = (param(own.clone()), Moments::zeros(n));
+            let mut on_cpu = noise("w", n);
+            let mut cpu_moments = adamw::Moments::zeros(n);
+            let mut on_gpu = param(on_cpu.clone());
+            let mut gpu_moments = Moments::zeros(n);
             for update in 1..4 {
                 let g = noise(&format!("g{update}"), n);
                 let rule = AdamW {
@@ -86,14 +91,11 @@ mod tests {
                     decay: 0.1,
                     update,
                 };
-                rule.step(&mut own, &mut moments, &g, 0.5);
-                step(&rule, &mut w, &mut on_gpu, &param(g), 0.5);
+                rule.step(&mut on_cpu, &mut cpu_moments, &g, 0.5);
+                step(&rule, &mut on_gpu, &mut gpu_moments, &param(g), 0.5);
             }
-            close(
-                &read(&w),
-                &own.iter().map(|w| *w as f64).collect::<Vec<_>>(),
-                1e-6,
-            );
+            let expected: Vec<f64> = on_cpu.iter().map(|w| *w as f64).collect();
+            close(&read(&on_gpu), &expected, 1e-6);
         }
     }
 
@@ -101,6 +103,7 @@ mod tests {
     fn the_norm_is_that_of_the_cpu() {
         let gradients = [noise("a", 3 * CHUNK + 5), vec![], noise("b", 7)];
         let on_gpu = gradients.each_ref().map(|g| param(g.clone()));
-        assert!((norm(&on_gpu) / adamw::norm(gradients.iter().map(|g| &g[..])) - 1.0).abs() < 1e-6);
+        let expected = adamw::norm(gradients.iter().map(|g| &g[..]));
+        assert!((norm(&on_gpu) / expected - 1.0).abs() < 1e-6);
     }
 }

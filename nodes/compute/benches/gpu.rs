@@ -1,5 +1,8 @@
-//! HuBERT Base on a GPU, 160 s of audio: `cargo bench -p nodes --features cuda --bench gpu`. For each precision a line of the
-//! encoder (the GPU's own peak, forward, forward and backward, share of the peak, memory), and one of the convolutions.
+//! Times HuBERT Base on a GPU with 160 s of audio: `cargo bench -p compute --features cuda --bench
+//! gpu`.
+//!
+//! For each precision it prints a line for the encoder (the peak of a GEMM, forward, forward and
+//! backward, share of the peak, memory) and one for the convolutions.
 use compute::cuda::gpu::gpu;
 use compute::cuda::product::{Factor, Out, View, product};
 use compute::gemm::Precision;
@@ -14,14 +17,14 @@ use std::time::Instant;
 
 const LAYERS: usize = size(12);
 const ROWS: usize = size(32);
-const FRAMES: usize = size(249); // of 5 s
+const FRAMES: usize = size(249); // 5 s
 const WIDTH: usize = size(768);
 const INNER: usize = size(3072);
 const HEADS: usize = size(12);
 const SAMPLES: usize = size(80_000);
 const CHANNELS: usize = size(512);
 
-/// Next to nothing on the simulated GPU, to see that it runs.
+/// Returns a size, reduced on the simulated GPU, which only shows that the benchmark runs.
 const fn size(full: usize) -> usize {
     if cfg!(feature = "simulated-gpu") {
         full.div_ceil(12)
@@ -35,43 +38,47 @@ fn main() {
     for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
         let peak = peak(precision);
         gpu().forget_peak();
-        let encoder: Vec<Vec<Param>> = (0..LAYERS).map(|_| layer_start()).collect();
-        let [x, target] =
-            ["x", "target"].map(|name| hidden(noise(name, ROWS * FRAMES * WIDTH), WIDTH, spans()));
-        let forward = median(|| drop(run(x.clone(), &encoder, precision)));
-        let both = median(|| {
-            let y = run(x.on(&Tape::default()), &encoder, precision);
-            drop(backward(mse(y, &target), 1.0));
-        });
-        let frames = (ROWS * FRAMES) as f64;
-        let work = 6.0
-            * LAYERS as f64
-            * frames
-            * (4 * WIDTH * WIDTH + 2 * WIDTH * INNER + 2 * FRAMES * WIDTH) as f64;
-        println!(
-            "{precision:?}: peak {:.0} TFLOP/s, forward {:.2} ms, with backward {:.2} ms, {:.0} TFLOP/s, {:.0} % of the \
-             peak, {:.2} GiB",
-            peak / 1e12,
-            1e3 * forward,
-            1e3 * both,
-            work / both / 1e12,
-            100.0 * work / both / peak,
-            gpu().peak_bytes() as f64 / (1u64 << 30) as f64
-        );
-        let weights = convolutions();
-        let forward = median(|| drop(extract(&waves, &weights, NoneTape, precision)));
-        let both = median(|| {
-            drop(backward(
-                mean_square(extract(&waves, &weights, Tape::default(), precision)),
-                1.0,
-            ))
-        });
-        println!(
-            "convolutions: forward {:.2} ms, with backward {:.2} ms",
-            1e3 * forward,
-            1e3 * both
-        );
+        time_encoder(precision, peak);
+        time_convolutions(precision, &waves);
     }
+}
+
+fn time_encoder(precision: Precision, peak: f64) {
+    const NUMBERS: usize = ROWS * FRAMES * WIDTH;
+    let encoder: Vec<Vec<Param>> = (0..LAYERS).map(|_| layer_start()).collect();
+    let x = hidden(noise("x", NUMBERS), WIDTH, spans());
+    let target = hidden(noise("target", NUMBERS), WIDTH, spans());
+    let forward = median(|| drop(run(x.clone(), &encoder, precision)));
+    let both = median(|| {
+        let y = run(x.on(&Tape::default()), &encoder, precision);
+        drop(backward(mse(y, &target), 1.0));
+    });
+    let per_frame = 4 * WIDTH * WIDTH + 2 * WIDTH * INNER + 2 * FRAMES * WIDTH;
+    let flop = 6.0 * LAYERS as f64 * (ROWS * FRAMES) as f64 * per_frame as f64;
+    println!(
+        "{precision:?}: peak {:.0} TFLOP/s, forward {:.2} ms, with backward {:.2} ms, \
+         {:.0} TFLOP/s, {:.0} % of the peak, {:.2} GiB",
+        peak / 1e12,
+        1e3 * forward,
+        1e3 * both,
+        flop / both / 1e12,
+        100.0 * flop / both / peak,
+        gpu().peak_bytes() as f64 / (1u64 << 30) as f64
+    );
+}
+
+fn time_convolutions(precision: Precision, waves: &[Vec<f32>]) {
+    let weights = convolutions();
+    let forward = median(|| drop(extract(waves, &weights, NoneTape, precision)));
+    let both = median(|| {
+        let y = extract(waves, &weights, Tape::default(), precision);
+        drop(backward(mean_square(y), 1.0));
+    });
+    println!(
+        "convolutions: forward {:.2} ms, with backward {:.2} ms",
+        1e3 * forward,
+        1e3 * both
+    );
 }
 
 fn spans() -> Spans {
@@ -85,7 +92,8 @@ fn noise(name: &str, n: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Weight and bias of q, k, v, the output and the norm after it; of the feed-forward, and its norm.
+/// Returns the parameters of a layer: weight and bias of q, k, v and the output, of the norm after
+/// them, of the two projections of the feed-forward, and of its norm.
 fn layer_start() -> Vec<Param> {
     let weight = |n: usize, width: usize| {
         param(
@@ -141,7 +149,7 @@ fn layer<T: Track<Cuda>>(x: Hidden<T, Cuda>, p: &[Param], precision: Precision) 
     residual_norm(x, branch, Dropout::NONE, [&p[14], &p[15]], 1e-5, precision)
 }
 
-/// Taps, stride and weight of each convolution but the first, of which there are weight, γ and β before them.
+/// Returns weight, γ and β of the first convolution, and taps, stride and weight of each later one.
 fn convolutions() -> ([Param; 3], Vec<(usize, usize, Param)>) {
     let weight = |taps: usize| {
         param(
@@ -163,7 +171,7 @@ fn convolutions() -> ([Param; 3], Vec<(usize, usize, Param)>) {
     )
 }
 
-/// Of waves in the host's memory: their way to the GPU is part of it.
+/// Runs the convolutions on waves in the host's memory, which are uploaded each time.
 fn extract<T: Track<Cuda>>(
     waves: &[Vec<f32>],
     (first, later): &([Param; 3], Vec<(usize, usize, Param)>),
@@ -177,7 +185,7 @@ fn extract<T: Track<Cuda>>(
     later.iter().fold(first, next).whole()
 }
 
-/// Of a product of 8192 x 8192 matrices, in FLOP/s.
+/// Returns the FLOP/s of a GEMM of matrices of 8192 x 8192.
 fn peak(precision: Precision) -> f64 {
     const N: usize = size(8192);
     let factor = Factor::of(precision, &tensor(noise("peak", N * N), (N, N)));
@@ -195,14 +203,14 @@ fn peak(precision: Precision) -> f64 {
         })
 }
 
-/// Median seconds of 20 runs, after three.
+/// Returns the median seconds of 20 runs, after three that do not count.
 fn median(mut run: impl FnMut()) -> f64 {
     let mut once = || {
         gpu().wait();
-        let begun = Instant::now();
+        let started = Instant::now();
         run();
         gpu().wait();
-        begun.elapsed().as_secs_f64()
+        started.elapsed().as_secs_f64()
     };
     (0..3).for_each(|_| _ = once());
     let mut times: Vec<f64> = (0..20).map(|_| once()).collect();

@@ -1,17 +1,23 @@
-//! Both forms of an op on the same numbers: results and gradients of the GPU against those of the CPU, and its gradients
-//! against differences.
+//! Checks an op on a GPU: its results and gradients against those of the CPU for the same inputs,
+//! and its gradients against differences.
+use crate::cuda::elementwise::add;
+use crate::cuda::mask::Mask;
 use crate::gemm::Precision;
 use crate::op::check::{Case, close, differences, noise};
 use crate::tensor::cuda;
 use crate::tensor::cuda::{Cuda, Shape, Tensor, address, hidden, record, tensor};
 use crate::tensor::{Hidden, Tape, cpu, split};
 
-/// The same text as a call of the CPU's ops and of the GPU's, for [`compare`] or another check.
+/// Compiles an expression twice, with the ops of the CPU and with those of the GPU, for [`compare`]
+/// or another check.
 macro_rules! both {
     ($case:expr, |$($closure:tt)*) => {
         $crate::cuda::check::both!(compare: $case, |$($closure)*)
     };
-    ($check:ident: $case:expr, |$x:pat_param, $p:ident, $tape:ident, $precision:ident| $body:expr) => {
+    (
+        $check:ident: $case:expr,
+        |$x:pat_param, $p:ident, $tape:ident, $precision:ident| $body:expr
+    ) => {
         $crate::cuda::check::$check(
             $case,
             |$x, $p, $tape, $precision| {
@@ -42,28 +48,31 @@ pub(crate) use both;
 type OnCpu<S> = Tensor<S, f32, cpu::Cpu, cpu::Tape>;
 type OnGpu<S> = Tensor<S, f32, Cuda, Tape<Cuda>>;
 
-/// For the largest number of y, and for the largest of all gradients: sums in another order, and bf16's rounding.
+/// The largest errors, as shares of the largest number of y and of all gradients: sums have another
+/// order, and operands are rounded.
 const BOUNDS: [(Precision, f64); 3] = [
     (Precision::F32, 1e-5),
     (Precision::Tf32, 5e-3),
     (Precision::Bf16, 2e-2),
 ];
 
-/// [`agree`], and the GPU's gradients are those of [`differences`].
+/// Asserts [`agree`], and that the GPU's gradients are those of [`differences`].
 pub fn compare<S: Shape>(
     case: &Case,
     cpu: impl Fn(cpu::Hidden<cpu::Tape>, &[cpu::Param], &cpu::Tape, Precision) -> OnCpu<S>,
     gpu: impl Fn(Hidden<Tape<Cuda>, Cuda>, &[cuda::Param], &Tape<Cuda>, Precision) -> OnGpu<S>,
 ) {
     agree(case, cpu, &gpu);
-    let f32 = |inputs: &[Vec<f32>]| run(case, inputs, |x, p, tape| gpu(x, p, tape, Precision::F32));
-    let own = f32(&case.inputs());
-    differences(&case.inputs(), &own[1..], &own[0], |inputs| {
-        f32(inputs).swap_remove(0)
+    let in_f32 =
+        |inputs: &[Vec<f32>]| run(case, inputs, |x, p, tape| gpu(x, p, tape, Precision::F32));
+    let results = in_f32(&case.inputs());
+    differences(&case.inputs(), &results[1..], &results[0], |inputs| {
+        in_f32(inputs).swap_remove(0)
     });
 }
 
-/// The GPU gives what the CPU gives in f32, and the same bits when it runs again.
+/// Asserts that the GPU agrees with the CPU in f32 within [`BOUNDS`], and that two runs give the
+/// same bits.
 pub fn agree<S: Shape>(
     case: &Case,
     cpu: impl Fn(cpu::Hidden<cpu::Tape>, &[cpu::Param], &cpu::Tape, Precision) -> OnCpu<S>,
@@ -76,20 +85,20 @@ pub fn agree<S: Shape>(
                 gpu(x, p, tape, precision)
             })
         };
-        let own = run();
-        assert_eq!(own, run(), "two runs");
-        for part in [0..1, 1..own.len()] {
+        let results = run();
+        assert_eq!(results, run(), "two runs");
+        for part in [0..1, 1..results.len()] {
             let reference: Vec<f64> = reference[part.clone()]
                 .iter()
                 .flatten()
                 .map(|x| *x as f64)
                 .collect();
-            close(&own[part].concat(), &reference, bound);
+            close(&results[part].concat(), &reference, bound);
         }
     }
 }
 
-/// y, and the gradients of noise · y.
+/// Returns y, and the gradients of noise · y by x and by all parameters.
 fn run<S: Shape>(
     case: &Case,
     inputs: &[Vec<f32>],
@@ -99,25 +108,14 @@ fn run<S: Shape>(
     let p: Vec<_> = inputs[1..].iter().cloned().map(cuda::param).collect();
     let tape = Tape::default();
     let (y, tape) = split(f(x.on(&tape), &p, &tape));
-    let (inner, numbers) = (y.clone(), cuda::read(&y));
+    let numbers = cuda::read(&y);
     let n = numbers.len();
-    let r = tensor(noise("r", n), (n,));
+    let dy = tensor(noise("r", n), (n,));
     let loss = record(tensor(vec![0.0], ()), tape, move |_, g| {
-        crate::cuda::elementwise::add(
-            address(&r),
-            g.to(&inner),
-            n,
-            crate::cuda::mask::Mask::times(1.0),
-        );
+        add(address(&dy), g.of(&y), n, Mask::times(1.0));
     });
     let mut gradients = cuda::backward(loss, 1.0);
-    let of_inputs = p
-        .iter()
-        .map(|p| cuda::read(&gradients.of(p)))
-        .collect::<Vec<_>>();
-    [
-        vec![numbers, cuda::read(&gradients.of(&x.values))],
-        of_inputs,
-    ]
-    .concat()
+    let mut results = vec![numbers, cuda::read(&gradients.of(&x.values))];
+    results.extend(p.iter().map(|p| cuda::read(&gradients.of(p))));
+    results
 }

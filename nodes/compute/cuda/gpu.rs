@@ -1,6 +1,7 @@
-//! The GPU of a stage's thread: its kernels, and memory of an op's own.
+//! The GPU of the calling thread: its context, its kernels and its memory.
 //!
-//! All goes to the legacy default stream, as all of dfdx does: things happen in the order of the calls.
+//! All work is queued on the legacy default stream, as dfdx's is, so it is done in the order of the
+//! calls.
 use crate::cuda::kernels::{Grid, Pack};
 use crate::gemm::Precision;
 use crate::tensor::Spans;
@@ -14,13 +15,13 @@ use std::ffi::{CStr, CString, c_void};
 use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 
-/// Where numbers lie in the GPU's memory; 0: nowhere.
+/// An address in the GPU's memory; 0 is no address.
 pub type Address = u64;
 
 const MOST_USED: sys::CUmemPool_attribute =
     sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
-/// Bytes of shared memory that a kernel has without asking.
-const FREELY_SHARED: u32 = 48 << 10;
+/// Bytes of dynamic shared memory that a kernel may have without setting an attribute.
+const DEFAULT_SHARED_BYTES: usize = 48 << 10;
 
 pub struct Gpu {
     device: Arc<CudaDevice>,
@@ -35,13 +36,14 @@ thread_local! {
 }
 
 static ORDINAL: OnceLock<usize> = OnceLock::new();
-/// The driver compiles the kernels once: all threads have the context of one GPU.
+/// The kernels, which the driver compiles once: all threads share the context of one GPU.
 static MODULE: OnceLock<usize> = OnceLock::new();
 
-/// Which of the GPUs that the driver shows all threads use: the first, unless another is chosen before.
+/// Chooses the GPU of all threads, by its number among those that the driver shows. Without a
+/// choice before the first use it is number 0.
 ///
 /// # Errors
-/// There is none of this number.
+/// There is no GPU of this number, or one was chosen before.
 pub fn choose(ordinal: usize) -> crate::Result<()> {
     let count =
         CudaDevice::count().map_err(|e| format!("the driver does not tell its GPUs: {e:?}"))?;
@@ -55,16 +57,20 @@ pub fn choose(ordinal: usize) -> crate::Result<()> {
         .map_err(|_| "a GPU was chosen already".into())
 }
 
+/// Returns the number of the GPU, which cannot be chosen any more.
 pub fn ordinal() -> usize {
     *ORDINAL.get_or_init(|| 0)
 }
 
-/// That of this thread, opened at the first call.
+/// Returns the GPU of this thread, and opens it at the first call.
 pub fn gpu() -> &'static Gpu {
     GPU.with(|gpu| *gpu)
 }
 
-/// Nothing that the GPU refuses can be mended in an op: the node ends, and says why.
+/// Unwraps what the driver or cuBLAS returned.
+///
+/// # Panics
+/// On any error, since no op can recover from one: the node ends with the message.
 pub fn done<T, E: Debug>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|e| match format!("{e:?}") {
         e if e.contains("OUT_OF_MEMORY") => {
@@ -76,7 +82,7 @@ pub fn done<T, E: Debug>(result: Result<T, E>) -> T {
 
 impl Gpu {
     fn open(ordinal: usize) -> Gpu {
-        let device = done(CudaDevice::new(ordinal)); // the context and the stream that dfdx has
+        let device = done(CudaDevice::new(ordinal)); // shares dfdx's context and stream
         keep_freed_memory(&device);
         let load = || {
             let ptx = CString::new(include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx")))
@@ -97,14 +103,15 @@ impl Gpu {
         }
     }
 
-    /// Uninitialised, for `len` numbers.
+    /// Allocates memory for `len` numbers, uninitialised.
     pub fn memory(&self, precision: Precision, len: usize) -> Memory {
-        // SAFETY: whoever asks for it writes it before it is read.
+        // SAFETY: all bits are numbers, and the caller queues a kernel that writes them before one
+        // that reads them.
         let slice = done(unsafe { self.device.alloc::<u8>((len * precision.bytes()).max(1)) });
         Memory { slice, precision }
     }
 
-    /// Zeros, in f32.
+    /// Allocates `len` zeros in f32.
     pub fn zeros(&self, len: usize) -> Memory {
         Memory {
             slice: done(self.device.alloc_zeros::<u8>((4 * len).max(1))),
@@ -112,7 +119,7 @@ impl Gpu {
         }
     }
 
-    /// A copy of numbers of the host's.
+    /// Copies 64-bit integers of the host into new memory.
     pub fn upload(&self, numbers: impl IntoIterator<Item = usize>) -> Memory {
         let bytes: Vec<u8> = numbers.into_iter().flat_map(usize::to_ne_bytes).collect();
         let slice = if bytes.is_empty() {
@@ -125,9 +132,10 @@ impl Gpu {
             precision: Precision::F32,
         }
     }
-    /// The `n` numbers of 64 bits there; waits for them.
-    pub fn doubles(&self, of: &Memory, n: usize) -> Vec<f64> {
-        let bytes = done(self.device.dtoh_sync_copy(&of.slice));
+
+    /// Waits for queued work, and returns a copy of the first `n` numbers of 64 bits.
+    pub fn doubles(&self, memory: &Memory, n: usize) -> Vec<f64> {
+        let bytes = done(self.device.dtoh_sync_copy(&memory.slice));
         bytes
             .chunks_exact(8)
             .take(n)
@@ -135,73 +143,77 @@ impl Gpu {
             .collect()
     }
 
-    /// Where the rows of a batch begin, and the last one ends.
+    /// Uploads where the rows of a batch begin, and where the last one ends.
     pub fn starts(&self, spans: &Spans) -> Memory {
         self.upload(std::iter::once(0).chain(spans.iter().map(|row| row.end)))
     }
 
-    /// Until all that was queued is done.
+    /// Synchronises: waits until all queued work is done.
     pub fn wait(&self) {
         done(self.device.synchronize());
     }
 
-    /// The most memory in use at once since the process began or forgot it, the tensors' included.
+    /// Returns the most bytes in use at once, tensors included, since the process started or since
+    /// [`Gpu::forget_peak`].
     pub fn peak_bytes(&self) -> u64 {
         let mut bytes = 0u64;
         let to = &raw mut bytes as *mut c_void;
-        // SAFETY: the pool is the device's own, and what is asked for a u64.
+        // SAFETY: the pool is the device's, and the attribute is a u64.
         done(unsafe { sys::cuMemPoolGetAttribute(pool(&self.device), MOST_USED, to).result() });
         bytes
     }
 
-    /// Begins [`Gpu::peak_bytes`] anew.
+    /// Resets [`Gpu::peak_bytes`] to the bytes in use now.
     pub fn forget_peak(&self) {
-        let mut zero = 0u64; // the one number that the driver takes
+        let mut zero = 0u64; // the only value that the driver allows
         let from = &raw mut zero as *mut c_void;
         // SAFETY: as above.
         done(unsafe { sys::cuMemPoolSetAttribute(pool(&self.device), MOST_USED, from).result() });
     }
 
-    /// Queues a kernel of blocks of 32 x 8 threads, which have so many bytes of shared memory; no block, no launch.
+    /// Queues the kernel of an entry point on `grid` blocks of 32 x 8 threads, with this many bytes
+    /// of dynamic shared memory; a grid without blocks queues nothing.
     ///
     /// # Safety
-    /// `arguments` point to what the kernel takes, in its order, and every address among them to as much memory as the
-    /// kernel reads or writes.
-    pub unsafe fn launch(
+    /// `arguments` point to the kernel's parameters, in their order and of their types, and the
+    /// caller keeps the contract of [`crate::cuda::kernels`].
+    pub(super) unsafe fn launch(
         &self,
-        name: &'static CStr,
+        entry_point: &'static CStr,
         grid: Grid,
-        shared: usize,
+        shared_bytes: usize,
         arguments: &mut [*mut c_void],
     ) {
-        let Ok([x, y]) = grid
-            .map(u32::try_from)
-            .into_iter()
-            .collect::<Result<Vec<_>, _>>()
-            .map(|g| [g[0], g[1]])
-        else {
+        let [Ok(x), Ok(y)] = grid.map(u32::try_from) else {
             panic!("a batch of {grid:?} blocks is more than a GPU takes");
         };
-        if x > 0 && y > 0 {
-            let (kernel, shared) = (self.kernel(name), shared as u32);
-            // SAFETY: the kernel is of this module, which is never unloaded; the rest is the caller's promise.
+        if x == 0 || y == 0 {
+            return;
+        }
+        let kernel = self.kernel(entry_point);
+        if shared_bytes > DEFAULT_SHARED_BYTES {
+            let attribute =
+                sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: the kernel is of this module, which is never unloaded.
             done(unsafe {
-                if shared > FREELY_SHARED {
-                    let most = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-                    done(sys::cuFuncSetAttribute(kernel, most, shared as i32).result());
-                }
-                launch_kernel(
-                    kernel,
-                    (x, y, 1),
-                    (32, 8, 1),
-                    shared,
-                    *self.device.cu_stream(),
-                    arguments,
-                )
+                sys::cuFuncSetAttribute(kernel, attribute, shared_bytes as i32).result()
             });
         }
+        let stream = *self.device.cu_stream();
+        // SAFETY: as above; the arguments are the caller's promise.
+        done(unsafe {
+            launch_kernel(
+                kernel,
+                (x, y, 1),
+                (32, 8, 1),
+                shared_bytes as u32,
+                stream,
+                arguments,
+            )
+        });
     }
 
+    /// Returns the kernel of an entry point, which is looked up once.
     fn kernel(&self, name: &'static CStr) -> CUfunction {
         // SAFETY: the module is never unloaded.
         let find = || done(unsafe { module::get_function(self.module, name.to_owned()) });
@@ -209,64 +221,63 @@ impl Gpu {
     }
 }
 
-/// Else every synchronisation gives all freed memory back to the system.
+/// Lets the pool keep freed memory, which it would give back to the system at each synchronisation.
 fn keep_freed_memory(device: &CudaDevice) {
-    let (threshold, mut most) = (
-        sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
-        u64::MAX,
-    );
-    // SAFETY: the pool is the device's own, and its threshold a u64.
-    done(unsafe {
-        sys::cuMemPoolSetAttribute(pool(device), threshold, &raw mut most as *mut c_void).result()
-    });
+    let attribute = sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+    let mut threshold = u64::MAX;
+    let from = &raw mut threshold as *mut c_void;
+    // SAFETY: the pool is the device's, and the attribute is a u64.
+    done(unsafe { sys::cuMemPoolSetAttribute(pool(device), attribute, from).result() });
 }
 
+/// Returns the pool of which all of a device's memory is.
 fn pool(device: &CudaDevice) -> sys::CUmemoryPool {
     let mut pool = std::ptr::null_mut();
-    // SAFETY: the device is open, and the pool's handle goes where it says.
+    // SAFETY: the device is open, and the driver writes the pool's handle.
     done(unsafe { sys::cuDeviceGetDefaultMemPool(&mut pool, *device.cu_device()).result() });
     pool
 }
 
-/// Memory of an op's own: an array in the format of a precision.
+/// An array in the GPU's memory, of numbers in the format of a precision.
 pub struct Memory {
     slice: CudaSlice<u8>,
     precision: Precision,
 }
 
 impl Memory {
+    /// Returns the address of the first number.
     pub fn at(&self) -> Address {
         *self.slice.device_ptr()
     }
-    /// Makes the first numbers of it zeros.
+
+    /// Returns the address of a number.
+    pub fn element(&self, index: usize) -> Address {
+        self.at() + (index * self.precision.bytes()) as u64
+    }
+
+    /// Fills the first numbers with zeros.
     pub fn clear(&mut self, numbers: usize) {
         if numbers > 0 {
             let bytes = numbers * self.precision.bytes();
-            done(
-                gpu()
-                    .device
-                    .memset_zeros(&mut self.slice.slice_mut(..bytes)),
-            );
+            let mut slice = self.slice.slice_mut(..bytes);
+            done(gpu().device.memset_zeros(&mut slice));
         }
-    }
-    /// Where a number of it lies.
-    pub fn element(&self, index: usize) -> Address {
-        self.at() + (index * self.precision.bytes()) as u64
     }
 }
 
 impl Precision {
+    /// Returns the bytes of a number inside ops.
     pub(crate) fn bytes(self) -> usize {
         if self == Precision::Bf16 { 2 } else { 4 }
     }
 }
 
-/// Blocks of a kernel with a lane for each pack of `len` numbers, in rows of this width.
+/// Returns the grid of a kernel with a thread for each pack of `len` numbers, in rows of a width.
 pub fn for_each(len: usize, width: usize) -> Grid {
     [len.div_ceil(256 * Pack::of(width).numbers()), 1]
 }
 
-/// Blocks of a kernel with a warp for each of `rows`.
+/// Returns the grid of a kernel with a warp for each of `rows`.
 pub fn for_rows(rows: usize) -> Grid {
     [rows.div_ceil(8), 1]
 }

@@ -1,7 +1,7 @@
-//! Dropout as the kernels compute it: the same numbers as [`Dropout::factor`].
+//! Dropout on a GPU, which drops the same numbers as [`Dropout::factor`].
 use crate::math::Dropout;
 
-/// `Mask` of kernels/common.cuh.
+/// Which numbers of an array a kernel drops, and the factor of the others: `Mask` of common.cuh.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Mask {
@@ -21,7 +21,7 @@ impl From<Dropout> for Mask {
 }
 
 impl Mask {
-    /// Drops nothing, and multiplies.
+    /// Returns a mask that drops nothing and multiplies by `factor`.
     pub const fn times(factor: f32) -> Mask {
         Mask {
             least: 0,

@@ -1,8 +1,8 @@
-//! Copies in bf16 of what products read, found by their tensor: dfdx gives no number to two of them.
+//! Copies in bf16 of tensors that GEMMs read, found by the tensor's number.
 //!
-//! Of a weight products of every pass read the copy that the first of them made, and an update writes it anew in the kernel
-//! that moves the weight; it lives as long as the thread of its stage. Of results there is the newest that came with its
-//! copy, which the next op is about to read.
+//! The copy of a weight is made by the first GEMM that reads it, and serves all passes until its
+//! thread ends; an update writes it in the kernel that moves the weight. Of results only the newest
+//! that was computed together with its copy is held: the next op is about to read it.
 use super::gpu::{Address, Memory, for_each, gpu};
 use super::kernels::{self, Pack};
 use crate::gemm::Precision;
@@ -12,13 +12,13 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 thread_local! {
-    static COPIES: RefCell<HashMap<u64, Rc<Memory>>> = RefCell::default();
-    static NEWEST: RefCell<Option<(u64, Rc<Memory>)>> = RefCell::default();
+    static WEIGHTS: RefCell<HashMap<u64, Rc<Memory>>> = RefCell::default();
+    static RESULT: RefCell<Option<(u64, Rc<Memory>)>> = RefCell::default();
 }
 
-/// That of `w`, made now if there is none.
-pub fn of_weight(w: &Param) -> Rc<Memory> {
-    COPIES.with_borrow_mut(|copies| {
+/// Returns the copy of a weight, which the first call makes.
+pub fn weight_copy(w: &Param) -> Rc<Memory> {
+    WEIGHTS.with_borrow_mut(|copies| {
         copies
             .entry(id(w))
             .or_insert_with(|| Rc::new(narrowed(address(w), len(w))))
@@ -26,54 +26,44 @@ pub fn of_weight(w: &Param) -> Rc<Memory> {
     })
 }
 
-/// Where that of `w` lies, for whoever changes `w` to change it too; 0: there is none.
-pub fn beside(w: &Param) -> Address {
-    COPIES.with_borrow(|copies| copies.get(&id(w)).map_or(0, |copy| copy.at()))
+/// Returns the address of a weight's copy, which a change of the weight must change too, or 0 if
+/// there is none.
+pub fn weight_copy_address(w: &Param) -> Address {
+    WEIGHTS.with_borrow(|copies| copies.get(&id(w)).map_or(0, |copy| copy.at()))
 }
 
-/// After a change of `w`: its copy, if there is one, is narrowed anew.
+/// Writes the copy of a weight that was changed, if there is one.
 pub fn refresh(w: &Param) {
-    let (copy, n) = (beside(w), len(w));
+    let copy = weight_copy_address(w);
     if copy != 0 {
-        kernels::narrow(
-            Precision::Bf16,
-            Pack::of(n),
-            for_each(n, n),
-            address(w),
-            copy,
-            n,
-        );
+        narrow(address(w), copy, len(w));
     }
 }
 
-/// The newest result that came with its copy.
-pub fn keep<S: Shape>(of: &Tensor<S, f32, Cuda>, copy: Memory) {
-    NEWEST.set(Some((id(of), Rc::new(copy))));
+/// Holds the copy of a result for [`result_copy`], until the next result comes with one.
+pub fn keep<S: Shape>(result: &Tensor<S, f32, Cuda>, copy: Memory) {
+    RESULT.set(Some((id(result), Rc::new(copy))));
 }
 
-/// The copy of such a result, or one made now.
-pub fn of_result<S: Shape>(x: &Tensor<S, f32, Cuda>) -> Rc<Memory> {
-    let came = NEWEST.with_borrow(|newest| {
-        newest
-            .as_ref()
-            .filter(|(of, _)| *of == id(x))
-            .map(|(_, copy)| copy.clone())
+/// Returns the copy of `x` that [`keep`] holds, or makes one.
+pub fn result_copy<S: Shape>(x: &Tensor<S, f32, Cuda>) -> Rc<Memory> {
+    let kept = RESULT.with_borrow(|result| match result {
+        Some((result, copy)) if *result == id(x) => Some(copy.clone()),
+        _ => None,
     });
-    came.unwrap_or_else(|| Rc::new(narrowed(address(x), len(x))))
+    kept.unwrap_or_else(|| Rc::new(narrowed(address(x), len(x))))
 }
 
-/// Of f32 numbers.
+/// Returns `len` numbers of f32 in bf16.
 pub fn narrowed(from: Address, len: usize) -> Memory {
     let to = gpu().memory(Precision::Bf16, len);
-    kernels::narrow(
-        Precision::Bf16,
-        Pack::of(len),
-        for_each(len, len),
-        from,
-        to.at(),
-        len,
-    );
+    narrow(from, to.at(), len);
     to
+}
+
+fn narrow(from: Address, to: Address, len: usize) {
+    let grid = for_each(len, len);
+    kernels::narrow(Precision::Bf16, Pack::of(len), grid, from, to, len);
 }
 
 #[cfg(test)]
@@ -84,53 +74,48 @@ mod tests {
     use crate::op::check::noise;
     use crate::tensor::cuda::{param, read, zeros};
 
-    /// What a product reads of `w` now.
-    fn seen(w: &Param) -> Vec<f32> {
-        let (n, wide) = (len(w), zeros((len(w),)));
-        kernels::widen(
-            Precision::Bf16,
-            Pack::of(n),
-            for_each(n, n),
-            of_weight(w).at(),
-            address(&wide),
-            n,
-        );
+    /// Returns the weight as GEMMs read it.
+    fn narrowed_weight(w: &Param) -> Vec<f32> {
+        let n = len(w);
+        let wide = zeros((n,));
+        let from = weight_copy(w).at();
+        let grid = for_each(n, n);
+        kernels::widen(Precision::Bf16, Pack::of(n), grid, from, address(&wide), n);
         read(&wide)
     }
 
+    /// Returns the weight as GEMMs would read it if its copy were made now.
+    fn narrowed_anew(w: &Param) -> Vec<f32> {
+        narrowed_weight(&param(read(w)))
+    }
+
     #[test]
-    fn a_copy_is_that_of_the_weight_as_it_is() {
+    fn the_copy_follows_the_weight() {
         for n in [12, 4099] {
-            let fresh = |w: &Param| seen(&param(read(w)));
-            let (mut w, mut moments, g) = (
-                param(noise("w", n)),
-                Moments::zeros(n),
-                param(noise("g", n)),
-            );
-            assert_eq!(seen(&w), fresh(&w));
-            let first = of_weight(&w).at();
+            let mut w = param(noise("w", n));
+            let mut moments = Moments::zeros(n);
+            let g = param(noise("g", n));
+            assert_eq!(narrowed_weight(&w), narrowed_anew(&w));
+            let first = weight_copy(&w).at();
             for update in 1..4 {
-                let before = seen(&w);
-                let (form, betas) = (Form::Adamw, [0.9, 0.98]);
+                let before = narrowed_weight(&w);
                 let rule = AdamW {
-                    form,
+                    form: Form::Adamw,
                     rate: 0.1,
-                    betas,
+                    betas: [0.9, 0.98],
                     eps: 1e-6,
                     decay: 0.1,
                     update,
                 };
                 step(&rule, &mut w, &mut moments, &g, 0.5);
-                assert!(
-                    seen(&w) == fresh(&w) && seen(&w) != before,
-                    "update {update}"
-                );
+                assert_eq!(narrowed_weight(&w), narrowed_anew(&w), "update {update}");
+                assert_ne!(narrowed_weight(&w), before, "update {update}");
             }
             add(&mut w, &g);
-            assert_eq!(seen(&w), fresh(&w));
-            assert_eq!(of_weight(&w).at(), first, "it was made once");
-            w = param(noise("other", n)); // as a checkpoint puts weights back
-            assert_eq!(seen(&w), fresh(&w));
+            assert_eq!(narrowed_weight(&w), narrowed_anew(&w));
+            assert_eq!(weight_copy(&w).at(), first, "one copy serves all passes");
+            w = param(noise("other", n)); // as a checkpoint restores weights
+            assert_eq!(narrowed_weight(&w), narrowed_anew(&w));
         }
     }
 }

@@ -1,174 +1,175 @@
-//! Numbers on their way to the GPU, from host memory that it reads by itself: whoever sends them goes on at once.
+//! Uploads from pinned host memory, which the GPU reads by itself: the caller need not wait.
 //!
 //! ```text
-//! all else   ..──alloc────── kernels of this batch ─────────wait── the next one's ──..
-//! beside           └─ wait, copy the next one's targets ──────┘
+//! null stream    ──alloc───────── kernels of this batch ─────────wait── the next batch's ──
+//! upload stream       └─ wait, copy the targets of the next batch ┘
 //! ```
 //!
-//! Two buffers take turns; the host writes a buffer when what it last held has been sent.
+//! Two buffers take turns. The host writes a buffer when its last upload is complete.
 use super::gpu::{Address, done, gpu};
 use cudarc::driver::result::{DriverError, event, memcpy_htod_async, stream};
 use cudarc::driver::sys::{self, CUevent, CUstream};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ffi::c_void;
-use std::mem::take;
 use std::ptr;
 use std::rc::Rc;
 
-/// What the driver takes at once from any memory: 64 KiB.
-pub const FEW: usize = (64 << 10) / 4;
+/// Numbers of f32 up to which the driver copies pageable memory without waiting: 64 KiB.
+pub const PAGEABLE_NUMBERS: usize = (64 << 10) / 4;
 
-/// Of all that is queued, but for what is sent beside it.
-const USUAL: CUstream = ptr::null_mut();
+/// The stream of all work but asynchronous uploads.
+const NULL_STREAM: CUstream = ptr::null_mut();
 
-/// Rows, one behind the other, and where they go.
+/// Rows, which are uploaded one after another, and their destination.
 pub type Part<'a> = (&'a [&'a [f32]], Address);
 
-/// Sends them in the order of all else.
-pub fn send(parts: &[Part]) {
-    POST.with_borrow_mut(|post| post.send(parts, USUAL));
+/// Uploads in the order of all other work.
+pub fn upload(parts: &[Part]) {
+    UPLOADER.with_borrow_mut(|uploader| uploader.upload(parts, NULL_STREAM));
 }
 
-/// Sends them beside all that is queued from now on. What they go to must not be read or freed before they have landed.
-pub fn send_beside(parts: &[Part]) -> Landing {
-    POST.with_borrow_mut(|post| {
-        done(Event::after(USUAL).hold(post.beside)); // the memory is theirs in the usual order
-        Landing(post.send(parts, post.beside))
+/// Uploads while the work that is queued from now on is done. The destinations must not be read or
+/// freed before [`Landing::wait`].
+pub fn upload_async(parts: &[Part]) -> Landing {
+    UPLOADER.with_borrow_mut(|uploader| {
+        // The destinations were allocated in the order of the null stream.
+        done(Event::record(NULL_STREAM).delay(uploader.stream));
+        Landing(uploader.upload(parts, uploader.stream))
     })
 }
 
-/// When what was sent has come.
+/// The completion of an upload. Dropping it lets the null stream wait for the upload, so that the
+/// destinations may be freed afterwards.
 #[derive(Clone)]
 pub struct Landing(Rc<Event>);
 
 impl Landing {
-    /// Before what is queued from now on.
+    /// Lets the work that is queued from now on wait for the upload.
     pub fn wait(&self) {
-        done(self.0.hold(USUAL));
+        done(self.0.delay(NULL_STREAM));
     }
 }
 
-/// Then what it went to may be freed, which happens in the usual order.
 impl Drop for Landing {
     fn drop(&mut self) {
-        let _ = self.0.hold(USUAL); // what the GPU refuses now it has refused, and told, before
+        let _ = self.0.delay(NULL_STREAM); // an error here has been reported by a call before
     }
 }
 
 struct Event(CUevent);
 
 impl Event {
-    /// Of what is queued on a stream by now.
-    fn after(stream: CUstream) -> Event {
-        let event = Event(done(event::create(
-            sys::CUevent_flags::CU_EVENT_DISABLE_TIMING,
-        )));
-        // SAFETY: both are there.
+    /// Marks the work that is queued on a stream by now.
+    fn record(stream: CUstream) -> Event {
+        let flags = sys::CUevent_flags::CU_EVENT_DISABLE_TIMING;
+        let event = Event(done(event::create(flags)));
+        // SAFETY: event and stream exist.
         done(unsafe { event::record(event.0, stream) });
         event
     }
-    /// Has a stream wait for it.
-    fn hold(&self, stream: CUstream) -> Result<(), DriverError> {
-        // SAFETY: both are there.
-        unsafe {
-            stream::wait_event(
-                stream,
-                self.0,
-                sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT,
-            )
-        }
+
+    /// Lets the work that is queued on a stream from now on wait for the marked work.
+    fn delay(&self, stream: CUstream) -> Result<(), DriverError> {
+        let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+        // SAFETY: event and stream exist.
+        unsafe { stream::wait_event(stream, self.0, flags) }
     }
-    /// Has the host wait for it.
-    fn wait(&self) -> Result<(), DriverError> {
-        // SAFETY: it is there.
+
+    /// Lets the host wait for the marked work.
+    fn synchronise(&self) -> Result<(), DriverError> {
+        // SAFETY: the event exists.
         unsafe { sys::cuEventSynchronize(self.0).result() }
     }
 }
 
 impl Drop for Event {
     fn drop(&mut self) {
-        // SAFETY: nobody else has it. Where it is not done yet the driver keeps it until then.
+        // SAFETY: nobody else has the event. The driver keeps one that is not complete until it is.
         let _ = unsafe { event::destroy(self.0) };
     }
 }
 
-thread_local!(static POST: RefCell<Post> = RefCell::new(Post::open()));
+thread_local!(static UPLOADER: RefCell<Uploader> = RefCell::new(Uploader::open()));
 
-struct Post {
-    beside: CUstream,
+/// The upload stream and the pinned buffers of a thread.
+struct Uploader {
+    stream: CUstream,
     buffers: [Buffer; 2],
 }
 
-impl Post {
-    fn open() -> Post {
-        gpu(); // the context of this thread
-        Post {
-            beside: done(stream::create(stream::StreamKind::NonBlocking)),
-            buffers: [Buffer::NONE; 2],
+impl Uploader {
+    fn open() -> Uploader {
+        gpu(); // sets the context of this thread
+        Uploader {
+            stream: done(stream::create(stream::StreamKind::NonBlocking)),
+            buffers: [Buffer::EMPTY; 2],
         }
     }
 
-    fn send(&mut self, parts: &[Part], stream: CUstream) -> Rc<Event> {
+    /// Copies all rows into a pinned buffer, by all threads, and queues its upload on a stream.
+    fn upload(&mut self, parts: &[Part], stream: CUstream) -> Rc<Event> {
         self.buffers.swap(0, 1);
+        let buffer = &mut self.buffers[0];
         let rows = || parts.iter().flat_map(|(rows, _)| *rows);
-        let all = self.buffers[0].of(rows().map(|row| row.len()).sum());
-        let mut rest = &mut *all;
-        let own = |row: &&[f32]| {
-            let (own, after) = take(&mut rest).split_at_mut(row.len());
+        let numbers = buffer.reserve(rows().map(|row| row.len()).sum());
+        let mut pieces = Vec::new();
+        let mut rest = &mut *numbers;
+        for row in rows() {
+            let (piece, after) = rest.split_at_mut(row.len());
+            pieces.push((piece, row));
             rest = after;
-            own
-        };
-        let pieces: Vec<_> = rows().map(own).zip(rows()).collect();
+        }
         pieces
             .into_par_iter()
-            .for_each(|(to, from)| to.copy_from_slice(from));
-        let mut rest = &*all;
+            .for_each(|(piece, row)| piece.copy_from_slice(row));
+        let mut rest = &*numbers;
         for (rows, to) in parts {
             let (part, after) = rest.split_at(rows.iter().map(|row| row.len()).sum());
-            // SAFETY: the caller has as much memory there, and nobody writes the buffer before this is done.
+            // SAFETY: the caller has allocated the destination, and the buffer is not written
+            // before the event below.
             done(unsafe { memcpy_htod_async(*to, part, stream) });
             rest = after;
         }
-        self.buffers[0]
-            .sent
-            .insert(Rc::new(Event::after(stream)))
-            .clone()
+        let event = Rc::new(Event::record(stream));
+        buffer.uploaded = Some(event.clone());
+        event
     }
 }
 
-impl Drop for Post {
+impl Drop for Uploader {
     fn drop(&mut self) {
-        // SAFETY: nobody else has it; what it still has to do is done.
-        let _ = unsafe { stream::destroy(self.beside) };
+        // SAFETY: nobody else has the stream. The driver completes what is queued on it.
+        let _ = unsafe { stream::destroy(self.stream) };
     }
 }
 
-/// Pinned memory.
+/// Pinned memory of `len` numbers.
 struct Buffer {
     at: *mut f32,
     len: usize,
-    /// What it last held.
-    sent: Option<Rc<Event>>,
+    /// The completion of the last upload.
+    uploaded: Option<Rc<Event>>,
 }
 
 impl Buffer {
-    const NONE: Buffer = Buffer {
+    const EMPTY: Buffer = Buffer {
         at: ptr::dangling_mut(),
         len: 0,
-        sent: None,
+        uploaded: None,
     };
 
-    /// So many numbers, to be written.
-    fn of(&mut self, len: usize) -> &mut [f32] {
-        if let Some(sent) = self.sent.take() {
-            done(sent.wait());
+    /// Waits for the last upload, and returns `len` numbers to write.
+    fn reserve(&mut self, len: usize) -> &mut [f32] {
+        if let Some(uploaded) = self.uploaded.take() {
+            done(uploaded.synchronise());
         }
         if self.len < len {
-            *self = Buffer::NONE; // two at once might not fit
+            *self = Buffer::EMPTY; // frees the old memory first: both might not fit
             *self = Buffer::new(len + len / 8);
         }
-        // SAFETY: it has as many numbers, of which any bits are one, and nobody else reads or writes them by now.
+        // SAFETY: the memory has as many numbers, all bits are numbers, and the upload is complete,
+        // so that nobody else reads or writes them.
         unsafe { std::slice::from_raw_parts_mut(self.at, len) }
     }
 
@@ -179,18 +180,18 @@ impl Buffer {
         Buffer {
             at: at.cast(),
             len,
-            sent: None,
+            uploaded: None,
         }
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some(sent) = self.sent.take() {
-            let _ = sent.wait();
+        if let Some(uploaded) = self.uploaded.take() {
+            let _ = uploaded.synchronise();
         }
         if self.len > 0 {
-            // SAFETY: nobody else has it, and nothing is sent from it any more.
+            // SAFETY: nobody else has the memory, and its last upload is complete.
             let _ = unsafe { sys::cuMemFreeHost(self.at.cast()).result() };
         }
     }
@@ -202,40 +203,36 @@ mod tests {
     use crate::tensor::Spans;
     use crate::tensor::cuda::{PendingUpload, read, tensor};
 
-    /// Buffers take turns, grow, and are not written before what they hold has been sent.
+    fn batch(width: usize) -> [Vec<f32>; 2] {
+        ["0", "1"].map(|layer| noise(&format!("{width}.{layer}"), 100 * width))
+    }
+
+    /// Buffers take turns, grow, and are not written before their last upload is complete.
     #[test]
-    fn what_is_sent_beside_arrives_as_it_is() {
+    fn uploads_arrive_as_they_were_sent() {
         let spans = Spans::new([70, 0, 30]);
-        let batch = |width: usize| -> [Vec<f32>; 2] {
-            [0, 1].map(|l| noise(&format!("{width}.{l}"), 100 * width))
-        };
-        let sent = [2, 3, 5, 4].map(|width| {
+        let mut uploads = Vec::new();
+        for width in [2, 3, 5, 4] {
             let batch = batch(width);
-            let of = |layer: usize| {
+            let rows = batch.each_ref().map(|layer| {
                 spans
                     .iter()
-                    .map(|row| &batch[layer][row.start * width..row.end * width])
+                    .map(|row| &layer[row.start * width..row.end * width])
                     .collect()
-            };
-            (
-                width,
-                PendingUpload::send(&[of(0), of(1)], width, spans.clone()),
-            )
-        });
-        for (width, arriving) in &sent {
-            let arrived: Vec<Vec<f32>> = arriving
-                .wait()
-                .iter()
-                .map(|hidden| read(&hidden.values))
-                .collect();
-            assert!(arrived == batch(*width), "{width}");
+            });
+            uploads.push((width, PendingUpload::send(&rows, width, spans.clone())));
         }
-        let large = noise("large", super::FEW + 1);
+        for (width, upload) in &uploads {
+            let layers: Vec<Vec<f32>> = upload.wait().iter().map(|x| read(&x.values)).collect();
+            assert!(layers == batch(*width), "{width}");
+        }
+        let large = noise("large", super::PAGEABLE_NUMBERS + 1);
         assert_eq!(read(&tensor(large.clone(), (large.len(),))), large);
+        // The memory of an upload that nobody waited for is freed when it is complete.
         drop(PendingUpload::send(
             &[vec![&large[..4]]],
             4,
             Spans::new([1]),
-        )); // whose memory is free when it has arrived, and not before
+        ));
     }
 }

@@ -1,5 +1,5 @@
-//! Matrix products by cuBLAS, and what their factors are: f32 where it lies, of which tf32 takes the upper bits, or narrowed
-//! to bf16. Sums are f32.
+//! GEMMs by cuBLAS. Operands are tensors in f32, of which tf32 reads the upper bits, or copies in
+//! bf16; sums are in f32.
 use super::gpu::{Address, Memory, done, gpu};
 use super::narrow;
 use crate::gemm::Precision;
@@ -9,30 +9,34 @@ use std::any::Any;
 use std::ffi::c_void;
 use std::rc::Rc;
 
-/// A factor in the format of its products, and what keeps it in memory.
+/// An operand in the format of a precision.
 pub struct Factor {
     at: Address,
+    /// The owner of the memory.
     _keep: Box<dyn Any>,
 }
 
 impl Factor {
+    /// Returns a result as an operand.
     pub fn of<S: Shape>(precision: Precision, tensor: &Tensor<S, f32, Cuda>) -> Factor {
         match precision {
-            Precision::Bf16 => Factor::narrow(narrow::of_result(tensor)),
+            Precision::Bf16 => Factor::narrow(narrow::result_copy(tensor)),
             _ => Factor {
                 at: address(tensor),
                 _keep: Box::new(tensor.clone()),
             },
         }
     }
-    /// Of a parameter, whose copy in bf16 serves all passes.
+
+    /// Returns a parameter as an operand; its copy in bf16 serves all passes.
     pub fn weight(precision: Precision, weight: &Param) -> Factor {
         match precision {
-            Precision::Bf16 => Factor::narrow(narrow::of_weight(weight)),
+            Precision::Bf16 => Factor::narrow(narrow::weight_copy(weight)),
             _ => Factor::of(precision, weight),
         }
     }
-    /// Of f32 numbers that outlive it.
+
+    /// Returns `len` numbers of f32 as an operand, which they must outlive.
     pub fn at(precision: Precision, at: Address, len: usize) -> Factor {
         match precision {
             Precision::Bf16 => Factor::narrow(Rc::new(narrow::narrowed(at, len))),
@@ -42,69 +46,83 @@ impl Factor {
             },
         }
     }
+
     fn narrow(copy: Rc<Memory>) -> Factor {
         Factor {
             at: copy.at(),
             _keep: Box::new(copy),
         }
     }
+
     pub fn place(&self) -> Address {
         self.at
     }
-    /// As a matrix of this width.
+
+    /// Returns the operand as a matrix of this width.
     pub fn rows(&self, width: usize) -> View {
         View::rows(self.at, width)
     }
 }
 
-/// A matrix, row by row, or one of several that lie at equal distances.
+/// A row-major matrix, or a batch of them at equal distances.
 #[derive(Clone, Copy)]
 pub struct View {
     at: Address,
     /// Numbers from row to row.
-    step: usize,
+    leading_dimension: usize,
     transposed: bool,
-    /// Numbers from matrix to matrix.
+    /// Numbers from matrix to matrix of a batch.
     batch_stride: usize,
 }
 
 impl View {
-    pub fn rows(at: Address, step: usize) -> View {
+    pub fn rows(at: Address, leading_dimension: usize) -> View {
         View {
             at,
-            step,
+            leading_dimension,
             transposed: false,
             batch_stride: 0,
         }
     }
-    pub fn of(memory: &Memory, step: usize) -> View {
-        View::rows(memory.at(), step)
+
+    pub fn of(memory: &Memory, leading_dimension: usize) -> View {
+        View::rows(memory.at(), leading_dimension)
     }
+
+    /// Returns the transposed matrix.
     pub fn t(self) -> View {
         View {
             transposed: !self.transposed,
             ..self
         }
     }
+
     pub fn batch_stride(self, batch_stride: usize) -> View {
         View {
             batch_stride,
             ..self
         }
     }
+
+    fn operation(self) -> sys::cublasOperation_t {
+        match self.transposed {
+            true => sys::cublasOperation_t::CUBLAS_OP_T,
+            false => sys::cublasOperation_t::CUBLAS_OP_N,
+        }
+    }
 }
 
-/// Where a product goes.
+/// The destination of a GEMM, which is not transposed.
 pub enum Out {
-    /// In the format of its factors.
+    /// Overwritten in the format of the operands.
     Set(View),
-    /// In f32.
+    /// Overwritten in f32.
     Wide(View),
-    /// To f32, added.
+    /// Added to, in f32.
     Add(View),
 }
 
-/// For each of `count`: out (m, n) = a (m, k) · b (k, n).
+/// Queues `count` GEMMs out (m, n) = a (m, k) · b (k, n), over batches of matrices.
 pub fn products(
     precision: Precision,
     count: usize,
@@ -113,65 +131,54 @@ pub fn products(
     b: View,
     out: Out,
 ) {
-    use sys::{
-        cublasComputeType_t::*, cublasGemmAlgo_t::*, cublasOperation_t::*, cudaDataType_t::*,
-    };
+    use sys::{cublasComputeType_t::*, cublasGemmAlgo_t::*, cudaDataType_t::*};
     if count * m * n == 0 {
         return;
     }
-    let (narrow, computes) = match precision {
+    let (operand_type, compute_type) = match precision {
         Precision::F32 => (CUDA_R_32F, CUBLAS_COMPUTE_32F),
         Precision::Tf32 => (CUDA_R_32F, CUBLAS_COMPUTE_32F_FAST_TF32),
         Precision::Bf16 => (CUDA_R_16BF, CUBLAS_COMPUTE_32F),
     };
-    let (to, format, keep) = match out {
-        Out::Set(to) => (to, narrow, 0f32),
-        Out::Wide(to) => (to, CUDA_R_32F, 0f32),
-        Out::Add(to) => (to, CUDA_R_32F, 1f32),
+    let (c, out_type, beta) = match out {
+        Out::Set(c) => (c, operand_type, 0f32),
+        Out::Wide(c) => (c, CUDA_R_32F, 0f32),
+        Out::Add(c) => (c, CUDA_R_32F, 1f32),
     };
-    let turn = |view: View| {
-        if view.transposed {
-            CUBLAS_OP_T
-        } else {
-            CUBLAS_OP_N
-        }
-    };
-    let (int, one) = (
-        |n: usize| i32::try_from(n).expect("a matrix of less than 2^31 rows"),
-        1f32,
-    );
-    // SAFETY: the views are matrices of these shapes in this GPU's memory. cuBLAS counts by columns: it sees every matrix
-    // transposed, so the factors change places.
+    let alpha = 1f32;
+    let int = |n: usize| i32::try_from(n).expect("a matrix of less than 2^31 rows");
+    // SAFETY: the views are matrices of these shapes in this GPU's memory. cuBLAS is column-major:
+    // it computes outᵀ = bᵀ · aᵀ, so a and b, and m and n, change places.
     done(unsafe {
         gemm_strided_batched_ex(
             *gpu().blas.handle(),
-            turn(b),
-            turn(a),
+            b.operation(),
+            a.operation(),
             int(n),
             int(m),
             int(k),
-            &raw const one as *const c_void,
+            &raw const alpha as *const c_void,
             b.at as *const c_void,
-            narrow,
-            int(b.step),
+            operand_type,
+            int(b.leading_dimension),
             b.batch_stride as i64,
             a.at as *const c_void,
-            narrow,
-            int(a.step),
+            operand_type,
+            int(a.leading_dimension),
             a.batch_stride as i64,
-            &raw const keep as *const c_void,
-            to.at as *mut c_void,
-            format,
-            int(to.step),
-            to.batch_stride as i64,
+            &raw const beta as *const c_void,
+            c.at as *mut c_void,
+            out_type,
+            int(c.leading_dimension),
+            c.batch_stride as i64,
             int(count),
-            computes,
+            compute_type,
             CUBLAS_GEMM_DFALT,
         )
     });
 }
 
-/// out (m, n) = a (m, k) · b (k, n)
+/// Queues a GEMM out (m, n) = a (m, k) · b (k, n).
 pub fn product(precision: Precision, shape: [usize; 3], a: View, b: View, out: Out) {
     products(precision, 1, shape, a, b, out)
 }

@@ -1,23 +1,23 @@
-//! Sums over rows, in a fixed order: blocks of rows first, then the blocks (kernels/sums.cu).
+//! Sums over rows, in a fixed order: blocks of rows first, then the blocks (sums.cu).
 use crate::cuda::gpu::{Address, Memory, gpu};
-use crate::cuda::kernels::{self, Pack};
+use crate::cuda::kernels::{self, Grid, Pack};
 use crate::gemm::Precision;
 
-/// A sum for each block of rows.
+/// The sums of blocks of rows (blocks, width), which kernels write and [`Parts::add`] adds.
 pub struct Parts {
     memory: Memory,
     width: usize,
     count: usize,
-    /// Rows that a block sums.
+    /// Rows of a block.
     pub per: usize,
 }
 
-/// More blocks would be faster to fill and slower to add.
-const MOST: usize = 128;
+/// The most blocks of rows. More would occupy the GPU sooner, and take longer to add.
+const MOST_BLOCKS: usize = 128;
 
 impl Parts {
     pub fn new(rows: usize, width: usize) -> Parts {
-        let per = rows.div_ceil(MOST).next_multiple_of(64);
+        let per = rows.div_ceil(MOST_BLOCKS).next_multiple_of(64);
         let count = rows.div_ceil(per.max(1));
         Parts {
             memory: gpu().memory(Precision::F32, count * width),
@@ -26,56 +26,49 @@ impl Parts {
             per,
         }
     }
+
     pub fn at(&self) -> Address {
         self.memory.at()
     }
+
+    /// Returns the number of blocks of rows.
     pub fn count(&self) -> usize {
         self.count
     }
-    /// Blocks of the kernel that fills it.
-    pub fn grid(&self) -> [usize; 2] {
+
+    /// Returns the grid of a kernel that writes the parts.
+    pub fn grid(&self) -> Grid {
         [columns(self.width), self.count]
     }
-    /// to += their sum.
+
+    /// to (width) += the sum of the parts
     pub fn add(&self, to: Address) {
-        kernels::add_parts(
-            [self.width.div_ceil(256), 1],
-            self.at(),
-            to,
-            self.count,
-            self.width,
-        );
+        let grid = [self.width.div_ceil(256), 1];
+        kernels::add_parts(grid, self.at(), to, self.count, self.width);
     }
 }
 
-/// Blocks beside each other that such a kernel has.
+/// Returns the blocks over the columns of a kernel that sums rows.
 pub fn columns(width: usize) -> usize {
     width.div_ceil(32 * Pack::of(width).numbers())
 }
 
-/// to += factor Σ numbers, summed in f64.
+/// to (1) += factor times the sum of `n` numbers, in f64
 pub fn add_sum(numbers: &Memory, to: Address, n: usize, factor: f64) {
     kernels::add_sum([1, 1], numbers.at(), to, n, factor);
 }
 
-/// to += column sums of x (rows, width).
+/// to (width) += column sums of x (rows, width), in f32
 pub fn add_column_sums(x: Address, to: Address, rows: usize, width: usize) {
     add_narrow_sums(Precision::F32, x, to, rows, width);
 }
 
-/// The same of numbers in the format of products.
+/// to (width) += column sums of x (rows, width), which is in the format of a precision
 pub fn add_narrow_sums(precision: Precision, x: Address, to: Address, rows: usize, width: usize) {
     let parts = Parts::new(rows, width);
-    kernels::column_sums(
-        precision,
-        Pack::of(width),
-        parts.grid(),
-        x,
-        parts.at(),
-        rows,
-        width,
-        parts.per,
-    );
+    let pack = Pack::of(width);
+    let grid = parts.grid();
+    kernels::column_sums(precision, pack, grid, x, parts.at(), rows, width, parts.per);
     parts.add(to);
 }
 
@@ -87,21 +80,17 @@ mod tests {
 
     #[test]
     fn columns_of_many_rows_are_summed() {
-        let (rows, width) = (20_000, 5);
-        let (x, to) = (noise("x", rows * width), param(vec![1.0; width]));
-        add_column_sums(address(&param(x.clone())), address(&to), rows, width);
-        let column = |c: usize| {
-            1.0 + x
-                .iter()
-                .skip(c)
-                .step_by(width)
-                .map(|x| *x as f64)
-                .sum::<f64>()
-        };
-        close(
-            &read(&to),
-            &(0..width).map(column).collect::<Vec<_>>(),
-            1e-5,
-        );
+        const ROWS: usize = 20_000;
+        const WIDTH: usize = 5;
+        let x = noise("x", ROWS * WIDTH);
+        let to = param(vec![1.0; WIDTH]);
+        add_column_sums(address(&param(x.clone())), address(&to), ROWS, WIDTH);
+        let mut expected = [1.0; WIDTH];
+        for row in x.chunks_exact(WIDTH) {
+            for (sum, x) in expected.iter_mut().zip(row) {
+                *sum += *x as f64;
+            }
+        }
+        close(&read(&to), &expected, 1e-5);
     }
 }

@@ -28,11 +28,11 @@ thread_local! {
 /// Sent to the GPU, in the order of all else; what is large from pinned memory, or whoever sends it would wait until the GPU
 /// has done what was queued before.
 pub fn tensor<S: Shape>(data: Vec<f32>, shape: S) -> Tensor<S, f32, Cuda> {
-    if data.len() <= pinned::FEW {
+    if data.len() <= pinned::PAGEABLE_NUMBERS {
         return DEVICE.with(|d| done(d.try_tensor_from_vec(data, shape)));
     }
     let to = zeros(shape);
-    pinned::send(&[(&[&data], address(&to))]);
+    pinned::upload(&[(&[&data], address(&to))]);
     to
 }
 
@@ -158,7 +158,7 @@ impl PendingUpload {
             .map(|(rows, to)| (&rows[..], address(&to.values)))
             .collect();
         PendingUpload {
-            landing: Some(pinned::send_beside(&parts)),
+            landing: Some(pinned::upload_async(&parts)),
             layers: tensors,
         }
     }

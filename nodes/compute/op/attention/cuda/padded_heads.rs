@@ -11,7 +11,7 @@ use crate::tensor::Spans;
 /// The heads of all rows of a batch.
 pub struct PaddedHeads {
     pub rows: usize,
-    /// Frames of a matrix.
+    /// Frames of the longest row, filled up to a multiple of 8.
     pub padded: usize,
     pub shape: AttentionShape,
     pub precision: Precision,
