@@ -20,8 +20,7 @@ pub struct AttentionHeads<D: PositionBiasDevice> {
     pub spans: Spans,
     /// Channels of all heads of a frame, heads · d.
     pub width: usize,
-    /// Heads of a row.
-    pub heads: usize,
+    pub per_row: usize,
     pub gate: Option<Param<D>>,
     pub bias: Option<Bias<D>>,
     pub drop: Dropout,
@@ -67,7 +66,7 @@ pub fn attention<T: Track<D>, D: AttentionDevice>(
     let heads = AttentionHeads {
         spans: q.spans.clone(),
         width: q.width(),
-        heads,
+        per_row: heads,
         gate,
         bias,
         drop,

@@ -84,7 +84,7 @@ pub fn attention_map<T: Track<D>, D: AttentionMapDevice>(
     let all = AttentionHeads {
         spans: q.spans.clone(),
         width: q.width(),
-        heads,
+        per_row: heads,
         gate: None,
         bias,
         drop: Dropout::NONE,
@@ -116,7 +116,7 @@ pub fn attend<T: Track<D>, D: AttentionMapDevice>(
     let heads = AttentionHeads {
         spans: map.spans.clone(),
         width: v.width(),
-        heads: map.heads,
+        per_row: map.heads,
         gate,
         bias: None,
         drop,

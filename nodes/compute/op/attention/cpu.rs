@@ -70,7 +70,7 @@ impl AttentionDevice for Cpu {
         }
         let (dgates, of_bias): (Vec<f32>, Vec<_>) = of_heads.into_iter().unzip();
         if let Some(gate) = &heads.gate {
-            add(g.of(gate), &column_sums(&dgates, heads.heads));
+            add(g.of(gate), &column_sums(&dgates, heads.per_row));
         }
         if let Some(bias) = &heads.bias {
             bias.accumulate_gradients(of_bias, g);

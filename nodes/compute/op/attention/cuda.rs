@@ -1,6 +1,6 @@
-//! [`AttentionDevice`] without scores in memory (attention.cu): a block walks over its row in tiles,
-//! forward and again backward. Saves q, k, v and o in the format of products, and the logarithm of
-//! each softmax's sum.
+//! [`AttentionDevice`] without scores in memory (attention.cu): a block walks over its row in
+//! tiles, forward and again backward. Saves q, k, v and o in the format of products, and the
+//! logarithm of each softmax's sum.
 pub(crate) mod padded_heads;
 use super::{AttentionDevice, AttentionHeads};
 use crate::cuda::gpu::{Address, Memory, for_each, gpu};
@@ -9,10 +9,9 @@ use crate::cuda::mask::Mask;
 use crate::cuda::product::Factor;
 use crate::cuda::sums::add_column_sums;
 use crate::gemm::Precision;
-use crate::math::Dropout;
 use crate::op::position_bias::cuda::Bias;
-use crate::tensor::cuda::{Cuda, Matrix, Param, address, len, zeros};
-use crate::tensor::{Grads, Slot, Spans, dimensions};
+use crate::tensor::cuda::{Cuda, Matrix, address, len, zeros};
+use crate::tensor::{Grads, Slot, dimensions};
 
 pub struct Saved {
     attention: Attention,
@@ -31,14 +30,7 @@ impl AttentionDevice for Cuda {
         let len = len(&qkv[0]);
         let shape = dimensions(&qkv[0]);
         let qkv = qkv.map(|x| Factor::of(precision, &x));
-        let attention = Attention::new(
-            &heads.spans,
-            [heads.heads, heads.width],
-            heads.gate,
-            heads.bias,
-            heads.drop,
-            precision,
-        );
+        let attention = Attention::new(heads);
         let (o, sums) = attention.forward(columns(&qkv));
         let y = zeros(shape);
         add_wide(precision, &o, address(&y), len);
@@ -53,14 +45,18 @@ impl AttentionDevice for Cuda {
     }
 
     fn backward(dy: Address, saved: &Saved, inputs: &[Slot<Cuda>; 3], g: &mut Grads<Cuda>) {
-        let precision = saved.attention.precision;
-        let dy = Factor::at(precision, dy, saved.len);
-        let gradients =
-            saved
-                .attention
-                .backward(columns(&saved.qkv), &saved.o, dy.place(), &saved.sums, g);
+        let Saved {
+            attention,
+            qkv,
+            o,
+            sums,
+            len,
+        } = saved;
+        let precision = attention.heads.precision;
+        let dy = Factor::at(precision, dy, *len);
+        let gradients = attention.backward(columns(qkv), o, dy.place(), sums, g);
         for (gradient, input) in gradients.iter().zip(inputs) {
-            add_wide(precision, gradient, g.at(input), saved.len);
+            add_wide(precision, gradient, g.at(input), *len);
         }
     }
 }
@@ -79,11 +75,8 @@ fn add_wide(precision: Precision, from: &Memory, to: Address, n: usize) {
 
 /// Attention of one batch, from and to arrays in the format of products.
 pub struct Attention {
-    spans: Spans,
+    heads: AttentionHeads<Cuda>,
     shape: AttentionShape,
-    gate: Option<Param>,
-    bias: Option<Bias>,
-    precision: Precision,
     depth: Depth,
     _starts: Memory,
 }
@@ -97,32 +90,22 @@ const BLOCKS: usize = 16;
 impl Attention {
     /// # Panics
     /// A head has more than 128 channels.
-    pub fn new(
-        spans: &Spans,
-        [heads, width]: [usize; 2],
-        gate: Option<Param>,
-        bias: Option<Bias>,
-        drop: Dropout,
-        precision: Precision,
-    ) -> Attention {
-        let starts = gpu().starts(spans);
-        let size = width / heads;
+    pub fn new(heads: AttentionHeads<Cuda>) -> Attention {
+        let starts = gpu().starts(&heads.spans);
+        let size = heads.width / heads.per_row;
         let depth = Depth::of(size).unwrap_or_else(|| {
             panic!("heads of {size} channels: attention on a GPU takes up to 128")
         });
         let shape = AttentionShape {
             starts: starts.at(),
-            heads,
+            heads: heads.per_row,
             size,
-            gate: gate.as_ref().map_or(0, address),
-            mask: Mask::from(drop),
+            gate: heads.gate.as_ref().map_or(0, address),
+            mask: Mask::from(heads.drop),
         };
         Attention {
-            spans: spans.clone(),
+            heads,
             shape,
-            gate,
-            bias,
-            precision,
             depth,
             _starts: starts,
         }
@@ -133,7 +116,7 @@ impl Attention {
         let o = self.frames();
         let sums = self.scalars();
         kernels::attend(
-            self.precision,
+            self.heads.precision,
             self.depth,
             self.grid(),
             self.bytes(OWN + 2 * self.tile()),
@@ -143,7 +126,7 @@ impl Attention {
             o.at(),
             sums.at(),
             self.shape,
-            Bias::argument(self.bias.as_ref()),
+            Bias::argument(self.heads.bias.as_ref()),
         );
         (o, sums)
     }
@@ -170,10 +153,10 @@ impl Attention {
         let [blocks, rows] = self.grid();
         let tile = self.tile() / 2;
         let bytes = self.bytes(2 * OWN + 2 * tile);
-        let bias = Bias::argument(self.bias.as_ref());
+        let bias = Bias::argument(self.heads.bias.as_ref());
         let attend_queries = |blocks, bytes, bias_gates, distances| {
             kernels::attend_queries(
-                self.precision,
+                self.heads.precision,
                 self.depth,
                 [blocks, rows],
                 bytes,
@@ -190,7 +173,7 @@ impl Attention {
                 bias,
             );
         };
-        match &self.bias {
+        match &self.heads.bias {
             None => attend_queries(blocks, bytes, 0, 0),
             Some(own) => {
                 let blocks = blocks.min(BLOCKS);
@@ -199,13 +182,13 @@ impl Attention {
                 let square = 4 * OWN * (tile + 1);
                 attend_queries(blocks, bytes + square, own.gate_gradient(g), parts.at());
                 own.accumulate_table_gradient(g, |dr, grid| {
-                    let rows = self.spans.rows();
+                    let rows = self.heads.spans.rows();
                     kernels::sum_distances(grid, parts.at(), dr, rows, blocks, distances);
                 });
             }
         }
         kernels::attend_keys(
-            self.precision,
+            self.heads.precision,
             self.depth,
             [blocks, rows],
             bytes + 3 * 4 * tile,
@@ -219,8 +202,8 @@ impl Attention {
             self.shape,
             bias,
         );
-        if let Some(gate) = &self.gate {
-            let frames = self.spans.total();
+        if let Some(gate) = &self.heads.gate {
+            let frames = self.heads.spans.total();
             add_column_sums(dgates.at(), g.of(gate), frames, self.shape.heads);
         }
         [dq, dk, dv]
@@ -228,7 +211,7 @@ impl Attention {
 
     /// Returns the frames of a tile of the forward pass.
     fn tile(&self) -> usize {
-        if self.precision == Precision::Bf16 && self.depth == Depth::D64 {
+        if self.heads.precision == Precision::Bf16 && self.depth == Depth::D64 {
             64
         } else {
             32
@@ -237,33 +220,37 @@ impl Attention {
 
     /// Returns the bytes of `frames` of a head in shared memory.
     fn bytes(&self, frames: usize) -> usize {
-        frames * (self.depth.channels() * self.precision.bytes() + 16)
+        frames * (self.depth.channels() * self.heads.precision.bytes() + 16)
     }
 
     fn grid(&self) -> Grid {
-        let longest = self.spans.lengths().max().unwrap_or(0);
-        [longest.div_ceil(OWN), self.spans.rows() * self.shape.heads]
+        let longest = self.heads.spans.lengths().max().unwrap_or(0);
+        [
+            longest.div_ceil(OWN),
+            self.heads.spans.rows() * self.shape.heads,
+        ]
     }
 
     /// Allocates (frames, heads · size) in the format of products.
     fn frames(&self) -> Memory {
-        let width = self.shape.heads * self.shape.size;
-        gpu().memory(self.precision, self.spans.total() * width)
+        let len = self.heads.spans.total() * self.heads.width;
+        gpu().memory(self.heads.precision, len)
     }
 
     /// Allocates (frames, heads).
     fn scalars(&self) -> Memory {
-        gpu().memory(Precision::F32, self.spans.total() * self.shape.heads)
+        gpu().memory(Precision::F32, self.heads.spans.total() * self.shape.heads)
     }
 }
 
 #[cfg(all(test, feature = "simulated-gpu"))]
 mod tests {
-    use super::*;
+    use crate::gemm::Precision;
+    use crate::math::Dropout;
     use crate::op::check::noise;
     use crate::op::{attention, cuda};
-    use crate::tensor::Tape;
     use crate::tensor::cuda::{backward, hidden};
+    use crate::tensor::{Spans, Tape};
 
     /// Scores would take sixteen times as much.
     #[test]

@@ -135,7 +135,7 @@ impl AttentionMapDevice for Cpu {
         *g.of(p) = dp;
         *g.at(v) = dv;
         if let Some(gate) = &heads.gate {
-            add(g.of(gate), &column_sums(&dgates, heads.heads));
+            add(g.of(gate), &column_sums(&dgates, heads.per_row));
         }
     }
 }
@@ -146,6 +146,6 @@ fn squares(heads: &AttentionHeads<Cpu>) -> Spans {
         heads
             .spans
             .lengths()
-            .flat_map(|n| repeat_n(n * n, heads.heads)),
+            .flat_map(|n| repeat_n(n * n, heads.per_row)),
     )
 }

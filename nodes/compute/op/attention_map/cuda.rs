@@ -1,5 +1,5 @@
-//! [`AttentionMapDevice`] by batched GEMMs over [`PaddedHeads`]: P is (rows, heads, padded, padded).
-//! Saves q, k, v and drop(P) in the format of products, and computes P again.
+//! [`AttentionMapDevice`] by batched GEMMs over [`PaddedHeads`]: P is (rows, heads, padded,
+//! padded). Saves q, k, v and gate drop(P) in the format of products, and computes P again.
 use super::AttentionMapDevice;
 use crate::cuda::gpu::{Address, Memory, for_each, gpu};
 use crate::cuda::kernels::{self, Pack};
@@ -126,7 +126,7 @@ impl SavedMap {
 fn padded(heads: &AttentionHeads<Cuda>) -> PaddedHeads {
     PaddedHeads::new(
         &heads.spans,
-        [heads.heads, heads.width],
+        [heads.per_row, heads.width],
         heads.gate.as_ref().map_or(0, address),
         Mask::from(heads.drop),
         heads.precision,

@@ -1,6 +1,6 @@
 //! One head of one row, as a task computes it on its thread: P = softmax(S / √d) with
-//! S = QKᵀ + √d bias. q, k (frames, heads · d); S, P (queries, keys). A head of q is a view with row
-//! stride heads · d: nothing is transposed.
+//! S = QKᵀ + √d bias. q, k (frames, heads · d); S, P (queries, keys). A head of q is a view with
+//! row stride heads · d: nothing is transposed.
 //!
 //! A task does a whole head of a row, so that its (queries, keys) matrices stay in L2. Where P is
 //! read as gate drop(P), with D = drop ∘ dP and m = Σ_keys D ∘ P for each query:
@@ -33,20 +33,20 @@ pub struct Head<'a> {
 impl AttentionHeads<Cpu> {
     /// Returns the number of heads of all rows.
     pub fn count(&self) -> usize {
-        self.spans.rows() * self.heads
+        self.spans.rows() * self.per_row
     }
 
     /// Returns head number `i` of all rows, or `None` in a row without frames.
     pub fn get(&self, i: usize) -> Option<Head<'_>> {
-        let frames = self.spans.of(i / self.heads);
+        let frames = self.spans.of(i / self.per_row);
         if frames.is_empty() {
             return None;
         }
-        let index = i % self.heads;
+        let index = i % self.per_row;
         Some(Head {
             index,
             frames,
-            d: self.width / self.heads,
+            d: self.width / self.per_row,
             width: self.width,
             gate: self.gate.as_ref().map_or(1.0, |gate| read(gate)[index]),
             drop: self.drop.fork(i as u32),

@@ -1,6 +1,6 @@
-//! Every head of every row as a matrix of its own, (padded, size), in the format of products: frames
-//! are padded with zeros to a multiple of 8 (attention_map.cu). Products of all heads are one
-//! batched GEMM.
+//! Every head of every row as a matrix of its own, (padded, size), in the format of products:
+//! frames are padded with zeros to a multiple of 8 (attention_map.cu). Products of all heads are
+//! one batched GEMM.
 use crate::cuda::gpu::{Address, Memory, gpu};
 use crate::cuda::kernels::{self, AttentionShape, Grid, Pack};
 use crate::cuda::mask::Mask;
