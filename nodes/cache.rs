@@ -249,7 +249,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let _alone = alone();
-    file::whole(path, bytes)
+    file::write_atomic(path, bytes)
 }
 
 /// Removes what a killed process left half-written. Where there is no /proc to ask, nobody is taken for dead.

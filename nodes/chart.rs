@@ -1,306 +1,174 @@
-//! One chart: lines over updates, as SVG. Updates are put together in at most `PARTS` parts: a line goes through their
-//! means, their ranges stand behind it, and a part tells its numbers when pointed at. So no chart grows with its run.
+//! Line charts of values over updates, as SVG.
+//!
+//! Updates are gathered into at most `MAX_BINS` bins. A line connects the means of the bins, a band
+//! behind it shows their ranges, and a bin shows its numbers when pointed at. So the size of a
+//! chart does not grow with its run.
+mod area;
+mod bins;
 pub mod charts;
 pub mod curves;
-pub mod parts;
 pub mod scale;
+mod series;
 pub mod svg;
-use crate::chart::curves::Points;
-use crate::chart::parts::{Part, Parts, parts};
-use crate::chart::scale::{around, number, ticks};
+
+use crate::chart::area::{BOTTOM, LEFT, PlotArea, RIGHT};
+use crate::chart::bins::{Bin, Bins, bins};
+use crate::chart::scale::around;
+use crate::chart::series::Series;
 use crate::chart::svg::{COLORS, escape};
 use std::collections::BTreeMap;
 
-/// In pixels.
+/// The width of a chart in pixels.
 pub const WIDTH: f64 = 360.0;
+/// The height of a chart in pixels.
 pub const HEIGHT: f64 = 220.0;
-const LEFT: f64 = 52.0;
-const RIGHT: f64 = WIDTH - 12.0;
-const BOTTOM: f64 = HEIGHT - 26.0;
-const PARTS: u64 = 80;
-/// A letter of a legend, about.
+const MAX_BINS: u64 = 80;
+/// The approximate width of a letter of the legend in pixels.
 const LETTER: f64 = 6.2;
 
+/// A chart of one or more series.
 pub struct Chart {
-    pub title: String,
-    pub lines: Vec<Line>,
-    /// Lowest and highest value; None: a little more than all of them.
-    pub range: Option<[f64; 2]>,
-}
-
-pub struct Line {
-    /// Empty: not in the legend.
-    pub name: String,
-    pub points: Points,
-    /// Measured now and then.
-    pub dots: bool,
-    pub color: usize,
+    title: String,
+    series: Vec<Series>,
+    /// The lowest and highest value of the vertical axis; `None` for a little more than the range
+    /// of all values.
+    range: Option<[f64; 2]>,
 }
 
 impl Chart {
+    /// Draws the chart as SVG elements, [`WIDTH`] x [`HEIGHT`].
     pub fn draw(&self) -> String {
-        let last = self
-            .lines
+        let updates = self
+            .series
             .iter()
-            .flat_map(|l| &l.points)
-            .map(|p| p.0)
-            .max()
-            .unwrap_or(1)
-            .max(1);
-        let parts: Vec<Parts> = self
-            .lines
+            .flat_map(|series| &series.points)
+            .map(|(update, _)| *update);
+        let last = updates.max().unwrap_or(1).max(1);
+        let bin_size = last.div_ceil(MAX_BINS);
+        let binned: Vec<Bins> = self
+            .series
             .iter()
-            .map(|line| parts(&line.points, last.div_ceil(PARTS)))
+            .map(|series| bins(&series.points, bin_size))
             .collect();
         let (legend, top) = self.legend();
-        let range = self.range.unwrap_or_else(|| {
-            around(
-                parts
-                    .iter()
-                    .flat_map(|p| p.values())
-                    .flat_map(|p| [p.low, p.high]),
-            )
-        });
-        let area = Area {
+        let area = PlotArea {
             last: last as f64,
             top,
-            range,
+            range: self.range.unwrap_or_else(|| {
+                let all = binned.iter().flat_map(|bins| bins.values());
+                around(all.flat_map(|bin| [bin.low, bin.high]))
+            }),
         };
-        let lines = self
-            .lines
-            .iter()
-            .zip(&parts)
-            .map(|(line, parts)| match line.dots {
-                true => line.dots(&area),
-                false => line.path(parts, &area),
-            });
-        let title = format!(
-            "<text class=\"title\" x=\"8\" y=\"18\">{}</text>\n",
-            escape(&self.title)
-        );
-        [
-            title,
-            legend,
-            area.axes(),
-            lines.collect(),
-            self.told(&parts, &area),
-        ]
-        .concat()
+
+        let title = escape(&self.title);
+        let mut svg = format!("<text class=\"title\" x=\"8\" y=\"18\">{title}</text>\n");
+        svg += &legend;
+        svg += &area.axes();
+        for (series, bins) in self.series.iter().zip(&binned) {
+            svg += &series.draw(bins, &area);
+        }
+        svg += &self.tooltips(&binned, &area);
+        svg
     }
 
-    /// Names in rows under the title, and where the lines may begin.
+    /// Draws the names in rows under the title. Returns them and the top of the plot area.
     fn legend(&self) -> (String, f64) {
-        let (mut svg, mut x, mut y) = (String::new(), LEFT, 36.0);
-        let named: Vec<&Line> = self
-            .lines
-            .iter()
-            .filter(|line| !line.name.is_empty())
-            .collect();
-        for line in &named {
-            let width = 34.0 + line.name.chars().count() as f64 * LETTER;
+        let mut svg = String::new();
+        let mut x = LEFT;
+        let mut y = 36.0;
+        let named = || self.series.iter().filter(|series| !series.name.is_empty());
+        for series in named() {
+            let width = 34.0 + series.name.chars().count() as f64 * LETTER;
             if x + width > RIGHT && x > LEFT {
-                (x, y) = (LEFT, y + 16.0);
+                x = LEFT;
+                y += 16.0;
             }
-            let color = line.color % COLORS;
-            svg += &match line.dots {
-                true => format!(
-                    "<circle class=\"fill{color}\" cx=\"{:.1}\" cy=\"{}\" r=\"3.5\"/>",
-                    x + 7.0,
-                    y - 4.0
-                ),
-                false => format!(
-                    "<path class=\"line stroke{color}\" d=\"M{x:.1} {}h14\"/>",
-                    y - 4.0
-                ),
-            };
-            svg += &format!(
-                "<text class=\"small\" x=\"{:.1}\" y=\"{y}\">{}</text>\n",
-                x + 19.0,
-                escape(&line.name)
-            );
+            let color = series.color % COLORS;
+            let middle = y - 4.0;
+            if series.dots {
+                let center = x + 7.0;
+                svg += &format!(
+                    "<circle class=\"fill{color}\" cx=\"{center:.1}\" cy=\"{middle}\" r=\"3.5\"/>"
+                );
+            } else {
+                svg += &format!("<path class=\"line stroke{color}\" d=\"M{x:.1} {middle}h14\"/>");
+            }
+            let text_x = x + 19.0;
+            let name = escape(&series.name);
+            svg += &format!("<text class=\"small\" x=\"{text_x:.1}\" y=\"{y}\">{name}</text>\n");
             x += width;
         }
-        (svg, if named.is_empty() { 32.0 } else { y + 12.0 })
+        let top = match named().next() {
+            Some(_) => y + 12.0,
+            None => 32.0,
+        };
+        (svg, top)
     }
 
-    /// A strip for each part that says its numbers.
-    fn told(&self, parts: &[Parts], area: &Area) -> String {
-        let mut strips: BTreeMap<u64, (&Part, String)> = BTreeMap::new();
-        for (line, parts) in self.lines.iter().zip(parts).filter(|(line, _)| !line.dots) {
-            for (i, part) in parts {
-                let strip = strips.entry(*i).or_insert((part, part.updates()));
-                strip.1 += &format!("\n{} {}", line.name, part.says());
+    /// Draws an invisible strip for each bin, whose tooltip shows the numbers of all lines.
+    fn tooltips(&self, binned: &[Bins], area: &PlotArea) -> String {
+        let mut strips: BTreeMap<u64, (&Bin, String)> = BTreeMap::new();
+        for (series, bins) in self.series.iter().zip(binned) {
+            if series.dots {
+                continue;
+            }
+            for (index, bin) in bins {
+                let (_, text) = strips.entry(*index).or_insert((bin, bin.updates()));
+                *text += &format!("\n{} {}", series.name, bin.numbers());
             }
         }
-        let strip = |(part, says): &(&Part, String)| {
-            let [from, to] = [part.from as f64 - 0.5, part.to as f64 + 0.5]
-                .map(|u| area.x(u).clamp(LEFT, RIGHT));
-            let (top, height) = (area.top, BOTTOM - area.top);
-            let place = format!(
-                "x=\"{from:.1}\" y=\"{top}\" width=\"{:.1}\" height=\"{height}\"",
-                to - from
-            );
-            format!(
-                "<rect class=\"hover\" {place}><title>{}</title></rect>\n",
-                escape(says)
-            )
-        };
-        strips.values().map(strip).collect()
-    }
-}
-
-/// Where updates and values are in the picture.
-struct Area {
-    last: f64,
-    top: f64,
-    range: [f64; 2],
-}
-
-impl Area {
-    fn x(&self, update: f64) -> f64 {
-        LEFT + update / self.last * (RIGHT - LEFT)
-    }
-    fn y(&self, value: f64) -> f64 {
-        let [low, high] = self.range;
-        BOTTOM - (value - low) / (high - low) * (BOTTOM - self.top)
-    }
-    fn axes(&self) -> String {
-        let value = |tick: f64| {
-            let (y, text) = (
-                self.y(tick),
-                format!("x=\"{}\" y=\"{:.1}\"", LEFT - 6.0, self.y(tick) + 4.0),
-            );
-            let label = format!(
-                "<text class=\"small faint\" {text} text-anchor=\"end\">{}</text>",
-                number(tick)
-            );
-            format!("<path class=\"grid\" d=\"M{LEFT} {y:.1}H{RIGHT}\"/>{label}\n")
-        };
-        let update = |tick: f64| {
-            let place = format!("x=\"{:.1}\" y=\"{}\"", self.x(tick), BOTTOM + 17.0);
-            format!(
-                "<text class=\"small faint\" {place} text-anchor=\"middle\">{}</text>\n",
-                number(tick)
-            )
-        };
-        let updates = ticks([0.0, self.last], 5.0)
-            .into_iter()
-            .filter(|t| t.fract() == 0.0);
-        ticks(self.range, 5.0)
-            .into_iter()
-            .map(value)
-            .chain(updates.map(update))
-            .collect()
-    }
-}
-
-impl Line {
-    fn path(&self, parts: &Parts, area: &Area) -> String {
-        let along = |of: fn(&Part) -> f64| {
-            let point = |part: &Part| {
-                format!(
-                    "{:.1} {:.1}",
-                    area.x((part.from + part.to) as f64 / 2.0),
-                    area.y(of(part))
-                )
-            };
-            parts.values().map(point).collect::<Vec<_>>()
-        };
-        let (color, above, mut below) = (self.color % COLORS, along(|p| p.high), along(|p| p.low));
         let mut svg = String::new();
-        if above != below {
-            below.reverse();
-            let way = [above, below].concat().join("L");
-            svg += &format!("<path class=\"band fill{color}\" d=\"M{way}Z\"/>\n");
-        }
-        if !parts.is_empty() {
+        for (bin, text) in strips.values() {
+            let left = area.x(bin.from as f64 - 0.5).clamp(LEFT, RIGHT);
+            let right = area.x(bin.to as f64 + 0.5).clamp(LEFT, RIGHT);
+            let width = right - left;
+            let top = area.top;
+            let height = BOTTOM - top;
             svg += &format!(
-                "<path class=\"line stroke{color}\" d=\"M{}\"/>\n",
-                along(Part::mean).join("L")
+                "<rect class=\"hover\" x=\"{left:.1}\" y=\"{top}\" width=\"{width:.1}\" \
+                 height=\"{height}\"><title>{}</title></rect>\n",
+                escape(text)
             );
         }
-        svg + &self.not_finite(area)
-    }
-
-    fn dots(&self, area: &Area) -> String {
-        let name = if self.name.is_empty() {
-            "dev"
-        } else {
-            &self.name
-        };
-        let dot = |&(update, value): &(u64, f64)| {
-            let place = format!(
-                "cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.5\"",
-                area.x(update as f64),
-                area.y(value)
-            );
-            let says = escape(&format!("{name} after update {update}: {}", number(value)));
-            format!(
-                "<circle class=\"fill{}\" {place}><title>{says}</title></circle>\n",
-                self.color % COLORS
-            )
-        };
-        let finite = self.points.iter().filter(|(_, v)| v.is_finite());
-        finite.map(dot).collect::<String>() + &self.not_finite(area)
-    }
-
-    /// A mark on the axis where there is no number.
-    fn not_finite(&self, area: &Area) -> String {
-        let mark = |&(update, _): &(u64, f64)| {
-            let place = format!(
-                "x=\"{:.1}\" y=\"{}\" width=\"2\" height=\"8\"",
-                area.x(update as f64) - 1.0,
-                BOTTOM - 8.0
-            );
-            format!(
-                "<rect class=\"bad\" {place}><title>not finite at update {update}</title></rect>\n"
-            )
-        };
-        self.points
-            .iter()
-            .filter(|(_, v)| !v.is_finite())
-            .map(mark)
-            .collect()
+        svg
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chart::curves::Points;
 
-    fn drawn(points: Points) -> String {
-        Chart {
+    fn draw(points: Points) -> String {
+        let series = Series {
+            name: "train".into(),
+            points,
+            dots: false,
+            color: 0,
+        };
+        let chart = Chart {
             title: "a < b".into(),
-            lines: vec![Line {
-                name: "train".into(),
-                points,
-                dots: false,
-                color: 0,
-            }],
+            series: vec![series],
             range: None,
-        }
-        .draw()
+        };
+        chart.draw()
     }
 
     #[test]
     fn a_chart_does_not_grow_with_its_run() {
-        let run = |updates: u64| drawn((1..=updates).map(|u| (u, (u as f64).sin())).collect());
+        let run = |updates: u64| draw((1..=updates).map(|u| (u, (u as f64).sin())).collect());
         assert!(run(100_000).len() < 2 * run(100).len());
-        assert!(
-            run(400).contains("<title>updates 6 to 10\ntrain "),
-            "a part says what it holds"
-        );
+        let tooltip = "<title>updates 6 to 10\ntrain ";
+        assert!(run(400).contains(tooltip));
     }
 
     #[test]
-    fn what_is_not_finite_is_marked_and_text_is_escaped() {
-        let svg = drawn(vec![(1, 0.5), (2, f64::NAN), (3, 0.25)]);
-        assert!(
-            svg.contains("not finite at update 2")
-                && !svg.contains("NaN")
-                && svg.contains("a &lt; b"),
-            "{svg}"
-        );
-        assert!(!drawn(vec![]).contains("NaN") && !drawn(vec![(1, f64::NAN)]).contains("NaN"));
+    fn values_that_are_not_finite_are_marked_and_text_is_escaped() {
+        let svg = draw(vec![(1, 0.5), (2, f64::NAN), (3, 0.25)]);
+        assert!(svg.contains("not finite at update 2"), "{svg}");
+        assert!(svg.contains("a &lt; b"), "{svg}");
+        assert!(!svg.contains("NaN"), "{svg}");
+        assert!(!draw(vec![]).contains("NaN"));
+        assert!(!draw(vec![(1, f64::NAN)]).contains("NaN"));
     }
 }

@@ -1,10 +1,14 @@
+//! Columns and batches that nodes exchange, audio and its manifests, labels, metrics, and files in
+//! general.
 pub mod audio;
 pub mod column;
 pub mod entry;
+pub(crate) mod error;
 pub mod file;
-pub mod labels;
+pub(crate) mod labels;
 pub mod manifest;
-pub mod subsample;
+pub(crate) mod metrics;
+pub(crate) mod subsample;
 pub mod suggestion;
-pub mod table;
+pub(crate) mod table;
 pub mod targets;

@@ -22,15 +22,15 @@ pub fn write(
     plan: &Plan,
     run: &Path,
     about: &Value,
-    metrics: &[curves::Phase],
+    metrics: &[curves::PhaseCurves],
 ) -> nodes::Result<()> {
-    nodes::data::file::whole(
+    nodes::data::file::write_atomic(
         &run.join("report.html"),
         page(plan, run, about, metrics).as_bytes(),
     )
 }
 
-fn page(plan: &Plan, run: &Path, about: &Value, curves: &[curves::Phase]) -> String {
+fn page(plan: &Plan, run: &Path, about: &Value, curves: &[curves::PhaseCurves]) -> String {
     let (summaries, trained) = (summary::read(plan, run, curves), models::read(plan, run));
     let of = |phase: &Phase| curves.iter().find(|c| c.name == phase.name);
     let phases = plan.phases.iter().zip(&summaries).zip(&trained);
@@ -62,7 +62,11 @@ fn page(plan: &Plan, run: &Path, about: &Value, curves: &[curves::Phase]) -> Str
 }
 
 /// The run in a few numbers: what was known before it, and now.
-fn tiles(summaries: &[Summary], trained: &[Vec<Trained>], curves: &[curves::Phase]) -> String {
+fn tiles(
+    summaries: &[Summary],
+    trained: &[Vec<Trained>],
+    curves: &[curves::PhaseCurves],
+) -> String {
     let tile = |name: &str, value: String, more: String| {
         format!("<div class=\"tile\"><span>{name}</span><b>{value}</b><span>{more}</span></div>\n")
     };
@@ -143,7 +147,7 @@ fn section(
     phase: &Phase,
     summary: &Summary,
     trained: &[Trained],
-    curves: Option<&curves::Phase>,
+    curves: Option<&curves::PhaseCurves>,
 ) -> String {
     let name = if plan.phased {
         escape(&phase.name)

@@ -1,7 +1,8 @@
-//! Fits k-means on the frames of a file of raw f32 and prints seconds and the sum of squared distances to what was found:
-//! `cargo bench -p nodes --bench kmeans -- FILE WIDTH CLUSTERS BATCH PASSES`
+//! Fits k-means to the frames in a file of raw f32 and prints the seconds and the sum of squared
+//! distances to the nearest centroids: `cargo bench -p nodes --bench kmeans -- FILE WIDTH CLUSTERS
+//! BATCH PASSES`.
 use compute::random::Key;
-use nodes::kmeans::{Fit, fit};
+use nodes::kmeans::{FitOptions, fit};
 use std::time::Instant;
 
 fn main() {
@@ -9,39 +10,32 @@ fn main() {
         .skip(1)
         .filter(|word| word != "--bench")
         .collect();
-    let [file, numbers @ ..] = &words[..] else {
+    let [file, width, clusters, batch, passes] = &words[..] else {
+        eprintln!("usage: kmeans FILE WIDTH CLUSTERS BATCH PASSES");
         return;
     };
-    let [width, clusters, batch, passes] = <[usize; 4]>::try_from(
-        numbers
-            .iter()
-            .map(|n| n.parse().expect("a number"))
-            .collect::<Vec<_>>(),
-    )
-    .expect("four numbers");
+    let number = |word: &String| -> usize { word.parse().expect("a number") };
+    let width = number(width);
+    let options = FitOptions {
+        clusters: number(clusters),
+        batch: number(batch),
+        passes: number(passes),
+        key: Key::new(0, &["bench"]),
+    };
     let bytes = std::fs::read(file).expect("a file");
     let frames: Vec<f32> = bytes
         .as_chunks::<4>()
         .0
         .iter()
-        .map(|b| f32::from_le_bytes(*b))
+        .map(|word| f32::from_le_bytes(*word))
         .collect();
-    let begun = Instant::now();
-    let (centroids, _) = fit(
-        &frames,
-        width,
-        &Fit {
-            clusters,
-            batch,
-            passes,
-            key: Key::new(0, &["bench"]),
-        },
-    );
-    let seconds = begun.elapsed().as_secs_f64();
+    let started = Instant::now();
+    let (centroids, _) = fit(&frames, width, &options);
+    let seconds = started.elapsed().as_secs_f64();
     let inertia: f64 = centroids
         .nearest(&frames)
         .iter()
-        .map(|near| near.distance as f64)
+        .map(|nearest| nearest.distance as f64)
         .sum();
     println!("{seconds} {inertia}");
 }

@@ -1,7 +1,7 @@
 //! Cold, half-filled, full, damaged and shared caches give the same rows.
 use super::*;
-use crate::data::targets::{entry, of_entries};
-use crate::node::port::{Ports, Shapes};
+use crate::data::targets::{batch_from_entries, entry};
+use crate::node::port::Shapes;
 use crate::node::report::{Progress, Report};
 use crate::node::{NodeInfo, OptionError, PhaseOutputs};
 use arrow::array::{StringArray, UInt64Array};
@@ -21,12 +21,6 @@ struct Fake {
     ran: Arc<Mutex<Vec<usize>>>,
 }
 impl Config for Fake {
-    fn ports(&self) -> Ports {
-        Ports {
-            inputs: &[],
-            outputs: &[],
-        }
-    }
     fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         Ok(NodeInfo::default())
     }
@@ -67,7 +61,7 @@ impl Cacheable for Fake {
         }))
     }
     fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
-        of_entries(rows, entries)
+        batch_from_entries(rows, entries)
     }
     fn entry(&self, sent: &RecordBatch, row: usize, place: usize) -> Result<Entry> {
         entry(sent, row, place)
@@ -86,7 +80,7 @@ impl Node for Inside {
         let found: Vec<_> = samples
             .map(|x| self.layers.iter().map(|&n| hidden(x, n)).collect())
             .collect();
-        step.send("targets", Value::Batch(of_entries(&rows, &found)?));
+        step.send("targets", Value::Batch(batch_from_entries(&rows, &found)?));
         Ok(())
     }
 }
@@ -127,10 +121,9 @@ impl Bench {
         }
     }
     fn context(&self) -> NodeContext {
-        NodeContext {
-            run: self.root.clone(),
-            ..NodeContext::alone("teacher", self.lines.clone())
-        }
+        NodeContext::alone("teacher", self.lines.clone(), |run| {
+            run.folder = self.root.clone()
+        })
     }
     fn open(&self, fake: &Fake) -> Box<dyn Node> {
         wrap(Arc::new(fake.clone()), &self.root, &self.context()).unwrap()

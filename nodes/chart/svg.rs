@@ -1,11 +1,14 @@
-//! What all drawings share: colours for a light and a dark page, text that is safe, the file around a drawing.
+//! Parts that all SVG drawings share: colors for a light and a dark page, escaped text, and the
+//! file around a drawing.
 
-/// Classes of what is drawn. A viewer that knows no `prefers-color-scheme` shows the light ones.
+/// The style of the classes in drawings. A viewer that does not know `prefers-color-scheme` shows
+/// the light colors.
 pub const STYLE: &str = include_str!("svg.css");
-/// How many colours `stroke0`, `fill0` and so on there are.
+
+/// The number of colors: classes `stroke0`, `fill0` and so on.
 pub const COLORS: usize = 5;
 
-/// Text, or an attribute's value, of SVG and HTML.
+/// Escapes text, or the value of an attribute, for SVG and HTML.
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -13,23 +16,22 @@ pub fn escape(text: &str) -> String {
         .replace('"', "&quot;")
 }
 
-/// A drawing of this size in pixels as a file of its own, on its own background.
+/// Returns a drawing of a size in pixels as a file of its own, with a background.
 pub fn file(width: f64, height: f64, drawing: &str) -> String {
+    let open = open(width, height);
     let style = STYLE.trim_end();
     let page = format!("<rect class=\"page\" width=\"{width:.0}\" height=\"{height:.0}\"/>");
-    format!(
-        "{}\n<style>\n{style}\n</style>\n{page}\n{drawing}</svg>\n",
-        open(width, height)
-    )
+    format!("{open}\n<style>\n{style}\n</style>\n{page}\n{drawing}</svg>\n")
 }
 
-/// A drawing inside an HTML page that holds [`STYLE`].
+/// Returns a drawing of a size in pixels as an element of an HTML page, which must contain
+/// [`STYLE`].
 pub fn inline(width: f64, height: f64, drawing: &str) -> String {
     format!("{}\n{drawing}</svg>\n", open(width, height))
 }
 
 fn open(width: f64, height: f64) -> String {
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" viewBox=\"0 0 {width:.0} {height:.0}\">"
-    )
+    let size = format!("width=\"{width:.0}\" height=\"{height:.0}\"");
+    let view = format!("viewBox=\"0 0 {width:.0} {height:.0}\"");
+    format!("<svg xmlns=\"http://www.w3.org/2000/svg\" {size} {view}>")
 }

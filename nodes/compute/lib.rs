@@ -1,4 +1,5 @@
-//! Tensors, ops, matrix products and devices. Knows no Arrow batch, no graph and no speech.
+//! Tensors, ops with gradients, GEMMs and devices. This crate knows no Arrow batch, no graph and no
+//! speech.
 pub mod adamw;
 #[cfg(target_os = "linux")]
 pub mod allocator;
@@ -12,5 +13,6 @@ pub mod random;
 pub mod roofline;
 pub mod tensor;
 
+/// Any error, which threads may pass on.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,8 +1,13 @@
-//! Fused ops on dfdx tensors. A file: formula and shapes, forward, backward, tests. It is the op's CPU form; the form for a
-//! GPU has the same name and signature, and stands in `nodes/cuda/op/`. What is re-exported here is that of the build.
+//! Fused ops on tensors, with their gradients.
 //!
-//! Without a tape ([`crate::tensor::cpu::NoneTape`]) the rule of an op, and all that it keeps, is dropped at once: one code
-//! serves what is trained and what is frozen. Batches are ragged; an op that looks across frames goes row by row.
+//! `op/x.rs` is an op on every device: formula, shapes, signature, backward rule and tests. What it
+//! needs of a device it asks for in a trait, which `op/x/cpu.rs` and `op/x/cuda.rs` implement, the
+//! latter with the kernels of `op/x/x.cu`. An op without needs of its own is written over the
+//! passes of `op/passes.rs` and has no folder.
+//!
+//! Without a tape ([`crate::tensor::NoneTape`]) the backward rule of an op, and all that it retains,
+//! is dropped at once, so one function serves trained and frozen models. Batches are ragged; an op
+//! that looks across frames goes row by row.
 mod argmax;
 mod attention;
 mod attention_map;
@@ -38,18 +43,26 @@ mod scale;
 mod self_attention;
 mod windows;
 
+pub use argmax::argmax;
 pub use attention::attention;
 pub use attention_map::{Map, attend, attention_map};
 pub use broadcast::broadcast;
 pub use conv_first::{First, conv_first};
 pub use conv1d::{Input, Source, conv1d};
-pub use cross_entropy::counting;
+pub use cosine_logits::cosine_logits;
+pub use cross_entropy::cross_entropy;
+pub use distance::{cosine, l1, log_sigmoid_cosine, mse};
 pub use elementwise::{dropout, residual};
 pub use feed_forward::feed_forward;
 pub use gelu_gate::gelu_gate;
+pub use given::{given_number, given_vector};
 pub use gradient_scale::gradient_scale;
+pub use gram::gram_distance;
 pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_start};
+pub use lstm::lstm;
+pub use mask_frames::mask_frames;
+pub use mean_square::mean_square;
 pub use norm_projection::norm_projection;
 pub use position_bias::{PositionBias, bucket};
 pub use position_gate::position_gate;
@@ -59,27 +72,16 @@ pub use scale::scale;
 pub use self_attention::self_attention;
 pub use windows::frames_out;
 
-#[cfg(feature = "cuda")]
-pub use crate::op::cuda::*;
-#[cfg(not(feature = "cuda"))]
-pub use cpu::*;
-
 /// The CPU forms. A build for a GPU has them too: tests compare with them.
 pub mod cpu {
-    pub use super::argmax::argmax;
-    pub use super::cosine_logits::cosine_logits;
-    pub use super::cross_entropy::cross_entropy;
-    pub use super::distance::{cosine, l1, log_sigmoid_cosine, mse};
-    pub use super::given::{given_number, given_vector};
-    pub use super::gram::gram_distance;
-    pub use super::lstm::lstm;
-    pub use super::mask_frames::mask_frames;
-    pub use super::mean_square::mean_square;
     pub use super::{
-        Branch, First, Input, Source, attend, attention, attention_map, broadcast, conv_first,
-        conv1d, dropout, feed_forward, gelu_gate, gradient_scale, layer_norm, linear,
-        norm_projection, position_gate, positional, residual, residual_norm, scale, self_attention,
+        Branch, First, Input, Source, argmax, broadcast, conv_first, conv1d, cosine, cosine_logits,
+        cross_entropy, dropout, feed_forward, gelu_gate, given_number, given_vector,
+        gradient_scale, gram_distance, l1, layer_norm, linear, log_sigmoid_cosine, lstm,
+        mask_frames, mean_square, mse, norm_projection, positional, residual, residual_norm, scale,
+        self_attention,
     };
+    pub use super::{attend, attention, attention_map, position_gate};
 }
 
 #[cfg(test)]

@@ -1,129 +1,138 @@
-//! Columns of the batches, one constant each, and the way between them and plain slices.
+//! The columns of the batches that nodes exchange, and conversions between Arrow arrays and slices.
 use crate::Result;
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, ListArray, RecordBatch, StringArray, UInt32Array,
+    Array, ArrayRef, AsArray, BooleanArray, Float32Array, ListArray, RecordBatch, StringArray,
+    UInt32Array,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Float32Type, UInt32Type, UInt64Type};
+use std::ops::Range;
 use std::sync::Arc;
 
-/// A column by its name; the functions below say what it holds.
+/// A column, identified by its name.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Column {
     pub name: &'static str,
 }
 
-/// What the manifest calls the utterance.
+/// The utterance's id in its manifest: text.
 pub const ID: Column = Column { name: "id" };
-/// The waveform at 16 kHz.
+/// The waveform at 16 kHz: a list of f32.
 pub const SAMPLES: Column = Column { name: "samples" };
-/// Which deterministic crop of the utterance this is.
+/// The number of the deterministic crop of the utterance: u64.
 pub const VIEW: Column = Column { name: "view" };
-/// Log-mel frames or cepstra, frames x width, row-major.
+/// Log-mel frames or cepstra, (frames, width) row-major: a list of f32.
 pub const FEATURES: Column = Column { name: "features" };
-/// Which 20 ms frames are masked.
+/// Whether each 20 ms frame is masked: a list of booleans.
 pub const MASK: Column = Column { name: "mask" };
-/// How many 20 ms frames the row has.
+/// The number of 20 ms frames of the row: u32.
 pub const FRAMES: Column = Column { name: "frames" };
-/// The teacher's hidden states.
+/// The teacher's hidden states, (frames, width) row-major of each layer: a list of lists of f32.
 pub const HIDDEN: Column = Column { name: "hidden" };
-/// The cluster of each 20 ms frame.
+/// The cluster of each 20 ms frame: a list of u32.
 pub const LABEL: Column = Column { name: "labels" };
+/// The update at which a metric was measured: u64.
 pub const STEP: Column = Column { name: "step" };
+/// The epoch in which a metric was measured: u64.
 pub const EPOCH: Column = Column { name: "epoch" };
+/// The metric's name: text.
 pub const NAME: Column = Column { name: "name" };
+/// The metric's value: f32.
 pub const VALUE: Column = Column { name: "value" };
 
-/// What `decode` sends.
+/// The columns that `decode` sends.
 pub const SPEECH: &[Column] = &[ID, SAMPLES, VIEW];
-/// What `fbank` sends.
+/// The columns that `fbank` sends.
 pub const FBANK: &[Column] = &[ID, FEATURES, VIEW];
-/// What `mask` sends.
+/// The columns that `mask` sends.
 pub const MASKS: &[Column] = &[ID, MASK, VIEW];
-/// What `teacher` sends.
+/// The columns that `teacher` sends.
 pub const TARGETS: &[Column] = &[ID, FRAMES, HIDDEN];
-/// What `label` sends.
+/// The columns that `label` and `label-file` send.
 pub const LABELS: &[Column] = &[ID, FRAMES, LABEL];
-/// What `optimize` sends.
+/// The columns that `optimize` sends.
 pub const METRICS: &[Column] = &[STEP, EPOCH, NAME, VALUE];
 
-pub fn get(batch: &RecordBatch, column: Column) -> Result<&ArrayRef> {
-    batch
-        .column_by_name(column.name)
-        .ok_or_else(|| format!("a batch has no column `{}`", column.name).into())
+/// Builds a batch of these columns, in this order.
+pub fn batch(columns: Vec<(Column, ArrayRef)>) -> Result<RecordBatch> {
+    let columns = columns
+        .into_iter()
+        .map(|(column, array)| (column.name, array));
+    Ok(RecordBatch::try_from_iter(columns)?)
 }
 
-fn item(kind: DataType) -> Arc<Field> {
+fn list_item(kind: DataType) -> Arc<Field> {
     Arc::new(Field::new_list_field(kind, false))
 }
 
-/// One list a row, of `lengths` numbers each, taken from `values` without a copy.
+/// Splits `values` into one list per row, of `lengths` values each, without a copy.
 pub fn list(values: Vec<f32>, lengths: impl IntoIterator<Item = usize>) -> Result<ListArray> {
     if values.len() > i32::MAX as usize {
-        return Err(
-            "a batch has more numbers than a column holds; lower `seconds_per_batch`".into(),
-        );
+        let message = "a batch has more numbers than a column holds; lower `seconds_per_batch`";
+        return Err(message.into());
     }
-    let values = arrow::array::Float32Array::new(ScalarBuffer::from(values), None);
+    let values = Float32Array::new(ScalarBuffer::from(values), None);
     Ok(ListArray::new(
-        item(DataType::Float32),
+        list_item(DataType::Float32),
         OffsetBuffer::from_lengths(lengths),
         Arc::new(values),
         None,
     ))
 }
 
-/// One list of `layers` lists a row: `lists[row * layers + layer]`.
+/// Splits `values` into `layers` lists per row; `lengths[row * layers + layer]` is the length of a
+/// layer's list.
 pub fn list_by_layer(
     values: Vec<f32>,
     lengths: impl IntoIterator<Item = usize>,
     rows: usize,
     layers: usize,
 ) -> Result<ListArray> {
-    let inner = list(values, lengths)?;
-    let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(layers, rows));
+    let lists = list(values, lengths)?;
     Ok(ListArray::new(
-        item(inner.data_type().clone()),
-        offsets,
-        Arc::new(inner),
+        list_item(lists.data_type().clone()),
+        OffsetBuffer::from_lengths(std::iter::repeat_n(layers, rows)),
+        Arc::new(lists),
         None,
     ))
 }
 
-/// One list of flags a row.
+/// Builds one list of booleans per row.
 pub fn flag_lists(rows: &[Vec<bool>]) -> ListArray {
-    let offsets = OffsetBuffer::from_lengths(rows.iter().map(Vec::len));
     ListArray::new(
-        item(DataType::Boolean),
-        offsets,
+        list_item(DataType::Boolean),
+        OffsetBuffer::from_lengths(rows.iter().map(Vec::len)),
         Arc::new(BooleanArray::from(rows.concat())),
         None,
     )
 }
 
-/// One list a row, of `lengths` labels each.
+/// Splits `labels` into one list per row, of `lengths` labels each, without a copy.
 pub fn label_lists(labels: Vec<u32>, lengths: impl IntoIterator<Item = usize>) -> ListArray {
     let values = UInt32Array::new(ScalarBuffer::from(labels), None);
     ListArray::new(
-        item(DataType::UInt32),
+        list_item(DataType::UInt32),
         OffsetBuffer::from_lengths(lengths),
         Arc::new(values),
         None,
     )
 }
 
-pub fn batch(columns: Vec<(Column, ArrayRef)>) -> Result<RecordBatch> {
-    Ok(RecordBatch::try_from_iter(
-        columns.into_iter().map(|(c, a)| (c.name, a)),
-    )?)
+/// Returns a column's array, or an error if the batch does not have the column.
+pub fn get(batch: &RecordBatch, column: Column) -> Result<&ArrayRef> {
+    batch
+        .column_by_name(column.name)
+        .ok_or_else(|| format!("a batch has no column `{}`", column.name).into())
 }
 
+/// Returns a column of text.
 pub fn texts(batch: &RecordBatch, column: Column) -> Result<&StringArray> {
     Ok(get(batch, column)?
         .as_string_opt::<i32>()
         .ok_or("a column of text holds something else")?)
 }
 
+/// Returns the values of a column of u32.
 pub fn u32s(batch: &RecordBatch, column: Column) -> Result<&[u32]> {
     let array = get(batch, column)?
         .as_primitive_opt::<UInt32Type>()
@@ -131,6 +140,7 @@ pub fn u32s(batch: &RecordBatch, column: Column) -> Result<&[u32]> {
     Ok(array.values())
 }
 
+/// Returns the values of a column of u64.
 pub fn u64s(batch: &RecordBatch, column: Column) -> Result<&[u64]> {
     let array = get(batch, column)?
         .as_primitive_opt::<UInt64Type>()
@@ -138,84 +148,77 @@ pub fn u64s(batch: &RecordBatch, column: Column) -> Result<&[u64]> {
     Ok(array.values())
 }
 
-/// The flags of each row.
+/// Returns a copy of each row's list of booleans.
 pub fn flags_by_row(batch: &RecordBatch, column: Column) -> Result<Vec<Vec<bool>>> {
-    let lists = get(batch, column)?
-        .as_list_opt::<i32>()
-        .ok_or("a column of lists holds something else")?;
+    let lists = lists(batch, column)?;
     let flags = lists
         .values()
         .as_boolean_opt()
         .ok_or("a list of flags holds something else")?;
-    let row = |at: &[i32]| {
-        (at[0] as usize..at[1] as usize)
-            .map(|i| flags.value(i))
-            .collect()
-    };
-    Ok(lists.value_offsets().windows(2).map(row).collect())
+    let row = |row| range(lists, row).map(|i| flags.value(i)).collect();
+    Ok((0..lists.len()).map(row).collect())
 }
 
-/// The labels of each row, where they lie.
+/// Returns each row's list of u32, without a copy.
 pub fn labels_by_row(batch: &RecordBatch, column: Column) -> Result<Vec<&[u32]>> {
-    let lists = get(batch, column)?
-        .as_list_opt::<i32>()
-        .ok_or("a column of lists holds something else")?;
+    let lists = lists(batch, column)?;
     let labels = lists
         .values()
         .as_primitive_opt::<UInt32Type>()
         .ok_or("a list of labels holds something else")?;
-    Ok(lists
-        .value_offsets()
-        .windows(2)
-        .map(|at| &labels.values()[at[0] as usize..at[1] as usize])
-        .collect())
+    let row = |row| &labels.values()[range(lists, row)];
+    Ok((0..lists.len()).map(row).collect())
 }
 
-/// The numbers of each row, where they lie.
+/// Returns each row's list of f32, without a copy.
 pub fn floats_by_row(batch: &RecordBatch, column: Column) -> Result<Vec<&[f32]>> {
     (0..batch.num_rows())
         .map(|row| floats(batch, column, row))
         .collect()
 }
 
-/// The numbers of row `row`, where they lie.
+/// Returns the list of f32 of row `row`, without a copy.
 pub fn floats(batch: &RecordBatch, column: Column, row: usize) -> Result<&[f32]> {
-    slice(
-        get(batch, column)?
-            .as_list_opt::<i32>()
-            .ok_or("a column of lists holds something else")?,
-        row,
-    )
+    float_list(lists(batch, column)?, row)
 }
 
-/// The numbers of row `row` and the `layer`-th of its layers, where they lie.
+/// Returns the list of f32 of row `row` and the layer with the index `layer` in the batch, without
+/// a copy.
 pub fn floats_of_layer(
     batch: &RecordBatch,
     column: Column,
     row: usize,
     layer: usize,
 ) -> Result<&[f32]> {
-    let outer = get(batch, column)?
-        .as_list_opt::<i32>()
-        .ok_or("a column of lists holds something else")?;
-    let at = outer.value_offsets()[row] as usize + layer;
-    if at >= outer.value_offsets()[row + 1] as usize {
+    let rows = lists(batch, column)?;
+    let layers = range(rows, row);
+    let list = layers.start + layer;
+    if list >= layers.end {
         return Err(format!("a row has no layer at place {layer}").into());
     }
-    slice(
-        outer
-            .values()
-            .as_list_opt::<i32>()
-            .ok_or("a column of lists of lists holds something else")?,
-        at,
-    )
+    let lists = rows
+        .values()
+        .as_list_opt::<i32>()
+        .ok_or("a column of lists of lists holds something else")?;
+    float_list(lists, list)
 }
 
-fn slice(lists: &ListArray, at: usize) -> Result<&[f32]> {
+fn lists(batch: &RecordBatch, column: Column) -> Result<&ListArray> {
+    Ok(get(batch, column)?
+        .as_list_opt::<i32>()
+        .ok_or("a column of lists holds something else")?)
+}
+
+fn float_list(lists: &ListArray, list: usize) -> Result<&[f32]> {
     let floats = lists
         .values()
         .as_primitive_opt::<Float32Type>()
         .ok_or("a list of floats holds something else")?;
+    Ok(&floats.values()[range(lists, list)])
+}
+
+/// Returns the range that a list takes of the values of all lists.
+fn range(lists: &ListArray, list: usize) -> Range<usize> {
     let offsets = lists.value_offsets();
-    Ok(&floats.values()[offsets[at] as usize..offsets[at + 1] as usize])
+    offsets[list] as usize..offsets[list + 1] as usize
 }

@@ -1,17 +1,20 @@
-//! What a teacher gives for one layer of one utterance: the unit that a cache stores.
+//! Features of one layer of one utterance: the unit that a cache stores.
 
-/// One layer of one row: frames x width floats, row-major.
+/// The features of one layer of one row, (frames, width) row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
+    /// The number of frames.
     pub frames: u32,
+    /// The features, frame by frame.
     pub values: Vec<f32>,
 }
 
 impl Entry {
-    /// None if the floats are not frames x width of them.
+    /// Returns the number of values per frame, or `None` if they do not divide evenly among the
+    /// frames.
     pub fn width(&self) -> Option<u32> {
-        let (frames, floats) = (self.frames as usize, self.values.len());
-        let width = floats.checked_div(frames).unwrap_or(0);
-        (frames * width == floats).then_some(width as u32)
+        let frames = self.frames as usize;
+        let width = self.values.len().checked_div(frames).unwrap_or(0);
+        (frames * width == self.values.len()).then_some(width as u32)
     }
 }

@@ -1,59 +1,75 @@
-//! Which utterances there are: the lists that speech toolkits write, or a folder. Each kind of list has a file below.
+//! Manifests: the lists of utterances that speech toolkits write, or a folder of audio files. Each
+//! format has a module.
 mod fairseq;
 mod folder;
 mod kaldi;
 mod lhotse;
 mod parquet;
 
+use self::parquet::AudioTable;
 use super::audio;
+use crate::Result;
 use crate::data::audio::piece::Piece;
-use crate::{Error, Result};
+use crate::data::error::{PathContext, error_at};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use kaldi::segments;
 
-/// What an utterance's samples are taken from.
-enum Audio {
-    File(PathBuf),
-    Row(Arc<parquet::Table>, usize),
+/// An utterance of a manifest.
+pub(crate) struct Utterance {
+    /// The utterance's name in the manifest.
+    pub(crate) id: String,
+    source: AudioSource,
+    piece: Piece,
+    /// Samples of one channel of the whole file at its own rate, if the manifest declares them.
+    declared_frames: Option<u64>,
+    /// Samples at 16 kHz, if the manifest declares them. A TSV does not declare its rate, which is
+    /// taken to be 16 kHz.
+    pub(crate) declared_samples: Option<u64>,
 }
 
-pub struct Utterance {
-    /// What the manifest calls it.
-    pub id: String,
-    audio: Audio,
-    piece: Piece,
-    /// Samples of one channel of the whole file at its rate, where the manifest says.
-    frames: Option<u64>,
-    /// Samples at 16 kHz, where the manifest says; a TSV's number is taken as it stands.
-    pub said: Option<u64>,
+/// Where an utterance's audio is.
+enum AudioSource {
+    File(PathBuf),
+    /// A row of a Parquet file.
+    Row(Arc<AudioTable>, usize),
 }
 
 impl Utterance {
+    /// Creates the utterance that is the whole file `path`, of undeclared length.
     fn file(id: String, path: PathBuf) -> Utterance {
         Utterance {
             id,
-            audio: Audio::File(path),
+            source: AudioSource::File(path),
             piece: Piece::default(),
-            frames: None,
-            said: None,
+            declared_frames: None,
+            declared_samples: None,
         }
     }
-    /// The row at 16 kHz. Errors name the file.
-    pub fn read(&self) -> Result<Vec<f32>> {
-        match &self.audio {
-            Audio::File(path) => audio::read(path, audio::open_file(path)?, &self.piece),
-            Audio::Row(table, row) => table.read(*row),
+
+    /// Reads the samples at 16 kHz. Errors name the file.
+    pub(crate) fn read(&self) -> Result<Vec<f32>> {
+        match &self.source {
+            AudioSource::File(path) => audio::read(path, audio::open_file(path)?, &self.piece),
+            AudioSource::Row(table, row) => table.read(*row),
         }
     }
-    /// Samples at 16 kHz by a file's header. Errors name the file.
-    fn length(&self, path: &Path) -> Result<u64> {
+
+    /// Returns the number of samples at 16 kHz by the header of the audio. Errors name the file.
+    fn length(&self) -> Result<u64> {
+        match &self.source {
+            AudioSource::File(path) => self.file_length(path),
+            AudioSource::Row(table, row) => table.length(*row),
+        }
+    }
+
+    fn file_length(&self, path: &Path) -> Result<u64> {
         let lengths = audio::lengths(path, audio::open_file(path)?, &self.piece)?;
-        match self.frames {
-            Some(said) if said.abs_diff(lengths.frames) > lengths.slack => Err(format!(
-                "{} has {} samples, its manifest says {said}",
+        match self.declared_frames {
+            Some(declared) if declared.abs_diff(lengths.frames) > lengths.slack => Err(format!(
+                "{} has {} samples, its manifest says {declared}",
                 path.display(),
                 lengths.frames
             )
@@ -63,78 +79,90 @@ impl Utterance {
     }
 }
 
-/// Samples at 16 kHz of each, by the headers of files and of audio in Parquet. Errors name the file.
-pub fn lengths(utterances: &[Utterance]) -> Vec<Result<u64>> {
-    let length = |utterance: &Utterance| match &utterance.audio {
-        Audio::File(path) => utterance.length(path),
-        Audio::Row(table, row) => table.length(*row),
-    };
-    utterances.par_iter().map(length).collect()
+/// Returns the number of samples at 16 kHz of each utterance, by the headers of the audio, which
+/// are read in parallel. Errors name the file.
+pub(crate) fn lengths(utterances: &[Utterance]) -> Vec<Result<u64>> {
+    utterances.par_iter().map(Utterance::length).collect()
 }
 
-/// Whether `manifest` can be read at all, by its name and by what lies there.
-pub fn is_known(manifest: &str) -> bool {
+/// Returns whether `manifest` has the name of a known list, or is or could be a folder.
+pub(crate) fn is_known(manifest: &str) -> bool {
     let path = Path::new(manifest);
-    reader(path).is_some() || path.is_dir() || !manifest.is_empty() && path.extension().is_none()
+    list_reader(path).is_some()
+        || path.is_dir()
+        || !manifest.is_empty() && path.extension().is_none()
 }
 
-type Reader = fn(&Path) -> Result<Vec<Utterance>>;
+type ReadList = fn(&Path) -> Result<Vec<Utterance>>;
 
-/// By the name; None: a folder.
-fn reader(path: &Path) -> Option<Reader> {
+/// Returns the function that reads lists with the name of `path`; `None` for other names and for
+/// folders.
+fn list_reader(path: &Path) -> Option<ReadList> {
     let name = path.file_name()?.to_str()?;
-    let ends = |with: &str| name.ends_with(with);
-    Some(match name {
-        _ if path.is_dir() => return None,
-        "wav.scp" => kaldi::read,
-        _ if ends(".tsv") => fairseq::read,
-        _ if ends(".jsonl") || ends(".jsonl.gz") => lhotse::read,
-        _ if ends(".parquet") => parquet::read,
-        _ => return None,
-    })
+    let read: ReadList = if path.is_dir() {
+        return None;
+    } else if name == "wav.scp" {
+        kaldi::read
+    } else if name.ends_with(".tsv") {
+        fairseq::read
+    } else if name.ends_with(".jsonl") || name.ends_with(".jsonl.gz") {
+        lhotse::read
+    } else if name.ends_with(".parquet") {
+        parquet::read
+    } else {
+        return None;
+    };
+    Some(read)
 }
 
-/// Errors name the manifest, and of a list with wrong lines all lines.
-pub fn read(manifest: &Path) -> Result<Vec<Utterance>> {
-    reader(manifest).unwrap_or(folder::read)(manifest)
+/// Reads the utterances of a manifest, in its order. Errors name the manifest and every invalid
+/// line.
+pub(crate) fn read(manifest: &Path) -> Result<Vec<Utterance>> {
+    list_reader(manifest).unwrap_or(folder::read)(manifest)
 }
 
-fn named(path: &Path, error: impl Into<Error>) -> Error {
-    format!("{}: {}", path.display(), error.into()).into()
+/// Reads the ids of the utterances of a manifest, in its order. Errors are those of [`read`].
+pub(crate) fn ids(manifest: &Path) -> Result<Vec<String>> {
+    let utterances = read(manifest)?;
+    Ok(utterances
+        .into_iter()
+        .map(|utterance| utterance.id)
+        .collect())
 }
 
-fn text(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|e| named(path, e))
+fn read_text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).at(path)
 }
 
-/// Lines that are not empty, counted from 1.
-fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines()
-        .enumerate()
-        .map(|(at, line)| (at + 1, line))
+/// Returns the lines that are not blank, with their numbers from 1.
+fn numbered_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..)
+        .zip(text.lines())
         .filter(|(_, line)| !line.trim().is_empty())
 }
 
-/// How many wrong lines are told of.
-const TOLD: usize = 20;
+/// How many invalid rows an error names; it counts the others.
+const MAX_NAMED: usize = 20;
 
-/// All rows, or a sentence for every wrong one.
-fn all<T>(path: &Path, rows: impl Iterator<Item = Result<T>>) -> Result<Vec<T>> {
-    let (mut good, mut wrong, mut more) = (vec![], vec![], 0);
+/// Collects rows, or their errors as one error with a line for each; the lines begin with `path`.
+fn collect_rows<T>(path: &Path, rows: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>> {
+    let mut valid = vec![];
+    let mut errors: Vec<String> = vec![];
+    let mut others = 0;
     for row in rows {
         match row {
-            Ok(row) => good.push(row),
-            Err(e) if wrong.len() < TOLD => wrong.push(named(path, e).to_string()),
-            Err(_) => more += 1,
+            Ok(row) => valid.push(row),
+            Err(e) if errors.len() < MAX_NAMED => errors.push(error_at(path, e).to_string()),
+            Err(_) => others += 1,
         }
     }
-    if more > 0 {
-        wrong.push(named(path, format!("{more} more lines are wrong")).to_string());
+    if others > 0 {
+        errors.push(error_at(path, format!("{others} more lines are wrong")).to_string());
     }
-    if wrong.is_empty() {
-        Ok(good)
+    if errors.is_empty() {
+        Ok(valid)
     } else {
-        Err(wrong.join("\n").into())
+        Err(errors.join("\n").into())
     }
 }
 
@@ -143,49 +171,58 @@ mod tests {
     use super::*;
 
     /// A folder for one test, removed at its end.
-    pub struct Scratch(pub PathBuf);
-    impl Scratch {
-        pub fn new(name: &str) -> Scratch {
-            let folder =
-                std::env::temp_dir().join(format!("manifest-{}-{name}", std::process::id()));
+    pub(super) struct TestFolder(pub(super) PathBuf);
+
+    impl TestFolder {
+        pub(super) fn new(name: &str) -> TestFolder {
+            let name = format!("manifest-{}-{name}", std::process::id());
+            let folder = std::env::temp_dir().join(name);
             std::fs::create_dir_all(&folder).unwrap();
-            Scratch(folder)
+            TestFolder(folder)
         }
-        /// Writes a file and gives its path.
-        pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+
+        /// Writes a file and returns its path.
+        pub(super) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
             let path = self.0.join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(&path, content).unwrap();
             path
         }
-        /// What is wrong with a manifest, without the folder's name.
-        pub fn wrong(&self, manifest: &Path) -> String {
+
+        /// Returns the error of reading a manifest, without the folder's name.
+        pub(super) fn error(&self, manifest: &Path) -> String {
             let error = read(manifest).err().expect("an error").to_string();
-            error.replace(&format!("{}/", self.0.display()), "")
+            self.shorten(&error)
+        }
+
+        /// Removes the folder's name from a message.
+        pub(super) fn shorten(&self, message: &str) -> String {
+            message.replace(&format!("{}/", self.0.display()), "")
         }
     }
-    impl Drop for Scratch {
+
+    impl Drop for TestFolder {
         fn drop(&mut self) {
             let _ = std::fs::remove_dir_all(&self.0);
         }
     }
 
-    /// Id, path, and seconds of an utterance in a file.
-    pub fn row(utterance: &Utterance) -> (&str, &str, f64, Option<f64>) {
-        let Audio::File(path) = &utterance.audio else {
-            panic!("not in a file")
-        };
-        (
-            &utterance.id,
-            path.to_str().unwrap(),
-            utterance.piece.from,
-            utterance.piece.to,
-        )
+    /// Returns the id, path, beginning and end of each utterance, all of which are in files.
+    pub(super) fn pieces(utterances: &[Utterance]) -> Vec<(&str, &str, f64, Option<f64>)> {
+        let mut pieces = vec![];
+        for utterance in utterances {
+            let AudioSource::File(path) = &utterance.source else {
+                panic!("not in a file")
+            };
+            let piece = &utterance.piece;
+            pieces.push((&*utterance.id, path.to_str().unwrap(), piece.from, piece.to));
+        }
+        pieces
     }
 
     #[test]
     fn names() {
-        let known = [
+        for known in [
             "a/b.tsv",
             "not/there",
             "src/..",
@@ -194,21 +231,20 @@ mod tests {
             "cuts.jsonl",
             "cuts.jsonl.gz",
             "x.parquet",
-        ];
-        assert!(known.iter().all(|m| is_known(m)));
-        assert!(
-            ["feats.scp", "cuts.json", "x.csv", "a.flac", ""]
-                .iter()
-                .all(|m| !is_known(m))
-        );
+        ] {
+            assert!(is_known(known), "{known}");
+        }
+        for unknown in ["feats.scp", "cuts.json", "x.csv", "a.flac", ""] {
+            assert!(!is_known(unknown), "{unknown}");
+        }
     }
 
     #[test]
     fn many_wrong_lines_are_counted() {
-        let scratch = Scratch::new("many");
-        let wrong =
-            scratch.wrong(&scratch.file("x.tsv", "root\n".to_owned() + &"nothing\n".repeat(50)));
-        assert_eq!(wrong.lines().count(), 21);
-        assert!(wrong.ends_with("x.tsv: 30 more lines are wrong"), "{wrong}");
+        let scratch = TestFolder::new("many");
+        let lines = "root\n".to_owned() + &"nothing\n".repeat(50);
+        let error = scratch.error(&scratch.file("x.tsv", lines));
+        assert_eq!(error.lines().count(), 21);
+        assert!(error.ends_with("x.tsv: 30 more lines are wrong"), "{error}");
     }
 }

@@ -1,41 +1,48 @@
-//! Some of the frames that pass, each with the same chance (Vitter's algorithm R): a function of the key and of their order.
+//! Reservoir sampling of frames (Vitter 1985, algorithm R): every frame is kept with the same
+//! probability. The sample depends on the key and on the order of the frames alone.
 use compute::random::Key;
 
-/// At most `most` frames, `width` numbers each.
-pub struct Sample {
-    pub width: usize,
-    most: usize,
+/// A uniform random sample of the frames added so far.
+pub(crate) struct Sample {
+    /// The number of values per frame.
+    pub(crate) width: usize,
+    /// The largest number of frames kept.
+    capacity: usize,
     key: Key,
-    /// (frames, width), all that are kept.
-    pub frames: Vec<f32>,
-    /// How many have passed.
-    pub seen: u64,
+    /// The frames kept, (frames, width).
+    pub(crate) frames: Vec<f32>,
+    /// The number of frames added so far.
+    pub(crate) seen: u64,
 }
 
 impl Sample {
-    pub fn new(width: usize, most: usize, key: Key) -> Sample {
+    /// Creates an empty sample of at most `capacity` frames.
+    pub(crate) fn new(width: usize, capacity: usize, key: Key) -> Sample {
         Sample {
             width,
-            most,
+            capacity,
             key,
             frames: vec![],
             seen: 0,
         }
     }
 
-    /// The place at which the frame is kept now, if it is.
-    pub fn add(&mut self, frame: &[f32]) -> Option<usize> {
-        let (seen, kept) = (self.seen, self.frames.len() / self.width);
+    /// Adds a frame. Returns the index at which it is kept, maybe in place of another, or `None` if
+    /// it is not kept.
+    pub(crate) fn add(&mut self, frame: &[f32]) -> Option<usize> {
+        let number = self.seen;
         self.seen += 1;
-        if kept < self.most {
+        let kept = self.frames.len() / self.width;
+        if kept < self.capacity {
             self.frames.extend_from_slice(frame);
             return Some(kept);
         }
-        let at = self.key.below(0, seen, self.seen) as usize;
-        (at < self.most).then(|| {
-            self.frames[at * self.width..(at + 1) * self.width].copy_from_slice(frame);
-            at
-        })
+        let index = self.key.below(0, number, self.seen) as usize;
+        if index >= self.capacity {
+            return None;
+        }
+        self.frames[index * self.width..(index + 1) * self.width].copy_from_slice(frame);
+        Some(index)
     }
 }
 
@@ -44,19 +51,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_frame_has_its_chance() {
+    fn every_frame_has_the_same_chance() {
         let mut hits = [0; 50];
         for seed in 0..2000 {
             let mut sample = Sample::new(2, 10, Key::new(seed, &["sample"]));
             for i in 0..50 {
                 sample.add(&[i as f32, -(i as f32)]);
             }
-            assert_eq!((sample.frames.len(), sample.seen), (20, 50));
-            assert!(sample.frames.chunks(2).all(|f| f[0] == -f[1]));
-            sample
-                .frames
-                .chunks(2)
-                .for_each(|f| hits[f[0] as usize] += 1);
+            assert_eq!(sample.frames.len(), 20);
+            assert_eq!(sample.seen, 50);
+            for frame in sample.frames.chunks(2) {
+                assert_eq!(frame[0], -frame[1]);
+                hits[frame[0] as usize] += 1;
+            }
         }
         // 400 expected, deviation 18.
         assert!(hits.iter().all(|n| (310..490).contains(n)), "{hits:?}");

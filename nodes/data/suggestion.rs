@@ -1,9 +1,15 @@
-//! The word that somebody may have meant.
+//! "did you mean" hints for misspelt names.
 
-/// `; did you mean `x`?`, or nothing.
-pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let likeness = |k: &str| strsim::jaro_winkler(word, k);
-    let close = known.into_iter().filter(|k| likeness(k) > 0.8);
-    let best = close.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    best.map_or(String::new(), |k| format!("; did you mean `{k}`?"))
+/// Returns "; did you mean `x`?" with the name of `known` that is most similar to `word`, or an
+/// empty string if the Jaro-Winkler similarity of none is above 0.8.
+pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let similarity = |name: &str| strsim::jaro_winkler(word, name);
+    let best = known
+        .into_iter()
+        .filter(|name| similarity(name) > 0.8)
+        .max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+    match best {
+        Some(name) => format!("; did you mean `{name}`?"),
+        None => String::new(),
+    }
 }

@@ -1,68 +1,58 @@
-//! A Parquet file that grows batch by batch, and appears whole or not at all.
+//! Parquet files that are written batch by batch and appear complete or not at all.
 use crate::Result;
+use crate::data::error::PathContext;
 use crate::data::file;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
-use std::fmt::Display;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-pub struct Table {
+/// Writes a Parquet file under a temporary name until it is finished. Errors name the final path.
+pub(crate) struct TableWriter {
     path: PathBuf,
     growing: PathBuf,
     writer: ArrowWriter<File>,
 }
 
-impl Table {
-    /// Begins the file, and the folder it stands in. Errors, here and below, name the file.
-    pub fn create(path: &Path, schema: SchemaRef) -> Result<Table> {
-        let at = |e: &dyn Display| format!("{}: {e}", path.display());
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|e| at(&e))?;
-        }
+impl TableWriter {
+    /// Creates the folder of `path` and begins the file.
+    pub(crate) fn create(path: &Path, schema: SchemaRef) -> Result<TableWriter> {
+        file::create_parent(path)?;
         let growing = file::temporary(path);
-        let to = File::create(&growing).map_err(|e| at(&e))?;
-        let writer = ArrowWriter::try_new(to, schema, None).map_err(|e| at(&e))?;
-        Ok(Table {
+        let file = File::create(&growing).at(path)?;
+        let writer = ArrowWriter::try_new(file, schema, None).at(path)?;
+        Ok(TableWriter {
             path: path.to_owned(),
             growing,
             writer,
         })
     }
 
-    /// A row group.
-    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.writer
-            .write(batch)
-            .and_then(|()| self.writer.flush())
-            .map_err(|e| self.at(&e))
+    /// Writes `batch` as a row group.
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.writer.write(batch).at(&self.path)?;
+        self.writer.flush().at(&self.path)
     }
 
-    /// Syncs the file and gives it its name.
-    pub fn finish(mut self) -> Result<()> {
-        self.writer.finish().map_err(|e| self.at(&e))?;
-        self.writer
-            .inner()
-            .sync_all()
-            .and_then(|()| file::settle(&self.growing, &self.path))
-            .map_err(|e| self.at(&e))
-    }
-
-    fn at(&self, e: &dyn Display) -> crate::Error {
-        format!("{}: {e}", self.path.display()).into()
+    /// Completes and syncs the file, and renames it to its final path.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.writer.finish().at(&self.path)?;
+        self.writer.inner().sync_all().at(&self.path)?;
+        file::rename_and_sync(&self.growing, &self.path).at(&self.path)
     }
 }
 
-impl Drop for Table {
-    /// What was not finished goes; what was has another name by now.
+impl Drop for TableWriter {
+    /// Removes an unfinished file; a finished one no longer has the temporary name.
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.growing);
     }
 }
 
-/// The parquet crate panics at some damaged files.
-pub fn calmly<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Calls `read` and turns a panic into an error, because the parquet crate panics on some damaged
+/// files.
+pub(crate) fn catch_panic<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("is damaged".into()))
 }

@@ -1,6 +1,8 @@
-//! Hidden states of a frozen model for the rows of a batch: tensors where they are made and measured, columns where they
-//! cross threads or lie in a cache. On a GPU that is where its memory ends, so a value turns into the other form here and
-//! nowhere else.
+//! Hidden states of a frozen model for the rows of a batch.
+//!
+//! They are tensors where they are computed and compared, and columns of a batch between threads
+//! and in a cache. The conversions between the two forms, and so between a GPU's memory and the
+//! host's, are all here.
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{FRAMES, HIDDEN, ID};
@@ -10,108 +12,112 @@ use arrow::record_batch::RecordBatch;
 use compute::tensor::{Hidden, PendingUpload, Spans, read};
 use std::sync::Arc;
 
+/// The hidden states of a batch's rows, with the ids of the rows.
 #[derive(Clone)]
 pub struct Targets {
-    id: ArrayRef,
+    ids: ArrayRef,
     layers: PendingUpload,
 }
 
 impl Targets {
-    /// What was computed here for the rows of these ids: a tensor a layer, of all rows.
-    pub fn new(id: ArrayRef, layers: Vec<Hidden>) -> Targets {
+    /// Wraps hidden states that were computed on this device: one tensor per layer, over all rows.
+    pub fn new(ids: ArrayRef, layers: Vec<Hidden>) -> Targets {
         Targets {
-            id,
+            ids,
             layers: PendingUpload::here(layers),
         }
     }
 
-    /// What a batch of the columns [`column::TARGETS`] holds: so many layers, `width` wide. A GPU fetches it beside what it
-    /// computes.
-    pub fn of(batch: &RecordBatch, layers: usize, width: usize) -> Result<Targets> {
+    /// Reads `layers` layers of `width` values per frame from a batch with the columns
+    /// [`column::TARGETS`].
+    ///
+    /// On a GPU the upload runs beside its computations.
+    pub fn from_batch(batch: &RecordBatch, layers: usize, width: usize) -> Result<Targets> {
         let frames = column::u32s(batch, FRAMES)?;
-        let layer = |at| {
-            let row = |row| column::floats_of_layer(batch, HIDDEN, row, at);
-            let rows = (0..frames.len()).map(row).collect::<Result<Vec<_>>>()?;
-            let fits = rows
-                .iter()
-                .zip(frames)
-                .all(|(row, &n)| row.len() == n as usize * width);
-            if fits {
-                Ok(rows)
-            } else {
-                Err(format!("a target is not {width} wide").into())
+        let mut values = Vec::with_capacity(layers); // (layers)(rows)
+        for layer in 0..layers {
+            let rows = (0..frames.len())
+                .map(|row| column::floats_of_layer(batch, HIDDEN, row, layer))
+                .collect::<Result<Vec<_>>>()?;
+            for (row, &frames) in rows.iter().zip(frames) {
+                if row.len() != frames as usize * width {
+                    return Err(format!("a target is not {width} wide").into());
+                }
             }
-        };
-        let rows = (0..layers).map(layer).collect::<Result<Vec<_>>>()?; // (layers)(rows)
-        let (id, spans) = (
-            column::get(batch, ID)?.clone(),
-            Spans::new(frames.iter().map(|&n| n as usize)),
-        );
+            values.push(rows);
+        }
+        let spans = Spans::new(frames.iter().map(|&frames| frames as usize));
         Ok(Targets {
-            id,
-            layers: PendingUpload::send(&rows, width, spans),
+            ids: column::get(batch, ID)?.clone(),
+            layers: PendingUpload::send(&values, width, spans),
         })
     }
 
-    /// A tensor a layer, to be read from now on.
+    /// Returns one tensor per layer, over all rows. Waits for the upload.
     pub fn layers(&self) -> &[Hidden] {
         self.layers.wait()
     }
 
-    /// The columns [`column::TARGETS`].
+    /// Returns the batch with the columns [`column::TARGETS`].
     pub fn batch(&self) -> Result<RecordBatch> {
-        let layers: Vec<_> = self
-            .layers()
-            .iter()
-            .map(|h| (h.width(), read(&h.values)))
-            .collect();
-        let spans = self
-            .layers()
+        let hiddens = self.layers();
+        let spans = hiddens
             .first()
-            .map(|hidden| hidden.spans.clone())
-            .unwrap_or(Spans::new([]));
-        let all = spans.iter().flat_map(|row| {
-            layers
-                .iter()
-                .map(move |(w, x)| &x[row.start * w..row.end * w])
-        });
-        columns(
-            self.id.clone(),
-            spans.lengths().map(|n| n as u32),
-            &all.collect::<Vec<_>>(),
-        )
+            .map_or(Spans::new([]), |hidden| hidden.spans.clone());
+        let layers: Vec<_> = hiddens
+            .iter()
+            .map(|hidden| (hidden.width(), read(&hidden.values)))
+            .collect();
+        let mut values: Vec<&[f32]> = vec![];
+        for row in spans.iter() {
+            for (width, layer) in &layers {
+                values.push(&layer[row.start * width..row.end * width]);
+            }
+        }
+        let frames = spans.lengths().map(|frames| frames as u32);
+        targets_batch(self.ids.clone(), frames, &values)
     }
 }
 
-/// As [`Targets::batch`], for `rows` whose entries in a cache these are: (rows)(layers).
-pub fn of_entries(rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
-    let all: Vec<&[f32]> = entries
+/// Returns the batch with the columns [`column::TARGETS`] for `rows`, whose cached entries are
+/// `entries`: (rows)(layers).
+pub(crate) fn batch_from_entries(
+    rows: &RecordBatch,
+    entries: &[Vec<Entry>],
+) -> Result<RecordBatch> {
+    let values: Vec<&[f32]> = entries
         .iter()
         .flatten()
         .map(|entry| &*entry.values)
         .collect();
     let frames = entries
         .iter()
-        .map(|row| row.first().map_or(0, |entry| entry.frames));
-    columns(column::get(rows, ID)?.clone(), frames, &all)
+        .map(|layers| layers.first().map_or(0, |entry| entry.frames));
+    targets_batch(column::get(rows, ID)?.clone(), frames, &values)
 }
 
-/// What such a batch holds for a row and the layer at this place.
-pub fn entry(sent: &RecordBatch, row: usize, place: usize) -> Result<Entry> {
-    let values = column::floats_of_layer(sent, HIDDEN, row, place)?.to_vec();
+/// Returns the entry of a row and a layer of a batch with the columns [`column::TARGETS`]; `layer`
+/// is the layer's index in the batch.
+pub(crate) fn entry(batch: &RecordBatch, row: usize, layer: usize) -> Result<Entry> {
     Ok(Entry {
-        frames: column::u32s(sent, FRAMES)?[row],
-        values,
+        frames: column::u32s(batch, FRAMES)?[row],
+        values: column::floats_of_layer(batch, HIDDEN, row, layer)?.to_vec(),
     })
 }
 
-/// `all`: row by row, each layer's numbers.
-fn columns(id: ArrayRef, frames: impl Iterator<Item = u32>, all: &[&[f32]]) -> Result<RecordBatch> {
-    let (rows, frames) = (id.len(), UInt32Array::from_iter_values(frames));
-    let layers = all.len().checked_div(rows).unwrap_or(0);
-    let hidden = column::list_by_layer(all.concat(), all.iter().map(|x| x.len()), rows, layers)?;
+/// Builds the batch; `values` holds each row's layers, row by row.
+fn targets_batch(
+    ids: ArrayRef,
+    frames: impl Iterator<Item = u32>,
+    values: &[&[f32]],
+) -> Result<RecordBatch> {
+    let rows = ids.len();
+    let layers = values.len().checked_div(rows).unwrap_or(0);
+    let frames = UInt32Array::from_iter_values(frames);
+    let lengths = values.iter().map(|layer| layer.len());
+    let hidden = column::list_by_layer(values.concat(), lengths, rows, layers)?;
     column::batch(vec![
-        (ID, id),
+        (ID, ids),
         (FRAMES, Arc::new(frames)),
         (HIDDEN, Arc::new(hidden)),
     ])

@@ -3,11 +3,13 @@
 use crate::Result;
 use crate::data::column;
 use crate::data::subsample::Sample;
-use crate::kmeans::{Fit, fit};
+use crate::kmeans::{FitOptions, fit};
 use crate::node::frames;
 use crate::node::port::{Ports, Shapes};
 use crate::node::step::Step;
-use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs};
+use crate::node::{
+    Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -42,13 +44,14 @@ fn passes() -> usize {
 
 const MOST_CLUSTERS: usize = 1 << 16;
 
+impl KindOptions for Options {
+    const PORTS: Ports = Ports {
+        inputs: &[frames::PORT],
+        outputs: &[],
+    };
+}
+
 impl Config for Options {
-    fn ports(&self) -> Ports {
-        Ports {
-            inputs: &[frames::PORT],
-            outputs: &[],
-        }
-    }
     fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let (fewest, most) = (self.clusters.clamp(1, MOST_CLUSTERS), u32::MAX as usize);
         let mut wrong = vec![];
@@ -68,13 +71,16 @@ impl Config for Options {
             return Err(wrong);
         }
         Ok(NodeInfo {
-            leaves_clusters: width.map(|width| (self.clusters, width)),
+            writes: width.map(|width| Artifact::Centroids {
+                clusters: self.clusters,
+                width,
+            }),
             ..NodeInfo::default()
         })
     }
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
         let width = frames::width(&context.inputs)
-            .map_err(|w| w.says)?
+            .map_err(|w| w.message)?
             .ok_or("does not know what comes in")?;
         let sample = Sample::new(width, self.frames, context.key("sample"));
         Ok(Box::new(Cluster {
@@ -122,7 +128,7 @@ impl Node for Cluster {
         if n < clusters {
             return Err(format!("{clusters} clusters need as many frames, but {n} came").into());
         }
-        let how = Fit {
+        let how = FitOptions {
             clusters,
             batch,
             passes,

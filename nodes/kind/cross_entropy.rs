@@ -6,7 +6,9 @@ use crate::data::column;
 use crate::data::column::{ID, LABEL, LABELS, MASK, MASKS};
 use crate::node::port::{Carries, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::node::step::Step;
-use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes};
+use crate::node::{
+    Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
+};
 use compute::op::{argmax, cross_entropy};
 use compute::tensor::{Hidden, Tape, read, scaled};
 use schemars::JsonSchema;
@@ -34,19 +36,18 @@ const OUT: &str = "loss";
 /// By so many frames labels and logits may differ: manifests of labels are made with other paddings.
 const SLACK: usize = 2;
 
-impl Config for Options {
-    fn ports(&self) -> Ports {
-        const INPUTS: &[Port] = &[
+impl KindOptions for Options {
+    const PORTS: Ports = Ports {
+        inputs: &[
             Port::new(LOGITS, Carries::Hiddens),
             Port::new(IN, Carries::Batch(LABELS)),
             Port::new(MASK.name, Carries::Batch(MASKS)),
-        ];
-        const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Scalar)];
-        Ports {
-            inputs: INPUTS,
-            outputs: OUTPUTS,
-        }
-    }
+        ],
+        outputs: &[Port::new(OUT, Carries::Scalar)],
+    };
+}
+
+impl Config for Options {
     fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let mut wrong = vec![];
         for (option, weight) in [("masked", self.masked), ("unmasked", self.unmasked)] {

@@ -10,17 +10,16 @@ mod set;
 mod source;
 mod speech;
 
-pub use crate::data::audio::read_audio;
-pub use crate::data::audio::resample::RATE;
-pub use crate::data::manifest::segments;
 pub use crop::Crop;
 
 use crate::Result;
+use crate::data::audio::resample::RATE;
 use crate::data::column;
 use crate::data::manifest;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::node::{
-    Clock, Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, Role, shapes,
+    Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, PlannedRows, Role,
+    Source, SourceSettings, shapes,
 };
 use batches::Batches;
 use schemars::JsonSchema;
@@ -29,14 +28,6 @@ use std::path::Path;
 
 /// A batch's samples are counted in 31 bits; a day of them is far below.
 const LONGEST_BATCH: f64 = 86_400.0;
-
-/// What a manifest calls its utterances, in its order.
-pub fn ids(manifest: &Path) -> Result<Vec<String>> {
-    Ok(manifest::read(manifest)?
-        .into_iter()
-        .map(|utterance| utterance.id)
-        .collect())
-}
 
 /// Audio files to batches of waveforms at 16 kHz; the source of a phase.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -84,56 +75,31 @@ fn min_seconds() -> f64 {
     0.025
 }
 
-/// Samples of each row that an epoch and a dev pass send, by the manifests alone.
-pub struct Planned {
-    pub train: Vec<u64>,
-    pub dev: Vec<u64>,
-}
-
 /// To the nearest sample.
 fn samples(seconds: f64) -> u64 {
     (seconds * RATE as f64).round() as u64
 }
 
 impl Options {
-    /// A run that goes on after the last update, without a dev set to measure again: there is no step to make.
-    pub fn nothing_left(&self, clock: &Clock) -> bool {
-        self.dev.is_none() && clock.updates == Some(clock.from)
-    }
-    /// What the rows will be, the same in every view; the numbers of a TSV or of lhotse are taken as they stand, for others
-    /// the headers are read. None if a manifest is missing.
-    pub fn planned(&self) -> Result<Option<Planned>> {
-        let rows = |manifest: &str, crop: Crop| -> Result<Vec<u64>> {
-            let utterances = manifest::read(Path::new(manifest))?;
-            let said: Option<Vec<u64>> = utterances.iter().map(|u| u.said).collect();
-            let lengths = said.unwrap_or_else(|| {
-                manifest::lengths(&utterances)
-                    .into_iter()
-                    .flatten()
-                    .collect()
-            });
-            let lengths = lengths
+    /// Returns the samples of each row that is sent of a manifest.
+    fn planned_lengths(&self, manifest: &str, crop: Crop) -> Result<Vec<u64>> {
+        let utterances = manifest::read(Path::new(manifest))?;
+        let stated: Option<Vec<u64>> = utterances.iter().map(|u| u.declared_samples).collect();
+        let lengths = stated.unwrap_or_else(|| {
+            manifest::lengths(&utterances)
                 .into_iter()
-                .filter(|&n| !self.is_too_short(n) && !self.is_too_long(n));
-            let batches = self.batches(lengths, crop);
-            Ok(batches
-                .in_order()
-                .iter()
-                .flat_map(|batch| batches.kept(batch))
-                .collect())
-        };
-        let there = |manifest: &String| Path::new(manifest).exists();
-        if !there(&self.manifest) || !self.dev.iter().all(there) {
-            return Ok(None);
-        }
-        let dev = self
-            .dev
-            .as_deref()
-            .map_or(Ok(vec![]), |dev| rows(dev, Crop::None))?;
-        Ok(Some(Planned {
-            train: rows(&self.manifest, self.crop)?,
-            dev,
-        }))
+                .flatten()
+                .collect()
+        });
+        let lengths = lengths
+            .into_iter()
+            .filter(|&n| !self.is_too_short(n) && !self.is_too_long(n));
+        let batches = self.batches(lengths, crop);
+        Ok(batches
+            .in_order()
+            .iter()
+            .flat_map(|batch| batches.kept(batch))
+            .collect())
     }
     fn is_too_short(&self, length: u64) -> bool {
         length < samples(self.min_seconds)
@@ -152,14 +118,41 @@ impl Options {
     }
 }
 
-impl Config for Options {
-    fn ports(&self) -> Ports {
-        const SPEECH: Port = Port::new("speech", Carries::Batch(column::SPEECH));
-        Ports {
-            inputs: &[],
-            outputs: &[SPEECH],
+impl Source for Options {
+    fn settings(&self) -> SourceSettings {
+        SourceSettings {
+            manifest: self.manifest.clone(),
+            dev: self.dev.clone(),
+            seconds_per_batch: self.seconds_per_batch,
+            views: self.views,
         }
     }
+
+    /// Takes lengths that a TSV or lhotse states as they stand; of other manifests the audio headers
+    /// are read.
+    fn planned_rows(&self) -> Result<Option<PlannedRows>> {
+        let exists = |manifest: &String| Path::new(manifest).exists();
+        if !exists(&self.manifest) || !self.dev.iter().all(exists) {
+            return Ok(None);
+        }
+        let dev = match &self.dev {
+            Some(dev) => self.planned_lengths(dev, Crop::None)?,
+            None => vec![],
+        };
+        let train = self.planned_lengths(&self.manifest, self.crop)?;
+        Ok(Some(PlannedRows { train, dev }))
+    }
+}
+
+impl KindOptions for Options {
+    const PORTS: Ports = Ports {
+        inputs: &[],
+        outputs: &[Port::new("speech", Carries::Batch(column::SPEECH))],
+    };
+    const ROLE: Role = Role::Source;
+}
+
+impl Config for Options {
     fn info(&self, _world: &PhaseOutputs, _inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let mut wrong = vec![];
         let mut check = |holds: bool, option: &str, says: String| {
@@ -217,12 +210,12 @@ impl Config for Options {
         })
     }
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        Ok(match context.synthetic {
+        Ok(match context.run.synthetic {
             Some(size) => Box::new(noise::Noise::new(context, size)),
             None => Box::new(source::Decode::new(self, context)?),
         })
     }
-    fn role(&self) -> Role<'_> {
-        Role::Source(self)
+    fn source(&self) -> Option<&dyn Source> {
+        Some(self)
     }
 }

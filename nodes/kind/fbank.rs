@@ -11,7 +11,7 @@ use crate::data::entry::Entry;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
-    Cacheable, Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
+    Cacheable, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
 };
 use arrow::record_batch::RecordBatch;
 use rayon::prelude::*;
@@ -53,15 +53,15 @@ impl Options {
     }
 }
 
+impl KindOptions for Options {
+    const PORTS: Ports = Ports {
+        inputs: &[Port::new(IN, Carries::Batch(SPEECH))],
+        outputs: &[Port::new(OUT, Carries::Batch(FBANK))],
+    };
+    const CACHEABLE: bool = true;
+}
+
 impl Config for Options {
-    fn ports(&self) -> Ports {
-        const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(SPEECH))];
-        const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Batch(FBANK))];
-        Ports {
-            inputs: INPUTS,
-            outputs: OUTPUTS,
-        }
-    }
     fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let cepstra = self.cepstra.unwrap_or(1);
         let mut wrong = vec![];
@@ -186,8 +186,8 @@ impl Node for Fbank {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::audio::read_audio;
     use crate::data::file;
-    use crate::kind::decode::read_audio;
 
     fn options(bins: usize, cepstra: Option<usize>, deltas: usize) -> Options {
         Options {

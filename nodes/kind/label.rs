@@ -8,7 +8,10 @@ use crate::kmeans::Centroids;
 use crate::node::frames;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
-use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, leaver, shapes};
+use crate::node::{
+    Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
+    artifact_owner, shapes,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -20,26 +23,27 @@ pub struct Options {
     centroids: String,
 }
 
-pub const OUT: &str = "labels";
+const OUT: &str = "labels";
 
 impl Options {
-    /// What an earlier phase of the same file leaves there.
+    /// Returns the clusters and the width of centroids that an earlier phase of the file leaves.
     fn earlier(&self, phase_outputs: &PhaseOutputs) -> Option<(usize, usize)> {
-        phase_outputs
-            .clusters
-            .get(leaver(&self.centroids, "centroids.safetensors")?)
-            .copied()
+        let owner = artifact_owner(&self.centroids, "centroids.safetensors")?;
+        match phase_outputs.0.get(owner)? {
+            Artifact::Centroids { clusters, width } => Some((*clusters, *width)),
+            _ => None,
+        }
     }
 }
 
+impl KindOptions for Options {
+    const PORTS: Ports = Ports {
+        inputs: &[frames::PORT],
+        outputs: &[Port::new(OUT, Carries::Batch(LABELS))],
+    };
+}
+
 impl Config for Options {
-    fn ports(&self) -> Ports {
-        const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Batch(LABELS))];
-        Ports {
-            inputs: &[frames::PORT],
-            outputs: OUTPUTS,
-        }
-    }
     fn info(
         &self,
         phase_outputs: &PhaseOutputs,
@@ -94,12 +98,12 @@ impl Config for Options {
     }
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
         let width = frames::width(&context.inputs)
-            .map_err(|w| w.says)?
+            .map_err(|w| w.message)?
             .ok_or("does not know what comes in")?;
         let path = context.path(&self.centroids);
         let centroids = match self
-            .earlier(&context.phase_outputs)
-            .filter(|_| context.bench && !path.exists())
+            .earlier(&context.run.phase_outputs)
+            .filter(|_| context.run.bench && !path.exists())
         {
             Some((count, width)) => {
                 let key = context.key("centroids");

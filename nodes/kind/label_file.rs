@@ -1,15 +1,18 @@
-//! Labels from a file ([`crate::data::labels`]). They are of whole utterances, so these must not be cropped.
+//! Labels from a file (`data::labels`). They are of whole utterances, so these must not be
+//! cropped.
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{ID, LABELS, SAMPLES, SPEECH};
 use crate::data::labels;
 use crate::data::labels::{Labels, TABLE, has_ids};
-use crate::kind::decode;
-use crate::kind::label::OUT;
+use crate::data::manifest;
 use crate::model::Architecture;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
-use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, leaver, shapes};
+use crate::node::{
+    Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
+    artifact_owner, shapes,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -26,26 +29,27 @@ pub struct Options {
 }
 
 const IN: &str = "speech";
+const OUT: &str = "labels";
 
 impl Options {
-    /// What an earlier phase of the same file leaves there: how many clusters, if that is known.
+    /// Returns the number of classes, if it is known, of labels that an earlier phase of the file
+    /// leaves.
     fn earlier(&self, phase_outputs: &PhaseOutputs) -> Option<Option<usize>> {
-        phase_outputs
-            .labels
-            .get(leaver(&self.file, TABLE)?)
-            .copied()
+        match phase_outputs.0.get(artifact_owner(&self.file, TABLE)?)? {
+            Artifact::Labels { classes } => Some(*classes),
+            _ => None,
+        }
     }
 }
 
+impl KindOptions for Options {
+    const PORTS: Ports = Ports {
+        inputs: &[Port::new(IN, Carries::Batch(SPEECH))],
+        outputs: &[Port::new(OUT, Carries::Batch(LABELS))],
+    };
+}
+
 impl Config for Options {
-    fn ports(&self) -> Ports {
-        const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(SPEECH))];
-        const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Batch(LABELS))];
-        Ports {
-            inputs: INPUTS,
-            outputs: OUTPUTS,
-        }
-    }
     fn info(&self, phase_outputs: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let wrong = |option: &str, says: String| {
             Err(vec![OptionError::at(
@@ -89,15 +93,16 @@ impl Config for Options {
     }
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
         let path = context.path(&self.file);
-        let rehearsal =
-            context.bench && self.earlier(&context.phase_outputs).is_some() && !path.exists();
+        let rehearsal = context.run.bench
+            && self.earlier(&context.run.phase_outputs).is_some()
+            && !path.exists();
         let labels = if rehearsal {
             None
         } else {
             let ids = self
                 .manifest
                 .as_ref()
-                .map(|manifest| decode::ids(&context.path(manifest)))
+                .map(|manifest| manifest::ids(&context.path(manifest)))
                 .transpose()?;
             Some(labels::read(&path, ids)?)
         };

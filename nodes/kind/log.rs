@@ -1,15 +1,17 @@
 //! Takes the metrics as they come into TensorBoard's event file and, when its phase ends, draws the run's losses as
 //! `loss.svg`.
 use crate::Result;
-use crate::chart::curves::Line;
 use crate::chart::{charts, curves};
 use crate::data::column;
 use crate::data::column::{METRICS, NAME, VALUE};
 use crate::data::file;
-use crate::kind::optimize::metrics;
+use crate::data::metrics;
+use crate::data::metrics::MetricLine;
 use crate::node::port::{Carries, Port, Ports, Shapes};
 use crate::node::step::Step;
-use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, Role};
+use crate::node::{
+    Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, Role,
+};
 use arrow::array::AsArray;
 use arrow::datatypes::Float32Type;
 use events::Events;
@@ -34,14 +36,15 @@ fn one() -> u64 {
 
 const IN: &str = "metrics";
 
+impl KindOptions for Options {
+    const PORTS: Ports = Ports {
+        inputs: &[Port::new(IN, Carries::Batch(METRICS))],
+        outputs: &[],
+    };
+    const ROLE: Role = Role::Log;
+}
+
 impl Config for Options {
-    fn ports(&self) -> Ports {
-        const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(METRICS))];
-        Ports {
-            inputs: INPUTS,
-            outputs: &[],
-        }
-    }
     fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         match self.every {
             0 => Err(vec![OptionError::at(
@@ -50,9 +53,6 @@ impl Config for Options {
             )]),
             _ => Ok(NodeInfo::default()),
         }
-    }
-    fn role(&self) -> Role<'_> {
-        Role::Log
     }
     fn build(&self, _: &NodeContext) -> Result<Box<dyn Node>> {
         Ok(Box::new(Log {
@@ -78,23 +78,27 @@ impl Node for Log {
     /// metrics.jsonl has the updates of earlier phases, and those before a `--resume`.
     fn start(&mut self, step: &mut Step) -> Result<()> {
         let context = step.context;
-        if !context.bench {
-            let about = std::fs::read_to_string(context.run.join("run.json")).unwrap_or_default();
+        if !context.run.bench {
+            let about =
+                std::fs::read_to_string(context.run.folder.join("run.json")).unwrap_or_default();
             let graph = serde_json::from_str::<Json>(&about).unwrap_or_default()["graph"].take();
-            let so_far = metrics::kept(&metrics::read(context)?, context);
-            let lines: Vec<Line> = curves::lines(&so_far)
+            let so_far = metrics::read(&context.run.folder)?;
+            let so_far =
+                metrics::before_resume(&so_far, &context.run.phase, context.run.clock.from);
+            let lines: Vec<MetricLine> = metrics::lines(&so_far)
                 .filter(|l| self.takes(&l.name, l.step))
                 .collect();
-            self.events = Some(Events::after(&lines, &context.run, &graph)?);
+            self.events = Some(Events::after(&lines, &context.run.folder, &graph)?);
         }
         Ok(())
     }
 
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
-        let (phase, update, wall_time) = (&step.context.phase, step.info.update, metrics::now());
+        let (phase, update, wall_time) =
+            (&step.context.run.phase, step.info.update, metrics::now());
         let values = batch[VALUE.name].as_primitive::<Float32Type>().values();
-        let line = |(name, value): (Option<&str>, &f32)| Line {
+        let line = |(name, value): (Option<&str>, &f32)| MetricLine {
             phase: phase.clone(),
             step: update,
             wall_time,
@@ -102,7 +106,7 @@ impl Node for Log {
             value: Some(*value as f64),
         };
         let lines = column::texts(&batch, NAME)?.iter().zip(values).map(line);
-        let taken: Vec<Line> = lines
+        let taken: Vec<MetricLine> = lines
             .filter(|line| self.takes(&line.name, update))
             .collect();
         self.events
@@ -112,12 +116,12 @@ impl Node for Log {
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
         self.events.as_ref().map_or(Ok(()), Events::sync)?;
-        let mut phases = curves::read(&metrics::read(step.context)?);
+        let mut phases = curves::read(&metrics::read(&step.context.run.folder)?);
         for (name, points) in phases.iter_mut().flat_map(|phase| &mut phase.curves) {
             points.retain(|(update, _)| self.takes(name, *update));
         }
-        file::whole(
-            &step.context.run.join("loss.svg"),
+        file::write_atomic(
+            &step.context.run.folder.join("loss.svg"),
             charts::losses(&phases).as_bytes(),
         )
     }

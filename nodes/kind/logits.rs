@@ -6,7 +6,7 @@ use crate::model::{Architecture, count};
 use crate::node::port::{Carries, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
-    Config, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs, shapes,
+    Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs, shapes,
 };
 use compute::gemm::Precision;
 use compute::op::{cosine_logits, linear, linear_start};
@@ -40,18 +40,15 @@ const IN: &str = "hiddens";
 const OUT: &str = "logits";
 const WIDEST: usize = 1 << 16;
 
+impl KindOptions for Options {
+    const PORTS: Ports = Ports {
+        inputs: &[Port::new(IN, Carries::Hiddens)],
+        outputs: &[Port::new(OUT, Carries::Hiddens)],
+    };
+    const TRAINS: bool = true;
+}
+
 impl Config for Options {
-    fn ports(&self) -> Ports {
-        const INPUTS: &[Port] = &[Port::new(IN, Carries::Hiddens)];
-        const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Hiddens)];
-        Ports {
-            inputs: INPUTS,
-            outputs: OUTPUTS,
-        }
-    }
-    fn trains(&self) -> bool {
-        true
-    }
     fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let mut wrong = vec![];
         wrong.extend(OptionError::outside("classes", self.classes, 1..=WIDEST));

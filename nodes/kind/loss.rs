@@ -4,7 +4,9 @@ use crate::Result;
 use crate::data::column::TARGETS;
 use crate::node::port::{Carries, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::node::step::Step;
-use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes};
+use crate::node::{
+    Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
+};
 use compute::op::{cosine, l1, log_sigmoid_cosine, mse};
 use compute::tensor::{Hidden, Number, Tape, plus, read_all, scaled};
 use schemars::JsonSchema;
@@ -74,18 +76,17 @@ const STUDENT: &str = "student";
 const TARGET: &str = "target";
 const OUT: &str = "loss";
 
-impl Config for Options {
-    fn ports(&self) -> Ports {
-        const INPUTS: &[Port] = &[
+impl KindOptions for Options {
+    const PORTS: Ports = Ports {
+        inputs: &[
             Port::new(STUDENT, Carries::Hiddens),
             Port::new(TARGET, Carries::Batch(TARGETS)).tensors(),
-        ];
-        const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Scalar)];
-        Ports {
-            inputs: INPUTS,
-            outputs: OUTPUTS,
-        }
-    }
+        ],
+        outputs: &[Port::new(OUT, Carries::Scalar)],
+    };
+}
+
+impl Config for Options {
     fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let mut wrong = vec![];
         let mut add = |way: &str, says: String| wrong.push(OptionError::at(way, says));

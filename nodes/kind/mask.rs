@@ -7,7 +7,9 @@ use crate::data::column::{ID, MASK, MASKS, SAMPLES, SPEECH, VIEW};
 use crate::model::Architecture;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
-use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes};
+use crate::node::{
+    Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spans::Draws;
@@ -61,15 +63,14 @@ const IN: &str = "speech";
 const OUT: &str = "mask";
 const MOST: usize = 1 << 16;
 
+impl KindOptions for Options {
+    const PORTS: Ports = Ports {
+        inputs: &[Port::new(IN, Carries::Batch(SPEECH))],
+        outputs: &[Port::new(OUT, Carries::Batch(MASKS))],
+    };
+}
+
 impl Config for Options {
-    fn ports(&self) -> Ports {
-        const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(SPEECH))];
-        const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Batch(MASKS))];
-        Ports {
-            inputs: INPUTS,
-            outputs: OUTPUTS,
-        }
-    }
     fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let mut wrong = vec![];
         if !(0.0..=1.0).contains(&self.probability) {
@@ -95,7 +96,7 @@ impl Config for Options {
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
         Ok(Box::new(Mask {
             options: self.clone(),
-            seed: context.seed,
+            seed: context.run.seed,
             frames: Architecture::default(),
         }))
     }

@@ -1,14 +1,14 @@
 //! One update: the losses' sum, backward, clip by global norm, AdamW at every node's rate; metrics, checkpoints, and the
 //! way back. The only node that changes a weight.
 use crate::Result;
+use crate::data::metrics::MetricsFile;
 use crate::node::Node;
 use crate::node::port::{Scalar, Value};
 use crate::node::report::Measurement;
-use crate::node::step::Step;
+use crate::node::step::{Step, StepInfo};
 use compute::adamw;
 use compute::tensor;
 use compute::tensor::{Gradients, Param, plus, read};
-use metrics::Metrics;
 use options::{IN, NotFinite, OUT};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,7 @@ use std::time::Instant;
 use sums::Sums;
 
 pub mod checkpoint;
-pub(crate) mod metrics;
+mod metrics;
 mod options;
 #[cfg(test)]
 pub(crate) mod parity;
@@ -36,7 +36,7 @@ struct Optimize {
     /// Gradients of the batches of this update so far, where there is more than one.
     gathered: Vec<(String, Param)>,
     sums: Sums,
-    metrics: Option<Metrics>,
+    metrics: Option<MetricsFile>,
     clock: Instant,
     samples: u64,
     update: u64,
@@ -44,8 +44,9 @@ struct Optimize {
 
 impl Node for Optimize {
     fn start(&mut self, step: &mut Step) -> Result<()> {
-        if !step.context.bench {
-            self.metrics = Some(Metrics::open(step.context)?);
+        let run = &step.context.run;
+        if !run.bench {
+            self.metrics = Some(MetricsFile::open(&run.folder, &run.phase, run.clock.from)?);
         }
         if let Some(path) = step.resume {
             self.moments = checkpoint::restore(path, step)?;
@@ -165,10 +166,12 @@ impl Optimize {
         Ok(lines)
     }
 
-    /// metrics.jsonl first, then whoever listens.
+    /// Writes metrics.jsonl, then sends the metrics to other nodes. The checkpoint is written later
+    /// in the same thread, so the lines of its updates are always in the file before it.
     fn publish(&mut self, step: &mut Step, lines: Vec<(String, f32)>) -> Result<()> {
         if let Some(metrics) = &mut self.metrics {
-            metrics.write(step, &lines)?;
+            let StepInfo { update, epoch, .. } = step.info;
+            metrics.write(&step.context.run.phase, update, epoch, &lines)?;
         }
         step.send(OUT, Value::Batch(metrics::batch(&step.info, lines)?));
         Ok(())
@@ -176,15 +179,15 @@ impl Optimize {
 
     /// A checkpoint where one is due, or where a signal ends the run; never inside an accumulation window.
     fn keep(&mut self, step: &mut Step) -> Result<()> {
-        let stops = step.context.stop.load(Ordering::Relaxed)
+        let stops = step.context.run.stop.load(Ordering::Relaxed)
             && (step.info.dev || step.info.closes)
             && !step.info.last;
         let due = step.info.checkpoint || stops;
         if due && let Some(metrics) = &self.metrics {
             metrics.sync()?;
-            let folder = step.context.run.join("checkpoint");
+            let folder = step.context.run.folder.join("checkpoint");
             checkpoint::write(&folder, self.update, &self.moments, step)?;
-            checkpoint::tidy(&folder, &step.context.phase, self.options.keep);
+            checkpoint::tidy(&folder, &step.context.run.phase, self.options.keep);
         }
         if stops {
             step.end();

@@ -6,7 +6,8 @@ use crate::model::{Architecture, count};
 use crate::node::port::{Carries, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
-    Config, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs, leaver, shapes,
+    Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter,
+    PhaseOutputs, artifact_owner, shapes,
 };
 use compute::gemm::Precision;
 use compute::op::{linear, linear_start};
@@ -81,17 +82,15 @@ impl Options {
     }
 }
 
+impl KindOptions for Options {
+    const PORTS: Ports = Ports {
+        inputs: &[Port::new(PORT, Carries::Hiddens)],
+        outputs: &[Port::new(PORT, Carries::Hiddens)],
+    };
+    const TRAINS: bool = true;
+}
+
 impl Config for Options {
-    fn ports(&self) -> Ports {
-        const PORTS: &[Port] = &[Port::new(PORT, Carries::Hiddens)];
-        Ports {
-            inputs: PORTS,
-            outputs: PORTS,
-        }
-    }
-    fn trains(&self) -> bool {
-        true
-    }
     fn info(
         &self,
         phase_outputs: &PhaseOutputs,
@@ -114,9 +113,13 @@ impl Config for Options {
         }
         let mut reads = vec![];
         if self.init.starts_with("$OUT/") {
-            match leaver(&self.init, "heads.safetensors")
-                .and_then(|node| phase_outputs.heads.get(node))
-            {
+            let earlier = artifact_owner(&self.init, "heads.safetensors")
+                .and_then(|owner| phase_outputs.0.get(owner))
+                .and_then(|artifact| match artifact {
+                    Artifact::Heads { groups } => Some(groups),
+                    _ => None,
+                });
+            match earlier {
                 None => {
                     let says = format!(
                         "option `init`: no `project` of an earlier phase writes `{}`",
@@ -154,7 +157,7 @@ impl Config for Options {
             )]),
             parameters: Some(each * groups.len() as u64),
             macs: Some(self.macs(*width, layers.len())),
-            leaves_heads: Some(groups),
+            writes: Some(Artifact::Heads { groups }),
             reads,
             ..NodeInfo::default()
         })
@@ -164,11 +167,11 @@ impl Config for Options {
         else {
             return Err("does not know what comes in".into());
         };
-        let groups = self.groups_of(layers).map_err(|w| w.says)?;
+        let groups = self.groups_of(layers).map_err(|w| w.message)?;
         let path = context.path(&self.init);
         // A benchmark builds what an earlier phase has not written.
         let fresh = ["default", "identity"].contains(&self.init.as_str())
-            || (context.bench && !path.exists());
+            || (context.run.bench && !path.exists());
         let mut earlier = if fresh {
             file::Loaded::new()
         } else {
@@ -177,7 +180,7 @@ impl Config for Options {
         let there = if fresh {
             None
         } else {
-            file::about(&path)?.get(GROUPS).cloned()
+            file::metadata(&path)?.get(GROUPS).cloned()
         };
         let own = json!(groups).to_string();
         if there.is_some_and(|there| there != own) {

@@ -9,7 +9,7 @@ use crate::model::{Architecture, ExtractNorm, ModelOption};
 use crate::node::port::{Carries, Gates, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
-    Config, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs, shapes,
+    Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs, shapes,
 };
 use crate::prune::{Finalize, Pruning, Unit, gate, penalty::penalty, vectors};
 use compute::random::Key;
@@ -159,20 +159,18 @@ impl Options {
     }
 }
 
-impl Config for Options {
-    fn ports(&self) -> Ports {
-        const OUT: &[Port] = &[
+impl KindOptions for Options {
+    const PORTS: Ports = Ports {
+        inputs: &[],
+        outputs: &[
             Port::new(GATES, Carries::Gates),
             Port::new(PENALTY, Carries::Scalar),
-        ];
-        Ports {
-            inputs: &[],
-            outputs: OUT,
-        }
-    }
-    fn trains(&self) -> bool {
-        true
-    }
+        ],
+    };
+    const TRAINS: bool = true;
+}
+
+impl Config for Options {
     fn info(&self, phase_outputs: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let known = self.source().known(phase_outputs).map_err(|w| vec![w])?;
         let wrong = self.wrong(&known.architecture);

@@ -4,10 +4,12 @@ use crate::Result;
 use crate::data::column;
 use crate::data::column::{ID, LABEL, LABELS};
 use crate::data::labels::{Labels, TABLE, km, table};
-use crate::kind::decode;
+use crate::data::manifest;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::node::step::Step;
-use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs};
+use crate::node::{
+    Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -22,21 +24,21 @@ pub struct Options {
 
 const IN: &str = "labels";
 
+impl KindOptions for Options {
+    const PORTS: Ports = Ports {
+        inputs: &[Port::new(IN, Carries::Batch(LABELS))],
+        outputs: &[],
+    };
+}
+
 impl Config for Options {
-    fn ports(&self) -> Ports {
-        const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(LABELS))];
-        Ports {
-            inputs: INPUTS,
-            outputs: &[],
-        }
-    }
     fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let classes = inputs.get(IN).and_then(|shapes| match shapes[..] {
             [Shape::Labels { classes }] => Some(classes),
             _ => None,
         });
         Ok(NodeInfo {
-            leaves_labels: Some(classes),
+            writes: Some(Artifact::Labels { classes }),
             reads: self.manifest.iter().cloned().collect(),
             ..NodeInfo::default()
         })
@@ -45,7 +47,7 @@ impl Config for Options {
         let ids = self
             .manifest
             .as_ref()
-            .map(|manifest| decode::ids(&context.path(manifest)))
+            .map(|manifest| manifest::ids(&context.path(manifest)))
             .transpose()?;
         Ok(Box::new(SaveLabels {
             ids,

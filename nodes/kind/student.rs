@@ -11,7 +11,8 @@ use crate::node::port;
 use crate::node::port::{Carries, Gates, Hiddens, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
-    Config, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs, shapes,
+    Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter,
+    PhaseOutputs, shapes,
 };
 use crate::prune::Finalize;
 use crate::prune::shrink::{Fixed, shrink};
@@ -77,25 +78,22 @@ impl Options {
     }
 }
 
-impl Config for Options {
-    fn ports(&self) -> Ports {
-        const INPUTS: &[Port] = &[
+impl KindOptions for Options {
+    const PORTS: Ports = Ports {
+        inputs: &[
             Port::new(IN, Carries::Batch(SPEECH)),
             port::MASK,
             Port::new(GATES, Carries::Gates).optional(),
-        ];
-        const OUTPUTS: &[Port] = &[
+        ],
+        outputs: &[
             Port::new(OUT, Carries::Hiddens),
             Port::new(PENALTY, Carries::Scalar),
-        ];
-        Ports {
-            inputs: INPUTS,
-            outputs: OUTPUTS,
-        }
-    }
-    fn trains(&self) -> bool {
-        true
-    }
+        ],
+    };
+    const TRAINS: bool = true;
+}
+
+impl Config for Options {
     fn info(
         &self,
         phase_outputs: &PhaseOutputs,
@@ -115,14 +113,20 @@ impl Config for Options {
                 )]);
             }
         }
-        let mut leaves = (known.architecture.clone(), known.estimated);
+        let mut writes = Artifact::Model {
+            architecture: known.architecture.clone(),
+            estimated: known.estimated,
+        };
         if let Some([Shape::Gates(pruning)]) = inputs.get(GATES).map(Vec::as_slice) {
             if pruning.architecture.tensors() != known.architecture.tensors() {
                 let says =
                     "input `gates`: its gates are for a model of another shape than this student's";
                 return Err(vec![OptionError::at("inputs.gates", says)]);
             }
-            leaves = (pruning.estimate(), true);
+            writes = Artifact::Model {
+                architecture: pruning.estimate(),
+                estimated: true,
+            };
         }
         let (width, precision) = (known.architecture.hidden_size, self.precision.here());
         let second = activation_bytes::bytes(&known.architecture, precision, self.recompute, 16000);
@@ -144,7 +148,7 @@ impl Config for Options {
                 second,
             ]),
             estimated: known.estimated,
-            leaves: Some(leaves),
+            writes: Some(writes),
             reads: known.reads.into_iter().collect(),
             warnings: self.precision.warning().into_iter().collect(),
             ..NodeInfo::default()

@@ -12,7 +12,7 @@ use crate::node::port;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
-    Cacheable, Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
+    Cacheable, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
 };
 use arrow::record_batch::RecordBatch;
 use compute::gemm::Precision;
@@ -73,15 +73,15 @@ impl Options {
     }
 }
 
+impl KindOptions for Options {
+    const PORTS: Ports = Ports {
+        inputs: &[Port::new(IN, Carries::Batch(SPEECH)), port::MASK],
+        outputs: &[Port::new(OUT, Carries::Batch(TARGETS)).tensors()],
+    };
+    const CACHEABLE: bool = true;
+}
+
 impl Config for Options {
-    fn ports(&self) -> Ports {
-        const INPUTS: &[Port] = &[Port::new(IN, Carries::Batch(SPEECH)), port::MASK];
-        const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Batch(TARGETS)).tensors()];
-        Ports {
-            inputs: INPUTS,
-            outputs: OUTPUTS,
-        }
-    }
     fn info(
         &self,
         phase_outputs: &PhaseOutputs,
@@ -138,13 +138,13 @@ impl Cacheable for Options {
             // Random weights, where a rehearsal has no model: what they are drawn by.
             let known = self
                 .source()
-                .known(&context.phase_outputs)
-                .map_err(|wrong| wrong.says)?;
+                .known(&context.run.phase_outputs)
+                .map_err(|wrong| wrong.message)?;
             model.insert(
                 "random".into(),
                 json!([
-                    context.seed,
-                    context.phase,
+                    context.run.seed,
+                    context.run.phase,
                     context.node,
                     known.architecture.to_config()
                 ]),
@@ -179,7 +179,7 @@ impl Cacheable for Options {
         }))
     }
     fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
-        targets::of_entries(rows, entries)
+        targets::batch_from_entries(rows, entries)
     }
     fn entry(&self, sent: &RecordBatch, row: usize, place: usize) -> Result<Entry> {
         targets::entry(sent, row, place)

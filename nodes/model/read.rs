@@ -1,7 +1,7 @@
 //! An architecture out of a graph's option or a config.json, and back.
 use super::{Architecture, ExtractNorm};
 use crate::Result;
-use crate::data::suggestion::near;
+use crate::data::suggestion::suggestion;
 use crate::node::OptionError;
 use serde_json::{Map, Value as Json, json};
 
@@ -83,7 +83,7 @@ impl Architecture {
                         "",
                         format!(
                             "option `architecture`: unknown name `{name}`{}",
-                            near(name, NAMES.iter().copied())
+                            suggestion(name, NAMES.iter().copied())
                         ),
                     )
                 })?;
@@ -98,7 +98,7 @@ impl Architecture {
                     if !known.contains(key) && !LEFT_ALONE.contains(&key.as_str()) {
                         let says = format!(
                             "unknown option `{key}`{}",
-                            near(key, known.iter().map(String::as_str))
+                            suggestion(key, known.iter().map(String::as_str))
                         );
                         return Err(wrong(&format!(".{key}"), says));
                     }

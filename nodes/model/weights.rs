@@ -172,7 +172,7 @@ impl Model {
             ("config.json", self.architecture.to_config()),
             ("preprocessor_config.json", preprocessor),
         ] {
-            file::whole(&growing.join(name), format!("{json:#}\n").as_bytes())?;
+            file::write_atomic(&growing.join(name), format!("{json:#}\n").as_bytes())?;
         }
         file::replace_folder(&growing, folder)
     }

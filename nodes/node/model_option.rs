@@ -50,10 +50,9 @@ impl ModelOption<'_> {
             });
         };
         if let Some(earlier) = folder.strip_prefix("$OUT/") {
-            let (own, estimated) = phase_outputs.models.get(earlier).cloned().ok_or_else(|| {
+            let (own, estimated) = phase_outputs.model(earlier).ok_or_else(|| {
                 let there: Vec<_> = phase_outputs
-                    .models
-                    .keys()
+                    .model_names()
                     .map(|k| format!("`$OUT/{k}`"))
                     .collect();
                 let there = if there.is_empty() {
@@ -69,7 +68,7 @@ impl ModelOption<'_> {
                     ),
                 )
             })?;
-            let architecture = option(Some(&own))?.unwrap_or(own);
+            let architecture = option(Some(own))?.unwrap_or_else(|| own.clone());
             return Ok(PlannedModel {
                 architecture,
                 estimated,
@@ -107,18 +106,21 @@ impl ModelOption<'_> {
     /// The architecture as it stands when the phase begins.
     pub fn architecture_at(&self, context: &NodeContext) -> Result<Architecture> {
         let own = match self.folder {
-            Some(text) if !context.bench || context.path(text).exists() => {
+            Some(text) if !context.run.bench || context.path(text).exists() => {
                 Some(read_architecture(&context.path(text))?)
             }
             Some(text) => {
                 let earlier = text
                     .strip_prefix("$OUT/")
-                    .and_then(|key| context.phase_outputs.models.get(key));
+                    .and_then(|key| context.run.phase_outputs.model(key));
                 earlier.map(|(architecture, _)| architecture.clone())
             }
             None => None,
         };
-        let there = self.overridden(own.as_ref()).map_err(|w| w.says)?.or(own);
+        let there = self
+            .overridden(own.as_ref())
+            .map_err(|w| w.message)?
+            .or(own);
         Ok(there.ok_or("there is neither a model folder nor an `architecture`")?)
     }
 

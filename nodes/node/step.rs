@@ -105,6 +105,7 @@ impl<'a> Step<'a> {
     /// What a benchmark wants to know.
     pub fn record(&self, told: Measurement) {
         self.context
+            .run
             .report
             .record(&self.context.node, &self.info, told);
     }
@@ -150,7 +151,7 @@ impl<'a> Step<'a> {
         match (self.take(port), shape) {
             (Some(Value::Targets(targets)), _) => Ok(targets),
             (Some(Value::Batch(batch)), Some((layers, width))) => {
-                Targets::of(&batch, layers, width)
+                Targets::from_batch(&batch, layers, width)
             }
             _ => Err(format!("no targets came on `{port}`").into()),
         }

@@ -1,9 +1,9 @@
 //! Hidden states of audio files, as Parquet: one row an (utterance, layer), utterances as given, then by layer; columns
 //! id, layer, frames, width, hidden (frames x width, row-major).
 use crate::Result;
+use crate::data::audio::read_audio;
 use crate::data::column::list;
-use crate::data::table::Table;
-use crate::kind::decode;
+use crate::data::table::TableWriter;
 use crate::model::{Convention, Forward, Model, OPEN};
 use crate::node::model_option::layers_wrong;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
@@ -27,14 +27,14 @@ pub fn extract(
     layers_wrong(&layers, &model.architecture).map_err(|wrong| {
         wrong
             .into_iter()
-            .map(|w| w.says)
+            .map(|w| w.message)
             .collect::<Vec<_>>()
             .join("; ")
     })?;
-    let mut table = Table::create(out, schema())?;
+    let mut table = TableWriter::create(out, schema())?;
     let pass = Forward::frozen(&model, OPEN, Precision::F32);
     for path in audio {
-        let samples = decode::read_audio(Path::new(path))?;
+        let samples = read_audio(Path::new(path))?;
         if model.architecture.frames(samples.len()) == 0 {
             return Err(format!(
                 "{path}: {} samples are too short for a single frame",

@@ -7,8 +7,8 @@ mod classifier;
 mod labels;
 
 use crate::Result;
+use crate::data::audio::read_audio;
 use crate::data::subsample::Sample;
-use crate::kind::decode;
 use crate::model::{Convention, Forward, Model, OPEN};
 use crate::node::model_option::layers_wrong;
 use classifier::Classifier;
@@ -57,7 +57,7 @@ pub fn probe(model: &Path, table: &Path, layers: Option<Vec<usize>>) -> Result<F
     layers_wrong(&layers, &model.architecture).map_err(|wrong| {
         wrong
             .into_iter()
-            .map(|w| w.says)
+            .map(|w| w.message)
             .collect::<Vec<_>>()
             .join("; ")
     })?;
@@ -215,7 +215,7 @@ impl Probe<'_> {
     ) -> Result<()> {
         let pass = Forward::frozen(self.model, OPEN, Precision::F32);
         let states = |utterance: &Utterance| {
-            let samples = decode::read_audio(&utterance.path)?;
+            let samples = read_audio(&utterance.path)?;
             let hiddens = pass.hiddens(&[&samples], self.layers, Convention::Hf);
             let layers: Vec<_> = hiddens
                 .iter()

@@ -9,7 +9,7 @@
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{NAME, STEP, VALUE, list};
-use crate::data::table::Table;
+use crate::data::table::TableWriter;
 use crate::node::port::{Gates, Hiddens, Scalar, Value};
 use crate::node::step::StepInfo;
 use arrow::array::{ArrayRef, Float32Array, Int32Array, RecordBatch, StringArray, UInt64Array};
@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub struct Tap {
     out: PathBuf,
     /// Since the first value, which tells the columns.
-    table: Option<Table>,
+    table: Option<TableWriter>,
 }
 
 impl Tap {
@@ -36,7 +36,7 @@ impl Tap {
     pub fn write(&mut self, info: StepInfo, value: &Value) -> Result<()> {
         let rows = rows(info.update, value)?;
         if self.table.is_none() {
-            self.table = Some(Table::create(&self.out, rows.schema())?);
+            self.table = Some(TableWriter::create(&self.out, rows.schema())?);
         }
         self.table
             .as_mut()

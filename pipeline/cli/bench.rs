@@ -13,7 +13,7 @@ use pipeline::graph::plan::{Phase, Plan};
 use pipeline::report::summary;
 use pipeline::run::machine::peak;
 use pipeline::run::phase;
-use pipeline::run::stage::Moment;
+use pipeline::run::stage::NodeEvent;
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -86,11 +86,11 @@ thread_local!(static BEFORE: Cell<isize> = const { Cell::new(0) });
 
 impl Seen {
     /// `first`: the node with which its stage begins a step.
-    fn node(&self, node: &str, first: bool, info: StepInfo, moment: Moment) {
+    fn node(&self, node: &str, first: bool, info: StepInfo, moment: NodeEvent) {
         match moment {
-            Moment::Begins if first => BEFORE.set(allocated_bytes()),
-            Moment::Begins => (),
-            Moment::Ended(took, _) => {
+            NodeEvent::Started if first => BEFORE.set(allocated_bytes()),
+            NodeEvent::Started => (),
+            NodeEvent::Finished(took, _) => {
                 let done = Done {
                     node: node.into(),
                     info,
@@ -210,7 +210,7 @@ impl Arguments {
             (phase.stages.len() * phase::WAITING) as u64
         };
         let stop = signals.stop.clone();
-        let place = dry_run::place(
+        let context = dry_run::context(
             plan,
             phase,
             last + ahead,
@@ -226,8 +226,8 @@ impl Arguments {
                 .any(|stage| phase.nodes[stage[0]].name() == node)
         };
         let complete = AtomicBool::new(false);
-        let ended = phase::run(phase, &place, None, &|node, info, moment| {
-            let done = matches!(moment, Moment::Ended(..));
+        let ended = phase::run(phase, &context, None, &|node, info, moment| {
+            let done = matches!(moment, NodeEvent::Finished(..));
             seen.node(node, first(node), info, moment);
             if done && node == phase.last().name() && info.update == last && info.closes {
                 complete.store(true, Ordering::Relaxed);

@@ -1,7 +1,8 @@
 //! `pipeline check GRAPH [--set a.b=v]... [--format text|json]`: what the plan knows before anything runs.
 use crate::{Format, Outcome, graph, print};
-use nodes::kind::{decode, fbank};
+use nodes::kind::fbank;
 use nodes::model::Architecture;
+use nodes::node::PlannedRows;
 use nodes::node::port::Shape;
 use pipeline::graph::plan::{Phase, Planned};
 use pipeline::report::summary::thousands;
@@ -89,10 +90,10 @@ fn warnings(phase: &Phase) -> Vec<String> {
 }
 
 /// Frames of all rows of all views, and of the dev set.
-fn frames(source: &decode::Options, planned: &decode::Planned, of: impl Fn(usize) -> usize) -> u64 {
+fn frames(views: u64, planned: &PlannedRows, of: impl Fn(usize) -> usize) -> u64 {
     let all = |rows: &[u64]| rows.iter().map(|&n| of(n as usize) as u64).sum::<u64>();
     all(&planned.train)
-        .saturating_mul(source.views)
+        .saturating_mul(views)
         .saturating_add(all(&planned.dev))
 }
 
@@ -100,7 +101,8 @@ fn frames(source: &decode::Options, planned: &decode::Planned, of: impl Fn(usize
 /// never end.
 fn cache_bytes(phase: &Phase) -> Option<u64> {
     let source = phase.source();
-    let planned = source.planned().ok()?.filter(|_| source.views > 0)?;
+    let views = source.settings().views;
+    let planned = source.planned_rows().ok()?.filter(|_| views > 0)?;
     let bytes = |node: &Planned| {
         let output = node
             .config
@@ -109,10 +111,10 @@ fn cache_bytes(phase: &Phase) -> Option<u64> {
             .output();
         let (frames, width) = match node.info.outputs.get(output)?.first()? {
             Shape::Hiddens { layers, width } => (
-                frames(source, &planned, |n| Architecture::default().frames(n)),
+                frames(views, &planned, |n| Architecture::default().frames(n)),
                 layers.len() * width,
             ),
-            Shape::Features { width } => (frames(source, &planned, fbank::frames), *width),
+            Shape::Features { width } => (frames(views, &planned, fbank::frames), *width),
             _ => return None,
         };
         Some(frames.saturating_mul(4 * width as u64))

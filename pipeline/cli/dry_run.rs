@@ -1,9 +1,8 @@
 //! A phase that runs for what can be seen of it and leaves nothing behind but what its caches gathered: `bench`, `tap`.
 use crate::Failure;
-use nodes::data::suggestion::near;
-use nodes::node::port::Shapes;
+use nodes::data::suggestion::suggestion;
 use nodes::node::report::Report;
-use nodes::node::{NodeContext, Synthetic};
+use nodes::node::{RunContext, Synthetic};
 use pipeline::graph::plan::{Phase, Plan};
 use pipeline::run::missing;
 use std::path::{Path, PathBuf};
@@ -33,7 +32,7 @@ pub fn chosen<'p>(plan: &'p Plan, name: Option<&str>) -> Result<&'p Phase, Failu
         return Ok(&plan.phases[0]);
     };
     let known = || plan.phases.iter().map(|p| p.name.as_str());
-    let says = || Failure::Usage(format!("no phase `{name}`{}", near(name, known())));
+    let says = || Failure::Usage(format!("no phase `{name}`{}", suggestion(name, known())));
     plan.phases.iter().find(|p| p.name == name).ok_or_else(says)
 }
 
@@ -57,29 +56,27 @@ pub fn complete(phase: &Phase) -> Result<(), Failure> {
     }
 }
 
-/// Where a phase stands that ends after `steps` updates.
-pub fn place(
+/// Builds the context of a phase that ends after `steps` updates.
+pub fn context(
     plan: &Plan,
     phase: &Phase,
     steps: u64,
-    run: &Path,
+    folder: &Path,
     synthetic: Option<Synthetic>,
     report: Arc<dyn Report>,
     stop: Arc<AtomicBool>,
-) -> NodeContext {
-    NodeContext {
-        node: String::new(),
+) -> Arc<RunContext> {
+    Arc::new(RunContext {
         phase: phase.name.clone(),
-        phases: plan.phased,
-        run: run.to_owned(),
+        phased: plan.phased,
+        folder: folder.to_owned(),
+        graph: String::new(),
         seed: plan.seed,
         clock: phase.clock(Some(steps), 0),
         bench: true,
         synthetic,
-        graph: String::new(),
-        inputs: Shapes::default(),
         phase_outputs: plan.phase_outputs.clone(),
         report,
         stop,
-    }
+    })
 }

@@ -5,7 +5,7 @@ use clap::builder::PossibleValuesParser;
 use nodes::KINDS;
 use nodes::node::Kind;
 use nodes::node::port::Port;
-use pipeline::graph::{edges, options};
+use pipeline::graph::edges;
 use serde_json::Value;
 
 #[derive(clap::Args)]
@@ -22,7 +22,7 @@ impl Arguments {
                 |kind: &Kind| vec![kind.name.to_owned(), text(&(kind.schema)()["description"])];
             return print(&columns(&KINDS.iter().map(line).collect::<Vec<_>>()));
         };
-        let schema = schema::node(kind)?;
+        let schema = schema::node(kind);
         let mut rows = vec![];
         options_of(&schema, 0, &mut rows);
         rows.retain(|row| !["kind", "inputs"].contains(&row[0].as_str()));
@@ -45,16 +45,9 @@ fn ports(kind: &Kind) -> String {
             edges::what(port.carries)
         )
     };
-    let config = options::any(kind.parse);
-    let ports = config.iter().map(|config| config.ports());
-    ports
-        .flat_map(|p| {
-            p.inputs
-                .iter()
-                .map(|p| line("input", p))
-                .chain(p.outputs.iter().map(|p| line("output", p)))
-        })
-        .collect()
+    let inputs = kind.ports.inputs.iter().map(|port| line("input", port));
+    let outputs = kind.ports.outputs.iter().map(|port| line("output", port));
+    inputs.chain(outputs).collect()
 }
 
 /// Name, type, default and meaning of each option; below one that is an object, or a list of them, its own.

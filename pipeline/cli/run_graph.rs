@@ -2,7 +2,8 @@
 use crate::screen::Screen;
 use crate::signal::Signals;
 use crate::{Failure, Outcome, device, graph};
-use pipeline::run::{Outcome as Ended, Refusal, Run};
+use pipeline::run::Run;
+use pipeline::run::error::{RunError, RunOutcome};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,17 +53,17 @@ impl Arguments {
         let ended = run.run();
         screen.close();
         match ended {
-            Ok(Ended::Finished) => Ok(0),
-            Ok(Ended::Was) => {
+            Ok(RunOutcome::Finished) => Ok(0),
+            Ok(RunOutcome::AlreadyFinished) => {
                 eprintln!("{} is finished already", out.display());
                 Ok(0)
             }
-            Ok(Ended::Stopped) => {
+            Ok(RunOutcome::Stopped) => {
                 eprintln!("stopped; `--resume` goes on");
                 Ok(signals.code())
             }
-            Err(Refusal::Holds(says)) => Err(Failure::Usage(says)),
-            Err(Refusal::Failed(says)) => Err(Failure::Failed(says)),
+            Err(RunError::FolderInUse(says)) => Err(Failure::Usage(says)),
+            Err(RunError::Failed(says)) => Err(Failure::Failed(says)),
         }
     }
 }

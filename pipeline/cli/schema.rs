@@ -4,7 +4,7 @@ use crate::{Outcome, print};
 use nodes::KINDS;
 use nodes::node::Kind;
 use nodes::node::port::Port;
-use pipeline::graph::{edges, options};
+use pipeline::graph::edges;
 use serde_json::{Map, Value, json};
 
 #[derive(clap::Args)]
@@ -12,11 +12,11 @@ pub struct Arguments {}
 
 impl Arguments {
     pub fn run(self) -> Outcome {
-        print(&format!("{:#}\n", graph()?))
+        print(&format!("{:#}\n", graph()))
     }
 }
 
-fn graph() -> Result<Value, String> {
+fn graph() -> Value {
     let name = json!({ "type": "string", "pattern": NAME });
     let mut parts = json!({
         "nodes": {
@@ -45,9 +45,9 @@ fn graph() -> Result<Value, String> {
         "edges": { "type": "array", "items": { "$ref": "#/$defs/edge" }, "minItems": 1 },
     });
     for kind in KINDS {
-        parts[kind.name] = node(kind)?;
+        parts[kind.name] = node(kind);
     }
-    Ok(json!({
+    json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "a graph of `pipeline`",
         "type": "object",
@@ -68,7 +68,7 @@ fn graph() -> Result<Value, String> {
         "oneOf": [{ "required": ["nodes"] }, { "required": ["phases"] }],
         "additionalProperties": false,
         "$defs": parts,
-    }))
+    })
 }
 
 const NAME: &str = "^[a-z0-9][a-z0-9_-]{0,99}$";
@@ -78,17 +78,15 @@ fn named(kind: &Kind) -> Value {
 }
 
 /// Schema of a node of this kind: `kind`, `inputs`, the options, and `cache` where it may stand.
-pub fn node(kind: &Kind) -> Result<Value, String> {
+pub fn node(kind: &Kind) -> Value {
     let mut node = (kind.schema)();
-    let config = options::any(kind.parse)
-        .ok_or_else(|| format!("`{}` does not tell its ports", kind.name))?;
-    let ports = config.ports().inputs;
+    let ports = kind.ports.inputs;
     let mut properties = Map::from_iter([
         ("kind".to_owned(), json!({ "const": kind.name })),
         ("inputs".to_owned(), inputs(ports)),
     ]);
     properties.extend(node["properties"].as_object().cloned().unwrap_or_default());
-    if config.cacheable().is_some() {
+    if kind.cacheable {
         let about = "Folder of the cache of what it sends; null: none.";
         let cache = json!({ "description": about, "type": ["string", "null"], "minLength": 1, "default": null });
         properties.insert("cache".to_owned(), cache);
@@ -104,7 +102,7 @@ pub fn node(kind: &Kind) -> Result<Value, String> {
         .chain(fed)
         .chain(required)
         .collect();
-    Ok(node)
+    node
 }
 
 fn inputs(ports: &[Port]) -> Value {

@@ -5,11 +5,11 @@ use crate::dry_run::{self, Scratch, chosen, complete};
 use crate::screen::Screen;
 use crate::signal::Signals;
 use crate::{Failure, Outcome, device, graph};
-use nodes::data::suggestion::near;
+use nodes::data::suggestion::suggestion;
 use nodes::tool::tap::Tap;
 use pipeline::graph::plan::Phase;
 use pipeline::run::phase;
-use pipeline::run::stage::Moment;
+use pipeline::run::stage::NodeEvent;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,7 +52,7 @@ impl Arguments {
         self.device.choose()?;
         let scratch = Scratch::new("tap")?;
         let (signals, screen) = (Signals::catch()?, Arc::new(Screen::new()));
-        let place = dry_run::place(
+        let context = dry_run::context(
             &plan,
             phase,
             self.steps,
@@ -62,8 +62,8 @@ impl Arguments {
             signals.stop.clone(),
         );
         let tap = Mutex::new(Ok(Tap::new(&self.out)));
-        let watch = |name: &str, head, moment: Moment| {
-            let Moment::Ended(_, sent) = moment else {
+        let watch = |name: &str, head, moment: NodeEvent| {
+            let NodeEvent::Finished(_, sent) = moment else {
                 return;
             };
             let Some(value) = sent.get(port).filter(|_| name == node) else {
@@ -77,7 +77,7 @@ impl Arguments {
                 signals.stop.store(true, Ordering::Relaxed);
             }
         };
-        let ended = phase::run(phase, &place, None, &watch);
+        let ended = phase::run(phase, &context, None, &watch);
         screen.close();
         ended?;
         let tap = tap.into_inner().unwrap_or_else(PoisonError::into_inner)?;
@@ -101,15 +101,15 @@ impl Arguments {
             wrong(format!(
                 "phase `{}` has no node `{node}`{}",
                 phase.name,
-                near(node, names())
+                suggestion(node, names())
             ))
         })?;
-        let outputs = known.config.ports().outputs;
+        let outputs = known.kind().ports.outputs;
         let found = outputs.iter().find(|p| p.name == port);
         let found = found.ok_or_else(|| {
             wrong(format!(
                 "node `{node}` has no output `{port}`{}",
-                near(port, outputs.iter().map(|p| p.name))
+                suggestion(port, outputs.iter().map(|p| p.name))
             ))
         })?;
         Ok((node, found.name))

@@ -2,7 +2,7 @@
 use crate::graph::problem::{Problems, quoted};
 use crate::graph::spec::{Phase, Spec};
 use compute::tensor::ON_GPU;
-use nodes::data::suggestion::near;
+use nodes::data::suggestion::suggestion;
 use nodes::node::port::{Carries, Port, Ports};
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, EdgeReference, NodeIndex};
@@ -25,10 +25,10 @@ pub struct PlannedEdge {
 
 /// All edges that exist and fit; the others are problems, unless the node that feeds them has problems of its own.
 pub fn connect(phase: &Phase, problems: &mut Problems) -> EdgeGraph {
-    let ports: Vec<Option<Ports>> = phase
+    let ports: Vec<Option<&Ports>> = phase
         .nodes
         .iter()
-        .map(|s| s.config.as_ref().map(|c| c.ports()))
+        .map(|s| s.known_kind.map(|kind| &kind.ports))
         .collect();
     let index: HashMap<&str, usize> = phase
         .nodes
@@ -51,7 +51,7 @@ pub fn connect(phase: &Phase, problems: &mut Problems) -> EdgeGraph {
                     "input `{}` names `{}`, which no node sends{}",
                     input.port,
                     input.from,
-                    near(node, names())
+                    suggestion(node, names())
                 ));
                 continue;
             };
@@ -79,7 +79,7 @@ pub fn connect(phase: &Phase, problems: &mut Problems) -> EdgeGraph {
                 Err(says) => wrong(says.text),
             }
         }
-        unfed(spec, ports[to].as_ref(), problems);
+        unfed(spec, ports[to], problems);
     }
     edge_graph
 }
@@ -124,7 +124,7 @@ fn fit(
     let input = input.ok_or_else(|| {
         here(format!(
             "has no input `{port}`{}",
-            near(port, names(to.inputs))
+            suggestion(port, names(to.inputs))
         ))
     })?;
     if again && !input.many {
@@ -133,7 +133,7 @@ fn fit(
     let output = from.outputs.iter().find(|p| p.name == out).ok_or_else(|| {
         there(format!(
             "input `{port}` names `{way}`, which no node sends{}",
-            near(out, names(from.outputs))
+            suggestion(out, names(from.outputs))
         ))
     })?;
     let fits = match (input.carries, output.carries) {
@@ -277,6 +277,7 @@ mod tests {
             name: char::from(b'a' + i as u8).into(),
             at: At::Byte(i),
             kind: String::new(),
+            known_kind: None,
             json: Json {
                 at: At::Byte(i),
                 kind: Kind::Map(vec![]),

@@ -1,216 +1,237 @@
-//! The options of one node. serde stops at the first that is wrong; so that one is taken away and the rest is read again,
-//! until all are known. A required option that is wrong or missing gets something in its place that serde takes.
-use crate::graph::json::{Json, argument};
+//! The options of one node: checked against the JSON Schema of its kind, so that everything wrong
+//! is reported at once and with its place, then parsed.
+use crate::graph::json::{Json, Kind as Form};
 use crate::graph::problem::{At, Problems};
-use nodes::data::suggestion::near;
-use nodes::node::{Config, OptionError, Parse};
+use nodes::data::suggestion::suggestion;
+use nodes::node::{Config, Kind};
+use serde_json::Value;
 
-/// Stand-ins for an option of unknown type.
-const ANYTHING: [&str; 7] = ["1", "0.5", "x", "[]", "{}", "true", "null"];
-
-/// What was made of the options. If something is wrong with them, it only tells the node's ports.
-pub fn read(
+/// Parses the options of a node; `None` if something is wrong with them.
+pub fn parse(
     node: &str,
-    written: &Json,
-    parse: Parse,
+    options: &Json,
+    kind: &Kind,
     problems: &mut Problems,
 ) -> Option<Box<dyn Config>> {
-    let mut reader = Reader {
+    let problems_before = problems.0.len();
+    let mut checker = Checker {
         node,
-        written,
-        options: written.clone(),
-        parse,
-        gone: vec![],
-        stood: vec![],
         problems,
+        path: vec![],
     };
-    loop {
-        match parse(reader.options.value()) {
-            Ok(config) => return Some(config),
-            Err(wrong) => {
-                if !reader.repair(wrong) {
-                    return None;
+    checker.check_object(options, &(kind.schema)());
+    if problems.0.len() > problems_before {
+        return None;
+    }
+    match (kind.parse)(options.value()) {
+        Ok(config) => Some(config),
+        Err(wrong) => {
+            problems.add(
+                &options.place(&wrong.path),
+                format!(
+                    "node `{node}`: {}{}",
+                    option_prefix(&wrong.path),
+                    wrong.message
+                ),
+            );
+            None
+        }
+    }
+}
+
+/// Walks options and schema side by side.
+struct Checker<'a> {
+    node: &'a str,
+    problems: &'a mut Problems,
+    /// Keys and list indices from the node to the value under check.
+    path: Vec<String>,
+}
+
+impl Checker<'_> {
+    fn report(&mut self, at: &At, message: String) {
+        self.problems
+            .add(at, format!("node `{}`: {message}", self.node));
+    }
+
+    fn reject(&mut self, at: &At, message: String) {
+        self.report(at, format!("{}{message}", option_prefix(&self.path)));
+    }
+
+    fn check_object(&mut self, object: &Json, schema: &Value) {
+        let known = schema["properties"].as_object();
+        for (key, key_at, value) in object.entries() {
+            let property = known.and_then(|known| known.get(key));
+            match (property, &schema["additionalProperties"]) {
+                (Some(property), _) => self.check_below(key, key_at, value, property),
+                (None, Value::Bool(false)) => {
+                    let names = known.into_iter().flatten().map(|(name, _)| name.as_str());
+                    self.report(
+                        key_at,
+                        format!("unknown option `{key}`{}", suggestion(key, names)),
+                    );
+                }
+                (None, every) => self.check_below(key, key_at, value, every),
+            }
+        }
+        for name in schema["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+        {
+            if object.get(name).is_none() {
+                self.reject(&object.at, format!("needs the option `{name}`"));
+            }
+        }
+    }
+
+    fn check_below(&mut self, step: &str, at: &At, value: &Json, schema: &Value) {
+        self.path.push(step.to_owned());
+        self.check(at, value, schema);
+        self.path.pop();
+    }
+
+    fn check(&mut self, at: &At, value: &Json, schema: &Value) {
+        if let Some(alternatives) = schema["anyOf"].as_array() {
+            let is_null = |alternative: &&Value| alternative["type"] == "null";
+            if value.is_null() && alternatives.iter().any(|a| is_null(&a)) {
+                return;
+            }
+            let mut others = alternatives.iter().filter(|a| !is_null(a));
+            // Several alternatives (an architecture: a name or an object) are left to the kind.
+            if let (Some(only), None) = (others.next(), others.next()) {
+                self.check(at, value, only);
+            }
+        } else if let Some(variants) = variants(schema) {
+            self.check_variant(at, value, &variants);
+        } else {
+            self.check_type(at, value, schema);
+        }
+    }
+
+    fn check_variant(&mut self, at: &At, value: &Json, variants: &[&str]) {
+        let expected = one_of(variants);
+        match value.text() {
+            Some(text) if variants.contains(&text) => {}
+            Some(text) => {
+                let suggestion = suggestion(text, variants.iter().copied());
+                let message = format!("unknown variant `{text}`, expected {expected}{suggestion}");
+                self.reject(at, message);
+            }
+            None => {
+                self.reject(
+                    at,
+                    format!("invalid type: {}, expected {expected}", found(value)),
+                );
+            }
+        }
+    }
+
+    fn check_type(&mut self, at: &At, value: &Json, schema: &Value) {
+        let types: Vec<&str> = match &schema["type"] {
+            Value::String(one) => vec![one],
+            Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+            _ => return, // anything
+        };
+        if value.is_null() && types.contains(&"null") {
+            return;
+        }
+        let Some(expected) = types.iter().find(|t| **t != "null") else {
+            return;
+        };
+        let words = expected_words(expected, schema);
+        match (*expected, &value.kind) {
+            ("object", Form::Map(_)) => self.check_object(value, schema),
+            ("array", Form::List(items)) => {
+                let length = schema["minItems"]
+                    .as_u64()
+                    .filter(|n| schema["maxItems"] == *n);
+                if length.is_some_and(|n| n != items.len() as u64) {
+                    let message = format!("invalid length {}, expected {words}", items.len());
+                    return self.reject(at, message);
+                }
+                for (index, item) in items.iter().enumerate() {
+                    self.check_below(&index.to_string(), &item.at, item, &schema["items"]);
                 }
             }
+            ("integer", Form::Leaf(Value::Number(n))) if !n.is_f64() => {
+                if schema["minimum"] == 0 && n.as_u64().is_none() {
+                    self.reject(at, format!("invalid value: number `{n}`, expected {words}"));
+                }
+            }
+            ("number", Form::Leaf(Value::Number(_)))
+            | ("string", Form::Leaf(Value::String(_)))
+            | ("boolean", Form::Leaf(Value::Bool(_))) => {}
+            _ => self.reject(
+                at,
+                format!("invalid type: {}, expected {words}", found(value)),
+            ),
         }
     }
 }
 
-struct Reader<'a> {
-    node: &'a str,
-    written: &'a Json,
-    options: Json,
-    parse: Parse,
-    /// Where something was wrong, and under which name: what is missing now because of that is not reported as well.
-    gone: Vec<(At, String)>,
-    /// Options with a stand-in.
-    stood: Vec<String>,
-    problems: &'a mut Problems,
-}
-
-impl Reader<'_> {
-    /// Reports what is wrong and takes it away; false if that is not possible.
-    fn repair(&mut self, wrong: OptionError) -> bool {
-        let mut path: Vec<String> = wrong
-            .path
+/// Returns the names of an enum without fields.
+fn variants(schema: &Value) -> Option<Vec<&str>> {
+    match (&schema["enum"], &schema["oneOf"]) {
+        (Value::Array(names), _) => names.iter().map(Value::as_str).collect(),
+        (_, Value::Array(each)) => each
             .iter()
-            .map(|step| step.trim_matches(['[', ']']).to_owned())
-            .collect();
-        // serde's sentences: unknown field `x`, expected one of `a`, `b` · missing field `x` · invalid type: ..., expected ...
-        let words: Vec<&str> = wrong.says.split('`').skip(1).step_by(2).collect();
-        let (word, known) = words.split_first().map_or(("", &[][..]), |(w, k)| (*w, k));
-        if wrong.says.starts_with("missing field") {
-            return self.missing(path, word);
-        }
-        // A complaint about a stand-in, or about options together of which one is gone, says nothing of what was written.
-        if path
-            .first()
-            .map_or(!self.gone.is_empty(), |first| self.stood.contains(first))
-        {
-            return false;
-        }
-        let says = if wrong.says.starts_with("unknown field") {
-            path.extend((path.last().is_none_or(|l| l != word)).then(|| word.to_owned()));
-            format!(
-                "unknown option `{word}`{}",
-                near(word, known.iter().copied())
-            )
-        } else {
-            let near = if wrong.says.starts_with("unknown variant") {
-                near(word, known.iter().copied())
-            } else {
-                String::new()
-            };
-            format!("{}{}{near}", self.shown(&path), plain(&wrong.says))
-        };
-        self.problems.add(
-            &self.options.place(&path),
-            format!("node `{}`: {says}", self.node),
-        );
-        self.gone.push((
-            self.container(&path),
-            path.last().cloned().unwrap_or_default(),
-        ));
-        self.options.remove(&path)
-    }
-
-    fn missing(&mut self, path: Vec<String>, name: &str) -> bool {
-        let place = self.options.place(&path);
-        let here = (
-            self.container(&[path.clone(), vec![name.to_owned()]].concat()),
-            name.to_owned(),
-        );
-        if !self.gone.contains(&here) {
-            let within = self.shown(&path);
-            self.problems.add(
-                &place,
-                format!("node `{}`: {within}needs the option `{name}`", self.node),
-            );
-            self.gone.push(here);
-        }
-        if path.is_empty() {
-            self.stand_in(name)
-        } else {
-            self.options.remove(&path)
-        }
-    }
-
-    /// Puts something at `name` that serde takes.
-    fn stand_in(&mut self, name: &str) -> bool {
-        if self.stood.iter().any(|s| s == name) {
-            return false;
-        }
-        let complains = |wrong: &OptionError| match wrong.path.first() {
-            Some(first) => first == name,
-            None => wrong.says.contains(&format!("`{name}`")),
-        };
-        for text in ANYTHING {
-            let Some(value) = argument(text, &self.written.at, &mut Problems::default()) else {
-                continue;
-            };
-            let mut tried = self.options.clone();
-            let put = tried.put(&[name.to_owned()], value).is_ok();
-            if put
-                && (self.parse)(tried.value())
-                    .err()
-                    .is_none_or(|wrong| !complains(&wrong))
-            {
-                self.options = tried;
-                self.stood.push(name.to_owned());
-                return true;
-            }
-        }
-        false
-    }
-
-    /// The place of the object that holds the last step of `path`.
-    fn container(&self, path: &[String]) -> At {
-        self.options
-            .place(path.split_last().map_or(&[], |(_, way)| way))
-    }
-
-    /// ``option `terms[1].weight`: ``, with the numbers that the items had when nothing had been taken away yet.
-    fn shown(&self, path: &[String]) -> String {
-        if path.is_empty() {
-            return String::new();
-        }
-        let at = self.options.place(path);
-        let way = if matches!(at, At::Byte(_)) {
-            self.written.way(&at)
-        } else {
-            None
-        };
-        let way = way
-            .filter(|w| w.len() == path.len())
-            .unwrap_or(path.to_vec());
-        let step = |s: &String| {
-            if s.parse::<usize>().is_ok() {
-                format!("[{s}]")
-            } else {
-                format!(".{s}")
-            }
-        };
-        format!(
-            "option `{}`: ",
-            way.iter()
-                .map(step)
-                .collect::<String>()
-                .trim_start_matches('.')
-        )
+            .map(|variant| variant["const"].as_str())
+            .collect(),
+        _ => None,
     }
 }
 
-/// serde's sentence in the words of JSON.
-fn plain(says: &str) -> String {
-    let words = [
-        ("expected usize", "expected a whole number from 0"),
-        ("expected u64", "expected a whole number from 0"),
-        ("expected u32", "expected a whole number from 0"),
-        ("expected f64", "expected a number"),
-        ("expected f32", "expected a number"),
-        ("expected a sequence", "expected a list"),
-        ("expected a map", "expected an object"),
-        ("expected a boolean", "expected true or false"),
-        ("expected a string", "expected text"),
-        ("invalid type: sequence", "invalid type: a list"),
-        ("invalid type: map", "invalid type: an object"),
-        ("floating point `", "number `"),
-        ("integer `", "number `"),
-    ];
-    let says = words
-        .iter()
-        .fold(says.to_owned(), |s, (from, to)| s.replace(from, to));
-    match says.split_once("expected struct ") {
-        Some((before, _)) => format!("{before}expected an object"),
-        None => says,
+/// Lists variants as serde does.
+fn one_of(variants: &[&str]) -> String {
+    let quoted: Vec<String> = variants.iter().map(|name| format!("`{name}`")).collect();
+    match &quoted[..] {
+        [only] => only.clone(),
+        [first, second] => format!("{first} or {second}"),
+        several => format!("one of {}", several.join(", ")),
     }
 }
 
-/// A config of this kind made of stand-ins, to ask for its ports.
-pub fn any(parse: Parse) -> Option<Box<dyn Config>> {
-    let nothing = Json {
-        at: At::Byte(0),
-        kind: crate::graph::json::Kind::Map(vec![]),
-    };
-    read("", &nothing, parse, &mut Problems::default())
+fn expected_words(expected: &str, schema: &Value) -> String {
+    match expected {
+        "integer" if schema["minimum"] == 0 => "a whole number from 0".into(),
+        "integer" => "a whole number".into(),
+        "number" => "a number".into(),
+        "string" => "text".into(),
+        "boolean" => "true or false".into(),
+        "array" => match schema["maxItems"].as_u64() {
+            Some(length) => format!("an array of length {length}"),
+            None => "a list".into(),
+        },
+        other => format!("an {other}"),
+    }
+}
+
+fn found(value: &Json) -> String {
+    match &value.kind {
+        Form::Map(_) => "an object".into(),
+        Form::List(_) => "a list".into(),
+        Form::Leaf(Value::Number(n)) => format!("number `{n}`"),
+        Form::Leaf(Value::String(text)) => format!("string {text:?}"),
+        Form::Leaf(Value::Bool(flag)) => format!("boolean `{flag}`"),
+        Form::Leaf(_) => "null".into(),
+    }
+}
+
+/// Names an option in a message: ``option `terms[1].weight`: ``; nothing for the node itself.
+fn option_prefix(path: &[String]) -> String {
+    let mut name = String::new();
+    for step in path {
+        let step = step.trim_matches(['[', ']']);
+        match step.parse::<usize>() {
+            Ok(index) => name += &format!("[{index}]"),
+            Err(_) if name.is_empty() => name += step,
+            Err(_) => name += &format!(".{step}"),
+        }
+    }
+    if name.is_empty() {
+        String::new()
+    } else {
+        format!("option `{name}`: ")
+    }
 }

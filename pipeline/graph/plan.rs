@@ -9,9 +9,8 @@ use crate::graph::problem::Problems;
 use crate::graph::spec;
 use crate::graph::spec::{Graph, Spec};
 use info::Past;
-use nodes::kind::{decode, optimize};
 use nodes::node::port::Shapes;
-use nodes::node::{Clock, Config, NodeInfo, PhaseOutputs, Role};
+use nodes::node::{Clock, Config, Kind, NodeInfo, OptimizerSettings, PhaseOutputs, Source};
 use std::sync::Arc;
 
 pub struct Plan {
@@ -64,20 +63,20 @@ impl Planned {
     pub fn name(&self) -> &str {
         &self.spec.name
     }
+    pub fn kind(&self) -> &'static Kind {
+        self.spec
+            .known_kind
+            .unwrap_or_else(|| unreachable!("the plan checked every kind"))
+    }
 }
 
 impl Phase {
-    pub fn source(&self) -> &decode::Options {
-        match self.nodes[self.source].config.role() {
-            Role::Source(options) => options,
-            _ => unreachable!("the plan has found the source by its role"),
-        }
+    pub fn source(&self) -> &dyn Source {
+        let source = self.nodes[self.source].config.source();
+        source.unwrap_or_else(|| unreachable!("the plan found the source by its role"))
     }
-    pub fn optimizer(&self) -> Option<&optimize::Options> {
-        match self.nodes[self.optimizer?].config.role() {
-            Role::Optimizer(options) => Some(options),
-            _ => None,
-        }
+    pub fn optimizer(&self) -> Option<OptimizerSettings> {
+        self.nodes[self.optimizer?].config.optimizer()
     }
     /// The node with which a step is complete: the optimizer, or else the last one.
     pub fn last(&self) -> &Planned {

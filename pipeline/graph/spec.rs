@@ -5,7 +5,7 @@ use crate::graph::json::{Json, Kind};
 use crate::graph::options;
 use crate::graph::problem::{At, Problems};
 use nodes::KINDS;
-use nodes::data::suggestion::near;
+use nodes::data::suggestion::suggestion;
 use nodes::node::Config;
 use serde_json::Value;
 use std::sync::Arc;
@@ -30,12 +30,14 @@ pub struct Spec {
     pub name: String,
     /// Where the name stands.
     pub at: At,
+    /// As written.
     pub kind: String,
+    pub known_kind: Option<&'static nodes::node::Kind>,
     /// All that stands under the name, as if it stood at the name.
     pub json: Json,
-    /// None where not even the kind is known.
+    /// None where something is wrong with the options.
     pub config: Option<Arc<dyn Config>>,
-    /// The form is wrong, so nobody else complains about this node; `config` then only tells its ports.
+    /// The form is wrong, so neighbours do not complain about this node.
     pub broken: bool,
     pub cache: Option<String>,
     pub inputs: Vec<Input>,
@@ -152,7 +154,10 @@ fn unknown_keys(json: &Json, known: &[&str], problems: &mut Problems) {
     {
         problems.add(
             at,
-            format!("unknown key `{key}`{}", near(key, known.iter().copied())),
+            format!(
+                "unknown key `{key}`{}",
+                suggestion(key, known.iter().copied())
+            ),
         );
     }
 }
@@ -225,13 +230,14 @@ fn node(name: &str, at: &At, json: &Json, problems: &mut Problems) -> Spec {
         problems.add(at, NAMES);
     }
     let kind = json.get("kind").and_then(Json::text).unwrap_or_default();
-    let config = match KINDS.iter().find(|k| k.name == kind) {
+    let known_kind = KINDS.iter().find(|k| k.name == kind);
+    let config = match known_kind {
         Some(known) => {
             let mut options = json.clone();
             for key in ["kind", "inputs", "cache"] {
                 options.remove(&[key.into()]);
             }
-            options::read(name, &options, known.parse, problems)
+            options::parse(name, &options, known, problems)
         }
         None => {
             let (at, says) = match json.get("kind") {
@@ -239,7 +245,7 @@ fn node(name: &str, at: &At, json: &Json, problems: &mut Problems) -> Spec {
                     &at.at,
                     format!(
                         "no kind `{kind}`{}",
-                        near(kind, KINDS.iter().map(|k| k.name))
+                        suggestion(kind, KINDS.iter().map(|k| k.name))
                     ),
                 ),
                 Some(other) => (&other.at, "`kind` is text".into()),
@@ -255,7 +261,7 @@ fn node(name: &str, at: &At, json: &Json, problems: &mut Problems) -> Spec {
     if let Some(cache) = cache {
         if cache.text().is_none_or(str::is_empty) {
             wrong(&cache.at, "`cache` is a path or null".into());
-        } else if config.as_ref().is_some_and(|c| c.cacheable().is_none()) {
+        } else if known_kind.is_some_and(|kind| !kind.cacheable) {
             wrong(
                 &json.place(&["cache".into()]),
                 format!("a `{kind}` cannot be cached: its output is no function of its rows"),
@@ -281,6 +287,7 @@ fn node(name: &str, at: &At, json: &Json, problems: &mut Problems) -> Spec {
         name: name.into(),
         at: at.clone(),
         kind: kind.into(),
+        known_kind,
         json: json.clone(),
         config: config.map(Arc::from),
         broken,
@@ -388,9 +395,10 @@ fn targets(file: &Json, way: &[String]) -> Result<Vec<Vec<String>>, String> {
         .map(|(name, ..)| name.as_str())
         .collect();
     match option.first().map(String::as_str) {
-        _ if !known.contains(&node.as_str()) => {
-            Err(format!("there is no node `{node}`{}", near(node, known)))
-        }
+        _ if !known.contains(&node.as_str()) => Err(format!(
+            "there is no node `{node}`{}",
+            suggestion(node, known)
+        )),
         None => Err(format!("`{node}` is a node; name one of its options")),
         Some(fixed @ ("kind" | "inputs")) => Err(format!(
             "`{fixed}` is no option: nodes and edges stand in the file"

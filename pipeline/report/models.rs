@@ -27,7 +27,7 @@ pub fn read(plan: &Plan, run: &Path) -> Vec<Vec<Trained>> {
             run.to_owned()
         };
         let mut models = vec![];
-        for node in phase.nodes.iter().filter(|n| n.info.leaves.is_some()) {
+        for node in phase.nodes.iter().filter(|n| n.info.model().is_some()) {
             let name = node.name().to_owned();
             let before = if node.info.estimated {
                 written.get(&name).cloned()
@@ -54,9 +54,7 @@ pub fn counts(a: &Architecture) -> [u64; 2] {
 }
 
 fn planned(node: &Planned) -> Option<Architecture> {
-    gated(node)
-        .cloned()
-        .or(node.info.leaves.as_ref().map(|(a, _)| a.clone()))
+    gated(node).cloned().or(node.info.model().cloned())
 }
 
 /// The shapes that a node's gates stand on.

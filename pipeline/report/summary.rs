@@ -32,7 +32,7 @@ pub struct Summary {
 }
 
 /// One entry a phase.
-pub fn read(plan: &Plan, run: &Path, metrics: &[curves::Phase]) -> Vec<Summary> {
+pub fn read(plan: &Plan, run: &Path, metrics: &[curves::PhaseCurves]) -> Vec<Summary> {
     let mut written: BTreeMap<String, u64> = BTreeMap::new();
     let one = |phase: &Phase| {
         let folder = if plan.phased {
@@ -41,7 +41,7 @@ pub fn read(plan: &Plan, run: &Path, metrics: &[curves::Phase]) -> Vec<Summary> 
             run.to_owned()
         };
         let mut parameters = BTreeMap::new();
-        for node in phase.nodes.iter().filter(|n| n.info.leaves.is_some()) {
+        for node in phase.nodes.iter().filter(|n| n.info.model().is_some()) {
             let after = elements(&folder.join(node.name()).join("model.safetensors"));
             // What an earlier phase wrote is known by now; the plan could only estimate it.
             let before = written
@@ -58,17 +58,17 @@ pub fn read(plan: &Plan, run: &Path, metrics: &[curves::Phase]) -> Vec<Summary> 
 }
 
 /// A run's metrics.jsonl, phase by phase.
-pub fn metrics(run: &Path) -> Vec<curves::Phase> {
+pub fn metrics(run: &Path) -> Vec<curves::PhaseCurves> {
     curves::read(&std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default())
 }
 
 /// Of one phase, out of a run's metrics.
 pub fn summary(
     name: &str,
-    metrics: &[curves::Phase],
+    metrics: &[curves::PhaseCurves],
     parameters: BTreeMap<String, [Option<u64>; 2]>,
 ) -> Summary {
-    let none = curves::Phase::default();
+    let none = curves::PhaseCurves::default();
     let phase = metrics
         .iter()
         .find(|phase| phase.name == name)

@@ -1,38 +1,37 @@
-//! What a run's data is: a hash of each manifest, so that a run goes on only with the data it began with.
+//! A hash of each manifest, so that a run is resumed only with the data it was begun with.
 use crate::graph::plan::Plan;
-use nodes::kind::decode::segments;
+use nodes::data::manifest::segments;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// BLAKE3 of each manifest of the graph, by its path as written; None where it cannot be read.
+/// Returns BLAKE3 of each manifest of the graph, by its path as written; `None` where it cannot be
+/// read.
 pub fn hashes(plan: &Plan) -> BTreeMap<String, Option<String>> {
-    let sources = plan.phases.iter().map(|p| p.source());
-    let manifests = sources
-        .flat_map(|s| [Some(s.manifest.clone()), s.dev.clone()])
-        .flatten();
-    manifests
-        .map(|path| (path.clone(), hash(Path::new(&path)).ok()))
-        .collect()
+    let mut hashes = BTreeMap::new();
+    for phase in &plan.phases {
+        let source = phase.source().settings();
+        for path in [Some(source.manifest), source.dev].into_iter().flatten() {
+            let hash = hash(Path::new(&path)).ok();
+            hashes.insert(path, hash);
+        }
+    }
+    hashes
 }
 
-/// Of a file its bytes (with those of Kaldi's `segments` beside it), of a folder the sorted paths and sizes of the files below it.
+/// Hashes a manifest: a file's bytes (with those of Kaldi's `segments` beside it), or the sorted
+/// paths and sizes of the files below a folder.
 pub fn hash(path: &Path) -> io::Result<String> {
     let mut hasher = blake3::Hasher::new();
     if path.is_dir() {
         let mut files = vec![];
-        below(path, &mut files)?;
+        list_files(path, &mut files)?;
         files.sort();
         for (file, size) in files {
-            let name = file
-                .strip_prefix(path)
-                .unwrap_or(&file)
-                .to_string_lossy()
-                .into_owned();
-            hasher
-                .update(&(name.len() as u64).to_le_bytes())
-                .update(name.as_bytes())
-                .update(&size.to_le_bytes());
+            let name = file.strip_prefix(path).unwrap_or(&file).to_string_lossy();
+            hasher.update(&(name.len() as u64).to_le_bytes());
+            hasher.update(name.as_bytes());
+            hasher.update(&size.to_le_bytes());
         }
     } else {
         for file in [path].into_iter().chain(segments(path).as_deref()) {
@@ -42,14 +41,14 @@ pub fn hash(path: &Path) -> io::Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-fn below(folder: &Path, files: &mut Vec<(PathBuf, u64)>) -> io::Result<()> {
+fn list_files(folder: &Path, files: &mut Vec<(PathBuf, u64)>) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let about = std::fs::metadata(&path)?;
-        if about.is_dir() {
-            below(&path, files)?;
+        let metadata = std::fs::metadata(&path)?;
+        if metadata.is_dir() {
+            list_files(&path, files)?;
         } else {
-            files.push((path, about.len()));
+            files.push((path, metadata.len()));
         }
     }
     Ok(())

@@ -1,143 +1,165 @@
-//! One phase: a thread a stage, a bounded channel an edge between stages.
+//! One phase: a thread for each stage, a bounded channel for each edge between stages.
 use crate::graph::plan::{Edge, Phase};
-use crate::run::receiver::Inlet;
-use crate::run::stage::{Ended, Failed, Feed, Message, Seat, Stage, Watch};
+use crate::run::error::{NodeError, PhaseEnd, RunError};
+use crate::run::receiver::EdgeReceiver;
+use crate::run::stage::{Feed, Message, Seat, Stage, Watch};
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
-use nodes::node::NodeContext;
+use nodes::node::{NodeContext, RunContext};
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::thread;
 
-/// How many batches may wait on an edge. Any number from 1 is free of deadlock: every node sends one value a step.
+/// Batches that may wait on an edge. Any number from 1 is free of deadlock, since every node sends
+/// one value a step.
 pub const WAITING: usize = 4;
 
-/// Runs until the last step, a signal, or the first error, which names its node. `place` stands for all nodes.
+/// Runs a phase until its last step, a signal, or the first error, which names its node.
 pub fn run(
     phase: &Phase,
-    context: &NodeContext,
+    context: &Arc<RunContext>,
     resume: Option<&Path>,
     watch: Watch,
-) -> Result<Ended, String> {
-    quiet();
-    let (failures, failed) = unbounded::<Failed>();
-    let (ended, ends) = unbounded::<Ended>();
-    let stages = wire(phase, context, resume);
+) -> Result<PhaseEnd, RunError> {
+    silence_panics_of_stages();
+    let (failure_sender, failures) = unbounded::<NodeError>();
+    let (end_sender, ends) = unbounded::<PhaseEnd>();
+    let stages = build_stages(phase, context, resume);
     thread::scope(|scope| {
         for stage in stages {
-            let (failures, ended) = (failures.clone(), ended.clone());
+            let failure_sender = failure_sender.clone();
+            let end_sender = end_sender.clone();
             let work = move || {
-                // Products of a small student are over before others would have woken.
-                let _threads = stage.trains.then(compute::parallel::own);
-                // The failure is told while the stage's channels are still there: so it is the first one.
+                // Small parallel loops are over before threads of another pool would have woken.
+                let _pool = stage.has_optimizer.then(compute::parallel::own);
+                // The failure is sent while the stage's channels are open, so that it is the first.
                 match stage.run(watch) {
-                    Ok(how) => drop(ended.send(how)),
-                    Err(failed) => drop(failures.send(failed)),
+                    Ok(end) => drop(end_sender.send(end)),
+                    Err(failure) => drop(failure_sender.send(failure)),
                 }
             };
             thread::Builder::new()
                 .name("stage".into())
                 .spawn_scoped(scope, work)
-                .map_err(|e| format!("no thread: {e}"))?;
+                .map_err(|e| RunError::Failed(format!("no thread: {e}")))?;
         }
-        Ok::<_, String>(())
+        Ok::<_, RunError>(())
     })?;
-    if let Ok(Failed { node, error }) = failed.try_recv() {
-        return Err(format!("node `{node}`: {error}"));
+    if let Ok(failure) = failures.try_recv() {
+        return Err(failure.into());
     }
-    Ok(if ends.try_iter().all(|how| how == Ended::Finished) {
-        Ended::Finished
+    let finished = ends.try_iter().all(|end| end == PhaseEnd::Finished);
+    Ok(if finished {
+        PhaseEnd::Finished
     } else {
-        Ended::Left
+        PhaseEnd::Stopped
     })
 }
 
-/// A panic of a stage is told by the run, with the node's name; only those of the main thread speak for themselves.
-fn quiet() {
+/// Leaves the report of a stage's panic to the run, which knows the node. Panics of the main thread
+/// print as usual.
+fn silence_panics_of_stages() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let usual = std::panic::take_hook();
+        let print = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            // After what a GPU refuses nothing on it can be freed: the process may end before the error is told.
+            // After a GPU's error nothing on it can be freed, and the process may end before the
+            // run has reported it.
             let of_gpu = panic
                 .payload_as_str()
-                .is_some_and(|says| says.contains("CUDA_ERROR"));
+                .is_some_and(|text| text.contains("CUDA_ERROR"));
             if of_gpu || thread::current().name() == Some("main") {
-                usual(panic);
+                print(panic);
             }
         }));
     });
 }
 
-fn wire(phase: &Phase, context: &NodeContext, resume: Option<&Path>) -> Vec<Stage> {
-    let mut channels: HashMap<usize, (Sender<Message>, Receiver<Message>)> = HashMap::new();
-    for (i, _) in phase.edges.iter().enumerate().filter(|(_, e)| !e.within) {
-        channels.insert(i, bounded(WAITING));
+type Channels = HashMap<usize, (Sender<Message>, Receiver<Message>)>;
+
+/// Connects the stages of a phase by channels.
+fn build_stages(phase: &Phase, context: &Arc<RunContext>, resume: Option<&Path>) -> Vec<Stage> {
+    let mut channels = Channels::new();
+    for (i, edge) in phase.edges.iter().enumerate() {
+        if !edge.within {
+            channels.insert(i, bounded(WAITING));
+        }
     }
-    let over = phase.source().nothing_left(&context.clock);
-    let stage = |nodes: &Vec<usize>| {
-        let source = nodes.contains(&phase.source);
-        let mut inlets = vec![];
-        let mut seats = vec![];
-        for &n in nodes {
-            let mut feeds = vec![];
-            for (i, edge) in phase.edges.iter().enumerate().filter(|(_, e)| e.to == n) {
-                let within = nodes.iter().position(|m| edge.within && *m == edge.from);
-                let feed = within
-                    .map(|seat| Feed::Within {
-                        seat,
-                        port: edge.out,
-                    })
-                    .unwrap_or_else(|| {
-                        inlets.push(Inlet {
-                            receive: channels[&i].1.clone(),
-                            targets: targets(phase, edge),
-                        });
-                        Feed::Across(inlets.len() - 1)
-                    });
-                feeds.push((edge.port, feed));
-            }
-            let sends = phase
-                .edges
-                .iter()
-                .enumerate()
-                .filter(|(_, e)| e.from == n && !e.within);
-            seats.push(Seat {
-                context: NodeContext {
-                    node: phase.nodes[n].name().into(),
-                    inputs: phase.nodes[n].inputs.clone(),
-                    ..context.clone()
-                },
-                config: phase.nodes[n].config.clone(),
-                cache: phase.nodes[n].spec.cache.clone(),
-                feeds,
-                sends: sends
-                    .map(|(i, e)| (e.out, channels[&i].0.clone()))
-                    .collect(),
-            });
-        }
-        let trains = phase.optimizer.is_some_and(|n| nodes.contains(&n));
-        Stage {
-            seats,
-            inlets,
-            source,
-            trains,
-            heeds_stop: phase.optimizer.is_none(),
+    let only_finish = phase.source().settings().nothing_left(&context.clock);
+    let mut stages = vec![];
+    for nodes in &phase.stages {
+        let mut receivers = vec![];
+        let seats = nodes
+            .iter()
+            .map(|&n| seat(phase, context, nodes, n, &channels, &mut receivers));
+        stages.push(Stage {
+            seats: seats.collect(),
+            receivers,
+            has_source: nodes.contains(&phase.source),
+            has_optimizer: phase.optimizer.is_some_and(|n| nodes.contains(&n)),
+            ends_at_signal: phase.optimizer.is_none(),
             resume: resume.map(Into::into),
-            over,
-        }
-    };
-    phase.stages.iter().map(stage).collect()
+            only_finish,
+        });
+    }
+    stages
 }
 
-/// What [`Inlet::targets`] says of an edge.
+/// Connects one node of a stage; adds the stage's receivers of its edges from other threads.
+fn seat(
+    phase: &Phase,
+    context: &Arc<RunContext>,
+    stage: &[usize],
+    node: usize,
+    channels: &Channels,
+    receivers: &mut Vec<EdgeReceiver>,
+) -> Seat {
+    let planned = &phase.nodes[node];
+    let mut feeds = vec![];
+    let mut sends = vec![];
+    for (i, edge) in phase.edges.iter().enumerate() {
+        if edge.to == node {
+            let index = stage.iter().position(|m| edge.within && *m == edge.from);
+            let feed = match index {
+                Some(index) => Feed::Within {
+                    index,
+                    port: edge.out,
+                },
+                None => {
+                    let channel = channels[&i].1.clone();
+                    receivers.push(EdgeReceiver {
+                        channel,
+                        targets: targets(phase, edge),
+                    });
+                    Feed::Across(receivers.len() - 1)
+                }
+            };
+            feeds.push((edge.port, feed));
+        }
+        if edge.from == node && !edge.within {
+            sends.push((edge.out, channels[&i].0.clone()));
+        }
+    }
+    Seat {
+        context: NodeContext {
+            node: planned.name().into(),
+            inputs: planned.inputs.clone(),
+            run: context.clone(),
+        },
+        config: planned.config.clone(),
+        cache: planned.spec.cache.clone(),
+        feeds,
+        sends,
+    }
+}
+
+/// Returns [`EdgeReceiver::targets`] of an edge.
 fn targets(phase: &Phase, edge: &Edge) -> Option<(usize, usize)> {
-    phase.nodes[edge.to]
+    let shapes = phase.nodes[edge.to]
         .inputs
         .get(edge.port)
-        .filter(|_| edge.tensors)?
-        .first()?
-        .hiddens()
+        .filter(|_| edge.tensors)?;
+    shapes.first()?.hiddens()
 }
 
 #[cfg(test)]
@@ -148,41 +170,46 @@ mod tests {
     use crate::graph::problem::At;
     use crate::graph::spec::Spec;
     use nodes::Result;
-    use nodes::kind::decode;
-    use nodes::node::port::{Ports, Shapes};
+    use nodes::node::port::Shapes;
     use nodes::node::report::{Progress, Report};
     use nodes::node::step::{Step, StepInfo};
-    use nodes::node::{Clock, Config, Node, NodeInfo, OptionError, PhaseOutputs, Role};
+    use nodes::node::{
+        Clock, Config, Node, NodeInfo, OptionError, PhaseOutputs, PlannedRows, Source,
+        SourceSettings,
+    };
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     /// A source that fails at its first step, or a node that waits for it.
     #[derive(Clone)]
     struct Fake {
-        source: decode::Options,
         fails: Option<fn() -> Result<StepInfo>>,
         left: Arc<AtomicBool>,
     }
 
     impl Config for Fake {
-        fn ports(&self) -> Ports {
-            Ports {
-                inputs: &[],
-                outputs: &[],
-            }
-        }
         fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
             Ok(NodeInfo::default())
         }
         fn build(&self, _: &NodeContext) -> Result<Box<dyn Node>> {
             Ok(Box::new(self.clone()))
         }
-        fn role(&self) -> Role<'_> {
-            if self.fails.is_some() {
-                Role::Source(&self.source)
-            } else {
-                Role::Other
+        fn source(&self) -> Option<&dyn Source> {
+            Some(self)
+        }
+    }
+
+    impl Source for Fake {
+        fn settings(&self) -> SourceSettings {
+            SourceSettings {
+                manifest: String::new(),
+                dev: None,
+                seconds_per_batch: 1.0,
+                views: 1,
             }
+        }
+        fn planned_rows(&self) -> Result<Option<PlannedRows>> {
+            Ok(None)
         }
     }
 
@@ -207,12 +234,9 @@ mod tests {
 
     /// What is said of a source that fails so, when the node after it has been told to leave.
     fn says(fails: fn() -> Result<StepInfo>) -> String {
-        let source = serde_json::json!({ "manifest": "", "seconds_per_batch": 1 });
-        let source: decode::Options = serde_json::from_value(source).expect("options");
         let left = Arc::new(AtomicBool::new(false));
         let node = |name: &str, fails| {
             let config: Arc<dyn Config> = Arc::new(Fake {
-                source: source.clone(),
                 fails,
                 left: left.clone(),
             });
@@ -224,6 +248,7 @@ mod tests {
                 name: name.into(),
                 at: At::Byte(0),
                 kind: String::new(),
+                known_kind: None,
                 json,
                 config: Some(config.clone()),
                 broken: false,
@@ -253,11 +278,11 @@ mod tests {
             source: 0,
             optimizer: None,
         };
-        let context = NodeContext {
-            node: String::new(),
+        let context = Arc::new(RunContext {
             phase: "main".into(),
-            phases: false,
-            run: "nowhere".into(),
+            phased: false,
+            folder: "nowhere".into(),
+            graph: String::new(),
             seed: 0,
             clock: Clock {
                 updates: None,
@@ -265,17 +290,16 @@ mod tests {
                 checkpoint_every: 0,
                 from: 0,
             },
-            graph: String::new(),
             bench: false,
             synthetic: None,
-            inputs: Shapes::new(),
             phase_outputs: Arc::new(PhaseOutputs::default()),
             report: Arc::new(Silence),
             stop: Arc::new(AtomicBool::new(false)),
-        };
+        });
         let failed = run(&phase, &context, None, &|_, _, _| ())
             .err()
-            .expect("a failure");
+            .expect("a failure")
+            .to_string();
         assert!(
             left.load(Ordering::Relaxed),
             "the other stage keeps what it has"

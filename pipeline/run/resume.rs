@@ -1,101 +1,97 @@
-//! Where a run stands, and whether what it is asked to go on with is what it began with.
+//! Where a run resumes, and whether it is resumed with the graph it was begun with.
 use crate::graph::plan::Plan;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The checkpoint to go on from: after `update` of the phase of this number.
+/// The checkpoint to resume from: after `update` of the phase with this index.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-pub struct Point {
+pub struct ResumePoint {
     pub phase: usize,
     pub update: u64,
     pub path: PathBuf,
 }
 
-/// The newest checkpoint that reads is the truth; its name says phase and update.
-pub fn newest(run: &Path, plan: &Plan) -> Option<Point> {
-    let point = |(phase, update, path)| {
-        let phase = plan.phases.iter().position(|p| p.name == phase)?;
-        Some(Point {
-            phase,
-            update,
-            path,
-        })
-    };
-    let found = nodes::kind::optimize::checkpoint::found(&run.join("checkpoint"));
-    let mut points: Vec<Point> = found.into_iter().filter_map(point).collect();
+/// Returns the newest readable checkpoint of a run, by phase and update in its name.
+pub fn newest(run: &Path, plan: &Plan) -> Option<ResumePoint> {
+    let mut points = vec![];
+    for (phase, update, path) in nodes::kind::optimize::checkpoint::found(&run.join("checkpoint")) {
+        if let Some(phase) = plan.phases.iter().position(|p| p.name == phase) {
+            points.push(ResumePoint {
+                phase,
+                update,
+                path,
+            });
+        }
+    }
     points.sort();
     points
         .into_iter()
         .rev()
-        .find(|p| nodes::data::file::about(&p.path).is_ok())
+        .find(|p| nodes::data::file::metadata(&p.path).is_ok())
 }
 
-/// The ways (as of `--set`) at which two resolved graphs differ, but for what a run may change when it goes on.
+/// Names, as `--set` does, where two resolved graphs differ, except for options that a resumed run
+/// may change.
 pub fn differences(before: &Value, now: &Value) -> Vec<String> {
-    let mut ways = vec![];
-    for part in [head, body] {
-        compare("", &part(before), &part(now), &mut ways);
+    let mut paths = vec![];
+    for part in [surroundings, bound_options] {
+        compare("", &part(before), &part(now), &mut paths);
     }
-    ways
+    paths
 }
 
-/// What stands beside the nodes, and the order of phases.
-fn head(graph: &Value) -> Value {
+/// Returns what stands beside the nodes, and the order of phases.
+fn surroundings(graph: &Value) -> Value {
     let mut top = graph.as_object().cloned().unwrap_or_default();
     top.retain(|key, _| !["$schema", "about", "nodes"].contains(&key.as_str()));
     if let Some(Value::Array(phases)) = top.get_mut("phases") {
-        phases
-            .iter_mut()
-            .for_each(|phase| *phase = phase["name"].take());
+        for phase in phases {
+            *phase = phase["name"].take();
+        }
     }
     Value::Object(top)
 }
 
-/// Nodes, or phases by name, without what is free.
-fn body(graph: &Value) -> Value {
-    let phases = graph["phases"].as_array().into_iter().flatten();
-    let named = phases.filter_map(|p| {
-        Some((
-            p["name"].as_str()?.to_owned(),
-            bound_nodes(&p["nodes"]).into(),
-        ))
-    });
-    bound_nodes(&graph["nodes"])
-        .into_iter()
-        .chain(named)
-        .collect::<Map<_, _>>()
-        .into()
+/// Returns the nodes, below the names of their phases, without options that may change.
+fn bound_options(graph: &Value) -> Value {
+    let mut bound = bound_nodes(&graph["nodes"]);
+    for phase in graph["phases"].as_array().into_iter().flatten() {
+        if let Some(name) = phase["name"].as_str() {
+            bound.insert(name.to_owned(), bound_nodes(&phase["nodes"]).into());
+        }
+    }
+    bound.into()
 }
 
 fn bound_nodes(nodes: &Value) -> Map<String, Value> {
+    const FREE: [&str; 4] = ["cache", "checkpoint_every", "keep", "dev_every"];
     let mut nodes = nodes.as_object().cloned().unwrap_or_default();
     nodes.retain(|_, node| node["kind"] != "log");
     for node in nodes.values_mut().filter_map(Value::as_object_mut) {
-        node.retain(|key, _| {
-            !["cache", "checkpoint_every", "keep", "dev_every"].contains(&key.as_str())
-        });
+        node.retain(|key, _| !FREE.contains(&key.as_str()));
     }
     nodes
 }
 
-fn compare(way: &str, before: &Value, now: &Value, ways: &mut Vec<String>) {
-    match (before, now) {
-        (Value::Object(a), Value::Object(b)) => {
-            for key in a.keys().chain(b.keys()).collect::<BTreeSet<_>>() {
-                let way = if way.is_empty() {
-                    key.clone()
-                } else {
-                    format!("{way}.{key}")
-                };
-                match (a.get(key), b.get(key)) {
-                    (Some(a), Some(b)) => compare(&way, a, b, ways),
-                    _ => ways.push(way),
-                }
-            }
+/// Adds the paths below `path` at which two values differ.
+fn compare(path: &str, before: &Value, now: &Value, paths: &mut Vec<String>) {
+    let (Value::Object(a), Value::Object(b)) = (before, now) else {
+        if before != now {
+            paths.push(path.to_owned());
         }
-        _ if before != now => ways.push(way.to_owned()),
-        _ => {}
+        return;
+    };
+    for key in a.keys().chain(b.keys()).collect::<BTreeSet<_>>() {
+        let path = if path.is_empty() {
+            key.clone()
+        } else {
+            format!("{path}.{key}")
+        };
+        match (a.get(key), b.get(key)) {
+            (Some(a), Some(b)) => compare(&path, a, b, paths),
+            _ => paths.push(path),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
-//! The nodes of one thread. The loop is here, the step is the node's.
-use crate::run::receiver::{Ends, Inbox, Inlet};
+//! A stage: the nodes of one thread, and the loop that steps them.
+use crate::run::error::{NodeError, PhaseEnd, StepError};
+use crate::run::receiver::{EdgeReceiver, Inbox, ReceiveError};
 use compute::tensor::Tape;
 use crossbeam::channel::Sender;
 use nodes::node::port::Value;
@@ -16,23 +17,25 @@ use std::time::{Duration, Instant};
 /// A batch as it crosses threads.
 pub type Message = (StepInfo, Batch);
 
-/// What a node sent, by output port.
-pub type Sent = HashMap<&'static str, Value>;
+/// What a node sent in a step, by output port.
+pub type Outputs = HashMap<&'static str, Value>;
 
-/// Of a node's step.
-pub enum Moment<'a> {
-    /// In its stage's thread.
-    Begins,
-    /// How long it took, and what it sent.
-    Ended(Duration, &'a Sent),
+/// A moment of a node's step.
+pub enum NodeEvent<'a> {
+    /// The step begins, in its stage's thread.
+    Started,
+    /// The step is over: how long it took, and what it sent.
+    Finished(Duration, &'a Outputs),
 }
 
-/// Sees each node in each step.
-pub type Watch<'a> = &'a (dyn Fn(&str, StepInfo, Moment) + Sync);
+/// Observes each node in each step.
+pub type Watch<'a> = &'a (dyn Fn(&str, StepInfo, NodeEvent) + Sync);
 
-/// What comes to an input port: from a node before it in the stage, or from the edge of this number out of another thread.
+/// Where the value of an input port comes from.
 pub enum Feed {
-    Within { seat: usize, port: &'static str },
+    /// A node before it in the same stage, by its index there.
+    Within { index: usize, port: &'static str },
+    /// Another thread, by the index of the stage's receiver.
     Across(usize),
 }
 
@@ -45,176 +48,185 @@ pub struct Seat {
     pub sends: Vec<(&'static str, Sender<Message>)>,
 }
 
+/// The nodes of one thread, in the order in which they run.
 pub struct Stage {
     pub seats: Vec<Seat>,
-    pub inlets: Vec<Inlet>,
-    /// The source stands here: it makes the clock.
-    pub source: bool,
-    /// The optimizer stands here.
-    pub trains: bool,
-    /// A signal ends the phase in every stage: there is no optimizer to do so.
-    pub heeds_stop: bool,
-    /// The checkpoint to go on from.
+    pub receivers: Vec<EdgeReceiver>,
+    /// Whether the phase's source is here, which makes its steps.
+    pub has_source: bool,
+    /// Whether the optimizer is here.
+    pub has_optimizer: bool,
+    /// Whether the stage ends at a signal by itself, since no optimizer ends the phase.
+    pub ends_at_signal: bool,
+    /// The checkpoint to resume from.
     pub resume: Option<PathBuf>,
-    /// Every step has been done, but the end of the phase has not.
-    pub over: bool,
-}
-
-/// Who failed, and with what.
-pub struct Failed {
-    pub node: String,
-    pub error: nodes::Error,
-}
-
-#[derive(PartialEq)]
-pub enum Ended {
-    /// After the last step.
-    Finished,
-    /// Before: a signal came, or a neighbour is gone and says why.
-    Left,
-}
-
-/// Why a step did not come to its end.
-enum Stop {
-    Left,
-    Failed(Failed),
-}
-
-impl From<Failed> for Stop {
-    fn from(failed: Failed) -> Stop {
-        Stop::Failed(failed)
-    }
+    /// Whether all steps were done before, and only the end of the phase is missing.
+    pub only_finish: bool,
 }
 
 type Call = fn(&mut dyn Node, &mut Step) -> Result<()>;
 
 impl Stage {
-    pub fn run(&self, watch: Watch) -> Result<Ended, Failed> {
+    /// Builds the nodes and steps them until the phase ends.
+    ///
+    /// If it ends early, every node but the one that failed keeps what is worth keeping.
+    pub fn run(&self, watch: Watch) -> Result<PhaseEnd, NodeError> {
         let mut members = vec![];
         for seat in &self.seats {
-            let node = guard(seat, || match &seat.cache {
-                Some(root) => {
-                    nodes::cache::wrap(seat.config.clone(), &seat.context.path(root), &seat.context)
-                }
-                None => seat.config.build(&seat.context),
-            })?;
+            let node = seat.guard(|| seat.build())?;
             members.push(Member {
                 name: seat.context.node.clone(),
                 node,
             });
         }
-        let ended = self.steps(&mut members, watch);
-        let failed = match ended {
-            Ok(()) => return Ok(Ended::Finished),
-            Err(Stop::Failed(failed)) => Some(failed),
-            Err(Stop::Left) => None,
+        let failure = match self.step_until_end(&mut members, watch) {
+            Ok(()) => return Ok(PhaseEnd::Finished),
+            Err(StepError::Stopped) => None,
+            Err(StepError::Failed(failure)) => Some(failure),
         };
-        let calm = |seat: &&Seat| failed.as_ref().is_none_or(|f| f.node != seat.context.node);
         let mut left = Ok(());
-        for (seat, member) in self
-            .seats
-            .iter()
-            .zip(&mut members)
-            .filter(|(seat, _)| calm(seat))
-        {
-            left = left.and(guard(seat, || member.node.leave()));
+        for (seat, member) in self.seats.iter().zip(&mut members) {
+            if failure.as_ref().is_none_or(|f| f.node != seat.context.node) {
+                left = left.and(seat.guard(|| member.node.leave()));
+            }
         }
-        match failed {
-            Some(failed) => Err(failed),
-            None => left.map(|()| Ended::Left),
+        match failure {
+            Some(failure) => Err(failure),
+            None => left.map(|()| PhaseEnd::Stopped),
         }
     }
 
-    fn steps(&self, members: &mut [Member], watch: Watch) -> Result<(), Stop> {
-        let context = &self.seats[0].context;
-        let from = context.clock.from;
+    fn step_until_end(&self, members: &mut [Member], watch: Watch) -> Result<(), StepError> {
+        let run = &self.seats[0].context.run;
         let mut info = StepInfo {
-            step: from * context.clock.accumulate,
-            update: from,
-            last: self.over,
+            step: run.clock.from * run.clock.accumulate,
+            update: run.clock.from,
+            last: self.only_finish,
             ..StepInfo::default()
         };
-        let mut inbox = Inbox::new(&self.inlets);
-        self.pass(members, info, None, |n, s| n.start(s), &|_, _, _| ())?;
+        let mut inbox = Inbox::new(&self.receivers);
+        self.call_each(
+            members,
+            info,
+            None,
+            |node, step| node.start(step),
+            &|_, _, _| (),
+        )?;
         while !info.last {
-            if self.heeds_stop && context.stop.load(Ordering::Relaxed) {
-                return Err(Stop::Left);
+            if self.ends_at_signal && run.stop.load(Ordering::Relaxed) {
+                return Err(StepError::Stopped);
             }
-            info = if self.source {
-                self.info(members)?
+            info = if self.has_source {
+                // The source has no tape edge, so it is alone in its stage.
+                self.seats[0].guard(|| members[0].node.next_step())?
             } else {
                 self.receive(&mut inbox)?
             };
-            self.pass(members, info, Some(&mut inbox), |n, s| n.run(s), watch)?;
+            self.call_each(
+                members,
+                info,
+                Some(&mut inbox),
+                |node, step| node.run(step),
+                watch,
+            )?;
         }
-        if context.bench {
-            return Err(Stop::Left); // nothing is written but what a cache gathered
+        if run.bench {
+            return Err(StepError::Stopped); // nothing is written but what a cache gathered
         }
-        self.pass(members, info, None, |n, s| n.finish(s), &|_, _, _| ())
+        self.call_each(
+            members,
+            info,
+            None,
+            |node, step| node.finish(step),
+            &|_, _, _| (),
+        )
     }
 
-    /// The source has no tape edge, so it is alone in its stage.
-    fn info(&self, members: &mut [Member]) -> Result<StepInfo, Failed> {
-        guard(&self.seats[0], || members[0].node.next_step())
-    }
-
-    fn receive(&self, inbox: &mut Inbox) -> Result<StepInfo, Stop> {
-        inbox.receive().map_err(|ends| match ends {
-            Ends::Left => Stop::Left,
-            Ends::Failed(error) => Stop::Failed(Failed {
+    fn receive(&self, inbox: &mut Inbox) -> Result<StepInfo, StepError> {
+        inbox.receive().map_err(|error| match error {
+            ReceiveError::Disconnected => StepError::Stopped,
+            ReceiveError::OutOfStep => StepError::Failed(NodeError {
                 node: self.seats[0].context.node.clone(),
-                error,
+                error: "its inputs are in different steps".into(),
             }),
         })
     }
 
-    /// Calls every node once, in order, with what its edges carry; `inbox` holds what crossed threads. Without it nothing
-    /// crosses: that is the start and the end of a phase.
-    fn pass(
+    /// Calls every node once, in order, with what its edges carry. Without an `inbox`, at the start
+    /// and the end of a phase, nothing crosses threads.
+    fn call_each(
         &self,
         members: &mut [Member],
         info: StepInfo,
         mut inbox: Option<&mut Inbox>,
         call: Call,
         watch: Watch,
-    ) -> Result<(), Stop> {
-        let (tape, mut ends) = (Tape::default(), false);
-        let mut sent: Vec<Sent> = vec![];
+    ) -> Result<(), StepError> {
+        let tape = Tape::default();
+        let mut ends = false;
+        let mut sent: Vec<Outputs> = vec![];
         for (i, seat) in self.seats.iter().enumerate() {
-            let mut inputs: HashMap<String, Vec<Value>> = HashMap::new();
-            for (port, feed) in &seat.feeds {
-                let value = match feed {
-                    Feed::Within { seat, port } => sent[*seat].get(port).cloned(),
-                    Feed::Across(edge) => match &mut inbox {
-                        Some(inbox) => guard(seat, || inbox.take(*edge))?,
-                        None => None,
-                    },
-                };
-                inputs.entry((*port).to_owned()).or_default().extend(value);
-            }
+            let inputs = seat.inputs(&sent, inbox.as_deref_mut())?;
             let (upstream, rest) = members.split_at_mut(i);
             let mut step = Step::new(info, &seat.context, tape.clone(), inputs, upstream);
             step.resume = self.resume.as_deref();
-            watch(&seat.context.node, info, Moment::Begins);
-            let begun = Instant::now();
-            guard(seat, || call(&mut *rest[0].node, &mut step))?;
-            let took = begun.elapsed();
+            watch(&seat.context.node, info, NodeEvent::Started);
+            let started = Instant::now();
+            seat.guard(|| call(&mut *rest[0].node, &mut step))?;
+            let took = started.elapsed();
             ends |= step.ends();
             sent.push(step.into_outputs());
-            watch(&seat.context.node, info, Moment::Ended(took, &sent[i]));
+            watch(
+                &seat.context.node,
+                info,
+                NodeEvent::Finished(took, &sent[i]),
+            );
             if inbox.is_some() {
                 seat.send(info, &mut sent[i])?;
             }
         }
-        if ends { Err(Stop::Left) } else { Ok(()) }
+        if ends {
+            Err(StepError::Stopped)
+        } else {
+            Ok(())
+        }
     }
 }
 
 impl Seat {
-    /// What crosses threads does so as a batch, which is made once.
-    fn send(&self, info: StepInfo, outputs: &mut Sent) -> Result<(), Stop> {
+    fn build(&self) -> Result<Box<dyn Node>> {
+        match &self.cache {
+            Some(root) => {
+                nodes::cache::wrap(self.config.clone(), &self.context.path(root), &self.context)
+            }
+            None => self.config.build(&self.context),
+        }
+    }
+
+    /// Collects the values of the input ports, from nodes of this stage and from other threads.
+    fn inputs(
+        &self,
+        sent: &[Outputs],
+        mut inbox: Option<&mut Inbox>,
+    ) -> Result<HashMap<String, Vec<Value>>, NodeError> {
+        let mut inputs: HashMap<String, Vec<Value>> = HashMap::new();
+        for (port, feed) in &self.feeds {
+            let value = match feed {
+                Feed::Within { index, port } => sent[*index].get(port).cloned(),
+                Feed::Across(edge) => match &mut inbox {
+                    Some(inbox) => self.guard(|| inbox.take(*edge))?,
+                    None => None,
+                },
+            };
+            inputs.entry((*port).to_owned()).or_default().extend(value);
+        }
+        Ok(inputs)
+    }
+
+    /// Sends outputs to other threads, as batches, each made once.
+    fn send(&self, info: StepInfo, outputs: &mut Outputs) -> Result<(), StepError> {
         for (port, sender) in &self.sends {
-            let batch = guard(self, || {
+            let batch = self.guard(|| {
                 let value = outputs
                     .get_mut(port)
                     .ok_or_else(|| format!("sent nothing on `{port}`"))?;
@@ -222,25 +234,23 @@ impl Seat {
                 *value = Value::Batch(batch.clone());
                 Ok(batch)
             })?;
-            sender.send((info, batch)).map_err(|_| Stop::Left)?;
+            sender.send((info, batch)).map_err(|_| StepError::Stopped)?;
         }
         Ok(())
     }
-}
 
-/// What a node did, or its name with what went wrong, panics included.
-fn guard<T>(seat: &Seat, call: impl FnOnce() -> Result<T>) -> Result<T, Failed> {
-    let failed = |error| Failed {
-        node: seat.context.node.clone(),
-        error,
-    };
-    catch_unwind(AssertUnwindSafe(call))
-        .unwrap_or_else(|panic| {
+    /// Calls a function of this node and names the node in its error; a panic becomes an error.
+    fn guard<T>(&self, call: impl FnOnce() -> Result<T>) -> Result<T, NodeError> {
+        let result = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
             let text = panic
                 .downcast_ref::<String>()
                 .map(String::as_str)
                 .or(panic.downcast_ref::<&str>().copied());
-            Err(format!("panicked: {}", text.unwrap_or("without a word")).into())
+            Err(format!("panicked: {}", text.unwrap_or("without a message")).into())
+        });
+        result.map_err(|error| NodeError {
+            node: self.context.node.clone(),
+            error,
         })
-        .map_err(failed)
+    }
 }

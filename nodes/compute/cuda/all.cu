@@ -13,7 +13,10 @@
 #include "../op/positional/positional.cu"
 #include "../adamw/adamw.cu"
 #include "../op/position_gate/position_gate.cu"
-#include "../op/cross_entropy/classes.cu"
+#include "../op/cross_entropy/cross_entropy.cu"
+#include "../op/argmax/argmax.cu"
+#include "../op/cosine_logits/cosine_logits.cu"
+#include "../op/mask_frames/mask_frames.cu"
 #include "../op/lstm/lstm.cu"
 #include "../op/gram/gram.cu"
 

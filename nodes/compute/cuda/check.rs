@@ -1,5 +1,5 @@
-//! Checks an op on a GPU: its results and gradients against those of the CPU for the same inputs,
-//! and its gradients against differences.
+//! Checks of ops on a GPU: results and gradients against those of the CPU, and gradients against
+//! differences.
 use crate::cuda::elementwise::add;
 use crate::cuda::mask::Mask;
 use crate::gemm::Precision;
@@ -8,8 +8,7 @@ use crate::tensor::cuda;
 use crate::tensor::cuda::{Cuda, Shape, Tensor, address, hidden, record, tensor};
 use crate::tensor::{Hidden, Tape, cpu, split};
 
-/// Compiles an expression twice, with the ops of the CPU and with those of the GPU, for [`compare`]
-/// or another check.
+/// Compiles one text for the CPU and for the GPU, and passes both to [`compare`] or another check.
 macro_rules! both {
     ($case:expr, |$($closure:tt)*) => {
         $crate::cuda::check::both!(compare: $case, |$($closure)*)
@@ -48,31 +47,30 @@ pub(crate) use both;
 type OnCpu<S> = Tensor<S, f32, cpu::Cpu, cpu::Tape>;
 type OnGpu<S> = Tensor<S, f32, Cuda, Tape<Cuda>>;
 
-/// The largest errors, as shares of the largest number of y and of all gradients: sums have another
-/// order, and operands are rounded.
+/// Bounds of errors relative to the largest number of y, or of all gradients: sums are in another
+/// order, and factors of GEMMs are rounded.
 const BOUNDS: [(Precision, f64); 3] = [
     (Precision::F32, 1e-5),
     (Precision::Tf32, 5e-3),
     (Precision::Bf16, 2e-2),
 ];
 
-/// Asserts [`agree`], and that the GPU's gradients are those of [`differences`].
+/// Checks as [`agree`], and the gradients of the GPU in f32 against [`differences`].
 pub fn compare<S: Shape>(
     case: &Case,
     cpu: impl Fn(cpu::Hidden<cpu::Tape>, &[cpu::Param], &cpu::Tape, Precision) -> OnCpu<S>,
     gpu: impl Fn(Hidden<Tape<Cuda>, Cuda>, &[cuda::Param], &Tape<Cuda>, Precision) -> OnGpu<S>,
 ) {
     agree(case, cpu, &gpu);
-    let in_f32 =
-        |inputs: &[Vec<f32>]| run(case, inputs, |x, p, tape| gpu(x, p, tape, Precision::F32));
-    let results = in_f32(&case.inputs());
+    let run = |inputs: &[Vec<f32>]| run(case, inputs, |x, p, tape| gpu(x, p, tape, Precision::F32));
+    let results = run(&case.inputs());
     differences(&case.inputs(), &results[1..], &results[0], |inputs| {
-        in_f32(inputs).swap_remove(0)
+        run(inputs).swap_remove(0)
     });
 }
 
-/// Asserts that the GPU agrees with the CPU in f32 within [`BOUNDS`], and that two runs give the
-/// same bits.
+/// Checks y and gradients of the GPU in each precision against those of the CPU in f32, and that a
+/// second run gives the same bits.
 pub fn agree<S: Shape>(
     case: &Case,
     cpu: impl Fn(cpu::Hidden<cpu::Tape>, &[cpu::Param], &cpu::Tape, Precision) -> OnCpu<S>,
@@ -88,17 +86,14 @@ pub fn agree<S: Shape>(
         let results = run();
         assert_eq!(results, run(), "two runs");
         for part in [0..1, 1..results.len()] {
-            let reference: Vec<f64> = reference[part.clone()]
-                .iter()
-                .flatten()
-                .map(|x| *x as f64)
-                .collect();
+            let numbers = reference[part.clone()].iter().flatten();
+            let reference: Vec<f64> = numbers.map(|x| *x as f64).collect();
             close(&results[part].concat(), &reference, bound);
         }
     }
 }
 
-/// Returns y, and the gradients of noise · y by x and by all parameters.
+/// Returns y and the gradients of r · y with respect to each input, as [`Case::run`].
 fn run<S: Shape>(
     case: &Case,
     inputs: &[Vec<f32>],
@@ -110,9 +105,9 @@ fn run<S: Shape>(
     let (y, tape) = split(f(x.on(&tape), &p, &tape));
     let numbers = cuda::read(&y);
     let n = numbers.len();
-    let dy = tensor(noise("r", n), (n,));
+    let r = tensor(noise("r", n), (n,));
     let loss = record(tensor(vec![0.0], ()), tape, move |_, g| {
-        add(address(&dy), g.of(&y), n, Mask::times(1.0));
+        add(address(&r), g.of(&y), n, Mask::times(1.0));
     });
     let mut gradients = cuda::backward(loss, 1.0);
     let mut results = vec![numbers, cuda::read(&gradients.of(&x.values))];

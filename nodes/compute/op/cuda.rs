@@ -1,20 +1,12 @@
 //! The ops. A file says how its CPU form is computed here; formulas and shapes stand there, in `nodes/op/`.
 
-pub use crate::cuda::mask::Mask;
-pub use crate::op::argmax::cuda::argmax;
-pub use crate::op::cosine_logits::cuda::cosine_logits;
-pub use crate::op::cross_entropy::cuda::cross_entropy;
-pub use crate::op::distance::cuda::{cosine, l1, log_sigmoid_cosine, mse};
-pub use crate::op::given::cuda::{given_number, given_vector};
-pub use crate::op::gram::cuda::gram_distance;
-pub use crate::op::lstm::cuda::lstm;
-pub use crate::op::mask_frames::cuda::mask_frames;
-pub use crate::op::mean_square::cuda::mean_square;
 pub use crate::op::{
-    Branch, First, Input, Source, attend, attention, attention_map, broadcast, conv_first, conv1d,
-    dropout, feed_forward, gelu_gate, gradient_scale, layer_norm, linear, norm_projection,
-    position_gate, positional, residual, residual_norm, scale, self_attention,
+    Branch, First, Input, Source, argmax, broadcast, conv_first, conv1d, cosine, cosine_logits,
+    cross_entropy, dropout, feed_forward, gelu_gate, given_number, given_vector, gradient_scale,
+    gram_distance, l1, layer_norm, linear, log_sigmoid_cosine, lstm, mask_frames, mean_square, mse,
+    norm_projection, positional, residual, residual_norm, scale, self_attention,
 };
+pub use crate::op::{attend, attention, attention_map, position_gate};
 
 #[cfg(test)]
 mod tests {

@@ -1,196 +1,168 @@
-//! How far a student's frames o are from a target's t, both (frames, width): one number, a mean over frames.
+//! Distances of a student's frames o to a target's t, both (frames, width): one number, the mean
+//! over frames of
 //!   l1: Σ |o - t| / width                        do = sign(o - t) / width
 //!   mse: Σ (o - t)² / width                      do = 2 (o - t) / width
 //!   cosine: -cos                                 do = -dcos
 //!   log-sigmoid cosine: -ln σ(cos)               do = -σ(-cos) dcos
-//! with cos = o·t / (‖o‖ ‖t‖) and dcos = t / (‖o‖ ‖t‖) - cos o / ‖o‖². As in PyTorch each norm is at least 1e-8, so a
-//! frame of zeros has cosine 0 and a finite gradient. Without frames the loss is 0.
+//! with cos = o·t / (‖o‖ ‖t‖) and dcos = t / (‖o‖ ‖t‖) - cos o / ‖o‖². As in PyTorch each norm is
+//! at least 1e-8, so a frame of zeros has cosine 0 and a finite gradient. Without frames the mean
+//! is 0.
+mod cpu;
 #[cfg(feature = "cuda")]
-pub mod cuda;
-use crate::math::sum;
-use crate::parallel::{map, parts};
-use crate::tensor::cpu::{Hidden, Number, Track, record};
+mod cuda;
+use crate::tensor::{DeviceStorage, Hidden, Matrix, NoneTape, Number, Track, record};
 
-const LEAST_NORM: f32 = 1e-8;
-
-pub fn l1<T: Track>(student: Hidden<T>, target: &Hidden) -> Number<T> {
-    let unit = 1.0 / student.width() as f32;
-    let value = move |o: &[f32], t: &[f32]| unit * sum(o.len(), |i| (o[i] - t[i]).abs());
-    mean_over_frames(student, target, value, move |o, t, scale, d| {
-        for ((d, o), t) in d.iter_mut().zip(o).zip(t) {
-            *d += scale * unit * ((o > t) as u8 as f32 - (o < t) as u8 as f32);
-        }
-    })
+/// The distance of one frame to another, in the order in which distance.cu numbers them.
+#[derive(Clone, Copy)]
+pub enum Distance {
+    L1,
+    Mse,
+    Cosine,
+    LogSigmoidCosine,
 }
 
-pub fn mse<T: Track>(student: Hidden<T>, target: &Hidden) -> Number<T> {
-    let unit = 1.0 / student.width() as f32;
-    let value = move |o: &[f32], t: &[f32]| unit * sum(o.len(), |i| (o[i] - t[i]) * (o[i] - t[i]));
-    mean_over_frames(student, target, value, move |o, t, scale, d| {
-        d.iter_mut()
-            .zip(o)
-            .zip(t)
-            .for_each(|((d, o), t)| *d += scale * unit * 2.0 * (o - t));
-    })
+/// What a device must do for distances.
+pub trait DistanceDevice: DeviceStorage {
+    /// Returns the mean distance over frames, or 0 if there are none.
+    fn forward(
+        distance: Distance,
+        o: &Matrix<NoneTape, Self>,
+        t: &Matrix<NoneTape, Self>,
+    ) -> Number<NoneTape, Self>;
+
+    /// Adds to the gradient of o.
+    fn backward(
+        distance: Distance,
+        dy: Self::Upstream,
+        o: &Matrix<NoneTape, Self>,
+        t: &Matrix<NoneTape, Self>,
+        d: Self::Accumulator<'_>,
+    );
 }
 
-pub fn cosine<T: Track>(student: Hidden<T>, target: &Hidden) -> Number<T> {
-    let value = |o: &[f32], t: &[f32]| -Cosine::of(o, t).cos;
-    mean_over_frames(student, target, value, |o, t, scale, d| {
-        Cosine::of(o, t).pull(o, t, -scale, d)
-    })
+/// Returns the mean of |o - t|.
+pub fn l1<T: Track<D>, D: DistanceDevice>(
+    student: Hidden<T, D>,
+    target: &Hidden<NoneTape, D>,
+) -> Number<T, D> {
+    mean_over_frames(Distance::L1, student, target)
 }
 
-pub fn log_sigmoid_cosine<T: Track>(student: Hidden<T>, target: &Hidden) -> Number<T> {
-    let value = |o: &[f32], t: &[f32]| (-Cosine::of(o, t).cos).exp().ln_1p();
-    mean_over_frames(student, target, value, |o, t, scale, d| {
-        let cosine = Cosine::of(o, t);
-        cosine.pull(o, t, -scale / (1.0 + cosine.cos.exp()), d);
-    })
+/// Returns the mean of (o - t)².
+pub fn mse<T: Track<D>, D: DistanceDevice>(
+    student: Hidden<T, D>,
+    target: &Hidden<NoneTape, D>,
+) -> Number<T, D> {
+    mean_over_frames(Distance::Mse, student, target)
 }
 
-/// `value(o, t)` of each frame, and `pull(o, t, scale, do)`, which adds `scale` times its gradient to do.
-fn mean_over_frames<T: Track>(
-    student: Hidden<T>,
-    target: &Hidden,
-    value: impl Fn(&[f32], &[f32]) -> f32 + Sync + Send,
-    pull: impl Fn(&[f32], &[f32], f32, &mut [f32]) + Sync + Send + 'static,
-) -> Number<T> {
-    let ((o, tape), t, width) = (student.split(), target.clone(), target.width());
+/// Returns the mean of -cos.
+pub fn cosine<T: Track<D>, D: DistanceDevice>(
+    student: Hidden<T, D>,
+    target: &Hidden<NoneTape, D>,
+) -> Number<T, D> {
+    mean_over_frames(Distance::Cosine, student, target)
+}
+
+/// Returns the mean of -ln σ(cos).
+pub fn log_sigmoid_cosine<T: Track<D>, D: DistanceDevice>(
+    student: Hidden<T, D>,
+    target: &Hidden<NoneTape, D>,
+) -> Number<T, D> {
+    mean_over_frames(Distance::LogSigmoidCosine, student, target)
+}
+
+fn mean_over_frames<T: Track<D>, D: DistanceDevice>(
+    distance: Distance,
+    student: Hidden<T, D>,
+    target: &Hidden<NoneTape, D>,
+) -> Number<T, D> {
+    let (student, tape) = student.split();
     assert_eq!(
-        (o.width(), &o.spans),
-        (width, &t.spans),
+        (student.width(), &student.spans),
+        (target.width(), &target.spans),
         "student and target differ in shape"
     );
-    let frames = t.spans.total();
-    let frame = move |x: usize| x * width..(x + 1) * width;
-    let values = map(frames, |x| value(&o.read()[frame(x)], &t.read()[frame(x)]));
-    let total: f64 = values.into_iter().map(f64::from).sum();
-    record(
-        vec![(total / frames.max(1) as f64) as f32],
-        (),
-        tape,
-        move |dy, g| {
-            let scale = dy[0] / frames.max(1) as f32;
-            parts(g.of(&o.values), width, |x, d| {
-                pull(&o.read()[frame(x)], &t.read()[frame(x)], scale, d)
-            });
-        },
-    )
-}
-
-/// Inlined: a function of its own would check every index, number by number.
-#[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let n = a.len().min(b.len());
-    let (a, b) = (&a[..n], &b[..n]);
-    sum(n, |i| a[i] * b[i])
-}
-
-struct Cosine {
-    cos: f32,
-    /// 1 / (‖o‖ ‖t‖)
-    inverse: f32,
-    /// cos / ‖o‖², or 0 where ‖o‖ is held at its least
-    along: f32,
-}
-
-impl Cosine {
-    #[inline(always)]
-    fn of(o: &[f32], t: &[f32]) -> Self {
-        let norms = [dot(o, o), dot(t, t)].map(f32::sqrt);
-        let inverse = 1.0 / (norms[0].max(LEAST_NORM) * norms[1].max(LEAST_NORM));
-        let cos = dot(o, t) * inverse;
-        Cosine {
-            cos,
-            inverse,
-            along: if norms[0] > LEAST_NORM {
-                cos / (norms[0] * norms[0])
-            } else {
-                0.0
-            },
-        }
-    }
-    /// d += scale dcos
-    #[inline(always)]
-    fn pull(&self, o: &[f32], t: &[f32], scale: f32, d: &mut [f32]) {
-        let (along_t, along_o) = (scale * self.inverse, scale * self.along);
-        d.iter_mut()
-            .zip(o)
-            .zip(t)
-            .for_each(|((d, o), t)| *d += along_t * t - along_o * o);
-    }
+    let o = student.values;
+    let t = target.values.clone();
+    let y = D::forward(distance, &o, &t);
+    record(y, tape, move |dy, g| {
+        D::backward(distance, dy, &o, &t, g.of(&o));
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::check::{Case, ROWS, WIDTHS, close};
-    use crate::tensor::cpu::{Tape, backward, hidden, read};
+    use crate::op::check::{Case, ROWS, check_op, close, noise};
+    use crate::tensor::Spans;
+    use crate::tensor::cpu::{self, Cpu, Tape, backward, hidden, read};
 
-    type Loss<T> = fn(Hidden<T>, &Hidden) -> Number<T>;
-    const ALL: [(Loss<crate::tensor::cpu::NoneTape>, Loss<Tape>); 4] = [
-        (l1, l1),
-        (mse, mse),
-        (cosine, cosine),
-        (log_sigmoid_cosine, log_sigmoid_cosine),
+    type Loss = fn(cpu::Hidden, &cpu::Hidden) -> cpu::Number;
+    const ALL: [(Distance, Loss); 4] = [
+        (Distance::L1, l1),
+        (Distance::Mse, mse),
+        (Distance::Cosine, cosine),
+        (Distance::LogSigmoidCosine, log_sigmoid_cosine),
     ];
+
+    /// Returns the four means by their formulas.
+    fn references(x: &[f64], t: &[f32], width: usize) -> [f64; 4] {
+        let mut means = [0.0; 4];
+        let frames = x.len() / width;
+        for (o, t) in x.chunks(width).zip(t.chunks(width)) {
+            let t: Vec<f64> = t.iter().map(|t| *t as f64).collect();
+            let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+            let difference: Vec<f64> = o.iter().zip(&t).map(|(o, t)| o - t).collect();
+            let cos = dot(o, &t) / (dot(o, o) * dot(&t, &t)).sqrt();
+            let distances = [
+                difference.iter().map(|d| d.abs()).sum::<f64>() / width as f64,
+                dot(&difference, &difference) / width as f64,
+                -cos,
+                -(1.0 / (1.0 + (-cos).exp())).ln(),
+            ];
+            for (mean, distance) in means.iter_mut().zip(distances) {
+                *mean += distance / frames as f64;
+            }
+        }
+        means
+    }
 
     #[test]
     fn distances_are_their_formulas_and_gradients() {
-        for width in WIDTHS {
+        for width in [5, 7, 11, 12] {
             let case = Case::new(&ROWS, width, &[]);
-            // Away from the student, so that no |o - t| has its corner within the step of a difference.
-            let away = |(i, x): (usize, &f32)| if i % 2 == 0 { 4.0 - x } else { x - 4.0 };
-            let away: Vec<f32> = Case::new(&ROWS, width, &[1])
-                .x
-                .read()
-                .iter()
-                .enumerate()
-                .map(away)
+            let spans = &case.x.spans;
+            // Far from the student, so that no step of a difference crosses the corner of |o - t|.
+            let far: Vec<f32> = noise("t", spans.total() * width)
+                .into_iter()
+                .map(|t| t.signum() * 4.0 + t)
                 .collect();
-            let target = hidden(away, width, case.x.spans.clone());
-            let (x, frames) = (case.frames(), case.x.spans.total() as f64);
-            let mut reference = [0.0; 4];
-            for (o, t) in x.chunks(width).zip(target.read().chunks(width)) {
-                let pairs = || o.iter().zip(t).map(|(o, t)| (*o, *t as f64));
-                let norm = |f: &dyn Fn((f64, f64)) -> f64| {
-                    pairs().map(|p| f(p).powi(2)).sum::<f64>().sqrt()
-                };
-                let cos =
-                    pairs().map(|(o, t)| o * t).sum::<f64>() / norm(&|p| p.0) / norm(&|p| p.1);
-                let apart = pairs().map(|(o, t)| (o - t).abs()).sum::<f64>() / width as f64;
-                let squared = pairs().map(|(o, t)| (o - t).powi(2)).sum::<f64>() / width as f64;
-                let all = [apart, squared, -cos, -(1.0 / (1.0 + (-cos).exp())).ln()];
-                reference
-                    .iter_mut()
-                    .zip(all)
-                    .for_each(|(r, x)| *r += x / frames);
-            }
-            for ((free, taped), reference) in ALL.into_iter().zip(reference) {
-                close(read(&free(case.x.clone(), &target)), &[reference], 1e-6);
-                case.check(|x, _, _| taped(x, &target));
+            let target = hidden(far.clone(), width, spans.clone());
+            let references = references(&case.frames(), target.read(), width);
+            for ((distance, loss), reference) in ALL.into_iter().zip(references) {
+                close(read(&loss(case.x.clone(), &target)), &[reference], 1e-6);
+                check_op!(case, |x, _, _, _| {
+                    let target = hidden(far.clone(), width, spans.clone());
+                    mean_over_frames(distance, x, &target)
+                });
             }
         }
     }
 
     #[test]
     fn zeros_and_no_frames_give_finite_numbers() {
-        use crate::tensor::cpu::Spans;
-        let (none, some) = (Spans::new([0, 0]), Spans::new([2]));
-        for (free, taped) in ALL {
+        let none = Spans::new([0, 0]);
+        let some = Spans::new([2]);
+        for (distance, loss) in ALL {
             let empty = hidden(vec![], 3, none.clone());
-            assert_eq!(read(&free(empty.clone(), &empty)), [0.0]);
+            assert_eq!(read(&loss(empty.clone(), &empty)), [0.0]);
             let zero = hidden(vec![0.0; 6], 3, some.clone());
             for target in [&zero, &hidden(vec![1.0; 6], 3, some.clone())] {
-                let loss = taped(zero.on(&Tape::default()), target);
+                let loss = mean_over_frames::<_, Cpu>(distance, zero.on(&Tape::default()), target);
                 assert!(read(&loss)[0].is_finite());
-                assert!(
-                    backward(loss, 1.0)
-                        .take(&zero.values)
-                        .iter()
-                        .all(|d| d.is_finite())
-                );
+                let gradient = backward(loss, 1.0).take(&zero.values);
+                assert!(gradient.iter().all(|d| d.is_finite()));
             }
         }
         let zero = hidden(vec![0.0; 6], 3, some);

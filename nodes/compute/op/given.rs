@@ -1,38 +1,54 @@
-//! Closed forms of a few parameters (gates, the penalty): their numbers are computed in f64 on the CPU, wherever tensors
-//! lie, and given to the tape with their slopes. x, y (n).
+//! Closed forms of a few parameters, as gates and the penalty are: their values and slopes are
+//! computed in f64 on the CPU, wherever tensors lie, and recorded. x, y (n).
+mod cpu;
 #[cfg(feature = "cuda")]
-pub mod cuda;
-use crate::tensor::cpu::{Cpu, Number, Param, Shape, Tensor, Track, Vector, record};
+mod cuda;
+use crate::tensor::{DeviceStorage, Number, Param, Shape, Tensor, Track, Vector, record};
 
-/// y = `values`, one for each number of x; dx_i += `slope`(i, dy_i), linear in dy_i.
-pub fn given_vector<T: Track>(
+/// What a device must do for given values.
+pub trait GivenDevice: DeviceStorage {
+    /// Makes a tensor of these numbers.
+    fn tensor<S: Shape>(values: Vec<f32>, shape: S) -> Tensor<S, f32, Self>;
+
+    /// Returns a rule that adds `slope`(i, dy_i) to each of `n` numbers of dx.
+    fn vector_rule(
+        n: usize,
+        slope: impl Fn(usize, f64) -> f64 + 'static,
+    ) -> impl FnOnce(Self::Upstream, Self::Accumulator<'_>) + 'static;
+
+    /// Returns a rule that adds dy · `slopes` to dx, for a dy of one number.
+    fn number_rule(slopes: Vec<f64>) -> impl Fn(&Self::Upstream, Self::Accumulator<'_>) + 'static;
+}
+
+/// Records y = `values`, one for each number of x, with dx_i += `slope`(i, dy_i), which is linear
+/// in dy_i.
+pub fn given_vector<T: Track<D>, D: GivenDevice>(
     values: Vec<f32>,
-    x: &Param,
+    x: &Param<D>,
     tape: T,
     slope: impl Fn(usize, f64) -> f64 + 'static,
-) -> Vector<T> {
-    let (n, x) = (values.len(), x.clone());
-    record(values, (n,), tape, move |dy, g| {
-        g.of(&x)
-            .iter_mut()
-            .zip(dy)
-            .enumerate()
-            .for_each(|(i, (to, dy))| *to += slope(i, dy as f64) as f32);
+) -> Vector<T, D> {
+    let n = values.len();
+    let x = x.clone();
+    let rule = D::vector_rule(n, slope);
+    record(D::tensor(values, (n,)), tape, move |dy, g| {
+        rule(dy, g.of(&x));
     })
 }
 
-/// y = `value`; dx += dy · slopes for each x.
-pub fn given_number<S: Shape, T: Track>(
+/// Records y = `value`, with dx += dy · slopes for each x.
+pub fn given_number<S: Shape, T: Track<D>, D: GivenDevice>(
     value: f32,
-    slopes: Vec<(Tensor<S, f32, Cpu>, Vec<f64>)>,
+    slopes: Vec<(Tensor<S, f32, D>, Vec<f64>)>,
     tape: T,
-) -> Number<T> {
-    record(vec![value], (), tape, move |dy, g| {
-        for (x, slopes) in &slopes {
-            g.of(x)
-                .iter_mut()
-                .zip(slopes)
-                .for_each(|(to, s)| *to += (dy[0] as f64 * s) as f32);
+) -> Number<T, D> {
+    let rules: Vec<_> = slopes
+        .into_iter()
+        .map(|(x, slopes)| (x, D::number_rule(slopes)))
+        .collect();
+    record(D::tensor(vec![value], ()), tape, move |dy, g| {
+        for (x, rule) in &rules {
+            rule(&dy, g.of(x));
         }
     })
 }
@@ -40,32 +56,31 @@ pub fn given_number<S: Shape, T: Track>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::check::{Case, noise};
-    use crate::tensor::cpu::read;
+    use crate::op::check::{Case, check_op, noise};
 
     #[test]
-    fn what_is_given_has_the_gradient_of_its_slopes() {
-        let case = Case::new(&[1], 1, &[9, 5]);
-        case.check(|_, p, tape| {
-            let x = read(&p[0]).to_vec();
-            given_vector(
-                x.iter().map(|x| x * x).collect(),
-                &p[0],
-                tape.clone(),
-                move |i, dy| 2.0 * x[i] as f64 * dy,
-            )
-        });
-        let weights = [9, 5].map(|n| noise("w", n));
-        case.check(|_, p, tape| {
-            let dot = |i: usize| {
-                read(&p[i])
-                    .iter()
-                    .zip(&weights[i])
-                    .map(|(x, w)| x * w)
-                    .sum::<f32>()
-            };
-            let slopes = |i: usize| (p[i].clone(), weights[i].iter().map(|w| *w as f64).collect());
-            given_number(dot(0) + dot(1), [0, 1].map(slopes).into(), tape.clone())
-        });
+    fn given_values_have_the_gradients_of_their_slopes() {
+        for sizes in [[9, 5], [9, 12]] {
+            let case = Case::new(&[1], 1, &sizes);
+            check_op!(case, |_, p, tape, _| {
+                let x = read(&p[1]).to_vec();
+                let squares = x.iter().map(|x| x * x).collect();
+                given_vector(squares, &p[1], tape.clone(), move |i, dy| {
+                    2.0 * x[i] as f64 * dy
+                })
+            });
+            let weights = sizes.map(|n| noise("w", n));
+            check_op!(case, |_, p, tape, _| {
+                let mut value = 0.0;
+                let mut slopes = vec![];
+                for (x, weights) in p.iter().zip(&weights) {
+                    let products = read(x).iter().zip(weights).map(|(x, w)| x * w).sum::<f32>();
+                    value += products;
+                    let weights = weights.iter().map(|w| *w as f64).collect();
+                    slopes.push((x.clone(), weights));
+                }
+                given_number(value, slopes, tape.clone())
+            });
+        }
     }
 }

@@ -1,49 +1,42 @@
-//! y = Σ x² / (frames · width), a number: fairseq's penalty on the extractor's features. dx = 2 x / (frames · width) dy.
+//! y = Σ x² / (frames · width), a number: fairseq's penalty on the extractor's features.
+//! dx = 2 x / (frames · width) dy.
+mod cpu;
 #[cfg(feature = "cuda")]
-pub mod cuda;
-use crate::math::sum;
-use crate::parallel::{map, parts, wide};
-use crate::tensor::cpu::{Hidden, Number, Track, record};
+mod cuda;
+use crate::tensor::{DeviceStorage, Hidden, Matrix, NoneTape, Number, Track, record};
 
-/// Numbers that are summed in f32; their sums are added in f64.
-const CHUNK: usize = 1 << 12;
+/// What a device must do for [`mean_square`].
+pub trait MeanSquareDevice: DeviceStorage {
+    /// Returns y, or 0 if x is empty.
+    fn forward(x: &Matrix<NoneTape, Self>) -> Number<NoneTape, Self>;
+    /// Adds to the gradient of x.
+    fn backward(dy: Self::Upstream, x: &Matrix<NoneTape, Self>, dx: Self::Accumulator<'_>);
+}
 
-/// 0 where there is no frame.
-pub fn mean_square<T: Track>(x: Hidden<T>) -> Number<T> {
+/// Returns the mean of x² over all numbers, or 0 without frames.
+pub fn mean_square<T: Track<D>, D: MeanSquareDevice>(x: Hidden<T, D>) -> Number<T, D> {
     let (x, tape) = x.split();
-    let unit = 1.0 / x.read().len().max(1) as f64;
-    let chunks: Vec<&[f32]> = x.read().chunks(CHUNK).collect();
-    let sums = map(chunks.len(), |c| {
-        wide!(sum(chunks[c].len(), |i| chunks[c][i] * chunks[c][i])) as f64
-    });
-    let y = (sums.into_iter().sum::<f64>() * unit) as f32;
-    record(vec![y], (), tape, move |dy, g| {
-        let scale = 2.0 * dy[0] * unit as f32;
-        parts(g.of(&x.values), CHUNK, |c, dx| {
-            wide!(
-                dx.iter_mut()
-                    .zip(&x.read()[c * CHUNK..])
-                    .for_each(|(dx, x)| *dx += scale * x)
-            );
-        });
+    let x = x.values;
+    record(D::forward(&x), tape, move |dy, g| {
+        D::backward(dy, &x, g.of(&x));
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::check::{Case, ROWS, WIDTHS, close};
+    use crate::op::check::{Case, ROWS, check_op, close};
     use crate::tensor::cpu::read;
 
     #[test]
     fn mean_square_is_its_formula_and_its_gradient() {
         for rows in [&ROWS[..], &[3000], &[]] {
-            for width in WIDTHS {
+            for width in [5, 7, 11, 12] {
                 let case = Case::new(rows, width, &[]);
-                let mean = case.frames().iter().map(|x| x * x).sum::<f64>()
-                    / case.x.read().len().max(1) as f64;
+                let squares = case.frames().iter().map(|x| x * x).sum::<f64>();
+                let mean = squares / case.x.read().len().max(1) as f64;
                 close(read(&mean_square(case.x.clone())), &[mean], 1e-6);
-                case.check(|x, _, _| mean_square(x));
+                check_op!(case, |x, _, _, _| mean_square(x));
             }
         }
     }

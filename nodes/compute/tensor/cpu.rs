@@ -1,4 +1,4 @@
-//! Tensors in the CPU's memory, whose numbers are slices.
+//! Tensors in the CPU's memory, read and written as slices.
 use crate::parallel::{map, threads};
 use dfdx::prelude::*;
 use std::ops::Range;
@@ -35,9 +35,11 @@ impl super::DeviceStorage for Cpu {
     fn consume(mut gradient: Self::Vec, rule: impl FnOnce(Vec<f32>)) {
         rule(std::mem::take::<Vec<f32>>(&mut gradient));
     }
+
     fn accumulate(gradient: &mut Self::Vec) -> &mut Vec<f32> {
         gradient
     }
+
     fn placeholder() -> Result<Self::Vec, Self::Err> {
         DEVICE.with(|d| Storage::<f32>::try_alloc_len(d, 0))
     }
@@ -45,16 +47,18 @@ impl super::DeviceStorage for Cpu {
 
 thread_local!(static DEVICE: Device = Device::default());
 
-/// Takes the Vec, copies nothing.
+/// Makes a tensor of `data` without a copy.
 pub fn tensor<S: Shape>(data: Vec<f32>, shape: S) -> Tensor<S, f32, Device> {
     DEVICE.with(|d| d.tensor_from_vec(data, shape))
 }
 
+/// Makes a parameter of `data` without a copy.
 pub fn param(data: Vec<f32>) -> Param {
     let len = data.len();
     tensor(data, (len,))
 }
 
+/// Makes rows of frames of `values`, (frames of all rows, width), without a copy.
 pub fn hidden(values: Vec<f32>, width: usize, spans: Spans) -> Hidden {
     Hidden {
         values: tensor(values, (spans.total(), width)),
@@ -63,22 +67,23 @@ pub fn hidden(values: Vec<f32>, width: usize, spans: Spans) -> Hidden {
 }
 
 impl<T> Hidden<T> {
-    /// The numbers, where they lie: (frames of all rows, width), row-major.
+    /// Returns the numbers, (frames of all rows, width), row-major.
     pub fn read(&self) -> &[f32] {
         read(&self.values)
     }
 }
 
-/// The numbers of a contiguous tensor, where they lie.
+/// Returns the numbers of a tensor in place.
+///
+/// # Panics
+/// If the tensor is not contiguous.
 pub fn read<S: Shape, T>(t: &Tensor<S, f32, Cpu, T>) -> &[f32] {
     let len = t.shape().num_elements();
     if len == 0 {
         return &[];
     }
-    let (shape, first) = (
-        t.shape().concrete(),
-        &t[S::Concrete::default()] as *const f32,
-    );
+    let shape = t.shape().concrete();
+    let first = &t[S::Concrete::default()] as *const f32;
     let mut stride = 1;
     for axis in (0..S::NUM_DIMS).rev().filter(|&a| shape[a] > 1) {
         let mut one = S::Concrete::default();
@@ -89,11 +94,15 @@ pub fn read<S: Shape, T>(t: &Tensor<S, f32, Cpu, T>) -> &[f32] {
         );
         stride *= shape[axis];
     }
-    // SAFETY: the strides just checked are those of a contiguous array, whose `len` elements begin at `first`.
+    // SAFETY: the strides just checked are those of a contiguous array of `len` elements, which
+    // begins at `first`.
     unsafe { std::slice::from_raw_parts(first, len) }
 }
 
-/// As [`read`], to change in place; copies first if someone else holds the tensor.
+/// Returns the numbers to change in place, after a copy if another tensor shares them.
+///
+/// # Panics
+/// If the tensor is not contiguous.
 pub fn write<S: Shape>(t: &mut Tensor<S, f32, Cpu>) -> &mut [f32] {
     let len = read(t).len();
     if len == 0 {
@@ -103,54 +112,56 @@ pub fn write<S: Shape>(t: &mut Tensor<S, f32, Cpu>) -> &mut [f32] {
     unsafe { std::slice::from_raw_parts_mut(&mut t[S::Concrete::default()], len) }
 }
 
-/// The numbers of each of them.
+/// Copies the numbers of each tensor.
 pub fn read_all<'a, S: Shape, T: 'a>(
-    of: impl IntoIterator<Item = &'a Tensor<S, f32, Cpu, T>>,
+    tensors: impl IntoIterator<Item = &'a Tensor<S, f32, Cpu, T>>,
 ) -> Vec<Vec<f32>> {
-    of.into_iter().map(|t| read(t).to_vec()).collect()
+    tensors.into_iter().map(|t| read(t).to_vec()).collect()
 }
 
-/// a + b
+/// Returns a + b.
 pub fn plus(a: Number<Tape>, b: Number<Tape>) -> Number<Tape> {
     a + b
 }
 
-/// factor · x
+/// Returns factor · x.
 pub fn scaled(x: Number<Tape>, factor: f32) -> Number<Tape> {
     x * factor
 }
 
-/// What `f` makes of each of so many things, apart from the others: as many at once as there are threads.
+/// Maps `f` over 0..count in parallel.
 pub fn alone<R: Send>(count: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
     map(count, &f)
 }
 
-/// What `encode` makes of the `features` of a batch: a tensor a layer. Each thread gets rows that follow each other, so
-/// that a layer's weights are packed once for all of them; convolutions are wide, so features are made of one row after
-/// the other. A row's numbers do not depend on its neighbours.
+/// Computes the `features` of all rows and `encode`s them, which gives a tensor for each layer.
+///
+/// Each thread gets consecutive rows, so that a layer's weights are packed once for all of them.
+/// Features are computed row by row, since convolutions are wide. The numbers of a row do not
+/// depend on its neighbours.
 pub fn by_rows(
     rows: usize,
     features: impl Fn(Range<usize>) -> Hidden + Sync,
     encode: impl Fn(Range<usize>, Hidden) -> Vec<Hidden> + Sync,
 ) -> Vec<Hidden> {
-    let each = rows.div_ceil(threads()).max(1);
-    let parts = alone(rows.div_ceil(each).max(1), |part| {
-        let of = part * each..rows.min((part + 1) * each);
-        let features = if of.len() < 2 {
-            features(of.clone())
+    let rows_per_part = rows.div_ceil(threads()).max(1);
+    let parts = map(rows.div_ceil(rows_per_part).max(1), |part| {
+        let range = part * rows_per_part..rows.min((part + 1) * rows_per_part);
+        let features = if range.len() < 2 {
+            features(range.clone())
         } else {
-            let of_rows: Vec<Hidden> = of.clone().map(|row| features(row..row + 1)).collect();
-            joined(of_rows.iter())
+            let each: Vec<Hidden> = range.clone().map(|row| features(row..row + 1)).collect();
+            concatenated(each.iter())
         };
-        encode(of, features)
+        encode(range, features)
     });
-    alone(parts[0].len(), |layer| {
-        joined(parts.iter().map(|part| &part[layer]))
+    map(parts[0].len(), |layer| {
+        concatenated(parts.iter().map(|part| &part[layer]))
     })
 }
 
-/// The rows of all of them.
-fn joined<'a>(parts: impl Iterator<Item = &'a Hidden> + Clone) -> Hidden {
+/// Returns the rows of all parts in one tensor.
+fn concatenated<'a>(parts: impl Iterator<Item = &'a Hidden> + Clone) -> Hidden {
     let values: Vec<&[f32]> = parts.clone().map(Hidden::read).collect();
     let width = parts.clone().next().map_or(0, Hidden::width);
     hidden(
@@ -160,16 +171,18 @@ fn joined<'a>(parts: impl Iterator<Item = &'a Hidden> + Clone) -> Hidden {
     )
 }
 
-/// Hidden states of the same rows, a tensor a layer, on their way to where tensors lie: here they have always arrived.
+/// Hidden states of the same rows, a tensor for each layer, which a GPU may still be receiving. In
+/// the CPU's memory they need no upload.
 #[derive(Clone)]
 pub struct PendingUpload(Vec<Hidden>);
 
 impl PendingUpload {
-    /// What was computed here.
+    /// Wraps tensors that need no upload.
     pub fn here(layers: Vec<Hidden>) -> PendingUpload {
         PendingUpload(layers)
     }
-    /// Of the numbers of each (layer)(row).
+
+    /// Copies the numbers of each (layer)(row) into tensors.
     pub fn send(layers: &[Vec<&[f32]>], width: usize, spans: Spans) -> PendingUpload {
         PendingUpload(
             layers
@@ -178,7 +191,8 @@ impl PendingUpload {
                 .collect(),
         )
     }
-    /// To be read from now on.
+
+    /// Returns the tensors.
     pub fn wait(&self) -> &[Hidden] {
         &self.0
     }
@@ -193,11 +207,12 @@ impl Grads<'_> {
 }
 
 impl Gradients {
-    /// The gradient of `t`, taken out; zeros if nothing reached it.
+    /// Takes out the gradient of `t`, or zeros if no gradient reached it.
     pub fn of<S: Shape>(&mut self, t: &Tensor<S, f32, Cpu>) -> Tensor<S, f32, Cpu> {
         tensor(self.take(t), *t.shape())
     }
-    /// Its numbers alone.
+
+    /// Takes out the numbers of the gradient of `t`.
     pub fn take<S: Shape>(&mut self, t: &Tensor<S, f32, Cpu>) -> Vec<f32> {
         super::Grads(&mut self.0).take(t)
     }
@@ -205,8 +220,7 @@ impl Gradients {
 
 pub type Slot = super::Slot<Cpu>;
 
-/// The result of an op: `y` on `tape`, with the rule that turns the gradient of `y` into those of its inputs.
-/// The gradient of `y` is handed over and so freed with the rule; without a tape the rule is dropped at once.
+/// Records an op whose result is `y`, as [`super::record`].
 pub fn record<S: Shape, T: Track>(
     y: Vec<f32>,
     shape: S,
@@ -216,7 +230,7 @@ pub fn record<S: Shape, T: Track>(
     super::record(tensor(y, shape), tape, backward)
 }
 
-/// As [`record`], with a rule that reads y again.
+/// Records an op whose rule reads y, as [`super::record`].
 pub fn record_kept<S: Shape, T: Track>(
     y: Vec<f32>,
     shape: S,
@@ -224,11 +238,11 @@ pub fn record_kept<S: Shape, T: Track>(
     backward: impl FnOnce(&[f32], Vec<f32>, &mut Grads) + 'static,
 ) -> Tensor<S, f32, Cpu, T> {
     let y = tensor(y, shape);
-    let kept = y.clone();
-    super::record(y, tape, move |dy, g| backward(read(&kept), dy, g))
+    let saved = y.clone();
+    super::record(y, tape, move |dy, g| backward(read(&saved), dy, g))
 }
 
-/// As [`record`], for a result that has frames.
+/// Records an op whose result has frames, as [`super::record`].
 pub fn record_hidden<T: Track>(
     y: Vec<f32>,
     width: usize,
@@ -242,7 +256,7 @@ pub fn record_hidden<T: Track>(
     }
 }
 
-/// Runs the tape backward from `loss`, times `scale`.
+/// Computes the gradients of scale · loss with respect to all that is on its tape.
 pub fn backward(loss: Number<Tape>, scale: f32) -> Gradients {
     let (loss, tape) = (loss * scale).split_tape();
     let owned = std::mem::take(&mut *tape.0.borrow_mut());

@@ -1,7 +1,6 @@
-//! Tensors in a GPU's memory: numbers are sent there and copied back, and rules are told where they lie.
-use super::{
-    DeviceStorage, Gradients, Grads, Hidden, NoneTape, Number, Spans, Tape, Track, merge, split,
-};
+//! Tensors in a GPU's memory. Their numbers are uploaded and copied back; kernels get their
+//! addresses.
+use super::{DeviceStorage, Gradients, Grads, Hidden, NoneTape, Spans, Tape, Track, merge, split};
 use crate::cuda::elementwise::add;
 use crate::cuda::gpu::{Address, done, ordinal};
 use crate::cuda::mask::Mask;
@@ -19,28 +18,33 @@ pub type Device = Cuda;
 pub type Matrix<T = NoneTape> = super::Matrix<T, Cuda>;
 pub type Param = super::Param<Cuda>;
 pub type Vector<T = NoneTape> = super::Vector<T, Cuda>;
+pub type Number<T = NoneTape> = super::Number<T, Cuda>;
 
 thread_local! {
     // Leaked: a cuBLAS handle cannot be destroyed while the process ends.
     static DEVICE: &'static Cuda = Box::leak(Box::new(done(Cuda::try_build(ordinal(), 0))));
 }
 
-/// Sent to the GPU, in the order of all else; what is large from pinned memory, or whoever sends it would wait until the GPU
-/// has done what was queued before.
+/// Uploads `data`, in the order of the stream.
+///
+/// Much data is copied to pinned memory first: the driver would otherwise block until the GPU has
+/// done all that is queued.
 pub fn tensor<S: Shape>(data: Vec<f32>, shape: S) -> Tensor<S, f32, Cuda> {
     if data.len() <= pinned::PAGEABLE_NUMBERS {
         return DEVICE.with(|d| done(d.try_tensor_from_vec(data, shape)));
     }
-    let to = zeros(shape);
-    pinned::upload(&[(&[&data], address(&to))]);
-    to
+    let uploaded = zeros(shape);
+    pinned::upload(&[(&[&data], address(&uploaded))]);
+    uploaded
 }
 
+/// Uploads a parameter.
 pub fn param(data: Vec<f32>) -> Param {
     let len = data.len();
     tensor(data, (len,))
 }
 
+/// Uploads rows of frames, (frames of all rows, width).
 pub fn hidden(data: Vec<f32>, width: usize, spans: Spans) -> Hidden<NoneTape, Cuda> {
     Hidden {
         values: tensor(data, (spans.total(), width)),
@@ -48,17 +52,17 @@ pub fn hidden(data: Vec<f32>, width: usize, spans: Spans) -> Hidden<NoneTape, Cu
     }
 }
 
-/// Zeros, for an op to write its result over.
+/// Allocates zeros, for an op to write its result over.
 pub fn zeros<S: Shape>(shape: S) -> Tensor<S, f32, Cuda> {
     DEVICE.with(|d| done(d.try_zeros_like(&shape)))
 }
 
-/// As [`zeros`], of the shape of `t`.
+/// Allocates zeros in the shape of `t`.
 pub fn zeros_like<S: Shape>(t: &Tensor<S, f32, Cuda>) -> Tensor<S, f32, Cuda> {
     zeros(*t.shape())
 }
 
-/// A copy of the numbers; waits for them.
+/// Copies the numbers to the host, after all that is queued.
 pub fn read<S: Shape, T>(t: &Tensor<S, f32, Cuda, T>) -> Vec<f32> {
     if t.shape().num_elements() == 0 {
         vec![]
@@ -67,60 +71,61 @@ pub fn read<S: Shape, T>(t: &Tensor<S, f32, Cuda, T>) -> Vec<f32> {
     }
 }
 
-/// A copy of the numbers of each of them; waits once.
+/// Copies the numbers of each tensor to the host; synchronises once.
 pub fn read_all<'a, S: Shape, T: Track<Cuda>>(
-    of: impl IntoIterator<Item = &'a Tensor<S, f32, Cuda, T>>,
+    tensors: impl IntoIterator<Item = &'a Tensor<S, f32, Cuda, T>>,
 ) -> Vec<Vec<f32>> {
-    let of: Vec<_> = of.into_iter().map(|t| split(t.clone()).0).collect();
-    // Kernels want numbers of which they read four at once to begin at a multiple of four.
-    let spans = Spans::new(of.iter().map(|t| len(t).next_multiple_of(4)));
-    let all = zeros((spans.total(),));
-    for (t, at) in of.iter().zip(spans.iter()) {
-        add(
-            address(t),
-            address(&all) + 4 * at.start as u64,
-            len(t),
-            Mask::times(1.0),
-        );
+    let tensors: Vec<_> = tensors.into_iter().map(|t| split(t.clone()).0).collect();
+    // A kernel that reads four numbers at once wants an array to begin at a multiple of four.
+    let spans = Spans::new(tensors.iter().map(|t| len(t).next_multiple_of(4)));
+    let gathered = zeros((spans.total(),));
+    for (t, span) in tensors.iter().zip(spans.iter()) {
+        let to = address(&gathered) + 4 * span.start as u64;
+        add(address(t), to, len(t), Mask::times(1.0));
     }
-    let all = read(&all);
-    of.iter()
+    let numbers = read(&gathered);
+    tensors
+        .iter()
         .zip(spans.iter())
-        .map(|(t, at)| all[at][..len(t)].to_vec())
+        .map(|(t, span)| numbers[span][..len(t)].to_vec())
         .collect()
 }
 
-/// a + b
-pub fn plus(a: Number<Tape<Cuda>, Cuda>, b: Number<Tape<Cuda>, Cuda>) -> Number<Tape<Cuda>, Cuda> {
-    let ((a, tape), (b, other), y) = (split(a), split(b), zeros(()));
+/// Returns a + b.
+pub fn plus(a: Number<Tape<Cuda>>, b: Number<Tape<Cuda>>) -> Number<Tape<Cuda>> {
+    let (a, a_tape) = split(a);
+    let (b, b_tape) = split(b);
+    let y = zeros(());
     for x in [&a, &b] {
         add(address(x), address(&y), 1, Mask::times(1.0));
     }
-    let both = [a, b].map(|x| Slot::of(&x));
-    record(y, merge(tape, other), move |dy, g| {
-        both.iter()
-            .for_each(|x| add(dy, g.at(x), 1, Mask::times(1.0)))
+    let slots = [Slot::of(&a), Slot::of(&b)];
+    record(y, merge(a_tape, b_tape), move |dy, g| {
+        for slot in &slots {
+            add(dy, g.at(slot), 1, Mask::times(1.0));
+        }
     })
 }
 
-/// factor · x
-pub fn scaled(x: Number<Tape<Cuda>, Cuda>, factor: f32) -> Number<Tape<Cuda>, Cuda> {
+/// Returns factor · x.
+pub fn scaled(x: Number<Tape<Cuda>>, factor: f32) -> Number<Tape<Cuda>> {
     let (x, tape) = split(x);
     let y = zeros(());
     add(address(&x), address(&y), 1, Mask::times(factor));
-    let x = Slot::of(&x);
+    let slot = Slot::of(&x);
     record(y, tape, move |dy, g| {
-        add(dy, g.at(&x), 1, Mask::times(factor))
+        add(dy, g.at(&slot), 1, Mask::times(factor));
     })
 }
 
-/// What `f` makes of each of so many things, one after the other.
+/// Maps `f` over 0..count in order, on the thread that owns the tensors.
 pub fn alone<R>(count: usize, f: impl Fn(usize) -> R) -> Vec<R> {
     (0..count).map(f).collect()
 }
 
-/// What `encode` makes of the `features` of a batch: a tensor a layer. All rows together, since one row keeps a large
-/// GPU idle.
+/// Computes the `features` of all rows and `encode`s them, which gives a tensor for each layer.
+///
+/// All rows go together, since one row leaves most of a GPU idle.
 pub fn by_rows(
     rows: usize,
     features: impl Fn(Range<usize>) -> Hidden<NoneTape, Cuda>,
@@ -129,29 +134,32 @@ pub fn by_rows(
     encode(0..rows, features(0..rows))
 }
 
-/// Hidden states of the same rows, a tensor a layer, that may be on their way to the GPU, beside what it computes.
+/// Hidden states of the same rows, a tensor for each layer, whose upload may overlap with kernels.
 #[derive(Clone)]
 pub struct PendingUpload {
-    /// Goes before the tensors, whose memory is not free until what is sent there has landed.
+    /// Dropped before the tensors, whose memory must not be freed before the upload has ended.
     landing: Option<Landing>,
     layers: Vec<Hidden<NoneTape, Cuda>>,
 }
 
 impl PendingUpload {
-    /// What was computed here.
+    /// Wraps tensors that need no upload.
     pub fn here(layers: Vec<Hidden<NoneTape, Cuda>>) -> PendingUpload {
         PendingUpload {
             landing: None,
             layers,
         }
     }
-    /// Of the numbers of each (layer)(row).
+
+    /// Queues an upload of the numbers of each (layer)(row), beside the stream of kernels.
     pub fn send(layers: &[Vec<&[f32]>], width: usize, spans: Spans) -> PendingUpload {
-        let own = |_| Hidden {
-            values: zeros((spans.total(), width)),
-            spans: spans.clone(),
-        };
-        let tensors: Vec<_> = layers.iter().map(own).collect();
+        let tensors: Vec<_> = layers
+            .iter()
+            .map(|_| Hidden {
+                values: zeros((spans.total(), width)),
+                spans: spans.clone(),
+            })
+            .collect();
         let parts: Vec<_> = layers
             .iter()
             .zip(&tensors)
@@ -162,45 +170,52 @@ impl PendingUpload {
             layers: tensors,
         }
     }
-    /// To be read by what is queued from now on.
+
+    /// Makes kernels that are queued from now on wait for the upload, and returns the tensors.
     pub fn wait(&self) -> &[Hidden<NoneTape, Cuda>] {
         self.landing.iter().for_each(Landing::wait);
         &self.layers
     }
 }
 
-/// Where a tensor's numbers lie. Only contiguous tensors are made here.
+/// Returns the address of a tensor's numbers. Every tensor of this module is contiguous.
 pub fn address<S: Shape>(t: &Tensor<S, f32, Cuda>) -> Address {
-    told(t, "cu_device_ptr: ")
+    debug_number(t, "cu_device_ptr: ")
 }
 
-/// What no other tensor is called by, but for the clones of this one.
+/// Returns the number that this tensor shares with its clones alone.
 pub fn id<S: Shape>(t: &Tensor<S, f32, Cuda>) -> u64 {
-    told(t, "id: UniqueId(")
+    debug_number(t, "id: UniqueId(")
 }
 
-/// The number behind `label` in what a tensor says of itself.
+/// Returns the number behind `label` in the `Debug` text of a tensor.
 ///
-/// dfdx keeps the storage to itself, but what `Debug` derives begins with its address: `Tensor { id: UniqueId(7), data:
-/// CachableCudaSlice { data: CudaSlice { cu_device_ptr: 140…, len: …`. The formatting is stopped there; dfdx is pinned,
-/// and a test writes and reads through the address.
-fn told<S: Shape>(t: &Tensor<S, f32, Cuda>, label: &'static str) -> u64 {
-    struct Find(String, &'static str);
-    impl Write for Find {
+/// dfdx keeps the storage private, but its derived `Debug` text begins with the id and the address:
+/// `Tensor { id: UniqueId(7), data: CachableCudaSlice { data: CudaSlice { cu_device_ptr: 140…, len:
+/// …`. Formatting stops at the comma behind the number. dfdx is pinned, and a test writes and reads
+/// through the address.
+fn debug_number<S: Shape>(t: &Tensor<S, f32, Cuda>, label: &'static str) -> u64 {
+    struct UpToNumber {
+        text: String,
+        label: &'static str,
+    }
+    impl Write for UpToNumber {
         fn write_str(&mut self, piece: &str) -> fmt::Result {
-            let found = piece.starts_with(',') && self.0.contains(self.1);
-            self.0.push_str(if found { "" } else { piece });
-            if found { Err(fmt::Error) } else { Ok(()) }
+            if piece.starts_with(',') && self.text.contains(self.label) {
+                return Err(fmt::Error);
+            }
+            self.text.push_str(piece);
+            Ok(())
         }
     }
-    let mut find = Find(String::with_capacity(128), label);
-    let _ = write!(find, "{t:?}"); // the error is our own
-    let digits = find
-        .0
-        .rsplit([' ', '('])
-        .next()
-        .and_then(|digits| digits.trim_end_matches(')').parse().ok());
-    digits.expect("dfdx 0.13 says first which tensor it is, and where it lies")
+    let mut found = UpToNumber {
+        text: String::with_capacity(128),
+        label,
+    };
+    let _ = write!(found, "{t:?}"); // fails where `found` stops it
+    let last = found.text.rsplit([' ', '(']).next();
+    let number = last.and_then(|digits| digits.trim_end_matches(')').parse().ok());
+    number.expect("dfdx 0.13 writes id and address first")
 }
 
 impl Track<Cuda> for Tape<Cuda> {
@@ -218,16 +233,18 @@ impl DeviceStorage for Cuda {
     fn consume(gradient: Self::Vec, rule: impl FnOnce(Address)) {
         rule(*gradient.device_ptr());
     }
+
     fn accumulate(gradient: &mut Self::Vec) -> Address {
         *gradient.device_ptr()
     }
+
     fn placeholder() -> Result<Self::Vec, Self::Err> {
         DEVICE.with(|d| Storage::<f32>::try_alloc_len(*d, 1))
     }
 }
 
 impl Grads<'_, Cuda> {
-    /// Returns where the gradient of `t` lies, to add to; it begins as zeros.
+    /// Opens the gradient of `t`, as [`Grads::of`].
     pub fn to<S: Shape>(&mut self, t: &Tensor<S, f32, Cuda>) -> Address {
         self.of(t)
     }
@@ -236,17 +253,17 @@ impl Grads<'_, Cuda> {
 pub type Slot = super::Slot<Cuda>;
 
 impl Gradients<Cuda> {
-    /// The gradient of `t`, taken out; zeros if nothing reached it.
+    /// Takes out the gradient of `t`, or zeros if no gradient reached it.
     pub fn of<S: Shape>(&mut self, t: &Tensor<S, f32, Cuda>) -> Tensor<S, f32, Cuda> {
         done(self.0.try_alloc_for(t));
-        let own = self.0.get(t);
+        let gradient = self.0.get(t);
         *done(self.0.get_or_alloc_mut(t)) = done(Cuda::placeholder());
-        own
+        gradient
     }
 }
 
-/// Runs the tape backward from `loss`, times `scale`.
-pub fn backward(loss: Number<Tape<Cuda>, Cuda>, scale: f32) -> Gradients<Cuda> {
+/// Computes the gradients of scale · loss with respect to all that is on its tape.
+pub fn backward(loss: Number<Tape<Cuda>>, scale: f32) -> Gradients<Cuda> {
     let (loss, tape) = scaled(loss, scale).split_tape();
     let owned = std::mem::take(&mut *tape.0.borrow_mut());
     Gradients(loss.put_tape(owned).backward())
@@ -260,8 +277,9 @@ mod tests {
     use crate::op::check::noise;
 
     #[test]
-    fn what_is_written_at_the_address_is_what_the_tensor_holds() {
-        let (from, to) = (tensor(noise("x", 15), (3, 5)), zeros((3, 5)));
+    fn a_tensor_holds_what_is_written_at_its_address() {
+        let from = tensor(noise("x", 15), (3, 5));
+        let to = zeros((3, 5));
         kernels::add(
             Pack::of(15),
             for_each(15, 15),

@@ -1,42 +1,50 @@
-//! What of a file is a row: from where to where, and which channel.
+//! The part of an audio file that one utterance takes.
 use crate::Result;
 use std::ops::Range;
 
+/// A time range and a channel of an audio file; by default all of it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Piece {
-    /// Seconds from the file's beginning.
-    pub from: f64,
-    /// Seconds from the file's beginning; None: to its end.
-    pub to: Option<f64>,
-    /// From 0; None: the mean of all.
-    pub channel: Option<usize>,
+pub(crate) struct Piece {
+    /// The beginning, in seconds from the file's beginning.
+    pub(crate) from: f64,
+    /// The end, in seconds from the file's beginning; `None` for the file's end.
+    pub(crate) to: Option<f64>,
+    /// The channel, from 0; `None` for the mean of all channels.
+    pub(crate) channel: Option<usize>,
 }
 
 impl Piece {
-    pub fn is_whole(&self) -> bool {
+    /// Returns whether the time range is the whole file.
+    pub(super) fn is_whole(&self) -> bool {
         self.from == 0.0 && self.to.is_none()
     }
-    pub fn begin(&self, rate: u32) -> u64 {
+
+    /// Returns the first frame, to the nearest, at `rate`.
+    pub(super) fn begin(&self, rate: u32) -> u64 {
         (self.from * rate as f64).round() as u64
     }
-    pub fn end(&self, rate: u32) -> Option<u64> {
-        self.to
-            .map(|seconds| (seconds * rate as f64).round() as u64)
+
+    /// Returns the frame after the last, to the nearest, at `rate`; `None` for the file's end.
+    pub(super) fn end(&self, rate: u32) -> Option<u64> {
+        let seconds = self.to?;
+        Some((seconds * rate as f64).round() as u64)
     }
-    /// Its samples, to the nearest, of a file of `frames`; where it ends at most half a second after the file, it is cut
-    /// there, as Kaldi does.
-    pub fn within(&self, frames: u64, rate: u32) -> Result<Range<u64>> {
-        let (from, to) = (self.begin(rate), self.end(rate).unwrap_or(frames));
-        if from > to || from > frames || to > frames.saturating_add(rate as u64 / 2) {
-            let (from, to, seconds) = (
-                self.from,
-                to as f64 / rate as f64,
-                frames as f64 / rate as f64,
-            );
-            return Err(
-                format!("seconds {from} to {to} are not in it: it has {seconds} seconds").into(),
-            );
+
+    /// Returns the frames that the time range takes of a file of `frames` frames at `rate`.
+    ///
+    /// A range that ends at most half a second after the file is cut at the file's end, as in
+    /// Kaldi; one that ends later, or begins after the file, is an error.
+    pub(super) fn within(&self, frames: u64, rate: u32) -> Result<Range<u64>> {
+        let begin = self.begin(rate);
+        let end = self.end(rate).unwrap_or(frames);
+        let latest_end = frames.saturating_add(rate as u64 / 2);
+        if begin > end || begin > frames || end > latest_end {
+            let from = self.from;
+            let to = end as f64 / rate as f64;
+            let seconds = frames as f64 / rate as f64;
+            let message = format!("seconds {from} to {to} are not in it: it has {seconds} seconds");
+            return Err(message.into());
         }
-        Ok(from..to.min(frames))
+        Ok(begin..end.min(frames))
     }
 }

@@ -1,33 +1,35 @@
-//! Any rate to 16 kHz, by rubato's synchronous FFT resampler over the whole file: its delay is cut, and N samples give
-//! ceil(N * 16000 / rate).
+//! Resampling to 16 kHz, by rubato's synchronous FFT resampler over the whole file. Its delay is
+//! cut, and N samples become ceil(N * 16000 / rate).
 use crate::Result;
 use rubato::audioadapter_buffers::owned::InterleavedOwned;
 use rubato::{Fft, FixedSync, Resampler, WindowFunction};
+use std::ops::RangeInclusive;
 
-/// Samples a second of everything that leaves `decode`.
+/// The sample rate of all audio inside a graph, in Hz.
 pub const RATE: u32 = 16_000;
-/// Rates that occur: beyond them a header is damaged.
-const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 
-/// How many samples at 16 kHz `frames` at `rate` become.
-pub fn length(frames: u64, rate: u32) -> Result<u64> {
-    if !RATES.contains(&rate) {
-        return Err(format!(
-            "it has a rate of {rate} Hz, not {} to {}",
-            RATES.start(),
-            RATES.end()
-        )
-        .into());
+/// The sample rates that files may have; a header with another rate is damaged.
+const FILE_RATES: RangeInclusive<u32> = 1_000..=768_000;
+
+/// Returns the number of samples at 16 kHz that `frames` samples at `rate` become.
+pub(crate) fn length(frames: u64, rate: u32) -> Result<u64> {
+    if !FILE_RATES.contains(&rate) {
+        let lowest = FILE_RATES.start();
+        let highest = FILE_RATES.end();
+        return Err(format!("it has a rate of {rate} Hz, not {lowest} to {highest}").into());
     }
     Ok((frames as u128 * RATE as u128).div_ceil(rate as u128) as u64)
 }
 
-pub fn resample(samples: Vec<f32>, rate: u32) -> Result<Vec<f32>> {
-    let (frames, length) = (samples.len(), length(samples.len() as u64, rate)? as usize);
+/// Resamples one channel at `rate` to 16 kHz.
+pub(super) fn resample(samples: Vec<f32>, rate: u32) -> Result<Vec<f32>> {
+    let frames = samples.len();
+    let length = length(frames as u64, rate)? as usize;
     if rate == RATE {
         return Ok(samples);
     }
-    // Blocks of about 64 ms, of an even number of samples: the delay of an odd one is half a sample off.
+    // Blocks of about 64 ms, of an even number of samples: the delay of an odd one is half a sample
+    // off.
     let unit = rate / gcd(rate, RATE);
     let block = (rate / 16).div_ceil(unit).next_multiple_of(2) * unit;
     let window = WindowFunction::BlackmanHarris2;
@@ -40,15 +42,10 @@ pub fn resample(samples: Vec<f32>, rate: u32) -> Result<Vec<f32>> {
         window,
         FixedSync::Both,
     )?;
-    let mut samples = fft
-        .process_all(
-            &InterleavedOwned::new_from(samples, 1, frames)?,
-            frames,
-            None,
-        )?
-        .take_data();
-    samples.truncate(length); // rubato rounds in floating point, at times one too many
-    Ok(samples)
+    let input = InterleavedOwned::new_from(samples, 1, frames)?;
+    let mut resampled = fft.process_all(&input, frames, None)?.take_data();
+    resampled.truncate(length); // rubato rounds in floating point, at times one too many
+    Ok(resampled)
 }
 
 fn gcd(a: u32, b: u32) -> u32 {
@@ -80,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_16_khz_cannot_hold_is_gone() {
+    fn frequencies_above_8_khz_are_removed() {
         let out = resample(sine(9_000.0, 44_100, 44_100), 44_100).unwrap();
         assert!(out[2000..14_000].iter().all(|x| x.abs() < 1e-3));
     }
@@ -96,11 +93,8 @@ mod tests {
             (12_345, 16_001, 12_345),
         ];
         for (frames, rate, expected) in cases {
-            assert_eq!(
-                resample(vec![0.5; frames], rate).unwrap().len(),
-                expected,
-                "{frames} at {rate} Hz"
-            );
+            let out = resample(vec![0.5; frames], rate).unwrap();
+            assert_eq!(out.len(), expected, "{frames} at {rate} Hz");
         }
         assert!(resample(vec![0.0; 10], 0).is_err());
         assert!(length(10, u32::MAX).is_err());

@@ -1,10 +1,10 @@
-//! The audio of an opened file, packet by packet, at its rate.
+//! Decodes an opened file packet by packet, at its own rate.
 //!
-//! What encoders put before and after the audio is cut: LAME's tag (MP3), granule positions (Ogg), the edit list (M4A).
-//! What a file does not hold whole is an error, never a shorter row: frames must follow each other, be as many as the
-//! header says, and give FLAC's MD5 where there is one.
+//! What encoders put before and after the audio is cut: LAME's tag (MP3), granule positions (Ogg),
+//! the edit list (M4A). An incomplete file is an error, never a shorter row: packets must follow
+//! each other, hold as many frames as the header declares, and match FLAC's MD5 where there is one.
 use super::piece::Piece;
-use super::{mp4, unread};
+use super::{mp4, unsupported};
 use crate::{Error, Result};
 use std::io::{ErrorKind, Read, Seek};
 use std::path::Path;
@@ -16,25 +16,28 @@ use symphonia::core::packet::Packet;
 use symphonia::core::units::{TimeBase, Timestamp};
 use symphonia::default::{get_codecs, get_probe};
 
-/// An opened file and what its header says of the audio in it.
-pub struct Stream {
+/// The audio track of an opened file.
+pub(super) struct Stream {
     format: Box<dyn FormatReader>,
     parameters: AudioCodecParameters,
     track: u32,
-    pub rate: u32,
-    /// Without what encoders add; None where the header does not know.
+    /// Frames per second.
+    pub(super) rate: u32,
+    /// The number of frames without what encoders add, if the header declares it.
     frames: Option<u64>,
-    /// Whether the header can only guess at its length; packets' trims then follow the guess, and are left alone.
-    pub guessed: bool,
-    /// An M4A's frames before the audio, which the decoder gives out, as it does those after it.
-    edited: Option<u64>,
-    /// Whether packets' times count samples.
-    timed: bool,
+    /// Whether the length in the header is a guess. The trims of packets follow the guess and are
+    /// then ignored.
+    pub(super) length_is_guessed: bool,
+    /// For MP4, the number of frames that the decoder gives before the audio; it also gives those
+    /// after it.
+    edit_start: Option<u64>,
+    /// Whether the timestamps of packets count frames.
+    timestamps_are_frames: bool,
 }
 
 impl Stream {
-    /// `name` may tell what it is where the content does not.
-    pub fn open(name: &Path, mut source: Box<dyn MediaSource>) -> Result<Stream> {
+    /// Reads the header of `source`. `name` is used to recognise a format that has no signature.
+    pub(super) fn open(name: &Path, mut source: Box<dyn MediaSource>) -> Result<Stream> {
         let mut head = vec![];
         source.by_ref().take(12).read_to_end(&mut head)?;
         let edits = if mp4::is_mp4(&head) {
@@ -44,13 +47,14 @@ impl Stream {
         };
         source.rewind()?;
         let stream = MediaSourceStream::new(source, Default::default());
-        let format = get_probe().probe(
-            &Default::default(),
-            stream,
-            Default::default(),
-            Default::default(),
-        );
-        let format = format.map_err(|e| unread::format(name, &head, e))?;
+        let format = get_probe()
+            .probe(
+                &Default::default(),
+                stream,
+                Default::default(),
+                Default::default(),
+            )
+            .map_err(|e| unsupported::format_error(name, &head, e))?;
 
         let track = format
             .default_track(TrackType::Audio)
@@ -58,139 +62,143 @@ impl Stream {
         let parameters = track
             .codec_params
             .as_ref()
-            .and_then(|p| p.audio())
+            .and_then(|parameters| parameters.audio())
             .ok_or("no audio in it")?
             .clone();
         let rate = parameters
             .sample_rate
             .filter(|&rate| rate > 0)
             .ok_or("it has no sample rate")?;
-        let is = |format_name: &str| format.format_info().short_name == format_name;
-        // Without LAME's tag an MP3's frames are guessed from its size, an ADTS stream's always; a fragmented MP4 says 0.
-        let guessed = (is("mp3") || is("aac")) && track.delay.is_none();
+
+        let format_name = format.format_info().short_name;
+        // An MP3's frames are guessed from its size unless it has LAME's tag; an ADTS stream's
+        // always are.
+        let length_is_guessed = ["mp3", "aac"].contains(&format_name) && track.delay.is_none();
         let edit = edits
             .iter()
             .find(|edit| edit.track == track.id)
             .map(|edit| edit.frames(rate));
-        let edited = is("isomp4").then(|| edit.as_ref().map_or(0, |edit| edit.start));
-        let valid = |n: u64| {
-            edit.as_ref()
-                .map_or(n, |edit| edit.end.min(n).saturating_sub(edit.start))
+        let edit_start =
+            (format_name == "isomp4").then(|| edit.as_ref().map_or(0, |edit| edit.start));
+        // A fragmented MP4 declares 0 frames.
+        let declared = track.num_frames.filter(|&n| n > 0 && !length_is_guessed);
+        let frames = match edit {
+            Some(edit) => declared.map(|n| edit.end.min(n).saturating_sub(edit.start)),
+            None => declared,
         };
-        let frames = track.num_frames.filter(|&n| n > 0 && !guessed).map(valid);
-        let timed = track.time_base == TimeBase::try_from_recip(rate);
+        let timestamps_are_frames = track.time_base == TimeBase::try_from_recip(rate);
         Ok(Stream {
             track: track.id,
             rate,
             frames,
-            guessed,
-            edited,
-            timed,
+            length_is_guessed,
+            edit_start,
+            timestamps_are_frames,
             parameters,
             format,
         })
     }
 
-    /// Samples of one channel.
-    pub fn count(mut self) -> Result<u64> {
-        match self.frames {
-            Some(frames) => Ok(frames),
-            None if self.guessed => {
-                let mut frames = 0u64;
-                while let Some(packet) = self.next()? {
-                    frames = frames.saturating_add(packet.block_dur().get());
-                }
-                Ok(frames)
-            }
-            None => Ok(self.decode(&Piece::default())?.0.len() as u64),
+    /// Returns the number of frames, by reading the packets if the header does not declare it.
+    pub(super) fn count_frames(mut self) -> Result<u64> {
+        if let Some(frames) = self.frames {
+            return Ok(frames);
         }
+        if !self.length_is_guessed {
+            let (samples, _) = self.decode(&Piece::default())?;
+            return Ok(samples.len() as u64);
+        }
+        let mut frames = 0u64;
+        while let Some(packet) = self.next_packet()? {
+            frames = frames.saturating_add(packet.block_dur().get());
+        }
+        Ok(frames)
     }
 
-    /// Samples of a piece, and the rate.
-    pub fn decode(mut self, piece: &Piece) -> Result<(Vec<f32>, u32)> {
+    /// Decodes a piece into one channel. Returns the samples and their rate.
+    pub(super) fn decode(mut self, piece: &Piece) -> Result<(Vec<f32>, u32)> {
         let mut decoder = self.decoder(piece)?;
-        let (from, until) = (
-            piece.begin(self.rate),
-            piece.end(self.rate).unwrap_or(u64::MAX),
-        );
-        let until = if self.edited.is_some() {
-            self.frames.map_or(until, |n| until.min(n))
-        } else {
-            until
+        let begin = piece.begin(self.rate);
+        let mut end = piece.end(self.rate).unwrap_or(u64::MAX);
+        if self.edit_start.is_some()
+            && let Some(frames) = self.frames
+        {
+            end = end.min(frames);
         }
-        .max(from);
-        let skip = self.edited.unwrap_or(0);
-        let (mut samples, mut interleaved) = (vec![], vec![]);
-        let mut at = self.seek(from)?; // of the stream, in which `skip` frames stand before the audio
-        while at < until.saturating_add(skip) {
-            let Some(packet) = self.next()? else { break };
+        let end = end.max(begin);
+
+        // Positions count the frames that the decoder gives; `skip` of them precede the audio.
+        let skip = self.edit_start.unwrap_or(0);
+        let mut position = self.seek(begin)?;
+        let mut samples = vec![];
+        let mut interleaved = vec![];
+        while position < end.saturating_add(skip) {
+            let Some(packet) = self.next_packet()? else {
+                break;
+            };
             let decoded = decoder.decode(&packet)?;
             let frames = decoded.frames() as u64;
-            if self.timed
-                && frames > 0
-                && packet
-                    .pts
-                    .get()
-                    .saturating_add_unsigned(packet.trim_start.get())
-                    != at as i64
-            {
-                return Err(format!("it is damaged after {at} samples").into());
+            if self.timestamps_are_frames && frames > 0 && first_frame(&packet) != position as i64 {
+                return Err(format!("it is damaged after {position} samples").into());
             }
             decoded.copy_to_vec_interleaved(&mut interleaved);
-            let kept = |bound: u64| bound.saturating_add(skip).clamp(at, at + frames) - at;
             let channels = decoded.num_planes().max(1);
-            let kept = kept(from) as usize * channels..kept(until) as usize * channels;
-            mix(&interleaved[kept], channels, piece.channel, &mut samples)?;
-            at += frames;
+            let packet_end = position + frames;
+            let kept_from = begin.saturating_add(skip).clamp(position, packet_end) - position;
+            let kept_to = end.saturating_add(skip).clamp(position, packet_end) - position;
+            let kept = kept_from as usize * channels..kept_to as usize * channels;
+            append_channel(&interleaved[kept], channels, piece.channel, &mut samples)?;
+            position = packet_end;
         }
-        let (read, frames) = (at.saturating_sub(skip), self.frames);
-        match frames {
-            Some(frames) if read < until.min(frames) => {
-                Err(format!("it ends after {read} of {frames} samples").into())
+
+        let read = position.saturating_sub(skip);
+        if let Some(frames) = self.frames {
+            if read < end.min(frames) {
+                return Err(format!("it ends after {read} of {frames} samples").into());
             }
-            Some(frames) if read > frames && self.edited.is_none() => {
-                Err(format!("it goes on after the {frames} samples of its header").into())
-            }
-            _ if decoder.finalize().verify_ok == Some(false) => {
-                Err("its MD5 differs from its header's".into())
-            }
-            _ => {
-                let within = piece.within(frames.unwrap_or(read), self.rate)?;
-                samples.truncate((within.end - within.start) as usize);
-                Ok((samples, self.rate))
+            if read > frames && self.edit_start.is_none() {
+                let message = format!("it goes on after the {frames} samples of its header");
+                return Err(message.into());
             }
         }
+        if decoder.finalize().verify_ok == Some(false) {
+            return Err("its MD5 differs from its header's".into());
+        }
+        let within = piece.within(self.frames.unwrap_or(read), self.rate)?;
+        samples.truncate((within.end - within.start) as usize);
+        Ok((samples, self.rate))
     }
 
-    /// FLAC's MD5 is of the whole file.
+    /// Returns a decoder. It verifies FLAC's MD5, which is of the whole file, if `piece` is the
+    /// whole file.
     fn decoder(&self, piece: &Piece) -> Result<Box<dyn AudioDecoder>> {
         let options = AudioDecoderOptions::default()
             .verify(piece.is_whole())
-            .gapless(!self.guessed);
-        let decoder = get_codecs().make_audio_decoder(&self.parameters, &options);
-        decoder.map_err(|e| unread::codec(self.parameters.codec, e))
+            .gapless(!self.length_is_guessed);
+        get_codecs()
+            .make_audio_decoder(&self.parameters, &options)
+            .map_err(|e| unsupported::codec_error(self.parameters.codec, e))
     }
 
-    /// To the packet that holds `frame`, where every packet can be decoded by itself; the frame that comes next.
+    /// Seeks to the packet that holds `frame`, if packets of the format can be decoded alone.
+    /// Returns the position of the next frame.
     fn seek(&mut self, frame: u64) -> Result<u64> {
-        let alone = ["flac", "wave", "aiff"].contains(&self.format.format_info().short_name);
-        if frame == 0 || !alone || self.frames.is_none_or(|frames| frame >= frames) {
+        let format_name = self.format.format_info().short_name;
+        let can_seek = ["flac", "wave", "aiff"].contains(&format_name);
+        if frame == 0 || !can_seek || self.frames.is_none_or(|frames| frame >= frames) {
             return Ok(0);
         }
         let to = SeekTo::Timestamp {
             ts: Timestamp::new(frame as i64),
             track_id: self.track,
         };
-        Ok(self
-            .format
-            .seek(SeekMode::Accurate, to)?
-            .actual_ts
-            .get()
-            .max(0) as u64)
+        let reached = self.format.seek(SeekMode::Accurate, to)?;
+        Ok(reached.actual_ts.get().max(0) as u64)
     }
 
-    /// None after the last packet, also where a file ends in the middle: the samples are counted.
-    fn next(&mut self) -> Result<Option<Packet>> {
+    /// Returns the track's next packet, or `None` after the last one. A file that ends inside a
+    /// packet has no next packet either: `decode` notices by the number of frames.
+    fn next_packet(&mut self) -> Result<Option<Packet>> {
         loop {
             match self.format.next_packet() {
                 Ok(Some(packet)) if packet.track_id != self.track => (),
@@ -203,27 +211,34 @@ impl Stream {
     }
 }
 
-/// Appends one channel, or the mean of all.
-fn mix(
+/// Returns the timestamp of the first frame that the decoder gives of a packet.
+fn first_frame(packet: &Packet) -> i64 {
+    packet
+        .pts
+        .get()
+        .saturating_add_unsigned(packet.trim_start.get())
+}
+
+/// Appends one channel of `interleaved`, or the mean of all channels, to `samples`.
+fn append_channel(
     interleaved: &[f32],
     channels: usize,
     channel: Option<usize>,
-    to: &mut Vec<f32>,
+    samples: &mut Vec<f32>,
 ) -> Result<()> {
     match channel {
         Some(channel) if channel >= channels => {
-            return Err(format!(
-                "there is no channel {channel}: it has {channels}, counted from 0"
-            )
-            .into());
+            let message =
+                format!("there is no channel {channel}: it has {channels}, counted from 0");
+            return Err(message.into());
         }
-        Some(channel) => to.extend(interleaved.iter().skip(channel).step_by(channels)),
-        None if channels == 1 => to.extend_from_slice(interleaved),
-        None => to.extend(
-            interleaved
-                .chunks_exact(channels)
-                .map(|frame| frame.iter().sum::<f32>() / channels as f32),
-        ),
+        Some(channel) => samples.extend(interleaved.iter().skip(channel).step_by(channels)),
+        None if channels == 1 => samples.extend_from_slice(interleaved),
+        None => {
+            for frame in interleaved.chunks_exact(channels) {
+                samples.push(frame.iter().sum::<f32>() / channels as f32);
+            }
+        }
     }
     Ok(())
 }

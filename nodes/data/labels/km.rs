@@ -1,11 +1,13 @@
-//! fairseq's `.km`: a line an utterance, in the order of a manifest, numbers with spaces between. An utterance without
-//! labels has an empty line.
+//! fairseq's `.km`: one line per utterance, in the order of a manifest, with its labels separated
+//! by spaces. The line of an utterance without labels is empty.
 use super::Labels;
 use crate::Result;
 use crate::data::file;
+use std::num::ParseIntError;
 use std::path::Path;
 
-pub fn read(path: &Path, ids: Vec<String>) -> Result<Labels> {
+/// Reads a file whose lines are in the order of `ids`.
+pub(super) fn read(path: &Path, ids: Vec<String>) -> Result<Labels> {
     let text = std::fs::read_to_string(path)?;
     let lines: Vec<&str> = text.lines().collect();
     if lines.len() != ids.len() {
@@ -16,32 +18,29 @@ pub fn read(path: &Path, ids: Vec<String>) -> Result<Labels> {
         )
         .into());
     }
-    let row = |(at, line): (usize, &&str)| {
-        let numbers = line
-            .split_ascii_whitespace()
-            .map(|word| word.parse::<u16>().map(u32::from));
-        numbers
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|e| format!("line {} is not numbers of clusters: {e}", at + 1))
-    };
-    let rows = lines
-        .iter()
-        .enumerate()
-        .map(row)
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(ids.into_iter().zip(rows).collect())
+    let mut labels = Labels::new();
+    for (number, (id, line)) in (1..).zip(ids.into_iter().zip(lines)) {
+        let row =
+            parse(line).map_err(|e| format!("line {number} is not numbers of clusters: {e}"))?;
+        labels.insert(id, row);
+    }
+    Ok(labels)
 }
 
-pub fn write(path: &Path, labels: &Labels, ids: &[String]) -> Result<()> {
-    let line = |id| {
-        labels
-            .get(id)
-            .into_iter()
-            .flatten()
-            .map(u32::to_string)
-            .collect::<Vec<_>>()
-            .join(" ")
-            + "\n"
-    };
-    file::whole(path, ids.iter().map(line).collect::<String>().as_bytes())
+fn parse(line: &str) -> Result<Vec<u32>, ParseIntError> {
+    line.split_ascii_whitespace()
+        .map(|word| word.parse::<u16>().map(u32::from))
+        .collect()
+}
+
+/// Writes the labels of `ids`, in their order, to `path` atomically.
+pub(crate) fn write(path: &Path, labels: &Labels, ids: &[String]) -> Result<()> {
+    let mut text = String::new();
+    for id in ids {
+        let row = labels.get(id).map_or(&[][..], Vec::as_slice);
+        let words: Vec<String> = row.iter().map(u32::to_string).collect();
+        text += &words.join(" ");
+        text.push('\n');
+    }
+    file::write_atomic(path, text.as_bytes())
 }

@@ -1,215 +1,99 @@
-//! lhotse's cuts, `*.jsonl` or `*.jsonl.gz`: a MonoCut a line, whose recording lies in a file. An id is the cut's.
-//! Features and supervisions are not looked at.
-use super::{Utterance, all, named};
-use crate::data::audio::piece::Piece;
-use crate::data::audio::resample;
-use crate::data::audio::resample::RATE;
-use crate::{Error, Result};
+//! lhotse's cuts, `*.jsonl` or `*.jsonl.gz`: one MonoCut per line, whose recording is in a file. An
+//! utterance's id is its cut's. Features and supervisions are ignored.
+mod cut;
+
+use super::{Utterance, collect_rows};
+use crate::Result;
+use crate::data::error::PathContext;
 use flate2::read::MultiGzDecoder;
-use serde::Deserialize;
-use serde_json::Value as Json;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-#[derive(Deserialize)]
-struct Cut {
-    id: String,
-    start: f64,
-    duration: f64,
-    channel: usize,
-    recording: Option<Recording>,
-}
-
-#[derive(Deserialize)]
-struct Recording {
-    sources: Vec<Source>,
-    sampling_rate: u32,
-    num_samples: u64,
-    #[serde(default)]
-    transforms: Option<Vec<Json>>,
-}
-
-#[derive(Deserialize)]
-struct Source {
-    #[serde(rename = "type")]
-    kind: String,
-    channels: Vec<usize>,
-    source: String,
-}
-
-pub fn read(path: &Path) -> Result<Vec<Utterance>> {
-    let file = File::open(path).map_err(|e| named(path, e))?;
-    let is_packed = path.extension().is_some_and(|e| e == "gz");
+/// Reads the utterances of a file of cuts.
+pub(super) fn read(path: &Path) -> Result<Vec<Utterance>> {
+    let file = File::open(path).at(path)?;
+    let is_packed = path.extension().is_some_and(|extension| extension == "gz");
     let text: Box<dyn BufRead> = if is_packed {
         Box::new(BufReader::new(MultiGzDecoder::new(file)))
     } else {
         Box::new(BufReader::new(file))
     };
-    let row = |(at, line): (usize, std::io::Result<String>)| match line {
-        Ok(line) if line.trim().is_empty() => None,
-        Ok(line) => Some(utterance(&line).map_err(|e| format!("line {at}: {e}").into())),
-        Err(e) => Some(Err(
-            format!("is cut off or damaged in line {at}: {e}").into()
-        )),
-    };
-    // After an error of the file itself there is nothing to go on with.
-    let mut broken = false;
-    let lines = text
-        .lines()
-        .take_while(|line| !std::mem::replace(&mut broken, line.is_err()));
-    all(path, (1..).zip(lines).filter_map(row))
-}
-
-fn utterance(line: &str) -> Result<Utterance> {
-    let json: Json = serde_json::from_str(line)?;
-    match json.get("type").and_then(Json::as_str) {
-        Some("MonoCut" | "Cut") => (),
-        Some(other) => return Err(format!("a {other} is not read, only MonoCut is").into()),
-        None => {
-            return Err(
-                "is no cut: it has no `type`; `lhotse cut simple` makes cuts of recordings".into(),
-            );
+    let mut rows = vec![];
+    for (number, line) in (1..).zip(text.lines()) {
+        match line {
+            Ok(line) if line.trim().is_empty() => (),
+            Ok(line) => {
+                rows.push(cut::utterance(&line).map_err(|e| format!("line {number}: {e}").into()));
+            }
+            Err(e) => {
+                let message = format!("is cut off or damaged in line {number}: {e}");
+                rows.push(Err(message.into()));
+                break;
+            }
         }
     }
-    let cut: Cut = serde_json::from_value(json)?;
-    let in_cut = |says: String| -> Error { format!("cut `{}` {says}", cut.id).into() };
-    let recording = cut
-        .recording
-        .ok_or_else(|| in_cut("has no recording".into()))?;
-    let resampled = resampled(&recording.transforms.unwrap_or_default()).map_err(in_cut)?;
-    let from_file = |says: String| in_cut(format!("has its audio {says}; only `file` is read"));
-    let source = recording
-        .sources
-        .iter()
-        .find(|source| source.channels.contains(&cut.channel));
-    let source = source.ok_or_else(|| {
-        in_cut(format!(
-            "has channel {}, its recording has not",
-            cut.channel
-        ))
-    })?;
-    if source.kind != "file" {
-        return Err(from_file(format!(
-            "from a source of type `{}`",
-            source.kind
-        )));
-    }
-
-    // lhotse rounds the beginning and the length, not the end.
-    let rate = recording.sampling_rate;
-    let frames = |seconds: f64| (seconds * rate as f64).round();
-    let (from, length) = (frames(cut.start), frames(cut.duration));
-    if !(from >= 0.0 && length > 0.0 && from + length < u32::MAX as f64 && rate > 0) {
-        let (from, to) = (cut.start, cut.start + cut.duration);
-        return Err(in_cut(format!(
-            "is no piece: seconds {from} to {to} at {rate} Hz"
-        )));
-    }
-    let is_whole = from == 0.0 && length == recording.num_samples as f64;
-    let to = (!is_whole).then_some((from + length) / rate as f64);
-    let channel = source
-        .channels
-        .iter()
-        .position(|channel| *channel == cut.channel);
-    let piece = Piece {
-        from: from / rate as f64,
-        to,
-        channel,
-    };
-    let said = Some(resample::length(length as u64, rate)?);
-    let frames = Some(recording.num_samples).filter(|_| !resampled);
-    Ok(Utterance {
-        piece,
-        frames,
-        said,
-        ..Utterance::file(cut.id, source.source.as_str().into())
-    })
-}
-
-/// Whether the recording is resampled to 16 kHz, which is done here anyway; it may be changed in no other way.
-fn resampled(transforms: &[Json]) -> Result<bool, String> {
-    let name = |transform: &Json| {
-        transform
-            .get("name")
-            .and_then(Json::as_str)
-            .unwrap_or("?")
-            .to_owned()
-    };
-    let rate = |transform: &Json| {
-        transform
-            .pointer("/kwargs/target_sampling_rate")
-            .and_then(Json::as_u64)
-    };
-    let is_ours =
-        |transform: &Json| name(transform) == "Resample" && rate(transform) == Some(RATE as u64);
-    match transforms.iter().find(|transform| !is_ours(transform)) {
-        Some(other) => Err(format!(
-            "has the transform {}, of which only Resample to {RATE} is read",
-            name(other)
-        )),
-        None => Ok(!transforms.is_empty()),
-    }
+    collect_rows(path, rows)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Scratch, row};
+    use super::super::tests::{TestFolder, pieces};
     use super::*;
     use flate2::{Compression, write::GzEncoder};
     use std::io::Write;
 
-    const CUT: &str = r#"{"id": "c", "start": 0, "duration": 2.0, "channel": 0, "recording": {"id": "r", "sources": [{"type": "file", "channels": [0, 1], "source": "a.wav"}], "sampling_rate": 8000, "num_samples": 16000, "duration": 2.0}, "type": "MonoCut"}"#;
+    const CUT: &str = concat!(
+        r#"{"id": "c", "start": 0, "duration": 2.0, "channel": 0, "recording": {"id": "r", "#,
+        r#""sources": [{"type": "file", "channels": [0, 1], "source": "a.wav"}], "#,
+        r#""sampling_rate": 8000, "num_samples": 16000, "duration": 2.0}, "type": "MonoCut"}"#
+    );
 
-    /// The cut with pieces of its text replaced.
+    /// Returns the cut with parts of its text replaced.
     fn cut(changes: &[(&str, &str)]) -> String {
-        changes.iter().fold(CUT.to_owned(), |text, (old, new)| {
+        let mut text = CUT.to_owned();
+        for (old, new) in changes {
             assert!(text.contains(old), "{old}");
-            text.replacen(old, new, 1)
-        })
+            text = text.replacen(old, new, 1);
+        }
+        text
     }
 
     #[test]
     fn cuts() {
-        let scratch = Scratch::new("cuts");
+        let scratch = TestFolder::new("cuts");
         let later = cut(&[
             ("\"start\": 0,", "\"start\": 0.50004,"),
             ("\"duration\": 2.0", "\"duration\": 1.00006"),
             ("\"channel\": 0", "\"channel\": 1"),
         ]);
-        let resampled = cut(&[
-            (
-                "\"num_samples\": 16000",
-                "\"num_samples\": 32000, \"transforms\": [{\"name\": \"Resample\", \"kwargs\": {\"source_sampling_rate\": 8000, \"target_sampling_rate\": 16000}}]",
-            ),
-            ("8000", "16000"),
-        ]);
-        let rows =
-            read(&scratch.file("x.jsonl", [CUT, &later, "", &resampled].join("\n"))).unwrap();
+        let transforms = concat!(
+            r#""transforms": [{"name": "Resample", "#,
+            r#""kwargs": {"source_sampling_rate": 8000, "target_sampling_rate": 16000}}]"#
+        );
+        let samples = format!("\"num_samples\": 32000, {transforms}");
+        let resampled = cut(&[("\"num_samples\": 16000", &samples), ("8000", "16000")]);
+        let lines = [CUT, &later, "", &resampled].join("\n");
+        let rows = read(&scratch.file("x.jsonl", lines)).unwrap();
         // Frame 4000 (4000.32), 8000 frames (8000.48)
         let expected = [
             ("c", "a.wav", 0.0, None),
             ("c", "a.wav", 0.5, Some(1.5)),
             ("c", "a.wav", 0.0, None),
         ];
-        assert_eq!(rows.iter().map(row).collect::<Vec<_>>(), expected);
-        assert_eq!(
-            rows.iter().map(|u| u.piece.channel).collect::<Vec<_>>(),
-            [Some(0), Some(1), Some(0)]
-        );
-        assert_eq!(
-            rows.iter().map(|u| u.frames).collect::<Vec<_>>(),
-            [Some(16_000), Some(16_000), None]
-        );
-        assert_eq!(
-            rows.iter().map(|u| u.said).collect::<Vec<_>>(),
-            [Some(32_000), Some(16_000), Some(32_000)]
-        );
+        assert_eq!(pieces(&rows), expected);
+        let channels: Vec<_> = rows.iter().map(|row| row.piece.channel).collect();
+        assert_eq!(channels, [Some(0), Some(1), Some(0)]);
+        let frames: Vec<_> = rows.iter().map(|row| row.declared_frames).collect();
+        assert_eq!(frames, [Some(16_000), Some(16_000), None]);
+        let samples: Vec<_> = rows.iter().map(|row| row.declared_samples).collect();
+        assert_eq!(samples, [Some(32_000), Some(16_000), Some(32_000)]);
     }
 
     #[test]
     fn wrong_lines() {
-        let scratch = Scratch::new("cuts-wrong");
+        let scratch = TestFolder::new("cuts-wrong");
+        let speed = "\"transforms\": [{\"name\": \"Speed\"}], \"num_samples\"";
         let lines = [
             cut(&[("MonoCut", "MixedCut")]),
             cut(&[("\"type\": \"MonoCut\"", "\"text\": 1")]),
@@ -217,49 +101,41 @@ mod tests {
             cut(&[("\"channel\": 0", "\"channel\": 2")]),
             cut(&[("\"start\": 0", "\"start\": -1")]),
             cut(&[("\"recording\"", "\"features\"")]),
-            cut(&[(
-                "\"num_samples\"",
-                "\"transforms\": [{\"name\": \"Speed\"}], \"num_samples\"",
-            )]),
+            cut(&[("\"num_samples\"", speed)]),
             cut(&[("\"duration\": 2.0", "\"end\": 2.0")]),
             "{".into(),
         ];
         let expected = [
             "x.jsonl: line 1: a MixedCut is not read, only MonoCut is",
-            "x.jsonl: line 2: is no cut: it has no `type`; `lhotse cut simple` makes cuts of recordings",
-            "x.jsonl: line 3: cut `c` has its audio from a source of type `command`; only `file` is read",
+            "x.jsonl: line 2: is no cut: it has no `type`; `lhotse cut simple` makes cuts of \
+             recordings",
+            "x.jsonl: line 3: cut `c` has its audio from a source of type `command`; only `file` \
+             is read",
             "x.jsonl: line 4: cut `c` has channel 2, its recording has not",
             "x.jsonl: line 5: cut `c` is no piece: seconds -1 to 1 at 8000 Hz",
             "x.jsonl: line 6: cut `c` has no recording",
-            "x.jsonl: line 7: cut `c` has the transform Speed, of which only Resample to 16000 is read",
+            "x.jsonl: line 7: cut `c` has the transform Speed, of which only Resample to 16000 is \
+             read",
             "x.jsonl: line 8: missing field `duration`",
             "x.jsonl: line 9: EOF while parsing an object at line 1 column 1",
         ];
-        assert_eq!(
-            scratch.wrong(&scratch.file("x.jsonl", lines.join("\n"))),
-            expected.join("\n")
-        );
+        let error = scratch.error(&scratch.file("x.jsonl", lines.join("\n")));
+        assert_eq!(error, expected.join("\n"));
     }
 
     #[test]
     fn packed_and_cut_off() {
-        let scratch = Scratch::new("cuts-packed");
+        let scratch = TestFolder::new("cuts-packed");
+        let file = |bytes: &[u8]| scratch.file("x.jsonl.gz", bytes);
         let mut packed = GzEncoder::new(vec![], Compression::default());
         packed.write_all([CUT; 50].join("\n").as_bytes()).unwrap();
         let packed = packed.finish().unwrap();
-        assert_eq!(
-            read(&scratch.file("x.jsonl.gz", &packed)).unwrap().len(),
-            50
-        );
-        let wrong = scratch.wrong(&scratch.file("x.jsonl.gz", &packed[..packed.len() - 4]));
-        assert!(
-            wrong.starts_with("x.jsonl.gz: is cut off or damaged in line "),
-            "{wrong}"
-        );
-        assert!(
-            scratch
-                .wrong(&scratch.file("x.jsonl.gz", CUT))
-                .contains("damaged in line 1: invalid gzip header")
-        );
+        assert_eq!(read(&file(&packed)).unwrap().len(), 50);
+        let error = scratch.error(&file(&packed[..packed.len() - 4]));
+        let start = "x.jsonl.gz: is cut off or damaged in line ";
+        assert!(error.starts_with(start), "{error}");
+        let error = scratch.error(&file(CUT.as_bytes()));
+        let end = "damaged in line 1: invalid gzip header";
+        assert!(error.contains(end), "{error}");
     }
 }

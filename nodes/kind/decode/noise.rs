@@ -19,8 +19,8 @@ impl Noise {
     pub fn new(context: &NodeContext, size: Synthetic) -> Noise {
         // One epoch without an end, and no dev set.
         Noise {
-            clock: StepClock::new(context.clock, 1, 0, u64::MAX, 0),
-            key: Key::new(context.seed, &["noise"]),
+            clock: StepClock::new(context.run.clock, 1, 0, u64::MAX, 0),
+            key: Key::new(context.run.seed, &["noise"]),
             size,
         }
     }

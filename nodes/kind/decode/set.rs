@@ -82,7 +82,7 @@ impl Set {
             match whole {
                 Ok(whole) if whole.len() as u64 == *length => {
                     let start =
-                        crop::start(context.seed, &utterance.id, view, *length, kept) as usize;
+                        crop::start(context.run.seed, &utterance.id, view, *length, kept) as usize;
                     speech.ids.push(utterance.id.clone());
                     speech
                         .samples

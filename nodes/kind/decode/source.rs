@@ -34,7 +34,7 @@ impl Decode {
         }
         let batches = |set: usize| sets.get(set).map_or(0, |set| set.order.len() as u64);
         let clock = StepClock::new(
-            context.clock,
+            context.run.clock,
             options.views,
             options.dev_every,
             batches(0),
@@ -45,7 +45,7 @@ impl Decode {
             clock,
             bad,
             views: options.views,
-            seed: context.seed,
+            seed: context.run.seed,
             epoch: None,
             batch: 0,
         })
@@ -93,6 +93,7 @@ impl Node for Decode {
 mod tests {
     use super::*;
     use crate::data::column;
+    use crate::node::Source;
     use crate::node::port::Value;
     use crate::node::report::{Progress, Report};
     use crate::node::{Clock, Config, Synthetic};
@@ -164,14 +165,11 @@ mod tests {
             checkpoint_every: 100,
             from,
         };
-        (
-            NodeContext {
-                seed: 7,
-                clock,
-                ..NodeContext::alone("speech", lines.clone())
-            },
-            lines,
-        )
+        let context = NodeContext::alone("speech", lines.clone(), |run| {
+            run.seed = 7;
+            run.clock = clock;
+        });
+        (context, lines)
     }
 
     #[derive(Clone, Debug, PartialEq)]
@@ -225,7 +223,7 @@ mod tests {
                 assert_eq!((rows.len(), ids.len()), (12, 12));
                 assert!(rows.iter().all(|r| r.view == epoch));
                 let mut lengths: Vec<u64> = rows.iter().map(|r| r.samples.len() as u64).collect();
-                let mut planned = options.planned().unwrap().unwrap().train;
+                let mut planned = options.planned_rows().unwrap().unwrap().train;
                 lengths.sort();
                 planned.sort();
                 assert_eq!(lengths, planned, "{crop}");
@@ -267,7 +265,7 @@ mod tests {
         ]);
         let (mut starts, sent) = (BTreeSet::new(), all(&options, &context(None, 0).0).unwrap());
         for row in sent.iter().flat_map(|(_, rows)| rows) {
-            let whole = crate::kind::decode::read_audio(&data.0.join(&row.id)).unwrap();
+            let whole = crate::data::audio::read_audio(&data.0.join(&row.id)).unwrap();
             let start = (0..=whole.len() - row.samples.len())
                 .step_by(320)
                 .find(|&s| whole[s..].starts_with(&row.samples));
@@ -301,8 +299,11 @@ mod tests {
             dev: None,
             ..options
         };
-        let clock = |from| context(Some(10), from).0.clock;
-        assert!(without.nothing_left(&clock(10)) && !without.nothing_left(&clock(9)));
+        let clock = |from| context(Some(10), from).0.run.clock;
+        assert!(
+            without.settings().nothing_left(&clock(10))
+                && !without.settings().nothing_left(&clock(9))
+        );
         assert!(
             all(&without, &context(Some(10), 10).0)
                 .unwrap_err()
@@ -331,7 +332,7 @@ mod tests {
             data.options(&[("seconds_per_batch", 0.1.into()), ("bad_files", bad.into())])
         };
         assert_eq!(
-            options(3).planned().unwrap().unwrap().train.len(),
+            options(3).planned_rows().unwrap().unwrap().train.len(),
             6,
             "by the manifest alone"
         );
@@ -402,7 +403,7 @@ mod tests {
             ..Data::new("noise", 3).options(&[])
         };
         let (mut here, _) = context(Some(3), 0);
-        here.synthetic = Some(Synthetic {
+        Arc::get_mut(&mut here.run).unwrap().synthetic = Some(Synthetic {
             rows: 2,
             samples: 500,
         });
@@ -417,7 +418,7 @@ mod tests {
             && rows[0] != rows[1]));
         assert_ne!(sent[0].1, sent[1].1);
         assert_eq!(sent, all(&options, &here).unwrap());
-        assert_eq!(options.planned().unwrap().map(|p| p.train), None);
+        assert_eq!(options.planned_rows().unwrap().map(|p| p.train), None);
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //! its bytes are an `Event` in protobuf (tensorboard/compat/proto: event, summary, tensor). A crc is CRC-32C, masked:
 //! ((c >> 15) | (c << 17)) + 0xa282ead8.
 use crate::Result;
-use crate::chart::curves::Line;
+use crate::data::error::PathContext;
 use crate::data::file;
-use crate::kind::optimize::metrics::now;
+use crate::data::metrics::{MetricLine, now};
 use serde_json::Value as Json;
 use std::fs::{DirEntry, File};
 use std::io::Write;
@@ -23,7 +23,7 @@ impl Events {
     /// The run's file, to go on after these lines. It is the one that is there if that holds as many: it got them in
     /// their order. Else it is a new one in place of what is there, whose first event tells who has read that to forget
     /// it: so no value of a run that goes on is there twice.
-    pub fn after(lines: &[Line], run: &Path, graph: &Json) -> Result<Events> {
+    pub fn after(lines: &[MetricLine], run: &Path, graph: &Json) -> Result<Events> {
         let ours = |entry: &DirEntry| entry.file_name().to_string_lossy().starts_with(NAME);
         let there: Vec<PathBuf> = std::fs::read_dir(run)?
             .flatten()
@@ -46,7 +46,7 @@ impl Events {
             .chain(lines.iter().map(scalar))
             .flat_map(|message| record(&message.0));
         let path = run.join(format!("{NAME}{now:.6}"));
-        file::whole(&path, &records.collect::<Vec<u8>>())?;
+        file::write_atomic(&path, &records.collect::<Vec<u8>>())?;
         for old in there.iter().filter(|old| **old != path) {
             let _ = std::fs::remove_file(old); // who reads both forgets it all the same
         }
@@ -54,16 +54,11 @@ impl Events {
     }
 
     fn append(path: &Path) -> Result<Events> {
-        Ok(Events(
-            File::options()
-                .append(true)
-                .open(path)
-                .map_err(|e| format!("{}: {e}", path.display()))?,
-        ))
+        Ok(Events(File::options().append(true).open(path).at(path)?))
     }
 
     /// There at once for who watches.
-    pub fn write(&mut self, lines: &[Line]) -> Result<()> {
+    pub fn write(&mut self, lines: &[MetricLine]) -> Result<()> {
         let bytes: Vec<u8> = lines
             .iter()
             .flat_map(|line| record(&scalar(line).0))
@@ -84,7 +79,7 @@ fn code(graph: &Json) -> String {
         .collect()
 }
 
-fn scalar(line: &Line) -> Message {
+fn scalar(line: &MetricLine) -> Message {
     let tag = format!("{}/{}", line.phase, line.name);
     let value = Message::default()
         .text(1, &tag)
@@ -214,7 +209,7 @@ mod tests {
     /// As tensorboard's own `Event(wall_time=1.5, step=300, summary=…).SerializeToString()` gives it.
     #[test]
     fn an_event_is_what_protobuf_writes() {
-        let line = Line {
+        let line = MetricLine {
             phase: "p".into(),
             step: 300,
             wall_time: 1.5,
@@ -231,7 +226,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("events-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let lines = |steps: std::ops::Range<u64>| {
-            let line = |step| Line {
+            let line = |step| MetricLine {
                 phase: "p".into(),
                 step,
                 wall_time: 0.0,

@@ -21,14 +21,14 @@ pub fn write(
     step: &mut Step,
 ) -> Result<()> {
     let (head, context) = (step.info, step.context);
-    let next = update * context.clock.accumulate;
+    let next = update * context.run.clock.accumulate;
     let about = [
-        ("phase", context.phase.clone()),
+        ("phase", context.run.phase.clone()),
         ("update", update.to_string()),
         ("next_step", next.to_string()),
         ("epoch", head.epoch.to_string()),
         ("batch", head.batch.to_string()),
-        ("graph", context.graph.clone()),
+        ("graph", context.run.graph.clone()),
     ];
     let parameters = step.parameters();
     let mut tensors: Vec<file::Tensor> = vec![];
@@ -50,7 +50,7 @@ pub fn write(
         }
     }
     let about = about.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
-    file::save(&name(folder, &context.phase, update), &tensors, about)
+    file::save(&name(folder, &context.run.phase, update), &tensors, about)
 }
 
 /// Puts the weights back and returns the moments.

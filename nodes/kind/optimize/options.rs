@@ -4,7 +4,10 @@ use super::schedule::Schedule;
 use crate::Result;
 use crate::data::column::METRICS;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
-use crate::node::{Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, Role, shapes};
+use crate::node::{
+    Config, KindOptions, Node, NodeContext, NodeInfo, OptimizerSettings, OptionError, PhaseOutputs,
+    Role, shapes,
+};
 use compute::adamw::{AdamW, Form};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -154,15 +157,15 @@ impl Options {
     }
 }
 
+impl KindOptions for Options {
+    const PORTS: Ports = Ports {
+        inputs: &[Port::new(IN, Carries::Scalar).many()],
+        outputs: &[Port::new(OUT, Carries::Batch(METRICS))],
+    };
+    const ROLE: Role = Role::Optimizer;
+}
+
 impl Config for Options {
-    fn ports(&self) -> Ports {
-        const INPUTS: &[Port] = &[Port::new(IN, Carries::Scalar).many()];
-        const OUTPUTS: &[Port] = &[Port::new(OUT, Carries::Batch(METRICS))];
-        Ports {
-            inputs: INPUTS,
-            outputs: OUTPUTS,
-        }
-    }
     fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let wrong = self.wrong();
         if wrong.is_empty() {
@@ -174,10 +177,18 @@ impl Config for Options {
             Err(wrong)
         }
     }
-    fn role(&self) -> Role<'_> {
-        Role::Optimizer(self)
-    }
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        Ok(Box::new(Optimize::new(self.clone(), context.clock.from)))
+        Ok(Box::new(Optimize::new(
+            self.clone(),
+            context.run.clock.from,
+        )))
+    }
+    fn optimizer(&self) -> Option<OptimizerSettings> {
+        Some(OptimizerSettings {
+            steps: self.steps,
+            rates: self.rates.clone(),
+            accumulate: self.accumulate,
+            checkpoint_every: self.checkpoint_every,
+        })
     }
 }

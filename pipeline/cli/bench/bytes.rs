@@ -2,7 +2,6 @@
 //! packed operands as measured; the rest is the peak less these. Gradients and activations are not all there at once,
 //! so the rest may be below 0.
 use compute::gemm;
-use nodes::node::Role;
 use nodes::node::report::Measurement;
 use pipeline::graph::plan::Phase;
 use serde_json::{Value, json};
@@ -11,13 +10,10 @@ use serde_json::{Value, json};
 /// `peak`: the process's, where the system tells it.
 pub fn of(phase: &Phase, told: &[(&str, Measurement)], kept: isize, peak: Option<u64>) -> Value {
     let rates = phase
-        .optimizer
-        .map(|node| match phase.nodes[node].config.role() {
-            Role::Optimizer(options) => &options.rates,
-            _ => unreachable!("an optimizer's role"),
-        });
-    let moves =
-        |name: &str| rates.is_some_and(|rates| rates.get(name).is_some_and(|rate| *rate > 0.0));
+        .optimizer()
+        .map(|optimizer| optimizer.rates)
+        .unwrap_or_default();
+    let moves = |name: &str| rates.get(name).is_some_and(|rate| *rate > 0.0);
     // A teacher whose targets all came from a cache was never opened.
     let open = |name: &str| {
         told.iter()
@@ -31,9 +27,9 @@ pub fn of(phase: &Phase, told: &[(&str, Measurement)], kept: isize, peak: Option
             .filter_map(|n| n.info.parameters);
         4 * parameters.sum::<u64>() as i64
     };
-    let weights = sum(&|n| n.config.trains());
-    let moved = sum(&|n| n.config.trains() && moves(n.name()));
-    let frozen = sum(&|n| !n.config.trains() && open(n.name()));
+    let weights = sum(&|n| n.kind().trains);
+    let moved = sum(&|n| n.kind().trains && moves(n.name()));
+    let frozen = sum(&|n| !n.kind().trains && open(n.name()));
     let packed = gemm::packed_bytes() as i64;
     let counted = weights + 3 * moved + frozen + kept as i64 + packed;
     json!({

@@ -1,6 +1,6 @@
 //! What an update takes of a GPU's memory, estimated: 4 bytes a parameter for the weight, of a trained one 4 for the
 //! gradient (8 with `accumulate`) and 8 for the moments, and what the student's ops keep of a batch
-//! ([`nodes::model::kept`]). What ops need for a moment, and the teacher for a batch, is not in it.
+//! ([`nodes::model::activation_bytes`]). What ops need for a moment, and the teacher for a batch, is not in it.
 use pipeline::graph::plan::{Phase, Planned};
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ pub fn bytes(phase: &Phase) -> Option<Value> {
     let count = |n: &Planned| n.info.parameters.unwrap_or(0);
     let all = phase.nodes.iter().map(count).sum::<u64>();
     let moved = phase.nodes.iter().filter(moves).map(count).sum::<u64>();
-    let seconds = phase.source().seconds_per_batch;
+    let seconds = phase.source().settings().seconds_per_batch;
     let kept = |[fixed, second]: [u64; 2]| fixed + (second as f64 * seconds) as u64;
     Some(json!({
         "weights": 4 * all,

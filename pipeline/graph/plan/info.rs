@@ -40,7 +40,7 @@ impl Past {
                 Err(wrongs) => wrongs.iter().for_each(|wrong| {
                     problems.add(
                         &spec.json.place(&wrong.path),
-                        format!("node `{}`: {}", spec.name, wrong.says),
+                        format!("node `{}`: {}", spec.name, wrong.message),
                     );
                 }),
             }
@@ -56,17 +56,8 @@ impl Past {
                 self.unknown.insert(key);
                 continue;
             };
-            if let Some(model) = &info.leaves {
-                self.phase_outputs.models.insert(key.clone(), model.clone());
-            }
-            if let Some(heads) = &info.leaves_heads {
-                self.phase_outputs.heads.insert(key.clone(), heads.clone());
-            }
-            if let Some(clusters) = info.leaves_clusters {
-                self.phase_outputs.clusters.insert(key.clone(), clusters);
-            }
-            if let Some(classes) = info.leaves_labels {
-                self.phase_outputs.labels.insert(key, classes);
+            if let Some(artifact) = &info.writes {
+                self.phase_outputs.0.insert(key, artifact.clone());
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::graph::edges::EdgeGraph;
 use crate::graph::problem::Problems;
 use crate::graph::spec;
-use nodes::data::suggestion::near;
+use nodes::data::suggestion::suggestion;
 use nodes::node::Role;
 use petgraph::visit::EdgeRef;
 
@@ -12,15 +12,18 @@ pub fn find(phase: &spec::Phase, problems: &mut Problems) -> (Option<usize>, Opt
     let (mut source, mut optimizer, mut log) = (None, None, None);
     let mut views = 1;
     for (i, spec) in phase.nodes.iter().enumerate() {
-        let Some(config) = &spec.config else { continue };
-        let (place, what) = match config.role() {
-            Role::Source(options) => {
-                views = options.views;
+        let Some(kind) = spec.known_kind else {
+            continue;
+        };
+        let (place, what) = match kind.role {
+            Role::Source => {
+                let config = spec.config.as_deref().and_then(|config| config.source());
+                views = config.map_or(1, |source| source.settings().views);
                 (&mut source, "source")
             }
-            Role::Optimizer(_) => (&mut optimizer, "optimizer"),
+            Role::Optimizer => (&mut optimizer, "optimizer"),
             Role::Log => (&mut log, "log"),
-            Role::Other => continue,
+            Role::Ordinary => continue,
         };
         match *place {
             None => *place = Some(i),
@@ -36,7 +39,7 @@ pub fn find(phase: &spec::Phase, problems: &mut Problems) -> (Option<usize>, Opt
             }
         }
     }
-    let certain = phase.nodes.iter().all(|s| s.config.is_some());
+    let certain = phase.nodes.iter().all(|s| s.known_kind.is_some());
     if source.is_none() && certain && !phase.nodes.is_empty() {
         problems.add(
             &phase.at,
@@ -63,16 +66,12 @@ pub fn rates(
     problems: &mut Problems,
 ) {
     let spec = &phase.nodes[at];
-    let Some(Role::Optimizer(options)) = spec
-        .config
-        .as_deref()
-        .filter(|_| !spec.broken)
-        .map(|c| c.role())
-    else {
+    let config = spec.config.as_deref().filter(|_| !spec.broken);
+    let Some(options) = config.and_then(|config| config.optimizer()) else {
         return;
     };
     let trains = |i: usize| {
-        stage_of[i] == stage_of[at] && phase.nodes[i].config.as_ref().is_some_and(|c| c.trains())
+        stage_of[i] == stage_of[at] && phase.nodes[i].known_kind.is_some_and(|kind| kind.trains)
     };
     let trained: Vec<&str> = (0..phase.nodes.len())
         .filter(|i| trains(*i))
@@ -95,7 +94,7 @@ pub fn rates(
                 &["rates", name],
                 format!(
                     "`rates` names `{name}`, but there is no such node{}",
-                    near(name, trained.iter().copied())
+                    suggestion(name, trained.iter().copied())
                 ),
             );
         } else if sound {

@@ -1,79 +1,37 @@
-//! [`crate::op::cosine_logits`].
+//! [`CosineLogitsDevice`] by f32 GEMMs and kernels with a warp for each row.
+use super::CosineLogitsDevice;
 use crate::cuda::elementwise::add;
 use crate::cuda::gpu::{Address, Memory, for_rows, gpu};
 use crate::cuda::kernels;
 use crate::cuda::mask::Mask;
 use crate::cuda::product::{Out, View, product};
 use crate::gemm::Precision::F32;
-use crate::tensor::cuda::{Cuda, Param, Slot, address, len, record_hidden, zeros};
-use crate::tensor::{Hidden, Track};
-
-pub fn cosine_logits<T: Track<Cuda>>(
-    z: Hidden<T, Cuda>,
-    e: &Param,
-    temperature: f32,
-) -> Hidden<T, Cuda> {
-    let (z, tape) = z.split();
-    let (frames, width, unit) = (z.spans.total(), z.width(), 1.0 / temperature);
-    let classes = len(e) / width;
-    let (u, v) = (
-        Units::of(address(&z.values), frames, width),
-        Units::of(address(e), classes, width),
-    );
-    let (cosines, y) = (
-        gpu().memory(F32, frames * classes),
-        zeros((frames, classes)),
-    );
-    product(
-        F32,
-        [frames, classes, width],
-        u.view(),
-        v.view().t(),
-        Out::Wide(View::of(&cosines, classes)),
-    );
-    add(
-        cosines.at(),
-        address(&y),
-        frames * classes,
-        Mask::times(unit),
-    );
-    let (z, spans, e) = (Slot::of(&z.values), z.spans, e.clone());
-    record_hidden(y, spans, tape, move |dy, g| {
-        let (grad, [du, dv]) = (
-            View::rows(dy, classes),
-            [frames, classes].map(|rows| gpu().memory(F32, rows * width)),
-        );
-        product(
-            F32,
-            [frames, width, classes],
-            grad,
-            v.view(),
-            Out::Wide(View::of(&du, width)),
-        );
-        product(
-            F32,
-            [classes, width, frames],
-            grad.t(),
-            u.view(),
-            Out::Wide(View::of(&dv, width)),
-        );
-        u.pull(&du, g.at(&z), unit);
-        v.pull(&dv, g.to(&e), unit);
-    })
-}
+use crate::tensor::Grads;
+use crate::tensor::cuda::{Cuda, Matrix, Param, Shape, Slot, Tensor, address, len, zeros};
 
 /// Rows divided by their norms.
-struct Units {
+pub struct Units {
     values: Memory,
     norms: Memory,
     rows: usize,
     width: usize,
 }
 
-impl Units {
-    fn of(x: Address, rows: usize, width: usize) -> Units {
-        let [values, norms] = [width, 1].map(|n| gpu().memory(F32, rows * n));
-        kernels::units(for_rows(rows), x, values.at(), norms.at(), rows, width);
+impl CosineLogitsDevice for Cuda {
+    type Units = Units;
+
+    fn units<S: Shape>(x: &Tensor<S, f32, Cuda>, width: usize) -> Units {
+        let rows = len(x) / width;
+        let values = gpu().memory(F32, rows * width);
+        let norms = gpu().memory(F32, rows);
+        kernels::units(
+            for_rows(rows),
+            address(x),
+            values.at(),
+            norms.at(),
+            rows,
+            width,
+        );
         Units {
             values,
             norms,
@@ -81,38 +39,55 @@ impl Units {
             width,
         }
     }
+
+    fn forward(u: &Units, v: &Units, factor: f32) -> Matrix {
+        let n = u.rows * v.rows;
+        let cosines = gpu().memory(F32, n);
+        let y = zeros((u.rows, v.rows));
+        let shape = [u.rows, v.rows, u.width];
+        let to = Out::Wide(View::of(&cosines, v.rows));
+        product(F32, shape, u.view(), v.view().t(), to);
+        add(cosines.at(), address(&y), n, Mask::times(factor));
+        y
+    }
+
+    fn backward(
+        dy: Address,
+        u: &Units,
+        v: &Units,
+        factor: f32,
+        z: &Slot,
+        e: &Param,
+        g: &mut Grads<Cuda>,
+    ) {
+        let dy = View::rows(dy, v.rows);
+        let du = gpu().memory(F32, u.rows * u.width);
+        let to = Out::Wide(View::of(&du, u.width));
+        product(F32, [u.rows, u.width, v.rows], dy, v.view(), to);
+        let dv = gpu().memory(F32, v.rows * v.width);
+        let to = Out::Wide(View::of(&dv, v.width));
+        product(F32, [v.rows, v.width, u.rows], dy.t(), u.view(), to);
+        u.add_gradient(&du, g.at(z), factor);
+        v.add_gradient(&dv, g.of(e), factor);
+    }
+}
+
+impl Units {
     fn view(&self) -> View {
         View::of(&self.values, self.width)
     }
-    /// dx += factor (du - (du·u) u) / |x|, row by row
-    fn pull(&self, du: &Memory, dx: Address, factor: f32) {
-        let (u, norms) = (self.values.at(), self.norms.at());
+
+    /// Adds factor (du - (du·u) u) / |x| to dx, row by row.
+    fn add_gradient(&self, du: &Memory, dx: Address, factor: f32) {
         kernels::units_backward(
             for_rows(self.rows),
-            u,
-            norms,
+            self.values.at(),
+            self.norms.at(),
             du.at(),
             dx,
             self.rows,
             self.width,
             factor,
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::cuda::check::both;
-    use crate::op::check::{Case, ROWS};
-
-    #[test]
-    fn cosine_logits_are_those_of_the_cpu() {
-        for width in [5, 8] {
-            let case = Case::new(&ROWS, width, &[6 * width]);
-            both!(&case, |x, p, _tape, _precision| cosine_logits(
-                x, &p[0], 0.1
-            )
-            .values);
-        }
     }
 }

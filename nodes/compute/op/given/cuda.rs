@@ -1,60 +1,28 @@
-//! [`crate::op::given_vector`], [`crate::op::given_number`]: slopes are sent along in f32.
-use crate::cuda::gpu::for_each;
-use crate::cuda::kernels::{self, Pack};
-use crate::tensor::cuda::{
-    Cuda, Param, Shape, Tensor, Vector, address, len, param, record, tensor,
-};
-use crate::tensor::{Number, Track};
+//! [`GivenDevice`]: slopes are uploaded in f32 with the values.
+use super::GivenDevice;
+use crate::cuda::elementwise::add_times;
+use crate::cuda::gpu::{Address, for_each};
+use crate::cuda::kernels;
+use crate::tensor::cuda::{self, Cuda, Shape, Tensor, address, param};
 
-pub fn given_vector<T: Track<Cuda>>(
-    values: Vec<f32>,
-    x: &Param,
-    tape: T,
-    slope: impl Fn(usize, f64) -> f64 + 'static,
-) -> Vector<T> {
-    let n = values.len();
-    let (x, slopes) = (
-        x.clone(),
-        param((0..n).map(|i| slope(i, 1.0) as f32).collect()),
-    );
-    record(param(values), tape, move |dy, g| {
-        kernels::add_products(for_each(n, 1), dy, address(&slopes), g.to(&x), n);
-    })
-}
+impl GivenDevice for Cuda {
+    fn tensor<S: Shape>(values: Vec<f32>, shape: S) -> Tensor<S, f32, Cuda> {
+        cuda::tensor(values, shape)
+    }
 
-pub fn given_number<S: Shape, T: Track<Cuda>>(
-    value: f32,
-    slopes: Vec<(Tensor<S, f32, Cuda>, Vec<f64>)>,
-    tape: T,
-) -> Number<T, Cuda> {
-    let sent = |slopes: Vec<f64>| param(slopes.into_iter().map(|s| s as f32).collect());
-    let slopes: Vec<_> = slopes
-        .into_iter()
-        .map(|(x, slopes)| (x, sent(slopes)))
-        .collect();
-    record(tensor(vec![value], ()), tape, move |dy, g| {
-        for (x, slopes) in &slopes {
-            let n = len(x);
-            kernels::add_times(Pack::of(n), for_each(n, n), address(slopes), dy, g.to(x), n);
+    fn vector_rule(
+        n: usize,
+        slope: impl Fn(usize, f64) -> f64 + 'static,
+    ) -> impl FnOnce(Address, Address) + 'static {
+        let slopes = param((0..n).map(|i| slope(i, 1.0) as f32).collect());
+        move |dy, dx| {
+            kernels::add_products(for_each(n, 1), dy, address(&slopes), dx, n);
         }
-    })
-}
+    }
 
-#[cfg(test)]
-mod tests {
-    use crate::cuda::check::both;
-    use crate::op::check::{Case, noise};
-
-    #[test]
-    fn what_is_given_has_the_gradient_that_it_has_on_the_cpu() {
-        let (case, [v, w]) = (Case::new(&[1], 1, &[9, 12]), [9, 12].map(|n| noise("w", n)));
-        both!(agree: &case, |_x, p, tape, _precision| {
-            let w = w.clone();
-            given_vector(v.clone(), &p[0], tape.clone(), move |i, dy| 2.0 * w[i] as f64 * dy)
-        });
-        both!(agree: &case, |_x, p, tape, _precision| {
-            let slopes = [(0, &v), (1, &w)].map(|(i, s)| (p[i].clone(), s.iter().map(|s| *s as f64).collect()));
-            given_number(0.5, slopes.into(), tape.clone())
-        });
+    fn number_rule(slopes: Vec<f64>) -> impl Fn(&Address, Address) + 'static {
+        let n = slopes.len();
+        let slopes = param(slopes.into_iter().map(|slope| slope as f32).collect());
+        move |dy, dx| add_times(address(&slopes), *dy, dx, n)
     }
 }

@@ -1,0 +1,50 @@
+//! Errors for audio files of other formats and codecs, which name the format and how to convert it.
+use crate::Error;
+use std::path::Path;
+use symphonia::core::codecs::audio::{AudioCodecId, well_known::CODEC_ID_OPUS};
+use symphonia::core::errors::Error as AudioError;
+
+/// The first bytes and the names of known formats that cannot be read.
+const SIGNATURES: &[(&[u8], &str)] = &[
+    (b"NIST_1A", "NIST SPHERE"),
+    (b"\x1aE\xdf\xa3", "Matroska or WebM"),
+    (b"#!AMR", "AMR"),
+    (b"\x30\x26\xb2\x75", "ASF (WMA)"),
+    (b".snd", "Sun AU"),
+    (b"ajkg", "Shorten"),
+];
+
+fn convert(format: &str) -> Error {
+    let command = "ffmpeg -i IN -ar 16000 OUT.flac";
+    format!("it is {format}, which is not read; convert it, for instance with `{command}`").into()
+}
+
+/// Returns the error for a file that no reader accepts. `head` is its beginning; raw G.722 has no
+/// signature and is recognised by `name`.
+pub(super) fn format_error(name: &Path, head: &[u8], error: AudioError) -> Error {
+    for (signature, format) in SIGNATURES {
+        if head.starts_with(signature) {
+            return convert(format);
+        }
+    }
+    if name
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("g722"))
+    {
+        return convert("G.722");
+    }
+    match error {
+        AudioError::Unsupported(_) => {
+            "it is none of FLAC, WAV, AIFF, CAF, MP3, Ogg Vorbis and M4A".into()
+        }
+        error => error.into(),
+    }
+}
+
+/// Returns the error for a codec that no decoder accepts.
+pub(super) fn codec_error(codec: AudioCodecId, error: AudioError) -> Error {
+    match codec {
+        CODEC_ID_OPUS => convert("Opus"),
+        _ => convert(&format!("of a codec ({error})")),
+    }
+}

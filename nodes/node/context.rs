@@ -1,0 +1,127 @@
+//! Where a node runs: its run, its phase, its name, its seed.
+use crate::node::info::PhaseOutputs;
+use crate::node::port::Shapes;
+use crate::node::report::Report;
+use compute::random::Key;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// What all nodes of a phase share.
+#[derive(Clone)]
+pub struct RunContext {
+    pub phase: String,
+    /// Whether the graph file has phases, so that their names are folders of the run.
+    pub phased: bool,
+    /// The run's folder, `$OUT`.
+    pub folder: PathBuf,
+    /// BLAKE3 of the resolved graph.
+    pub graph: String,
+    pub seed: u64,
+    pub clock: Clock,
+    /// Whether the phase is only timed: models that earlier phases have not written are built at
+    /// their target size, and nothing is kept.
+    pub bench: bool,
+    /// Noise in place of a manifest.
+    pub synthetic: Option<Synthetic>,
+    /// What earlier phases write, as planned: `bench` builds on it what they have not written.
+    pub phase_outputs: Arc<PhaseOutputs>,
+    pub report: Arc<dyn Report>,
+    /// Set by a signal: finish the running update, write a checkpoint, end.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// The range of updates of a phase.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// Updates of the phase; `None` if it ends after the source's `views` epochs.
+    pub updates: Option<u64>,
+    /// Batches of an update.
+    pub accumulate: u64,
+    pub checkpoint_every: u64,
+    /// Updates that a resumed checkpoint has done already.
+    pub from: u64,
+}
+
+/// The size of batches of noise: rows, and samples of each.
+#[derive(Clone, Copy, Debug)]
+pub struct Synthetic {
+    pub rows: usize,
+    pub samples: usize,
+}
+
+/// What one node knows of its surroundings.
+#[derive(Clone)]
+pub struct NodeContext {
+    pub node: String,
+    /// Shapes of what comes in, as planned.
+    pub inputs: Shapes,
+    pub run: Arc<RunContext>,
+}
+
+impl NodeContext {
+    /// Returns the folder of this node in the run.
+    pub fn folder(&self) -> PathBuf {
+        let run = &self.run;
+        if run.phased {
+            run.folder.join(&run.phase).join(&self.node)
+        } else {
+            run.folder.join(&self.node)
+        }
+    }
+
+    /// Resolves a path of the graph file: relative to the working directory, or below `$OUT/`.
+    pub fn path(&self, text: &str) -> PathBuf {
+        match text.strip_prefix("$OUT/") {
+            Some(rest) => self.run.folder.join(rest),
+            None => text.into(),
+        }
+    }
+
+    /// Returns the key of the random draws of one purpose in this node.
+    pub fn key(&self, purpose: &str) -> Key {
+        Key::new(self.run.seed, &[&self.run.phase, &self.node, purpose])
+    }
+
+    /// Tells the person who watches the run one line about this node.
+    pub fn say(&self, text: impl Into<String>) {
+        self.run
+            .report
+            .say(&format!("node `{}`: {}", self.node, text.into()));
+    }
+}
+
+#[cfg(test)]
+impl NodeContext {
+    /// Places a node of a test in a phase `main`, changed by `change`.
+    pub fn alone(
+        node: &str,
+        report: Arc<dyn Report>,
+        change: impl FnOnce(&mut RunContext),
+    ) -> NodeContext {
+        let mut run = RunContext {
+            phase: "main".into(),
+            phased: false,
+            folder: PathBuf::new(),
+            graph: String::new(),
+            seed: 0,
+            clock: Clock {
+                updates: None,
+                accumulate: 1,
+                checkpoint_every: 100,
+                from: 0,
+            },
+            bench: false,
+            synthetic: None,
+            phase_outputs: Arc::default(),
+            report,
+            stop: Arc::default(),
+        };
+        change(&mut run);
+        NodeContext {
+            node: node.into(),
+            inputs: Shapes::default(),
+            run: Arc::new(run),
+        }
+    }
+}

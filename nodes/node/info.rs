@@ -1,0 +1,136 @@
+//! What a plan learns about nodes before anything runs.
+use crate::Result;
+use crate::model::Architecture;
+use crate::node::context::Clock;
+use crate::node::port::{Shape, Shapes};
+use std::collections::{BTreeMap, HashMap};
+
+/// What the plan learns about one node.
+#[derive(Default)]
+pub struct NodeInfo {
+    pub outputs: Shapes,
+    /// Parameters of its own.
+    pub parameters: Option<u64>,
+    /// Multiply-accumulates over SUPERB's lengths.
+    pub macs: Option<u64>,
+    /// Bytes that its ops retain on a GPU for the backward pass: whatever the batch, and for each
+    /// second of audio.
+    pub activation_bytes: Option<[u64; 2]>,
+    /// Whether the counts are those at an earlier phase's target sparsity.
+    pub estimated: bool,
+    /// What it will write into its folder.
+    pub writes: Option<Artifact>,
+    /// Paths that must exist when the graph runs.
+    pub reads: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+impl NodeInfo {
+    /// Returns the architecture of the model that the node will write.
+    pub fn model(&self) -> Option<&Architecture> {
+        match &self.writes {
+            Some(Artifact::Model { architecture, .. }) => Some(architecture),
+            _ => None,
+        }
+    }
+}
+
+/// What a node leaves for later phases.
+#[derive(Clone, Debug)]
+pub enum Artifact {
+    /// A model folder. `estimated`: its widths are decided while it is pruned.
+    Model {
+        architecture: Architecture,
+        estimated: bool,
+    },
+    /// Projection heads: the groups of layers that share one.
+    Heads { groups: Vec<Vec<usize>> },
+    /// Centroids of clusters.
+    Centroids { clusters: usize, width: usize },
+    /// Labels of frames; the number of classes, if it is known.
+    Labels { classes: Option<usize> },
+}
+
+/// What the phases of a graph file leave, by `phase/node`.
+#[derive(Default)]
+pub struct PhaseOutputs(pub BTreeMap<String, Artifact>);
+
+impl PhaseOutputs {
+    /// Returns the model that `phase/node` leaves, and whether its widths are an estimate.
+    pub fn model(&self, owner: &str) -> Option<(&Architecture, bool)> {
+        match self.0.get(owner)? {
+            Artifact::Model {
+                architecture,
+                estimated,
+            } => Some((architecture, *estimated)),
+            _ => None,
+        }
+    }
+
+    /// Returns the names, `phase/node`, of all models.
+    pub fn model_names(&self) -> impl Iterator<Item = &str> {
+        let models = self
+            .0
+            .iter()
+            .filter(|(_, a)| matches!(a, Artifact::Model { .. }));
+        models.map(|(name, _)| name.as_str())
+    }
+}
+
+/// Returns the `phase/node` that leaves the file at this path, `$OUT/phase/node/file`; `None` for
+/// other paths.
+pub fn artifact_owner<'a>(path: &'a str, file: &str) -> Option<&'a str> {
+    path.strip_prefix("$OUT/")?
+        .strip_suffix(file)?
+        .strip_suffix('/')
+}
+
+/// The node that makes the steps of a phase.
+pub trait Source {
+    fn settings(&self) -> SourceSettings;
+    /// Reads the manifests and returns the samples of each row that an epoch and a dev pass send,
+    /// the same in every view; `None` if a manifest is missing.
+    fn planned_rows(&self) -> Result<Option<PlannedRows>>;
+}
+
+/// Settings of a source that the engine needs.
+#[derive(Clone, Debug)]
+pub struct SourceSettings {
+    pub manifest: String,
+    pub dev: Option<String>,
+    pub seconds_per_batch: f64,
+    /// Epochs with different crops and masks; 0: every epoch has its own.
+    pub views: u64,
+}
+
+impl SourceSettings {
+    /// Tells whether a run that resumes after the last update has no step left: not even a dev pass
+    /// to measure again.
+    pub fn nothing_left(&self, clock: &Clock) -> bool {
+        self.dev.is_none() && clock.updates == Some(clock.from)
+    }
+}
+
+/// Samples of each row of an epoch and of a dev pass.
+pub struct PlannedRows {
+    pub train: Vec<u64>,
+    pub dev: Vec<u64>,
+}
+
+/// Settings of an optimizer that the engine needs.
+#[derive(Clone, Debug)]
+pub struct OptimizerSettings {
+    /// Updates of the phase.
+    pub steps: u64,
+    /// Highest learning rate of each node with parameters.
+    pub rates: BTreeMap<String, f64>,
+    pub accumulate: u64,
+    pub checkpoint_every: u64,
+}
+
+/// Builds the shapes of ports that carry one value each.
+pub fn shapes<const N: usize>(of: [(&'static str, Shape); N]) -> Shapes {
+    of.into_iter()
+        .map(|(port, shape)| (port, vec![shape]))
+        .collect::<HashMap<_, _>>()
+}

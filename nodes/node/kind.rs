@@ -1,0 +1,89 @@
+//! Kinds of nodes by their name in the graph file.
+use super::{Config, OptionError};
+use crate::node::port::Ports;
+use schemars::generate::SchemaSettings;
+use schemars::transform::{RecursiveTransform, Transform};
+use schemars::{JsonSchema, Schema};
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+
+/// The options of a kind, and what is the same for every node of it.
+pub trait KindOptions: Config + DeserializeOwned + JsonSchema + 'static {
+    const PORTS: Ports;
+    const ROLE: Role = Role::Ordinary;
+    /// Whether a node has parameters that `optimize` must have a rate for.
+    const TRAINS: bool = false;
+    /// Whether a node may carry the option `cache`.
+    const CACHEABLE: bool = false;
+}
+
+/// What a phase has at most one node of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Ordinary,
+    /// Makes the steps of the phase.
+    Source,
+    /// Updates the parameters.
+    Optimizer,
+    /// Writes files that a phase has one of.
+    Log,
+}
+
+/// A kind of node.
+pub struct Kind {
+    pub name: &'static str,
+    pub ports: Ports,
+    pub role: Role,
+    pub trains: bool,
+    pub cacheable: bool,
+    pub parse: Parse,
+    /// Returns the JSON Schema of the options; its `description` says what the node does.
+    pub schema: fn() -> Json,
+}
+
+impl Kind {
+    /// Describes the kind with these options.
+    pub const fn of<O: KindOptions>(name: &'static str) -> Kind {
+        Kind {
+            name,
+            ports: O::PORTS,
+            role: O::ROLE,
+            trains: O::TRAINS,
+            cacheable: O::CACHEABLE,
+            parse: parse::<O>,
+            schema: schema::<O>,
+        }
+    }
+}
+
+/// Returns a schema without references, with the descriptions of doc comments and serde's defaults.
+fn schema<O: JsonSchema>() -> Json {
+    let settings = SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
+    let mut schema = O::json_schema(&mut settings.into_generator());
+    let drop_rust_formats = |s: &mut Schema| {
+        if let Some(object) = s.as_object_mut() {
+            object.retain(|key, _| key != "format");
+        }
+    };
+    RecursiveTransform(drop_rust_formats).transform(&mut schema);
+    schema.into()
+}
+
+/// Parses the options of one kind.
+pub type Parse = fn(Json) -> Result<Box<dyn Config>, OptionError>;
+
+/// Parses options that follow the kind's schema.
+///
+/// # Errors
+/// The first thing that serde rejects, with its path.
+pub fn parse<O: DeserializeOwned + Config + 'static>(
+    options: Json,
+) -> Result<Box<dyn Config>, OptionError> {
+    match serde_path_to_error::deserialize::<_, O>(options) {
+        Ok(options) => Ok(Box::new(options)),
+        Err(e) => Err(OptionError {
+            path: e.path().iter().map(|step| step.to_string()).collect(),
+            message: e.inner().to_string(),
+        }),
+    }
+}
