@@ -248,7 +248,7 @@ mod tests {
     use crate::gemm::Precision;
     use crate::math::Dropout;
     use crate::op::check::noise;
-    use crate::op::{attention, cuda};
+    use crate::op::{attention, mean_square};
     use crate::tensor::cuda::{backward, hidden};
     use crate::tensor::{Spans, Tape};
 
@@ -264,7 +264,7 @@ mod tests {
             let qkv =
                 ["q", "k", "v"].map(|x| hidden(noise(x, 2 * frames), 2, spans.clone()).on(&tape));
             let y = attention(qkv, 1, None, None, Dropout::NONE, Precision::F32);
-            drop(backward(cuda::mean_square(y), 1.0));
+            drop(backward(mean_square(y), 1.0));
             // SAFETY: it only reads a number.
             unsafe { simulated_peak_of_thread() }
         });

@@ -290,8 +290,7 @@ fn input_gradient(
 mod tests {
     use super::*;
     use crate::op::check::{Case, close, noise};
-    use crate::op::cpu::mean_square;
-    use crate::op::{First, Input, Source, conv1d};
+    use crate::op::{First, Input, Source, conv1d, mean_square};
     use crate::tensor::cpu::{Tape, backward, put};
 
     const OUT: usize = 17;
