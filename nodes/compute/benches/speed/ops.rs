@@ -5,7 +5,7 @@ use compute::adamw::{AdamW, Form};
 use compute::gemm::Precision;
 use compute::gemm::Precision::{Bf16, F32};
 use compute::math::Dropout;
-use compute::op::cpu::*;
+use compute::op::*;
 use compute::tensor::cpu::{
     Hidden, Matrix, Number, Param, Spans, Tape, Vector, backward, hidden, param, put, record, split,
 };

@@ -124,7 +124,7 @@ impl Conv1dDevice for Cpu {
             }
         }
         if let Some(gate) = &conv.gate {
-            gate::pull(&taps, &mut dtaps, gate, g.of(gate));
+            gate::backward(&taps, &mut dtaps, gate, g.of(gate));
         }
         parts(g.of(&conv.w), width * k, |o, dw| {
             for (i, dw) in dw.iter_mut().enumerate() {
@@ -185,8 +185,7 @@ pub fn taps_first(w: &[f32], width: usize, k: usize, factor: Option<&[f32]>) -> 
 mod tests {
     use super::*;
     use crate::op::check::{Case, close, noise};
-    use crate::op::cpu::mean_square;
-    use crate::op::{First, Input, Source, conv1d};
+    use crate::op::{First, Input, Source, conv1d, mean_square};
     use crate::tensor::cpu::{Tape, backward, put};
 
     const OUT: usize = 17;
