@@ -160,8 +160,8 @@ fn description(node: &Planned) -> String {
     let Some(parameters) = node.info.parameters else {
         return kind.clone();
     };
-    let about = if node.info.estimated { "≈ " } else { "" };
-    format!("{kind} · {about}{}", short(parameters))
+    let prefix = if node.info.estimated { "≈ " } else { "" };
+    format!("{kind} · {prefix}{}", short(parameters))
 }
 
 /// Returns the node's name, cut if it is too long for a box.

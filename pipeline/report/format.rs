@@ -35,11 +35,11 @@ pub fn short(count: u64) -> String {
 
 /// Formats a time: `2 h 3 min`, `3 min 5 s` or `5.2 s`.
 pub fn duration(seconds: f64) -> String {
-    let whole = seconds as u64;
-    match whole {
+    let whole_seconds = seconds as u64;
+    match whole_seconds {
         0..60 => format!("{seconds:.1} s"),
-        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
-        _ => format!("{} h {} min", whole / 3600, whole / 60 % 60),
+        60..3600 => format!("{} min {} s", whole_seconds / 60, whole_seconds % 60),
+        _ => format!("{} h {} min", whole_seconds / 3600, whole_seconds / 60 % 60),
     }
 }
 
