@@ -17,11 +17,11 @@ pub(crate) struct Arguments {}
 impl Arguments {
     /// Prints the schema.
     pub(crate) fn run(self) -> CommandResult {
-        print_json(&graph()?)
+        print_json(&graph())
     }
 }
 
-fn graph() -> Result<Value, String> {
+fn graph() -> Value {
     let name = json!({ "type": "string", "pattern": NAME });
     let mut definitions = json!({
         "nodes": {
@@ -49,7 +49,7 @@ fn graph() -> Result<Value, String> {
     for kind in KINDS {
         definitions[kind.name] = node(kind);
     }
-    Ok(json!({
+    json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "a graph of `pipeline`",
         "type": "object",
@@ -70,7 +70,7 @@ fn graph() -> Result<Value, String> {
         "oneOf": [{ "required": ["nodes"] }, { "required": ["phases"] }],
         "additionalProperties": false,
         "$defs": definitions,
-    }))
+    })
 }
 
 /// Returns the schema of the value of `kind` that names this kind.
