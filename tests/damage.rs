@@ -1,14 +1,15 @@
-//! No graph, audio file or model folder makes the program panic: each is changed at random and tried. What happens then is
-//! an exit code of the contract and a sentence, never a crash.
-use crate::program::{Folder, output, pipeline, root, stderr};
+//! Random damage to graphs, audio files, manifests and model folders never makes the program panic:
+//! it ends with a documented exit code and a message.
+use crate::program::{Folder, call, root, stderr};
 use crate::sample::{noise, sample};
 use std::fs;
 use std::path::Path;
 
-/// Numbers that differ from call to call and are the same in every run.
+/// A linear congruential generator: the same numbers in every run of a test.
 struct Chance(u64);
 
 impl Chance {
+    /// Returns the next number, from 0 to `n` - 1; 0 if `n` is 0.
     fn below(&mut self, n: usize) -> usize {
         self.0 = self
             .0
@@ -17,31 +18,33 @@ impl Chance {
         (self.0 >> 33) as usize % n.max(1)
     }
 
-    /// A byte is changed, a piece cut out, doubled or cut off, or a token put in the place of another.
-    fn damaged(&mut self, bytes: &[u8], tokens: &[&str]) -> Vec<u8> {
+    /// Returns a copy of `bytes` with one to four damages: a changed byte, a piece removed or
+    /// doubled, a lost end, or one of `tokens` in place of a digit.
+    fn damage(&mut self, bytes: &[u8], tokens: &[&str]) -> Vec<u8> {
         let mut new = bytes.to_vec();
         for _ in 0..=self.below(3) {
-            let (at, len) = (self.below(new.len()), 1 + self.below(20));
-            let end = (at + len).min(new.len());
+            let start = self.below(new.len());
+            let length = 1 + self.below(20);
+            let end = (start + length).min(new.len());
             match self.below(5) {
-                0 if !new.is_empty() => new[at] = self.below(256) as u8,
-                1 => drop(new.drain(at..end)),
+                0 if !new.is_empty() => new[start] = self.below(256) as u8,
+                1 => drop(new.drain(start..end)),
                 2 => {
-                    let piece = new[at..end].to_vec();
-                    new.splice(at..at, piece);
+                    let piece = new[start..end].to_vec();
+                    new.splice(start..start, piece);
                 }
-                3 if self.below(4) == 0 => new.truncate(at),
+                3 if self.below(4) == 0 => new.truncate(start),
                 _ if !tokens.is_empty() => {
                     let token = tokens[self.below(tokens.len())];
-                    let numbers: Vec<usize> = (0..new.len())
+                    let digits: Vec<usize> = (0..new.len())
                         .filter(|i| new[*i].is_ascii_digit())
                         .collect();
-                    let at = if numbers.is_empty() {
-                        at
+                    let place = if digits.is_empty() {
+                        start
                     } else {
-                        numbers[self.below(numbers.len())]
+                        digits[self.below(digits.len())]
                     };
-                    new.splice(at..at + 1, token.bytes());
+                    new.splice(place..place + 1, token.bytes());
                 }
                 _ => {}
             }
@@ -50,18 +53,21 @@ impl Chance {
     }
 }
 
-/// Runs the program; it must end with one of `codes` and speak of no crash.
-fn survives(folder: &Folder, words: &[&str], codes: &[i32], what: &str) {
-    let said = output(&mut pipeline(&folder.0, words));
-    let text = stderr(&said);
-    let code = said.status.code().unwrap_or(-1);
-    let calm = !text.contains("panicked") && !text.contains("this is a bug");
+/// Runs the program: it must end with one of `codes` and without a panic.
+///
+/// `case` names the damage if it does not.
+fn survives(folder: &Folder, arguments: &[&str], codes: &[i32], case: &str) {
+    let output = call(folder.path(), arguments);
+    let text = stderr(&output);
+    let code = output.status.code().unwrap_or(-1);
+    let has_panicked = text.contains("panicked") || text.contains("this is a bug");
     assert!(
-        codes.contains(&code) && calm,
-        "{what}: exit code {code}\n{text}"
+        codes.contains(&code) && !has_panicked,
+        "{case}: exit code {code}\n{text}"
     );
 }
 
+/// JSON values that replace digits.
 const NUMBERS: &[&str] = &[
     "-1",
     "0",
@@ -79,17 +85,17 @@ const NUMBERS: &[&str] = &[
 #[test]
 fn graphs() {
     let folder = sample("graphs");
-    let graph = fs::read(folder.0.join("g.json")).unwrap();
+    let graph = fs::read(folder.path().join("g.json")).unwrap();
     let mut chance = Chance(1);
     for round in 0..250 {
-        let damaged = chance.damaged(&graph, NUMBERS);
-        fs::write(folder.0.join("bad.json"), &damaged).unwrap();
-        let what = format!("round {round}:\n{}", String::from_utf8_lossy(&damaged));
+        let damaged = chance.damage(&graph, NUMBERS);
+        fs::write(folder.path().join("bad.json"), &damaged).unwrap();
+        let case = format!("round {round}:\n{}", String::from_utf8_lossy(&damaged));
         survives(
             &folder,
             &["check", "bad.json", "--format", "json"],
             &[0, 78],
-            &what,
+            &case,
         );
         if round % 5 == 0 {
             let out = format!("out{round}");
@@ -97,7 +103,7 @@ fn graphs() {
                 &folder,
                 &["run", "bad.json", "--steps", "1", "--out", &out],
                 &[0, 1, 78],
-                &what,
+                &case,
             );
         }
     }
@@ -106,11 +112,10 @@ fn graphs() {
 #[test]
 fn audio_files() {
     let folder = sample("audio");
-    noise(&folder.0.join("a.wav"), 2000, 1);
-    let flac = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/sample/audio");
-    let flac = fs::read_dir(flac)
+    noise(&folder.path().join("a.wav"), 2000, 1);
+    let flac = fs::read_dir(root().join("data/sample/audio"))
         .unwrap()
-        .map(|e| e.unwrap().path())
+        .map(|entry| entry.unwrap().path())
         .min()
         .unwrap();
     let mut chance = Chance(2);
@@ -124,7 +129,7 @@ fn audio_files() {
     let ours = [
         (
             "bad.wav".into(),
-            fs::read(folder.0.join("a.wav")).unwrap(),
+            fs::read(folder.path().join("a.wav")).unwrap(),
             60,
         ),
         ("bad.flac".into(), fs::read(flac).unwrap(), 60),
@@ -140,13 +145,13 @@ fn audio_files() {
     .map(other);
     for (name, bytes, rounds) in ours.iter().chain(&others) {
         for round in 0..*rounds {
-            // Headers are where the decisions fall.
+            // Every other round damages the header only, where most decisions fall.
             let head = bytes
                 .len()
                 .min(if round % 2 == 0 { 80 } else { bytes.len() });
-            let damaged = [chance.damaged(&bytes[..head], &[]), bytes[head..].to_vec()].concat();
-            fs::write(folder.0.join(name), &damaged).unwrap();
-            let words = [
+            let damaged = [chance.damage(&bytes[..head], &[]), bytes[head..].to_vec()].concat();
+            fs::write(folder.path().join(name), &damaged).unwrap();
+            let arguments = [
                 "extract",
                 "teacher",
                 name,
@@ -155,7 +160,12 @@ fn audio_files() {
                 "--out",
                 "out.parquet",
             ];
-            survives(&folder, &words, &[0, 1], &format!("{name}, round {round}"));
+            survives(
+                &folder,
+                &arguments,
+                &[0, 1],
+                &format!("{name}, round {round}"),
+            );
         }
     }
 }
@@ -164,7 +174,7 @@ fn audio_files() {
 fn manifests() {
     let folder = sample("damaged-manifests");
     let data = root().join("tests/data");
-    fs::create_dir_all(folder.0.join("tests/data/audio")).unwrap();
+    fs::create_dir_all(folder.path().join("tests/data/audio")).unwrap();
     for file in [
         "61-70968-0000.flac",
         "common_voice_en_651325.mp3",
@@ -172,7 +182,11 @@ fn manifests() {
         "mono_c0.wav",
     ] {
         let file = Path::new("audio").join(file);
-        fs::copy(data.join(&file), folder.0.join("tests/data").join(&file)).unwrap();
+        fs::copy(
+            data.join(&file),
+            folder.path().join("tests/data").join(&file),
+        )
+        .unwrap();
     }
     let mut chance = Chance(4);
     for (name, from) in [
@@ -190,14 +204,14 @@ fn manifests() {
             if name == "segments" { "wav.scp" } else { name }
         );
         for round in 0..15 {
-            // The first is whole.
+            // The first round is without damage.
             let damaged = if round == 0 {
                 bytes.clone()
             } else {
-                chance.damaged(&bytes, NUMBERS)
+                chance.damage(&bytes, NUMBERS)
             };
-            fs::write(folder.0.join(name), damaged).unwrap();
-            let words = [
+            fs::write(folder.path().join(name), damaged).unwrap();
+            let arguments = [
                 "run",
                 "g.json",
                 "--steps",
@@ -208,9 +222,14 @@ fn manifests() {
                 &format!("{name}-{round}"),
             ];
             let codes: &[i32] = if round == 0 { &[0] } else { &[0, 1] };
-            survives(&folder, &words, codes, &format!("{name}, round {round}"));
+            survives(
+                &folder,
+                &arguments,
+                codes,
+                &format!("{name}, round {round}"),
+            );
         }
-        fs::write(folder.0.join(name), bytes).unwrap();
+        fs::write(folder.path().join(name), bytes).unwrap();
     }
 }
 
@@ -223,7 +242,7 @@ fn model_folders() {
         "preprocessor_config.json",
         "model.safetensors",
     ] {
-        let path = folder.0.join("teacher").join(file);
+        let path = folder.path().join("teacher").join(file);
         let bytes = fs::read(&path).unwrap();
         for round in 0..80 {
             let head = bytes.len().min(if file.ends_with("tensors") {
@@ -237,19 +256,19 @@ fn model_folders() {
                 &["9", "77", "-", "\"F64\""]
             };
             let damaged = [
-                chance.damaged(&bytes[..head], tokens),
+                chance.damage(&bytes[..head], tokens),
                 bytes[head..].to_vec(),
             ]
             .concat();
             fs::write(&path, damaged).unwrap();
-            let what = format!("{file}, round {round}");
+            let case = format!("{file}, round {round}");
             survives(
                 &folder,
                 &["inspect", "teacher", "--format", "json"],
                 &[0, 1],
-                &what,
+                &case,
             );
-            let words = [
+            let arguments = [
                 "extract",
                 "teacher",
                 "0.wav",
@@ -258,8 +277,8 @@ fn model_folders() {
                 "--out",
                 "out.parquet",
             ];
-            survives(&folder, &words, &[0, 1], &what);
-            survives(&folder, &["check", "g.json"], &[0, 78], &what);
+            survives(&folder, &arguments, &[0, 1], &case);
+            survives(&folder, &["check", "g.json"], &[0, 78], &case);
         }
         fs::write(&path, bytes).unwrap();
     }

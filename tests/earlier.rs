@@ -1,8 +1,9 @@
-//! Reads what an earlier version left: its cache, its checkpoint, its models and its half-finished run.
+//! Reads what an earlier version wrote: its cache, its checkpoint, its models and its unfinished
+//! run.
 //!
 //! tests/data/earlier was written by the program of November 2026, before its code was moved into
 //! crates and folders. The run was stopped by SIGTERM in its second phase.
-use crate::program::{Folder, output, pipeline, read_json, root, stderr};
+use crate::program::{Folder, call, read_json, root, stderr};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,10 +43,10 @@ fn metrics(run: &Path) -> Vec<Value> {
 }
 
 #[test]
-fn an_earlier_run_goes_on_with_its_cache() {
+fn an_earlier_run_resumes_with_its_cache() {
     let folder = Folder::new("earlier");
-    let run = folder.0.join("run");
-    let cache = folder.0.join("cache");
+    let run = folder.path().join("run");
+    let cache = folder.path().join("cache");
     copy_folder(&root().join("tests/data/earlier/run"), &run);
     copy_folder(&root().join("tests/data/earlier/cache"), &cache);
     let cached_parts = parquet_files(&cache);
@@ -62,7 +63,7 @@ fn an_earlier_run_goes_on_with_its_cache() {
         "--out",
         run.to_str().unwrap(),
     ];
-    let resumed = output(&mut pipeline(root(), &resume));
+    let resumed = call(root(), &resume);
     assert!(resumed.status.success(), "{}", stderr(&resumed));
 
     assert_eq!(
@@ -77,25 +78,26 @@ fn an_earlier_run_goes_on_with_its_cache() {
         "the lines of 37 updates stay"
     );
 
-    // The machine that wrote the fixture may round otherwise, so values are close and not equal.
-    let anew = folder.0.join("anew");
-    let again = [
+    // The machine that wrote the fixture may have rounded differently, so values are only close.
+    let fresh_run = folder.path().join("fresh");
+    let run_afresh = [
         "run",
         GRAPH,
         "--set",
         &set_cache,
         "--out",
-        anew.to_str().unwrap(),
+        fresh_run.to_str().unwrap(),
     ];
-    assert!(output(&mut pipeline(root(), &again)).status.success());
-    let expected = metrics(&anew);
+    assert!(call(root(), &run_afresh).status.success());
+    let expected = metrics(&fresh_run);
     assert_eq!(lines_after.len(), expected.len());
     for (line, fresh) in lines_after.iter().zip(&expected) {
         for key in ["phase", "step", "epoch", "name"] {
             assert_eq!(line[key], fresh[key]);
         }
         if !line["name"].as_str().unwrap().ends_with("audio_per_second") {
-            let [value, fresh_value] = [line, fresh].map(|l| l["value"].as_f64().unwrap());
+            let value = line["value"].as_f64().unwrap();
+            let fresh_value = fresh["value"].as_f64().unwrap();
             let tolerance = 1e-2 * fresh_value.abs().max(1e-2);
             assert!(
                 (value - fresh_value).abs() <= tolerance,
@@ -107,13 +109,13 @@ fn an_earlier_run_goes_on_with_its_cache() {
 
 #[test]
 fn an_earlier_model_is_read() {
-    let words = [
+    let arguments = [
         "inspect",
         "tests/data/earlier/run/prune/student",
         "--format",
         "json",
     ];
-    let inspected = output(&mut pipeline(root(), &words));
+    let inspected = call(root(), &arguments);
     assert!(inspected.status.success(), "{}", stderr(&inspected));
     let inspected: Value = serde_json::from_slice(&inspected.stdout).unwrap();
     assert_eq!(inspected["parameters"], 14776);

@@ -1,5 +1,5 @@
-//! Every manifest reads as the toolkit that wrote it means: the same utterances give the same samples.
-use crate::program::{Folder, output, pipeline, root, stderr};
+//! Manifests of all formats: the same utterances give the same samples.
+use crate::program::{Folder, execute, pipeline, read_json, root, stderr};
 use arrow::array::AsArray;
 use arrow::datatypes::UInt32Type;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -8,33 +8,40 @@ use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-/// A graph that fills a cache from `manifest`, run where the manifests' paths begin.
-fn fill(folder: &Folder, out: &str, manifest: &str, more: Value) -> Output {
+/// Runs a graph that fills a cache from `manifest`, with more options of `decode`, in the folder
+/// that the paths in the manifests are relative to.
+fn fill(folder: &Folder, out: &str, manifest: &str, options: Value) -> Output {
     let mut speech = json!({ "kind": "decode", "manifest": manifest, "seconds_per_batch": 20 });
-    more.as_object()
-        .unwrap()
-        .iter()
-        .for_each(|(key, value)| speech[key] = value.clone());
-    let cache = folder.0.join(out).with_extension("cache");
-    let teacher = json!({ "kind": "teacher", "inputs": { "speech": "speech.speech" }, "model": "tests/golden/base",
-        "layers": [0], "cache": cache.to_str() });
+    for (key, value) in options.as_object().unwrap() {
+        speech[key] = value.clone();
+    }
+    let cache = folder.path().join(out).with_extension("cache");
+    let teacher = json!({
+        "kind": "teacher",
+        "inputs": { "speech": "speech.speech" },
+        "model": "tests/golden/base",
+        "layers": [0],
+        "cache": cache.to_str(),
+    });
     let graph = json!({ "name": "fill", "nodes": { "speech": speech, "teacher": teacher } });
-    let file = folder.0.join(out).with_extension("json");
+    let file = folder.path().join(out).with_extension("json");
     fs::write(&file, graph.to_string()).unwrap();
-    output(pipeline(root(), &["run", file.to_str().unwrap(), "--out"]).arg(folder.0.join(out)))
+    execute(
+        pipeline(root(), &["run", file.to_str().unwrap(), "--out"]).arg(folder.path().join(out)),
+    )
 }
 
-/// Key (a hash of the samples), id and number of samples of each row in the cache.
+/// Returns key (a hash of the samples), id and number of samples of each row in the cache, sorted.
 fn rows(folder: &Folder, out: &str) -> Vec<(Vec<u8>, String, u32)> {
     let mut rows = vec![];
     let folder_of = |path: &Path| {
         fs::read_dir(path)
             .unwrap()
-            .map(|e| e.unwrap().path())
+            .map(|entry| entry.unwrap().path())
             .find(|p| p.is_dir())
             .unwrap()
     };
-    let layer = folder_of(&folder.0.join(out).with_extension("cache")).join("layer-00");
+    let layer = folder_of(&folder.path().join(out).with_extension("cache")).join("layer-00");
     for part in fs::read_dir(layer).unwrap() {
         let file = fs::File::open(part.unwrap().path()).unwrap();
         for batch in ParquetRecordBatchReaderBuilder::try_new(file)
@@ -44,10 +51,8 @@ fn rows(folder: &Folder, out: &str) -> Vec<(Vec<u8>, String, u32)> {
         {
             let batch = batch.unwrap();
             let column = |name| batch.column_by_name(name).unwrap();
-            let (keys, ids) = (
-                column("key").as_fixed_size_binary(),
-                column("id").as_string::<i32>(),
-            );
+            let keys = column("key").as_fixed_size_binary();
+            let ids = column("id").as_string::<i32>();
             let samples = column("samples").as_primitive::<UInt32Type>();
             let row = |i| {
                 (
@@ -63,20 +68,21 @@ fn rows(folder: &Folder, out: &str) -> Vec<(Vec<u8>, String, u32)> {
     rows
 }
 
-/// Key and number of samples.
+/// The key and the number of samples of a row.
 type Samples = (Vec<u8>, u32);
 
-/// Ids in order, rows without ids, and what `check` says of the cache.
+/// Fills a cache from a manifest and returns its ids, sorted, its rows, and the size of the cache
+/// that `check` predicts.
 fn read(folder: &Folder, out: &str, manifest: &str) -> (Vec<String>, Vec<Samples>, u64) {
-    let said = fill(
+    let output = fill(
         folder,
         out,
         &format!("tests/data/manifests/{manifest}"),
         json!({}),
     );
-    assert!(said.status.success(), "{manifest}: {}", stderr(&said));
-    let file = folder.0.join(out).with_extension("json");
-    let check = output(pipeline(root(), &["check", "--format", "json"]).arg(file));
+    assert!(output.status.success(), "{manifest}: {}", stderr(&output));
+    let file = folder.path().join(out).with_extension("json");
+    let check = execute(pipeline(root(), &["check", "--format", "json"]).arg(file));
     let check: Value = serde_json::from_slice(&check.stdout).unwrap();
     let rows = rows(folder, out);
     let mut ids: Vec<String> = rows.iter().map(|(_, id, _)| id.clone()).collect();
@@ -91,7 +97,7 @@ fn read(folder: &Folder, out: &str, manifest: &str) -> (Vec<String>, Vec<Samples
 }
 
 #[test]
-fn toolkits_agree() {
+fn manifests_of_all_toolkits_agree() {
     let folder = Folder::new("manifests");
     let names = [
         "61-70968-0000",
@@ -105,7 +111,8 @@ fn toolkits_agree() {
         "mono_c0.wav",
         "sb_24bit.flac",
     ];
-    let (ids, whole, _) = read(&folder, "tsv", "whole.tsv"); // whose numbers `check` takes for samples at 16 kHz
+    // `check` takes the numbers in this manifest for samples at 16 kHz, so its size is wrong.
+    let (ids, whole, _) = read(&folder, "tsv", "whole.tsv");
     assert_eq!(ids, files);
     let mut lengths: Vec<u32> = whole.iter().map(|row| row.1).collect();
     lengths.sort();
@@ -132,7 +139,7 @@ fn toolkits_agree() {
 }
 
 #[test]
-fn pieces_agree() {
+fn manifests_of_segments_agree() {
     let folder = Folder::new("pieces");
     let (ids, pieces, bytes) = read(&folder, "kaldi", "kaldi-pieces/wav.scp");
     assert_eq!(ids, ["long-1", "long-2", "short-1"]);
@@ -140,20 +147,25 @@ fn pieces_agree() {
     lengths.sort();
     assert_eq!(lengths, [4_800, 24_000, 32_000]);
     assert!(read(&folder, "lhotse", "pieces.jsonl") == (ids, pieces, bytes));
-    let more = json!({ "min_seconds": 0.5, "max_seconds": 1.9 });
-    let said = fill(&folder, "bounds", "tests/data/manifests/pieces.jsonl", more);
+    let bounds = json!({ "min_seconds": 0.5, "max_seconds": 1.9 });
+    let output = fill(
+        &folder,
+        "bounds",
+        "tests/data/manifests/pieces.jsonl",
+        bounds,
+    );
     assert!(
-        stderr(&said).contains("of 3 utterances 1 are too short, 1 too long: left out"),
+        stderr(&output).contains("of 3 utterances 1 are too short, 1 too long: left out"),
         "{}",
-        stderr(&said)
+        stderr(&output)
     );
     assert_eq!(rows(&folder, "bounds").len(), 1);
 }
 
 #[test]
-fn a_folder_has_every_codec() {
+fn a_folder_of_every_codec_is_read() {
     let folder = Folder::new("codecs");
-    let said = fill(
+    let output = fill(
         &folder,
         "all",
         "tests/data/audio",
@@ -169,48 +181,44 @@ fn a_folder_has_every_codec() {
     let rows = rows(&folder, "all");
     let mut ids: Vec<&str> = rows.iter().map(|row| row.1.as_str()).collect();
     ids.sort();
-    assert_eq!(ids, files, "{}", stderr(&said));
+    assert_eq!(ids, files, "{}", stderr(&output));
     assert!(
-        stderr(&said)
+        stderr(&output)
             .contains("mono_c0.opus cannot be read: it is Opus, which is not read; convert it")
     );
 }
 
 #[test]
-fn a_change_of_segments_is_a_change_of_data() {
+fn changed_segments_are_changed_data() {
     let folder = Folder::new("segments");
-    let manifest = folder.0.join("wav.scp");
-    let segments = |text: &str| fs::write(folder.0.join("segments"), text).unwrap();
-    let run = |out: &str| {
-        let said = fill(&folder, out, manifest.to_str().unwrap(), json!({}));
-        let run = fs::read_to_string(folder.0.join(out).join("run.json")).unwrap_or_default();
-        (
-            serde_json::from_str::<Value>(&run)
-                .map(|run| run["data"].clone())
-                .ok(),
-            stderr(&said),
-        )
+    let manifest = folder.path().join("wav.scp");
+    let write_segments = |text: &str| fs::write(folder.path().join("segments"), text).unwrap();
+    let run = |out: &str| fill(&folder, out, manifest.to_str().unwrap(), json!({}));
+    let run_to_hashes = |out: &str| {
+        run(out);
+        read_json(&folder.path().join(out).join("run.json"))["data"].clone()
     };
     fs::write(&manifest, "r tests/data/audio/61-70968-0000.flac\n").unwrap();
-    let plain = run("plain").0;
-    segments("a r 0 1\n");
-    let one = run("one").0;
-    segments("a r 0 2\n");
-    assert!(plain.is_some() && plain != one && one != run("other").0);
-    segments("a r 0 1\nb r 4 6\n");
-    let (_, says) = run("beyond");
+    let whole_files = run_to_hashes("plain");
+    write_segments("a r 0 1\n");
+    let one_second = run_to_hashes("one");
+    write_segments("a r 0 2\n");
+    let two_seconds = run_to_hashes("other");
+    assert!(whole_files != one_second && one_second != two_seconds);
+    write_segments("a r 0 1\nb r 4 6\n");
+    let message = stderr(&run("beyond"));
     assert!(
-        says.contains("seconds 4 to 6 are not in it: it has 4.905 seconds"),
-        "{says}"
+        message.contains("seconds 4 to 6 are not in it: it has 4.905 seconds"),
+        "{message}"
     );
-    segments("a s 0 1\nb\n");
-    let (_, says) = run("wrong");
+    write_segments("a s 0 1\nb\n");
+    let message = stderr(&run("wrong"));
     assert!(
-        says.contains("segments: line 1: recording `s` is not in wav.scp: a s 0 1\n"),
-        "{says}"
+        message.contains("segments: line 1: recording `s` is not in wav.scp: a s 0 1\n"),
+        "{message}"
     );
     assert!(
-        says.contains("segments: line 2 is not `utterance recording start end`: b"),
-        "{says}"
+        message.contains("segments: line 2 is not `utterance recording start end`: b"),
+        "{message}"
     );
 }

@@ -1,5 +1,5 @@
-//! HuBERT's pre-training from end to end on noise: clusters, labels, two models; and the probe.
-use crate::program::{Folder, output, pipeline, read_json, root, stderr};
+//! HuBERT's pre-training from end to end on noise: clusters, labels and two models.
+use crate::program::{Folder, execute, last_line, pipeline, read_json, root, stderr};
 use crate::sample::{run, sample};
 use nodes::data::file;
 use serde_json::{Value, json};
@@ -7,82 +7,46 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-const GRAPH: &str = r#"{
-  "name": "g",
-  "seed": 3,
-  "phases": [
-    { "name": "mfcc", "nodes": {
-        "speech":  { "kind": "decode", "manifest": "train.tsv", "seconds_per_batch": 2 },
-        "cepstra": { "kind": "fbank", "inputs": { "speech": "speech.speech" }, "bins": 23, "cepstra": 13, "deltas": 2 },
-        "km":      { "kind": "cluster", "inputs": { "features": "cepstra.features" }, "clusters": 8, "frames": 200, "batch": 50 } } },
-    { "name": "first", "nodes": {
-        "speech":  { "kind": "decode", "manifest": "train.tsv", "dev": "dev.tsv", "seconds_per_batch": 2 },
-        "cepstra": { "kind": "fbank", "inputs": { "speech": "speech.speech" }, "bins": 23, "cepstra": 13, "deltas": 2 },
-        "labels":  { "kind": "label", "inputs": { "features": "cepstra.features" }, "centroids": "$OUT/mfcc/km/centroids.safetensors" },
-        "mask":    { "kind": "mask", "inputs": { "speech": "speech.speech" }, "length": 3, "lengths": "static", "overlap": true },
-        "student": { "kind": "student", "inputs": { "speech": "speech.speech", "mask": "mask.mask" }, "architecture": ARCHITECTURE, "layers": [2], "feature_penalty": 10, "feature_gradient": 0.1 },
-        "logits":  { "kind": "logits", "inputs": { "hiddens": "student.hiddens" }, "classes": 8, "width": 12 },
-        "match":   { "kind": "cross-entropy", "inputs": { "logits": "logits.logits", "labels": "labels.labels", "mask": "mask.mask" }, "unmasked": 0.5 },
-        "step":    { "kind": "optimize", "inputs": { "losses": ["match.loss", "student.penalty"] }, "steps": 30, "rates": { "student": 2e-3, "logits": 2e-3 }, "betas": [0.9, 0.98], "checkpoint_every": 7 } } },
-    { "name": "hidden", "nodes": {
-        "speech":  { "kind": "decode", "manifest": "train.tsv", "seconds_per_batch": 2 },
-        "teacher": { "kind": "teacher", "inputs": { "speech": "speech.speech" }, "model": "$OUT/first/student", "layers": [1] },
-        "km":      { "kind": "cluster", "inputs": { "features": "teacher.targets" }, "clusters": 6 } } },
-    { "name": "label", "nodes": {
-        "speech":  { "kind": "decode", "manifest": "train.tsv", "seconds_per_batch": 2 },
-        "teacher": { "kind": "teacher", "inputs": { "speech": "speech.speech" }, "model": "$OUT/first/student", "layers": [1] },
-        "near":    { "kind": "label", "inputs": { "features": "teacher.targets" }, "centroids": "$OUT/hidden/km/centroids.safetensors" },
-        "save":    { "kind": "save-labels", "inputs": { "labels": "near.labels" } } } },
-    { "name": "second", "nodes": {
-        "speech":  { "kind": "decode", "manifest": "train.tsv", "seconds_per_batch": 2 },
-        "labels":  { "kind": "label-file", "inputs": { "speech": "speech.speech" }, "file": "$OUT/label/save/labels.parquet" },
-        "mask":    { "kind": "mask", "inputs": { "speech": "speech.speech" }, "length": 3 },
-        "student": { "kind": "student", "inputs": { "speech": "speech.speech", "mask": "mask.mask" }, "architecture": ARCHITECTURE, "layers": [2] },
-        "logits":  { "kind": "logits", "inputs": { "hiddens": "student.hiddens" }, "classes": 6 },
-        "match":   { "kind": "cross-entropy", "inputs": { "logits": "logits.logits", "labels": "labels.labels", "mask": "mask.mask" } },
-        "step":    { "kind": "optimize", "inputs": { "losses": ["match.loss"] }, "steps": 3, "rates": { "student": 1e-3, "logits": 1e-3 } } } } ] }"#;
+/// Two iterations of pre-training: clusters of MFCCs, then of hidden states, each with a model.
+const GRAPH: &str = include_str!("data/hubert-graph.json");
 
-const ARCHITECTURE: &str = r#"{ "conv_dim": [16, 16, 12, 12, 12, 16, 20], "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4 }"#;
-
+/// Creates a folder with everything that [`GRAPH`] needs.
 fn folder(name: &str) -> Folder {
     let folder = sample(name);
-    fs::write(
-        folder.0.join("g.json"),
-        GRAPH.replace("ARCHITECTURE", ARCHITECTURE),
-    )
-    .unwrap();
+    fs::write(folder.path().join("g.json"), GRAPH).unwrap();
     folder
 }
 
-/// Values of a phase by name, in the order of updates.
+/// Returns the values of a phase by name, in the order of updates, without times.
 fn metrics(run: &Path, phase: &str) -> BTreeMap<String, Vec<f64>> {
-    let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    let mut metrics: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for line in fs::read_to_string(run.join("metrics.jsonl"))
         .unwrap()
         .lines()
     {
         let line: Value = serde_json::from_str(line).unwrap();
         if line["phase"] == phase && line["value"].is_number() {
-            all.entry(line["name"].as_str().unwrap().into())
+            metrics
+                .entry(line["name"].as_str().unwrap().into())
                 .or_default()
                 .push(line["value"].as_f64().unwrap());
         }
     }
-    all.retain(|name, _| !name.ends_with("audio_per_second"));
-    all
+    metrics.retain(|name, _| !name.ends_with("audio_per_second"));
+    metrics
 }
 
 #[test]
 fn two_iterations_of_hubert() {
     let folder = folder("hubert");
-    let said = run(&folder, "out", &[]);
-    assert!(said.status.success(), "{}", stderr(&said));
+    let output = run(&folder, "out", &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
     assert!(
-        stderr(&said).contains("node `km`: 8 clusters of 200 of "),
+        stderr(&output).contains("node `km`: 8 clusters of 200 of "),
         "{}",
-        stderr(&said)
+        stderr(&output)
     );
-    let out = folder.0.join("out");
+    let out = folder.path().join("out");
     let tensors = |name: &str| file::load(&out.join(name)).unwrap();
     assert_eq!(
         tensors("mfcc/km/centroids.safetensors")["centroids"].0,
@@ -131,32 +95,36 @@ fn two_iterations_of_hubert() {
     );
     assert_eq!(metrics(&out, "second")["accuracy_masked"].len(), 3);
 
-    // Stopped in the first model's phase, the run goes on there and ends alike, at any number of threads in its clusters.
-    let whole = fs::read(out.join("hidden/km/centroids.safetensors")).unwrap();
+    // Without the last two phases' files, the run resumes before them and writes the same
+    // clusters, at another number of threads.
+    let centroids = fs::read(out.join("hidden/km/centroids.safetensors")).unwrap();
     fs::remove_dir_all(out.join("second")).unwrap();
     fs::remove_dir_all(out.join("hidden")).unwrap();
     for entry in fs::read_dir(out.join("checkpoint"))
         .unwrap()
-        .map(|e| e.unwrap())
+        .map(Result::unwrap)
     {
         if entry.file_name().to_str().unwrap().starts_with("second") {
             fs::remove_file(entry.path()).unwrap();
         }
     }
-    let mut about: Value = read_json(&out.join("run.json"));
-    about["finished"] = Value::Null;
-    fs::write(out.join("run.json"), about.to_string()).unwrap();
-    let mut again = pipeline(&folder.0, &["run", "g.json", "--out", "out", "--resume"]);
-    let said = output(again.env("RAYON_NUM_THREADS", "1"));
-    assert!(said.status.success(), "{}", stderr(&said));
-    assert!(fs::read(out.join("hidden/km/centroids.safetensors")).unwrap() == whole);
+    let mut record = read_json(&out.join("run.json"));
+    record["finished"] = Value::Null;
+    fs::write(out.join("run.json"), record.to_string()).unwrap();
+    let mut again = pipeline(
+        folder.path(),
+        &["run", "g.json", "--out", "out", "--resume"],
+    );
+    let output = execute(again.env("RAYON_NUM_THREADS", "1"));
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(fs::read(out.join("hidden/km/centroids.safetensors")).unwrap() == centroids);
 }
 
-/// Labels that were saved train the same student as those that are made anew in each update.
+/// Saved labels train the same student as labels that are computed in each update.
 #[test]
-fn labels_may_come_from_a_file() {
+fn labels_can_come_from_a_file() {
     let folder = folder("km");
-    let set = [
+    let settings = [
         "--set",
         "speech.dev=null",
         "--set",
@@ -164,13 +132,13 @@ fn labels_may_come_from_a_file() {
         "--set",
         "second.step.steps=1",
     ];
-    assert!(run(&folder, "live", &set).status.success());
+    assert!(run(&folder, "live", &settings).status.success());
     let lines: String = (0..10)
         .map(|i| format!("{i}.wav\t{}\n", 9000 + 1700 * i))
         .collect();
-    fs::write(folder.0.join("all.tsv"), format!(".\n{lines}")).unwrap();
+    fs::write(folder.path().join("all.tsv"), format!(".\n{lines}")).unwrap();
 
-    let mut graph: Value = read_json(&folder.0.join("g.json"));
+    let mut graph: Value = read_json(&folder.path().join("g.json"));
     let mut first = graph["phases"][1].clone();
     let mut nodes = first["nodes"].clone();
     nodes
@@ -178,96 +146,97 @@ fn labels_may_come_from_a_file() {
         .unwrap()
         .retain(|name, _| ["speech", "cepstra", "labels"].contains(&&name[..]));
     nodes["labels"]["centroids"] = "live/mfcc/km/centroids.safetensors".into();
-    nodes["save"] = json!({ "kind": "save-labels", "inputs": { "labels": "labels.labels" }, "manifest": "all.tsv" });
+    nodes["save"] = json!({
+        "kind": "save-labels",
+        "inputs": { "labels": "labels.labels" },
+        "manifest": "all.tsv",
+    });
     nodes["speech"].as_object_mut().unwrap().remove("dev");
     first["nodes"].as_object_mut().unwrap().remove("cepstra");
-    let mut from = |out: &str, how: Value| {
+    // Trains with labels from a file; the error is the last line of stderr.
+    let mut train_with = |out: &str, options: Value| {
         first["nodes"]["labels"] =
             json!({ "kind": "label-file", "inputs": { "speech": "speech.speech" } });
         first["nodes"]["labels"]
             .as_object_mut()
             .unwrap()
-            .extend(how.as_object().unwrap().clone());
+            .extend(options.as_object().unwrap().clone());
         graph["phases"] = json!([{ "name": "keep", "nodes": nodes }, first]);
-        fs::write(folder.0.join("g.json"), graph.to_string()).unwrap();
-        let said = run(&folder, out, &set[..4]);
-        let last = stderr(&said).lines().last().unwrap_or_default().to_owned();
-        if said.status.success() {
-            Ok(metrics(&folder.0.join(out), "first"))
+        fs::write(folder.path().join("g.json"), graph.to_string()).unwrap();
+        let output = run(&folder, out, &settings[..4]);
+        if output.status.success() {
+            Ok(metrics(&folder.path().join(out), "first"))
         } else {
-            Err(last)
+            Err(last_line(&output))
         }
     };
-    let live = metrics(&folder.0.join("live"), "first");
-    let same = |found: Result<BTreeMap<String, Vec<f64>>, String>| {
+    let live = metrics(&folder.path().join("live"), "first");
+    let assert_same = |found: Result<BTreeMap<String, Vec<f64>>, String>| {
         assert_eq!(found.unwrap()["loss_ce"], live["loss_ce"])
     };
-    same(from(
+    assert_same(train_with(
         "table",
         json!({ "file": "$OUT/keep/save/labels.parquet" }),
     ));
-    let km = fs::read_to_string(folder.0.join("table/keep/save/labels.km")).unwrap();
-    let trained = fs::read_to_string(folder.0.join("train.tsv"))
-        .unwrap()
-        .lines()
-        .count()
-        - 1;
-    assert_eq!(
-        (
-            km.lines().count(),
-            km.lines().filter(|line| !line.is_empty()).count()
-        ),
-        (10, trained)
-    );
+    let km = fs::read_to_string(folder.path().join("table/keep/save/labels.km")).unwrap();
+    let train_manifest = fs::read_to_string(folder.path().join("train.tsv")).unwrap();
+    let train_rows = train_manifest.lines().count() - 1;
+    let labelled_rows = km.lines().filter(|line| !line.is_empty()).count();
+    assert_eq!(km.lines().count(), 10);
+    assert_eq!(labelled_rows, train_rows);
     assert_eq!(
         km.lines().nth(7).unwrap().split(' ').count(),
         (9000 + 1700 * 7 - 400) / 320 + 1
     );
 
-    let mut from_km = |out: &str, km: &str| {
-        fs::write(folder.0.join("l.km"), km).unwrap();
-        from(out, json!({ "file": "l.km", "manifest": "all.tsv" }))
+    let mut train_with_km = |out: &str, km: &str| {
+        fs::write(folder.path().join("l.km"), km).unwrap();
+        train_with(out, json!({ "file": "l.km", "manifest": "all.tsv" }))
     };
-    same(from_km("lines", &km));
+    assert_same(train_with_km("lines", &km));
     let (line, rest) = km.split_once('\n').unwrap();
-    let says = from_km("short", rest).unwrap_err();
+    let message = train_with_km("short", rest).unwrap_err();
     assert_eq!(
-        says,
+        message,
         "node `labels`: l.km: 9 lines for the 10 utterances of its manifest"
     );
-    let says = from_km("moved", &format!("{rest}{line}\n")).unwrap_err();
+    let message = train_with_km("moved", &format!("{rest}{line}\n")).unwrap_err();
     assert!(
-        says.starts_with("node `match`: `") && says.contains(" frames, but "),
-        "{says}"
+        message.starts_with("node `match`: `") && message.contains(" frames, but "),
+        "{message}"
     );
-    let says = from_km("words", &format!("a b\n{rest}")).unwrap_err();
+    let message = train_with_km("words", &format!("a b\n{rest}")).unwrap_err();
     assert!(
-        says.starts_with("node `labels`: l.km: line 1 is not numbers of clusters: "),
-        "{says}"
+        message.starts_with("node `labels`: l.km: line 1 is not numbers of clusters: "),
+        "{message}"
     );
 
-    let table = fs::read(folder.0.join("table/keep/save/labels.parquet")).unwrap();
-    fs::write(folder.0.join("l.parquet"), &table[..table.len() - 9]).unwrap();
-    let says = from("damaged", json!({ "file": "l.parquet" })).unwrap_err();
-    assert!(says.starts_with("node `labels`: l.parquet: "), "{says}");
-    let says = from(
+    let table = fs::read(folder.path().join("table/keep/save/labels.parquet")).unwrap();
+    fs::write(folder.path().join("l.parquet"), &table[..table.len() - 9]).unwrap();
+    let message = train_with("damaged", json!({ "file": "l.parquet" })).unwrap_err();
+    assert!(
+        message.starts_with("node `labels`: l.parquet: "),
+        "{message}"
+    );
+    let message = train_with(
         "both",
         json!({ "file": "l.parquet", "manifest": "all.tsv" }),
     )
     .unwrap_err();
-    assert!(says.contains("has ids of its own"), "{says}");
-    let says = from("none", json!({ "file": "$OUT/keep/near/labels.parquet" })).unwrap_err();
+    assert!(message.contains("has ids of its own"), "{message}");
+    let message =
+        train_with("none", json!({ "file": "$OUT/keep/near/labels.parquet" })).unwrap_err();
     assert!(
-        says.contains("no `save-labels` of an earlier phase writes"),
-        "{says}"
+        message.contains("no `save-labels` of an earlier phase writes"),
+        "{message}"
     );
 }
 
 #[test]
-fn the_shipped_recipe_begins() {
+fn the_shipped_recipe_runs() {
     let folder = Folder::new("hubert-sample");
-    let out = folder.0.join("out");
-    let words = [
+    let out = folder.path().join("out");
+    let arguments = [
         "run",
         "graphs/hubert.json",
         "--steps",
@@ -276,82 +245,7 @@ fn the_shipped_recipe_begins() {
         "speech.dev=null",
         "--out",
     ];
-    let said = output(pipeline(root(), &words).arg(&out));
-    assert!(said.status.success(), "{}", stderr(&said));
+    let output = execute(pipeline(root(), &arguments).arg(&out));
+    assert!(output.status.success(), "{}", stderr(&output));
     assert!(out.join("second/student/model.safetensors").exists());
-}
-
-/// A low and a high tone, told apart by every layer of a random model, at phases it has not heard.
-#[test]
-fn the_probe_tells_tones_apart() {
-    let folder = sample("probe");
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: 16000,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut lines = String::from("path\tsplit\tspeaker\tphones\n");
-    for i in 0..10 {
-        let mut wav = hound::WavWriter::create(folder.0.join(format!("t{i}.wav")), spec).unwrap();
-        for t in 0..8000 {
-            let turn = if t < 4000 { 0.05 } else { 0.8 };
-            wav.write_sample((6000.0 * (turn * (t % 4000 + 37 * i) as f32).sin()) as i16)
-                .unwrap();
-        }
-        wav.finalize().unwrap();
-        let split = if i < 6 { "train" } else { "dev" };
-        lines += &format!("t{i}.wav\t{split}\t{i}\t0:0.25:A 0.25:0.5:B\n");
-    }
-    fs::write(folder.0.join("phones.tsv"), &lines).unwrap();
-    let probe = |more: &[&str]| {
-        let words = [&["probe", "teacher", "--labels", "phones.tsv"][..], more].concat();
-        output(&mut pipeline(&folder.0, &words))
-    };
-    let said = probe(&["--format", "json"]);
-    assert!(said.status.success(), "{}", stderr(&said));
-    let found: Value = serde_json::from_slice(&said.stdout).unwrap();
-    assert_eq!(
-        (
-            &found["phones"],
-            &found["train_frames"],
-            &found["frames"]["dev"]
-        ),
-        (&2.into(), &144.into(), &96.into())
-    );
-    assert_eq!(
-        (
-            found["layers"].as_array().unwrap().len(),
-            &found["constant"]["dev"]
-        ),
-        (3, &0.5.into())
-    );
-    assert!(
-        found["layers"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|l| l["accuracy"]["dev"].as_f64() > Some(0.85)),
-        "{found}"
-    );
-    let text = String::from_utf8(probe(&["--layers", "2"]).stdout).unwrap();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    assert_eq!(
-        words[..7],
-        ["layer", "dev", "frames", "96", "constant", "50.0", "2"],
-        "{text}"
-    );
-    assert_eq!(probe(&["--layers", "9"]).status.code(), Some(1));
-    assert_eq!(probe(&["--layers", "x"]).status.code(), Some(2));
-    fs::write(
-        folder.0.join("phones.tsv"),
-        lines.replace("dev\t9", "dev\t1"),
-    )
-    .unwrap();
-    let said = probe(&[]);
-    assert_eq!(said.status.code(), Some(1));
-    assert_eq!(
-        stderr(&said),
-        "phones.tsv: line 11: the speaker `1` is in `train` and in another split\n"
-    );
 }

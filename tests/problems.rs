@@ -1,14 +1,14 @@
-//! What is said of a bad graph, word for word: `bad/*.json` beside the text expected of it. With `UPDATE_EXPECT` set, the
-//! texts are written instead.
-use crate::program::{Folder, output, pipeline, root, stderr};
+//! The messages for bad graphs, word for word: each `bad/*.json` has a text file with the expected
+//! output. With the environment variable `UPDATE_EXPECT`, the test writes these files.
+use crate::program::{Folder, call, root, stderr};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 #[test]
-fn bad_graphs_say_all_that_is_wrong() {
+fn all_problems_of_bad_graphs_are_reported() {
     let files = fs::read_dir(root().join("tests/bad"))
         .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap());
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut graphs: Vec<PathBuf> = files
         .filter(|f| f.ends_with(".json"))
         .map(|f| Path::new("tests/bad").join(f))
@@ -16,19 +16,19 @@ fn bad_graphs_say_all_that_is_wrong() {
     graphs.sort();
     assert!(!graphs.is_empty());
     for graph in graphs {
-        let said = output(&mut pipeline(root(), &["check", graph.to_str().unwrap()]));
+        let output = call(root(), &["check", graph.to_str().unwrap()]);
         let expected = root().join(graph.with_extension("txt"));
         if std::env::var_os("UPDATE_EXPECT").is_some() {
-            fs::write(&expected, &said.stderr).unwrap();
+            fs::write(&expected, &output.stderr).unwrap();
         }
         assert_eq!(
-            stderr(&said),
+            stderr(&output),
             fs::read_to_string(&expected).unwrap(),
             "{}",
             graph.display()
         );
         assert_eq!(
-            (said.status.code(), said.stdout.is_empty()),
+            (output.status.code(), output.stdout.is_empty()),
             (Some(78), true),
             "{}",
             graph.display()
@@ -37,11 +37,11 @@ fn bad_graphs_say_all_that_is_wrong() {
 }
 
 #[test]
-fn set_says_where_it_is_wrong() {
+fn problems_of_settings_name_the_setting() {
     let folder = Folder::new("set");
     let node = r#"{ "kind": "decode", "manifest": "train.tsv", "seconds_per_batch": 20 }"#;
     fs::write(
-        folder.0.join("g.json"),
+        folder.path().join("g.json"),
         format!(r#"{{ "name": "g", "nodes": {{ "speech": {node} }} }}"#),
     )
     .unwrap();
@@ -58,7 +58,8 @@ fn set_says_where_it_is_wrong() {
         ),
         (
             "speech.views=x",
-            "node `speech`: option `views`: invalid type: string \"x\", expected a whole number from 0",
+            "node `speech`: option `views`: invalid type: string \"x\", expected a whole number \
+             from 0",
         ),
         (
             "speech.viws=1",
@@ -70,32 +71,33 @@ fn set_says_where_it_is_wrong() {
             "`a` stands here for the second time",
         ),
     ];
-    for (argument, says) in cases {
-        let said = output(&mut pipeline(
-            &folder.0,
-            &["check", "g.json", "--set", argument],
-        ));
-        let first = stderr(&said).lines().next().unwrap_or_default().to_owned();
+    for (argument, message) in cases {
+        let output = call(folder.path(), &["check", "g.json", "--set", argument]);
+        let first = stderr(&output)
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         assert_eq!(
-            (first, said.status.code()),
-            (format!("--set {argument}: {says}"), Some(78))
+            (first, output.status.code()),
+            (format!("--set {argument}: {message}"), Some(78))
         );
     }
 }
 
 #[test]
-fn usage_is_told_apart() {
-    for words in [
+fn usage_errors_have_their_own_exit_code() {
+    for arguments in [
         &["check"][..],
         &["frobnicate"],
         &["check", "no-such-graph.json"],
         &["run", "--steps", "0", "g.json"],
     ] {
-        let said = output(&mut pipeline(root(), words));
+        let output = call(root(), arguments);
         assert_eq!(
-            (said.status.code(), said.stdout.is_empty()),
+            (output.status.code(), output.stdout.is_empty()),
             (Some(2), true),
-            "{words:?}"
+            "{arguments:?}"
         );
     }
 }

@@ -1,12 +1,12 @@
-//! What people look at: the page of a run, TensorBoard's events, the drawing of a graph.
-use crate::program::{Folder, output, pipeline, read_json, root, stderr};
+//! What people look at: the page of a run, TensorBoard's events and the drawing of a graph.
+use crate::program::{Folder, call, read_json, root, stderr};
 use crate::run::interrupted;
 use crate::sample::{run, sample};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
-/// The page, which must not need a network or hold what is no number.
+/// Returns the page of a run; it must not need a network or show anything that is not a number.
 fn page(run: &Path) -> String {
     let page = fs::read_to_string(run.join("report.html")).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n"));
@@ -18,13 +18,15 @@ fn page(run: &Path) -> String {
     page
 }
 
-/// Records of the one event file: 8 bytes of length, 4 of its crc, the bytes, 4 of theirs.
+/// Counts the records of the run's only event file: 8 bytes of length, 4 bytes of the length's
+/// CRC, the data, 4 bytes of the data's CRC.
 fn records(run: &Path) -> usize {
-    let of = |name: &str| name.starts_with("events.out.tfevents.");
     let names = fs::read_dir(run)
         .unwrap()
-        .map(|e| e.unwrap().file_name().into_string().unwrap());
-    let names: Vec<String> = names.filter(|name| of(name)).collect();
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let names: Vec<String> = names
+        .filter(|name| name.starts_with("events.out.tfevents."))
+        .collect();
     assert_eq!(names.len(), 1, "{names:?}");
     let mut bytes = &fs::read(run.join(&names[0])).unwrap()[..];
     let mut records = 0;
@@ -35,7 +37,7 @@ fn records(run: &Path) -> usize {
     records
 }
 
-/// Lines of metrics.jsonl that the log of phase `prune` has seen.
+/// Counts the lines of metrics.jsonl of the phase `prune`, whose log writes the event file.
 fn lines(run: &Path) -> usize {
     fs::read_to_string(run.join("metrics.jsonl"))
         .unwrap()
@@ -43,29 +45,30 @@ fn lines(run: &Path) -> usize {
         .count()
 }
 
-const HEAD: usize = 3;
+/// Records at the start of an event file.
+const FIRST_RECORDS: usize = 3;
 
 #[test]
-fn a_run_that_goes_on_has_one_page_and_each_value_once() {
+fn a_resumed_run_has_one_page_and_each_value_once() {
     let folder = sample("page");
-    let out = folder.0.join("out");
+    let out = folder.path().join("out");
     assert_eq!(interrupted(&folder, "out", "TERM", 100), Some(75));
-    let half = page(&out);
+    let unfinished = page(&out);
     assert!(
-        half.contains(">not finished<") && half.contains("Not begun."),
-        "the second phase is to come"
+        unfinished.contains(">not finished<") && unfinished.contains("Not begun."),
+        "the second phase has not begun"
     );
-    assert_eq!(records(&out), HEAD + lines(&out));
+    assert_eq!(records(&out), FIRST_RECORDS + lines(&out));
     assert!(run(&folder, "out", &["--resume"]).status.success());
-    assert_eq!(records(&out), HEAD + lines(&out));
+    assert_eq!(records(&out), FIRST_RECORDS + lines(&out));
 
     let page = page(&out);
-    let about: Value = read_json(&out.join("run.json"));
-    let parameters = about["summary"][0]["parameters"]["student"]
+    let record: Value = read_json(&out.join("run.json"));
+    let parameters = record["summary"][0]["parameters"]["student"]
         .as_array()
         .unwrap();
     let [before, after] =
-        [0, 1].map(|i| pipeline::report::summary::thousands(parameters[i].as_u64().unwrap()));
+        [0, 1].map(|i| pipeline::report::format::thousands(parameters[i].as_u64().unwrap()));
     let config: Value = read_json(&out.join("prune/student/config.json"));
     let left: u64 = config["encoder_ff_interm_features"]
         .as_array()
@@ -90,23 +93,20 @@ fn a_run_that_goes_on_has_one_page_and_each_value_once() {
     }
 }
 
-/// No phases, no gates, no log; a loss that is no number.
+/// Without phases, gates and log, and with a loss that is not a number.
 #[test]
-fn a_page_needs_little() {
+fn a_page_has_no_required_nodes() {
     let folder = sample("little");
-    let graph: Value = read_json(&folder.0.join("g.json"));
+    let graph: Value = read_json(&folder.path().join("g.json"));
     let mut nodes = graph["phases"][1]["nodes"].clone();
     nodes["student"]["init"] = "teacher".into();
     nodes["heads"]["init"] = "default".into();
     nodes["step"]["not_finite"] = "skip".into();
     nodes["step"]["rates"]["student"] = 1e30.into();
     write(&folder, "plain.json", "plain", &nodes);
-    let said = output(&mut pipeline(
-        &folder.0,
-        &["run", "plain.json", "--out", "plain"],
-    ));
-    assert!(said.status.success(), "{}", stderr(&said));
-    let plain = page(&folder.0.join("plain"));
+    let output = call(folder.path(), &["run", "plain.json", "--out", "plain"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let plain = page(&folder.path().join("plain"));
     assert!(
         plain.contains("<h2>Training</h2>") && plain.contains("not finite at update"),
         "{plain}"
@@ -115,30 +115,25 @@ fn a_page_needs_little() {
     let nodes = serde_json::json!({ "speech": nodes["speech"], "teacher": nodes["teacher"] });
     write(&folder, "fill.json", "fill", &nodes);
     assert!(
-        output(&mut pipeline(
-            &folder.0,
-            &["run", "fill.json", "--out", "fill"]
-        ))
-        .status
-        .success()
+        call(folder.path(), &["run", "fill.json", "--out", "fill"])
+            .status
+            .success()
     );
-    assert!(page(&folder.0.join("fill")).contains("Nothing is trained here"));
+    assert!(page(&folder.path().join("fill")).contains("Nothing is trained here"));
 }
 
+/// Writes a graph of one phase.
 fn write(folder: &Folder, file: &str, name: &str, nodes: &Value) {
     fs::write(
-        folder.0.join(file),
+        folder.path().join(file),
         serde_json::json!({ "name": name, "nodes": nodes }).to_string(),
     )
     .unwrap();
 }
 
-/// Made again by `pipeline show graphs/dphubert.json --format svg > docs/dphubert.svg`.
+/// To update the drawing: `pipeline show graphs/dphubert.json --format svg > docs/dphubert.svg`.
 #[test]
-fn the_drawing_in_the_docs_is_the_programs() {
-    let said = output(&mut pipeline(
-        root(),
-        &["show", "graphs/dphubert.json", "--format", "svg"],
-    ));
-    assert!(said.stdout == fs::read(root().join("docs/dphubert.svg")).unwrap());
+fn the_drawing_in_the_docs_is_up_to_date() {
+    let output = call(root(), &["show", "graphs/dphubert.json", "--format", "svg"]);
+    assert!(output.stdout == fs::read(root().join("docs/dphubert.svg")).unwrap());
 }

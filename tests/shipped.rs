@@ -1,18 +1,12 @@
-//! What ships: the graphs check, the sample is what its manifests say, the docs name every kind and option.
-use crate::program::{output, pipeline, stderr};
+//! What ships with the program: graphs are valid, the sample data is as documented, and the docs
+//! name every kind and option.
+use crate::program::{call, root, stdout_json};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 fn check(graph: &str) -> Value {
-    let said = output(&mut pipeline(root(), &["check", graph, "--format", "json"]));
-    assert!(said.status.success(), "{graph}: {}", stderr(&said));
-    serde_json::from_slice(&said.stdout).unwrap()
+    stdout_json(root(), &["check", graph, "--format", "json"])
 }
 
 #[test]
@@ -20,7 +14,7 @@ fn shipped_graphs_check() {
     for folder in ["graphs", "graphs/librispeech"] {
         for file in fs::read_dir(root().join(folder))
             .unwrap()
-            .map(|e| e.unwrap().path())
+            .map(|entry| entry.unwrap().path())
         {
             if file.extension().is_some_and(|e| e == "json") {
                 let name = format!("{folder}/{}", file.file_name().unwrap().to_string_lossy());
@@ -46,7 +40,7 @@ fn counts_of_the_full_recipe() {
     );
 }
 
-/// WavLM Base+ with the same recipe: its position biases come on top.
+/// WavLM Base+ with the same recipe has its position biases in addition.
 #[test]
 fn counts_of_dpwavlm() {
     let [hubert, wavlm] =
@@ -63,7 +57,7 @@ fn counts_of_dpwavlm() {
 }
 
 #[test]
-fn the_sample_fills_its_cache_as_said() {
+fn the_sample_has_the_documented_cache_size() {
     let prune = &check("graphs/dphubert.json")["phases"][0];
     assert_eq!(prune["parameters"]["teacher"], 4_495_296);
     assert!(prune["warnings"].as_array().unwrap().is_empty());
@@ -79,7 +73,8 @@ fn no_speaker_is_in_both_sets() {
         let name = |line: &str| line.split('-').next().unwrap().to_owned();
         text.lines().skip(1).map(name).collect()
     };
-    let (train, dev) = (speakers("train.tsv"), speakers("dev.tsv"));
+    let train = speakers("train.tsv");
+    let dev = speakers("dev.tsv");
     assert!(train.len() > 50 && dev.len() > 5 && train.is_disjoint(&dev));
 }
 
@@ -93,12 +88,8 @@ fn docs_name_every_kind_and_option() {
         let section =
             section.unwrap_or_else(|| panic!("docs/nodes.md has no heading `## {}`", kind.name));
         let schema = (kind.schema)();
-        for option in schema["properties"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(name, _)| name)
-        {
+        let options = schema["properties"].as_object();
+        for option in options.into_iter().flatten().map(|(name, _)| name) {
             assert!(
                 section.contains(&format!("`{option}`")),
                 "docs/nodes.md: `{}` has an option `{option}`",
@@ -115,12 +106,12 @@ fn drawings_hold_every_node() {
         ("svg", "<svg"),
         ("mermaid", "flowchart"),
     ] {
-        let said = output(&mut pipeline(
+        let output = call(
             root(),
             &["show", "graphs/dphubert.json", "--format", format],
-        ));
-        let text = String::from_utf8_lossy(&said.stdout).into_owned();
-        assert!(said.status.success() && text.starts_with(begin), "{text}");
+        );
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && text.starts_with(begin), "{text}");
         for node in [
             "speech", "teacher", "gates", "student", "heads", "match", "step", "log",
         ] {

@@ -1,12 +1,13 @@
-//! The batch script of docs/cluster.md, with stand-ins for Slurm's programs.
+//! Runs the batch script of docs/cluster.md with stand-ins for Slurm's programs.
 use crate::program::root;
-use crate::sample::{left, run, sample};
+use crate::sample::{results, run, sample};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-/// The first time, sends USR1 in the middle of the run, as `--signal=USR1@300` does before the limit.
+/// Stands in for `srun`: on the first call, sends USR1 in the middle of the run, as
+/// `--signal=USR1@300` does before the time limit.
 const SRUN: &str = r#"#!/bin/sh
 "$@" & child=$!
 if mkdir limit 2>/dev/null; then
@@ -15,21 +16,22 @@ if mkdir limit 2>/dev/null; then
 fi
 wait $child
 "#;
+/// Stands in for `scontrol`: records its arguments.
 const SCONTROL: &str = "#!/bin/sh\necho \"$@\" >> requeued\n";
 
 #[test]
-fn a_job_goes_back_into_the_queue_until_it_is_done() {
+fn a_job_is_requeued_until_it_is_finished() {
     let folder = sample("slurm");
     assert!(run(&folder, "plain", &[]).status.success());
     for (name, text) in [("srun", SRUN), ("scontrol", SCONTROL)] {
-        let path = folder.0.join(name);
+        let path = folder.path().join(name);
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let program = Path::new(env!("CARGO_BIN_EXE_pipeline")).parent().unwrap();
     let path = format!(
         "{}:{}:{}",
-        folder.0.display(),
+        folder.path().display(),
         program.display(),
         std::env::var("PATH").unwrap()
     );
@@ -38,15 +40,15 @@ fn a_job_goes_back_into_the_queue_until_it_is_done() {
         sbatch
             .arg(root().join("docs/slurm.sh"))
             .args(["g.json", "job"])
-            .current_dir(&folder.0);
+            .current_dir(folder.path());
         sbatch
             .envs([("PATH", path.as_str()), ("SLURM_JOB_ID", "7")])
             .status()
             .unwrap()
             .code()
     };
-    let requeued = || fs::read_to_string(folder.0.join("requeued")).unwrap_or_default();
+    let requeued = || fs::read_to_string(folder.path().join("requeued")).unwrap_or_default();
     assert_eq!((job(), requeued().as_str()), (Some(75), "requeue 7\n"));
     assert_eq!((job(), requeued().as_str()), (Some(0), "requeue 7\n"));
-    assert!(left(&folder.0.join("job")) == left(&folder.0.join("plain")));
+    assert!(results(&folder.path().join("job")) == results(&folder.path().join("plain")));
 }

@@ -1,14 +1,22 @@
-//! Scenarios: the program as its users call it.
+//! Integration tests: run the program as its users do.
+mod bench;
+mod cache;
 mod commands;
+mod compare;
 mod damage;
 mod earlier;
+mod failure;
+mod imports;
 mod manifests;
 mod pretraining;
+mod probe;
 mod problems;
 mod program;
 mod report;
 mod run;
 mod sample;
+mod schema;
 mod shipped;
 #[cfg(unix)]
 mod slurm;
+mod tap;

@@ -1,41 +1,35 @@
-//! Adam with decoupled decay (Loshchilov and Hutter 2019), in two forms, and the global norm of gradients:
+//! Adam with decoupled weight decay (Loshchilov and Hutter 2019) in two forms, and clipping by the
+//! global norm of gradients.
 //!
-//! m = β1 m + (1-β1) g; v = β2 v + (1-β2) g²; c = sqrt(1-β2^t)
-//! "adamw", as PyTorch's: w -= r λ w; w -= r / (1-β1^t) m / (sqrt(v) / c + ε)
-//! "adamw-s3prl", s3prl's AdamW_with_schedule: w -= r c / (1-β1^t) (m / (sqrt(v) + ε) + λ w); biases are not decayed.
+//! For a weight w with gradient g, at rate r, decay λ and update t:
 //!
-//! The second is the first with ε / c for ε and λ c / (1-β1^t) for λ.
-#[cfg(not(feature = "cuda"))]
+//! ```text
+//! m = β1 m + (1 - β1) g        v = β2 v + (1 - β2) g²        c = sqrt(1 - β2^t)
+//!
+//! adamw (PyTorch's AdamW):             w -= r λ w,  w -= r / (1 - β1^t) m / (sqrt(v) / c + ε)
+//! adamw-s3prl (AdamW_with_schedule):   w -= r c / (1 - β1^t) (m / (sqrt(v) + ε) + λ w)
+//! ```
+//!
+//! The second form is the first with ε / c for ε and λ c / (1 - β1^t) for λ; it decays no bias.
+//!
+//! Each device has its arithmetic, in [`cpu`] and `cuda`, with the same names; a build re-exports
+//! those of its device.
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
-use crate::math::sum;
-use crate::parallel::{Shared, each, map, wide};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 
-/// Fixed, so that sums do not depend on the number of threads.
-pub const CHUNK: usize = 1 << 15;
+#[cfg(not(feature = "cuda"))]
+pub use cpu::{Moments, add, norm, step};
+#[cfg(feature = "cuda")]
+pub use cuda::{Moments, add, norm, step};
 
-/// On the CPU.
-pub struct Moments {
-    m: Vec<f32>,
-    v: Vec<f32>,
-}
-
-impl Moments {
-    pub fn zeros(n: usize) -> Moments {
-        Moments::new(vec![0.0; n], vec![0.0; n])
-    }
-    pub fn new(m: Vec<f32>, v: Vec<f32>) -> Moments {
-        Moments { m, v }
-    }
-    /// m and v.
-    pub fn read(&self) -> [Cow<'_, [f32]>; 2] {
-        [&self.m, &self.v].map(Cow::from)
-    }
-}
+/// Numbers that one task updates, or whose squares it sums, as in adamw.cu.
+///
+/// It is fixed, so that the norm does not depend on the number of threads.
+pub(crate) const CHUNK: usize = 1 << 15;
 
 #[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -48,102 +42,137 @@ pub enum Form {
 }
 
 impl Form {
-    /// Whether a parameter of this name is decayed at all.
+    /// Returns whether weight decay applies to the parameter of this name.
     pub fn decays(self, name: &str) -> bool {
         self == Form::Adamw || !name.contains("bias")
     }
 }
 
+/// The settings of one update of one parameter.
 pub struct AdamW {
     pub form: Form,
+    /// r
     pub rate: f64,
+    /// β1 and β2
     pub betas: [f64; 2],
+    /// ε
     pub eps: f64,
+    /// λ
     pub decay: f64,
     /// t, from 1.
     pub update: u64,
 }
 
-/// The numbers of an update, for every weight of a node.
+/// The coefficients of an update, as [`step`] and the kernel of adamw.cu take them:
+/// w = w · keep - rate · m / (sqrt(v) · correction + eps).
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// β1, β2, 1 - β1, 1 - β2
     betas: [f32; 4],
-    /// What decay leaves of a weight.
+    /// The factor of weight decay, below 1.
     keep: f32,
+    /// r / (1 - β1^t)
     rate: f32,
+    /// 1 / c
     correction: f32,
     eps: f32,
 }
 
 impl AdamW {
-    /// Moves `w` by the gradient `g` times `factor` (clipping; negative for what climbs).
-    pub fn step(&self, w: &mut [f32], moments: &mut Moments, g: &[f32], factor: f32) {
-        let Rule {
-            betas: [b1, b2, c1, c2],
-            keep,
-            rate,
-            correction,
-            eps,
-        } = self.rule();
-        let n = w.len();
-        let (w, m, v) = (
-            Shared::new(w),
-            Shared::new(&mut moments.m),
-            Shared::new(&mut moments.v),
-        );
-        each(n.div_ceil(CHUNK), |chunk| {
-            let (from, len) = (chunk * CHUNK, CHUNK.min(n - chunk * CHUNK));
-            // SAFETY: chunks do not overlap.
-            let (w, m, v) = unsafe { (w.part(from, len), m.part(from, len), v.part(from, len)) };
-            wide!(
-                for (((w, m), v), g) in w.iter_mut().zip(m).zip(v).zip(&g[from..from + len]) {
-                    let g = g * factor;
-                    *m = b1 * *m + c1 * g;
-                    *v = b2 * *v + c2 * g * g;
-                    *w = *w * keep - rate * *m / (v.sqrt() * correction + eps);
-                }
-            );
-        });
-    }
-
-    pub fn rule(&self) -> Rule {
+    /// Computes the coefficients of this update, in f64 before they are rounded.
+    pub(crate) fn rule(&self) -> Rule {
         let [b1, b2] = self.betas;
         let t = i32::try_from(self.update).unwrap_or(i32::MAX);
-        let (rate, correction) = (
-            self.rate / (1.0 - b1.powi(t)),
-            1.0 / (1.0 - b2.powi(t)).sqrt(),
-        );
+        let rate = self.rate / (1.0 - b1.powi(t));
+        let correction = 1.0 / (1.0 - b2.powi(t)).sqrt();
         let (keep, eps) = match self.form {
             Form::Adamw => (1.0 - self.rate * self.decay, self.eps),
             Form::AdamwS3prl => (1.0 - rate / correction * self.decay, self.eps * correction),
         };
-        let [rate, correction, keep, eps] = [rate, correction, keep, eps].map(|x| x as f32);
         Rule {
-            betas: [b1, b2, 1.0 - b1, 1.0 - b2].map(|x| x as f32),
-            keep,
-            rate,
-            correction,
-            eps,
+            betas: [b1 as f32, b2 as f32, (1.0 - b1) as f32, (1.0 - b2) as f32],
+            keep: keep as f32,
+            rate: rate as f32,
+            correction: correction as f32,
+            eps: eps as f32,
         }
     }
 }
 
-/// ‖all gradients‖₂.
-pub fn norm<'a>(gradients: impl Iterator<Item = &'a [f32]>) -> f64 {
-    let mut total = 0.0;
-    for g in gradients {
-        let chunk = |c: usize| &g[c * CHUNK..g.len().min((c + 1) * CHUNK)];
-        let squares = |g: &[f32]| wide!(sum(g.len(), |i| g[i] * g[i]));
-        total += map(g.len().div_ceil(CHUNK), |c| squares(chunk(c)) as f64)
-            .iter()
-            .sum::<f64>();
-    }
-    total.sqrt()
+/// Returns the factor that clips gradients of this norm to `max_norm`, as PyTorch's
+/// `clip_grad_norm_`; 1 without a maximum.
+pub fn clip_factor(norm: f64, max_norm: Option<f64>) -> f32 {
+    max_norm.map_or(1.0, |max| (max / (norm + 1e-6)).min(1.0) as f32)
 }
 
-/// What brings gradients of this norm to at most `most`, as PyTorch's clip_grad_norm_.
-pub fn clip_factor(norm: f64, most: Option<f64>) -> f32 {
-    most.map_or(1.0, |most| (most / (norm + 1e-6)).min(1.0) as f32)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::check::{close, noise};
+    use crate::tensor::{param, read};
+
+    #[test]
+    fn updates_are_those_of_the_formulas() {
+        let n = CHUNK + 77;
+        let factor = 0.5;
+        for form in [Form::Adamw, Form::AdamwS3prl] {
+            let mut weight = param(noise("w", n));
+            let mut moments = Moments::zeros(n);
+            let mut w: Vec<f64> = noise("w", n).iter().map(|w| *w as f64).collect();
+            let mut m = vec![0.0; n];
+            let mut v = vec![0.0; n];
+            for update in 1..4 {
+                let gradient = noise(&format!("g{update}"), n);
+                let adamw = AdamW {
+                    form,
+                    rate: 1e-2,
+                    betas: [0.9, 0.98],
+                    eps: 1e-6,
+                    decay: 0.1,
+                    update,
+                };
+                for i in 0..n {
+                    let g = factor as f64 * gradient[i] as f64;
+                    apply_formula(&adamw, g, &mut w[i], &mut m[i], &mut v[i]);
+                }
+                step(&adamw, &mut weight, &mut moments, &param(gradient), factor);
+            }
+            close(&read(&weight), &w, 1e-6);
+        }
+    }
+
+    fn apply_formula(adamw: &AdamW, g: f64, w: &mut f64, m: &mut f64, v: &mut f64) {
+        let [b1, b2] = adamw.betas;
+        let t = adamw.update as i32;
+        *m = b1 * *m + (1.0 - b1) * g;
+        *v = b2 * *v + (1.0 - b2) * g * g;
+        let c = (1.0 - b2.powi(t)).sqrt();
+        let rate = adamw.rate / (1.0 - b1.powi(t));
+        match adamw.form {
+            Form::Adamw => {
+                *w -= adamw.rate * adamw.decay * *w;
+                *w -= rate * *m / (v.sqrt() / c + adamw.eps);
+            }
+            Form::AdamwS3prl => {
+                *w -= rate * c * (*m / (v.sqrt() + adamw.eps) + adamw.decay * *w);
+            }
+        }
+    }
+
+    #[test]
+    fn the_norm_is_that_of_all_gradients() {
+        let gradients = [noise("a", 3 * CHUNK + 5), vec![], noise("b", 7)];
+        let squares = gradients.iter().flatten().map(|g| (*g as f64).powi(2));
+        let exact = squares.sum::<f64>().sqrt();
+        let norm = norm(&gradients.map(param));
+        assert!((norm / exact - 1.0).abs() < 1e-6, "{norm} is not {exact}");
+    }
+
+    #[test]
+    fn clipping_reduces_only_larger_norms() {
+        assert!((clip_factor(4.0, Some(1.0)) - 0.25).abs() < 1e-6);
+        assert_eq!(clip_factor(0.5, Some(1.0)), 1.0);
+        assert_eq!(clip_factor(4.0, None), 1.0);
+    }
 }

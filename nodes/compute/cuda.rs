@@ -10,7 +10,6 @@ pub(crate) mod check;
 mod count;
 pub mod elementwise;
 pub mod gpu;
-pub(crate) mod heads;
 pub(crate) mod kernels;
 pub(crate) mod mask;
 pub(crate) mod narrow;

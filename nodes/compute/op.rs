@@ -18,8 +18,6 @@ mod conv1d;
 mod conv_first;
 mod cosine_logits;
 mod cross_entropy;
-#[cfg(feature = "cuda")]
-pub mod cuda;
 mod distance;
 mod elementwise;
 mod feed_forward;
@@ -28,7 +26,6 @@ mod gelu_gate;
 mod given;
 mod gradient_scale;
 mod gram;
-pub(crate) mod head;
 mod layer_norm;
 mod linear;
 mod lstm;
@@ -45,7 +42,8 @@ mod self_attention;
 mod windows;
 
 pub use argmax::argmax;
-pub use attention_map::Map;
+pub use attention::attention;
+pub use attention_map::{Map, attend, attention_map};
 pub use broadcast::broadcast;
 pub use conv_first::{First, conv_first};
 pub use conv1d::{Input, Source, conv1d};
@@ -65,38 +63,23 @@ pub use mask_frames::mask_frames;
 pub use mean_square::mean_square;
 pub use norm_projection::norm_projection;
 pub use position_bias::{PositionBias, bucket};
+pub use position_gate::position_gate;
 pub use positional::positional;
 pub use residual_norm::{Branch, residual_norm};
 pub use scale::scale;
 pub use self_attention::self_attention;
 pub use windows::frames_out;
 
-#[cfg(feature = "cuda")]
-pub use crate::op::cuda::*;
-#[cfg(not(feature = "cuda"))]
-pub use cpu::*;
-
-/// The CPU forms. A build for a GPU has them too: tests compare with them.
-pub mod cpu {
-    pub use super::attention::attention;
-    pub use super::attention_map::{attend, attention_map};
-    pub use super::position_gate::position_gate;
-    pub use super::{
-        Branch, First, Input, Source, argmax, broadcast, conv_first, conv1d, cosine, cosine_logits,
-        cross_entropy, dropout, feed_forward, gelu_gate, given_number, given_vector,
-        gradient_scale, gram_distance, l1, layer_norm, linear, log_sigmoid_cosine, lstm,
-        mask_frames, mean_square, mse, norm_projection, positional, residual, residual_norm, scale,
-        self_attention,
-    };
-}
-
 #[cfg(test)]
 mod tests {
-    use super::cpu::*;
-    use super::{PositionBias, check::noise};
+    use super::check::noise;
+    #[cfg(feature = "cuda")]
+    use super::check::{Case, agree_op};
+    use super::*;
     use crate::gemm::Precision;
     use crate::math::Dropout;
-    use crate::tensor::cpu::{Hidden, Tape, backward, hidden, param, put, read};
+    use crate::tensor::cpu::{Hidden, Tape, backward, hidden, param, read};
+    use crate::tensor::put;
 
     /// All ops one behind the other, on waveforms of these lengths: the loss and all gradients.
     fn network(samples: &[usize], precision: Precision) -> Vec<Vec<f32>> {
@@ -215,6 +198,47 @@ mod tests {
                     .flatten()
                     .all(|x| *x == 0.0)
             );
+        }
+    }
+
+    /// Checks a small HuBERT with gates and dropout, on waveforms of these lengths: from samples to
+    /// a loss.
+    #[cfg(feature = "cuda")]
+    fn model_agrees(samples: &[usize]) {
+        const SIZES: [usize; 26] = [
+            80, 8, 8, 192, 8, 96, 12, 360, 5, 12, 12, 144, 12, 144, 12, 144, 12, 144, 12, 12, 12,
+            288, 24, 288, 12, 24,
+        ];
+        let case = Case::new(&[1], 1, &SIZES);
+        let drop = Dropout { rate: 0.2, key: 9 };
+        let waves: Vec<_> = samples.iter().map(|n| noise("wave", *n)).collect();
+        agree_op!(case, |_, p, tape, precision| {
+            let conv_gate = put(&p[4], tape);
+            let inner_gate = put(&p[25], tape);
+            let first = First::new(waves.clone(), [&p[0], &p[1], &p[2]], 10, 5);
+            let x = Source::First(first, tape.clone());
+            let x = conv1d(Input::Gelu(x, None), &p[3], None, 3, 2, precision);
+            let x = gelu_gate(x.whole(), Some(&conv_gate), None);
+            let x = linear(x, &p[5], &p[6], precision);
+            let x = positional(x, [&p[8], &p[7], &p[9]], 2, precision);
+            let x = layer_norm(x, &p[9], &p[10], 1e-5, precision);
+            let weights = [11, 12, 13, 14, 15, 16, 17, 18].map(|i| &p[i]);
+            let branch = self_attention(x.clone(), weights, 3, None, None, drop.fork(0), precision);
+            let x = residual_norm(x, branch, drop.fork(1), [&p[19], &p[20]], 1e-5, precision);
+            let weights = [&p[21], &p[22], &p[23], &p[24]];
+            let gate = Some(&inner_gate);
+            let branch = feed_forward(x.clone(), weights, gate, drop.fork(2), precision);
+            let x = residual(x, branch.whole(), drop.fork(3));
+            let target = hidden(noise("target", x.spans.total() * 12), 12, x.spans.clone());
+            mse(dropout(x, drop.fork(4)), &target)
+        });
+    }
+
+    #[cfg(feature = "cuda")]
+    #[test]
+    fn a_model_agrees_on_both_devices() {
+        for samples in [&[900, 3, 400, 0][..], &[], &[0], &[3, 0, 12]] {
+            model_agrees(samples);
         }
     }
 }

@@ -1,8 +1,11 @@
-//! What this machine does at its best, measured: the least time that products can take, and that memory can be read in.
+//! The roofline of this machine's CPU, measured: its FMA peak and its memory read bandwidth
+//! (Williams, Waterman and Patterson 2009).
 //!
-//! Multiply-adds: every thread turns `CHAINS` sums that stay in registers, more than a core has in flight, in the
-//! widest vectors that the products use; 2 operations a number. Reading: every thread sums its part of `ARRAY`, far
-//! larger than a cache. The best of many short trials, the threads' rates added: what else runs here counts for little.
+//! FMA peak: each thread adds products to `CHAINS` sums that stay in registers, more than a core
+//! has in flight, in the widest vectors that the matrix products use; a multiply-add counts as two
+//! operations. Bandwidth: each thread sums its part of `ARRAY`, which is far larger than a cache.
+//! Both take the best of short trials, so that other programs on the machine hardly matter; the FMA
+//! peak adds up the threads' own best.
 use crate::gemm::Precision;
 use crate::math::sum;
 use crate::parallel::{Vectors, wide};
@@ -12,36 +15,38 @@ use std::time::{Duration, Instant};
 #[cfg(target_arch = "x86_64")]
 mod isa;
 
-/// Sums of a thread: latency (4) times multiply-adds begun a cycle (2) are 8; twice that.
+/// Independent sums of a thread: twice the FMA latency (4 cycles) times FMAs issued a cycle (2).
 const CHAINS: usize = 16;
-/// Of all trials of a peak.
-const SPAN: Duration = Duration::from_millis(60);
-/// Turns of one, about 1 ms: shorter than what a scheduler gives to another program.
-const TURNS: usize = 250_000;
-const READS: usize = 5;
-/// Bytes.
+/// Time of all trials of one FMA peak.
+const FMA_TIME: Duration = Duration::from_millis(60);
+/// Iterations of a trial, about 1 ms: less than a scheduler's time slice.
+const FMA_ITERATIONS: usize = 250_000;
+/// Trials of the bandwidth.
+const READ_TRIALS: usize = 5;
+/// Bytes that a trial of the bandwidth reads.
 const ARRAY: usize = 192 << 20;
 
+/// Peak rates of all threads together.
 pub struct Floor {
-    /// Operations a second; None: without vectors, or without bf16.
+    /// Operations a second in f32; `None` without AVX2.
     pub f32: Option<f64>,
+    /// Operations a second on bf16 operands; `None` if the CPU cannot multiply them.
     pub bf16: Option<f64>,
-    /// Bytes a second, from memory.
+    /// Bytes a second read from memory.
     pub read: f64,
 }
 
 impl Floor {
-    /// Takes about 0.3 s.
+    /// Measures this machine, in about 0.3 s.
     pub fn measure() -> Floor {
-        let peak = |precision| turns(precision).map(operations);
         Floor {
-            f32: peak(Precision::F32),
-            bf16: peak(Precision::Bf16),
-            read: reading(),
+            f32: fma_loop(Precision::F32).map(fma_peak),
+            bf16: fma_loop(Precision::Bf16).map(fma_peak),
+            read: read_bandwidth(),
         }
     }
 
-    /// Operations a second of products whose operands are rounded so.
+    /// Returns the operations a second of matrix products with operands of this precision.
     pub fn peak(&self, precision: Precision) -> Option<f64> {
         if precision == Precision::Bf16 {
             self.bf16
@@ -51,68 +56,71 @@ impl Floor {
     }
 }
 
-/// `turn(n)` adds n products to each of [`CHAINS`] sums.
+/// A loop of FMAs in registers.
 #[derive(Clone, Copy)]
-struct Loop {
-    turn: unsafe fn(usize),
-    /// Operations of one product.
-    each: usize,
+struct FmaLoop {
+    /// Executes `n` FMA instructions on each of [`CHAINS`] sums.
+    run: unsafe fn(n: usize),
+    /// Operations of one instruction.
+    operations: usize,
 }
 
-fn turns(precision: Precision) -> Option<Loop> {
+/// Returns the widest loop of this machine for the precision, or `None` without one.
+fn fma_loop(precision: Precision) -> Option<FmaLoop> {
     if precision != precision.on_cpu() {
         return None;
     }
     match (Vectors::here(), precision) {
         #[cfg(target_arch = "x86_64")]
-        (Vectors::Avx512, Precision::Bf16) => Some(Loop {
-            turn: isa::pairs512,
-            each: 64,
+        (Vectors::Avx512, Precision::Bf16) => Some(FmaLoop {
+            run: isa::bf16_avx512,
+            operations: 64,
         }),
         #[cfg(target_arch = "x86_64")]
-        (Vectors::Avx512, Precision::F32) => Some(Loop {
-            turn: isa::floats512,
-            each: 32,
+        (Vectors::Avx512, Precision::F32) => Some(FmaLoop {
+            run: isa::f32_avx512,
+            operations: 32,
         }),
         #[cfg(target_arch = "x86_64")]
-        (Vectors::Avx2, Precision::F32) => Some(Loop {
-            turn: isa::floats256,
-            each: 16,
+        (Vectors::Avx2, Precision::F32) => Some(FmaLoop {
+            run: isa::f32_avx2,
+            operations: 16,
         }),
         _ => None,
     }
 }
 
-/// Operations a second of all threads.
-fn operations(Loop { turn, each }: Loop) -> f64 {
-    let trial = |_| {
-        let begun = Instant::now();
-        // SAFETY: `turns` has found the instructions.
-        unsafe { turn(TURNS) };
-        (TURNS * CHAINS * each) as f64 / begun.elapsed().as_secs_f64()
-    };
-    let begun = Instant::now();
-    let best = || {
-        (0..)
-            .take_while(|_| begun.elapsed() < SPAN)
-            .map(trial)
-            .fold(0.0, f64::max)
-    };
-    rayon::broadcast(|_| best()).into_iter().sum()
+/// Measures the operations a second of all threads.
+fn fma_peak(fma_loop: FmaLoop) -> f64 {
+    let rates = rayon::broadcast(|_| {
+        let started = Instant::now();
+        let mut best = 0.0f64;
+        while started.elapsed() < FMA_TIME {
+            let trial_started = Instant::now();
+            // SAFETY: `fma_loop` returns loops of instructions that this machine has.
+            unsafe { (fma_loop.run)(FMA_ITERATIONS) };
+            let operations = (FMA_ITERATIONS * CHAINS * fma_loop.operations) as f64;
+            best = best.max(operations / trial_started.elapsed().as_secs_f64());
+        }
+        best
+    });
+    rates.into_iter().sum()
 }
 
-fn reading() -> f64 {
+/// Measures the bytes a second that all threads read from memory.
+fn read_bandwidth() -> f64 {
     let array = vec![1.0f32; ARRAY / size_of::<f32>()];
-    let trial = |_| {
-        let begun = Instant::now();
+    let mut best = 0.0f64;
+    for _ in 0..READ_TRIALS {
+        let started = Instant::now();
         rayon::broadcast(|thread| {
-            let part = array.len() / thread.num_threads();
-            let part = &array[thread.index() * part..][..part];
+            let len = array.len() / thread.num_threads();
+            let part = &array[thread.index() * len..][..len];
             black_box(wide!(sum(part.len(), |i| part[i])));
         });
-        ARRAY as f64 / begun.elapsed().as_secs_f64()
-    };
-    (0..READS).map(trial).fold(0.0, f64::max)
+        best = best.max(ARRAY as f64 / started.elapsed().as_secs_f64());
+    }
+    best
 }
 
 #[cfg(test)]
@@ -121,12 +129,11 @@ mod tests {
 
     #[test]
     fn a_machine_with_vectors_has_a_peak() {
-        let floor = Floor::measure();
-        assert_eq!(floor.f32.is_some(), Vectors::here() != Vectors::Plain);
-        assert_eq!(
-            floor.bf16.is_some(),
-            Precision::Bf16.on_cpu() == Precision::Bf16
-        );
-        assert!(floor.read > 0.0 && floor.f32.is_none_or(|rate| rate > 0.0));
+        let roofline = Floor::measure();
+        let has_vectors = Vectors::here() != Vectors::Plain;
+        let has_bf16 = Precision::Bf16.on_cpu() == Precision::Bf16;
+        assert_eq!(roofline.f32.is_some(), has_vectors);
+        assert_eq!(roofline.bf16.is_some(), has_bf16);
+        assert!(roofline.read > 0.0 && roofline.f32.is_none_or(|rate| rate > 0.0));
     }
 }

@@ -15,7 +15,7 @@ use crate::node::port::{Scalar, Value};
 use crate::node::report::Measurement;
 use crate::node::step::{Step, StepInfo};
 use crate::node::{Node, Parameter};
-use compute::adamw;
+use compute::adamw::{self, Moments};
 use compute::tensor;
 use compute::tensor::{Gradients, Param, plus, read};
 use means::MetricMeans;
@@ -24,10 +24,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-#[cfg(not(feature = "cuda"))]
-pub(crate) use compute::adamw::cpu::{Moments, add, norm, step};
-#[cfg(feature = "cuda")]
-pub(crate) use compute::adamw::cuda::{Moments, add, norm, step};
 pub use options::Options;
 
 struct Optimize {
@@ -125,7 +121,7 @@ impl Optimize {
         }
         self.update = info.update;
         let options = &self.options;
-        let norm = norm(gradients.iter().map(|(_, gradient)| gradient));
+        let norm = adamw::norm(gradients.iter().map(|(_, gradient)| gradient));
         let factor = options.schedule.factor(self.update, options.steps);
         if norm.is_finite() && self.means.finite() {
             self.move_weights(step, gradients, norm, factor);
@@ -152,7 +148,7 @@ impl Optimize {
         drop(gradients);
         let accumulated = std::mem::take(&mut self.accumulated);
         for ((_, sum), (_, earlier)) in sums.iter_mut().zip(accumulated) {
-            add(sum, &earlier);
+            adamw::add(sum, &earlier);
         }
         sums
     }
@@ -183,7 +179,7 @@ impl Optimize {
                 .entry(name)
                 .or_insert_with(|| Moments::zeros(tensor::len(&gradient)));
             let scale = clip * parameter.sign;
-            self::step(&adamw, parameter.weight, moments, &gradient, scale);
+            adamw::step(&adamw, parameter.weight, moments, &gradient, scale);
         }
     }
 

@@ -1,42 +1,45 @@
-//! How many bytes each thread holds: `bench` tells by it what a forward pass keeps.
+//! Counts the bytes that each thread has allocated: `bench` measures with it what a forward pass
+//! retains.
 #[cfg(target_os = "linux")]
-use compute::allocator::Pages as Under;
+use compute::allocator::Pages as Inner;
 #[cfg(not(target_os = "linux"))]
-use std::alloc::System as Under;
+use std::alloc::System as Inner;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 
-/// The allocator below, and a count.
-pub struct Counting;
+/// The program's allocator: forwards to `Inner` and counts bytes per thread.
+pub(crate) struct CountingAllocator;
 
-thread_local!(static HELD: Cell<isize> = const { Cell::new(0) });
+thread_local!(static ALLOCATED: Cell<isize> = const { Cell::new(0) });
 
-/// Bytes that the calling thread has asked for, less those that it has given back.
-pub fn allocated_bytes() -> isize {
-    HELD.get()
+/// Returns the bytes that the calling thread has allocated minus those that it has freed.
+///
+/// Negative in a thread that frees what other threads have allocated.
+pub(crate) fn allocated_bytes() -> isize {
+    ALLOCATED.get()
 }
 
-fn count(bytes: usize, back: usize) {
-    HELD.set(HELD.get() + bytes as isize - back as isize);
+fn count(allocated: usize, freed: usize) {
+    ALLOCATED.set(ALLOCATED.get() + allocated as isize - freed as isize);
 }
 
-// SAFETY: all is the allocator's below; the count has no destructor and asks for no memory.
-unsafe impl GlobalAlloc for Counting {
+// SAFETY: every call is forwarded to `Inner`; the counter has no destructor and allocates nothing.
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 0);
-        unsafe { Under.alloc(layout) }
+        unsafe { Inner.alloc(layout) }
     }
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 0);
-        unsafe { Under.alloc_zeroed(layout) }
+        unsafe { Inner.alloc_zeroed(layout) }
     }
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count(0, layout.size());
-        unsafe { Under.dealloc(at, layout) }
+        unsafe { Inner.dealloc(pointer, layout) }
     }
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size, layout.size());
-        unsafe { Under.realloc(at, layout, size) }
+        unsafe { Inner.realloc(pointer, layout, size) }
     }
 }
 
@@ -45,11 +48,11 @@ mod tests {
     use super::allocated_bytes;
 
     #[test]
-    fn a_thread_holds_what_it_asked_for() {
+    fn counts_allocated_minus_freed_bytes() {
         let before = allocated_bytes();
-        let kept = std::hint::black_box(vec![0u8; 1000]);
+        let buffer = std::hint::black_box(vec![0u8; 1000]);
         assert_eq!(allocated_bytes() - before, 1000);
-        drop(kept);
+        drop(buffer);
         assert_eq!(allocated_bytes(), before);
     }
 }

@@ -1,84 +1,97 @@
-//! `pipeline cache list|verify|remove PATH`
-use crate::{Format, Outcome, print};
+//! `pipeline cache list|verify|remove PATH`: what a person does with a cache of targets.
+use crate::Format;
+use crate::ending::{CommandError, CommandResult};
+use crate::print::{print, print_json};
 use nodes::cache::tools;
 use nodes::cache::tools::Listing;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: CacheCommand,
 }
 
 #[derive(clap::Subcommand)]
-enum Command {
-    /// What the cache holds
+enum CacheCommand {
+    /// List what the cache contains
     List {
         /// A cache, or one fingerprint's folder in it
         path: PathBuf,
+        /// Output format
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
     /// Hash and decode every part again; exit code 1 if one is damaged
-    Verify { path: PathBuf },
+    Verify {
+        /// A cache, or one fingerprint's folder in it
+        path: PathBuf,
+    },
     /// Remove the cache
-    Remove { path: PathBuf },
+    Remove {
+        /// A cache, or one fingerprint's folder in it
+        path: PathBuf,
+    },
 }
 
 impl Arguments {
-    pub fn run(self) -> Outcome {
+    /// Runs the subcommand of `cache`.
+    pub(crate) fn run(self) -> CommandResult {
         match self.command {
-            Command::List {
-                path,
-                format: Format::Json,
-            } => print(&format!(
-                "{}\n",
-                serde_json::to_string_pretty(&tools::list(&path)?)?
-            )),
-            Command::List {
-                path,
-                format: Format::Text,
-            } => print(
-                &tools::list(&path)?
-                    .iter()
-                    .map(|l| line(l) + "\n")
-                    .collect::<String>(),
-            ),
-            Command::Verify { path } => {
-                let damages = tools::verify(&path)?;
-                damages
-                    .iter()
-                    .for_each(|d| eprintln!("{}: {}", d.path.display(), d.says));
-                eprintln!("{} damaged", damages.len());
-                Ok(i32::from(!damages.is_empty()))
-            }
-            Command::Remove { path } => {
-                tools::remove(&path)?
-                    .iter()
-                    .for_each(|folder| eprintln!("removed {}", folder.display()));
-                Ok(0)
-            }
+            CacheCommand::List { path, format } => list(&path, format),
+            CacheCommand::Verify { path } => verify(&path),
+            CacheCommand::Remove { path } => remove(&path),
         }
     }
 }
 
-fn line(l: &Listing) -> String {
-    let unreadable = if l.unreadable > 0 {
-        format!(", {} parts unreadable", l.unreadable)
+fn list(path: &Path, format: Format) -> CommandResult {
+    let listings = tools::list(path)?;
+    match format {
+        Format::Json => print_json(&listings),
+        Format::Text => print(&listings.iter().map(listing_line).collect::<String>()),
+    }
+}
+
+fn verify(path: &Path) -> CommandResult {
+    let damages = tools::verify(path)?;
+    for damage in &damages {
+        eprintln!("{}: {}", damage.path.display(), damage.says);
+    }
+    eprintln!("{} damaged", damages.len());
+    if damages.is_empty() {
+        Ok(())
     } else {
+        Err(CommandError::Damaged)
+    }
+}
+
+fn remove(path: &Path) -> CommandResult {
+    for folder in tools::remove(path)? {
+        eprintln!("removed {}", folder.display());
+    }
+    Ok(())
+}
+
+/// Formats one fingerprint's folder, such as
+/// `cache/32ffeb92bc3a5b10  teacher  layers [0, 2]  18 rows  640 frames  0.3 MB`.
+fn listing_line(listing: &Listing) -> String {
+    let layers = if listing.layers.is_empty() {
         String::new()
+    } else {
+        format!("layers {:?}  ", listing.layers)
     };
-    let layers = if l.layers.is_empty() {
-        String::new()
+    let unreadable = if listing.unreadable > 0 {
+        format!(", {} parts unreadable", listing.unreadable)
     } else {
-        format!("layers {:?}  ", l.layers)
+        String::new()
     };
     format!(
-        "{}  {}  {layers}{} rows  {} frames  {:.1} MB{unreadable}",
-        l.folder.display(),
-        l.kind.as_deref().unwrap_or("?"),
-        l.rows,
-        l.frames,
-        l.bytes as f64 / 1e6
+        "{}  {}  {layers}{} rows  {} frames  {:.1} MB{unreadable}\n",
+        listing.folder.display(),
+        listing.kind.as_deref().unwrap_or("?"),
+        listing.rows,
+        listing.frames,
+        listing.bytes as f64 / 1e6
     )
 }

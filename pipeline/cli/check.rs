@@ -1,167 +1,153 @@
-//! `pipeline check GRAPH [--set a.b=v]... [--format text|json]`: what the plan knows before anything runs.
-use crate::{Format, Outcome, graph, print};
-use nodes::kind::fbank;
-use nodes::model::Architecture;
-use nodes::node::PlannedRows;
-use nodes::node::port::Shape;
+//! `pipeline check GRAPH [--set a.b=v]... [--format text|json]`: what the plan knows about a graph
+//! before anything runs: problems, stages, parameters, multiply-accumulates and bytes.
+use crate::ending::CommandResult;
+use crate::print::{print, print_json};
+use crate::{Format, graph};
 use pipeline::graph::plan::{Phase, Planned};
-use pipeline::report::summary::thousands;
+use pipeline::report::format::thousands;
 use pipeline::run::missing;
 use serde_json::{Map, Value, json};
 
+mod cache;
 mod gpu;
 
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     graph: graph::Arguments,
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
 
 impl Arguments {
-    pub fn run(self) -> Outcome {
+    /// Prints warnings to stderr and the sizes to stdout.
+    pub(crate) fn run(self) -> CommandResult {
         let plan = self.graph.plan()?;
-        if self.format == Format::Json {
-            let phase = |p: &Phase| about(p, if plan.phased { &p.name } else { &plan.name });
-            let phases: Vec<Value> = plan.phases.iter().map(phase).collect();
-            let all = if plan.phased {
-                json!({ "name": plan.name, "phases": phases })
-            } else {
-                phases[0].clone()
-            };
-            return print(&format!("{all:#}\n"));
-        }
-        let mut said: Vec<String> = vec![];
-        for warning in plan.phases.iter().flat_map(warnings) {
-            if !said.contains(&warning) {
-                eprintln!("warning: {warning}");
-                said.push(warning);
+        match self.format {
+            Format::Json if plan.phased => {
+                let phases: Vec<Value> = plan
+                    .phases
+                    .iter()
+                    .map(|phase| phase_json(phase, &phase.name))
+                    .collect();
+                print_json(&json!({ "name": plan.name, "phases": phases }))
+            }
+            Format::Json => print_json(&phase_json(&plan.phases[0], &plan.name)),
+            Format::Text => {
+                print_warnings(&plan.phases);
+                print(&plan.phases.iter().map(phase_text).collect::<String>())
             }
         }
-        print(&plan.phases.iter().map(text).collect::<String>())
     }
 }
 
-/// The object that other programs read.
-fn about(phase: &Phase, name: &str) -> Value {
-    let counts = |of: fn(&Planned) -> Option<u64>| {
-        let known = phase
-            .nodes
-            .iter()
-            .filter_map(|n| Some((n.name().to_owned(), of(n)?.into())));
-        known.collect::<Map<String, Value>>()
-    };
-    let names = |nodes: &[usize]| {
-        nodes
-            .iter()
-            .map(|n| phase.nodes[*n].name())
-            .collect::<Vec<_>>()
-    };
-    let mut about = json!({
+/// Prints each warning once, also if several phases have it.
+fn print_warnings(phases: &[Phase]) {
+    let mut printed: Vec<String> = vec![];
+    for warning in phases.iter().flat_map(warnings) {
+        if !printed.contains(&warning) {
+            eprintln!("warning: {warning}");
+            printed.push(warning);
+        }
+    }
+}
+
+/// Returns the JSON object of a phase, called `name`.
+fn phase_json(phase: &Phase, name: &str) -> Value {
+    let nodes: Vec<&str> = phase.nodes.iter().map(Planned::name).collect();
+    let stages: Vec<Vec<&str>> = phase
+        .stages
+        .iter()
+        .map(|stage| stage_names(phase, stage))
+        .collect();
+    let estimated: Vec<&str> = phase
+        .nodes
+        .iter()
+        .filter(|node| node.info.estimated)
+        .map(Planned::name)
+        .collect();
+    let mut json = json!({
         "name": name,
-        "nodes": phase.nodes.iter().map(Planned::name).collect::<Vec<_>>(),
-        "stages": phase.stages.iter().map(|s| names(s)).collect::<Vec<_>>(),
-        "parameters": counts(|n| n.info.parameters),
-        "macs": counts(|n| n.info.macs),
-        "estimated": phase.nodes.iter().filter(|n| n.info.estimated).map(Planned::name).collect::<Vec<_>>(),
-        "cache_bytes": cache_bytes(phase),
+        "nodes": nodes,
+        "stages": stages,
+        "parameters": counts(phase, |node| node.info.parameters),
+        "macs": counts(phase, |node| node.info.macs),
+        "estimated": estimated,
+        "cache_bytes": cache::bytes(phase),
         "warnings": warnings(phase),
     });
     if let Some(bytes) = gpu_bytes(phase) {
-        about["gpu_bytes"] = bytes;
+        json["gpu_bytes"] = bytes;
     }
-    about
+    json
 }
 
-/// Files that are not there, and what the nodes say.
+/// Returns a count by the name of its node, for the nodes that have one.
+fn counts(phase: &Phase, count: fn(&Planned) -> Option<u64>) -> Map<String, Value> {
+    let mut counts = Map::new();
+    for node in &phase.nodes {
+        if let Some(count) = count(node) {
+            counts.insert(node.name().to_owned(), count.into());
+        }
+    }
+    counts
+}
+
+fn stage_names<'a>(phase: &'a Phase, stage: &[usize]) -> Vec<&'a str> {
+    stage.iter().map(|&node| phase.nodes[node].name()).collect()
+}
+
+/// Returns a line for each missing file, then the warnings of the nodes.
 fn warnings(phase: &Phase) -> Vec<String> {
-    let of = |n: &Planned| {
-        n.info
-            .warnings
-            .iter()
-            .map(|w| format!("node `{}`: {w}", n.name()))
-            .collect::<Vec<_>>()
-    };
-    missing([phase].into_iter())
-        .into_iter()
-        .chain(phase.nodes.iter().flat_map(of))
-        .collect()
+    let mut warnings = missing([phase].into_iter());
+    for node in &phase.nodes {
+        for warning in &node.info.warnings {
+            warnings.push(format!("node `{}`: {warning}", node.name()));
+        }
+    }
+    warnings
 }
 
-/// Frames of all rows of all views, and of the dev set.
-fn frames(views: u64, planned: &PlannedRows, of: impl Fn(usize) -> usize) -> u64 {
-    let all = |rows: &[u64]| rows.iter().map(|&n| of(n as usize) as u64).sum::<u64>();
-    all(&planned.train)
-        .saturating_mul(views)
-        .saturating_add(all(&planned.dev))
-}
-
-/// Frames x width x 4 x layers of every node with a cache, when it is full; None where a manifest is missing or views
-/// never end.
-fn cache_bytes(phase: &Phase) -> Option<u64> {
-    let source = phase.source();
-    let views = source.settings().views;
-    let planned = source.planned_rows().ok()?.filter(|_| views > 0)?;
-    let bytes = |node: &Planned| {
-        let output = node
-            .config
-            .cacheable()
-            .filter(|_| node.spec.cache.is_some())?
-            .output();
-        let (frames, width) = match node.info.outputs.get(output)?.first()? {
-            Shape::Hiddens { layers, width } => (
-                frames(views, &planned, |n| Architecture::default().frames(n)),
-                layers.len() * width,
-            ),
-            Shape::Features { width } => (frames(views, &planned, fbank::frames), *width),
-            _ => return None,
-        };
-        Some(frames.saturating_mul(4 * width as u64))
-    };
-    Some(
-        phase
-            .nodes
-            .iter()
-            .filter_map(bytes)
-            .fold(0, u64::saturating_add),
-    )
-}
-
-/// None in a build for the CPU.
+/// Returns the estimate of a GPU's memory; `None` in a build for the CPU.
 fn gpu_bytes(phase: &Phase) -> Option<Value> {
     cfg!(feature = "cuda").then(|| gpu::bytes(phase)).flatten()
 }
 
-/// The stages, and a line for each node that has a size.
-fn text(phase: &Phase) -> String {
+/// Lists the stages of a phase, the nodes that have a size, and the bytes.
+fn phase_text(phase: &Phase) -> String {
     let mut text = format!("phase `{}`\n", phase.name);
     for (i, stage) in phase.stages.iter().enumerate() {
-        let names: Vec<&str> = stage.iter().map(|n| phase.nodes[*n].name()).collect();
-        text += &format!("  stage {i}: {}\n", names.join(", "));
+        text += &format!("  stage {i}: {}\n", stage_names(phase, stage).join(", "));
     }
-    for node in phase
-        .nodes
-        .iter()
-        .filter(|n| n.info.parameters.is_some() || n.info.macs.is_some())
-    {
-        let count = |n: Option<u64>, what: &str| {
-            n.map_or(String::new(), |n| format!("  {:>22} {what}", thousands(n)))
-        };
-        let about = if node.info.estimated {
-            "  (estimated)"
-        } else {
-            ""
-        };
-        let (parameters, macs) = (
-            count(node.info.parameters, "parameters"),
-            count(node.info.macs, "MACs"),
-        );
-        text += &format!("  {:12}{parameters}{macs}{about}\n", node.name());
+    for node in &phase.nodes {
+        text += &node_text(node);
     }
-    text += &gpu_bytes(phase).map_or(String::new(), |bytes| gpu::text(&bytes));
-    match cache_bytes(phase) {
-        None | Some(0) => text,
-        Some(bytes) => text + &format!("  a full cache: {:.3} GB\n", bytes as f64 / 1e9),
+    if let Some(bytes) = gpu_bytes(phase) {
+        text += &gpu::text(&bytes);
     }
+    match cache::bytes(phase) {
+        None | Some(0) => {}
+        Some(bytes) => text += &format!("  a full cache: {:.3} GB\n", bytes as f64 / 1e9),
+    }
+    text
+}
+
+/// Returns the line of a node: parameters and multiply-accumulates. Empty if it has neither.
+fn node_text(node: &Planned) -> String {
+    if node.info.parameters.is_none() && node.info.macs.is_none() {
+        return String::new();
+    }
+    let column = |count: Option<u64>, unit: &str| match count {
+        Some(count) => format!("  {:>22} {unit}", thousands(count)),
+        None => String::new(),
+    };
+    let parameters = column(node.info.parameters, "parameters");
+    let macs = column(node.info.macs, "MACs");
+    let note = if node.info.estimated {
+        "  (estimated)"
+    } else {
+        ""
+    };
+    format!("  {:12}{parameters}{macs}{note}\n", node.name())
 }

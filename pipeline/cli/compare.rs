@@ -1,40 +1,46 @@
-//! `pipeline compare RUN... [--format text|json|markdown]`: runs side by side, a column each.
+//! `pipeline compare RUN... [--format text|json|markdown]`: runs side by side, one column each.
+use crate::ending::{CommandResult, WithPath};
+use crate::print::{print, print_json};
 use crate::table::{columns, markdown};
-use crate::{Outcome, print};
-use nodes::model::{count, read_architecture};
-use pipeline::report::summary::{Summary, metrics, summary, thousands};
+use nodes::model::read_architecture;
+use pipeline::report::format::thousands;
+use pipeline::report::models::ModelSize;
+use pipeline::report::summary::{Summary, metrics};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// Folders of runs
     #[arg(required = true)]
     runs: Vec<PathBuf>,
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    format: ComparisonFormat,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum Format {
+enum ComparisonFormat {
     Text,
     Json,
     Markdown,
 }
 
 impl Arguments {
-    pub fn run(self) -> Outcome {
-        let (mut runs, mut wrong) = (vec![], vec![]);
+    /// Reads every run and prints the comparison; reports all folders that hold no run.
+    pub(crate) fn run(self) -> CommandResult {
+        let mut runs = vec![];
+        let mut errors = vec![];
         for folder in &self.runs {
-            match read(folder) {
+            match read_run(folder) {
                 Ok(run) => runs.push(run),
-                Err(error) => wrong.push(error.to_string()),
+                Err(error) => errors.push(error.to_string()),
             }
         }
-        if !wrong.is_empty() {
-            return Err(wrong.join("\n").into());
+        if !errors.is_empty() {
+            return Err(errors.join("\n").into());
         }
         for run in runs.iter().filter(|run| !run.finished) {
             eprintln!(
@@ -42,96 +48,115 @@ impl Arguments {
                 run.run
             );
         }
-        print(&match self.format {
-            Format::Text => columns(&table(&runs)),
-            Format::Json => format!("{}\n", serde_json::to_string_pretty(&runs)?),
-            Format::Markdown => markdown(&table(&runs)),
-        })
+        match self.format {
+            ComparisonFormat::Text => print(&columns(&table(&runs))),
+            ComparisonFormat::Json => print_json(&runs),
+            ComparisonFormat::Markdown => print(&markdown(&table(&runs))),
+        }
     }
 }
 
-/// A run, as other programs read it.
+/// A run as `--format json` prints it.
 #[derive(Serialize)]
-struct Run {
-    /// Its folder, as typed.
+struct ComparedRun {
+    /// The run's folder, as typed.
     run: String,
+    /// The graph's name.
     graph: String,
     finished: bool,
-    /// Of the process that finished it.
+    /// Peak memory of the process that finished the run.
     peak_bytes: Option<u64>,
-    /// By node, as the last phase that wrote it left it.
-    models: BTreeMap<String, Size>,
+    /// Sizes by node, of the model that the last phase wrote.
+    models: BTreeMap<String, ModelSize>,
     phases: Vec<Summary>,
 }
 
-#[derive(Serialize)]
-struct Size {
-    parameters: u64,
-    macs: u64,
+/// A phase as run.json describes it.
+struct RecordedPhase<'a> {
+    name: &'a str,
+    /// The phase's nodes by name.
+    nodes: &'a Value,
+    /// The folder that holds a folder for each node.
+    folder: PathBuf,
 }
 
-/// What a run's folder says; a phase that has not begun has no updates.
-fn read(folder: &Path) -> nodes::Result<Run> {
+/// Reads a run's folder. A phase that has not started has 0 updates.
+fn read_run(folder: &Path) -> nodes::Result<ComparedRun> {
     let file = folder.join("run.json");
     if !file.exists() {
-        return Err(format!("{}: holds no run: there is no run.json", folder.display()).into());
+        let folder = folder.display();
+        return Err(format!("{folder}: holds no run: there is no run.json").into());
     }
-    let at = |e: &dyn std::fmt::Display| format!("{}: {e}", file.display());
-    let text = std::fs::read_to_string(&file).map_err(|e| at(&e))?;
-    let about: Value = serde_json::from_str(&text).map_err(|e| at(&e))?;
-    let graph = about["graph"]
-        .as_object()
-        .ok_or_else(|| at(&"has no `graph`"))?;
-    let whole = ("main", &about["graph"]["nodes"], folder.to_owned());
-    let phases: Vec<(&str, &Value, PathBuf)> = match graph.get("phases").and_then(Value::as_array) {
-        None => vec![whole],
-        Some(phases) => phases
-            .iter()
-            .filter_map(|p| {
-                p["name"]
-                    .as_str()
-                    .map(|name| (name, &p["nodes"], folder.join(name)))
-            })
-            .collect(),
-    };
-    let lines = metrics(folder);
+    let text = std::fs::read_to_string(&file).with_path(&file)?;
+    let record: Value = serde_json::from_str(&text).with_path(&file)?;
+    let graph = record.get("graph").filter(|graph| graph.is_object());
+    let graph = graph.ok_or("has no `graph`").with_path(&file)?;
+    let metrics = metrics(folder);
+    let phases = recorded_phases(graph, folder);
     let mut models = BTreeMap::new();
-    for (_, nodes, folder) in &phases {
-        for node in nodes.as_object().into_iter().flat_map(|nodes| nodes.keys()) {
-            let model = folder.join(node);
-            if model.join("config.json").exists() {
-                let architecture = read_architecture(&model)?;
-                let (parameters, macs) =
-                    (count::parameters(&architecture), count::macs(&architecture));
-                models.insert(node.clone(), Size { parameters, macs });
+    for phase in &phases {
+        let nodes = phase.nodes.as_object().into_iter().flatten();
+        for (node, _) in nodes {
+            if let Some(size) = model_size(&phase.folder.join(node))? {
+                models.insert(node.clone(), size);
             }
         }
     }
-    Ok(Run {
+    Ok(ComparedRun {
         run: folder.display().to_string(),
-        graph: graph
-            .get("name")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned(),
-        finished: !about["finished"].is_null(),
-        peak_bytes: about["peak_bytes"].as_u64(),
+        graph: graph["name"].as_str().unwrap_or_default().to_owned(),
+        finished: !record["finished"].is_null(),
+        peak_bytes: record["peak_bytes"].as_u64(),
         models,
         phases: phases
             .iter()
-            .map(|(name, ..)| summary(name, &lines, BTreeMap::new()))
+            .map(|phase| Summary::new(phase.name, &metrics, BTreeMap::new()))
             .collect(),
     })
 }
 
-/// A row a quantity that some run has: its name, then a cell a run.
-fn table(runs: &[Run]) -> Vec<Vec<String>> {
-    let mut table = vec![];
-    let mut add = |name: &str, cell: &dyn Fn(&Run) -> Option<String>| {
+/// Returns the phases of the graph in run.json; a graph without phases is one, called `main`.
+fn recorded_phases<'a>(graph: &'a Value, folder: &Path) -> Vec<RecordedPhase<'a>> {
+    let Some(phases) = graph["phases"].as_array() else {
+        return vec![RecordedPhase {
+            name: "main",
+            nodes: &graph["nodes"],
+            folder: folder.to_owned(),
+        }];
+    };
+    let mut recorded = vec![];
+    for phase in phases {
+        if let Some(name) = phase["name"].as_str() {
+            recorded.push(RecordedPhase {
+                name,
+                nodes: &phase["nodes"],
+                folder: folder.join(name),
+            });
+        }
+    }
+    recorded
+}
+
+/// Returns the size of the model in `folder`; `None` if the folder holds no model.
+fn model_size(folder: &Path) -> nodes::Result<Option<ModelSize>> {
+    if !folder.join("config.json").exists() {
+        return Ok(None);
+    }
+    let architecture = read_architecture(folder)?;
+    Ok(Some(ModelSize::new(&architecture)))
+}
+
+/// Builds the rows of the comparison: a name, then a cell for each run.
+///
+/// A quantity that no run has gets no row.
+fn table(runs: &[ComparedRun]) -> Vec<Vec<String>> {
+    let mut rows = vec![];
+    let mut add = |name: &str, cell: &dyn Fn(&ComparedRun) -> Option<String>| {
         let cells: Vec<Option<String>> = runs.iter().map(cell).collect();
         if cells.iter().any(Option::is_some) {
-            let cells = cells.into_iter().map(|cell| cell.unwrap_or("-".into()));
-            table.push([name.to_owned()].into_iter().chain(cells).collect());
+            let mut row = vec![name.to_owned()];
+            row.extend(cells.into_iter().map(|cell| cell.unwrap_or("-".into())));
+            rows.push(row);
         }
     };
     add("", &|run| Some(run.run.clone()));
@@ -149,35 +174,42 @@ fn table(runs: &[Run]) -> Vec<Vec<String>> {
     for phase in union(runs, |run| {
         run.phases.iter().map(|p| p.phase.clone()).collect()
     }) {
-        let of = |run: &Run| run.phases.iter().find(|p| p.phase == phase).cloned();
         add(&format!("{phase} updates"), &|run| {
-            Some(thousands(of(run)?.updates))
+            Some(thousands(run.phase(&phase)?.updates))
         });
         add(&format!("{phase} audio hours"), &|run| {
-            Some(format!("{:.2}", of(run)?.audio_hours?))
+            Some(format!("{:.2}", run.phase(&phase)?.audio_hours?))
         });
         add(&format!("{phase} step time"), &|run| {
-            Some(format!("{:.3} s", of(run)?.step_seconds?))
+            Some(format!("{:.3} s", run.phase(&phase)?.step_seconds?))
         });
-        for loss in union(runs, |run| {
-            of(run)
-                .into_iter()
-                .flat_map(|p| p.dev_losses.into_keys())
-                .collect()
-        }) {
+        for loss in union(runs, |run| run.dev_losses(&phase)) {
             add(&format!("{phase} dev/{loss}"), &|run| {
-                Some(format!("{:.4}", of(run)?.dev_losses.get(&loss)?))
+                Some(format!("{:.4}", run.phase(&phase)?.dev_losses.get(&loss)?))
             });
         }
     }
-    table
+    rows
 }
 
-/// All names, each once, in the order in which they first come.
-fn union(runs: &[Run], names: impl Fn(&Run) -> Vec<String>) -> Vec<String> {
-    let mut all: Vec<String> = vec![];
-    for name in runs.iter().flat_map(names) {
-        all.extend((!all.contains(&name)).then_some(name));
+impl ComparedRun {
+    fn phase(&self, name: &str) -> Option<&Summary> {
+        self.phases.iter().find(|summary| summary.phase == name)
     }
-    all
+
+    fn dev_losses(&self, phase: &str) -> Vec<String> {
+        let losses = self.phase(phase).map(|summary| summary.dev_losses.keys());
+        losses.into_iter().flatten().cloned().collect()
+    }
+}
+
+/// Returns the names of all runs, each once, in the order of their first occurrence.
+fn union(runs: &[ComparedRun], names: impl Fn(&ComparedRun) -> Vec<String>) -> Vec<String> {
+    let mut union: Vec<String> = vec![];
+    for name in runs.iter().flat_map(names) {
+        if !union.contains(&name) {
+            union.push(name);
+        }
+    }
+    union
 }

@@ -1,23 +1,24 @@
-//! `--device`: what computes. A build has the CPU or GPUs, and a graph never names either.
-use crate::Failure;
+//! `--device`: what computes. A build computes either on the CPU or on GPUs, and a graph names
+//! neither.
+use crate::ending::CommandError;
 use std::num::ParseIntError;
 
 #[derive(clap::Args)]
-pub struct Arguments {
-    /// What computes: cpu, or in a build for GPUs cuda, or cuda:1 for the second
-    #[arg(long, value_name = "DEVICE", default_value = HERE, value_parser = known)]
+pub(crate) struct Arguments {
+    /// Device that computes: cpu; in a build for GPUs cuda, or cuda:1 for the second GPU
+    #[arg(long, value_name = "DEVICE", default_value = DEFAULT, value_parser = parse_device)]
     device: String,
 }
 
-const HERE: &str = if cfg!(feature = "cuda") {
+const DEFAULT: &str = if cfg!(feature = "cuda") {
     "cuda"
 } else {
     "cpu"
 };
 
-/// The text, or why this build does not have what it names.
-fn known(text: &str) -> Result<String, &'static str> {
-    match gpu(text) {
+/// Returns `text` if this build has the device that it names.
+fn parse_device(text: &str) -> Result<String, &'static str> {
+    match gpu_number(text) {
         None if text != "cpu" => Err("write cpu, or cuda, or cuda:1 for the second GPU"),
         Some(Err(_)) => Err("write cpu, or cuda, or cuda:1 for the second GPU"),
         None if cfg!(feature = "cuda") => {
@@ -30,35 +31,35 @@ fn known(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// The number of a GPU; None of what is none.
-fn gpu(text: &str) -> Option<Result<u16, ParseIntError>> {
-    let rest = text.strip_prefix("cuda")?;
-    Some(if rest.is_empty() {
-        Ok(0)
-    } else {
-        rest.strip_prefix(':')?.parse()
-    })
+/// Returns the number of a GPU: 0 for `cuda`, N for `cuda:N`; `None` if `text` names no GPU.
+fn gpu_number(text: &str) -> Option<Result<u16, ParseIntError>> {
+    let suffix = text.strip_prefix("cuda")?;
+    if suffix.is_empty() {
+        return Some(Ok(0));
+    }
+    Some(suffix.strip_prefix(':')?.parse())
 }
 
 impl Arguments {
-    /// From now on this computes. The text, for whoever reads of the run.
-    pub fn choose(&self) -> Result<String, Failure> {
+    /// Selects the device for the rest of the process and returns its name, for run.json.
+    pub(crate) fn choose(&self) -> Result<String, CommandError> {
         #[cfg(feature = "cuda")]
-        if let Some(Ok(number)) = gpu(&self.device) {
-            compute::cuda::gpu::choose(number.into()).map_err(|e| Failure::Usage(e.to_string()))?;
+        if let Some(Ok(number)) = gpu_number(&self.device) {
+            compute::cuda::gpu::choose(number.into())
+                .map_err(|error| CommandError::Usage(error.to_string()))?;
         }
         Ok(self.device.clone())
     }
 }
 
-/// Begins [`peak_bytes`] anew.
-pub fn forget_peak() {
+/// Starts the measurement of [`peak_bytes`] again.
+pub(crate) fn reset_peak() {
     #[cfg(feature = "cuda")]
     compute::cuda::gpu::gpu().forget_peak();
 }
 
-/// The most bytes of the GPU's memory in use at once; None where the CPU computes.
-pub fn peak_bytes() -> Option<u64> {
+/// Returns the largest number of bytes of GPU memory in use at once; `None` on the CPU.
+pub(crate) fn peak_bytes() -> Option<u64> {
     #[cfg(feature = "cuda")]
     return Some(compute::cuda::gpu::gpu().peak_bytes());
     #[cfg(not(feature = "cuda"))]

@@ -1,6 +1,8 @@
-//! `pipeline doctor`: what this machine and this folder have. The exit code is 1 if a file of the sample is damaged.
+//! `pipeline doctor`: what this machine has, and whether the sample data in the working directory
+//! is complete. The exit code is 1 if a file of the sample is missing or damaged.
+use crate::ending::{CommandError, CommandResult};
+use crate::print::print;
 use crate::table::columns;
-use crate::{Outcome, print};
 use compute::gemm::Precision;
 use compute::parallel::Vectors;
 use pipeline::run::threads;
@@ -8,169 +10,166 @@ use pipeline::run::{data, machine};
 use std::path::Path;
 
 #[derive(clap::Args)]
-pub struct Arguments {}
+pub(crate) struct Arguments {}
 
 impl Arguments {
-    pub fn run(self) -> Outcome {
-        let (sample, broken) = sample(Path::new("data/sample"));
-        let about = [
+    /// Prints a line for each topic.
+    pub(crate) fn run(self) -> CommandResult {
+        let disk = free_space(".").unwrap_or("unknown: the system does not report it".into());
+        let cache = match free_space("data/cache") {
+            Some(free) => format!("data/cache, {free}"),
+            None => "none in this folder".into(),
+        };
+        let sample = check_sample(Path::new("data/sample"));
+        let sample_text = match &sample {
+            Ok(state) => state,
+            Err(damage) => damage,
+        };
+        let rows = [
             ("version", version()),
             ("cores", cores()),
             ("instructions", instructions()),
             ("products", products()),
             ("GPU", gpu()),
             ("memory", memory()),
-            (
-                "disk",
-                disk(".").unwrap_or("the system does not tell".into()),
-            ),
-            (
-                "cache",
-                disk("data/cache").map_or("none here".into(), |free| format!("data/cache, {free}")),
-            ),
-            ("sample", sample),
+            ("disk", disk),
+            ("cache", cache),
+            ("sample", sample_text.clone()),
         ];
-        let rows: Vec<Vec<String>> = about
-            .into_iter()
-            .map(|(what, says)| vec![what.to_owned(), says])
-            .collect();
-        print(&columns(&rows))?;
-        Ok(i32::from(broken))
+        print(&columns(
+            &rows.map(|(topic, text)| vec![topic.to_owned(), text]),
+        ))?;
+        match sample {
+            Ok(_) => Ok(()),
+            Err(_) => Err(CommandError::Damaged),
+        }
     }
 }
 
 fn version() -> String {
     use std::env::consts::{ARCH, OS};
+    let version = env!("CARGO_PKG_VERSION");
     let device = if cfg!(feature = "cuda") {
         "a GPU"
     } else {
         "the CPU"
     };
-    format!(
-        "{} for {ARCH} {OS}, computes on {device}",
-        env!("CARGO_PKG_VERSION")
-    )
+    format!("{version} for {ARCH} {OS}, computes on {device}")
 }
 
 fn cores() -> String {
-    let all = std::thread::available_parallelism().map_or(1, |n| n.get());
-    match threads() {
-        used if used < all => {
-            format!("{all}, {used} in use: RAYON_NUM_THREADS leaves the others idle")
-        }
-        used => format!("{all}, {used} threads in use"),
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let threads = threads();
+    if threads < cores {
+        format!("{cores}, {threads} in use: RAYON_NUM_THREADS leaves the others idle")
+    } else {
+        format!("{cores}, {threads} threads in use")
     }
 }
 
-/// Those that this program has code for.
+/// Lists the vector instructions that this program has code for: those of this CPU, then those
+/// that this CPU lacks.
 fn instructions() -> String {
     #[cfg(target_arch = "x86_64")]
     {
-        macro_rules! found {
+        macro_rules! detect {
             ($($name:tt)*) => {
                 [$(($name, is_x86_feature_detected!($name))),*]
             };
         }
-        let all = found!["avx2" "fma" "avx512f" "avx512bw" "avx512dq" "avx512vl" "avx512bf16"];
-        let of = |there: bool| {
-            all.iter()
-                .filter(|(_, t)| *t == there)
-                .map(|(name, _)| *name)
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
-        match of(false) {
-            missing if missing.is_empty() => of(true),
-            missing => format!("{} (not here: {missing})", of(true)),
+        let mut present = vec![];
+        let mut missing = vec![];
+        for (name, detected) in
+            detect!["avx2" "fma" "avx512f" "avx512bw" "avx512dq" "avx512vl" "avx512bf16"]
+        {
+            if detected {
+                present.push(name);
+            } else {
+                missing.push(name);
+            }
+        }
+        let present = present.join(" ");
+        if missing.is_empty() {
+            present
+        } else {
+            format!("{present} (not on this CPU: {})", missing.join(" "))
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    "none of this machine's in particular".into()
+    "portable code: this program has no code of its own for this CPU".into()
 }
 
-/// How matrix products are computed, and what another machine would change.
+/// Describes how matrix products are computed, and what another CPU would change.
 fn products() -> String {
-    let (vectors, bf16) = (Vectors::here(), Precision::Bf16.on_cpu() == Precision::Bf16);
-    let buys = match (vectors, bf16) {
-        (_, true) => {
-            "bf16 with `\"precision\": \"bf16\"`, which takes about 0.6 of the time of f32"
-        }
-        (Vectors::Plain, _) => {
-            "no bf16; an x86-64 CPU with AVX2 or AVX-512 has code of its own here, and is faster"
-        }
-        _ if vectors.name() == "AVX2" => {
-            "no bf16; a CPU with AVX-512 computes twice as many numbers at once"
-        }
-        _ => {
-            "no bf16; a CPU with avx512_bf16 takes about 0.6 of the time with `\"precision\": \"bf16\"`"
-        }
+    let vectors = Vectors::here();
+    let has_bf16 = Precision::Bf16.on_cpu() == Precision::Bf16;
+    let advice = if has_bf16 {
+        "bf16 with `\"precision\": \"bf16\"`, which takes about 0.6 of the time of f32"
+    } else if vectors == Vectors::Plain {
+        "no bf16; an x86-64 CPU with AVX2 or AVX-512 has code of its own here, and is faster"
+    } else if vectors.name() == "AVX2" {
+        "no bf16; a CPU with AVX-512 computes twice as many numbers at once"
+    } else {
+        "no bf16; a CPU with avx512_bf16 takes about 0.6 of the time with `\"precision\": \"bf16\"`"
     };
-    format!("f32 in {}; {buys}", vectors.name())
+    format!("f32 in {}; {advice}", vectors.name())
 }
 
 fn gpu() -> String {
-    let uses = if cfg!(feature = "cuda") {
-        "computes on one"
+    let use_of_gpu = if cfg!(feature = "cuda") {
+        "this program computes on one"
     } else {
-        "does not use one"
+        "this program does not use one"
     };
     match machine::gpus() {
-        None => format!("none with NVIDIA's driver; this program {uses}"),
-        Some((driver, gpus)) => {
-            let names = if gpus.is_empty() {
-                "no device".into()
-            } else {
-                gpus.join(", ")
-            };
-            format!("{names} ({driver}); this program {uses}")
-        }
+        None => format!("none with NVIDIA's driver; {use_of_gpu}"),
+        Some((driver, gpus)) if gpus.is_empty() => format!("no device ({driver}); {use_of_gpu}"),
+        Some((driver, gpus)) => format!("{} ({driver}); {use_of_gpu}", gpus.join(", ")),
     }
 }
 
 fn memory() -> String {
-    let Some([all, free]) = machine::memory() else {
-        return "the system does not tell".into();
+    let Some([total, free]) = machine::memory() else {
+        return "unknown: the system does not report it".into();
     };
-    let limit = machine::memory_limit();
-    let limit = limit.map_or(String::new(), |limit| {
-        format!("; the control group's limit is {}", gigabytes(limit))
-    });
-    format!("{}, {} free{limit}", gigabytes(all), gigabytes(free))
+    let limit = match machine::memory_limit() {
+        Some(limit) => format!("; the control group's limit is {}", gigabytes(limit)),
+        None => String::new(),
+    };
+    format!("{}, {} free{limit}", gigabytes(total), gigabytes(free))
 }
 
-fn disk(folder: &str) -> Option<String> {
-    machine::disk(Path::new(folder)).map(|free| format!("{} free", gigabytes(free)))
+fn free_space(folder: &str) -> Option<String> {
+    let bytes = machine::disk(Path::new(folder))?;
+    Some(format!("{} free", gigabytes(bytes)))
 }
 
 fn gigabytes(bytes: u64) -> String {
     format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
-/// Whether every file is as its BLAKE3SUMS says (`hash  path` a line), and whether one is not.
-fn sample(folder: &Path) -> (String, bool) {
+/// Compares every file of the sample with its line `HASH  PATH` in BLAKE3SUMS.
+///
+/// # Errors
+/// Names the files that are missing or damaged.
+fn check_sample(folder: &Path) -> Result<String, String> {
     let Ok(sums) = std::fs::read_to_string(folder.join("BLAKE3SUMS")) else {
-        return (
-            "not in this folder; it is `data/sample` of the project's repository".into(),
-            false,
-        );
+        return Ok("not in this folder; it is `data/sample` of the project's repository".into());
     };
-    let files: Vec<(&str, &str)> = sums
-        .lines()
-        .filter_map(|line| line.split_once("  "))
-        .collect();
-    let wrong = |(hash, path): &&(&str, &str)| {
-        data::hash(&folder.join(path)).ok().as_deref() != Some(*hash)
-    };
-    let damaged: Vec<&str> = files.iter().filter(wrong).map(|(_, path)| *path).collect();
-    match damaged.is_empty() {
-        true => (format!("whole, {} files", files.len()), false),
-        false => (
-            format!(
-                "missing or damaged in {}: {}",
-                folder.display(),
-                damaged.join(", ")
-            ),
-            true,
-        ),
+    let mut files = 0;
+    let mut damaged = vec![];
+    for (expected, path) in sums.lines().filter_map(|line| line.split_once("  ")) {
+        files += 1;
+        let hash = data::hash(&folder.join(path)).ok();
+        if hash.as_deref() != Some(expected) {
+            damaged.push(path);
+        }
+    }
+    if damaged.is_empty() {
+        Ok(format!("whole, {files} files"))
+    } else {
+        let folder = folder.display();
+        let damaged = damaged.join(", ");
+        Err(format!("missing or damaged in {folder}: {damaged}"))
     }
 }

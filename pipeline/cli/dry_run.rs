@@ -1,5 +1,6 @@
-//! A phase that runs for what can be seen of it and leaves nothing behind but what its caches gathered: `bench`, `tap`.
-use crate::Failure;
+//! Runs of one phase that leave nothing behind except rows in the caches of the graph: what
+//! `bench` and `tap` have in common.
+use crate::ending::{CommandError, WithPath};
 use nodes::data::suggestion::suggestion;
 use nodes::node::report::Report;
 use nodes::node::{RunContext, Synthetic};
@@ -9,45 +10,57 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// A folder that is gone when the rehearsal is.
-pub struct Scratch(pub PathBuf);
+/// A temporary folder, removed when this value is dropped.
+pub(crate) struct TemporaryFolder(PathBuf);
 
-impl Scratch {
-    pub fn new(of: &str) -> Result<Scratch, Failure> {
-        let folder = std::env::temp_dir().join(format!("pipeline-{of}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-        Ok(Scratch(folder))
+impl TemporaryFolder {
+    /// Creates the folder; `command` is part of its name.
+    pub(crate) fn new(command: &str) -> Result<TemporaryFolder, CommandError> {
+        let name = format!("pipeline-{command}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).with_path(&folder)?;
+        Ok(TemporaryFolder(folder))
+    }
+
+    /// Returns the path of the folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 }
 
-impl Drop for Scratch {
+impl Drop for TemporaryFolder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-/// The phase of this name, or the first.
-pub fn chosen<'p>(plan: &'p Plan, name: Option<&str>) -> Result<&'p Phase, Failure> {
+/// Returns the phase called `name`, or the first phase without a name.
+pub(crate) fn find_phase<'a>(
+    plan: &'a Plan,
+    name: Option<&str>,
+) -> Result<&'a Phase, CommandError> {
     let Some(name) = name else {
         return Ok(&plan.phases[0]);
     };
-    let known = || plan.phases.iter().map(|p| p.name.as_str());
-    let says = || Failure::Usage(format!("no phase `{name}`{}", suggestion(name, known())));
-    plan.phases.iter().find(|p| p.name == name).ok_or_else(says)
+    let found = plan.phases.iter().find(|phase| phase.name == name);
+    found.ok_or_else(|| {
+        let names = plan.phases.iter().map(|phase| phase.name.as_str());
+        CommandError::Usage(format!("no phase `{name}`{}", suggestion(name, names)))
+    })
 }
 
-/// `--set` for a node of a phase.
-pub fn set(plan: &Plan, phase: &Phase, node: usize, option: &str) -> String {
-    let prefix = if plan.phased {
-        format!("{}.", phase.name)
+/// Returns the argument of `--set` that sets an option (`NAME=VALUE`) of a node of a phase.
+pub(crate) fn setting(plan: &Plan, phase: &Phase, node: usize, option: &str) -> String {
+    let node = phase.nodes[node].name();
+    if plan.phased {
+        format!("{}.{node}.{option}", phase.name)
     } else {
-        String::new()
-    };
-    format!("{prefix}{}.{option}", phase.nodes[node].name())
+        format!("{node}.{option}")
+    }
 }
 
-/// Files that are missing are an error before the first step.
-pub fn complete(phase: &Phase) -> Result<(), Failure> {
+/// Fails if a file that the phase reads is missing.
+pub(crate) fn check_files(phase: &Phase) -> Result<(), CommandError> {
     let missing = missing([phase].into_iter());
     if missing.is_empty() {
         Ok(())
@@ -56,27 +69,35 @@ pub fn complete(phase: &Phase) -> Result<(), Failure> {
     }
 }
 
-/// Builds the context of a phase that ends after `steps` updates.
-pub fn context(
-    plan: &Plan,
-    phase: &Phase,
-    steps: u64,
-    folder: &Path,
-    synthetic: Option<Synthetic>,
-    report: Arc<dyn Report>,
-    stop: Arc<AtomicBool>,
-) -> Arc<RunContext> {
-    Arc::new(RunContext {
-        phase: phase.name.clone(),
-        phased: plan.phased,
-        folder: folder.to_owned(),
-        graph: String::new(),
-        seed: plan.seed,
-        clock: phase.clock(Some(steps), 0),
-        bench: true,
-        synthetic,
-        phase_outputs: plan.phase_outputs.clone(),
-        report,
-        stop,
-    })
+/// A run of one phase that writes no model and no checkpoint.
+pub(crate) struct DryRun<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) phase: &'a Phase,
+    /// The phase ends after this number of updates.
+    pub(crate) updates: u64,
+    /// The run's folder.
+    pub(crate) folder: &'a Path,
+    pub(crate) synthetic: Option<Synthetic>,
+    pub(crate) report: Arc<dyn Report>,
+    /// Ends the phase early when set.
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+impl DryRun<'_> {
+    /// Returns what the phase's nodes share.
+    pub(crate) fn context(self) -> Arc<RunContext> {
+        Arc::new(RunContext {
+            phase: self.phase.name.clone(),
+            phased: self.plan.phased,
+            folder: self.folder.to_owned(),
+            graph: String::new(),
+            seed: self.plan.seed,
+            clock: self.phase.clock(Some(self.updates), 0),
+            bench: true,
+            synthetic: self.synthetic,
+            phase_outputs: self.plan.phase_outputs.clone(),
+            report: self.report,
+            stop: self.stop,
+        })
+    }
 }

@@ -1,11 +1,12 @@
 //! `pipeline extract MODEL AUDIO... --layers 0,4,8 --out FILE.parquet [--convention hf|torchaudio]`
-use crate::{Outcome, device};
-use nodes::model;
+use crate::device;
+use crate::ending::CommandResult;
+use nodes::model::Convention;
 use nodes::tool::extract::extract;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The model's folder
     model: PathBuf,
     /// Audio files
@@ -17,24 +18,25 @@ pub struct Arguments {
     /// The Parquet file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// What layer 0 and the last layer are
+    /// Library whose meaning of the first and the last layer applies; hf is transformers
     #[arg(long, value_enum, default_value = "hf")]
-    convention: Convention,
+    convention: ConventionName,
     #[command(flatten)]
     device: device::Arguments,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum Convention {
+enum ConventionName {
     Hf,
     Torchaudio,
 }
 
 impl Arguments {
-    pub fn run(self) -> Outcome {
+    /// Writes the hidden states.
+    pub(crate) fn run(self) -> CommandResult {
         let convention = match self.convention {
-            Convention::Hf => model::Convention::Hf,
-            Convention::Torchaudio => model::Convention::Torchaudio,
+            ConventionName::Hf => Convention::Hf,
+            ConventionName::Torchaudio => Convention::Torchaudio,
         };
         self.device.choose()?;
         extract(
@@ -44,6 +46,6 @@ impl Arguments {
             convention,
             &self.out,
         )?;
-        Ok(0)
+        Ok(())
     }
 }

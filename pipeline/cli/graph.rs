@@ -1,51 +1,63 @@
-//! The graph of a command line.
-use crate::Failure;
+//! The arguments `GRAPH` and `--set`, and the plan that they make.
+use crate::ending::CommandError;
 use pipeline::graph::plan::{Plan, plan};
 use pipeline::graph::problem::{At, Problems};
 use pipeline::graph::spec;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// What to say after a graph that is not there.
-const WHERE: &str = "; the shipped ones lie in the folder `graphs` of the project's repository";
+/// What the message adds if the graph file does not exist.
+const SHIPPED_GRAPHS: &str =
+    "; the shipped ones lie in the folder `graphs` of the project's repository";
 
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The graph file
-    pub graph: PathBuf,
+    pub(crate) graph: PathBuf,
     /// Set an option: `node.option=value`, `phase.node.option=value` or `seed=value`
-    #[arg(long = "set", value_name = "WAY=VALUE")]
-    pub sets: Vec<String>,
+    #[arg(long = "set", value_name = "OPTION=VALUE")]
+    pub(crate) sets: Vec<String>,
 }
 
 impl Arguments {
-    pub fn plan(&self) -> Result<Plan, Failure> {
+    /// Reads and checks the graph.
+    pub(crate) fn plan(&self) -> Result<Plan, CommandError> {
         self.plan_with(&[])
     }
 
-    /// With more settings, after those of the command line.
-    pub fn plan_with(&self, more: &[String]) -> Result<Plan, Failure> {
-        let bytes = std::fs::read(&self.graph).map_err(|e| {
-            let hint = if e.kind() == ErrorKind::NotFound {
-                WHERE
-            } else {
-                ""
-            };
-            Failure::Usage(format!("{}: {e}{hint}", self.graph.display()))
-        })?;
-        let mut problems = Problems::default();
+    /// Reads and checks the graph with more settings, applied after those of the command line.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the graph has problems: all of them are in the message.
+    pub(crate) fn plan_with(&self, settings: &[String]) -> Result<Plan, CommandError> {
+        let bytes = self.read()?;
         let text = String::from_utf8_lossy(&bytes);
-        if let Err(e) = std::str::from_utf8(&bytes) {
-            problems.add(&At::Byte(e.valid_up_to()), "this is not UTF-8 text");
-            return Err(self.problems(problems, &text));
+        let mut problems = Problems::default();
+        if let Err(error) = std::str::from_utf8(&bytes) {
+            problems.add(&At::Byte(error.valid_up_to()), "this is not UTF-8 text");
+            return Err(self.invalid(problems, &text));
         }
-        let graph = spec::read(&text, &[&self.sets, more].concat(), &mut problems);
+        let settings = [&self.sets, settings].concat();
+        let graph = spec::read(&text, &settings, &mut problems);
         let plan = graph.and_then(|graph| plan(graph, &mut problems));
-        plan.filter(|_| problems.0.is_empty())
-            .ok_or_else(|| self.problems(problems, &text))
+        match plan {
+            Some(plan) if problems.0.is_empty() => Ok(plan),
+            _ => Err(self.invalid(problems, &text)),
+        }
     }
 
-    fn problems(&self, problems: Problems, text: &str) -> Failure {
-        Failure::Graph(problems.print(&Path::display(&self.graph).to_string(), text))
+    fn read(&self) -> Result<Vec<u8>, CommandError> {
+        std::fs::read(&self.graph).map_err(|error| {
+            let hint = match error.kind() {
+                ErrorKind::NotFound => SHIPPED_GRAPHS,
+                _ => "",
+            };
+            CommandError::Usage(format!("{}: {error}{hint}", self.graph.display()))
+        })
+    }
+
+    fn invalid(&self, problems: Problems, text: &str) -> CommandError {
+        let file = self.graph.display().to_string();
+        CommandError::InvalidGraph(problems.print(&file, text))
     }
 }

@@ -1,22 +1,26 @@
 //! `pipeline inspect MODEL [--format text|json]`
-use crate::{Format, Outcome, print};
+use crate::Format;
+use crate::ending::CommandResult;
+use crate::print::{print, print_json};
 use nodes::tool::inspect::inspect;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The model's folder
     model: PathBuf,
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
 
 impl Arguments {
-    pub fn run(self) -> Outcome {
-        let found = inspect(&self.model)?;
-        print(&match self.format {
-            Format::Text => format!("{found}\n"),
-            Format::Json => format!("{}\n", serde_json::to_string_pretty(&found)?),
-        })
+    /// Prints the architecture and the size of the model.
+    pub(crate) fn run(self) -> CommandResult {
+        let inspected = inspect(&self.model)?;
+        match self.format {
+            Format::Text => print(&format!("{inspected}\n")),
+            Format::Json => print_json(&inspected),
+        }
     }
 }

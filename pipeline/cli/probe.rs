@@ -1,71 +1,75 @@
-//! `pipeline probe MODEL --labels FILE [--layers all|0,4] [--format text|json]`: how well each layer tells phones.
+//! `pipeline probe MODEL --labels FILE [--layers all|0,4] [--format text|json]`: how well each
+//! layer of a model predicts phones.
+use crate::ending::CommandResult;
+use crate::print::{print, print_json};
 use crate::table::columns;
-use crate::{Format, Outcome, device, print};
-use nodes::tool::probe::{Found, probe};
+use crate::{Format, device};
+use nodes::tool::probe::{ProbeResult, probe};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The model's folder
     model: PathBuf,
     /// A table of utterances, speakers, splits and phones
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     labels: PathBuf,
     /// Layers, by number: 0,4,8; or all
-    #[arg(long, default_value = "all", value_parser = layers)]
-    layers: Layers,
+    #[arg(long, default_value = "all", value_parser = parse_layers)]
+    layers: ProbedLayers,
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
     #[command(flatten)]
     device: device::Arguments,
 }
 
-/// None: all of them.
+/// The layers to probe; `None` means all. (A plain `Option` would make the argument optional.)
 #[derive(Clone)]
-struct Layers(Option<Vec<usize>>);
+struct ProbedLayers(Option<Vec<usize>>);
 
-fn layers(text: &str) -> Result<Layers, String> {
+fn parse_layers(text: &str) -> Result<ProbedLayers, String> {
     if text == "all" {
-        return Ok(Layers(None));
+        return Ok(ProbedLayers(None));
     }
-    let numbers = text.split(',').map(|n| {
-        n.parse()
-            .map_err(|_| format!("`{n}` is no number of a layer"))
-    });
-    numbers
-        .collect::<Result<_, _>>()
-        .map(|numbers| Layers(Some(numbers)))
+    let mut layers = vec![];
+    for number in text.split(',') {
+        let layer = number.parse();
+        layers.push(layer.map_err(|_| format!("`{number}` is not the number of a layer"))?);
+    }
+    Ok(ProbedLayers(Some(layers)))
 }
 
 impl Arguments {
-    pub fn run(self) -> Outcome {
+    /// Trains and measures a classifier on each layer.
+    pub(crate) fn run(self) -> CommandResult {
         self.device.choose()?;
         let found = probe(&self.model, &self.labels, self.layers.0)?;
-        print(&match self.format {
-            Format::Text => text(&found),
-            Format::Json => format!("{}\n", serde_json::to_string_pretty(&found)?),
-        })
+        match self.format {
+            Format::Text => print(&text(&found)),
+            Format::Json => print_json(&found),
+        }
     }
 }
 
-/// Per cent of frames, a row a layer; first what a classifier without input would reach.
-fn text(found: &Found) -> String {
-    let row = |name: String, of: &dyn Fn(&str) -> String| -> Vec<String> {
-        std::iter::once(name)
-            .chain(found.frames.keys().map(|split| of(split)))
-            .collect()
+/// Formats the accuracies in per cent of frames, a row for each layer and a column for each split.
+///
+/// The row `constant` is what a classifier without input reaches.
+fn text(found: &ProbeResult) -> String {
+    let row = |name: String, cell: &dyn Fn(&str) -> String| -> Vec<String> {
+        let mut row = vec![name];
+        row.extend(found.frames.keys().map(|split| cell(split)));
+        row
     };
-    let share = |x: f64| format!("{:.1}", 100.0 * x);
+    let percent = |share: f64| format!("{:.1}", 100.0 * share);
     let mut rows = vec![
         row("layer".into(), &str::to_owned),
         row("frames".into(), &|split| found.frames[split].to_string()),
-        row("constant".into(), &|split| share(found.constant[split])),
+        row("constant".into(), &|split| percent(found.constant[split])),
     ];
-    rows.extend(
-        found
-            .layers
-            .iter()
-            .map(|l| row(l.layer.to_string(), &|split| share(l.accuracy[split]))),
-    );
+    for layer in &found.layers {
+        let name = layer.layer.to_string();
+        rows.push(row(name, &|split| percent(layer.accuracy[split])));
+    }
     columns(&rows)
 }

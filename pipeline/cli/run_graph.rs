@@ -1,24 +1,25 @@
 //! `pipeline run GRAPH [--set a.b=v]... [--out DIR] [--resume] [--steps N] [--device D]`
+use crate::ending::{CommandError, CommandResult};
 use crate::screen::Screen;
 use crate::signal::Signals;
-use crate::{Failure, Outcome, device, graph};
+use crate::{device, graph};
 use pipeline::run::Run;
 use pipeline::run::error::{RunError, RunOutcome};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     graph: graph::Arguments,
     /// The run's folder [default: runs/NAME of the graph]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Go on with the run in the folder
+    /// Resume the run in the folder
     #[arg(long)]
     resume: bool,
-    /// End every phase after so many updates; schedules stay those of the file
+    /// End every phase after N updates; schedules stay those of the graph
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
     #[command(flatten)]
@@ -26,12 +27,13 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    pub fn run(self) -> Outcome {
+    /// Runs or resumes the graph.
+    pub(crate) fn run(self) -> CommandResult {
         let plan = self.graph.plan()?;
-        let out = self
-            .out
-            .clone()
-            .unwrap_or_else(|| PathBuf::from("runs").join(&plan.name));
+        let out = match &self.out {
+            Some(out) => out.clone(),
+            None => Path::new("runs").join(&plan.name),
+        };
         let signals = Signals::catch()?;
         let screen = Arc::new(Screen::new());
         let run = Run {
@@ -50,20 +52,20 @@ impl Arguments {
             report: screen.clone(),
             stop: signals.stop.clone(),
         };
-        let ended = run.run();
+        let outcome = run.run();
         screen.close();
-        match ended {
-            Ok(RunOutcome::Finished) => Ok(0),
+        match outcome {
+            Ok(RunOutcome::Finished) => Ok(()),
             Ok(RunOutcome::AlreadyFinished) => {
                 eprintln!("{} is finished already", out.display());
-                Ok(0)
+                Ok(())
             }
             Ok(RunOutcome::Stopped) => {
                 eprintln!("stopped; `--resume` goes on");
-                Ok(signals.code())
+                Err(signals.interruption())
             }
-            Err(RunError::FolderInUse(says)) => Err(Failure::Usage(says)),
-            Err(RunError::Failed(says)) => Err(Failure::Failed(says)),
+            Err(RunError::FolderInUse(message)) => Err(CommandError::Usage(message)),
+            Err(RunError::Failed(message)) => Err(CommandError::Failed(message)),
         }
     }
 }

@@ -1,24 +1,29 @@
-//! `pipeline schema`: JSON Schema of a graph file. Options are as the kinds describe themselves; what stands around them
-//! is described here.
-use crate::{Outcome, print};
+//! `pipeline schema`: the JSON Schema of a graph file. Each kind of node describes its own
+//! options; what surrounds them is described here.
+use crate::ending::CommandResult;
+use crate::print::print_json;
 use nodes::KINDS;
 use nodes::node::Kind;
 use nodes::node::port::Port;
 use pipeline::graph::edges;
 use serde_json::{Map, Value, json};
 
+/// Names of graphs, phases and nodes.
+const NAME: &str = "^[a-z0-9][a-z0-9_-]{0,99}$";
+
 #[derive(clap::Args)]
-pub struct Arguments {}
+pub(crate) struct Arguments {}
 
 impl Arguments {
-    pub fn run(self) -> Outcome {
-        print(&format!("{:#}\n", graph()))
+    /// Prints the schema.
+    pub(crate) fn run(self) -> CommandResult {
+        print_json(&graph())
     }
 }
 
 fn graph() -> Value {
     let name = json!({ "type": "string", "pattern": NAME });
-    let mut parts = json!({
+    let mut definitions = json!({
         "nodes": {
             "type": "object",
             "description": "nodes by name",
@@ -34,18 +39,15 @@ fn graph() -> Value {
         },
         "node": {
             "type": "object",
-            "properties": { "kind": { "oneOf": KINDS.iter().map(named).collect::<Vec<_>>() } },
+            "properties": { "kind": { "oneOf": KINDS.iter().map(kind_name).collect::<Vec<_>>() } },
             "required": ["kind"],
-            "allOf": KINDS.iter().map(|kind| json!({
-                "if": { "properties": { "kind": { "const": kind.name } } },
-                "then": { "$ref": format!("#/$defs/{}", kind.name) },
-            })).collect::<Vec<_>>(),
+            "allOf": KINDS.iter().map(if_kind).collect::<Vec<_>>(),
         },
         "edge": { "type": "string", "pattern": r"^[^.]*\." },
         "edges": { "type": "array", "items": { "$ref": "#/$defs/edge" }, "minItems": 1 },
     });
     for kind in KINDS {
-        parts[kind.name] = node(kind);
+        definitions[kind.name] = node(kind);
     }
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -67,65 +69,83 @@ fn graph() -> Value {
         "required": ["name"],
         "oneOf": [{ "required": ["nodes"] }, { "required": ["phases"] }],
         "additionalProperties": false,
-        "$defs": parts,
+        "$defs": definitions,
     })
 }
 
-const NAME: &str = "^[a-z0-9][a-z0-9_-]{0,99}$";
-
-fn named(kind: &Kind) -> Value {
+/// Returns the schema of the value of `kind` that names this kind.
+fn kind_name(kind: &Kind) -> Value {
     json!({ "const": kind.name, "description": (kind.schema)()["description"] })
 }
 
-/// Schema of a node of this kind: `kind`, `inputs`, the options, and `cache` where it may stand.
-pub fn node(kind: &Kind) -> Value {
-    let mut node = (kind.schema)();
+/// Returns the condition that a node of this kind has the options of this kind.
+fn if_kind(kind: &Kind) -> Value {
+    json!({
+        "if": { "properties": { "kind": { "const": kind.name } } },
+        "then": { "$ref": format!("#/$defs/{}", kind.name) },
+    })
+}
+
+/// Returns the schema of a node of this kind: `kind`, `inputs`, the options, and `cache` if the
+/// kind can have one.
+pub(crate) fn node(kind: &Kind) -> Value {
     let ports = kind.ports.inputs;
-    let mut properties = Map::from_iter([
-        ("kind".to_owned(), json!({ "const": kind.name })),
-        ("inputs".to_owned(), inputs(ports)),
-    ]);
-    properties.extend(node["properties"].as_object().cloned().unwrap_or_default());
+    let mut schema = (kind.schema)();
+
+    let mut properties = Map::new();
+    properties.insert("kind".to_owned(), json!({ "const": kind.name }));
+    properties.insert("inputs".to_owned(), inputs(ports));
+    let options = schema["properties"].as_object().cloned();
+    properties.extend(options.unwrap_or_default());
     if kind.cacheable {
-        let about = "Folder of the cache of what it sends; null: none.";
-        let cache = json!({ "description": about, "type": ["string", "null"], "minLength": 1, "default": null });
+        let cache = json!({
+            "description": "Folder of the cache of what it sends; null: none.",
+            "type": ["string", "null"],
+            "minLength": 1,
+            "default": null,
+        });
         properties.insert("cache".to_owned(), cache);
     }
-    let fed = ports
-        .iter()
-        .any(|port| !port.optional)
-        .then(|| json!("inputs"));
-    let required = node["required"].as_array().cloned().unwrap_or_default();
-    node["properties"] = properties.into();
-    node["required"] = [json!("kind")]
-        .into_iter()
-        .chain(fed)
-        .chain(required)
-        .collect();
-    node
+
+    let mut required = vec![json!("kind")];
+    if ports.iter().any(|port| !port.optional) {
+        required.push(json!("inputs"));
+    }
+    required.extend(schema["required"].as_array().cloned().unwrap_or_default());
+
+    schema["properties"] = properties.into();
+    schema["required"] = required.into();
+    schema
 }
 
 fn inputs(ports: &[Port]) -> Value {
-    let port = |port: &Port| {
-        let most = if port.many {
-            json!({})
-        } else {
-            json!({ "maxItems": 1 })
-        };
-        let list = json!({ "allOf": [{ "$ref": "#/$defs/edges" }, most] });
-        let edge = json!({ "anyOf": [{ "$ref": "#/$defs/edge" }, list], "description": edges::what(port.carries) });
-        (port.name.to_owned(), edge)
-    };
-    let required: Vec<&str> = ports
-        .iter()
-        .filter(|port| !port.optional)
-        .map(|port| port.name)
-        .collect();
+    let mut properties = Map::new();
+    let mut required = vec![];
+    for port in ports {
+        properties.insert(port.name.to_owned(), input(port));
+        if !port.optional {
+            required.push(port.name);
+        }
+    }
     json!({
         "type": "object",
         "description": "input port: the `node.port` that feeds it",
-        "properties": ports.iter().map(port).collect::<Map<_, _>>(),
+        "properties": properties,
         "required": required,
         "additionalProperties": false,
+    })
+}
+
+/// Returns the schema of what feeds an input port: an edge, or a list of edges.
+fn input(port: &Port) -> Value {
+    let limit = if port.many {
+        json!({})
+    } else {
+        json!({ "maxItems": 1 })
+    };
+    let list = json!({ "allOf": [{ "$ref": "#/$defs/edges" }, limit] });
+    json!({
+        "anyOf": [{ "$ref": "#/$defs/edge" }, list],
+        "description": edges::what(port.carries),
     })
 }

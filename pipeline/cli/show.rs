@@ -1,29 +1,33 @@
 //! `pipeline show GRAPH [--format dot|svg|mermaid]`
-use crate::{Outcome, graph, print};
+use crate::ending::CommandResult;
+use crate::graph;
+use crate::print::print;
 use pipeline::draw;
 
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     graph: graph::Arguments,
+    /// Output format
     #[arg(long, value_enum, default_value = "dot")]
-    format: Drawing,
+    format: DrawingFormat,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum Drawing {
+enum DrawingFormat {
     Dot,
     Svg,
     Mermaid,
 }
 
 impl Arguments {
-    pub fn run(self) -> Outcome {
+    /// Prints the drawing.
+    pub(crate) fn run(self) -> CommandResult {
         let plan = self.graph.plan()?;
         print(&match self.format {
-            Drawing::Dot => draw::dot(&plan),
-            Drawing::Svg => draw::svg::file(&plan),
-            Drawing::Mermaid => draw::mermaid(&plan),
+            DrawingFormat::Dot => draw::dot(&plan),
+            DrawingFormat::Svg => draw::svg::file(&plan),
+            DrawingFormat::Mermaid => draw::mermaid(&plan),
         })
     }
 }

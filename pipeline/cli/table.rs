@@ -1,31 +1,33 @@
-//! Rows of text as a table. All rows are as long as the first.
+//! Tables of text. All rows of a table have as many cells as the first.
 
-/// Each column as wide as its widest cell, with two spaces between.
-pub fn columns(rows: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len)).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
+/// Aligns the cells of each column, with two spaces between columns.
+pub(crate) fn columns(rows: &[Vec<String>]) -> String {
+    let mut widths = vec![0; rows.first().map_or(0, Vec::len)];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths);
+        let cells: Vec<String> = cells
             .map(|(cell, width)| format!("{cell:width$}"))
             .collect();
-        cells.join("  ").trim_end().to_owned() + "\n"
-    };
-    rows.iter().map(line).collect()
+        text += cells.join("  ").trim_end();
+        text += "\n";
+    }
+    text
 }
 
-/// The first row is the head.
-pub fn markdown(rows: &[Vec<String>]) -> String {
-    let line = |row: &Vec<String>| format!("| {} |\n", row.join(" | ").replace('\n', " "));
-    let mut lines: Vec<String> = rows.iter().map(line).collect();
-    if let Some(head) = rows.first() {
-        lines.insert(1, format!("|{}\n", "---|".repeat(head.len())));
+/// Formats the rows as Markdown; the first row is the header.
+pub(crate) fn markdown(rows: &[Vec<String>]) -> String {
+    let mut text = String::new();
+    for (i, row) in rows.iter().enumerate() {
+        text += &format!("| {} |\n", row.join(" | ").replace('\n', " "));
+        if i == 0 {
+            text += &format!("|{}\n", "---|".repeat(row.len()));
+        }
     }
-    lines.concat()
+    text
 }

@@ -1,11 +1,15 @@
-//! `pipeline tap GRAPH NODE.PORT --steps N --out FILE.parquet [--phase P]`: what crosses a port. The phase runs as it
-//! would, dev passes apart, but keeps nothing: no run folder, no model, no checkpoint. Its caches are used, and filled,
-//! as in a run.
-use crate::dry_run::{self, Scratch, chosen, complete};
+//! `pipeline tap GRAPH NODE.PORT --steps N --out FILE.parquet [--phase P]`: writes what a port
+//! sends.
+//!
+//! The phase runs as in a run, except that there are no dev passes and that no run folder, model or
+//! checkpoint is written. Caches are read and filled as in a run.
+use crate::dry_run::{self, DryRun, TemporaryFolder, check_files, find_phase};
+use crate::ending::{CommandError, CommandResult};
 use crate::screen::Screen;
 use crate::signal::Signals;
-use crate::{Failure, Outcome, device, graph};
+use crate::{device, graph};
 use nodes::data::suggestion::suggestion;
+use nodes::node::step::StepInfo;
 use nodes::tool::tap::Tap;
 use pipeline::graph::plan::Phase;
 use pipeline::run::phase;
@@ -15,12 +19,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 #[derive(clap::Args)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     graph: graph::Arguments,
     #[command(flatten)]
     device: device::Arguments,
-    /// What to write down: `student.hiddens`
+    /// The output port to write, such as `student.hiddens`
     #[arg(value_name = "NODE.PORT")]
     port: String,
     /// Updates to run
@@ -35,34 +39,35 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    pub fn run(self) -> Outcome {
+    /// Runs the phase and writes the file.
+    pub(crate) fn run(self) -> CommandResult {
         if self.out.is_dir() {
-            return Err(Failure::Usage(format!(
-                "{} is a folder",
-                self.out.display()
-            )));
+            let out = self.out.display();
+            return Err(CommandError::Usage(format!("{out} is a folder")));
         }
         let plan = self.graph.plan()?;
-        let phase = chosen(&plan, self.phase.as_deref())?;
-        let no_dev = dry_run::set(&plan, phase, phase.source, "dev=null");
-        let plan = self.graph.plan_with(&[no_dev])?;
-        let phase = chosen(&plan, self.phase.as_deref())?;
-        let (node, port) = self.tapped(phase)?;
-        complete(phase)?;
+        let phase = find_phase(&plan, self.phase.as_deref())?;
+        let no_dev_passes = dry_run::setting(&plan, phase, phase.source, "dev=null");
+        let plan = self.graph.plan_with(&[no_dev_passes])?;
+        let phase = find_phase(&plan, self.phase.as_deref())?;
+        let (node, port) = self.find_port(phase)?;
+        check_files(phase)?;
         self.device.choose()?;
-        let scratch = Scratch::new("tap")?;
-        let (signals, screen) = (Signals::catch()?, Arc::new(Screen::new()));
-        let context = dry_run::context(
-            &plan,
+
+        let folder = TemporaryFolder::new("tap")?;
+        let signals = Signals::catch()?;
+        let screen = Arc::new(Screen::new());
+        let dry_run = DryRun {
+            plan: &plan,
             phase,
-            self.steps,
-            &scratch.0,
-            None,
-            screen.clone(),
-            signals.stop.clone(),
-        );
+            updates: self.steps,
+            folder: folder.path(),
+            synthetic: None,
+            report: screen.clone(),
+            stop: signals.stop.clone(),
+        };
         let tap = Mutex::new(Ok(Tap::new(&self.out)));
-        let watch = |name: &str, head, moment: NodeEvent| {
+        let watch = |name: &str, info: StepInfo, moment: NodeEvent| {
             let NodeEvent::Finished(_, sent) = moment else {
                 return;
             };
@@ -71,47 +76,42 @@ impl Arguments {
             };
             let mut tap = tap.lock().unwrap_or_else(PoisonError::into_inner);
             if let Ok(open) = &mut *tap
-                && let Err(error) = open.write(head, value)
+                && let Err(error) = open.write(info, value)
             {
                 *tap = Err(error);
                 signals.stop.store(true, Ordering::Relaxed);
             }
         };
-        let ended = phase::run(phase, &context, None, &watch);
+        let ended = phase::run(phase, &dry_run.context(), None, &watch);
         screen.close();
         ended?;
         let tap = tap.into_inner().unwrap_or_else(PoisonError::into_inner)?;
-        if signals.stop.load(Ordering::Relaxed) {
-            return Ok(signals.code());
+        if signals.stopped() {
+            return Err(signals.interruption());
         }
         tap.finish()?;
-        Ok(0)
+        Ok(())
     }
 
-    /// Node and output port.
-    fn tapped<'a>(&'a self, phase: &'a Phase) -> Result<(&'a str, &'static str), Failure> {
-        let wrong = |says: String| Failure::Usage(says);
-        let (node, port) = self
-            .port
-            .split_once('.')
-            .ok_or_else(|| wrong("write the port as node.port".into()))?;
-        let names = || phase.nodes.iter().map(|n| n.name());
-        let known = phase.nodes.iter().find(|n| n.name() == node);
-        let known = known.ok_or_else(|| {
-            wrong(format!(
-                "phase `{}` has no node `{node}`{}",
-                phase.name,
-                suggestion(node, names())
-            ))
-        })?;
-        let outputs = known.kind().ports.outputs;
-        let found = outputs.iter().find(|p| p.name == port);
-        let found = found.ok_or_else(|| {
-            wrong(format!(
-                "node `{node}` has no output `{port}`{}",
-                suggestion(port, outputs.iter().map(|p| p.name))
-            ))
-        })?;
-        Ok((node, found.name))
+    /// Returns the node and its output port that `NODE.PORT` names.
+    fn find_port<'a>(&'a self, phase: &'a Phase) -> Result<(&'a str, &'static str), CommandError> {
+        let Some((node_name, port_name)) = self.port.split_once('.') else {
+            return Err(CommandError::Usage("write the port as node.port".into()));
+        };
+        let Some(node) = phase.nodes.iter().find(|node| node.name() == node_name) else {
+            let suggestion = suggestion(node_name, phase.nodes.iter().map(|node| node.name()));
+            let phase = &phase.name;
+            return Err(CommandError::Usage(format!(
+                "phase `{phase}` has no node `{node_name}`{suggestion}"
+            )));
+        };
+        let outputs = node.kind().ports.outputs;
+        let Some(port) = outputs.iter().find(|port| port.name == port_name) else {
+            let suggestion = suggestion(port_name, outputs.iter().map(|port| port.name));
+            return Err(CommandError::Usage(format!(
+                "node `{node_name}` has no output `{port_name}`{suggestion}"
+            )));
+        };
+        Ok((node_name, port.name))
     }
 }

@@ -1,85 +1,90 @@
-//! What is left of each layer, as bars before their full length.
+//! A bar chart of the units that are left in each layer of a pruned model.
 use nodes::chart::svg::escape;
 use nodes::chart::{HEIGHT, WIDTH};
 
-const LEFT: f64 = 16.0;
+/// Space beside the first and the last bar, in pixels.
+const MARGIN: f64 = 16.0;
+/// The top of a full bar.
 const TOP: f64 = 48.0;
+/// The bottom of all bars.
 const BOTTOM: f64 = HEIGHT - 28.0;
-/// More bars than these have no numbers above them.
+const FULL_HEIGHT: f64 = BOTTOM - TOP;
+/// With more bars than this, there are no counts above the bars, and only every second, third, ...
+/// bar has a number below it.
 const NUMBERED: usize = 12;
 
-/// `kept` are units left and units before of each layer, which `of` names: a convolution or a layer, from 1.
-pub fn bars(units: &str, of: &str, color: usize, kept: &[(usize, usize)]) -> String {
-    let sum = |side: fn(&(usize, usize)) -> usize| kept.iter().map(side).sum::<usize>();
-    let says = format!("{units}: {} of {} are left", sum(|k| k.0), sum(|k| k.1));
-    let apart = (WIDTH - 2.0 * LEFT) / kept.len().max(1) as f64;
-    let wide = (apart * 0.72).min(34.0);
-    let every = kept.len().div_ceil(NUMBERED);
-    let bar = |(i, &(left, all)): (usize, &(usize, usize))| {
-        let (middle, share) = (
-            LEFT + (i as f64 + 0.5) * apart,
-            left as f64 / all.max(1) as f64,
-        );
-        let rect = |class: &str, share: f64| {
-            let height = share * (BOTTOM - TOP);
-            let place = format!(
-                "x=\"{:.1}\" y=\"{:.1}\" width=\"{wide:.1}\"",
-                middle - wide / 2.0,
-                BOTTOM - height
-            );
-            format!("<rect class=\"{class}\" {place} height=\"{height:.1}\"/>")
-        };
-        let text = |class: &str, y: f64, number: usize| {
-            format!(
-                "<text class=\"{class}\" x=\"{middle:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{number}</text>"
-            )
-        };
-        let above = if every == 1 {
-            text("small", BOTTOM - share * (BOTTOM - TOP) - 5.0, left)
-        } else {
-            String::new()
-        };
-        let below = if i % every == 0 {
-            text("small faint", BOTTOM + 16.0, i + 1)
-        } else {
-            String::new()
-        };
-        let title = escape(&format!("{of} {}: {left} of {all} {units} are left", i + 1));
-        let drawn = [
-            rect("rest", 1.0),
-            rect(&format!("fill{color}"), share),
-            above,
-            below,
-        ]
-        .concat();
-        format!("<g><title>{title}</title>{drawn}</g>\n")
-    };
-    let bars: String = kept.iter().enumerate().map(bar).collect();
-    format!(
-        "<text class=\"title\" x=\"8\" y=\"18\">{}</text>\n{bars}",
-        escape(&says)
-    )
+/// The units of a layer that are left, of those before pruning.
+#[derive(Clone, Copy)]
+pub(super) struct LayerUnits {
+    pub(super) left: usize,
+    pub(super) before: usize,
+}
+
+/// Draws a bar for each layer, in front of a bar of full length.
+///
+/// `units` names what is counted and `layer` one of the layers ("convolution", "layer"), which are
+/// numbered from 1. `color` is the number of a fill colour.
+pub(super) fn bars(units: &str, layer: &str, color: usize, layers: &[LayerUnits]) -> String {
+    let left: usize = layers.iter().map(|layer| layer.left).sum();
+    let before: usize = layers.iter().map(|layer| layer.before).sum();
+    let title = escape(&format!("{units}: {left} of {before} are left"));
+    let mut svg = format!("<text class=\"title\" x=\"8\" y=\"18\">{title}</text>\n");
+
+    let spacing = (WIDTH - 2.0 * MARGIN) / layers.len().max(1) as f64;
+    let width = (spacing * 0.72).min(34.0);
+    let label_every = layers.len().div_ceil(NUMBERED);
+    for (i, &LayerUnits { left, before }) in layers.iter().enumerate() {
+        let number = i + 1;
+        let middle = MARGIN + (i as f64 + 0.5) * spacing;
+        let share = left as f64 / before.max(1) as f64;
+        let title = escape(&format!(
+            "{layer} {number}: {left} of {before} {units} are left"
+        ));
+        svg += &format!("<g><title>{title}</title>");
+        svg += &bar("rest", middle, width, 1.0);
+        svg += &bar(&format!("fill{color}"), middle, width, share);
+        if label_every == 1 {
+            svg += &label("small", middle, BOTTOM - share * FULL_HEIGHT - 5.0, left);
+        }
+        if i % label_every == 0 {
+            svg += &label("small faint", middle, BOTTOM + 16.0, number);
+        }
+        svg += "</g>\n";
+    }
+    svg
+}
+
+fn bar(class: &str, middle: f64, width: f64, share: f64) -> String {
+    let height = share * FULL_HEIGHT;
+    let x = middle - width / 2.0;
+    let y = BOTTOM - height;
+    let position = format!("x=\"{x:.1}\" y=\"{y:.1}\"");
+    format!("<rect class=\"{class}\" {position} width=\"{width:.1}\" height=\"{height:.1}\"/>")
+}
+
+fn label(class: &str, x: f64, y: f64, number: usize) -> String {
+    let position = format!("x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\"");
+    format!("<text class=\"{class}\" {position}>{number}</text>")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::bars;
+    use super::{LayerUnits, bars};
 
     #[test]
-    fn each_layer_says_what_is_left() {
-        let svg = bars("heads", "layer", 0, &[(3, 12), (0, 12), (0, 0)]);
-        assert!(
-            svg.contains("heads: 3 of 24 are left")
-                && svg.contains("layer 2: 0 of 12 heads are left"),
-            "{svg}"
-        );
+    fn each_layer_has_a_bar_and_a_title() {
+        let layers = [(3, 12), (0, 12), (0, 0)].map(|(left, before)| LayerUnits { left, before });
+        let svg = bars("heads", "layer", 0, &layers);
+        assert!(svg.contains("heads: 3 of 24 are left"), "{svg}");
+        assert!(svg.contains("layer 2: 0 of 12 heads are left"), "{svg}");
         assert!(!svg.contains("NaN"));
-        assert!(
-            bars("heads", "layer", 0, &[(1, 2); 24])
-                .matches("<text")
-                .count()
-                == 1 + 12
+        let many = bars(
+            "heads",
+            "layer",
+            0,
+            &[LayerUnits { left: 1, before: 2 }; 24],
         );
+        assert_eq!(many.matches("<text").count(), 1 + 12);
         assert!(bars("heads", "layer", 0, &[]).contains("0 of 0"));
     }
 }

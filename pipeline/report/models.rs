@@ -1,100 +1,114 @@
-//! The models that a run wrote, beside what they were before their phase.
-use super::bars::bars;
+//! The models of a run before and after their phases.
+use super::bars::{LayerUnits, bars};
+use super::written::written_models;
 use crate::graph::plan::{Plan, Planned};
 use nodes::model::{Architecture, count, read_architecture};
 use nodes::node::port::Shape;
-use std::collections::BTreeMap;
+use serde::Serialize;
 use std::path::Path;
 
-pub struct Trained {
-    pub name: String,
-    /// None where an earlier phase decides it and has not ended.
-    pub before: Option<Architecture>,
-    /// None until its phase ends.
-    pub after: Option<Architecture>,
-    /// It has gates.
-    pruned: bool,
+/// The size of a model.
+#[derive(PartialEq, Serialize)]
+pub struct ModelSize {
+    pub parameters: u64,
+    /// Multiply-accumulates, as SUPERB counts them.
+    pub macs: u64,
 }
 
-/// By phase, those of the nodes that write a model.
-pub fn read(plan: &Plan, run: &Path) -> Vec<Vec<Trained>> {
-    let mut written: BTreeMap<String, Architecture> = BTreeMap::new();
+impl ModelSize {
+    /// Counts the parameters and the multiply-accumulates of a model.
+    pub fn new(architecture: &Architecture) -> ModelSize {
+        ModelSize {
+            parameters: count::parameters(architecture),
+            macs: count::macs(architecture),
+        }
+    }
+}
+
+/// A model before and after a phase.
+pub(super) struct ModelChange {
+    /// The name of the node that writes it.
+    pub(super) name: String,
+    /// `None` if an earlier phase decides it and has not ended.
+    pub(super) before: Option<Architecture>,
+    /// `None` until its phase ends.
+    pub(super) after: Option<Architecture>,
+    /// Whether gates prune it.
+    is_pruned: bool,
+}
+
+/// Returns, by phase, the models that the run's nodes write.
+pub(super) fn read(plan: &Plan, run: &Path) -> Vec<Vec<ModelChange>> {
     let mut phases = vec![];
-    for phase in &plan.phases {
-        let folder = if plan.phased {
-            run.join(&phase.name)
-        } else {
-            run.to_owned()
-        };
-        let mut models = vec![];
-        for node in phase.nodes.iter().filter(|n| n.info.model().is_some()) {
-            let name = node.name().to_owned();
+    for models in written_models(plan, run, |folder| read_architecture(folder).ok()) {
+        let mut changes = vec![];
+        for model in models {
+            let node = model.node;
             let before = if node.info.estimated {
-                written.get(&name).cloned()
+                model.earlier
             } else {
-                planned(node)
+                planned_architecture(node)
             };
-            let after = read_architecture(&folder.join(&name)).ok();
-            written.extend(after.clone().map(|a| (name.clone(), a)));
-            models.push(Trained {
+            changes.push(ModelChange {
+                name: node.name().to_owned(),
                 before,
-                after,
-                pruned: gated(node).is_some(),
-                name,
+                after: model.after,
+                is_pruned: gated_architecture(node).is_some(),
             });
         }
-        phases.push(models);
+        phases.push(changes);
     }
     phases
 }
 
-/// Parameters and multiply-accumulates.
-pub fn counts(a: &Architecture) -> [u64; 2] {
-    [count::parameters(a), count::macs(a)]
+/// Returns the architecture that the plan knows: the one that is pruned, or else the one that is
+/// trained and written.
+fn planned_architecture(node: &Planned) -> Option<Architecture> {
+    if let Some(architecture) = gated_architecture(node) {
+        return Some(architecture.clone());
+    }
+    let architecture = node.info.model()?;
+    Some(architecture.clone())
 }
 
-fn planned(node: &Planned) -> Option<Architecture> {
-    gated(node).cloned().or(node.info.model().cloned())
+/// Returns the architecture whose units have gates, if the node takes gates.
+fn gated_architecture(node: &Planned) -> Option<&Architecture> {
+    let mut shapes = node.inputs.values().flatten();
+    shapes.find_map(|shape| match shape {
+        Shape::Gates(pruning) => Some(&pruning.architecture),
+        _ => None,
+    })
 }
 
-/// The shapes that a node's gates stand on.
-fn gated(node: &Planned) -> Option<&Architecture> {
-    node.inputs
-        .values()
-        .flatten()
-        .find_map(|shape| match shape {
-            Shape::Gates(pruning) => Some(&pruning.architecture),
-            _ => None,
-        })
-}
-
-impl Trained {
-    /// What is left of each layer, where gates decided it.
-    pub fn bars(&self) -> Vec<String> {
-        let Some((before, after)) = self
-            .before
-            .as_ref()
-            .zip(self.after.as_ref())
-            .filter(|_| self.pruned)
-        else {
+impl ModelChange {
+    /// Draws what is left of each layer; empty for a model without gates or before its phase ends.
+    pub(super) fn bars(&self) -> Vec<String> {
+        let (Some(before), Some(after)) = (&self.before, &self.after) else {
             return vec![];
         };
-        let layers = 0..before.num_hidden_layers;
-        let convolutions: Vec<_> = after
-            .conv_dim
-            .iter()
-            .copied()
-            .zip(before.conv_dim.iter().copied())
-            .collect();
-        let heads: Vec<_> = layers
-            .clone()
-            .map(|l| (after.heads(l), before.heads(l)))
-            .collect();
-        let ffn: Vec<_> = layers.map(|l| (after.ffn(l), before.ffn(l))).collect();
+        if !self.is_pruned {
+            return vec![];
+        }
+        let mut channels = vec![];
+        for (&left, &before) in after.conv_dim.iter().zip(&before.conv_dim) {
+            channels.push(LayerUnits { left, before });
+        }
+        let mut heads = vec![];
+        let mut ffn_units = vec![];
+        for layer in 0..before.num_hidden_layers {
+            heads.push(LayerUnits {
+                left: after.heads(layer),
+                before: before.heads(layer),
+            });
+            ffn_units.push(LayerUnits {
+                left: after.ffn(layer),
+                before: before.ffn(layer),
+            });
+        }
         vec![
-            bars("channels", "convolution", 2, &convolutions),
+            bars("channels", "convolution", 2, &channels),
             bars("attention heads", "layer", 3, &heads),
-            bars("feed-forward units", "layer", 4, &ffn),
+            bars("feed-forward units", "layer", 4, &ffn_units),
         ]
     }
 }

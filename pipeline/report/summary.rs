@@ -1,7 +1,9 @@
-//! What a finished run did, from its plan, its metrics and the models it wrote.
-use crate::graph::plan::{Phase, Plan};
+//! What a run did, phase by phase, from its plan, its metrics and the models that it wrote.
+use super::distance::L1_AND_COSINE;
+use super::format::{duration, thousands};
+use super::written::written_models;
+use crate::graph::plan::Plan;
 use nodes::chart::curves;
-use nodes::chart::curves::Points;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -9,246 +11,194 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
+/// What a phase did, as run.json records it.
 #[derive(Clone, Serialize)]
 pub struct Summary {
     pub phase: String,
     pub updates: u64,
     pub seconds: f64,
-    /// Of the dev set, before the first and after the last update.
+    /// Loss of the dev set, before the first and after the last update.
     pub dev_loss: Option<[f64; 2]>,
-    /// Likewise, where the loss is L1 - cosine: how far the student is from its target, 0 at best.
+    /// L1 + 1 - cosine of the dev set, before the first and after the last update, if the loss is
+    /// L1 - cosine: how far the student is from its target, 0 at best.
     pub l1_and_cosine_distance: Option<[f64; 2]>,
-    /// Reached and aimed at.
+    /// Expected and target sparsity after the last update.
     pub sparsity: Option<[f64; 2]>,
-    /// Of training, each batch as often as it was met.
+    /// Hours of audio trained on; a batch that was used twice counts twice.
     pub audio_hours: Option<f64>,
-    /// Of an update, the median.
+    /// Median seconds of an update.
     pub step_seconds: Option<f64>,
-    /// Losses of the dev set after the last update, by their names in metrics.jsonl.
+    /// Losses of the dev set after the last update, by their names in metrics.jsonl without
+    /// `dev/`.
     pub dev_losses: BTreeMap<String, f64>,
     /// Parameters before and after, of each node that wrote a model.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, [Option<u64>; 2]>,
 }
 
-/// One entry a phase.
+/// Returns the summary of each phase of a run.
 pub fn read(plan: &Plan, run: &Path, metrics: &[curves::PhaseCurves]) -> Vec<Summary> {
-    let mut written: BTreeMap<String, u64> = BTreeMap::new();
-    let one = |phase: &Phase| {
-        let folder = if plan.phased {
-            run.join(&phase.name)
-        } else {
-            run.to_owned()
-        };
+    let models = written_models(plan, run, |folder| {
+        element_count(&folder.join("model.safetensors"))
+    });
+    let mut summaries = vec![];
+    for (phase, models) in plan.phases.iter().zip(models) {
         let mut parameters = BTreeMap::new();
-        for node in phase.nodes.iter().filter(|n| n.info.model().is_some()) {
-            let after = elements(&folder.join(node.name()).join("model.safetensors"));
-            // What an earlier phase wrote is known by now; the plan could only estimate it.
-            let before = written
-                .get(node.name())
-                .copied()
-                .filter(|_| node.info.estimated)
-                .or(node.info.parameters);
-            written.extend(after.map(|n| (node.name().to_owned(), n)));
-            parameters.insert(node.name().to_owned(), [before, after]);
+        for model in models {
+            let before = model.earlier.or(model.node.info.parameters);
+            parameters.insert(model.node.name().to_owned(), [before, model.after]);
         }
-        summary(&phase.name, metrics, parameters)
-    };
-    plan.phases.iter().map(one).collect()
+        summaries.push(Summary::new(&phase.name, metrics, parameters));
+    }
+    summaries
 }
 
-/// A run's metrics.jsonl, phase by phase.
+/// Reads the metrics.jsonl of a run, phase by phase; empty if the file is missing.
 pub fn metrics(run: &Path) -> Vec<curves::PhaseCurves> {
-    curves::read(&std::fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default())
+    let text = std::fs::read_to_string(run.join("metrics.jsonl"));
+    curves::read(&text.unwrap_or_default())
 }
 
-/// Of one phase, out of a run's metrics.
-pub fn summary(
-    name: &str,
-    metrics: &[curves::PhaseCurves],
-    parameters: BTreeMap<String, [Option<u64>; 2]>,
-) -> Summary {
-    let none = curves::PhaseCurves::default();
-    let phase = metrics
-        .iter()
-        .find(|phase| phase.name == name)
-        .unwrap_or(&none);
-    let finite = |points: &Points| {
-        points
-            .iter()
-            .map(|(_, value)| *value)
-            .filter(|v| v.is_finite())
-            .collect::<Vec<_>>()
-    };
-    let values = |name: &str| phase.curves.get(name).map(finite).unwrap_or_default();
-    let last = |name: &str| values(name).last().copied();
-    let dev = values("dev/loss");
-    let ends = |of: &[f64]| of.first().zip(of.last()).map(|(a, b)| [*a, *b]);
-    let [l1, cosine] = ["dev/loss_l1", "dev/loss_cos"].map(|name| ends(&values(name)));
-    let distance = l1
-        .zip(cosine)
-        .map(|(l1, minus)| [0, 1].map(|i| l1[i] + 1.0 + minus[i]));
-    let is_loss =
-        |d: &[f64; 2]| ends(&dev).is_some_and(|e| (0..2).all(|i| (e[i] + 1.0 - d[i]).abs() < 1e-4));
-    let (audio, speed) = (values("audio_seconds"), values("audio_per_second"));
-    let mut seconds: Vec<f64> = audio
-        .iter()
-        .zip(&speed)
-        .map(|(audio, speed)| audio / speed)
-        .collect();
-    seconds.sort_by(f64::total_cmp);
-    let losses = phase
-        .curves
-        .iter()
-        .filter_map(|(name, points)| Some((name.strip_prefix("dev/")?, points)));
-    let losses = losses.filter(|(name, _)| name.contains("loss"));
-    Summary {
-        phase: name.into(),
-        updates: phase
-            .curves
-            .values()
-            .flatten()
-            .map(|(update, _)| *update)
-            .max()
-            .unwrap_or(0),
-        seconds: phase.times[1] - phase.times[0],
-        dev_loss: ends(&dev),
-        l1_and_cosine_distance: distance.filter(is_loss),
-        sparsity: last("sparsity_expected")
-            .zip(last("sparsity_target"))
-            .map(|(a, b)| [a, b]),
-        audio_hours: (!audio.is_empty()).then(|| audio.iter().sum::<f64>() / 3600.0),
-        step_seconds: median(&seconds),
-        dev_losses: losses
-            .filter_map(|(name, points)| Some((name.to_owned(), *finite(points).last()?)))
-            .collect(),
-        parameters,
+impl Summary {
+    /// Sums up the phase called `name`, which may have no metrics yet.
+    pub fn new(
+        name: &str,
+        metrics: &[curves::PhaseCurves],
+        parameters: BTreeMap<String, [Option<u64>; 2]>,
+    ) -> Summary {
+        let empty = curves::PhaseCurves::default();
+        let phase = metrics.iter().find(|phase| phase.name == name);
+        let phase = phase.unwrap_or(&empty);
+        let updates = phase.curves.values().flatten().map(|(update, _)| *update);
+        let last_value = |name: &str| finite_values(phase, name).last().copied();
+        let expected_sparsity = last_value("sparsity_expected");
+        let target_sparsity = last_value("sparsity_target");
+        let audio_seconds = finite_values(phase, "audio_seconds");
+        let audio_hours = audio_seconds.iter().sum::<f64>() / 3600.0;
+        Summary {
+            phase: name.into(),
+            updates: updates.max().unwrap_or(0),
+            seconds: phase.times[1] - phase.times[0],
+            dev_loss: ends(&finite_values(phase, "dev/loss")),
+            l1_and_cosine_distance: L1_AND_COSINE.ends(phase),
+            sparsity: expected_sparsity
+                .zip(target_sparsity)
+                .map(|(expected, target)| [expected, target]),
+            audio_hours: (!audio_seconds.is_empty()).then_some(audio_hours),
+            step_seconds: median(&step_seconds(phase)),
+            dev_losses: last_dev_losses(phase),
+            parameters,
+        }
     }
 }
 
-/// Of numbers in order; None of none.
-pub fn median(sorted: &[f64]) -> Option<f64> {
-    let n = sorted.len();
-    (n > 0).then(|| (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0)
+/// Returns the values of a metric that are finite, in the order of the updates.
+pub(super) fn finite_values(phase: &curves::PhaseCurves, metric: &str) -> Vec<f64> {
+    let points = phase.curves.get(metric).into_iter().flatten();
+    points
+        .map(|(_, value)| *value)
+        .filter(|value| value.is_finite())
+        .collect()
 }
 
-/// All elements of a safetensors file, from its header: 8 bytes of length, then JSON.
-fn elements(path: &Path) -> Option<u64> {
+/// Returns the first and the last value.
+pub(super) fn ends(values: &[f64]) -> Option<[f64; 2]> {
+    Some([*values.first()?, *values.last()?])
+}
+
+/// Returns the seconds of each update, sorted.
+fn step_seconds(phase: &curves::PhaseCurves) -> Vec<f64> {
+    let audio_seconds = finite_values(phase, "audio_seconds");
+    let audio_per_second = finite_values(phase, "audio_per_second");
+    let mut seconds: Vec<f64> = audio_seconds
+        .iter()
+        .zip(&audio_per_second)
+        .map(|(seconds, speed)| seconds / speed)
+        .collect();
+    seconds.sort_by(f64::total_cmp);
+    seconds
+}
+
+fn last_dev_losses(phase: &curves::PhaseCurves) -> BTreeMap<String, f64> {
+    let mut losses = BTreeMap::new();
+    for metric in phase.curves.keys() {
+        let Some(name) = metric.strip_prefix("dev/") else {
+            continue;
+        };
+        if name.contains("loss")
+            && let Some(value) = finite_values(phase, metric).last()
+        {
+            losses.insert(name.to_owned(), *value);
+        }
+    }
+    losses
+}
+
+/// Returns the median of sorted numbers; `None` of an empty slice.
+pub fn median(sorted: &[f64]) -> Option<f64> {
+    let count = sorted.len();
+    if count == 0 {
+        return None;
+    }
+    Some((sorted[(count - 1) / 2] + sorted[count / 2]) / 2.0)
+}
+
+/// Counts the elements of a safetensors file from its header: 8 bytes of length, then JSON.
+fn element_count(path: &Path) -> Option<u64> {
     let mut file = std::fs::File::open(path).ok()?;
     let mut length = [0; 8];
     file.read_exact(&mut length).ok()?;
     let mut header = vec![];
-    file.take(u64::from_le_bytes(length))
-        .read_to_end(&mut header)
-        .ok()?;
+    let mut rest = file.take(u64::from_le_bytes(length));
+    rest.read_to_end(&mut header).ok()?;
     let header: serde_json::Map<String, Value> = serde_json::from_slice(&header).ok()?;
-    let shapes = header
-        .values()
-        .filter_map(|tensor| tensor["shape"].as_array());
-    Some(
-        shapes
-            .map(|shape| shape.iter().filter_map(Value::as_u64).product::<u64>())
-            .sum(),
-    )
-}
-
-/// 94,371,712
-pub fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let groups: Vec<&str> = digits
-        .as_bytes()
-        .rchunks(3)
-        .rev()
-        .filter_map(|c| std::str::from_utf8(c).ok())
-        .collect();
-    groups.join(",")
-}
-
-/// 94.4 M, in four signs at most
-pub fn short(n: u64) -> String {
-    let (value, unit) = match n {
-        0..1_000 => return n.to_string(),
-        1_000..1_000_000 => (n as f64 / 1e3, "k"),
-        1_000_000..1_000_000_000 => (n as f64 / 1e6, "M"),
-        1_000_000_000..1_000_000_000_000 => (n as f64 / 1e9, "G"),
-        _ => (n as f64 / 1e12, "T"),
-    };
-    let decimals = if value < 10.0 {
-        2
-    } else {
-        usize::from(value < 100.0)
-    };
-    format!("{value:.decimals$} {unit}")
-}
-
-/// 2 h 3 min, 3 min 5 s, 5.2 s
-pub fn duration(seconds: f64) -> String {
-    match seconds as u64 {
-        0..60 => format!("{seconds:.1} s"),
-        s @ 60..3600 => format!("{} min {} s", s / 60, s % 60),
-        s => format!("{} h {} min", s / 3600, s / 60 % 60),
+    let mut count = 0;
+    for tensor in header.values() {
+        if let Some(shape) = tensor["shape"].as_array() {
+            count += shape.iter().filter_map(Value::as_u64).product::<u64>();
+        }
     }
+    Some(count)
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self.updates {
-            0 => write!(f, "phase `{}`: done", self.phase)?,
-            n => write!(
-                f,
-                "phase `{}`: {} updates in {}",
-                self.phase,
-                thousands(n),
-                duration(self.seconds)
-            )?,
+        let phase = &self.phase;
+        if self.updates == 0 {
+            write!(f, "phase `{phase}`: done")?;
+        } else {
+            let updates = thousands(self.updates);
+            let time = duration(self.seconds);
+            write!(f, "phase `{phase}`: {updates} updates in {time}")?;
         }
         for (node, [before, after]) in &self.parameters {
-            let count = |n: &Option<u64>| n.map_or("?".into(), thousands);
-            write!(
-                f,
-                "\n  {node:9}{} -> {} parameters",
-                count(before),
-                count(after)
-            )?;
+            let count = |count: &Option<u64>| count.map_or("?".into(), thousands);
+            let before_text = count(before);
+            let after_text = count(after);
+            write!(f, "\n  {node:9}{before_text} -> {after_text} parameters")?;
             if let (Some(before), Some(after)) = (before, after)
                 && before != after
             {
-                write!(f, ", {:.1} % of it", 100.0 * *after as f64 / *before as f64)?;
+                let percent = 100.0 * *after as f64 / *before as f64;
+                write!(f, ", {percent:.1} % of it")?;
             }
         }
-        if let Some([reached, aim]) = self.sparsity {
-            write!(f, "\n  sparsity {reached:.4} expected, aimed at {aim:.4}")?;
+        if let Some([expected, target]) = self.sparsity {
+            write!(
+                f,
+                "\n  sparsity {expected:.4} expected, aimed at {target:.4}"
+            )?;
         }
         if let Some([before, after]) = self.dev_loss {
             write!(f, "\n  dev loss {before:.4} -> {after:.4}")?;
         }
         if let Some([before, after]) = self.l1_and_cosine_distance {
-            write!(f, "\n  dev L1 + 1 - cosine {before:.4} -> {after:.4}")?;
+            let label = L1_AND_COSINE.label;
+            write!(f, "\n  {label} {before:.4} -> {after:.4}")?;
             if before > 0.0 {
                 write!(f, ", {:.2} of it", after / before)?;
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_for_people() {
-        assert_eq!(
-            ["0", "999", "1,000", "94,371,712"].map(str::to_owned),
-            [0, 999, 1000, 94_371_712].map(thousands)
-        );
-        assert_eq!(
-            ["999", "1.20 k", "94.4 M", "1.67 T"].map(str::to_owned),
-            [999, 1200, 94_371_712, 1_665_522_780_160].map(short)
-        );
-        assert_eq!(
-            [5.23, 185.0, 7380.0].map(duration),
-            ["5.2 s", "3 min 5 s", "2 h 3 min"]
-        );
     }
 }

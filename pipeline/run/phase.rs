@@ -31,7 +31,7 @@ pub fn run(
             let end_sender = end_sender.clone();
             let work = move || {
                 // Small parallel loops are over before threads of another pool would have woken.
-                let _pool = stage.has_optimizer.then(compute::parallel::own);
+                let _pool = stage.has_optimizer.then(compute::parallel::private_pool);
                 // The failure is sent while the stage's channels are open, so that it is the first.
                 match stage.run(watch) {
                     Ok(end) => drop(end_sender.send(end)),

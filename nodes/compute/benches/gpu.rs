@@ -7,7 +7,7 @@ use compute::cuda::gpu::gpu;
 use compute::cuda::product::{Factor, Out, View, product};
 use compute::gemm::Precision;
 use compute::math::Dropout;
-use compute::op::cuda::{
+use compute::op::{
     First, Input, Source, conv1d, feed_forward, mean_square, mse, residual_norm, self_attention,
 };
 use compute::random::Key;

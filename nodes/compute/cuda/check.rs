@@ -8,42 +8,6 @@ use crate::tensor::cuda;
 use crate::tensor::cuda::{Cuda, Shape, Tensor, address, hidden, record, tensor};
 use crate::tensor::{Hidden, Tape, cpu, split};
 
-/// Compiles one text for the CPU and for the GPU, and passes both to [`compare`] or another check.
-macro_rules! both {
-    ($case:expr, |$($closure:tt)*) => {
-        $crate::cuda::check::both!(compare: $case, |$($closure)*)
-    };
-    (
-        $check:ident: $case:expr,
-        |$x:pat_param, $p:ident, $tape:ident, $precision:ident| $body:expr
-    ) => {
-        $crate::cuda::check::$check(
-            $case,
-            |$x, $p, $tape, $precision| {
-                #[allow(unused_imports)]
-                use $crate::gemm::Precision;
-                #[allow(unused_imports)]
-                use $crate::op::cpu::*;
-                #[allow(unused_imports)]
-                use $crate::tensor::cpu::{hidden, param, put};
-                $body
-            },
-            |$x, $p, $tape, $precision| {
-                #[allow(unused_imports)]
-                use $crate::op::cuda::*;
-                #[allow(unused_imports)]
-                use $crate::gemm::Precision;
-                #[allow(unused_imports)]
-                use $crate::tensor::cuda::{hidden, param};
-                #[allow(unused_imports)]
-                use $crate::tensor::put;
-                $body
-            },
-        )
-    };
-}
-pub(crate) use both;
-
 type OnCpu<S> = Tensor<S, f32, cpu::Cpu, cpu::Tape>;
 type OnGpu<S> = Tensor<S, f32, Cuda, Tape<Cuda>>;
 

@@ -3,7 +3,7 @@
 use crate::gemm::Precision::Bf16;
 use crate::math::Dropout;
 use crate::op::check::noise;
-use crate::op::cuda::{feed_forward, mean_square, residual_norm, self_attention};
+use crate::op::{feed_forward, mean_square, residual_norm, self_attention};
 use crate::tensor::cuda::{Cuda, Param, backward, hidden, param};
 use crate::tensor::{Hidden, Spans, Tape};
 

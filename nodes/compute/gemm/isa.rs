@@ -1,62 +1,53 @@
-//! The kernel for each instruction set: tiles of 6 × 64 in AVX-512, 6 × 16 in AVX2.
-#![allow(unsafe_op_in_unsafe_fn)] // each line is an instruction of the machine
-use super::kernel::{Panel, Simd, Tile, pack, tile};
+//! The f32 kernels: tiles of 6 × 64 in AVX-512 and of 6 × 16 in AVX2.
+#![allow(unsafe_op_in_unsafe_fn)] // each line is an intrinsic
+use super::kernel::{Kernel, MR, Tile, micro_kernel};
+use super::packing::{Panel, pack_panel};
+use super::simd::Simd;
 use std::arch::x86_64::*;
 
-/// What the loops around the kernel need of a machine.
-pub struct Isa {
-    /// Width of a panel of b.
-    pub nr: usize,
-    /// Of the depth, in a word.
-    pub numbers: usize,
-    pub tile: unsafe fn(&Tile),
-    pub pack: unsafe fn(&Panel),
-    /// Rows of a, one behind the other, into words; None: they are read where they lie.
-    pub rows: Option<unsafe fn(&Panel)>,
-}
-
-/// Rows of a tile.
-pub const MR: usize = 6;
-pub static AVX512: Isa = Isa {
+/// The kernel for AVX-512.
+pub static AVX512: Kernel = Kernel {
     nr: 64,
-    numbers: 1,
-    tile: tile512,
-    pack: pack512,
-    rows: None,
+    k_per_word: 1,
+    micro_kernel: micro_kernel_avx512,
+    pack_panel: pack_panel_avx512,
+    pack_rows: None,
 };
-pub static AVX2: Isa = Isa {
+
+/// The kernel for AVX2 and FMA.
+pub static AVX2: Kernel = Kernel {
     nr: 16,
-    numbers: 1,
-    tile: tile256,
-    pack: pack256,
-    rows: None,
+    k_per_word: 1,
+    micro_kernel: micro_kernel_avx2,
+    pack_panel: pack_panel_avx2,
+    pack_rows: None,
 };
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma,avx2")]
-unsafe fn tile512(t: &Tile) {
+unsafe fn micro_kernel_avx512(t: &Tile) {
     match t.n.div_ceil(16) {
-        1 => tile::<__m512, f32, MR, 1>(t, 64),
-        2 => tile::<__m512, f32, MR, 2>(t, 64),
-        3 => tile::<__m512, f32, MR, 3>(t, 64),
-        _ if t.rows <= 2 => tile::<__m512, f32, 2, 4>(t, 64),
-        _ if t.rows <= 4 => tile::<__m512, f32, 4, 4>(t, 64),
-        _ => tile::<__m512, f32, MR, 4>(t, 64),
+        1 => micro_kernel::<__m512, f32, MR, 1>(t, 64),
+        2 => micro_kernel::<__m512, f32, MR, 2>(t, 64),
+        3 => micro_kernel::<__m512, f32, MR, 3>(t, 64),
+        _ if t.m <= 2 => micro_kernel::<__m512, f32, 2, 4>(t, 64),
+        _ if t.m <= 4 => micro_kernel::<__m512, f32, 4, 4>(t, 64),
+        _ => micro_kernel::<__m512, f32, MR, 4>(t, 64),
     }
 }
 
 #[target_feature(enable = "fma,avx2")]
-unsafe fn tile256(t: &Tile) {
-    tile::<__m256, f32, MR, 2>(t, 16)
+unsafe fn micro_kernel_avx2(t: &Tile) {
+    micro_kernel::<__m256, f32, MR, 2>(t, 16)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma,avx2")]
-unsafe fn pack512(p: &Panel) {
-    pack::<__m512, f32, 16>(p)
+unsafe fn pack_panel_avx512(p: &Panel) {
+    pack_panel::<__m512, f32, 16>(p)
 }
 
 #[target_feature(enable = "fma,avx2")]
-unsafe fn pack256(p: &Panel) {
-    pack::<__m256, f32, 8>(p)
+unsafe fn pack_panel_avx2(p: &Panel) {
+    pack_panel::<__m256, f32, 8>(p)
 }
 
 impl Simd for __m512 {
@@ -66,16 +57,16 @@ impl Simd for __m512 {
         _mm512_set1_ps(x)
     }
     #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
-        _mm512_loadu_ps(from)
+    unsafe fn load(source: *const f32) -> Self {
+        _mm512_loadu_ps(source)
     }
     #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        _mm512_storeu_ps(to, self)
+    unsafe fn store(self, target: *mut f32) {
+        _mm512_storeu_ps(target, self)
     }
     #[inline(always)]
-    unsafe fn load_first(from: *const f32, n: usize) -> Self {
-        _mm512_maskz_loadu_ps((1u32 << n).wrapping_sub(1) as u16, from)
+    unsafe fn load_first(source: *const f32, n: usize) -> Self {
+        _mm512_maskz_loadu_ps((1u32 << n).wrapping_sub(1) as u16, source)
     }
     #[inline(always)]
     unsafe fn add(self, y: Self) -> Self {
@@ -87,33 +78,29 @@ impl Simd for __m512 {
     }
     #[inline(always)]
     unsafe fn transpose(r: &mut [Self]) {
+        // Transposes the 4 × 4 squares of four rows at a time, then moves quarters between rows.
         let mut b = [_mm512_setzero_ps(); 16];
         for i in 0..4 {
-            let [w, x, y, z] = [r[4 * i], r[4 * i + 1], r[4 * i + 2], r[4 * i + 3]];
-            let low = (_mm512_unpacklo_ps(w, x), _mm512_unpacklo_ps(y, z));
-            let high = (_mm512_unpackhi_ps(w, x), _mm512_unpackhi_ps(y, z));
-            for (h, (p, q)) in [low, high].into_iter().enumerate() {
-                let (p, q) = (_mm512_castps_pd(p), _mm512_castps_pd(q));
-                b[4 * i + 2 * h] = _mm512_castpd_ps(_mm512_unpacklo_pd(p, q));
-                b[4 * i + 2 * h + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(p, q));
-            }
+            let low_wx = _mm512_castps_pd(_mm512_unpacklo_ps(r[4 * i], r[4 * i + 1]));
+            let low_yz = _mm512_castps_pd(_mm512_unpacklo_ps(r[4 * i + 2], r[4 * i + 3]));
+            let high_wx = _mm512_castps_pd(_mm512_unpackhi_ps(r[4 * i], r[4 * i + 1]));
+            let high_yz = _mm512_castps_pd(_mm512_unpackhi_ps(r[4 * i + 2], r[4 * i + 3]));
+            b[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(low_wx, low_yz));
+            b[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low_wx, low_yz));
+            b[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high_wx, high_yz));
+            b[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high_wx, high_yz));
         }
-        const EVEN: i32 = 0x88; // quarters 0 and 2 of both
-        const ODD: i32 = 0xdd;
+        const EVEN: i32 = 0x88; // quarters 0 and 2 of both operands
+        const ODD: i32 = 0xdd; // quarters 1 and 3
         for j in 0..4 {
-            let (p, q) = (
-                _mm512_shuffle_f32x4::<EVEN>(b[j], b[4 + j]),
-                _mm512_shuffle_f32x4::<ODD>(b[j], b[4 + j]),
-            );
-            let (x, y) = (b[8 + j], b[12 + j]);
-            let (s, t) = (
-                _mm512_shuffle_f32x4::<EVEN>(x, y),
-                _mm512_shuffle_f32x4::<ODD>(x, y),
-            );
-            r[j] = _mm512_shuffle_f32x4::<EVEN>(p, s);
-            r[8 + j] = _mm512_shuffle_f32x4::<ODD>(p, s);
-            r[4 + j] = _mm512_shuffle_f32x4::<EVEN>(q, t);
-            r[12 + j] = _mm512_shuffle_f32x4::<ODD>(q, t);
+            let even_top = _mm512_shuffle_f32x4::<EVEN>(b[j], b[4 + j]);
+            let odd_top = _mm512_shuffle_f32x4::<ODD>(b[j], b[4 + j]);
+            let even_bottom = _mm512_shuffle_f32x4::<EVEN>(b[8 + j], b[12 + j]);
+            let odd_bottom = _mm512_shuffle_f32x4::<ODD>(b[8 + j], b[12 + j]);
+            r[j] = _mm512_shuffle_f32x4::<EVEN>(even_top, even_bottom);
+            r[8 + j] = _mm512_shuffle_f32x4::<ODD>(even_top, even_bottom);
+            r[4 + j] = _mm512_shuffle_f32x4::<EVEN>(odd_top, odd_bottom);
+            r[12 + j] = _mm512_shuffle_f32x4::<ODD>(odd_top, odd_bottom);
         }
     }
 }
@@ -125,20 +112,20 @@ impl Simd for __m256 {
         _mm256_set1_ps(x)
     }
     #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self {
-        _mm256_loadu_ps(from)
+    unsafe fn load(source: *const f32) -> Self {
+        _mm256_loadu_ps(source)
     }
     #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        _mm256_storeu_ps(to, self)
+    unsafe fn store(self, target: *mut f32) {
+        _mm256_storeu_ps(target, self)
     }
     #[inline(always)]
-    unsafe fn load_first(from: *const f32, n: usize) -> Self {
+    unsafe fn load_first(source: *const f32, n: usize) -> Self {
         let mask = _mm256_cmpgt_epi32(
             _mm256_set1_epi32(n as i32),
             _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
         );
-        _mm256_maskload_ps(from, mask)
+        _mm256_maskload_ps(source, mask)
     }
     #[inline(always)]
     unsafe fn add(self, y: Self) -> Self {
@@ -150,15 +137,17 @@ impl Simd for __m256 {
     }
     #[inline(always)]
     unsafe fn transpose(r: &mut [Self]) {
+        // Transposes the 4 × 4 squares of four rows at a time, then moves halves between rows.
         let mut b = [_mm256_setzero_ps(); 8];
         for i in 0..2 {
-            let [w, x, y, z] = [r[4 * i], r[4 * i + 1], r[4 * i + 2], r[4 * i + 3]];
-            let low = (_mm256_unpacklo_ps(w, x), _mm256_unpacklo_ps(y, z));
-            let high = (_mm256_unpackhi_ps(w, x), _mm256_unpackhi_ps(y, z));
-            for (h, (p, q)) in [low, high].into_iter().enumerate() {
-                b[4 * i + 2 * h] = _mm256_shuffle_ps::<0x44>(p, q);
-                b[4 * i + 2 * h + 1] = _mm256_shuffle_ps::<0xee>(p, q);
-            }
+            let low_wx = _mm256_unpacklo_ps(r[4 * i], r[4 * i + 1]);
+            let low_yz = _mm256_unpacklo_ps(r[4 * i + 2], r[4 * i + 3]);
+            let high_wx = _mm256_unpackhi_ps(r[4 * i], r[4 * i + 1]);
+            let high_yz = _mm256_unpackhi_ps(r[4 * i + 2], r[4 * i + 3]);
+            b[4 * i] = _mm256_shuffle_ps::<0x44>(low_wx, low_yz);
+            b[4 * i + 1] = _mm256_shuffle_ps::<0xee>(low_wx, low_yz);
+            b[4 * i + 2] = _mm256_shuffle_ps::<0x44>(high_wx, high_yz);
+            b[4 * i + 3] = _mm256_shuffle_ps::<0xee>(high_wx, high_yz);
         }
         for j in 0..4 {
             r[j] = _mm256_permute2f128_ps::<0x20>(b[j], b[4 + j]);

@@ -1,4 +1,4 @@
-//! What the operands of a product are rounded to; its sums are f32 in any case.
+//! The precision that the operands of a product are rounded to; its sums are f32 in any case.
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// What the device of this build makes of it.
+    /// Returns the precision that this build computes in if asked for this one.
     pub fn here(self) -> Precision {
         if cfg!(feature = "cuda") {
             self
@@ -23,19 +23,19 @@ impl Precision {
         }
     }
 
-    /// What this machine's CPU makes of it: f32 where it cannot multiply in bf16.
+    /// Returns the precision that this CPU computes in: f32 where it cannot multiply in bf16.
     pub fn on_cpu(self) -> Precision {
         #[cfg(target_arch = "x86_64")]
         {
-            let wide = crate::parallel::Vectors::here() == crate::parallel::Vectors::Avx512;
-            if self == Precision::Bf16 && wide && is_x86_feature_detected!("avx512bf16") {
+            let has_avx512 = crate::parallel::Vectors::here() == crate::parallel::Vectors::Avx512;
+            if self == Precision::Bf16 && has_avx512 && is_x86_feature_detected!("avx512bf16") {
                 return Precision::Bf16;
             }
         }
         Precision::F32
     }
 
-    /// What to tell who asked for more than this machine has.
+    /// Returns a warning for the user if this build computes in another precision.
     pub fn warning(self) -> Option<String> {
         let lacks = if self == Precision::Tf32 {
             "tf32 on a CPU"
@@ -51,12 +51,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cpu_computes_tf32_in_f32_and_says_so() {
+    fn a_cpu_computes_tf32_in_f32_and_warns() {
         assert_eq!(Precision::Tf32.here(), Precision::F32);
         assert!(
             Precision::Tf32
                 .warning()
-                .is_some_and(|told| told.contains("no tf32 on a CPU"))
+                .is_some_and(|warning| warning.contains("no tf32 on a CPU"))
         );
         assert_eq!(Precision::F32.warning(), None);
     }

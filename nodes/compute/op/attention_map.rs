@@ -1,86 +1,98 @@
-//! Attention in two ops, for layers that use the map of another (ARMHuBERT, Jang et al. 2023, arXiv:2305.11685):
-//! P = softmax(q kᵀ / √d + bias), and for each layer that reads it o = gate drop(P) v with values of its own.
-//! q, k, v, o (frames, heads · d), gate (heads), P (heads, frames, frames) a row, the rows one behind the other.
+//! Attention in two ops, for layers that use the map of another (ARMHuBERT, Jang et al. 2023,
+//! arXiv:2305.11685): P = softmax(q kᵀ / √d + bias), and for each layer that reads it
+//! o = gate drop(P) v with values of its own.
+//! q, k, v, o (frames, heads · d), gate (heads), P (heads, frames, frames) a row, the rows one
+//! behind the other; a device may pad it.
 //!
-//! dP = gate drop ∘ (do vᵀ), dv = gate (P ∘ drop)ᵀ do, dgate = Σ P ∘ drop ∘ (do vᵀ); from dP on: [`super::head`].
+//! With do the gradient of o and D = drop ∘ (do vᵀ):
+//!   dv = gate (P ∘ drop)ᵀ do, dgate = Σ P ∘ D, dP = gate D;
+//! from dP on as in [`super::attention`].
+mod cpu;
 #[cfg(feature = "cuda")]
-pub mod cuda;
+mod cuda;
+use super::attention::AttentionHeads;
 use super::gate;
-use super::head::Heads;
-use super::position_bias::{Bias, PositionBias};
-use crate::gemm::{Out, Precision, View, gemm_here};
-use crate::math::{Dropout, sum};
-use crate::parallel::{Shared, add, column_sums, each, map, wide};
-use crate::tensor::cpu::{
-    Cpu, Hidden, NoneTape, Spans, Storage, Track, Vector, merge, read, record_hidden, record_kept,
-    split,
+use super::position_bias::{Bias, PositionBias, PositionBiasDevice};
+use crate::gemm::Precision;
+use crate::math::Dropout;
+use crate::tensor::{
+    self, Device, Grads, Hidden, Matrix, NoneTape, Slot, Spans, Storage, Track, merge, record,
+    record_hidden, split,
 };
-use std::iter::repeat_n;
 
 /// P, before any dropout.
 #[derive(Clone)]
-pub struct Map<T = NoneTape, D: Storage<f32> = Cpu> {
-    pub values: crate::tensor::Vector<T, D>,
+pub struct Map<T = NoneTape, D: Storage<f32> = Device> {
+    pub values: tensor::Vector<T, D>,
     /// Frames of each row.
     pub spans: Spans,
     pub heads: usize,
 }
 
-/// Where the squares of the heads of all rows lie.
-fn squares(spans: &Spans, heads: usize) -> Spans {
-    Spans::new(spans.lengths().flat_map(|n| repeat_n(n * n, heads)))
+type Vector<D> = tensor::Vector<NoneTape, D>;
+
+/// What a device must do for [`attention_map`] and [`attend`].
+pub trait AttentionMapDevice: PositionBiasDevice {
+    /// What the backward pass of [`attention_map`] needs of its forward pass.
+    type SavedMap: 'static;
+    /// What the backward pass of [`attend`] needs beside P.
+    type SavedAttend: 'static;
+
+    /// Returns P for q and k.
+    fn map(
+        qk: [Matrix<NoneTape, Self>; 2],
+        heads: AttentionHeads<Self>,
+    ) -> (Vector<Self>, Self::SavedMap);
+
+    /// Adds to the gradients of `inputs`, which are q and k, and of the bias.
+    fn map_backward(
+        dp: Self::Upstream,
+        saved: &Self::SavedMap,
+        inputs: &[Slot<Self>; 2],
+        g: &mut Grads<Self>,
+    );
+
+    /// Returns o for P and v.
+    fn attend(
+        p: &Vector<Self>,
+        v: Matrix<NoneTape, Self>,
+        heads: AttentionHeads<Self>,
+    ) -> (Matrix<NoneTape, Self>, Self::SavedAttend);
+
+    /// Adds to the gradients of P, v and the gate.
+    fn attend_backward(
+        dy: Self::Upstream,
+        p: &Vector<Self>,
+        saved: &Self::SavedAttend,
+        v: &Slot<Self>,
+        g: &mut Grads<Self>,
+    );
 }
 
-/// q and k are two tensors, not one given twice.
-pub fn attention_map<T: Track>(
-    [q, k]: [Hidden<T>; 2],
+/// Computes the map of each head of each row. q and k are different tensors.
+pub fn attention_map<T: Track<D>, D: AttentionMapDevice>(
+    [q, k]: [Hidden<T, D>; 2],
     heads: usize,
-    bias: Option<PositionBias<T, Cpu>>,
+    bias: Option<PositionBias<T, D>>,
     precision: Precision,
-) -> Map<T> {
-    let ((q, tq), (k, tk)) = (q.split(), k.split());
-    let (bias, tape) = Bias::join(merge(tq, tk), bias);
-    let (width, spans, squares) = (q.width(), q.spans.clone(), squares(&q.spans, heads));
-    let all = Heads {
-        spans: spans.clone(),
-        width,
-        gates: vec![1.0; heads],
-        drop: Dropout::NONE,
+) -> Map<T, D> {
+    let (q, q_tape) = q.split();
+    let (k, k_tape) = k.split();
+    let (bias, tape) = Bias::join(merge(q_tape, k_tape), bias);
+    let inputs = [&q, &k].map(|x| Slot::of(&x.values));
+    let spans = q.spans.clone();
+    let all = AttentionHeads {
+        spans: q.spans.clone(),
+        width: q.width(),
+        per_row: heads,
+        gate: None,
         bias,
+        drop: Dropout::NONE,
         precision,
     };
-
-    let mut p = vec![0.0; squares.total()];
-    let out = Shared::new(&mut p);
-    each(all.count(), |t| {
-        let (Some(head), square) = (all.get(t), squares.of(t)) else {
-            return;
-        };
-        // SAFETY: each task has its own square.
-        head.probabilities(head.of(q.read()), head.of(k.read()), unsafe {
-            out.part(square.start, square.len())
-        });
-    });
-    let values = record_kept(p, (squares.total(),), tape, move |p, mut dp, g| {
-        let [mut dq, mut dk] = [&q, &k].map(|t| g.take(&t.values));
-        let (to, squares_of) = (
-            [&mut dq, &mut dk].map(|x| Shared::new(x)),
-            Shared::new(&mut dp),
-        );
-        let pulled = map(all.count(), |t| {
-            let (Some(head), square) = (all.get(t), squares.of(t)) else {
-                return None;
-            };
-            let [q, k] = [q.read(), k.read()].map(|x| head.of(x));
-            // SAFETY: each task has its own columns of its own frames, and its own square.
-            let to = to.map(|x| unsafe { Out::columns(x.tail(head.at), width, true) });
-            let ds = unsafe { squares_of.part(square.start, square.len()) };
-            head.backward(&p[square], ds, [q, k], to).1
-        });
-        (*g.of(&q.values), *g.of(&k.values)) = (dq, dk);
-        if let Some(bias) = &all.bias {
-            bias.collect(pulled, g);
-        }
+    let (p, saved) = D::map([q.values, k.values], all);
+    let values = record(p, tape, move |dp, g| {
+        D::map_backward(dp, &saved, &inputs, g);
     });
     Map {
         values,
@@ -89,81 +101,30 @@ pub fn attention_map<T: Track>(
     }
 }
 
-/// o, of the layer that made the map or of another.
-pub fn attend<T: Track>(
-    Map {
-        values,
-        spans,
-        heads,
-    }: Map<T>,
-    v: Hidden<T>,
-    gate: Option<&Vector<T>>,
+/// Attends with the map of the same layer or of another.
+pub fn attend<T: Track<D>, D: AttentionMapDevice>(
+    map: Map<T, D>,
+    v: Hidden<T, D>,
+    gate: Option<&tensor::Vector<T, D>>,
     drop: Dropout,
     precision: Precision,
-) -> Hidden<T> {
-    let ((p, tape), (v, other)) = (split(values), v.split());
-    let (gate, tape) = gate::join(merge(tape, other), gate);
-    let (width, squares) = (v.width(), squares(&spans, heads));
-    let gates = gate
-        .as_ref()
-        .map_or_else(|| vec![1.0; heads], |g| read(g).to_vec());
-    let all = Heads {
-        spans: spans.clone(),
-        width,
-        gates,
-        drop,
+) -> Hidden<T, D> {
+    let (p, p_tape) = split(map.values);
+    let (v, v_tape) = v.split();
+    let (gate, tape) = gate::join(merge(p_tape, v_tape), gate);
+    let input = Slot::of(&v.values);
+    let heads = AttentionHeads {
+        spans: map.spans.clone(),
+        width: v.width(),
+        per_row: map.heads,
+        gate,
         bias: None,
+        drop,
         precision,
     };
-
-    let mut y = vec![0.0; v.read().len()];
-    let out = Shared::new(&mut y);
-    each(all.count(), |t| {
-        let Some(head) = all.get(t) else { return };
-        let mut dropped = read(&p)[squares.of(t)].to_vec();
-        head.drop_and_gate(&mut dropped);
-        // SAFETY: each task has its own columns of its own frames.
-        let o = unsafe { Out::columns(out.tail(head.at), width, false) };
-        gemm_here(
-            precision,
-            head.tall(),
-            View::rows(&dropped, head.n),
-            head.of(v.read()),
-            o,
-        );
-    });
-    record_hidden(y, width, spans, tape, move |dy, g| {
-        let (mut dp, mut dv) = (g.take(&p), g.take(&v.values));
-        let (to_p, to_v) = (Shared::new(&mut dp), Shared::new(&mut dv));
-        let dgates = map(all.count(), |t| {
-            let Some(head) = all.get(t) else { return 0.0 };
-            let (square, [v, dy]) = (squares.of(t), [v.read(), &dy].map(|x| head.of(x)));
-            // SAFETY: each task has its own columns of its own frames, and its own square.
-            let dv = unsafe { Out::columns(to_v.tail(head.at), width, true) };
-            let dp = unsafe { to_p.part(square.start, square.len()) };
-            let p = &read(&p)[square];
-            let mut d = p.to_vec();
-            head.drop_and_gate(&mut d);
-            gemm_here(precision, head.tall(), View::rows(&d, head.n).t(), dy, dv);
-            gemm_here(
-                precision,
-                head.square(),
-                dy,
-                v.t(),
-                Out::set(&mut d, head.n),
-            );
-            wide!({
-                head.drop.apply(0, &mut d);
-                dp.iter_mut()
-                    .zip(&d)
-                    .for_each(|(dp, d)| *dp += d * head.gate);
-                sum(d.len(), |i| p[i] * d[i])
-            })
-        });
-        (*g.of(&p), *g.of(&v.values)) = (dp, dv);
-        if let Some(gate) = &gate {
-            add(g.of(gate), &column_sums(&dgates, heads));
-        }
+    let (o, saved) = D::attend(&p, v.values, heads);
+    record_hidden(o, map.spans, tape, move |dy, g| {
+        D::attend_backward(dy, &p, &saved, &input, g);
     })
 }
 
@@ -171,47 +132,62 @@ pub fn attend<T: Track>(
 mod tests {
     use super::*;
     use crate::gemm::Precision::F32;
-    use crate::op::attention::tests::{HEADS, bias, case, definition, three};
-    use crate::op::check::{DROP, close};
-    use crate::tensor::cpu::put;
+    use crate::op::attention::tests::{case, case_bias, definition, qkv};
+    use crate::op::check::{DROP, ROWS, check_op, close};
+    use crate::op::residual;
+    use crate::tensor::cpu::read;
+    use crate::tensor::put;
+
+    const HEADS: usize = 2;
 
     #[test]
     fn a_map_and_its_use_are_attention() {
         for width in [6, 14] {
-            let case = case(width);
-            let (gate, [q, k, v]) = (&case.p[6], three(&case.x, &case.p));
-            let map = attention_map([q, k], HEADS, bias(&case.x, &case.p), F32);
-            let frames: usize = case.x.spans.lengths().sum();
-            assert!((read(&map.values).iter().sum::<f32>() - (frames * HEADS) as f32).abs() < 1e-3);
-            close(
-                attend(map, v, Some(gate), DROP, F32).read(),
-                &definition(&case, read(gate), true),
-                1e-4,
-            );
+            let case = case(&ROWS, width, HEADS);
+            let x = &case.x;
+            let p = &case.p;
+            let [q, k, v] = qkv(x, p, F32);
+            let map = attention_map([q, k], HEADS, Some(case_bias(x, p, HEADS)), F32);
+            let sum: f32 = read(&map.values).iter().sum();
+            assert!((sum - (x.spans.total() * HEADS) as f32).abs() < 1e-3);
+            let o = attend(map, v, Some(&p[6]), DROP, F32);
+            close(o.read(), &definition(&case, true), 1e-4);
         }
     }
 
-    /// Two readers of one map: both send gradients into it.
+    #[test]
+    fn gradients_of_a_map() {
+        for width in [6, 14, 8] {
+            let case = case(&ROWS, width, HEADS);
+            check_op!(case, |x, p, _, precision| {
+                let [q, k, v] = qkv(&x, p, precision);
+                let map = attention_map([q, k], HEADS, None, precision);
+                attend(map, v, None, Dropout::NONE, precision).values
+            });
+        }
+    }
+
+    /// Both readers add to the gradient of the map.
     #[test]
     fn gradients_of_a_map_that_is_used_again() {
-        for width in [6, 14] {
-            case(width).check(|x, p, tape| {
-                let [q, k, v] = three(&x, p);
+        for width in [6, 14, 8] {
+            let case = case(&ROWS, width, HEADS);
+            check_op!(case, |x, p, tape, precision| {
+                let [q, k, v] = qkv(&x, p, precision);
                 let gate = put(&p[6], tape);
-                let map = attention_map([q, k], HEADS, bias(&x, p), F32);
-                let o = attend(map.clone(), v, Some(&gate), DROP, F32);
-                attend(map, o, Some(&gate), Dropout::NONE, F32).values
+                let bias = case_bias(&x, p, HEADS);
+                let map = attention_map([q, k], HEADS, Some(bias), precision);
+                let o = attend(map.clone(), v, Some(&gate), DROP, precision);
+                attend(map, o, Some(&gate), Dropout::NONE, precision).values
             });
-            case(width).check(|x, p, _| {
-                let [q, k, v] = three(&x, p);
-                attend(
-                    attention_map([q, k], HEADS, None, F32),
-                    v,
-                    None,
-                    Dropout::NONE,
-                    F32,
-                )
-                .values
+            check_op!(case, |x, p, tape, precision| {
+                let [q, k, v] = qkv(&x, p, precision);
+                let gate = put(&p[6], tape);
+                let bias = case_bias(&x, p, HEADS);
+                let map = attention_map([q, k], HEADS, Some(bias), precision);
+                let o = attend(map.clone(), v, Some(&gate), DROP, precision);
+                let of_x = attend(map, x, None, DROP.fork(1), precision);
+                residual(o, of_x, DROP).values
             });
         }
     }

@@ -20,7 +20,7 @@ pub fn gradient_scale<T: Track<D>, D: Passes>(x: Hidden<T, D>, factor: f32) -> H
 mod tests {
     use super::*;
     use crate::op::check::{Case, ROWS, agree_op};
-    use crate::op::cpu::mean_square;
+    use crate::op::mean_square;
     use crate::tensor::cpu::{Tape, backward};
 
     #[test]

@@ -1,149 +1,85 @@
-//! A bias on the logits of attention by relative position (WavLM, Chen et al. 2022, arXiv:2110.13900; buckets as in T5,
-//! Raffel et al. 2020): logits[query, key] += gate[query] · table[bucket(key - query)], for each head.
+//! A bias on the logits of attention by relative position (WavLM, Chen et al. 2022,
+//! arXiv:2110.13900; buckets as in T5, Raffel et al. 2020), for each head:
+//!   logits[query, key] += gate[query] · table[bucket(key - query)].
 //! table (buckets, all heads), gate (frames, heads).
 //!
-//! A row of n frames knows 2n - 1 distances: with r the table's number for each, the bias of a query is the n of them
-//! from n - 1 - query on, so no square of biases is stored. S, which is divided by √d later, grows by √d gate r:
-//!   dgate[query] = √d Σ_keys dS r, dr = √d Σ_queries gate dS, dtable[b] = Σ of dr over the distances of bucket b.
+//! In a row of n frames key - query has 2n - 1 values. With r the table's values by distance, the
+//! bias of a query is the n values of r from n - 1 - query on, so no (n, n) biases are stored.
+//! S = QKᵀ, which is divided by √d later, grows by √d gate r:
+//!   dgate[query] = √d Σ_keys dS r, dr = √d Σ_queries gate dS,
+//!   dtable[b] = Σ of dr over the distances of bucket b.
+pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
-pub mod cuda;
-use super::head::Head;
-use crate::math::sum;
-use crate::parallel::wide;
-use crate::tensor;
-use crate::tensor::Device;
-use crate::tensor::cpu::{Cpu, Grads, Hidden, Param, Storage, Track, merge, read};
+pub(crate) mod cuda;
+use crate::tensor::{Device, DeviceStorage, Hidden, NoneTape, Param, Storage, Track, merge};
 
+/// A bias as an argument of attention.
 pub struct PositionBias<'a, T, D: Storage<f32> = Device> {
     /// (buckets, all heads)
-    pub table: &'a tensor::Param<D>,
+    pub table: &'a Param<D>,
     /// The table's column of each head.
     pub columns: Vec<usize>,
     pub buckets: usize,
-    /// From this distance on all positions of a side share a bucket.
+    /// The distance from which on all positions of a side share a bucket.
     pub farthest: usize,
     /// (frames, heads)
-    pub gate: tensor::Hidden<T, D>,
+    pub gate: Hidden<T, D>,
 }
 
-/// A bias off its tape.
-pub struct Bias {
-    table: Param,
-    columns: Vec<usize>,
-    gate: Hidden,
-    buckets: usize,
-    /// The bucket of each distance, from -(longest - 1) to longest - 1.
-    by_distance: Vec<usize>,
+/// What a device must do for biases of attention.
+pub trait PositionBiasDevice: DeviceStorage {
+    /// Columns and buckets of a bias, and what else the device needs to find a table's values.
+    type ByDistance: 'static;
+
+    /// Prepares the values of the table's `columns` for distances of these `buckets`, of which the
+    /// table has `count`.
+    fn by_distance(
+        table: &Param<Self>,
+        columns: Vec<usize>,
+        buckets: Vec<usize>,
+        count: usize,
+    ) -> Self::ByDistance;
 }
 
-/// What a head of a row gives back: to the gate of each query, and to its column of the table.
-pub struct Pulled {
-    gate: Vec<f32>,
-    table: Vec<f32>,
+/// A bias without its tape.
+pub struct Bias<D: PositionBiasDevice> {
+    table: Param<D>,
+    /// Buckets of the table.
+    count: usize,
+    gate: Hidden<NoneTape, D>,
+    by_distance: D::ByDistance,
 }
 
-impl Bias {
-    pub fn join<T: Track>(tape: T, bias: Option<PositionBias<T, Cpu>>) -> (Option<Bias>, T) {
-        let Some(PositionBias {
-            table,
-            columns,
-            buckets,
-            farthest,
-            gate,
-        }) = bias
-        else {
+impl<D: PositionBiasDevice> Bias<D> {
+    /// Splits a bias from its tape and joins that tape with `tape`.
+    pub fn join<T: Track<D>>(tape: T, bias: Option<PositionBias<T, D>>) -> (Option<Self>, T) {
+        let Some(bias) = bias else {
             return (None, tape);
         };
-        let (gate, other) = gate.split();
-        let longest = gate.spans.lengths().max().unwrap_or(0) as isize;
-        let by_distance = (1 - longest..longest)
-            .map(|distance| bucket(distance, buckets, farthest))
+        let (gate, gate_tape) = bias.gate.split();
+        let longest = gate.spans.lengths().max().unwrap_or(0).max(1) as isize;
+        let buckets = (1 - longest..longest)
+            .map(|distance| bucket(distance, bias.buckets, bias.farthest))
             .collect();
-        (
-            Some(Bias {
-                table: table.clone(),
-                columns,
-                gate,
-                buckets,
-                by_distance,
-            }),
-            merge(tape, other),
-        )
-    }
-
-    fn all_heads(&self) -> usize {
-        read(&self.table).len() / self.buckets
-    }
-    /// The buckets of a row's distances.
-    fn of_row(&self, n: usize) -> &[usize] {
-        &self.by_distance[self.by_distance.len() / 2 + 1 - n..][..2 * n - 1]
-    }
-    /// r, and √d gate of each query.
-    fn factors(&self, head: &Head) -> (Vec<f32>, Vec<f32>) {
-        let (table, all, column) = (read(&self.table), self.all_heads(), self.columns[head.h]);
-        let heads = self.columns.len();
-        let gates = self.gate.read()[head.frame * heads + head.h..]
-            .iter()
-            .step_by(heads)
-            .take(head.n);
-        let r = self
-            .of_row(head.n)
-            .iter()
-            .map(|bucket| table[bucket * all + column]);
-        (r.collect(), gates.map(|gate| gate / head.scale()).collect())
-    }
-
-    /// S += √d gate r.
-    pub fn add(&self, head: &Head, s: &mut [f32]) {
-        let (n, (r, gates)) = (head.n, self.factors(head));
-        wide!(for (query, s) in s.chunks_exact_mut(n).enumerate() {
-            s.iter_mut()
-                .zip(&r[n - 1 - query..])
-                .for_each(|(s, r)| *s += gates[query] * r);
-        })
-    }
-
-    pub fn pull(&self, head: &Head, ds: &[f32]) -> Pulled {
-        let (n, (r, gates)) = (head.n, self.factors(head));
-        let (mut gate, mut dr, mut table) =
-            (vec![0.0; n], vec![0.0; 2 * n - 1], vec![0.0; self.buckets]);
-        wide!(for (query, ds) in ds.chunks_exact(n).enumerate() {
-            let (r, dr) = (&r[n - 1 - query..][..n], &mut dr[n - 1 - query..][..n]);
-            gate[query] = sum(n, |key| ds[key] * r[key]) / head.scale();
-            dr.iter_mut()
-                .zip(ds)
-                .for_each(|(dr, ds)| *dr += gates[query] * ds);
-        });
-        self.of_row(n)
-            .iter()
-            .zip(dr)
-            .for_each(|(bucket, dr)| table[*bucket] += dr);
-        Pulled { gate, table }
-    }
-
-    /// Adds up what the heads of all rows, in their order, give back.
-    pub fn collect(&self, pulled: Vec<Option<Pulled>>, g: &mut Grads) {
-        let (heads, all) = (self.columns.len(), self.all_heads());
-        for (t, pulled) in pulled.into_iter().enumerate() {
-            let Some(Pulled { gate, table }) = pulled else {
-                continue;
-            };
-            let (row, h) = (self.gate.spans.of(t / heads), t % heads);
-            let dgate = g.of(&self.gate.values)[row.start * heads + h..]
-                .iter_mut()
-                .step_by(heads);
-            dgate.zip(gate).for_each(|(to, d)| *to += d);
-            let dtable = g.of(&self.table)[self.columns[h]..].iter_mut().step_by(all);
-            dtable.zip(table).for_each(|(to, d)| *to += d);
-        }
+        let bias = Bias {
+            table: bias.table.clone(),
+            count: bias.buckets,
+            gate,
+            by_distance: D::by_distance(bias.table, bias.columns, buckets, bias.buckets),
+        };
+        (Some(bias), merge(tape, gate_tape))
     }
 }
 
-/// Half of the buckets are for keys behind the query. Of each half, half are for one distance each, the others for
-/// equal steps of its logarithm. In f32, as transformers computes it.
+/// Returns the bucket of a distance, key - query, of `buckets`.
+///
+/// Half of the buckets are for keys after the query. Of each half, half are for one distance each,
+/// the others for equal steps of its logarithm. Computes in f32, as transformers does.
 pub fn bucket(distance: isize, buckets: usize, farthest: usize) -> usize {
-    let (half, exact) = (buckets / 2, buckets / 4);
-    let (side, far) = (if distance > 0 { half } else { 0 }, distance.unsigned_abs());
+    let half = buckets / 2;
+    let exact = buckets / 4;
+    let side = if distance > 0 { half } else { 0 };
+    let far = distance.unsigned_abs();
     if far < exact {
         return side + far;
     }
@@ -167,9 +103,9 @@ mod tests {
             (100, 4000, 1_451_535_684),
         ];
         for (buckets, farthest, sum) in cases {
-            let of = |i: usize| i * bucket(i as isize - 3001, buckets, farthest);
+            let weighted = |i: usize| i * bucket(i as isize - 3001, buckets, farthest);
             assert_eq!(
-                (1..=6001).map(of).sum::<usize>(),
+                (1..=6001).map(weighted).sum::<usize>(),
                 sum,
                 "{buckets} buckets up to {farthest}"
             );

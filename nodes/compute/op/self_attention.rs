@@ -37,12 +37,12 @@ pub fn self_attention<T: Track<D>, D: SelfAttentionDevice>(
     D::self_attention(x, weights, heads, gate, bias, drop, precision)
 }
 
-#[cfg(all(test, feature = "cuda"))]
+#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::op::attention::tests::{bias, case};
     use crate::op::check::{DROP, ROWS, check_op};
     use crate::op::linear;
-    use crate::op::position_bias::cuda::tests::{bias, case};
     use crate::tensor::put;
 
     #[test]

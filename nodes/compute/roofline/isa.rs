@@ -1,38 +1,43 @@
-//! The loops of the peak, one a vector: nothing but multiply-adds on sums in registers.
+//! The loops of the FMA peak, one for each instruction: nothing but FMAs on sums in registers.
 use super::CHAINS;
 use std::arch::x86_64::*;
 use std::hint::black_box;
 use std::mem::transmute;
 
-/// `n` times `$next` on each of [`CHAINS`] sums: the indices are constant, so that no sum goes to memory.
-macro_rules! chains {
-    ($n:ident, $zero:expr, $next:expr) => {
-        let mut sums = [$zero; CHAINS];
+/// Applies `$fma` to each of [`CHAINS`] sums, `$n` times.
+///
+/// The indices are constant, so that no sum goes to memory.
+macro_rules! fma_chains {
+    ($n:ident, $first:expr, $fma:expr) => {
+        let mut sums = [$first; CHAINS];
         for _ in 0..$n {
             for sum in &mut sums {
-                *sum = $next(*sum);
+                *sum = $fma(*sum);
             }
         }
         black_box(sums);
     };
 }
 
+/// Executes `n` `vfmadd` of 16 floats on each sum.
 #[target_feature(enable = "avx512f")]
-pub fn floats512(n: usize) {
+pub fn f32_avx512(n: usize) {
     let x = _mm512_set1_ps(black_box(0.5));
-    chains!(n, x, |sum| _mm512_fmadd_ps(x, x, sum));
+    fma_chains!(n, x, |sum| _mm512_fmadd_ps(x, x, sum));
 }
 
+/// Executes `n` `vdpbf16ps` of 16 pairs of bf16 on each sum.
 #[target_feature(enable = "avx512f,avx512bf16")]
-pub fn pairs512(n: usize) {
+pub fn bf16_avx512(n: usize) {
     let x = _mm512_set1_ps(black_box(0.5));
-    // SAFETY: 512 bits are 512 bits.
+    // SAFETY: both types are 512 bits without invalid values.
     let pairs: __m512bh = unsafe { transmute(x) };
-    chains!(n, x, |sum| _mm512_dpbf16_ps(sum, pairs, pairs));
+    fma_chains!(n, x, |sum| _mm512_dpbf16_ps(sum, pairs, pairs));
 }
 
+/// Executes `n` `vfmadd` of 8 floats on each sum.
 #[target_feature(enable = "avx2,fma")]
-pub fn floats256(n: usize) {
+pub fn f32_avx2(n: usize) {
     let x = _mm256_set1_ps(black_box(0.5));
-    chains!(n, x, |sum| _mm256_fmadd_ps(x, x, sum));
+    fma_chains!(n, x, |sum| _mm256_fmadd_ps(x, x, sum));
 }

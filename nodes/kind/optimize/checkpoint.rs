@@ -1,10 +1,10 @@
 //! The state of a run in one file, written atomically: weights and moments of every parameter, and
 //! the update they belong to. Nothing else has a state (see [`compute::random`]).
-use super::Moments;
 use crate::Result;
 use crate::data::error::error_at;
 use crate::data::file;
 use crate::node::step::Step;
+use compute::adamw::Moments;
 use compute::tensor::{len, param, read};
 use std::borrow::Cow;
 use std::collections::BTreeMap;

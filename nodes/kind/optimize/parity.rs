@@ -1,8 +1,7 @@
 //! The parts of an update, for comparison with PyTorch's.
-use super::{Moments, Options, norm, step};
+use super::Options;
 use crate::model::parity::{close_to, load, values};
-use compute::adamw;
-use compute::adamw::{AdamW, Form};
+use compute::adamw::{AdamW, Form, Moments, clip_factor, norm, step};
 use compute::tensor::{Param, param, read};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -42,7 +41,7 @@ impl Adam {
 pub fn clip<'a>(gradients: impl Iterator<Item = &'a Vec<f32>>, max: f64) -> (f64, f32) {
     let gradients: Vec<Param> = gradients.cloned().map(param).collect();
     let norm = norm(&gradients);
-    (norm, adamw::clip_factor(norm, Some(max)))
+    (norm, clip_factor(norm, Some(max)))
 }
 
 /// tests/golden/make.py

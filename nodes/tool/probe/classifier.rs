@@ -3,8 +3,7 @@
 //!
 //! AdamW without decay on mini-batches, with a rate that falls linearly to 0. The weights begin at
 //! zero, so the result depends on the frames and the key alone.
-use crate::kind::optimize::{Moments, step};
-use compute::adamw::{AdamW, Form};
+use compute::adamw::{AdamW, Form, Moments, step};
 use compute::gemm::Precision;
 use compute::op::{argmax, cross_entropy, linear};
 use compute::random::Key;

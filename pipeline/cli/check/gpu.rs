@@ -1,44 +1,52 @@
-//! What an update takes of a GPU's memory, estimated: 4 bytes a parameter for the weight, of a trained one 4 for the
-//! gradient (8 with `accumulate`) and 8 for the moments, and what the student's ops keep of a batch
-//! ([`nodes::model::activation_bytes`]). What ops need for a moment, and the teacher for a batch, is not in it.
+//! Estimates the GPU memory of an update: 4 bytes a parameter for the weights; for the trained
+//! ones 4 more for the gradients (8 with `accumulate`) and 8 for the moments; and what the
+//! student's ops retain of a batch ([`nodes::model::activation_bytes`]). The temporary buffers of
+//! ops, and what the teacher needs for a batch, are not included.
 use pipeline::graph::plan::{Phase, Planned};
 use serde_json::{Value, json};
 
-/// Bytes of each; None where nothing is trained.
-pub fn bytes(phase: &Phase) -> Option<Value> {
+/// Returns the bytes by what they are for; `None` if nothing is trained.
+pub(super) fn bytes(phase: &Phase) -> Option<Value> {
     let optimizer = phase.optimizer()?;
-    let moves = |n: &&Planned| {
-        optimizer
-            .rates
-            .get(n.name())
-            .is_some_and(|rate| *rate > 0.0)
-    };
-    let count = |n: &Planned| n.info.parameters.unwrap_or(0);
-    let all = phase.nodes.iter().map(count).sum::<u64>();
-    let moved = phase.nodes.iter().filter(moves).map(count).sum::<u64>();
+    let mut parameters = 0;
+    let mut trained_parameters = 0;
+    for node in &phase.nodes {
+        let count = node.info.parameters.unwrap_or(0);
+        let rate = optimizer.rates.get(node.name());
+        parameters += count;
+        if rate.is_some_and(|rate| *rate > 0.0) {
+            trained_parameters += count;
+        }
+    }
+    let gradient_bytes = if optimizer.accumulate > 1 { 8 } else { 4 };
     let seconds = phase.source().settings().seconds_per_batch;
-    let kept = |[fixed, second]: [u64; 2]| fixed + (second as f64 * seconds) as u64;
+    let retained = |node: &Planned| {
+        let [fixed, per_second] = node.info.activation_bytes?;
+        Some(fixed + (per_second as f64 * seconds) as u64)
+    };
     Some(json!({
-        "weights": 4 * all,
-        "gradients": if optimizer.accumulate > 1 { 8 } else { 4 } * moved,
-        "moments": 8 * moved,
-        "kept": phase.nodes.iter().filter_map(|n| n.info.activation_bytes).map(kept).sum::<u64>(),
+        "weights": 4 * parameters,
+        "gradients": gradient_bytes * trained_parameters,
+        "moments": 8 * trained_parameters,
+        "kept": phase.nodes.iter().filter_map(retained).sum::<u64>(),
     }))
 }
 
-/// `  of a GPU: about 2.31 GB: weights 0.76, ..`
-pub fn text(bytes: &Value) -> String {
-    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
-    let parts: Vec<(&String, u64)> = bytes
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter_map(|(name, n)| Some((name, n.as_u64()?)))
-        .collect();
-    let all = gigabytes(parts.iter().map(|(_, n)| n).sum());
-    let parts: Vec<String> = parts
-        .into_iter()
-        .map(|(name, n)| format!("{name} {:.3}", gigabytes(n)))
-        .collect();
-    format!("  of a GPU: about {all:.3} GB: {}\n", parts.join(", "))
+/// Formats [`bytes`]: `  GPU memory of an update: about 2.310 GB: weights 0.760, ..`
+pub(super) fn text(bytes: &Value) -> String {
+    let mut total = 0;
+    let mut parts = vec![];
+    for (name, bytes) in bytes.as_object().into_iter().flatten() {
+        if let Some(bytes) = bytes.as_u64() {
+            total += bytes;
+            parts.push(format!("{name} {:.3}", gigabytes(bytes)));
+        }
+    }
+    let total = gigabytes(total);
+    let parts = parts.join(", ");
+    format!("  GPU memory of an update: about {total:.3} GB: {parts}\n")
+}
+
+fn gigabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e9
 }

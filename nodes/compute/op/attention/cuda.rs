@@ -1,296 +1,273 @@
-//! [`crate::op::attention`] without scores in memory (kernels/attention.cu): each block walks over its row in tiles, on the way
-//! forward and again for the gradients. Kept: q, k and v, o, and a number for each frame and head.
+//! [`AttentionDevice`] without scores in memory (attention.cu): a block walks over its row in
+//! tiles, forward and again backward. Saves q, k, v and o in the format of products, and the
+//! logarithm of each softmax's sum.
+pub(crate) mod padded_heads;
+use super::{AttentionDevice, AttentionHeads};
 use crate::cuda::gpu::{Address, Memory, for_each, gpu};
-use crate::cuda::kernels::{self, AttentionShape, Columns, Depth, Outputs, Pack, RelativeBias};
+use crate::cuda::kernels::{self, AttentionShape, Columns, Depth, Grid, Outputs, Pack};
 use crate::cuda::mask::Mask;
 use crate::cuda::product::Factor;
 use crate::cuda::sums::add_column_sums;
 use crate::gemm::Precision;
-use crate::math::Dropout;
-use crate::op::PositionBias;
-use crate::op::gate::cuda as gate;
 use crate::op::position_bias::cuda::Bias;
-use crate::tensor::cuda::{Cuda, Param, Slot, Vector, address, len, record_hidden, zeros};
-use crate::tensor::{Grads, Hidden, Spans, Track, merge};
+use crate::tensor::cuda::{Cuda, Matrix, address, len, zeros};
+use crate::tensor::{Grads, Slot, dimensions};
 
-/// q, k and v are three tensors, not one given thrice.
-pub fn attention<T: Track<Cuda>>(
-    [q, k, v]: [Hidden<T, Cuda>; 3],
-    heads: usize,
-    gate: Option<&Vector<T>>,
-    bias: Option<PositionBias<T, Cuda>>,
-    drop: Dropout,
-    precision: Precision,
-) -> Hidden<T, Cuda> {
-    let ((q, tq), (k, tk), (v, tv)) = (q.split(), k.split(), v.split());
-    let (gate, tape) = gate::join(merge(merge(tq, tk), tv), gate);
-    let (bias, tape) = Bias::join(tape, bias);
-    let (width, spans, n) = (q.width(), q.spans.clone(), len(&q.values));
-    let slots = [&q, &k, &v].map(|x| Slot::of(&x.values));
-    let factors = [q, k, v].map(|x| Factor::of(precision, &x.values));
-    let inputs = factors.each_ref().map(|x| Columns {
+pub struct Saved {
+    attention: Attention,
+    qkv: [Factor; 3],
+    o: Memory,
+    sums: Memory,
+    /// Numbers of q, and as many of k, v and o.
+    len: usize,
+}
+
+impl AttentionDevice for Cuda {
+    type Saved = Saved;
+
+    fn forward(qkv: [Matrix; 3], heads: AttentionHeads<Cuda>) -> (Matrix, Saved) {
+        let precision = heads.precision;
+        let len = len(&qkv[0]);
+        let shape = dimensions(&qkv[0]);
+        let qkv = qkv.map(|x| Factor::of(precision, &x));
+        let attention = Attention::new(heads);
+        let (o, sums) = attention.forward(columns(&qkv));
+        let y = zeros(shape);
+        add_wide(precision, &o, address(&y), len);
+        let saved = Saved {
+            attention,
+            qkv,
+            o,
+            sums,
+            len,
+        };
+        (y, saved)
+    }
+
+    fn backward(dy: Address, saved: &Saved, inputs: &[Slot<Cuda>; 3], g: &mut Grads<Cuda>) {
+        let Saved {
+            attention,
+            qkv,
+            o,
+            sums,
+            len,
+        } = saved;
+        let precision = attention.heads.precision;
+        let dy = Factor::at(precision, dy, *len);
+        let gradients = attention.backward(columns(qkv), o, dy.place(), sums, g);
+        for (gradient, input) in gradients.iter().zip(inputs) {
+            add_wide(precision, gradient, g.at(input), *len);
+        }
+    }
+}
+
+fn columns(qkv: &[Factor; 3]) -> [Columns; 3] {
+    qkv.each_ref().map(|x| Columns {
         at: x.place(),
         add: 0,
-    });
-    let attention = Attention::new(&spans, [heads, width], gate, bias, drop, precision);
-    let (o, sums) = attention.forward(inputs);
-    let y = zeros((spans.total(), width));
-    widen(precision, &o, address(&y), n);
-    record_hidden(y, spans, tape, move |dy, g| {
-        let (_keep, grad) = (&factors, Factor::at(precision, dy, n));
-        let gradients = attention.backward(inputs, &o, grad.place(), &sums, g);
-        for (d, x) in gradients.iter().zip(&slots) {
-            widen(precision, d, g.at(x), n);
-        }
     })
 }
 
-/// to += from
-fn widen(precision: Precision, from: &Memory, to: Address, n: usize) {
+/// Adds `n` numbers in the format of products to f32.
+fn add_wide(precision: Precision, from: &Memory, to: Address, n: usize) {
     kernels::add_wide(precision, Pack::of(n), for_each(n, n), from.at(), to, n);
 }
 
-/// Of one batch, in arrays of the products' format.
+/// Attention of one batch, from and to arrays in the format of products.
 pub struct Attention {
-    spans: Spans,
-    sizes: AttentionShape,
-    gate: Option<Param>,
-    bias: Option<Bias>,
-    precision: Precision,
-    /// What a head's size is filled up to.
+    heads: AttentionHeads<Cuda>,
+    shape: AttentionShape,
     depth: Depth,
     _starts: Memory,
 }
 
-/// Frames that a block has for its own.
+/// Frames of a block.
 const OWN: usize = 128;
-/// Blocks of a head of a row that sum the bias's gradient: more would take memory that grows with the square of the frames.
+/// Blocks of a head of a row that sum the bias's gradient: the memory of more would grow with the
+/// square of the frames.
 const BLOCKS: usize = 16;
 
 impl Attention {
-    pub fn new(
-        spans: &Spans,
-        [heads, width]: [usize; 2],
-        gate: Option<Param>,
-        bias: Option<Bias>,
-        drop: Dropout,
-        precision: Precision,
-    ) -> Attention {
-        let (starts, size) = (gpu().starts(spans), width / heads);
+    /// # Panics
+    /// A head has more than 128 channels.
+    pub fn new(heads: AttentionHeads<Cuda>) -> Attention {
+        let starts = gpu().starts(&heads.spans);
+        let size = heads.width / heads.per_row;
         let depth = Depth::of(size).unwrap_or_else(|| {
             panic!("heads of {size} channels: attention on a GPU takes up to 128")
         });
-        let open = gate.as_ref().map_or(0, address);
-        let sizes = AttentionShape {
+        let shape = AttentionShape {
             starts: starts.at(),
-            heads,
+            heads: heads.per_row,
             size,
-            gate: open,
-            mask: Mask::from(drop),
+            gate: heads.gate.as_ref().map_or(0, address),
+            mask: Mask::from(heads.drop),
         };
         Attention {
-            spans: spans.clone(),
-            sizes,
-            gate,
-            bias,
-            precision,
+            heads,
+            shape,
             depth,
             _starts: starts,
         }
     }
 
-    /// o, and the logarithm of each softmax's sum.
-    pub fn forward(&self, inputs: [Columns; 3]) -> (Memory, Memory) {
-        let (o, sums, bias) = (self.frames(), self.scalars(), self.places());
-        let bytes = self.bytes(OWN + 2 * self.tile());
-        let [q, k, v] = inputs;
+    /// Returns o, and the logarithm of each softmax's sum, (frames, heads).
+    pub fn forward(&self, [q, k, v]: [Columns; 3]) -> (Memory, Memory) {
+        let o = self.frames();
+        let sums = self.scalars();
         kernels::attend(
-            self.precision,
+            self.heads.precision,
             self.depth,
             self.grid(),
-            bytes,
+            self.bytes(OWN + 2 * self.tile()),
             q,
             k,
             v,
             o.at(),
             sums.at(),
-            self.sizes,
-            bias,
+            self.shape,
+            Bias::argument(self.heads.bias.as_ref()),
         );
         (o, sums)
     }
 
-    /// The gradients of q, k and v, from that of o; those of gate and bias are added to.
+    /// Returns the gradients of q, k and v from that of o, and adds to those of gate and bias.
     pub fn backward(
         &self,
-        inputs: [Columns; 3],
+        [q, k, v]: [Columns; 3],
         o: &Memory,
         grad: Address,
         sums: &Memory,
         g: &mut Grads<Cuda>,
     ) -> [Memory; 3] {
-        let (means, along, bias) = (self.scalars(), self.scalars(), self.places());
-        let ([m, of_gates], [dq, dk, dv]) = (
-            [&means, &along].map(Memory::at),
-            [(); 3].map(|_| self.frames()),
-        );
-        let back = Outputs {
+        let means = self.scalars();
+        let dgates = self.scalars();
+        let dq = self.frames();
+        let dk = self.frames();
+        let dv = self.frames();
+        let outputs = Outputs {
             o: o.at(),
             grad: Columns { at: grad, add: 0 },
             sums: sums.at(),
         };
-        let ([x, rows], tile) = (self.grid(), self.tile() / 2);
+        let [blocks, rows] = self.grid();
+        let tile = self.tile() / 2;
         let bytes = self.bytes(2 * OWN + 2 * tile);
-        let [q, k, v] = inputs;
-        match &self.bias {
-            None => {
-                kernels::attend_queries(
-                    self.precision,
-                    self.depth,
-                    [x, rows],
-                    bytes,
-                    q,
-                    k,
-                    v,
-                    back,
-                    m,
-                    of_gates,
-                    dq.at(),
-                    0,
-                    0,
-                    self.sizes,
-                    bias,
-                );
-            }
+        let bias = Bias::argument(self.heads.bias.as_ref());
+        let attend_queries = |blocks, bytes, bias_gates, distances| {
+            kernels::attend_queries(
+                self.heads.precision,
+                self.depth,
+                [blocks, rows],
+                bytes,
+                q,
+                k,
+                v,
+                outputs,
+                means.at(),
+                dgates.at(),
+                dq.at(),
+                bias_gates,
+                distances,
+                self.shape,
+                bias,
+            );
+        };
+        match &self.heads.bias {
+            None => attend_queries(blocks, bytes, 0, 0),
             Some(own) => {
-                let blocks = x.min(BLOCKS);
-                let (parts, dlift) = (
-                    gpu().zeros(blocks * rows * own.distances()),
-                    g.to(&own.gate.values),
-                );
-                let (bytes, to) = (bytes + 4 * OWN * (tile + 1), parts.at());
-                kernels::attend_queries(
-                    self.precision,
-                    self.depth,
-                    [blocks, rows],
-                    bytes,
-                    q,
-                    k,
-                    v,
-                    back,
-                    m,
-                    of_gates,
-                    dq.at(),
-                    dlift,
-                    to,
-                    self.sizes,
-                    bias,
-                );
-                own.pull_table(g, |drelative, grid| {
-                    let (rows, distances) = (self.spans.rows(), own.distances());
-                    kernels::sum_distances(grid, to, drelative, rows, blocks, distances);
+                let blocks = blocks.min(BLOCKS);
+                let distances = own.distances();
+                let parts = gpu().zeros(blocks * rows * distances);
+                let square = 4 * OWN * (tile + 1);
+                attend_queries(blocks, bytes + square, own.gate_gradient(g), parts.at());
+                own.accumulate_table_gradient(g, |dr, grid| {
+                    let rows = self.heads.spans.rows();
+                    kernels::sum_distances(grid, parts.at(), dr, rows, blocks, distances);
                 });
             }
         }
-        let bytes = self.bytes(2 * OWN + 2 * tile) + 3 * 4 * tile;
         kernels::attend_keys(
-            self.precision,
+            self.heads.precision,
             self.depth,
-            [x, rows],
-            bytes,
+            [blocks, rows],
+            bytes + 3 * 4 * tile,
             q,
             k,
             v,
-            back,
-            m,
+            outputs,
+            means.at(),
             dk.at(),
             dv.at(),
-            self.sizes,
+            self.shape,
             bias,
         );
-        if let Some(gate) = &self.gate {
-            add_column_sums(of_gates, g.to(gate), self.spans.total(), self.sizes.heads);
+        if let Some(gate) = &self.heads.gate {
+            let frames = self.heads.spans.total();
+            add_column_sums(dgates.at(), g.of(gate), frames, self.shape.heads);
         }
         [dq, dk, dv]
     }
 
-    /// Frames of a tile on the way forward.
+    /// Returns the frames of a tile of the forward pass.
     fn tile(&self) -> usize {
-        if self.precision == Precision::Bf16 && self.depth == Depth::D64 {
+        if self.heads.precision == Precision::Bf16 && self.depth == Depth::D64 {
             64
         } else {
             32
         }
     }
-    /// Of so many frames in shared memory.
+
+    /// Returns the bytes of `frames` of a head in shared memory.
     fn bytes(&self, frames: usize) -> usize {
-        frames * (self.depth.channels() * self.precision.bytes() + 16)
+        frames * (self.depth.channels() * self.heads.precision.bytes() + 16)
     }
-    fn grid(&self) -> [usize; 2] {
-        let longest = self.spans.lengths().max().unwrap_or(0);
-        [longest.div_ceil(OWN), self.spans.rows() * self.sizes.heads]
+
+    fn grid(&self) -> Grid {
+        let longest = self.heads.spans.lengths().max().unwrap_or(0);
+        [
+            longest.div_ceil(OWN),
+            self.heads.spans.rows() * self.shape.heads,
+        ]
     }
+
+    /// Allocates (frames, heads · size) in the format of products.
     fn frames(&self) -> Memory {
-        gpu().memory(
-            self.precision,
-            self.spans.total() * self.sizes.heads * self.sizes.size,
-        )
+        let len = self.heads.spans.total() * self.heads.width;
+        gpu().memory(self.heads.precision, len)
     }
+
+    /// Allocates (frames, heads).
     fn scalars(&self) -> Memory {
-        gpu().memory(Precision::F32, self.spans.total() * self.sizes.heads)
-    }
-    fn places(&self) -> RelativeBias {
-        self.bias.as_ref().map_or(RelativeBias::NONE, Bias::places)
+        gpu().memory(Precision::F32, self.heads.spans.total() * self.shape.heads)
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "simulated-gpu"))]
 mod tests {
-    use crate::cuda::check::both;
+    use crate::gemm::Precision;
     use crate::math::Dropout;
-    use crate::op::check::{DROP, ROWS};
-    use crate::op::position_bias::cuda::tests::{bias, case};
-
-    #[test]
-    fn attention_is_that_of_the_cpu() {
-        for (rows, width, heads) in [
-            (&ROWS[..], 6, 2),
-            (&[150, 3, 0], 8, 2),
-            (&ROWS, 5, 1),
-            (&[70, 1], 72, 1),
-        ] {
-            let case = case(rows, width, heads);
-            for (drop, gated, biased) in [(DROP, true, true), (Dropout::NONE, false, false)] {
-                both!(agree: &case, |x, p, tape, precision| {
-                    let gate = put(&p[6], tape);
-                    let bias = bias(&p[7], linear(x.clone(), &p[8], &p[9], Precision::F32), heads);
-                    let three = [0, 2, 4].map(|i| linear(x.clone(), &p[i], &p[i + 1], precision));
-                    attention(three, heads, gated.then_some(&gate), biased.then_some(bias), drop, precision).values
-                });
-            }
-        }
-    }
+    use crate::op::check::noise;
+    use crate::op::{attention, mean_square};
+    use crate::tensor::cuda::{backward, hidden};
+    use crate::tensor::{Spans, Tape};
 
     /// Scores would take sixteen times as much.
-    #[cfg(feature = "simulated-gpu")]
     #[test]
     fn memory_grows_as_the_frames_do() {
-        use super::*;
-        use crate::op::check::noise;
-        use crate::tensor::Tape;
-        use crate::tensor::cuda::{backward, hidden};
         unsafe extern "C" {
             fn simulated_peak_of_thread() -> u64;
         }
-        let bytes = [256, 1024].map(|frames| {
-            let (tape, spans) = (Tape::default(), Spans::new([frames]));
-            let three =
+        let peaks = [256, 1024].map(|frames| {
+            let tape = Tape::default();
+            let spans = Spans::new([frames]);
+            let qkv =
                 ["q", "k", "v"].map(|x| hidden(noise(x, 2 * frames), 2, spans.clone()).on(&tape));
-            let y = attention(three, 1, None, None, Dropout::NONE, Precision::F32);
-            drop(backward(crate::op::cuda::mean_square(y), 1.0));
+            let y = attention(qkv, 1, None, None, Dropout::NONE, Precision::F32);
+            drop(backward(mean_square(y), 1.0));
             // SAFETY: it only reads a number.
             unsafe { simulated_peak_of_thread() }
         });
-        assert!(bytes[0] > 0 && bytes[1] < 5 * bytes[0], "{bytes:?}");
+        assert!(peaks[0] > 0 && peaks[1] < 5 * peaks[0], "{peaks:?}");
     }
 }

@@ -4,6 +4,12 @@
 //! t · s · in. So the matrix of windows is x' itself, seen with a row stride smaller than its
 //! width; none is copied. For the input's gradient each phase is again a GEMM with overlapping
 //! windows, of dy. The gate is part of w ([`crate::op::gate`]).
+mod frames;
+mod phases;
+
+pub use frames::Frames;
+use phases::{input_gradient, phases};
+
 use super::{Conv1dDevice, Convolution};
 use crate::gemm::{Epilogue, Out, Packed, Precision, Shape, View, gemm};
 use crate::math::{gelu, gelu_both};
@@ -16,12 +22,6 @@ use std::ops::Range;
 
 /// Frames of y whose gradients are computed at once: fixed, since sums over frames are split there.
 const DEPTH: usize = 2048;
-
-/// The input, read row by row.
-pub enum Frames {
-    Hidden(Hidden),
-    First(NormedFirst),
-}
 
 /// What the gradients need.
 pub struct Rule {
@@ -124,7 +124,7 @@ impl Conv1dDevice for Cpu {
             }
         }
         if let Some(gate) = &conv.gate {
-            gate::pull(&taps, &mut dtaps, gate, g.of(gate));
+            gate::backward(&taps, &mut dtaps, gate, g.of(gate));
         }
         parts(g.of(&conv.w), width * k, |o, dw| {
             for (i, dw) in dw.iter_mut().enumerate() {
@@ -134,44 +134,6 @@ impl Conv1dDevice for Cpu {
         if let Some(bias) = &conv.bias {
             add(g.of(bias), &column_sums(&dy, out));
         }
-    }
-}
-
-impl Frames {
-    fn spans(&self) -> &Spans {
-        match self {
-            Frames::Hidden(x) => &x.spans,
-            Frames::First(first) => &first.spans,
-        }
-    }
-
-    fn width(&self) -> usize {
-        match self {
-            Frames::Hidden(x) => x.width(),
-            Frames::First(first) => first.width(),
-        }
-    }
-
-    /// Returns these frames of a row.
-    fn frames(&self, row: usize, frames: Range<usize>) -> Cow<'_, [f32]> {
-        match self {
-            Frames::Hidden(x) => x.read()[self.numbers(row, frames)].into(),
-            Frames::First(first) => first.frames(row, frames).into(),
-        }
-    }
-
-    /// Adds to the gradient of these frames of a row.
-    fn accumulate(&self, row: usize, frames: Range<usize>, dx: &[f32], g: &mut Grads) {
-        match self {
-            Frames::Hidden(x) => add(&mut g.of(&x.values)[self.numbers(row, frames)], dx),
-            Frames::First(first) => first.accumulate(row, frames, dx, g),
-        }
-    }
-
-    fn numbers(&self, row: usize, frames: Range<usize>) -> Range<usize> {
-        let first = self.spans().of(row).start;
-        let width = self.width();
-        (first + frames.start) * width..(first + frames.end) * width
     }
 }
 
@@ -219,79 +181,11 @@ pub fn taps_first(w: &[f32], width: usize, k: usize, factor: Option<&[f32]>) -> 
     taps
 }
 
-/// Returns the taps that reach each phase, the latest window's first: (q, out, in).
-fn phases(taps: &[f32], conv: &Convolution<Cpu>) -> Vec<Vec<f32>> {
-    let Convolution {
-        width, out, k, s, ..
-    } = *conv;
-    let phase = |p: usize| {
-        let q = k.saturating_sub(p).div_ceil(s);
-        let mut reaching = vec![0.0; q * out * width];
-        parts(&mut reaching, width, |i, row| {
-            let tap = p + (q - 1 - i / out) * s;
-            let o = i % out;
-            row.copy_from_slice(&taps[(o * k + tap) * width..][..width]);
-        });
-        reaching
-    };
-    (0..s).map(phase).collect()
-}
-
-/// Writes dh of these frames of a row, from all windows that contain them; the first frame is a
-/// multiple of s.
-fn input_gradient(
-    conv: &Convolution<Cpu>,
-    dy: &[f32],
-    phases: &[Vec<f32>],
-    frames: Range<usize>,
-    dh: &mut [f32],
-) {
-    let Convolution {
-        width,
-        out,
-        s,
-        precision,
-        ..
-    } = *conv;
-    let windows = dy.len() / out;
-    let first = frames.start / s;
-    let zeros = vec![0.0; out];
-    for (p, taps) in phases.iter().enumerate().take(frames.len()) {
-        let q = taps.len() / (out * width);
-        let end = (frames.end - p).div_ceil(s); // Frames s t + p with t < end.
-        let inner = first.max(q.saturating_sub(1))..windows.min(end);
-        let at = |t: usize| ((t - first) * s + p) * width;
-        let shape = Shape {
-            m: inner.len(),
-            n: width,
-            k: q * out,
-        };
-        let taps = View::rows(taps, width);
-        if !inner.is_empty() {
-            let dy = View::rows(&dy[(inner.start + 1 - q) * out..], out);
-            let to = Out::set(&mut dh[at(inner.start)..], s * width);
-            gemm(precision, shape, dy, taps, to);
-        }
-        // At both ends of a row fewer than q windows contain a frame.
-        for t in (first..end).filter(|t| !inner.contains(t)) {
-            let seen = (0..q).map(|j| (t + j + 1).checked_sub(q).filter(|w| *w < windows));
-            let ends: Vec<&[f32]> = seen
-                .map(|window| window.map_or(&zeros[..], |w| &dy[w * out..][..out]))
-                .collect();
-            let ends = ends.concat();
-            let to = Out::set(&mut dh[at(t)..][..width], width);
-            let shape = Shape { m: 1, ..shape };
-            gemm(precision, shape, View::rows(&ends, q * out), taps, to);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::op::check::{Case, close, noise};
-    use crate::op::cpu::mean_square;
-    use crate::op::{First, Input, Source, conv1d};
+    use crate::op::{First, Input, Source, conv1d, mean_square};
     use crate::tensor::cpu::{Tape, backward, put};
 
     const OUT: usize = 17;

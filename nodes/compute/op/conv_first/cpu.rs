@@ -34,7 +34,7 @@ impl ConvFirstDevice for Cpu {
         let moments = map(waves.len(), |row| {
             WindowMoments::of(&waves[row], spans.of(row).len(), k, s)
         });
-        let parameters = weights.each_ref().map(|p| read(p));
+        let parameters = weights.each_ref().map(read);
         let taps = map(waves.len(), |row| {
             NormedTaps::of(parameters, &moments[row], k)
         });

@@ -87,7 +87,7 @@ impl FeedForwardDevice for Cpu {
             Some(gate) => {
                 let h = View::rows(&h, inner);
                 let mut d = product(precision, shape, dy.rows(width).t(), h, Epilogue::None);
-                gate::pull(read(w2), &mut d, gate, g.of(gate));
+                gate::backward(read(w2), &mut d, gate, g.of(gate));
                 add(g.of(w2), &d);
             }
         }

@@ -1,16 +1,16 @@
 //! [`GramDevice`]: the D of all rows stay in memory from forward to backward.
 use super::GramDevice;
 use crate::cuda::gpu::{Address, Memory, for_each, for_rows, gpu};
-use crate::cuda::heads::Heads;
 use crate::cuda::kernels;
 use crate::cuda::mask::Mask;
 use crate::cuda::sums::add_sum;
 use crate::gemm::Precision::F32;
+use crate::op::attention::cuda::padded_heads::PaddedHeads;
 use crate::tensor::cuda::{Cuda, Matrix, Number, Slot, address, zeros};
 use crate::tensor::{Grads, Spans, dimensions};
 
 pub struct Saved {
-    heads: Heads,
+    heads: PaddedHeads,
     /// (rows, padded, padded)
     d: Memory,
     a: Memory,
@@ -68,7 +68,7 @@ impl GramDevice for Cuda {
 }
 
 /// Returns the layout of rows as heads of attention, one a row, over all of the width of x.
-fn one_head(spans: &Spans, x: &Matrix) -> Heads {
+fn one_head(spans: &Spans, x: &Matrix) -> PaddedHeads {
     let width = dimensions(x).1;
-    Heads::new(spans, [1, width], 0, None, Mask::times(1.0), F32)
+    PaddedHeads::new(spans, [1, width], 0, Mask::times(1.0), F32)
 }

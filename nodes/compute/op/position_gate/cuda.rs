@@ -1,91 +1,102 @@
-//! [`crate::op::position_gate`].
-use crate::cuda::gpu::{for_each, gpu};
-use crate::cuda::kernels::{self, GateHeads};
+//! [`PositionGateDevice`] with a warp for each frame of each head.
+use super::PositionGateDevice;
+use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::kernels::{self, GateHeads, Grid};
 use crate::cuda::sums::{Parts, add_column_sums};
 use crate::gemm::Precision;
-use crate::tensor::cuda::{Cuda, Param, address, len, record_hidden, zeros};
-use crate::tensor::{Hidden, Track};
+use crate::tensor::cuda::{Cuda, Matrix, Param, address, len, zeros};
+use crate::tensor::{Grads, dimensions};
 
-/// `heads`: which of all heads there are.
-pub fn position_gate<T: Track<Cuda>>(
-    x: Hidden<T, Cuda>,
-    [w, b, c]: [&Param; 3],
-    heads: &[usize],
-) -> Hidden<T, Cuda> {
-    let (x, tape) = x.split();
-    let (frames, d, spans, count) = (x.spans.total(), len(w) / 8, x.spans.clone(), heads.len());
-    let heads = gpu().upload(heads.iter().copied());
-    let of = GateHeads {
-        heads: heads.at(),
-        count,
-        all: x.width() / d,
-        d,
-    };
-    let maps = gpu().memory(Precision::F32, 2 * d + 2);
-    kernels::sum_maps(for_each(2 * d + 2, 1), address(w), address(b), maps.at(), d);
-    let (ab, y, grid) = (
-        gpu().memory(Precision::F32, 2 * frames * count),
-        zeros((frames, count)),
-        [frames.div_ceil(8), count],
-    );
-    let from = address(&x.values);
-    kernels::position_gate(
-        grid,
-        from,
-        maps.at(),
-        address(c),
-        ab.at(),
-        address(&y),
-        frames,
-        of,
-    );
-    let [w, b, c] = [w, b, c].map(Param::clone);
-    record_hidden(y, spans, tape, move |dy, g| {
-        let _heads = &heads;
-        let [du, dc] = [2, 1].map(|n| gpu().memory(Precision::F32, n * frames * count));
-        let (factors, dx) = (address(&c), g.to(&x.values));
-        kernels::position_gate_backward(
-            grid,
-            dy,
-            ab.at(),
-            maps.at(),
-            factors,
-            du.at(),
-            dc.at(),
-            dx,
-            frames,
-            of,
-        );
-        let (size, parts, dmaps) = (
-            2 * d + 2,
-            Parts::new(frames, 2 * d + 2),
-            gpu().zeros(2 * d + 2),
-        );
-        let grid = [size.div_ceil(256), parts.count()];
-        kernels::map_sums(grid, du.at(), from, parts.at(), frames, parts.per, of);
-        parts.add(dmaps.at());
-        kernels::spread_maps(for_each(8 * d, 1), dmaps.at(), g.to(&w), g.to(&b), d);
-        let sums = gpu().zeros(count);
-        add_column_sums(dc.at(), sums.at(), frames, count);
-        kernels::spread_heads(for_each(count, 1), sums.at(), g.to(&c), of);
-    })
+pub struct Saved {
+    heads: GateHeads,
+    /// Of all heads, those with a gate.
+    _indices: Memory,
+    /// The sums of four rows of w, (2, d), and of b, (2).
+    maps: Memory,
+    /// a and b, (frames, heads, 2).
+    ab: Memory,
 }
 
-#[cfg(test)]
-mod tests {
-    use crate::cuda::check::both;
-    use crate::op::check::{Case, ROWS};
+impl PositionGateDevice for Cuda {
+    type Saved = Saved;
 
-    #[test]
-    fn position_gate_is_that_of_the_cpu() {
-        for (all, heads) in [(3, &[0, 1, 2][..]), (4, &[3, 1]), (2, &[])] {
-            let case = Case::new(&ROWS, all * 5, &[40, 8, all]);
-            both!(&case, |x, p, _tape, _precision| position_gate(
-                x,
-                [&p[0], &p[1], &p[2]],
-                heads
-            )
-            .values);
-        }
+    fn forward(x: &Matrix, [w, b, c]: [&Param; 3], heads: &[usize]) -> (Matrix, Saved) {
+        let (frames, width) = dimensions(x);
+        let d = len(w) / 8;
+        let count = heads.len();
+        let indices = gpu().upload(heads.iter().copied());
+        let heads = GateHeads {
+            heads: indices.at(),
+            count,
+            all: width / d,
+            d,
+        };
+        let maps = gpu().memory(Precision::F32, 2 * d + 2);
+        kernels::sum_maps(for_each(2 * d + 2, 1), address(w), address(b), maps.at(), d);
+        let ab = gpu().memory(Precision::F32, 2 * frames * count);
+        let y = zeros((frames, count));
+        kernels::position_gate(
+            grid(frames, count),
+            address(x),
+            maps.at(),
+            address(c),
+            ab.at(),
+            address(&y),
+            frames,
+            heads,
+        );
+        let saved = Saved {
+            heads,
+            _indices: indices,
+            maps,
+            ab,
+        };
+        (y, saved)
     }
+
+    fn backward(
+        dy: Address,
+        x: &Matrix,
+        [w, b, c]: [&Param; 3],
+        saved: &Saved,
+        g: &mut Grads<Cuda>,
+    ) {
+        let GateHeads { count, d, .. } = saved.heads;
+        let frames = dimensions(x).0;
+        let du = gpu().memory(Precision::F32, 2 * frames * count);
+        let dc = gpu().memory(Precision::F32, frames * count);
+        kernels::position_gate_backward(
+            grid(frames, count),
+            dy,
+            saved.ab.at(),
+            saved.maps.at(),
+            address(c),
+            du.at(),
+            dc.at(),
+            g.of(x),
+            frames,
+            saved.heads,
+        );
+        let size = 2 * d + 2;
+        let parts = Parts::new(frames, size);
+        kernels::map_sums(
+            [size.div_ceil(256), parts.count()],
+            du.at(),
+            address(x),
+            parts.at(),
+            frames,
+            parts.per,
+            saved.heads,
+        );
+        let dmaps = gpu().zeros(size);
+        parts.add(dmaps.at());
+        kernels::spread_maps(for_each(8 * d, 1), dmaps.at(), g.of(w), g.of(b), d);
+        let sums = gpu().zeros(count);
+        add_column_sums(dc.at(), sums.at(), frames, count);
+        kernels::spread_heads(for_each(count, 1), sums.at(), g.of(c), saved.heads);
+    }
+}
+
+fn grid(frames: usize, count: usize) -> Grid {
+    [frames.div_ceil(8), count]
 }

@@ -8,6 +8,7 @@ use crate::cuda::kernels::Columns;
 use crate::cuda::product::{Out, View, product};
 use crate::gemm::Precision;
 use crate::math::Dropout;
+use crate::op::attention::AttentionHeads;
 use crate::op::attention::cuda::Attention;
 use crate::op::gate;
 use crate::op::passes::cuda::Operand;
@@ -74,7 +75,15 @@ impl SelfAttentionDevice for Cuda {
         let inputs = [(wq, bq), (wk, bk), (wv, bv)];
         let qkv = inputs.map(|input| Projection::new(precision, &rows, input, shape));
         let columns = qkv.each_ref().map(Projection::columns);
-        let attention = Attention::new(&x.spans, [heads, inner], gate, bias, drop, precision);
+        let attention = Attention::new(AttentionHeads {
+            spans: x.spans.clone(),
+            width: inner,
+            per_row: heads,
+            gate,
+            bias,
+            drop,
+            precision,
+        });
         let (o, sums) = attention.forward(columns);
         let last = Affine {
             frames,

@@ -1,2 +1,0 @@
-//! What ops with a gate share.
-pub use super::join;

@@ -1,0 +1,100 @@
+//! What a benchmark records while the phase runs: the steps of the nodes, and what nodes measure.
+use crate::allocated_bytes::allocated_bytes;
+use crate::screen::Screen;
+use nodes::node::report::{Measurement, Progress, Report};
+use nodes::node::step::StepInfo;
+use std::cell::Cell;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Everything recorded of a phase, in the order in which it happened.
+#[derive(Default)]
+pub(super) struct StepRecording {
+    steps: Mutex<Vec<NodeStep>>,
+    measurements: Mutex<Vec<NodeMeasurement>>,
+}
+
+/// A step of one node.
+pub(super) struct NodeStep {
+    pub(super) node: String,
+    pub(super) info: StepInfo,
+    pub(super) finished: Instant,
+    pub(super) duration: Duration,
+    /// Bytes that the stage's thread has allocated since the stage began the step.
+    pub(super) retained_bytes: isize,
+}
+
+/// What a node measured in a step.
+pub(super) struct NodeMeasurement {
+    pub(super) node: String,
+    pub(super) info: StepInfo,
+    pub(super) measurement: Measurement,
+}
+
+thread_local! {
+    /// [`allocated_bytes`] when this thread's stage began its step.
+    static BYTES_AT_START: Cell<isize> = const { Cell::new(0) };
+}
+
+/// Notes that the calling thread's stage begins a step.
+pub(super) fn mark_step_start() {
+    BYTES_AT_START.set(allocated_bytes());
+}
+
+impl StepRecording {
+    /// Records that a node has finished a step, in the thread of its stage.
+    pub(super) fn add_step(&self, node: &str, info: StepInfo, duration: Duration) {
+        let retained_bytes = allocated_bytes() - BYTES_AT_START.get();
+        let step = NodeStep {
+            node: node.into(),
+            info,
+            finished: Instant::now(),
+            duration,
+            retained_bytes,
+        };
+        lock(&self.steps).push(step);
+    }
+
+    /// Returns all steps.
+    pub(super) fn steps(&self) -> MutexGuard<'_, Vec<NodeStep>> {
+        lock(&self.steps)
+    }
+
+    /// Returns all measurements.
+    pub(super) fn measurements(&self) -> MutexGuard<'_, Vec<NodeMeasurement>> {
+        lock(&self.measurements)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Shows the progress on the screen and records the measurements of nodes.
+pub(super) struct BenchReport {
+    pub(super) screen: Screen,
+    pub(super) recording: Arc<StepRecording>,
+    /// Updates of the benchmark, without those that only feed stages that run ahead.
+    pub(super) updates: u64,
+}
+
+impl Report for BenchReport {
+    fn update(&self, phase: &str, progress: Progress) {
+        let progress = Progress {
+            updates: self.updates,
+            ..progress
+        };
+        self.screen.update(phase, progress);
+    }
+    fn say(&self, line: &str) {
+        self.screen.say(line);
+    }
+    fn record(&self, node: &str, info: &StepInfo, measurement: Measurement) {
+        let measurement = NodeMeasurement {
+            node: node.into(),
+            info: *info,
+            measurement,
+        };
+        lock(&self.recording.measurements).push(measurement);
+    }
+}

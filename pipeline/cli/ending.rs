@@ -1,0 +1,60 @@
+//! How a command ends: one error type, which decides the message on stderr and the exit code.
+use std::fmt::Display;
+use std::path::Path;
+
+/// Why a command did not succeed.
+pub(crate) enum CommandError {
+    /// The command line asks for something impossible.
+    Usage(String),
+    /// The graph has problems, one a line.
+    InvalidGraph(String),
+    /// The command failed while it ran.
+    Failed(String),
+    /// The command found damaged files and has printed their names.
+    Damaged,
+    /// A signal ended the command; the exit code is that of the signal.
+    Interrupted { exit_code: i32 },
+}
+
+/// What every subcommand returns.
+pub(crate) type CommandResult = Result<(), CommandError>;
+
+impl CommandError {
+    /// Returns the exit code of the process.
+    pub(crate) fn exit_code(&self) -> i32 {
+        match self {
+            CommandError::Failed(_) | CommandError::Damaged => 1,
+            CommandError::Usage(_) => 2,
+            CommandError::InvalidGraph(_) => 78,
+            CommandError::Interrupted { exit_code } => *exit_code,
+        }
+    }
+
+    /// Returns the text for stderr; empty if everything has been printed already.
+    pub(crate) fn message(&self) -> &str {
+        match self {
+            CommandError::Usage(message)
+            | CommandError::InvalidGraph(message)
+            | CommandError::Failed(message) => message,
+            CommandError::Damaged | CommandError::Interrupted { .. } => "",
+        }
+    }
+}
+
+impl<E: Display> From<E> for CommandError {
+    fn from(error: E) -> CommandError {
+        CommandError::Failed(error.to_string())
+    }
+}
+
+/// Adds the path of a file or folder to an error.
+pub(crate) trait WithPath<T> {
+    /// Turns an error `E` into `PATH: E`.
+    fn with_path(self, path: &Path) -> Result<T, String>;
+}
+
+impl<T, E: Display> WithPath<T> for Result<T, E> {
+    fn with_path(self, path: &Path) -> Result<T, String> {
+        self.map_err(|error| format!("{}: {error}", path.display()))
+    }
+}

@@ -1,0 +1,75 @@
+//! Numbers for people.
+
+/// Formats a count with a comma after each thousand: `94,371,712`.
+pub fn thousands(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Formats a count with at most three digits and a unit: `94.4 M`.
+pub fn short(count: u64) -> String {
+    let (divisor, unit) = match count {
+        0..1_000 => return count.to_string(),
+        1_000..1_000_000 => (1e3, "k"),
+        1_000_000..1_000_000_000 => (1e6, "M"),
+        1_000_000_000..1_000_000_000_000 => (1e9, "G"),
+        _ => (1e12, "T"),
+    };
+    let value = count as f64 / divisor;
+    let decimals = if value < 10.0 {
+        2
+    } else if value < 100.0 {
+        1
+    } else {
+        0
+    };
+    format!("{value:.decimals$} {unit}")
+}
+
+/// Formats a time: `2 h 3 min`, `3 min 5 s` or `5.2 s`.
+pub fn duration(seconds: f64) -> String {
+    let whole_seconds = seconds as u64;
+    match whole_seconds {
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {} s", whole_seconds / 60, whole_seconds % 60),
+        _ => format!("{} h {} min", whole_seconds / 3600, whole_seconds / 60 % 60),
+    }
+}
+
+/// Formats a change: `before → after`.
+pub(super) fn change(before: &str, after: &str) -> String {
+    format!("{before} → {after}")
+}
+
+/// Formats a share in per cent: `12.3 %`.
+pub(super) fn percent(part: u64, total: u64) -> String {
+    format!("{:.1} %", 100.0 * part as f64 / total.max(1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!(
+            [0, 999, 1000, 94_371_712].map(thousands),
+            ["0", "999", "1,000", "94,371,712"]
+        );
+        assert_eq!(
+            [999, 1200, 94_371_712, 1_665_522_780_160].map(short),
+            ["999", "1.20 k", "94.4 M", "1.67 T"]
+        );
+        assert_eq!(
+            [5.23, 185.0, 7380.0].map(duration),
+            ["5.2 s", "3 min 5 s", "2 h 3 min"]
+        );
+    }
+}

@@ -1,0 +1,222 @@
+//! A cache changes no number, and its rows serve no other targets than their own.
+use crate::program::{call, read_json, stderr, stdout_json};
+use crate::sample::{finished, results, run, sample};
+use serde_json::json;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Returns the folders in a folder.
+fn folders(folder: &Path) -> Vec<PathBuf> {
+    fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect()
+}
+
+/// A graph without `optimize` fills a cache with one epoch a view and the dev set.
+#[test]
+fn a_graph_can_only_fill_a_cache() {
+    let folder = sample("fill");
+    let graph = read_json(&folder.path().join("g.json"));
+    let nodes = &graph["phases"][0]["nodes"];
+    let mut teacher = nodes["teacher"].clone();
+    teacher["cache"] = "c".into();
+    let nodes = json!({ "speech": nodes["speech"], "teacher": teacher });
+    let fill = json!({ "name": "fill", "nodes": nodes });
+    fs::write(folder.path().join("fill.json"), fill.to_string()).unwrap();
+    let output = call(folder.path(), &["run", "fill.json", "--out", "f"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let listed = stdout_json(folder.path(), &["cache", "list", "c", "--format", "json"]);
+    // 8 utterances in two views, unless a view repeats the other's crop, and 2 of the dev set.
+    assert!(
+        (10..=18).contains(&listed[0]["rows"].as_u64().unwrap()),
+        "{listed}"
+    );
+    assert_eq!(listed[0]["layers"], json!([0, 2]));
+}
+
+/// Without a cache, and with an empty, half-filled and full one, the students are the same, bit for
+/// bit; with a full cache the teacher is not opened.
+#[test]
+fn a_cache_changes_nothing() {
+    let folder = sample("cache");
+    let live = finished(&folder, "live", &[]);
+    let cached = |out: &str, cache: &str, extra: &[&str]| {
+        let set = format!("teacher.cache={cache}");
+        let output = run(&folder, out, &[&["--set", &set], extra].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+    };
+    cached("part", "half", &["--steps", "2"]);
+    cached("half-filled", "half", &[]);
+    assert!(results(&folder.path().join("half-filled")) == live);
+    cached("cold", "cache", &[]);
+    assert!(results(&folder.path().join("cold")) == live);
+
+    // Replaces the teacher's weights by zeros, but keeps size and time, by which the cache knows
+    // the file: a run that opened the teacher would differ.
+    let teacher = folder.path().join("teacher");
+    let student = folder.path().join("student");
+    fs::create_dir(&student).unwrap();
+    for file in [
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+    ] {
+        fs::copy(teacher.join(file), student.join(file)).unwrap();
+    }
+    let weights = teacher.join("model.safetensors");
+    let metadata = fs::metadata(&weights).unwrap();
+    fs::write(&weights, vec![0; metadata.len() as usize]).unwrap();
+    let file = fs::File::options().write(true).open(&weights).unwrap();
+    file.set_modified(metadata.modified().unwrap()).unwrap();
+    let student_init = format!("prune.student.init={}", student.display());
+    cached("full", "cache", &["--set", &student_init]);
+    assert!(results(&folder.path().join("full")) == live);
+
+    let verify = || call(folder.path(), &["cache", "verify", "cache"]);
+    assert_eq!(verify().status.code(), Some(0));
+    let layer = folders(&folders(&folder.path().join("cache"))[0]).remove(0);
+    let part = fs::read_dir(layer).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&part).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&part, bytes).unwrap();
+    assert_eq!(verify().status.code(), Some(1));
+}
+
+/// On a GPU, a teacher without a cache stands in the stage that reads its targets and sends
+/// tensors; behind a cache it sends batches, which are fetched ahead. Neither changes a bit.
+#[test]
+fn targets_as_tensors_and_as_batches_are_the_same() {
+    let folder = sample("targets");
+    let cache = ["--set", "teacher.cache=c"];
+    let is_beside_student = |extra: &[&str]| {
+        let check = ["check", "g.json", "--format", "json"];
+        let plan = stdout_json(folder.path(), &[&check, extra].concat());
+        let stages = plan["phases"][0]["stages"].as_array().unwrap();
+        let stage_of = |name: &str| {
+            stages
+                .iter()
+                .position(|stage| stage.as_array().unwrap().contains(&name.into()))
+        };
+        stage_of("teacher") == stage_of("student")
+    };
+    assert_eq!(is_beside_student(&[]), cfg!(feature = "cuda"));
+    assert!(!is_beside_student(&cache));
+    let two_updates =
+        |out: &str, extra: &[&str]| finished(&folder, out, &[&["--steps", "2"], extra].concat());
+    let live = two_updates("live", &[]);
+    assert!(two_updates("cold", &cache) == live);
+    assert!(two_updates("full", &cache) == live);
+    let tapped = |out: &str, extra: &[&str]| {
+        let arguments = [
+            "tap",
+            "g.json",
+            "teacher.targets",
+            "--steps",
+            "1",
+            "--out",
+            out,
+        ];
+        let output = call(folder.path(), &[&arguments, extra].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        fs::read(folder.path().join(out)).unwrap()
+    };
+    assert!(tapped("live.parquet", &[]) == tapped("full.parquet", &cache));
+}
+
+/// Teacher and student behind one mask: its embedding is trained, and a masked row is another row
+/// of the cache.
+#[test]
+fn masks_change_targets_and_train_their_embedding() {
+    let folder = sample("mask");
+    let mut graph = read_json(&folder.path().join("g.json"));
+    for phase in 0..2 {
+        let nodes = &mut graph["phases"][phase]["nodes"];
+        let inputs = json!({ "speech": "speech.speech" });
+        nodes["mask"] = json!({ "kind": "mask", "inputs": inputs, "length": 3 });
+        for node in ["teacher", "student"] {
+            nodes[node]["inputs"]["mask"] = "mask.mask".into();
+        }
+    }
+    let three_updates =
+        |out: &str, extra: &[&str]| finished(&folder, out, &[&["--steps", "3"], extra].concat());
+    three_updates("plain", &[]);
+    fs::write(folder.path().join("g.json"), graph.to_string()).unwrap();
+    let cache = ["--set", "teacher.cache=c"];
+    let live = three_updates("live", &[]);
+    assert!(three_updates("cold", &cache) == live);
+    assert!(three_updates("full", &cache) == live);
+    let embedding = |model: &str| {
+        let bytes = fs::read(folder.path().join(model).join("model.safetensors")).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        tensors.tensor("masked_spec_embed").unwrap().data().to_vec()
+    };
+    assert_eq!(embedding("teacher"), embedding("plain/distill/student"));
+    assert_ne!(embedding("teacher"), embedding("live/prune/student"));
+    assert_ne!(
+        embedding("live/prune/student"),
+        embedding("live/distill/student")
+    );
+
+    let rows = || {
+        let listed = stdout_json(folder.path(), &["cache", "list", "c", "--format", "json"]);
+        listed[0]["rows"].as_u64().unwrap()
+    };
+    let before = rows();
+    three_updates("other", &[&cache[..], &["--set", "mask.length=4"]].concat());
+    assert_eq!(rows(), 2 * before);
+}
+
+/// The size that `check` predicts is that of the features in the cache.
+#[test]
+fn a_graph_can_only_cache_features() {
+    let folder = sample("features");
+    let mut graph = read_json(&folder.path().join("g.json"));
+    let mut speech = graph["phases"][0]["nodes"]["speech"].take();
+    speech["crop"] = "none".into();
+    speech["views"] = 1.into();
+    let fbank = json!({
+        "kind": "fbank",
+        "inputs": { "speech": "speech.speech" },
+        "cepstra": 13,
+        "bins": 23,
+        "deltas": 2,
+        "cache": "c",
+    });
+    let graph = json!({ "name": "g", "nodes": { "speech": speech, "fbank": fbank } });
+    fs::write(folder.path().join("g.json"), graph.to_string()).unwrap();
+    let plan = stdout_json(folder.path(), &["check", "g.json", "--format", "json"]);
+    assert!(run(&folder, "out", &[]).status.success());
+    let listed = stdout_json(folder.path(), &["cache", "list", "c", "--format", "json"]);
+    let frames: u64 = (0..10).map(|i| (9000 + 1700 * i - 400) / 160 + 1).sum();
+    assert_eq!(listed[0]["rows"].as_u64(), Some(10));
+    assert_eq!(listed[0]["frames"].as_u64(), Some(frames));
+    assert_eq!(plan["cache_bytes"], frames * 39 * 4);
+}
+
+/// Targets in bf16 are the same with and without a cache, and targets in f32 do not serve a run in
+/// bf16, unless the CPU lacks bf16 and the run has warned that it computes in f32.
+#[test]
+fn targets_in_bf16_have_their_own_cache() {
+    let folder = sample("bf16");
+    let two_updates = |out: &str, extra: &[&str]| {
+        let output = run(&folder, out, &[&["--steps", "2"], extra].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        let warnings = stderr(&output)
+            .matches("node `teacher`: option `precision`")
+            .count();
+        (results(&folder.path().join(out)), warnings)
+    };
+    let bf16 = ["--set", "teacher.precision=bf16"];
+    let cache = ["--set", "teacher.cache=cache"];
+    let (f32, f32_warnings) = two_updates("f32", &cache);
+    let (cached, bf16_warnings) = two_updates("cached", &[bf16, cache].concat());
+    let (live, _) = two_updates("live", &bf16);
+    assert!(f32_warnings == 0 && bf16_warnings <= 1);
+    assert!(cached == live);
+    assert_eq!(cached == f32, bf16_warnings == 1);
+    let fingerprints = folders(&folder.path().join("cache"));
+    assert_eq!(fingerprints.len(), 2 - bf16_warnings);
+}
