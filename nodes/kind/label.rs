@@ -21,7 +21,7 @@ use serde::Deserialize;
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// File of a `cluster` (`$OUT/phase/node/centroids.safetensors`), or an `.npy` of
+    /// File that a `cluster` writes (`$OUT/phase/node/centroids.safetensors`), or an `.npy` of
     /// (clusters, width).
     centroids: String,
 }

@@ -21,8 +21,8 @@ use std::borrow::Cow;
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// File of a `save-labels` (`$OUT/phase/node/labels.parquet`), or a `.km`: one line per
-    /// utterance, numbers separated by spaces.
+    /// File that a `save-labels` writes (`$OUT/phase/node/labels.parquet`), or a `.km`: one line
+    /// per utterance, numbers separated by spaces.
     file: String,
     /// The manifest, as `decode` reads it, whose order the lines of a `.km` have.
     #[serde(default)]

@@ -25,7 +25,7 @@ pub struct Options {
     probability: f64,
     /// Mean length of a span in frames.
     length: usize,
-    /// Lengths of spans: "uniform" from 0 to twice `length`, or "static".
+    /// Lengths of spans: "uniform" from 0 to twice `length`, or "static", all `length`.
     lengths: Lengths,
     /// Whether spans may cover one another.
     overlap: bool,

@@ -1,8 +1,9 @@
 //! Linear maps from the student's width to the teacher's: y = x Wᵀ + b for each layer, W (out, in).
 //!
 //! Layers of a group share one map (in DPHuBERT layer 0 has its own, the others share one).
+mod maps;
+
 use crate::Result;
-use crate::data::error::error_at;
 use crate::data::file;
 use crate::node::port::{Carries, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
@@ -12,11 +13,11 @@ use crate::node::{
 };
 use compute::gemm::Precision;
 use compute::op::{linear, linear_start};
-use compute::tensor::{Param, len, param, read};
+use compute::tensor::{len, param, read};
+use maps::{LinearMap, MapFile};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
-use std::path::PathBuf;
 
 /// Linear maps from the student's width to the target's.
 #[derive(Deserialize, JsonSchema)]
@@ -231,63 +232,10 @@ impl Config for Options {
     }
 }
 
-/// A heads.safetensors.
-struct MapFile {
-    path: PathBuf,
-    tensors: file::Loaded,
-}
-
-impl MapFile {
-    /// Reads the file.
-    ///
-    /// # Errors
-    /// The file cannot be read or, if it says which groups its maps are for, they are other groups.
-    fn open(path: PathBuf, groups: &Groups) -> Result<MapFile> {
-        let tensors = file::load(&path)?;
-        let metadata = file::metadata(&path)?;
-        let expected = json!(groups).to_string();
-        if metadata.get(GROUPS).is_some_and(|found| *found != expected) {
-            let message = format!("its maps are not for the groups {groups:?}");
-            return Err(error_at(&path, message));
-        }
-        Ok(MapFile { path, tensors })
-    }
-
-    fn maps(mut self, groups: Groups, from: usize, to: usize) -> Result<Vec<LinearMap>> {
-        let mut maps = vec![];
-        for (g, layers) in groups.into_iter().enumerate() {
-            maps.push(LinearMap {
-                layers,
-                weight: self.take(&format!("{g}.weight"), &[to, from])?,
-                bias: self.take(&format!("{g}.bias"), &[to])?,
-            });
-        }
-        Ok(maps)
-    }
-
-    fn take(&mut self, name: &str, shape: &[usize]) -> Result<Param> {
-        let Some((found, values)) = self.tensors.remove(name) else {
-            return Err(error_at(&self.path, format!("there is no tensor `{name}`")));
-        };
-        if found != shape {
-            let message = format!("`{name}` is {found:?}, not {shape:?}");
-            return Err(error_at(&self.path, message));
-        }
-        Ok(param(values))
-    }
-}
-
 struct Project {
     maps: Vec<LinearMap>,
     /// The width of the input.
     from: usize,
-}
-
-/// The map of a group of layers.
-struct LinearMap {
-    layers: Vec<usize>,
-    weight: Param,
-    bias: Param,
 }
 
 impl Node for Project {
