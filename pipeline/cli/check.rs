@@ -4,7 +4,7 @@ use nodes::kind::fbank;
 use nodes::model::Architecture;
 use nodes::node::PlannedRows;
 use nodes::node::port::Shape;
-use pipeline::graph::plan::{Phase, Planned};
+use pipeline::graph::plan::{Phase, PlannedNode};
 use pipeline::report::summary::thousands;
 use pipeline::run::missing;
 use serde_json::{Map, Value, json};
@@ -45,7 +45,7 @@ impl Arguments {
 
 /// The object that other programs read.
 fn about(phase: &Phase, name: &str) -> Value {
-    let counts = |of: fn(&Planned) -> Option<u64>| {
+    let counts = |of: fn(&PlannedNode) -> Option<u64>| {
         let known = phase
             .nodes
             .iter()
@@ -60,11 +60,11 @@ fn about(phase: &Phase, name: &str) -> Value {
     };
     let mut about = json!({
         "name": name,
-        "nodes": phase.nodes.iter().map(Planned::name).collect::<Vec<_>>(),
+        "nodes": phase.nodes.iter().map(PlannedNode::name).collect::<Vec<_>>(),
         "stages": phase.stages.iter().map(|s| names(s)).collect::<Vec<_>>(),
         "parameters": counts(|n| n.info.parameters),
         "macs": counts(|n| n.info.macs),
-        "estimated": phase.nodes.iter().filter(|n| n.info.estimated).map(Planned::name).collect::<Vec<_>>(),
+        "estimated": phase.nodes.iter().filter(|n| n.info.estimated).map(PlannedNode::name).collect::<Vec<_>>(),
         "cache_bytes": cache_bytes(phase),
         "warnings": warnings(phase),
     });
@@ -76,7 +76,7 @@ fn about(phase: &Phase, name: &str) -> Value {
 
 /// Files that are not there, and what the nodes say.
 fn warnings(phase: &Phase) -> Vec<String> {
-    let of = |n: &Planned| {
+    let of = |n: &PlannedNode| {
         n.info
             .warnings
             .iter()
@@ -103,7 +103,7 @@ fn cache_bytes(phase: &Phase) -> Option<u64> {
     let source = phase.source();
     let views = source.settings().views;
     let planned = source.planned_rows().ok()?.filter(|_| views > 0)?;
-    let bytes = |node: &Planned| {
+    let bytes = |node: &PlannedNode| {
         let output = node
             .config
             .cacheable()

@@ -1,7 +1,7 @@
 //! The graph of a command line.
 use crate::Failure;
 use pipeline::graph::plan::{Plan, plan};
-use pipeline::graph::problem::{At, Problems};
+use pipeline::graph::problem::{Location, Problems};
 use pipeline::graph::spec;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -36,16 +36,16 @@ impl Arguments {
         let mut problems = Problems::default();
         let text = String::from_utf8_lossy(&bytes);
         if let Err(e) = std::str::from_utf8(&bytes) {
-            problems.add(&At::Byte(e.valid_up_to()), "this is not UTF-8 text");
+            problems.add(&Location::Byte(e.valid_up_to()), "this is not UTF-8 text");
             return Err(self.problems(problems, &text));
         }
         let graph = spec::read(&text, &[&self.sets, more].concat(), &mut problems);
         let plan = graph.and_then(|graph| plan(graph, &mut problems));
-        plan.filter(|_| problems.0.is_empty())
+        plan.filter(|_| problems.is_empty())
             .ok_or_else(|| self.problems(problems, &text))
     }
 
     fn problems(&self, problems: Problems, text: &str) -> Failure {
-        Failure::Graph(problems.print(&Path::display(&self.graph).to_string(), text))
+        Failure::Graph(problems.render(&Path::display(&self.graph).to_string(), text))
     }
 }

@@ -42,7 +42,7 @@ fn ports(kind: &Kind) -> String {
         format!(
             "{way} {}: {}{many}{optional}\n",
             port.name,
-            edges::what(port.carries)
+            edges::describe(port.carries)
         )
     };
     let inputs = kind.ports.inputs.iter().map(|port| line("input", port));

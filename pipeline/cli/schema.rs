@@ -113,7 +113,7 @@ fn inputs(ports: &[Port]) -> Value {
             json!({ "maxItems": 1 })
         };
         let list = json!({ "allOf": [{ "$ref": "#/$defs/edges" }, most] });
-        let edge = json!({ "anyOf": [{ "$ref": "#/$defs/edge" }, list], "description": edges::what(port.carries) });
+        let edge = json!({ "anyOf": [{ "$ref": "#/$defs/edge" }, list], "description": edges::describe(port.carries) });
         (port.name.to_owned(), edge)
     };
     let required: Vec<&str> = ports

@@ -2,7 +2,7 @@
 //! ones.
 use super::inside::NODE;
 use super::place::{Placed, Rect, Way, place};
-use crate::graph::plan::{Edge, Phase, Plan, Planned};
+use crate::graph::plan::{Edge, Phase, Plan, PlannedNode};
 use crate::report::summary::short;
 use nodes::chart::svg;
 use nodes::chart::svg::escape;
@@ -64,7 +64,7 @@ fn draw(plan: &Plan) -> (f64, f64, String) {
 }
 
 fn widths(phase: &Phase) -> Vec<f64> {
-    let letters = |node: &Planned| {
+    let letters = |node: &PlannedNode| {
         shown(node.name())
             .chars()
             .count()
@@ -111,7 +111,7 @@ fn size(r: &Rect) -> String {
     )
 }
 
-fn node(node: &Planned, r: &Rect) -> String {
+fn node(node: &PlannedNode, r: &Rect) -> String {
     let line = |class: &str, y: f64, text: &str| {
         let place = format!(
             "x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\"",
@@ -130,7 +130,7 @@ fn node(node: &Planned, r: &Rect) -> String {
 }
 
 /// `student · 5.03 M`: the kind, and the parameters if it has some.
-fn about(node: &Planned) -> String {
+fn about(node: &PlannedNode) -> String {
     let count = node.info.parameters.map(|n| {
         format!(
             " · {}{}",

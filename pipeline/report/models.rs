@@ -1,6 +1,6 @@
 //! The models that a run wrote, beside what they were before their phase.
 use super::bars::bars;
-use crate::graph::plan::{Plan, Planned};
+use crate::graph::plan::{Plan, PlannedNode};
 use nodes::model::{Architecture, count, read_architecture};
 use nodes::node::port::Shape;
 use std::collections::BTreeMap;
@@ -53,12 +53,12 @@ pub fn counts(a: &Architecture) -> [u64; 2] {
     [count::parameters(a), count::macs(a)]
 }
 
-fn planned(node: &Planned) -> Option<Architecture> {
+fn planned(node: &PlannedNode) -> Option<Architecture> {
     gated(node).cloned().or(node.info.model().cloned())
 }
 
 /// The shapes that a node's gates stand on.
-fn gated(node: &Planned) -> Option<&Architecture> {
+fn gated(node: &PlannedNode) -> Option<&Architecture> {
     node.inputs
         .values()
         .flatten()

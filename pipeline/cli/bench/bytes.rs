@@ -19,7 +19,7 @@ pub fn of(phase: &Phase, told: &[(&str, Measurement)], kept: isize, peak: Option
         told.iter()
             .any(|(node, told)| *node == name && matches!(told, Measurement::Products { .. }))
     };
-    let sum = |of: &dyn Fn(&pipeline::graph::plan::Planned) -> bool| {
+    let sum = |of: &dyn Fn(&pipeline::graph::plan::PlannedNode) -> bool| {
         let parameters = phase
             .nodes
             .iter()

@@ -1,19 +1,19 @@
 //! What an update takes of a GPU's memory, estimated: 4 bytes a parameter for the weight, of a trained one 4 for the
 //! gradient (8 with `accumulate`) and 8 for the moments, and what the student's ops keep of a batch
 //! ([`nodes::model::activation_bytes`]). What ops need for a moment, and the teacher for a batch, is not in it.
-use pipeline::graph::plan::{Phase, Planned};
+use pipeline::graph::plan::{Phase, PlannedNode};
 use serde_json::{Value, json};
 
 /// Bytes of each; None where nothing is trained.
 pub fn bytes(phase: &Phase) -> Option<Value> {
     let optimizer = phase.optimizer()?;
-    let moves = |n: &&Planned| {
+    let moves = |n: &&PlannedNode| {
         optimizer
             .rates
             .get(n.name())
             .is_some_and(|rate| *rate > 0.0)
     };
-    let count = |n: &Planned| n.info.parameters.unwrap_or(0);
+    let count = |n: &PlannedNode| n.info.parameters.unwrap_or(0);
     let all = phase.nodes.iter().map(count).sum::<u64>();
     let moved = phase.nodes.iter().filter(moves).map(count).sum::<u64>();
     let seconds = phase.source().settings().seconds_per_batch;
