@@ -129,7 +129,7 @@ fn accepts(input: Carries, output: Carries) -> bool {
     }
 }
 
-/// Checks that every input that is not optional is written, be it wrong.
+/// Checks that every required input is written, whether or not it can be connected.
 fn check_inputs_are_fed(node: &NodeSpec, problems: &mut Problems) {
     let Some(kind) = node.known_kind else {
         return;
