@@ -160,7 +160,7 @@ impl Config for Options {
             estimated: planned.estimated,
             writes: Some(Artifact::Model {
                 estimated: planned.estimated || pruned.is_some(),
-                architecture: pruned.unwrap_or(architecture),
+                architecture: Box::new(pruned.unwrap_or(architecture)),
             }),
             reads: planned.reads.into_iter().collect(),
             warnings: self.precision.warning().into_iter().collect(),

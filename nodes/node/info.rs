@@ -40,7 +40,7 @@ impl NodeInfo {
 pub enum Artifact {
     /// A model folder. `estimated`: its widths are decided while it is pruned.
     Model {
-        architecture: Architecture,
+        architecture: Box<Architecture>,
         estimated: bool,
     },
     /// Projection heads: the groups of layers that share one.

@@ -110,7 +110,8 @@ impl Options {
     ) -> Vec<Span> {
         lengths.sort_unstable_by_key(|&length| Reverse(length));
         let shortest = lengths.last().copied().unwrap_or(0);
-        let mut free = Vec::from([0..frames]);
+        let mut free = vec![];
+        free.push(0..frames);
         let mut spans = vec![];
         for length in lengths {
             let Some(chosen) = self.choose_interval(&free, length, draws) else {

@@ -4,6 +4,9 @@ use serde_json::{Value as Json, json};
 
 const DRAWS: u64 = 5000;
 
+/// Counts something in a mask.
+type Count = fn(&[bool]) -> usize;
+
 fn options(json: &Json) -> Options {
     serde_json::from_value(json.clone()).expect("options of a mask")
 }
@@ -47,7 +50,7 @@ fn masks_are_distributed_as_fairseqs() {
                 "frame {t}: {share}, not {p}; {their_options}"
             );
         }
-        let counts: [(&str, fn(&[bool]) -> usize); 2] = [("masked", masked_frames), ("runs", runs)];
+        let counts: [(&str, Count); 2] = [("masked", masked_frames), ("runs", runs)];
         for (name, count) in counts {
             let mean = masks.iter().map(|mask| count(mask) as f64).sum::<f64>() / DRAWS as f64;
             let [their_mean, deviation] = theirs(name)[..] else {
