@@ -1,3 +1,4 @@
+//! Every kind of node, one module each. No kind imports another.
 pub mod cluster;
 pub mod cross_entropy;
 pub mod decode;

@@ -1,4 +1,5 @@
-//! What happens to a batch: nodes, their ports, their tensors. Knows no thread, no channel, no JSON text.
+//! Nodes: their kinds, their ports, and what they compute from a batch. Threads, channels and the
+//! syntax of graph files are in the crate `pipeline`.
 pub mod cache;
 pub mod chart;
 pub mod data;
@@ -11,10 +12,10 @@ pub mod tool;
 
 pub use compute::{Error, Result};
 
-/// What crosses threads, named here so that `pipeline` needs no arrow.
+/// A batch of rows, named here so that `pipeline` does not depend on arrow.
 pub type Batch = arrow::record_batch::RecordBatch;
 
-/// Every kind of node, one line each.
+/// All kinds of nodes.
 pub const KINDS: &[node::Kind] = &[
     node::Kind::of::<kind::cluster::Options>("cluster"),
     node::Kind::of::<kind::cross_entropy::Options>("cross-entropy"),

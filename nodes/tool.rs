@@ -1,3 +1,4 @@
+//! What commands of the program do with models outside of a graph.
 pub mod extract;
 pub mod inspect;
 pub mod probe;

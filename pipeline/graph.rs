@@ -1,8 +1,8 @@
-//! From the text of a graph file to a checked plan: JSON with places, problems, options, edges,
-//! stages and their order. Nothing here reads audio or weights.
+//! Reads a graph file, checks it, and plans its phases, before audio or weights are touched.
 pub mod edges;
-pub mod json;
-pub mod options;
+pub(crate) mod json;
+mod options;
 pub mod plan;
 pub mod problem;
 pub mod spec;
+mod stages;

@@ -1,5 +1,5 @@
-//! How a graph runs: [`graph`] turns its text into a checked plan, [`run`] executes the plan as
-//! threads that exchange Arrow batches, [`report`] and [`draw`] show the result.
+//! Runs graphs of nodes: [`graph`] checks a graph file and plans it, [`run`] executes the plan as
+//! threads that exchange Arrow batches, [`report`] and [`draw`] show plans and results.
 pub mod draw;
 pub mod graph;
 pub mod report;

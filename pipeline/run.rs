@@ -1,4 +1,4 @@
-//! A run: its folder, its record, its phases one after the other.
+//! Runs a plan: locks and checks the run's folder, records the run, and runs its phases in order.
 pub mod data;
 pub mod error;
 pub mod machine;
@@ -7,6 +7,7 @@ pub mod receiver;
 pub mod record;
 pub mod resume;
 pub mod stage;
+
 use crate::graph::plan::{Phase, Plan};
 use crate::report;
 use crate::report::summary;
@@ -24,20 +25,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// A run as it was asked for.
+/// A plan with the settings of a run.
 pub struct Run<'a> {
     pub plan: &'a Plan,
     /// The run's folder.
     pub out: PathBuf,
     pub resume: bool,
-    /// Updates after which every phase ends, in place of the file's.
+    /// The number of updates after which every phase ends; `None` is the number in the file.
     pub steps: Option<u64>,
     /// The device's name, for run.json.
     pub device: String,
     /// The command line, for run.json.
     pub arguments: Value,
     pub report: Arc<dyn Report>,
-    /// Set by a signal.
+    /// Set by a signal, to stop the run.
     pub stop: Arc<AtomicBool>,
 }
 
@@ -226,7 +227,7 @@ impl Run<'_> {
         });
         let samples_done = AtomicU64::new(0);
         let started = Instant::now();
-        // With an optimizer, the optimizer reports.
+        // An optimizer reports its progress itself.
         let watch = |node: &str, info: StepInfo, event: NodeEvent| {
             let finished = matches!(event, NodeEvent::Finished(..));
             if finished && phase.optimizer.is_none() && node == phase.last().name() {
@@ -237,7 +238,7 @@ impl Run<'_> {
         };
         let end = phase::run(phase, &context, point.map(|p| p.path.as_path()), &watch);
         let metrics = summary::metrics(&self.out);
-        // The report is written after a failure, too.
+        // Also after a failure.
         let record = serde_json::to_value(record).map_err(nodes::Error::from)?;
         let written = report::write(self.plan, &self.out, &record, &metrics);
         let end = end?;

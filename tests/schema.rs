@@ -135,7 +135,7 @@ fn nodes_lists_kinds_ports_and_options() {
     }
     assert_eq!(kinds.lines().count(), nodes::KINDS.len());
     let loss = "\
-How far the student's hiddens are from the targets.
+The distance of the student's hiddens from the targets.
 input student: hiddens
 input target: columns id, frames, hidden
 output loss: a loss

@@ -1,7 +1,7 @@
-//! The rows of one layer, or of a kind without layers: an index of its parts, and what is not yet in a part.
+//! The stored rows of one layer: an index of its parts, and rows that are in no part yet.
 use super::fingerprint::Fingerprint;
-use super::part::{self, Slot};
-use crate::cache::rows::{Key, Rows};
+use super::part::{self, RowLocation};
+use super::rows::{RowKey, UnwrittenRows};
 use crate::data::entry::Entry;
 use crate::node::NodeContext;
 use crate::{Error, Result};
@@ -9,158 +9,172 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 
-/// Fresh rows become a part, of one row group, as soon as they are so many bytes.
+/// Rows become a part, of one row group, when they have this many bytes.
 const PART_BYTES: usize = 64 << 20;
-
-/// What the rows of a layer lie in, below the folder of their fingerprint; None: of a kind without layers.
-pub fn folder(layer: Option<usize>) -> String {
-    layer.map_or(ROWS.into(), |n| format!("{LAYER}{n:02}"))
-}
-
-/// The layer whose folder has this name, if it is one.
-pub fn named(folder: &str) -> Option<Option<usize>> {
-    if folder == ROWS {
-        Some(None)
-    } else {
-        folder.strip_prefix(LAYER)?.parse().ok().map(Some)
-    }
-}
 
 const ROWS: &str = "rows";
 const LAYER: &str = "layer-";
 
-pub struct Layer {
+/// Returns the name of the folder of a layer, or for `None` of a kind without layers.
+pub fn folder_name(layer: Option<usize>) -> String {
+    match layer {
+        Some(layer) => format!("{LAYER}{layer:02}"),
+        None => ROWS.into(),
+    }
+}
+
+/// Returns whose folder has this name: of a layer (`Some(Some)`), of a kind without layers
+/// (`Some(None)`), or of neither (`None`).
+pub fn layer_of_folder(name: &str) -> Option<Option<usize>> {
+    if name == ROWS {
+        return Some(None);
+    }
+    let layer = name.strip_prefix(LAYER)?.parse().ok()?;
+    Some(Some(layer))
+}
+
+/// The rows of one layer, or of a kind without layers.
+pub struct LayerStore {
     folder: PathBuf,
     fingerprint: Fingerprint,
     context: NodeContext,
-    parts: Vec<Part>,
-    index: HashMap<Key, At>,
-    fresh: Rows,
+    parts: Vec<PartFile>,
+    index: HashMap<RowKey, EntryLocation>,
+    unwritten: UnwrittenRows,
 }
 
-struct Part {
+struct PartFile {
     path: PathBuf,
-    /// Its bytes were compared with its name, or written by this run.
-    intact: bool,
+    /// Whether this run has written its bytes, or compared them with its name.
+    verified: bool,
 }
 
 #[derive(Clone, Copy)]
-enum At {
-    Fresh(usize),
-    Part(u32, Slot),
+enum EntryLocation {
+    /// A row of the unwritten ones.
+    Unwritten(usize),
+    /// A part, by its index, and the row in it.
+    Part(u32, RowLocation),
 }
 
-impl Layer {
-    /// Reads the keys of all parts. Bytes are hashed when a part first serves a row: a cache may hold terabytes.
-    pub fn open(folder: PathBuf, fingerprint: Fingerprint, context: &NodeContext) -> Result<Layer> {
+impl LayerStore {
+    /// Reads the keys of all parts. The bytes of a part are verified when it first serves a row,
+    /// since a cache may have terabytes.
+    pub fn open(
+        folder: PathBuf,
+        fingerprint: Fingerprint,
+        context: &NodeContext,
+    ) -> Result<LayerStore> {
         let paths = part::list(&folder)?;
-        let (context, fresh) = (context.clone(), Rows::default());
-        let mut layer = Layer {
+        let mut store = LayerStore {
             folder,
             fingerprint,
-            context,
+            context: context.clone(),
             parts: vec![],
             index: HashMap::new(),
-            fresh,
+            unwritten: UnwrittenRows::default(),
         };
         for path in paths {
-            match part::slots(&path, &layer.fingerprint) {
-                Ok(slots) => layer.add(
-                    Part {
-                        path,
-                        intact: false,
-                    },
-                    slots,
-                ),
-                Err(why) => layer.set_aside(
-                    &Part {
-                        path,
-                        intact: false,
-                    },
-                    why,
-                ),
+            let part = PartFile {
+                path,
+                verified: false,
+            };
+            match part::locations(&part.path, &store.fingerprint) {
+                Ok(locations) => store.add(part, locations),
+                Err(error) => store.set_aside(&part, error),
             }
         }
-        Ok(layer)
+        Ok(store)
     }
 
-    /// Of equal rows the first stays; fresh ones are now in this part.
-    fn add(&mut self, part: Part, slots: Vec<(Key, Slot)>) {
+    /// Indexes a part. Of equal rows the first is kept, and a row that was unwritten is now in this
+    /// part.
+    fn add(&mut self, part: PartFile, locations: Vec<(RowKey, RowLocation)>) {
         let number = self.parts.len() as u32;
-        for (key, slot) in slots {
-            let at = self.index.entry(key).or_insert(At::Part(number, slot));
-            if let At::Fresh(_) = at {
-                *at = At::Part(number, slot);
+        for (key, location) in locations {
+            let in_part = EntryLocation::Part(number, location);
+            let indexed = self.index.entry(key).or_insert(in_part);
+            if let EntryLocation::Unwritten(_) = indexed {
+                *indexed = in_part;
             }
         }
         self.parts.push(part);
     }
 
-    /// A part that turns out to be damaged is none from here on: its rows are misses.
-    pub fn get(&mut self, key: &Key) -> Option<Entry> {
+    /// Returns the entry of a row, if it is stored. If its part turns out to be damaged, all rows
+    /// of the part are missing from then on.
+    pub fn get(&mut self, key: &RowKey) -> Option<Entry> {
         match *self.index.get(key)? {
-            At::Fresh(row) => Some(self.fresh.entry(row)),
-            At::Part(number, slot) => match self.read(number, slot) {
+            EntryLocation::Unwritten(row) => Some(self.unwritten.entry(row)),
+            EntryLocation::Part(number, location) => match self.read(number, location) {
                 Ok(entry) => Some(entry),
-                Err(why) => {
-                    self.index
-                        .retain(|_, at| !matches!(at, At::Part(n, _) if *n == number));
-                    self.set_aside(&self.parts[number as usize], why);
+                Err(error) => {
+                    self.drop_part(number, error);
                     None
                 }
             },
         }
     }
 
-    fn read(&mut self, number: u32, slot: Slot) -> Result<Entry> {
+    fn read(&mut self, number: u32, location: RowLocation) -> Result<Entry> {
         let part = &mut self.parts[number as usize];
-        if !part.intact {
+        if !part.verified {
             part::verify(&part.path)?;
-            part.intact = true;
+            part.verified = true;
         }
-        Ok(part::read(&part.path, slot)?)
+        Ok(part::read(&part.path, location)?)
     }
 
-    /// A file that could not be read may be good another time, and keeps its name.
-    fn set_aside(&self, part: &Part, why: Error) {
+    fn drop_part(&mut self, number: u32, error: Error) {
+        self.index
+            .retain(|_, location| !matches!(location, EntryLocation::Part(n, _) if *n == number));
+        self.set_aside(&self.parts[number as usize], error);
+    }
+
+    /// Reports a part that cannot be used, and renames it if it is damaged. A file that could not
+    /// be read may be intact, and keeps its name.
+    fn set_aside(&self, part: &PartFile, error: Error) {
         let path = part.path.display();
         let damaged = part.path.with_extension("parquet.damaged");
-        if why.is::<std::io::Error>() || fs::rename(&part.path, &damaged).is_err() {
+        if error.is::<std::io::Error>() || fs::rename(&part.path, &damaged).is_err() {
             self.context.say(format!(
-                "the cache's {path} cannot be used: {why}; its rows count as missing"
+                "the cache's {path} cannot be used: {error}; its rows count as missing"
             ));
         } else {
-            let says = "it is now called *.damaged, and its rows count as missing";
-            self.context
-                .say(format!("the cache's {path} is damaged: {why}; {says}"));
+            self.context.say(format!(
+                "the cache's {path} is damaged: {error}; it is now called *.damaged, and its rows \
+                 count as missing"
+            ));
         }
     }
 
-    pub fn put(&mut self, key: Key, id: &str, samples: usize, entry: &Entry) -> Result<()> {
+    /// Stores a row, unless it is stored already: a batch may have the same samples twice.
+    pub fn put(&mut self, key: RowKey, id: &str, samples: usize, entry: &Entry) -> Result<()> {
         if self.index.contains_key(&key) {
-            return Ok(()); // the same samples twice in one batch
-        }
-        self.fresh.push(key, id, samples, entry)?;
-        self.index.insert(key, At::Fresh(self.fresh.len() - 1));
-        if self.fresh.bytes() >= PART_BYTES {
-            self.write()
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Puts the fresh rows into a part.
-    pub fn write(&mut self) -> Result<()> {
-        if self.fresh.len() == 0 {
             return Ok(());
         }
-        let path = part::write(
-            &self.folder,
-            std::mem::take(&mut self.fresh),
-            &self.fingerprint,
-        )?;
-        let slots = part::slots(&path, &self.fingerprint)?;
-        self.add(Part { path, intact: true }, slots);
+        let row = self.unwritten.len();
+        self.unwritten.push(key, id, samples, entry)?;
+        self.index.insert(key, EntryLocation::Unwritten(row));
+        if self.unwritten.bytes() >= PART_BYTES {
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the unwritten rows as a part.
+    pub fn write(&mut self) -> Result<()> {
+        if self.unwritten.len() == 0 {
+            return Ok(());
+        }
+        let rows = std::mem::take(&mut self.unwritten);
+        let path = part::write(&self.folder, rows, &self.fingerprint)?;
+        let locations = part::locations(&path, &self.fingerprint)?;
+        let part = PartFile {
+            path,
+            verified: true,
+        };
+        self.add(part, locations);
         Ok(())
     }
 }

@@ -1,15 +1,18 @@
-//! One file of the cache: rows of one layer in Parquet, called by the hash of its bytes.
+//! A part: one Parquet file with rows of one layer, named by the hash of its bytes.
 //!
-//! Batches are shuffled, so rows are read in any order and a row must be one read. `hidden` is therefore stored plain,
-//! without dictionary or compression, and every row has a page of its own; the floats of a row are then the last
-//! 4 x frames x width bytes of its page, and the file's offset index says where that page ends. Other readers see
-//! ordinary Parquet. Layout: <https://parquet.apache.org/docs/file-format/data-pages/>.
+//! Batches are shuffled, so rows are read in any order, and a row must be one read. `hidden` is
+//! therefore stored plain, without dictionary or compression, and every row has a page of its own.
+//! The floats of a row are then the last 4 · frames · width bytes of its page, and the file's
+//! offset index says where that page ends. To other readers the file is ordinary Parquet. Layout:
+//! <https://parquet.apache.org/docs/file-format/data-pages/>.
 use super::fingerprint::{self, Fingerprint};
+use super::rows::{RowKey, UnwrittenRows};
+use super::{file_hashes, files};
 use crate::Result;
-use crate::cache::rows::{Key, Rows};
 use crate::data::column;
 use crate::data::column::Column;
 use crate::data::entry::Entry;
+use crate::data::error::PathContext;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt32Type;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -19,84 +22,86 @@ use parquet::file::metadata::{KeyValue, PageIndexPolicy, ParquetMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+/// Indices of the columns.
 const KEY: usize = 0;
 const FRAMES: usize = 3;
 const WIDTH: usize = 4;
 const HIDDEN: usize = 5;
-/// `hidden` as it is in a part, where a row has one layer.
+/// The column `hidden` of a part, where a row has one layer.
 const FLOATS: Column = Column { name: "hidden" };
 
-/// Writes one part into `folder`; its path.
-pub fn write(folder: &Path, rows: Rows, fingerprint: &Fingerprint) -> Result<PathBuf> {
-    let about = KeyValue::new("fingerprint".to_owned(), fingerprint.json().to_owned());
-    let hidden = ColumnPath::from(vec![
-        "hidden".to_owned(),
-        "list".to_owned(),
-        "item".to_owned(),
-    ]);
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::UNCOMPRESSED)
-        .set_encoding(Encoding::PLAIN)
-        .set_dictionary_enabled(false)
-        .set_statistics_enabled(EnabledStatistics::None)
-        .set_write_batch_size(1) // the writer looks whether a page is full after so many values and the row they end in
-        .set_column_data_page_row_count_limit(hidden, 1)
-        .set_key_value_metadata(Some(vec![about]))
-        .build();
-    let batch = rows.batch()?;
+/// Writes rows as a part into `folder` and returns its path.
+pub fn write(folder: &Path, rows: UnwrittenRows, fingerprint: &Fingerprint) -> Result<PathBuf> {
+    let batch = rows.into_batch()?;
+    let properties = writer_properties(fingerprint);
     let mut bytes = vec![];
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))?;
     writer.write(&batch)?;
     writer.close()?;
-    let path = folder.join(format!(
-        "part-{}.parquet",
-        fingerprint::short(&blake3::hash(&bytes))
-    ));
-    super::write(&path, &bytes)?;
+    let hash = fingerprint::short_hash(&blake3::hash(&bytes));
+    let path = folder.join(format!("part-{hash}.parquet"));
+    files::write(&path, &bytes)?;
     Ok(path)
 }
 
-/// The parts in `folder`, in the order of their names.
+fn writer_properties(fingerprint: &Fingerprint) -> WriterProperties {
+    let metadata = KeyValue::new("fingerprint".to_owned(), fingerprint.json().to_owned());
+    let hidden = ["hidden", "list", "item"].map(str::to_owned);
+    let hidden = ColumnPath::from(hidden.to_vec());
+    WriterProperties::builder()
+        .set_compression(Compression::UNCOMPRESSED)
+        .set_encoding(Encoding::PLAIN)
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
+        // The writer checks whether a page is full once per write batch.
+        .set_write_batch_size(1)
+        .set_column_data_page_row_count_limit(hidden, 1)
+        .set_key_value_metadata(Some(vec![metadata]))
+        .build()
+}
+
+/// Returns the parts in `folder`, in the order of their names.
 pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
-        entries => entries.map_err(|e| format!("{}: {e}", folder.display()))?,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
+        entries => entries.at(folder)?,
     };
-    let paths = entries
-        .map(|entry| entry.map(|e| e.path()))
-        .collect::<Result<Vec<_>, _>>();
-    let mut paths = paths.map_err(|e| format!("{}: {e}", folder.display()))?;
-    paths.retain(|path| hash_in_name(path).is_some());
+    let mut paths = vec![];
+    for entry in entries {
+        let path = entry.at(folder)?.path();
+        if hash_in_name(&path).is_some() {
+            paths.push(path);
+        }
+    }
     paths.sort();
     Ok(paths)
 }
 
 fn hash_in_name(path: &Path) -> Option<&str> {
-    let hash = path
-        .file_name()?
-        .to_str()?
-        .strip_prefix("part-")?
-        .strip_suffix(".parquet")?;
-    fingerprint::is_name(hash).then_some(hash)
+    let name = path.file_name()?.to_str()?;
+    let hash = name.strip_prefix("part-")?.strip_suffix(".parquet")?;
+    fingerprint::is_short_hash(hash).then_some(hash)
 }
 
-/// Where a row lies in its part.
+/// Where the floats of a row are in its part.
 #[derive(Clone, Copy)]
-pub struct Slot {
+pub struct RowLocation {
     pub frames: u32,
     width: u32,
+    /// The offset of the first float in the file.
     offset: u64,
 }
 
-impl Slot {
-    /// Its last floats are those of the row.
-    fn in_page(page: (i64, i32), frames: u32, width: u32) -> Option<Slot> {
-        let end = u64::try_from(page.0.checked_add(page.1.into())?).ok()?;
+impl RowLocation {
+    /// Locates the last floats of a page; `None` if the page is too short.
+    fn in_page(page: Page, frames: u32, width: u32) -> Option<RowLocation> {
+        let end = page.offset.checked_add(page.size.into())?;
+        let end = u64::try_from(end).ok()?;
         let bytes = 4 * frames as u64 * width as u64;
-        (bytes <= page.1.max(0) as u64).then(|| Slot {
+        (bytes <= page.size.max(0) as u64).then(|| RowLocation {
             frames,
             width,
             offset: end - bytes,
@@ -104,98 +109,107 @@ impl Slot {
     }
 }
 
-/// Where the rows of a part lie, without reading or checking their floats.
+/// Returns the keys and locations of a part's rows, without reading or checking their floats.
 ///
 /// # Errors
-/// `std::io::Error` if the file cannot be opened, others if it is no part of this cache.
-pub fn slots(path: &Path, fingerprint: &Fingerprint) -> Result<Vec<(Key, Slot)>> {
-    // The parquet crate panics at some damaged footers, and they are read before the bytes are hashed.
-    std::panic::catch_unwind(|| read_slots(path, fingerprint))
+/// `std::io::Error` if the file cannot be opened, others if it is not a part of this cache.
+pub fn locations(path: &Path, fingerprint: &Fingerprint) -> Result<Vec<(RowKey, RowLocation)>> {
+    // The parquet crate panics at some damaged footers, and they are read before the bytes are
+    // verified.
+    std::panic::catch_unwind(|| read_locations(path, fingerprint))
         .unwrap_or_else(|_| Err("its footer makes no sense".into()))
 }
 
-fn read_slots(path: &Path, fingerprint: &Fingerprint) -> Result<Vec<(Key, Slot)>> {
+fn read_locations(path: &Path, fingerprint: &Fingerprint) -> Result<Vec<(RowKey, RowLocation)>> {
     let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Required);
     let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(File::open(path)?, options)?;
     check(&reader, fingerprint)?;
     let pages = pages(reader.metadata())
         .ok_or("its rows are not stored one a page, plain and uncompressed")?;
     let columns = ProjectionMask::roots(reader.parquet_schema(), [KEY, FRAMES, WIDTH]);
-    let mut slots = Vec::with_capacity(pages.len());
+    let mut locations = Vec::with_capacity(pages.len());
     for batch in reader.with_projection(columns).build()? {
         let batch = batch?;
-        let (keys, frames, width) = (
-            batch.column(0).as_fixed_size_binary(),
-            u32s(&batch, 1),
-            u32s(&batch, 2),
-        );
+        let keys = batch.column(0).as_fixed_size_binary();
+        let frames = u32s(&batch, 1);
+        let width = u32s(&batch, 2);
         for row in 0..batch.num_rows() {
             let page = pages
-                .get(slots.len())
+                .get(locations.len())
                 .ok_or("it has more rows than pages")?;
-            let slot = Slot::in_page(*page, frames[row], width[row])
+            let location = RowLocation::in_page(*page, frames[row], width[row])
                 .ok_or("a row is longer than its page")?;
-            slots.push((keys.value(row).try_into()?, slot));
+            locations.push((keys.value(row).try_into()?, location));
         }
     }
-    Ok(slots)
+    Ok(locations)
 }
 
 fn u32s(batch: &RecordBatch, column: usize) -> &[u32] {
     batch.column(column).as_primitive::<UInt32Type>().values()
 }
 
+/// Checks that a file is a part of this fingerprint.
 fn check(reader: &ParquetRecordBatchReaderBuilder<File>, fingerprint: &Fingerprint) -> Result<()> {
-    let about = reader.metadata().file_metadata().key_value_metadata();
-    let says = about
-        .and_then(|all| all.iter().find(|kv| kv.key == "fingerprint"))
-        .and_then(|kv| kv.value.as_deref());
-    if says != Some(fingerprint.json()) {
+    let metadata = reader.metadata().file_metadata().key_value_metadata();
+    let found = metadata
+        .and_then(|pairs| pairs.iter().find(|pair| pair.key == "fingerprint"))
+        .and_then(|pair| pair.value.as_deref());
+    if found != Some(fingerprint.json()) {
         return Err("its metadata name another fingerprint".into());
     }
-    if reader.schema().fields() != Rows::default().batch()?.schema().fields() {
+    let expected = UnwrittenRows::default().into_batch()?.schema();
+    if reader.schema().fields() != expected.fields() {
         return Err("its columns are not those of a part".into());
     }
     Ok(())
 }
 
-/// NodeContext and size of each row's page of `hidden`; None if the file is laid out in another way.
-fn pages(about: &ParquetMetaData) -> Option<Vec<(i64, i32)>> {
-    let mut all = vec![];
-    for (g, group) in about.row_groups().iter().enumerate() {
+/// A page of `hidden`.
+#[derive(Clone, Copy)]
+struct Page {
+    offset: i64,
+    size: i32,
+}
+
+/// Returns each row's page of `hidden`; `None` if the file has another layout.
+fn pages(metadata: &ParquetMetaData) -> Option<Vec<Page>> {
+    let mut pages = vec![];
+    for (g, group) in metadata.row_groups().iter().enumerate() {
         let hidden = group.column(HIDDEN);
-        let plain = hidden.encodings().all(|e| matches!(e, Encoding::PLAIN | Encoding::RLE)) // RLE: the lists' lengths
-            && hidden.compression() == Compression::UNCOMPRESSED;
-        let index = about.page_index_for_row_group(g);
-        let pages = index.offset_index(HIDDEN)?.page_locations();
-        let one_each = pages
+        // RLE encodes the lengths of the lists.
+        let plain = hidden
+            .encodings()
+            .all(|encoding| matches!(encoding, Encoding::PLAIN | Encoding::RLE));
+        let uncompressed = hidden.compression() == Compression::UNCOMPRESSED;
+        let index = metadata.page_index_for_row_group(g);
+        let group_pages = index.offset_index(HIDDEN)?.page_locations();
+        let one_row_each = group_pages
             .iter()
             .enumerate()
             .all(|(row, page)| page.first_row_index == row as i64);
-        let as_many = pages.len() as i64 == group.num_rows();
-        if !(plain && one_each && as_many) {
+        let all_rows = group_pages.len() as i64 == group.num_rows();
+        if !(plain && uncompressed && one_row_each && all_rows) {
             return None;
         }
-        all.extend(pages.iter().map(|p| (p.offset, p.compressed_page_size)));
+        pages.extend(group_pages.iter().map(|page| Page {
+            offset: page.offset,
+            size: page.compressed_page_size,
+        }));
     }
-    Some(all)
+    Some(pages)
 }
 
-/// One row of a part that is intact.
-pub fn read(path: &Path, slot: Slot) -> std::io::Result<Entry> {
-    let mut bytes = vec![0; 4 * slot.frames as usize * slot.width as usize];
+/// Reads one row of a verified part.
+pub fn read(path: &Path, location: RowLocation) -> std::io::Result<Entry> {
+    let mut bytes = vec![0; 4 * location.frames as usize * location.width as usize];
     let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(slot.offset))?;
+    file.seek(SeekFrom::Start(location.offset))?;
     file.read_exact(&mut bytes)?;
-    let values = bytes
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|b| f32::from_le_bytes(*b))
-        .collect();
+    let (floats, _) = bytes.as_chunks::<4>();
     Ok(Entry {
-        frames: slot.frames,
-        values,
+        frames: location.frames,
+        values: floats.iter().map(|b| f32::from_le_bytes(*b)).collect(),
     })
 }
 
@@ -204,31 +218,26 @@ pub fn read(path: &Path, slot: Slot) -> std::io::Result<Entry> {
 /// # Errors
 /// `std::io::Error` if the file cannot be read, another if it is damaged.
 pub fn verify(path: &Path) -> Result<()> {
-    if Some(fingerprint::short(&fingerprint::hash_of(path)?).as_str()) != hash_in_name(path) {
+    let hash = fingerprint::short_hash(&file_hashes::hash_file(path)?);
+    if hash_in_name(path) != Some(hash.as_str()) {
         return Err("its bytes are not those it was written with".into());
     }
     Ok(())
 }
 
-/// Decodes every value of a part as any reader of Parquet would, and compares it with what [`read`] gives.
+/// Decodes every value of a part with the parquet crate, and compares it with what [`read`]
+/// returns.
 pub fn decode(path: &Path, fingerprint: &Fingerprint) -> Result<()> {
-    let mut slots = slots(path, fingerprint)?.into_iter();
-    for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?
-        .with_batch_size(64)
-        .build()?
-    {
+    let mut locations = locations(path, fingerprint)?.into_iter();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+    for batch in reader.with_batch_size(64).build()? {
         let batch = batch?;
         for row in 0..batch.num_rows() {
-            let (_, slot) = slots.next().ok_or("it has more rows than pages")?;
-            let (decoded, read) = (
-                column::floats(&batch, FLOATS, row)?,
-                read(path, slot)?.values,
-            );
-            if !decoded
-                .iter()
-                .map(|x| x.to_bits())
-                .eq(read.iter().map(|x| x.to_bits()))
-            {
+            let (_, location) = locations.next().ok_or("it has more rows than pages")?;
+            let decoded = column::floats(&batch, FLOATS, row)?;
+            let read = read(path, location)?.values;
+            let decoded_bits = decoded.iter().map(|x| x.to_bits());
+            if !decoded_bits.eq(read.iter().map(|x| x.to_bits())) {
                 return Err("a row is not frames x width floats".into());
             }
         }

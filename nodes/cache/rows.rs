@@ -1,4 +1,4 @@
-//! Rows as the cache holds them before they are in a file.
+//! Rows that are not in a file of the cache yet.
 use crate::Result;
 use crate::data::column;
 use crate::data::entry::Entry;
@@ -6,41 +6,45 @@ use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, StringArray, UIn
 use arrow::buffer::Buffer;
 use std::sync::Arc;
 
-/// What a row is found by: a hash of what the node receives.
-pub type Key = [u8; 16];
+/// Identifies a row: a hash of what the node receives.
+pub type RowKey = [u8; 16];
 
-/// 16 bytes of BLAKE3(number of samples as u64, samples as f32, both little-endian, mask a byte a frame if there is one).
-pub fn key(samples: &[f32], mask: &[bool]) -> Key {
-    let bytes: Vec<[u8; 4]> = samples.iter().map(|x| x.to_le_bytes()).collect();
-    let mut hash = blake3::Hasher::new();
-    hash.update(&(samples.len() as u64).to_le_bytes())
-        .update(bytes.as_flattened());
-    hash.update(&mask.iter().map(|&m| u8::from(m)).collect::<Vec<_>>());
-    let mut key = Key::default();
-    key.copy_from_slice(&hash.finalize().as_bytes()[..16]);
+/// Returns 16 bytes of BLAKE3 of the number of samples as u64, the samples as f32, both
+/// little-endian, and one byte per frame of the mask if there is one.
+pub fn row_key(samples: &[f32], mask: &[bool]) -> RowKey {
+    let samples_bytes: Vec<[u8; 4]> = samples.iter().map(|x| x.to_le_bytes()).collect();
+    let mask_bytes: Vec<u8> = mask.iter().map(|&masked| u8::from(masked)).collect();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(samples.len() as u64).to_le_bytes());
+    hasher.update(samples_bytes.as_flattened());
+    hasher.update(&mask_bytes);
+    let mut key = RowKey::default();
+    key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
     key
 }
 
-/// Rows that are in no part yet.
+/// Rows of one layer, in the columns of a part.
 #[derive(Default)]
-pub struct Rows {
-    keys: Vec<Key>,
+pub struct UnwrittenRows {
+    keys: Vec<RowKey>,
     ids: Vec<String>,
     samples: Vec<u32>,
     frames: Vec<u32>,
     width: Vec<u32>,
     values: Vec<f32>,
+    /// The number of values of each row.
     lengths: Vec<usize>,
+    /// The index of each row's first value.
     starts: Vec<usize>,
 }
 
-impl Rows {
-    pub fn push(&mut self, key: Key, id: &str, samples: usize, entry: &Entry) -> Result<()> {
-        self.width.push(
-            entry
-                .width()
-                .ok_or("a row of hidden states is not frames x width floats")?,
-        );
+impl UnwrittenRows {
+    /// Appends a row.
+    pub fn push(&mut self, key: RowKey, id: &str, samples: usize, entry: &Entry) -> Result<()> {
+        let width = entry
+            .width()
+            .ok_or("a row of hidden states is not frames x width floats")?;
+        self.width.push(width);
         self.keys.push(key);
         self.ids.push(id.to_owned());
         self.samples.push(samples as u32);
@@ -50,12 +54,18 @@ impl Rows {
         self.values.extend_from_slice(&entry.values);
         Ok(())
     }
+
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
+
+    /// Returns the number of bytes of all values.
     pub fn bytes(&self) -> usize {
         4 * self.values.len()
     }
+
+    /// Returns the entry of a row.
     pub fn entry(&self, row: usize) -> Entry {
         let start = self.starts[row];
         Entry {
@@ -63,10 +73,11 @@ impl Rows {
             values: self.values[start..start + self.lengths[row]].to_vec(),
         }
     }
-    /// The columns of a part.
-    pub fn batch(self) -> Result<RecordBatch> {
-        let keys =
-            FixedSizeBinaryArray::try_new(16, Buffer::from_vec(self.keys.into_flattened()), None)?;
+
+    /// Returns the columns of a part.
+    pub fn into_batch(self) -> Result<RecordBatch> {
+        let keys = Buffer::from_vec(self.keys.into_flattened());
+        let keys = FixedSizeBinaryArray::try_new(16, keys, None)?;
         let columns: [(&str, ArrayRef); 6] = [
             ("key", Arc::new(keys)),
             ("id", Arc::new(StringArray::from_iter_values(self.ids))),

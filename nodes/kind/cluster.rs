@@ -1,4 +1,6 @@
-//! Finds clusters of frames ([`crate::kmeans`]): gathers a sample of all that come, fits when its phase ends, and writes
+//! Finds clusters of frames by k-means ([`crate::kmeans`]).
+//!
+//! The node samples the frames of all train rows, fits when its phase ends, and writes
 //! `centroids.safetensors`. Dev rows are left out.
 use crate::Result;
 use crate::data::column;
@@ -17,32 +19,34 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// How many.
+    /// The number of clusters.
     clusters: usize,
-    /// Frames that are kept to fit on; of more that come a sample, each with the same chance.
-    #[serde(default = "most")]
+    /// The most frames to fit on; of more, a uniform random sample is used.
+    #[serde(default = "default_frames")]
     frames: usize,
     /// Frames of a mini-batch.
-    #[serde(default = "batch")]
+    #[serde(default = "default_batch")]
     batch: usize,
-    /// Over all frames, in mini-batches.
-    #[serde(default = "passes")]
+    /// Passes over all frames, in mini-batches.
+    #[serde(default = "default_passes")]
     passes: usize,
 }
 
-fn most() -> usize {
+fn default_frames() -> usize {
     500_000
 }
 
-fn batch() -> usize {
+fn default_batch() -> usize {
     10_000
 }
 
-fn passes() -> usize {
+fn default_passes() -> usize {
     10
 }
 
-const MOST_CLUSTERS: usize = 1 << 16;
+const MAX_CLUSTERS: usize = 1 << 16;
+const MAX_FRAMES: usize = u32::MAX as usize;
+const MAX_PASSES: usize = 10_000;
 
 impl KindOptions for Options {
     const PORTS: Ports = Ports {
@@ -53,23 +57,22 @@ impl KindOptions for Options {
 
 impl Config for Options {
     fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        let (fewest, most) = (self.clusters.clamp(1, MOST_CLUSTERS), u32::MAX as usize);
-        let mut wrong = vec![];
-        wrong.extend(OptionError::outside(
-            "clusters",
-            self.clusters,
-            1..=MOST_CLUSTERS,
-        ));
-        wrong.extend(OptionError::outside("frames", self.frames, fewest..=most));
-        wrong.extend(OptionError::outside("batch", self.batch, 1..=most));
-        wrong.extend(OptionError::outside("passes", self.passes, 0..=10_000));
-        let width = frames::width(inputs).unwrap_or_else(|says| {
-            wrong.push(says);
+        let min_frames = self.clusters.clamp(1, MAX_CLUSTERS);
+        let ranges = [
+            ("clusters", self.clusters, 1..=MAX_CLUSTERS),
+            ("frames", self.frames, min_frames..=MAX_FRAMES),
+            ("batch", self.batch, 1..=MAX_FRAMES),
+            ("passes", self.passes, 0..=MAX_PASSES),
+        ];
+        let mut errors = vec![];
+        for (option, value, range) in ranges {
+            errors.extend(OptionError::outside(option, value, range));
+        }
+        let width = frames::width(inputs).unwrap_or_else(|error| {
+            errors.push(error);
             None
         });
-        if !wrong.is_empty() {
-            return Err(wrong);
-        }
+        OptionError::fail_if_any(errors)?;
         Ok(NodeInfo {
             writes: width.map(|width| Artifact::Centroids {
                 clusters: self.clusters,
@@ -78,14 +81,12 @@ impl Config for Options {
             ..NodeInfo::default()
         })
     }
+
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        let width = frames::width(&context.inputs)
-            .map_err(|w| w.message)?
-            .ok_or("does not know what comes in")?;
-        let sample = Sample::new(width, self.frames, context.key("sample"));
+        let width = frames::known_width(&context.inputs)?;
         Ok(Box::new(Cluster {
             options: *self,
-            sample,
+            sample: Sample::new(width, self.frames, context.key("sample")),
         }))
     }
 }
@@ -102,7 +103,7 @@ impl Node for Cluster {
             return Ok(());
         }
         let ids = column::texts(&batch, column::ID)?;
-        for (row, frames) in frames::rows(&batch)?.0.into_iter().enumerate() {
+        for (row, frames) in frames::rows(&batch)?.rows.into_iter().enumerate() {
             if !frames.iter().all(|x| x.is_finite()) {
                 return Err(format!("a frame of `{}` is not finite", ids.value(row)).into());
             }
@@ -114,34 +115,30 @@ impl Node for Cluster {
     }
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
-        let (
-            Options {
-                clusters,
-                batch,
-                passes,
-                ..
-            },
-            width,
-        ) = (self.options, self.sample.width);
+        let clusters = self.options.clusters;
+        let width = self.sample.width;
         let frames = std::mem::take(&mut self.sample.frames);
-        let (n, seen) = (frames.len() / width, self.sample.seen);
-        if n < clusters {
-            return Err(format!("{clusters} clusters need as many frames, but {n} came").into());
+        let count = frames.len() / width;
+        if count < clusters {
+            return Err(
+                format!("{clusters} clusters need as many frames, but {count} came").into(),
+            );
         }
-        let how = FitOptions {
+        let fit_options = FitOptions {
             clusters,
-            batch,
-            passes,
+            batch: self.options.batch,
+            passes: self.options.passes,
             key: step.context.key("fit"),
         };
-        let (centroids, distance) = fit(&frames, width, &how);
-        let of = if n as u64 == seen {
+        let (centroids, distance) = fit(&frames, width, &fit_options);
+        let seen = self.sample.seen;
+        let total = if count as u64 == seen {
             String::new()
         } else {
             format!(" of {seen}")
         };
         step.context.say(format!(
-            "{clusters} clusters of {n}{of} frames, mean squared distance {distance:.4}"
+            "{clusters} clusters of {count}{total} frames, mean squared distance {distance:.4}"
         ));
         centroids.save(&step.context.folder().join("centroids.safetensors"))
     }

@@ -1,6 +1,13 @@
-//! How unlikely the logits find the labels, HuBERT's loss: with M the masked frames and U the others, w the weights,
-//!   Σ over w > 0 of w Σ_t -ln softmax(y_t)_label / frames that count
-//! A row may have a label more or less than frames, or two; frames without a label do not count.
+//! HuBERT's loss (Hsu et al. 2021, arXiv:2106.07447, equation 1): the cross-entropy of the logits
+//! against cluster labels,
+//!
+//!   Σ_t w_t · -ln softmax(y_t)_label / #{t: w_t > 0}
+//!
+//! with the weight w_t = `masked` of a masked frame, `unmasked` of another, and 0 of a frame
+//! without a label. The numbers of labels and frames of a row may differ by up to `SLACK`.
+#[cfg(test)]
+mod tests;
+
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{ID, LABEL, LABELS, MASK, MASKS};
@@ -14,7 +21,7 @@ use compute::tensor::{Hidden, Tape, read, scaled};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// How unlikely the logits find the labels of masked frames.
+/// The cross-entropy of logits against the labels of masked frames.
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
@@ -33,7 +40,8 @@ fn one() -> f64 {
 const LOGITS: &str = "logits";
 const IN: &str = "labels";
 const OUT: &str = "loss";
-/// By so many frames labels and logits may differ: manifests of labels are made with other paddings.
+/// The largest difference between the numbers of labels and frames of a row: label files are made
+/// with other paddings.
 const SLACK: usize = 2;
 
 impl KindOptions for Options {
@@ -49,48 +57,41 @@ impl KindOptions for Options {
 
 impl Config for Options {
     fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        let mut wrong = vec![];
+        let mut errors = vec![];
         for (option, weight) in [("masked", self.masked), ("unmasked", self.unmasked)] {
-            if !(weight >= 0.0 && weight.is_finite()) {
-                wrong.push(OptionError::at(
-                    option,
-                    format!("option `{option}`: {weight} is not a number from 0"),
-                ));
-            }
+            errors.extend(OptionError::unless(
+                weight >= 0.0 && weight.is_finite(),
+                option,
+                format!("{weight} is not a number from 0"),
+            ));
         }
         if self.masked == 0.0 && self.unmasked == 0.0 {
-            wrong.push(OptionError::at(
+            errors.push(OptionError::at(
                 "",
                 "options `masked` and `unmasked`: both are 0, so nothing would be learned",
             ));
         }
         let first = |port: &str| inputs.get(port).and_then(|shapes| shapes.first());
-        if let Some(Shape::Hiddens { layers, .. }) = first(LOGITS)
-            && layers.len() != 1
-        {
-            wrong.push(OptionError::at(
-                "inputs.logits",
-                "input `logits`: takes the logits of one layer",
-            ));
+        if let Some(Shape::Hiddens { layers, width }) = first(LOGITS) {
+            if layers.len() != 1 {
+                errors.push(OptionError::input(LOGITS, "takes the logits of one layer"));
+            }
+            if let Some(Shape::Labels { classes }) = first(IN)
+                && classes > width
+            {
+                errors.push(OptionError::at(
+                    "inputs",
+                    format!("`{IN}` are of {classes} clusters, `{LOGITS}` of {width} classes"),
+                ));
+            }
         }
-        if let (Some(Shape::Hiddens { width, .. }), Some(Shape::Labels { classes })) =
-            (first(LOGITS), first(IN))
-            && classes > width
-        {
-            wrong.push(OptionError::at(
-                "inputs",
-                format!("`{IN}` are of {classes} clusters, `{LOGITS}` of {width} classes"),
-            ));
-        }
-        if wrong.is_empty() {
-            Ok(NodeInfo {
-                outputs: shapes([(OUT, Shape::Plain)]),
-                ..NodeInfo::default()
-            })
-        } else {
-            Err(wrong)
-        }
+        OptionError::fail_if_any(errors)?;
+        Ok(NodeInfo {
+            outputs: shapes([(OUT, Shape::Plain)]),
+            ..NodeInfo::default()
+        })
     }
+
     fn build(&self, _: &NodeContext) -> Result<Box<dyn Node>> {
         Ok(Box::new(CrossEntropy { options: *self }))
     }
@@ -103,88 +104,96 @@ struct CrossEntropy {
 impl Node for CrossEntropy {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let layers = step.hiddens(LOGITS)?.layers;
-        let logits = layers.into_iter().next().ok_or("no logits came")?.1;
-        let (labels, masks) = (step.batch(IN)?, step.batch(MASK.name)?);
-        let frames = Frames {
-            labels: aligned(&labels, &logits)?,
+        let (_, logits) = layers.into_iter().next().ok_or("no logits came")?;
+        let labels = step.batch(IN)?;
+        let masks = step.batch(MASK.name)?;
+        let frames = LabelledFrames {
+            labels: aligned_labels(&labels, &logits)?,
             masked: column::flags_by_row(&masks, MASK)?.concat(),
         };
         if frames.masked.len() != frames.labels.len() {
             return Err("the mask has other frames than the logits".into());
         }
-        let loss = self.options.loss(logits, &frames);
-        step.send(
-            OUT,
-            Value::Scalar(Scalar {
-                node: step.context.node.clone(),
-                ..loss
-            }),
-        );
+        let loss = Scalar {
+            node: step.context.node.clone(),
+            ..self.options.loss(logits, &frames)
+        };
+        step.send(OUT, Value::Scalar(loss));
         Ok(())
     }
 }
 
-/// Of all frames of a batch, row after row.
-struct Frames {
+/// All frames of a batch, row after row.
+struct LabelledFrames {
     labels: Vec<Option<u32>>,
     masked: Vec<bool>,
 }
 
+impl LabelledFrames {
+    /// Returns the share of right predictions among the labelled frames that are masked, or that
+    /// are not; `None` if there are none.
+    fn accuracy(&self, predictions: &[usize], masked: bool) -> Option<f32> {
+        let mut frames = 0;
+        let mut right = 0;
+        for (t, label) in self.labels.iter().enumerate() {
+            if let Some(label) = label
+                && self.masked[t] == masked
+            {
+                frames += 1;
+                right += usize::from(predictions[t] == *label as usize);
+            }
+        }
+        (frames > 0).then(|| right as f32 / frames as f32)
+    }
+}
+
 impl Options {
-    fn loss(self, logits: Hidden<Tape>, frames: &Frames) -> Scalar {
-        let weight = |(label, masked): (&Option<u32>, &bool)| match (label, masked) {
+    fn weight(self, label: Option<u32>, masked: bool) -> f32 {
+        match (label, masked) {
             (None, _) => 0.0,
             (_, true) => self.masked as f32,
             (_, false) => self.unmasked as f32,
-        };
+        }
+    }
+
+    fn loss(self, logits: Hidden<Tape>, frames: &LabelledFrames) -> Scalar {
         let weights: Vec<f32> = frames
             .labels
             .iter()
             .zip(&frames.masked)
-            .map(weight)
+            .map(|(label, masked)| self.weight(*label, *masked))
             .collect();
-        let labels: Vec<u32> = frames
-            .labels
-            .iter()
-            .map(|label| label.unwrap_or(0))
-            .collect();
-        let all: f64 = weights.iter().map(|w| *w as f64).sum();
-        let counting = weights.iter().filter(|w| **w > 0.0).count();
-        let right: Vec<bool> = argmax(&logits)
-            .iter()
-            .zip(&labels)
-            .map(|(at, label)| *at == *label as usize)
-            .collect();
-        let value = cross_entropy(logits, &labels, Some(&weights));
-        let value = scaled(value, (all / counting.max(1) as f64) as f32);
+        let labels: Vec<u32> = frames.labels.iter().map(|l| l.unwrap_or(0)).collect();
+        let total_weight: f64 = weights.iter().map(|weight| *weight as f64).sum();
+        let weighted_frames = weights.iter().filter(|weight| **weight > 0.0).count();
+        let predictions = argmax(&logits);
+        // `cross_entropy` divides by the sum of the weights.
+        let mean = cross_entropy(logits, &labels, Some(&weights));
+        let value = scaled(mean, (total_weight / weighted_frames.max(1) as f64) as f32);
         let mut parts = vec![("loss_ce".to_owned(), read(&value)[0])];
-        for (name, of) in [("accuracy_masked", true), ("accuracy_unmasked", false)] {
-            let those = || {
-                (0..labels.len()).filter(|t| frames.masked[*t] == of && frames.labels[*t].is_some())
-            };
-            let share = those().filter(|t| right[*t]).count() as f32 / those().count() as f32;
-            parts.extend((!share.is_nan()).then(|| (name.to_owned(), share)));
+        for (name, masked) in [("accuracy_masked", true), ("accuracy_unmasked", false)] {
+            if let Some(accuracy) = frames.accuracy(&predictions, masked) {
+                parts.push((name.to_owned(), accuracy));
+            }
         }
         Scalar {
             value,
             parts,
-            weight: counting as f64,
+            weight: weighted_frames as f64,
             node: String::new(),
         }
     }
 }
 
-/// The label of each frame of the logits, None where its row has none for it.
-fn aligned(batch: &crate::Batch, logits: &Hidden<Tape>) -> Result<Vec<Option<u32>>> {
-    let (ids, rows, classes) = (
-        column::texts(batch, ID)?,
-        column::labels_by_row(batch, LABEL)?,
-        logits.width(),
-    );
+/// Returns the label of each frame of the logits, `None` for frames after a row's last label.
+fn aligned_labels(batch: &crate::Batch, logits: &Hidden<Tape>) -> Result<Vec<Option<u32>>> {
+    let ids = column::texts(batch, ID)?;
+    let rows = column::labels_by_row(batch, LABEL)?;
+    let classes = logits.width();
     if rows.len() != logits.spans.rows() {
         return Err("labels and logits are of other rows".into());
     }
-    let mut all = Vec::with_capacity(logits.spans.total());
+    let mut aligned = Vec::with_capacity(logits.spans.total());
     for (row, (labels, frames)) in rows.into_iter().zip(logits.spans.lengths()).enumerate() {
         let id = ids.value(row);
         if labels.len().abs_diff(frames) > SLACK {
@@ -195,100 +204,9 @@ fn aligned(batch: &crate::Batch, logits: &Hidden<Tape>) -> Result<Vec<Option<u32
                 format!("`{id}` has the label {label}, but there are {classes} classes").into(),
             );
         }
-        all.extend((0..frames).map(|t| labels.get(t).copied()));
-    }
-    Ok(all)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::parity::{close, load, values};
-    use compute::gemm::Precision;
-    use compute::op::{cosine_logits, linear, mean_square};
-    use compute::tensor::{Spans, backward, hidden, param, plus};
-
-    /// tests/golden/hubert.py
-    #[test]
-    fn logits_loss_and_accuracies_are_fairseqs() {
-        let golden = load("hubert.safetensors");
-        let of = |name: &str| values(&golden, name).to_vec();
-        let tape = Tape::default();
-        let [x, features] =
-            [("x", 12), ("features", 5)].map(|(n, w)| hidden(of(n), w, Spans::new([40])));
-        let [w, b, e] = ["weight", "bias", "embeddings"].map(|name| param(of(name)));
-        let logits = cosine_logits(linear(x.on(&tape), &w, &b, Precision::F32), &e, 0.1);
-        close("logits", &read(&logits.values), &of("logits"));
-        let frames = Frames {
-            labels: of("labels").iter().map(|l| Some(*l as u32)).collect(),
-            masked: of("mask").iter().map(|m| *m == 1.0).collect(),
-        };
-        let loss = Options {
-            masked: 1.0,
-            unmasked: 0.5,
-        }
-        .loss(logits, &frames);
-        close("loss", &read(&loss.value), &of("loss"));
-        let said: Vec<f32> = loss.parts.iter().map(|(_, value)| *value).collect();
-        close(
-            "what is logged",
-            &said,
-            &[of("loss"), of("accuracies")].concat(),
-        );
-        let penalty = mean_square(features.on(&tape));
-        close("penalty", &read(&penalty), &of("penalty"));
-        let total = plus(loss.value, scaled(penalty, 10.0));
-        close("total", &read(&total), &of("total"));
-        let mut gradients = backward(total, 1.0);
-        for (name, gradient) in [
-            ("x", gradients.of(&x.values)),
-            ("features", gradients.of(&features.values)),
-        ] {
-            close(name, &read(&gradient), &of(&format!("grad/{name}")));
-        }
-        for (name, p) in [("weight", &w), ("bias", &b), ("embeddings", &e)] {
-            close(name, &read(&gradients.of(p)), &of(&format!("grad/{name}")));
+        for t in 0..frames {
+            aligned.push(labels.get(t).copied());
         }
     }
-
-    #[test]
-    fn frames_without_a_label_do_not_count() {
-        let logits =
-            || hidden(vec![2.0, 0.0, 0.0, 2.0, 5.0, 5.0], 2, Spans::new([3])).on(&Tape::default());
-        let of = |labels: &[u32], count: usize| {
-            let ids = std::sync::Arc::new(arrow::array::StringArray::from(vec!["a.wav"]));
-            let batch =
-                crate::data::labels::batch(ids, labels.to_vec(), &[count]).expect("a batch");
-            aligned(&batch, &logits()).map_err(|e| e.to_string())
-        };
-        assert_eq!(of(&[0, 1], 2), Ok(vec![Some(0), Some(1), None]));
-        assert_eq!(of(&[0, 1, 1, 0, 1], 5), Ok(vec![Some(0), Some(1), Some(1)]));
-        assert_eq!(
-            of(&[0; 6], 6),
-            Err("`a.wav` has 3 frames, but 6 labels".into())
-        );
-        assert_eq!(
-            of(&[0, 2], 2),
-            Err("`a.wav` has the label 2, but there are 2 classes".into())
-        );
-        let frames = Frames {
-            labels: vec![Some(0), Some(0), None],
-            masked: vec![true, false, true],
-        };
-        let loss = Options {
-            masked: 1.0,
-            unmasked: 0.0,
-        }
-        .loss(logits(), &frames);
-        let said: Vec<(&str, f32)> = loss
-            .parts
-            .iter()
-            .map(|(name, value)| (name.as_str(), *value))
-            .collect();
-        assert!((said[0].1 - (1.0 + (-2f32).exp()).ln()).abs() < 1e-6 && loss.weight == 1.0);
-        assert_eq!(
-            said[1..],
-            [("accuracy_masked", 1.0), ("accuracy_unmasked", 0.0)]
-        );
-    }
+    Ok(aligned)
 }

@@ -1,16 +1,17 @@
-//! `decode`: audio files to batches of waveforms at 16 kHz, and the clock of their phase.
+//! Reads audio files into batches of waveforms at 16 kHz, and makes the steps of their phase.
 //!
-//! When a phase begins, the header of every file is read once, in parallel: lengths at 16 kHz, and files that are
-//! missing or differ from their manifest, are known before the first step. Samples are decoded batch by batch.
-mod batches;
+//! At the start of a phase the header of every file is read once, in parallel, so lengths at 16 kHz
+//! and files that are missing or differ from their manifest are known before the first step.
+//! Samples are decoded batch by batch.
+mod batch_plan;
 mod clock;
 mod crop;
 mod noise;
-mod set;
 mod source;
 mod speech;
-
-pub use crop::Crop;
+#[cfg(test)]
+mod tests;
+mod utterances;
 
 use crate::Result;
 use crate::data::audio::resample::RATE;
@@ -21,100 +22,175 @@ use crate::node::{
     Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, PlannedRows, Role,
     Source, SourceSettings, shapes,
 };
-use batches::Batches;
+use batch_plan::BatchPlan;
+use crop::Crop;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::Path;
 
-/// A batch's samples are counted in 31 bits; a day of them is far below.
-const LONGEST_BATCH: f64 = 86_400.0;
-
-/// Audio files to batches of waveforms at 16 kHz; the source of a phase.
+/// Reads audio files into batches of waveforms at 16 kHz; the source of a phase.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// What to train on: fairseq's `*.tsv`, Kaldi's `wav.scp`, lhotse's `*.jsonl` and `*.jsonl.gz`, Hugging Face's
-    /// `*.parquet`, or a folder of audio files.
-    pub manifest: String,
+    /// What to train on: fairseq's `*.tsv`, Kaldi's `wav.scp`, lhotse's `*.jsonl` and `*.jsonl.gz`,
+    /// Hugging Face's `*.parquet`, or a folder of audio files.
+    manifest: String,
     /// The dev set, of the same form.
     #[serde(default)]
-    pub dev: Option<String>,
-    /// Updates between two passes over the dev set; 0: only before the first and after the last update.
+    dev: Option<String>,
+    /// Updates between two passes over the dev set; 0: only before the first and after the last
+    /// update.
     #[serde(default)]
-    pub dev_every: u64,
-    /// Seconds of audio in a batch at most, padding counted.
-    pub seconds_per_batch: f64,
-    /// How train utterances are cut: "none" (whole, padded), "bucket" (to multiples of `bucket_seconds`) or "batch" (to
-    /// the shortest of the batch).
+    dev_every: u64,
+    /// The most seconds of audio in a batch, padding counted.
+    seconds_per_batch: f64,
+    /// How train utterances are cut: "none" (whole, padded), "bucket" (to multiples of
+    /// `bucket_seconds`) or "batch" (to the shortest of the batch).
     #[serde(default)]
-    pub crop: Crop,
-    /// What lengths are multiples of with `"crop": "bucket"`.
-    #[serde(default = "bucket_seconds")]
-    pub bucket_seconds: f64,
-    /// How many different crops and masks of an utterance there are, one after the other by epoch; 0: one every epoch.
-    #[serde(default = "views")]
-    pub views: u64,
+    crop: Crop,
+    /// The unit of lengths with `"crop": "bucket"`.
+    #[serde(default = "default_bucket_seconds")]
+    bucket_seconds: f64,
+    /// How many different crops and masks of an utterance there are, one after the other by epoch;
+    /// 0: a new one every epoch.
+    #[serde(default = "default_views")]
+    views: u64,
     /// Shorter utterances are left out.
-    #[serde(default = "min_seconds")]
-    pub min_seconds: f64,
+    #[serde(default = "default_min_seconds")]
+    min_seconds: f64,
     /// Longer utterances are left out; null: none are.
     #[serde(default)]
-    pub max_seconds: Option<f64>,
-    /// How many files may be missing, damaged or of another length than their manifest says before the run fails.
+    max_seconds: Option<f64>,
+    /// How many files may be missing, damaged or of another length than their manifest says before
+    /// the run fails.
     #[serde(default)]
-    pub bad_files: u64,
+    bad_files: u64,
 }
 
-fn bucket_seconds() -> f64 {
+fn default_bucket_seconds() -> f64 {
     0.64
 }
-fn views() -> u64 {
+
+fn default_views() -> u64 {
     1
 }
-fn min_seconds() -> f64 {
+
+fn default_min_seconds() -> f64 {
     0.025
 }
 
-/// To the nearest sample.
-fn samples(seconds: f64) -> u64 {
-    (seconds * RATE as f64).round() as u64
+const OUT: &str = "speech";
+
+/// The longest batch, a day; far below the 31 bits in which a batch's samples are counted.
+const MAX_BATCH_SECONDS: f64 = 86_400.0;
+
+impl KindOptions for Options {
+    const PORTS: Ports = Ports {
+        inputs: &[],
+        outputs: &[Port::new(OUT, Carries::Batch(column::SPEECH))],
+    };
+    const ROLE: Role = Role::Source;
 }
 
 impl Options {
-    /// Returns the samples of each row that is sent of a manifest.
+    fn errors(&self) -> Vec<OptionError> {
+        let mut errors = vec![];
+        for (option, manifest) in [
+            ("manifest", Some(&self.manifest)),
+            ("dev", self.dev.as_ref()),
+        ] {
+            if !manifest.is_none_or(|manifest| manifest::is_known(manifest)) {
+                let message = format!(
+                    "`{option}` is no `*.tsv`, `wav.scp`, `*.jsonl`, `*.jsonl.gz`, `*.parquet` or \
+                     folder"
+                );
+                errors.push(OptionError::at(option, message));
+            }
+        }
+        let lengths = [
+            ("seconds_per_batch", self.seconds_per_batch),
+            ("bucket_seconds", self.bucket_seconds),
+        ];
+        for (option, seconds) in lengths {
+            if !(seconds > 0.0 && seconds <= MAX_BATCH_SECONDS) {
+                let message = format!("`{option}` must be above 0 and at most {MAX_BATCH_SECONDS}");
+                errors.push(OptionError::at(option, message));
+            }
+        }
+        if !(0.0..=MAX_BATCH_SECONDS).contains(&self.min_seconds) {
+            let message =
+                format!("`min_seconds` must be at least 0 and at most {MAX_BATCH_SECONDS}");
+            errors.push(OptionError::at("min_seconds", message));
+        }
+        if let Some(max) = self.max_seconds
+            && !(max.is_finite() && max >= self.min_seconds)
+        {
+            let message = "`max_seconds` must not be below `min_seconds`";
+            errors.push(OptionError::at("max_seconds", message));
+        }
+        errors
+    }
+
+    fn is_too_short(&self, samples: u64) -> bool {
+        samples < to_samples(self.min_seconds)
+    }
+
+    fn is_too_long(&self, samples: u64) -> bool {
+        self.max_seconds
+            .is_some_and(|seconds| samples > to_samples(seconds))
+    }
+
+    /// Plans batches of utterances of these lengths in samples.
+    fn batch_plan(&self, lengths: impl Iterator<Item = u64>, crop: Crop) -> BatchPlan {
+        let bucket = to_samples(self.bucket_seconds).max(1);
+        let sizes = lengths.map(|length| crop.size(length, bucket)).collect();
+        BatchPlan::new(sizes, to_samples(self.seconds_per_batch), crop)
+    }
+
+    /// Returns the number of samples that are sent of each row of a manifest.
     fn planned_lengths(&self, manifest: &str, crop: Crop) -> Result<Vec<u64>> {
         let utterances = manifest::read(Path::new(manifest))?;
-        let stated: Option<Vec<u64>> = utterances.iter().map(|u| u.declared_samples).collect();
-        let lengths = stated.unwrap_or_else(|| {
-            manifest::lengths(&utterances)
-                .into_iter()
-                .flatten()
-                .collect()
-        });
-        let lengths = lengths
-            .into_iter()
-            .filter(|&n| !self.is_too_short(n) && !self.is_too_long(n));
-        let batches = self.batches(lengths, crop);
-        Ok(batches
-            .in_order()
-            .iter()
-            .flat_map(|batch| batches.kept(batch))
-            .collect())
+        let declared = utterances.iter().map(|u| u.declared_samples);
+        let mut lengths: Vec<u64> = match declared.collect() {
+            Some(declared) => declared,
+            None => {
+                let read = manifest::lengths(&utterances);
+                read.into_iter().flatten().collect()
+            }
+        };
+        lengths.retain(|&length| !self.is_too_short(length) && !self.is_too_long(length));
+        let plan = self.batch_plan(lengths.into_iter(), crop);
+        let batches = plan.in_order();
+        Ok(batches.iter().flat_map(|batch| plan.kept(batch)).collect())
     }
-    fn is_too_short(&self, length: u64) -> bool {
-        length < samples(self.min_seconds)
+}
+
+/// Rounds to the nearest sample.
+fn to_samples(seconds: f64) -> u64 {
+    (seconds * RATE as f64).round() as u64
+}
+
+impl Config for Options {
+    fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
+        OptionError::fail_if_any(self.errors())?;
+        let mut reads = vec![self.manifest.clone()];
+        reads.extend(self.dev.clone());
+        Ok(NodeInfo {
+            outputs: shapes([(OUT, Shape::Plain)]),
+            reads,
+            ..NodeInfo::default()
+        })
     }
-    fn is_too_long(&self, length: u64) -> bool {
-        self.max_seconds
-            .is_some_and(|seconds| length > samples(seconds))
+
+    fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
+        Ok(match context.run.synthetic {
+            Some(size) => Box::new(noise::NoiseSource::new(context, size)),
+            None => Box::new(source::Decode::new(self, context)?),
+        })
     }
-    fn batches(&self, lengths: impl Iterator<Item = u64>, crop: Crop) -> Batches {
-        let bucket = samples(self.bucket_seconds).max(1);
-        Batches::new(
-            lengths.map(|n| crop.size(n, bucket)).collect(),
-            samples(self.seconds_per_batch),
-            crop,
-        )
+
+    fn source(&self) -> Option<&dyn Source> {
+        Some(self)
     }
 }
 
@@ -128,8 +204,8 @@ impl Source for Options {
         }
     }
 
-    /// Takes lengths that a TSV or lhotse states as they stand; of other manifests the audio headers
-    /// are read.
+    /// Uses the lengths that a TSV or lhotse declares; for other manifests it reads the headers of
+    /// the audio files.
     fn planned_rows(&self) -> Result<Option<PlannedRows>> {
         let exists = |manifest: &String| Path::new(manifest).exists();
         if !exists(&self.manifest) || !self.dev.iter().all(exists) {
@@ -141,81 +217,5 @@ impl Source for Options {
         };
         let train = self.planned_lengths(&self.manifest, self.crop)?;
         Ok(Some(PlannedRows { train, dev }))
-    }
-}
-
-impl KindOptions for Options {
-    const PORTS: Ports = Ports {
-        inputs: &[],
-        outputs: &[Port::new("speech", Carries::Batch(column::SPEECH))],
-    };
-    const ROLE: Role = Role::Source;
-}
-
-impl Config for Options {
-    fn info(&self, _world: &PhaseOutputs, _inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        let mut wrong = vec![];
-        let mut check = |holds: bool, option: &str, says: String| {
-            if !holds {
-                wrong.push(OptionError::at(option, says));
-            }
-        };
-        for (option, manifest) in [
-            ("manifest", Some(&self.manifest)),
-            ("dev", self.dev.as_ref()),
-        ] {
-            let says = format!(
-                "`{option}` is no `*.tsv`, `wav.scp`, `*.jsonl`, `*.jsonl.gz`, `*.parquet` or folder"
-            );
-            check(manifest.is_none_or(|m| manifest::is_known(m)), option, says);
-        }
-        let positive = |seconds: f64| seconds > 0.0 && seconds <= LONGEST_BATCH;
-        let says = |option: &str, from: &str| {
-            format!("`{option}` must be {from} 0 and at most {LONGEST_BATCH}")
-        };
-        check(
-            positive(self.seconds_per_batch),
-            "seconds_per_batch",
-            says("seconds_per_batch", "above"),
-        );
-        check(
-            positive(self.bucket_seconds),
-            "bucket_seconds",
-            says("bucket_seconds", "above"),
-        );
-        check(
-            (0.0..=LONGEST_BATCH).contains(&self.min_seconds),
-            "min_seconds",
-            says("min_seconds", "at least"),
-        );
-        let ordered = self
-            .max_seconds
-            .is_none_or(|most| most.is_finite() && most >= self.min_seconds);
-        check(
-            ordered,
-            "max_seconds",
-            "`max_seconds` must not be below `min_seconds`".into(),
-        );
-        if !wrong.is_empty() {
-            return Err(wrong);
-        }
-        let reads = [Some(self.manifest.clone()), self.dev.clone()]
-            .into_iter()
-            .flatten()
-            .collect();
-        Ok(NodeInfo {
-            outputs: shapes([("speech", Shape::Plain)]),
-            reads,
-            ..NodeInfo::default()
-        })
-    }
-    fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        Ok(match context.run.synthetic {
-            Some(size) => Box::new(noise::Noise::new(context, size)),
-            None => Box::new(source::Decode::new(self, context)?),
-        })
-    }
-    fn source(&self) -> Option<&dyn Source> {
-        Some(self)
     }
 }

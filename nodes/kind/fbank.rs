@@ -1,4 +1,5 @@
-//! `fbank`: waveforms to log-mel frames (`mel`) or cepstra (`cepstra`), 25 ms every 10 ms, each row by itself.
+//! Maps each waveform to log-mel frames ([`Mel`]) or cepstra (module `cepstra`) of 25 ms every 10
+//! ms.
 mod cepstra;
 mod mel;
 
@@ -21,14 +22,14 @@ use serde_json::{Value as Json, json};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Waveforms to log-mel frames or cepstra, as Kaldi's.
+/// Computes log-mel frames or cepstra of waveforms, as Kaldi does.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// Mel filters.
-    #[serde(default = "bins")]
+    #[serde(default = "default_bins")]
     bins: usize,
-    /// Cepstra of each frame in place of its mel energies; null: the energies.
+    /// Cepstra per frame in place of its mel energies; null: the energies.
     #[serde(default)]
     cepstra: Option<usize>,
     /// Orders of differences over time that follow each frame's features.
@@ -36,18 +37,18 @@ pub struct Options {
     deltas: usize,
 }
 
-fn bins() -> usize {
+fn default_bins() -> usize {
     80
 }
 
 const IN: &str = "speech";
 const OUT: &str = "features";
-/// As many as the power spectrum has bins.
-const MOST_BINS: usize = 256;
-const MOST_DELTAS: usize = 2;
+/// The number of bins of the power spectrum.
+const MAX_BINS: usize = 256;
+const MAX_DELTAS: usize = 2;
 
 impl Options {
-    /// Numbers of a frame.
+    /// Returns the number of values per frame.
     fn width(&self) -> usize {
         self.cepstra.unwrap_or(self.bins) * (1 + self.deltas)
     }
@@ -64,35 +65,28 @@ impl KindOptions for Options {
 impl Config for Options {
     fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let cepstra = self.cepstra.unwrap_or(1);
-        let mut wrong = vec![];
-        wrong.extend(OptionError::outside("bins", self.bins, 4..=MOST_BINS));
-        wrong.extend(OptionError::outside(
-            "cepstra",
-            cepstra,
-            1..=self.bins.clamp(1, MOST_BINS),
-        ));
-        wrong.extend(OptionError::outside("deltas", self.deltas, 0..=MOST_DELTAS));
-        if !wrong.is_empty() {
-            return Err(wrong);
+        let max_cepstra = self.bins.clamp(1, MAX_BINS);
+        let ranges = [
+            ("bins", self.bins, 4..=MAX_BINS),
+            ("cepstra", cepstra, 1..=max_cepstra),
+            ("deltas", self.deltas, 0..=MAX_DELTAS),
+        ];
+        let mut errors = vec![];
+        for (option, value, range) in ranges {
+            errors.extend(OptionError::outside(option, value, range));
         }
+        OptionError::fail_if_any(errors)?;
+        let width = self.width();
         Ok(NodeInfo {
-            outputs: shapes([(
-                OUT,
-                Shape::Features {
-                    width: self.width(),
-                },
-            )]),
+            outputs: shapes([(OUT, Shape::Features { width })]),
             ..NodeInfo::default()
         })
     }
+
     fn build(&self, _: &NodeContext) -> Result<Box<dyn Node>> {
-        let matrix = self.cepstra.map(|c| cepstra::matrix(c, self.bins));
-        Ok(Box::new(Fbank {
-            options: self.clone(),
-            mel: Mel::new(self.bins),
-            matrix,
-        }))
+        Ok(Box::new(Fbank::new(self.clone())))
     }
+
     fn cacheable(&self) -> Option<&dyn Cacheable> {
         Some(self)
     }
@@ -104,29 +98,35 @@ impl Cacheable for Options {
         _: &NodeContext,
         _: &mut dyn FnMut(&Path) -> Result<String>,
     ) -> Result<Json> {
-        Ok(
-            json!({ "kind": "fbank", "bins": self.bins, "cepstra": self.cepstra, "deltas": self.deltas }),
-        )
+        Ok(json!({
+            "kind": "fbank",
+            "bins": self.bins,
+            "cepstra": self.cepstra,
+            "deltas": self.deltas,
+        }))
     }
+
     fn input(&self) -> &'static str {
         IN
     }
+
     fn output(&self) -> &'static str {
         OUT
     }
+
     fn build_for(&self, _: &[usize], context: &NodeContext) -> Result<Box<dyn Node>> {
         self.build(context)
     }
+
     fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
-        features(
-            rows,
-            &entries
-                .iter()
-                .flatten()
-                .map(|entry| &entry.values[..])
-                .collect::<Vec<_>>(),
-        )
+        let features: Vec<&[f32]> = entries
+            .iter()
+            .flatten()
+            .map(|entry| &entry.values[..])
+            .collect();
+        features_batch(rows, &features)
     }
+
     fn entry(&self, sent: &RecordBatch, row: usize, _: usize) -> Result<Entry> {
         let values = column::floats(sent, FEATURES, row)?.to_vec();
         Ok(Entry {
@@ -136,34 +136,44 @@ impl Cacheable for Options {
     }
 }
 
-/// The batch of these features, one of `rows` each.
-fn features(rows: &RecordBatch, features: &[&[f32]]) -> Result<RecordBatch> {
-    let lists = column::list(features.concat(), features.iter().map(|f| f.len()))?;
-    let kept = |c| column::get(rows, c).cloned();
+/// Builds the batch with the columns [`column::FBANK`] from the features of each row of `rows`.
+fn features_batch(rows: &RecordBatch, features: &[&[f32]]) -> Result<RecordBatch> {
+    let lists = column::list(features.concat(), features.iter().map(|row| row.len()))?;
     column::batch(vec![
-        (ID, kept(ID)?),
+        (ID, column::get(rows, ID)?.clone()),
         (FEATURES, Arc::new(lists)),
-        (VIEW, kept(VIEW)?),
+        (VIEW, column::get(rows, VIEW)?.clone()),
     ])
 }
 
 struct Fbank {
     options: Options,
     mel: Mel,
-    /// Of the cepstra.
+    /// (cepstra, bins), if the features are cepstra.
     matrix: Option<Vec<f64>>,
 }
 
 impl Fbank {
-    fn row(&self, samples: &[f32]) -> Vec<f32> {
-        let (mut features, mut width) = (self.mel.features(samples), self.options.bins);
-        if let Some(matrix) = &self.matrix {
-            (features, width) = (
-                cepstra::cepstra(&features, width, matrix),
-                matrix.len() / width,
-            );
+    fn new(options: Options) -> Fbank {
+        Fbank {
+            mel: Mel::new(options.bins),
+            matrix: options.cepstra.map(|n| cepstra::matrix(n, options.bins)),
+            options,
         }
-        cepstra::with_deltas(features, width, self.options.deltas)
+    }
+
+    /// Returns the features of one row, (frames, width).
+    fn row(&self, samples: &[f32]) -> Vec<f32> {
+        let bins = self.options.bins;
+        let energies = self.mel.features(samples);
+        let deltas = self.options.deltas;
+        match &self.matrix {
+            Some(matrix) => {
+                let cepstra = cepstra::cepstra(&energies, bins, matrix);
+                cepstra::with_deltas(cepstra, matrix.len() / bins, deltas)
+            }
+            None => cepstra::with_deltas(energies, bins, deltas),
+        }
     }
 }
 
@@ -171,14 +181,9 @@ impl Node for Fbank {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
         let rows = column::floats_by_row(&batch, SAMPLES)?;
-        let made: Vec<Vec<f32>> = rows.par_iter().map(|row| self.row(row)).collect();
-        step.send(
-            OUT,
-            Value::Batch(features(
-                &batch,
-                &made.iter().map(|f| &f[..]).collect::<Vec<_>>(),
-            )?),
-        );
+        let features: Vec<Vec<f32>> = rows.par_iter().map(|row| self.row(row)).collect();
+        let features: Vec<&[f32]> = features.iter().map(Vec::as_slice).collect();
+        step.send(OUT, Value::Batch(features_batch(&batch, &features)?));
         Ok(())
     }
 }
@@ -189,70 +194,56 @@ mod tests {
     use crate::data::audio::read_audio;
     use crate::data::file;
 
-    fn options(bins: usize, cepstra: Option<usize>, deltas: usize) -> Options {
-        Options {
+    fn row(bins: usize, cepstra: Option<usize>, deltas: usize, samples: &[f32]) -> Vec<f32> {
+        let options = Options {
             bins,
             cepstra,
             deltas,
-        }
+        };
+        Fbank::new(options).row(samples)
     }
 
-    fn row(options: Options, samples: &[f32]) -> Vec<f32> {
-        let matrix = options.cepstra.map(|c| cepstra::matrix(c, options.bins));
-        Fbank {
-            mel: Mel::new(options.bins),
-            matrix,
-            options,
-        }
-        .row(samples)
-    }
-
-    /// A second of speech: torchaudio in f64, and Kaldi's f32, whose transform rounds (tests/golden/features.py).
+    /// A second of speech, compared with torchaudio in f64 and with Kaldi, whose transform rounds
+    /// to f32 (tests/golden/features.py).
     #[test]
     fn features_are_torchaudios_and_kaldis() {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-        let theirs = file::load(format!("{root}/tests/golden/fbank.safetensors").as_ref())
-            .expect("a golden file");
-        let samples = read_audio(format!("{root}/data/sample/audio/254-12312-0000.flac").as_ref())
-            .expect("audio");
-        let off = |name: &str, options: Options| {
-            let (ours, theirs) = (row(options, &samples[..16000]), &theirs[name].1);
+        let golden = format!("{root}/tests/golden/fbank.safetensors");
+        let golden = file::load(golden.as_ref()).expect("a golden file");
+        let audio = format!("{root}/data/sample/audio/254-12312-0000.flac");
+        let samples = read_audio(audio.as_ref()).expect("audio");
+        let largest_error = |name: &str, ours: &[f32]| {
+            let theirs = &golden[name].1;
             assert_eq!(ours.len(), theirs.len());
-            ours.iter()
-                .zip(theirs)
-                .map(|(a, b)| (a - b).abs())
-                .fold(0.0, f32::max)
+            let errors = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs());
+            errors.fold(0.0, f32::max)
         };
         for bins in [23, 80] {
-            let [torchaudio, kaldi] = ["torchaudio", "kaldi"]
-                .map(|of| off(&format!("{of}/{bins}"), options(bins, None, 0)));
-            assert!(
-                torchaudio < 1e-4 && kaldi < 1e-4,
-                "{bins} bins: off by {torchaudio}, {kaldi}"
-            );
+            let ours = row(bins, None, 0, &samples[..16000]);
+            for reference in ["torchaudio", "kaldi"] {
+                let error = largest_error(&format!("{reference}/{bins}"), &ours);
+                assert!(error < 1e-4, "{reference}, {bins} bins: off by {error}");
+            }
         }
-        let mfcc = off("mfcc", options(23, Some(13), 2));
-        assert!(mfcc < 5e-4, "cepstra, up to a hundred: off by {mfcc}"); // torchaudio's cosines are f32
+        let mfcc = row(23, Some(13), 2, &samples[..16000]);
+        let error = largest_error("mfcc", &mfcc);
+        // Cepstra reach 100, and torchaudio's cosines are f32.
+        assert!(error < 5e-4, "cepstra: off by {error}");
     }
 
     #[test]
     fn only_whole_frames_count() {
         let samples: Vec<f32> = (0..720).map(|i| (i as f32 * 0.1).sin()).collect();
         for (n, count) in [(0, 0), (399, 0), (400, 1), (559, 1), (560, 2), (720, 3)] {
-            assert_eq!(
-                (frames(n), row(options(80, None, 0), &samples[..n]).len()),
-                (count, 80 * count)
-            );
-            assert_eq!(
-                row(options(23, Some(13), 2), &samples[..n]).len(),
-                39 * count
-            );
+            assert_eq!(frames(n), count);
+            assert_eq!(row(80, None, 0, &samples[..n]).len(), 80 * count);
+            assert_eq!(row(23, Some(13), 2, &samples[..n]).len(), 39 * count);
         }
-        assert!(
-            row(options(80, None, 0), &[0.0; 400])
-                .iter()
-                .all(|x| *x == f32::EPSILON.ln()),
-            "silence is the floor"
-        );
+    }
+
+    #[test]
+    fn silence_is_the_smallest_energy() {
+        let silence = row(80, None, 0, &[0.0; 400]);
+        assert!(silence.iter().all(|x| *x == f32::EPSILON.ln()));
     }
 }

@@ -1,5 +1,7 @@
-//! Labels frames by the nearest centroid ([`crate::kmeans`]), every 20 ms: the frames of HuBERT. Of features every 10 ms it
-//! labels the first, third, ...: those that begin where HuBERT's frames do, and are as long (fairseq's feat2tar_ratio 2).
+//! Labels every 20 ms frame with its nearest centroid ([`crate::kmeans`]).
+//!
+//! Of features every 10 ms it labels the first, third, ...: those that begin where HuBERT's frames
+//! do and are as long (fairseq's `feat2tar_ratio` 2).
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{ID, LABELS};
@@ -19,20 +21,81 @@ use serde::Deserialize;
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// What a `cluster` wrote (`$OUT/phase/node/centroids.safetensors`), or an `.npy` of (clusters, width).
+    /// File that a `cluster` writes (`$OUT/phase/node/centroids.safetensors`), or an `.npy` of
+    /// (clusters, width).
     centroids: String,
 }
 
 const OUT: &str = "labels";
 
 impl Options {
-    /// Returns the clusters and the width of centroids that an earlier phase of the file leaves.
+    /// Returns the clusters and the width of centroids that an earlier phase of the file writes.
     fn earlier(&self, phase_outputs: &PhaseOutputs) -> Option<(usize, usize)> {
         let owner = artifact_owner(&self.centroids, "centroids.safetensors")?;
         match phase_outputs.0.get(owner)? {
             Artifact::Centroids { clusters, width } => Some((*clusters, *width)),
             _ => None,
         }
+    }
+
+    /// Returns the clusters that an earlier phase of the file writes, for features of this width.
+    fn planned_clusters(
+        &self,
+        phase_outputs: &PhaseOutputs,
+        input_width: Option<usize>,
+    ) -> Result<usize, OptionError> {
+        let path = &self.centroids;
+        let Some((clusters, width)) = self.earlier(phase_outputs) else {
+            return Err(OptionError::option(
+                "centroids",
+                format!("no `cluster` of an earlier phase writes `{path}`"),
+            ));
+        };
+        match input_width {
+            Some(input_width) if input_width != width => Err(OptionError::option(
+                "centroids",
+                format!("`{path}` is {width} wide, `features` {input_width}"),
+            )),
+            _ => Ok(clusters),
+        }
+    }
+
+    fn check_extension(&self) -> Result<(), OptionError> {
+        let path = &self.centroids;
+        let ends_with = |extensions: &[&str]| extensions.iter().any(|end| path.ends_with(end));
+        if ends_with(&[".pt", ".bin", ".pkl", ".joblib"]) {
+            let convert = "numpy.save(\"centroids.npy\", joblib.load(FILE).cluster_centers_)";
+            return Err(OptionError::option(
+                "centroids",
+                format!(
+                    "`{path}` is scikit-learn's; write its centroids in Python first: {convert}"
+                ),
+            ));
+        }
+        if !ends_with(&[".safetensors", ".npy"]) {
+            return Err(OptionError::option(
+                "centroids",
+                format!("`{path}` is no path of a .safetensors or .npy file"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Reads the centroids; draws them in a benchmark whose earlier phases have not run.
+    fn open(&self, context: &NodeContext) -> Result<Centroids> {
+        let path = context.path(&self.centroids);
+        if context.run.bench
+            && !path.exists()
+            && let Some((clusters, width)) = self.earlier(&context.run.phase_outputs)
+        {
+            let key = context.key("centroids");
+            let values = (0..clusters * width).map(|i| key.normal(0, i as u64));
+            return Ok(Centroids {
+                values: values.collect(),
+                width,
+            });
+        }
+        Centroids::load(&path)
     }
 }
 
@@ -49,76 +112,30 @@ impl Config for Options {
         phase_outputs: &PhaseOutputs,
         inputs: &Shapes,
     ) -> Result<NodeInfo, Vec<OptionError>> {
-        let wrong = |says: String| {
-            Err(vec![OptionError::at(
-                "centroids",
-                format!("option `centroids`: {says}"),
-            )])
-        };
-        let comes = frames::width(inputs).map_err(|w| vec![w])?;
-        let path = &self.centroids;
-        if path.starts_with("$OUT/") {
-            let Some((clusters, width)) = self.earlier(phase_outputs) else {
-                return wrong(format!("no `cluster` of an earlier phase writes `{path}`"));
-            };
-            if comes.is_some_and(|comes| comes != width) {
-                return wrong(format!(
-                    "`{path}` is {width} wide, `features` {}",
-                    comes.unwrap_or(0)
-                ));
-            }
+        let input_width = frames::width(inputs).map_err(|error| vec![error])?;
+        if self.centroids.starts_with("$OUT/") {
+            let classes = self
+                .planned_clusters(phase_outputs, input_width)
+                .map_err(|error| vec![error])?;
             return Ok(NodeInfo {
-                outputs: shapes([(OUT, Shape::Labels { classes: clusters })]),
+                outputs: shapes([(OUT, Shape::Labels { classes })]),
                 ..NodeInfo::default()
             });
         }
-        if [".pt", ".bin", ".pkl", ".joblib"]
-            .iter()
-            .any(|end| path.ends_with(end))
-        {
-            let convert = "numpy.save(\"centroids.npy\", joblib.load(FILE).cluster_centers_)";
-            return wrong(format!(
-                "`{path}` is scikit-learn's; write its centroids in Python first: {convert}"
-            ));
-        }
-        if ![".safetensors", ".npy"]
-            .iter()
-            .any(|end| path.ends_with(end))
-        {
-            return wrong(format!(
-                "`{path}` is no path of a .safetensors or .npy file"
-            ));
-        }
-        let outputs = shapes([(OUT, Shape::Plain)]);
+        self.check_extension().map_err(|error| vec![error])?;
         Ok(NodeInfo {
-            outputs,
-            reads: vec![path.clone()],
+            outputs: shapes([(OUT, Shape::Plain)]),
+            reads: vec![self.centroids.clone()],
             ..NodeInfo::default()
         })
     }
+
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        let width = frames::width(&context.inputs)
-            .map_err(|w| w.message)?
-            .ok_or("does not know what comes in")?;
-        let path = context.path(&self.centroids);
-        let centroids = match self
-            .earlier(&context.run.phase_outputs)
-            .filter(|_| context.run.bench && !path.exists())
-        {
-            Some((count, width)) => {
-                let key = context.key("centroids");
-                Centroids {
-                    values: (0..count * width)
-                        .map(|i| key.normal(0, i as u64))
-                        .collect(),
-                    width,
-                }
-            }
-            None => Centroids::load(&path)?,
-        };
-        if centroids.width != width {
+        let input_width = frames::known_width(&context.inputs)?;
+        let centroids = self.open(context)?;
+        if centroids.width != input_width {
             return Err(format!(
-                "`{}` is {} wide, `features` {width}",
+                "`{}` is {} wide, `features` {input_width}",
                 self.centroids, centroids.width
             )
             .into());
@@ -133,31 +150,20 @@ struct Label {
 
 impl Node for Label {
     fn run(&mut self, step: &mut Step) -> Result<()> {
-        let (batch, width) = (step.batch(frames::PORT.name)?, self.centroids.width);
-        let (rows, every) = frames::rows(&batch)?;
-        let row = |row: &&[f32]| {
-            row.chunks_exact(width)
-                .step_by(every)
-                .flatten()
-                .copied()
-                .collect::<Vec<f32>>()
-        };
-        let kept: Vec<Vec<f32>> = rows.iter().map(row).collect();
-        let near: Vec<u32> = self
-            .centroids
-            .nearest(&kept.concat())
-            .into_iter()
-            .map(|near| near.centroid)
-            .collect();
-        let counts: Vec<usize> = kept.iter().map(|row| row.len() / width).collect();
-        step.send(
-            OUT,
-            Value::Batch(labels::batch(
-                column::get(&batch, ID)?.clone(),
-                near,
-                &counts,
-            )?),
-        );
+        let batch = step.batch(frames::PORT.name)?;
+        let width = self.centroids.width;
+        let input = frames::rows(&batch)?;
+        let mut frames: Vec<f32> = vec![];
+        let mut counts = vec![];
+        for row in input.rows {
+            let kept = row.chunks_exact(width).step_by(input.per_label);
+            counts.push(kept.len());
+            frames.extend(kept.flatten());
+        }
+        let nearest = self.centroids.nearest(&frames).into_iter();
+        let labels = nearest.map(|nearest| nearest.centroid).collect();
+        let ids = column::get(&batch, ID)?.clone();
+        step.send(OUT, Value::Batch(labels::batch(ids, labels, &counts)?));
         Ok(())
     }
 }

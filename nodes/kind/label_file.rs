@@ -1,5 +1,5 @@
-//! Labels from a file (`data::labels`). They are of whole utterances, so these must not be
-//! cropped.
+//! Labels from a file (`data::labels`). They are of whole utterances, which therefore must
+//! not be cropped.
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{ID, LABELS, SAMPLES, SPEECH};
@@ -15,15 +15,16 @@ use crate::node::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::borrow::Cow;
 
-/// Labels of frames from a file: a `save-labels`' or fairseq's `.km`.
+/// Labels of frames from a file of `save-labels`, or from fairseq's `.km`.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// What a `save-labels` wrote (`$OUT/phase/node/labels.parquet`), or a `.km`: a line an utterance, numbers with spaces
-    /// between.
+    /// File that a `save-labels` writes (`$OUT/phase/node/labels.parquet`), or a `.km`: one line
+    /// per utterance, numbers separated by spaces.
     file: String,
-    /// Whose order the lines of a `.km` have; a manifest as `decode` reads it.
+    /// The manifest, as `decode` reads it, whose order the lines of a `.km` have.
     #[serde(default)]
     manifest: Option<String>,
 }
@@ -31,13 +32,32 @@ pub struct Options {
 const IN: &str = "speech";
 const OUT: &str = "labels";
 
+/// Labels that an earlier phase of the file writes.
+struct EarlierLabels {
+    /// The number of classes, if it is known.
+    classes: Option<usize>,
+}
+
 impl Options {
-    /// Returns the number of classes, if it is known, of labels that an earlier phase of the file
-    /// leaves.
-    fn earlier(&self, phase_outputs: &PhaseOutputs) -> Option<Option<usize>> {
+    fn earlier(&self, phase_outputs: &PhaseOutputs) -> Option<EarlierLabels> {
         match phase_outputs.0.get(artifact_owner(&self.file, TABLE)?)? {
-            Artifact::Labels { classes } => Some(*classes),
+            Artifact::Labels { classes } => Some(EarlierLabels { classes: *classes }),
             _ => None,
+        }
+    }
+
+    fn check_manifest(&self) -> Result<(), OptionError> {
+        let file = &self.file;
+        match (&self.manifest, has_ids(file)) {
+            (None, false) => Err(OptionError::option(
+                "manifest",
+                format!("is missing; the lines of `{file}` have the order of a manifest"),
+            )),
+            (Some(_), true) => Err(OptionError::option(
+                "manifest",
+                format!("`{file}` has ids of its own; leave it out"),
+            )),
+            _ => Ok(()),
         }
     }
 }
@@ -51,59 +71,40 @@ impl KindOptions for Options {
 
 impl Config for Options {
     fn info(&self, phase_outputs: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        let wrong = |option: &str, says: String| {
-            Err(vec![OptionError::at(
-                option,
-                format!("option `{option}`: {says}"),
-            )])
-        };
+        self.check_manifest().map_err(|error| vec![error])?;
         let file = &self.file;
-        match (&self.manifest, has_ids(file)) {
-            (None, false) => {
-                return wrong(
-                    "manifest",
-                    format!("is missing; the lines of `{file}` have the order of a manifest"),
-                );
-            }
-            (Some(_), true) => {
-                return wrong(
-                    "manifest",
-                    format!("`{file}` has ids of its own; leave it out"),
-                );
-            }
-            _ => (),
-        }
         let earlier = self.earlier(phase_outputs);
         if file.starts_with("$OUT/") && earlier.is_none() {
-            return wrong(
+            return Err(vec![OptionError::option(
                 "file",
                 format!("no `save-labels` of an earlier phase writes `{file}`"),
-            );
+            )]);
         }
-        let shape = earlier
-            .flatten()
-            .map_or(Shape::Plain, |classes| Shape::Labels { classes });
         let mut reads: Vec<String> = self.manifest.iter().cloned().collect();
-        reads.extend(earlier.is_none().then(|| file.clone()));
+        if earlier.is_none() {
+            reads.push(file.clone());
+        }
+        let shape = match earlier.and_then(|labels| labels.classes) {
+            Some(classes) => Shape::Labels { classes },
+            None => Shape::Plain,
+        };
         Ok(NodeInfo {
             outputs: shapes([(OUT, shape)]),
             reads,
             ..NodeInfo::default()
         })
     }
+
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
         let path = context.path(&self.file);
-        let rehearsal = context.run.bench
-            && self.earlier(&context.run.phase_outputs).is_some()
-            && !path.exists();
-        let labels = if rehearsal {
+        let unwritten = self.earlier(&context.run.phase_outputs).is_some() && !path.exists();
+        let labels = if context.run.bench && unwritten {
             None
         } else {
-            let ids = self
-                .manifest
-                .as_ref()
-                .map(|manifest| manifest::ids(&context.path(manifest)))
-                .transpose()?;
+            let ids = match &self.manifest {
+                Some(manifest) => Some(manifest::ids(&context.path(manifest))?),
+                None => None,
+            };
             Some(labels::read(&path, ids)?)
         };
         Ok(Box::new(LabelFile {
@@ -114,42 +115,38 @@ impl Config for Options {
 }
 
 struct LabelFile {
-    /// None: the phase that writes them has not run, all are 0.
+    /// `None` in a benchmark whose earlier phases have not run: all labels are 0.
     labels: Option<Labels>,
     file: String,
+}
+
+impl LabelFile {
+    /// Returns the labels of an utterance of this many samples.
+    fn row(&self, id: &str, samples: usize) -> Result<Cow<'_, [u32]>> {
+        let Some(labels) = &self.labels else {
+            let frames = Architecture::default().frames(samples);
+            return Ok(vec![0; frames].into());
+        };
+        match labels.get(id) {
+            Some(row) => Ok(row.into()),
+            None => Err(format!("{}: has no labels of `{id}`", self.file).into()),
+        }
+    }
 }
 
 impl Node for LabelFile {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
-        let ids = column::texts(&batch, ID)?;
-        let zeros: Vec<Vec<u32>>;
-        let rows: Vec<&[u32]> = match &self.labels {
-            Some(labels) => {
-                let row = |id: Option<&str>| {
-                    let id = id.unwrap_or_default();
-                    labels
-                        .get(id)
-                        .map(Vec::as_slice)
-                        .ok_or_else(|| format!("{}: has no labels of `{id}`", self.file))
-                };
-                ids.iter().map(row).collect::<Result<_, _>>()?
-            }
-            None => {
-                let frames = |samples: &[f32]| Architecture::default().frames(samples.len());
-                zeros = column::floats_by_row(&batch, SAMPLES)?
-                    .into_iter()
-                    .map(|s| vec![0; frames(s)])
-                    .collect();
-                zeros.iter().map(Vec::as_slice).collect()
-            }
-        };
-        step.send(
-            OUT,
-            Value::Batch(labels::rows(
-                ids.iter().map(Option::unwrap_or_default).zip(rows),
-            )?),
-        );
+        let samples = column::floats_by_row(&batch, SAMPLES)?;
+        let mut ids = vec![];
+        let mut rows = vec![];
+        for (id, samples) in column::texts(&batch, ID)?.iter().zip(samples) {
+            let id = id.unwrap_or_default();
+            ids.push(id);
+            rows.push(self.row(id, samples.len())?);
+        }
+        let rows = ids.into_iter().zip(rows.iter().map(|row| &row[..]));
+        step.send(OUT, Value::Batch(labels::rows(rows)?));
         Ok(())
     }
 }

@@ -1,5 +1,8 @@
-//! Takes the metrics as they come into TensorBoard's event file and, when its phase ends, draws the run's losses as
-//! `loss.svg`.
+//! Writes the metrics into TensorBoard's event file while the run goes on and, when its phase ends,
+//! draws the losses of the run as `loss.svg`.
+mod events;
+mod protobuf;
+
 use crate::Result;
 use crate::chart::{charts, curves};
 use crate::data::column;
@@ -14,18 +17,17 @@ use crate::node::{
 };
 use arrow::array::AsArray;
 use arrow::datatypes::Float32Type;
-use events::Events;
+use events::EventFile;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
-
-mod events;
+use std::path::Path;
 
 /// Keeps the metrics as TensorBoard's events and draws loss.svg.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// Of how many updates one is told and drawn; the dev set's values all are.
+    /// Keep the metrics of one update in this many; those of the dev set are all kept.
     #[serde(default = "one")]
     every: u64,
 }
@@ -46,14 +48,12 @@ impl KindOptions for Options {
 
 impl Config for Options {
     fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        match self.every {
-            0 => Err(vec![OptionError::at(
-                "every",
-                "option `every`: must be at least 1",
-            )]),
-            _ => Ok(NodeInfo::default()),
+        if self.every == 0 {
+            return Err(vec![OptionError::option("every", "must be at least 1")]);
         }
+        Ok(NodeInfo::default())
     }
+
     fn build(&self, _: &NodeContext) -> Result<Box<dyn Node>> {
         Ok(Box::new(Log {
             every: self.every,
@@ -64,65 +64,76 @@ impl Config for Options {
 
 struct Log {
     every: u64,
-    /// None where nothing is kept.
-    events: Option<Events>,
+    /// `None` in a benchmark.
+    events: Option<EventFile>,
 }
 
 impl Log {
-    fn takes(&self, name: &str, update: u64) -> bool {
-        name.starts_with("dev/") || update.is_multiple_of(self.every)
+    /// Returns whether a metric of an update is kept.
+    fn keeps(&self, metric: &str, update: u64) -> bool {
+        metric.starts_with("dev/") || update.is_multiple_of(self.every)
     }
 }
 
+/// Reads the graph from the run's record; null if there is none.
+fn graph(run: &Path) -> Json {
+    let record = std::fs::read_to_string(run.join("run.json")).unwrap_or_default();
+    serde_json::from_str::<Json>(&record).unwrap_or_default()["graph"].take()
+}
+
 impl Node for Log {
-    /// metrics.jsonl has the updates of earlier phases, and those before a `--resume`.
+    /// Opens the event file after the metrics of earlier phases and of updates before a `--resume`.
     fn start(&mut self, step: &mut Step) -> Result<()> {
-        let context = step.context;
-        if !context.run.bench {
-            let about =
-                std::fs::read_to_string(context.run.folder.join("run.json")).unwrap_or_default();
-            let graph = serde_json::from_str::<Json>(&about).unwrap_or_default()["graph"].take();
-            let so_far = metrics::read(&context.run.folder)?;
-            let so_far =
-                metrics::before_resume(&so_far, &context.run.phase, context.run.clock.from);
-            let lines: Vec<MetricLine> = metrics::lines(&so_far)
-                .filter(|l| self.takes(&l.name, l.step))
-                .collect();
-            self.events = Some(Events::after(&lines, &context.run.folder, &graph)?);
+        let run = &step.context.run;
+        if run.bench {
+            return Ok(());
         }
+        let metrics = metrics::read(&run.folder)?;
+        let metrics = metrics::before_resume(&metrics, &run.phase, run.clock.from);
+        let lines: Vec<MetricLine> = metrics::lines(&metrics)
+            .filter(|line| self.keeps(&line.name, line.step))
+            .collect();
+        let events = EventFile::open_after(&lines, &run.folder, &graph(&run.folder))?;
+        self.events = Some(events);
         Ok(())
     }
 
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
-        let (phase, update, wall_time) =
-            (&step.context.run.phase, step.info.update, metrics::now());
+        let names = column::texts(&batch, NAME)?;
         let values = batch[VALUE.name].as_primitive::<Float32Type>().values();
-        let line = |(name, value): (Option<&str>, &f32)| MetricLine {
-            phase: phase.clone(),
-            step: update,
-            wall_time,
-            name: name.unwrap_or_default().into(),
-            value: Some(*value as f64),
-        };
-        let lines = column::texts(&batch, NAME)?.iter().zip(values).map(line);
-        let taken: Vec<MetricLine> = lines
-            .filter(|line| self.takes(&line.name, update))
-            .collect();
-        self.events
-            .as_mut()
-            .map_or(Ok(()), |events| events.write(&taken))
+        let phase = &step.context.run.phase;
+        let update = step.info.update;
+        let wall_time = metrics::now();
+        let mut lines = vec![];
+        for (name, value) in names.iter().zip(values) {
+            let name = name.unwrap_or_default();
+            if self.keeps(name, update) {
+                lines.push(MetricLine {
+                    phase: phase.clone(),
+                    step: update,
+                    wall_time,
+                    name: name.into(),
+                    value: Some(*value as f64),
+                });
+            }
+        }
+        match &mut self.events {
+            Some(events) => events.write(&lines),
+            None => Ok(()),
+        }
     }
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
-        self.events.as_ref().map_or(Ok(()), Events::sync)?;
-        let mut phases = curves::read(&metrics::read(&step.context.run.folder)?);
-        for (name, points) in phases.iter_mut().flat_map(|phase| &mut phase.curves) {
-            points.retain(|(update, _)| self.takes(name, *update));
+        if let Some(events) = &self.events {
+            events.sync()?;
         }
-        file::write_atomic(
-            &step.context.run.folder.join("loss.svg"),
-            charts::losses(&phases).as_bytes(),
-        )
+        let folder = &step.context.run.folder;
+        let mut phases = curves::read(&metrics::read(folder)?);
+        for (name, points) in phases.iter_mut().flat_map(|phase| &mut phase.curves) {
+            points.retain(|(update, _)| self.keeps(name, *update));
+        }
+        let svg = charts::losses(&phases);
+        file::write_atomic(&folder.join("loss.svg"), svg.as_bytes())
     }
 }

@@ -1,12 +1,14 @@
-//! HuBERT's head for pre-training: z = x Wᵀ + b, logits cos(z, e_c) / τ for the embedding e_c of each class. The last layer
-//! of a student comes in, (frames, hidden); (frames, classes) goes out.
+//! HuBERT's head for pre-training (Hsu et al. 2021, arXiv:2106.07447, equation 3): z = x Wᵀ + b,
+//! and logits cos(z, e_c) / τ for the embedding e_c of each class.
+//!
+//! It maps one layer of a student, (frames, hidden), to (frames, classes).
 use crate::Result;
 use crate::data::file;
-use crate::model::{Architecture, count};
 use crate::node::port::{Carries, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
     Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs, shapes,
+    superb_frames,
 };
 use compute::gemm::Precision;
 use compute::op::{cosine_logits, linear, linear_start};
@@ -18,27 +20,27 @@ use serde::Deserialize;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// How many.
+    /// The number of classes.
     classes: usize,
-    /// Of the embeddings.
-    #[serde(default = "width")]
+    /// Width of the embeddings.
+    #[serde(default = "default_width")]
     width: usize,
-    /// Cosines are divided by it.
-    #[serde(default = "temperature")]
+    /// Divisor of the cosines.
+    #[serde(default = "default_temperature")]
     temperature: f64,
 }
 
-fn width() -> usize {
+fn default_width() -> usize {
     256
 }
 
-fn temperature() -> f64 {
+fn default_temperature() -> f64 {
     0.1
 }
 
 const IN: &str = "hiddens";
 const OUT: &str = "logits";
-const WIDEST: usize = 1 << 16;
+const MAX_WIDTH: usize = 1 << 16;
 
 impl KindOptions for Options {
     const PORTS: Ports = Ports {
@@ -50,112 +52,94 @@ impl KindOptions for Options {
 
 impl Config for Options {
     fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        let mut wrong = vec![];
-        wrong.extend(OptionError::outside("classes", self.classes, 1..=WIDEST));
-        wrong.extend(OptionError::outside("width", self.width, 1..=WIDEST));
-        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            let says = format!("option `temperature`: {} is not above 0", self.temperature);
-            wrong.push(OptionError::at("temperature", says));
-        }
+        let mut errors = vec![];
+        errors.extend(OptionError::outside("classes", self.classes, 1..=MAX_WIDTH));
+        errors.extend(OptionError::outside("width", self.width, 1..=MAX_WIDTH));
+        errors.extend(OptionError::unless(
+            self.temperature > 0.0 && self.temperature.is_finite(),
+            "temperature",
+            format!("{} is not above 0", self.temperature),
+        ));
         let Some([Shape::Hiddens { layers, width }]) = inputs.get(IN).map(Vec::as_slice) else {
-            return if wrong.is_empty() {
-                Ok(NodeInfo::default())
-            } else {
-                Err(wrong)
-            };
+            OptionError::fail_if_any(errors)?;
+            return Ok(NodeInfo::default());
         };
         if layers.len() != 1 {
-            wrong.push(OptionError::at(
-                "inputs.hiddens",
-                format!("input `{IN}`: takes one layer, not layers {layers:?}"),
+            errors.push(OptionError::input(
+                IN,
+                format!("takes one layer, not layers {layers:?}"),
             ));
         }
-        if !wrong.is_empty() {
-            return Err(wrong);
-        }
-        let frames: usize = count::SUPERB
-            .iter()
-            .map(|&n| Architecture::default().frames(n))
-            .sum();
-        let products = (*width as u64 + self.classes as u64) * self.width as u64;
+        OptionError::fail_if_any(errors)?;
+        let weights = (*width as u64 + self.classes as u64) * self.width as u64;
+        let output = Shape::Hiddens {
+            layers: layers.clone(),
+            width: self.classes,
+        };
         Ok(NodeInfo {
-            outputs: shapes([(
-                OUT,
-                Shape::Hiddens {
-                    layers: layers.clone(),
-                    width: self.classes,
-                },
-            )]),
-            parameters: Some(products + self.width as u64),
-            macs: Some(frames as u64 * products),
+            outputs: shapes([(OUT, output)]),
+            parameters: Some(weights + self.width as u64),
+            macs: Some(superb_frames() * weights),
             ..NodeInfo::default()
         })
     }
+
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        let Some([Shape::Hiddens { width: from, .. }]) = context.inputs.get(IN).map(Vec::as_slice)
-        else {
-            return Err("does not know what comes in".into());
+        let Some([Shape::Hiddens { width, .. }]) = context.inputs.get(IN).map(Vec::as_slice) else {
+            return Err("the width of `hiddens` is unknown".into());
         };
-        let [weight, bias] =
-            linear_start(context.key("final_proj"), 0, *from, self.width).map(param);
+        let [weight, bias] = linear_start(context.key("final_proj"), 0, *width, self.width);
         let key = context.key("label_embs");
-        let embeddings = param(
-            (0..self.classes * self.width)
-                .map(|i| key.uniform(0, i as u64))
-                .collect(),
-        );
+        let embeddings = (0..self.classes * self.width).map(|i| key.uniform(0, i as u64));
         Ok(Box::new(Logits {
-            weight,
-            bias,
-            embeddings,
+            weight: param(weight),
+            bias: param(bias),
+            embeddings: param(embeddings.collect()),
             temperature: self.temperature as f32,
         }))
     }
 }
 
 struct Logits {
+    /// (width, hidden)
     weight: Param,
+    /// (width)
     bias: Param,
-    /// (classes, width); at first uniform in [0, 1), as fairseq's.
+    /// (classes, width), uniform in [0, 1) at the start, as in fairseq.
     embeddings: Param,
     temperature: f32,
 }
 
 impl Node for Logits {
     fn run(&mut self, step: &mut Step) -> Result<()> {
-        let of = |(layer, hidden)| {
+        let mut layers = vec![];
+        for (layer, hidden) in step.hiddens(IN)?.layers {
             let z = linear(hidden, &self.weight, &self.bias, Precision::F32);
-            (layer, cosine_logits(z, &self.embeddings, self.temperature))
-        };
-        let layers = step.hiddens(IN)?.layers.into_iter().map(of).collect();
+            layers.push((layer, cosine_logits(z, &self.embeddings, self.temperature)));
+        }
         step.send(OUT, Value::Hiddens(Hiddens { layers }));
         Ok(())
     }
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
-        let mut parameters = self.parameters();
+        let path = step.context.folder().join("logits.safetensors");
+        let parameters = self.parameters();
         let tensors: Vec<_> = parameters
-            .iter_mut()
+            .iter()
             .map(|p| (p.name.clone(), p.shape.clone(), read(&*p.weight)))
             .collect();
-        file::save(
-            &step.context.folder().join("logits.safetensors"),
-            &tensors,
-            Default::default(),
-        )
+        file::save(&path, &tensors, Default::default())
     }
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
-        let to = len(&self.bias);
-        let matrix = |name: &str, weight, shape| Parameter {
-            shape,
-            ..Parameter::flat(name.into(), weight)
-        };
-        let (from, classes) = (len(&self.weight) / to, len(&self.embeddings) / to);
-        vec![
-            matrix("final_proj.weight", &mut self.weight, vec![to, from]),
-            Parameter::flat("final_proj.bias".into(), &mut self.bias),
-            matrix("label_embs", &mut self.embeddings, vec![classes, to]),
-        ]
+        let width = len(&self.bias);
+        let hidden = len(&self.weight) / width;
+        let classes = len(&self.embeddings) / width;
+        let mut weight = Parameter::flat("final_proj.weight".into(), &mut self.weight);
+        weight.shape = vec![width, hidden];
+        let bias = Parameter::flat("final_proj.bias".into(), &mut self.bias);
+        let mut embeddings = Parameter::flat("label_embs".into(), &mut self.embeddings);
+        embeddings.shape = vec![classes, width];
+        vec![weight, bias, embeddings]
     }
 }

@@ -1,27 +1,31 @@
-//! How far a student's hidden states are from a teacher's: Σ over terms of weight · term, over the layers' mean or sum.
-//! Student and target are paired by their place in `layers`. Every term is a mean over valid frames.
+//! The distance of a student's hidden states from a teacher's: Σ over terms of weight · term,
+//! averaged or summed over the layers.
+//!
+//! Student and target are paired by their place in `layers`. Every term is a mean over valid
+//! frames.
 use crate::Result;
 use crate::data::column::TARGETS;
 use crate::node::port::{Carries, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
-    Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
+    Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, SummaryMetric,
+    shapes,
 };
 use compute::op::{cosine, l1, log_sigmoid_cosine, mse};
 use compute::tensor::{Hidden, Number, Tape, plus, read_all, scaled};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How far the student's hiddens are from the targets.
+/// The distance of the student's hiddens from the targets.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// What is summed.
+    /// The distances that are summed.
     terms: Vec<Term>,
     /// A factor for each layer; null: 1.
     #[serde(default)]
     layer_weights: Option<Vec<f64>>,
-    /// What is made of the layers' distances.
+    /// How the layers' distances are combined.
     #[serde(default)]
     reduce: Reduce,
 }
@@ -49,17 +53,25 @@ enum TermType {
     LogSigmoidCosine,
 }
 
-/// A student's hidden state and its target, (frames, width) each, to one number.
+/// Maps a student's hidden state and its target, (frames, width) each, to one number.
 type Distance = fn(Hidden<Tape>, &Hidden) -> Number<Tape>;
 
 impl TermType {
-    /// The name in metrics.jsonl, and the term.
-    fn known(self) -> (&'static str, Distance) {
+    /// Returns the name of the metric.
+    fn metric(self) -> &'static str {
         match self {
-            TermType::L1 => ("loss_l1", l1),
-            TermType::Mse => ("loss_mse", mse),
-            TermType::Cosine => ("loss_cos", cosine),
-            TermType::LogSigmoidCosine => ("loss_cos", log_sigmoid_cosine),
+            TermType::L1 => L1,
+            TermType::Mse => "loss_mse",
+            TermType::Cosine | TermType::LogSigmoidCosine => COSINE,
+        }
+    }
+
+    fn distance(self) -> Distance {
+        match self {
+            TermType::L1 => l1,
+            TermType::Mse => mse,
+            TermType::Cosine => cosine,
+            TermType::LogSigmoidCosine => log_sigmoid_cosine,
         }
     }
 }
@@ -75,6 +87,8 @@ enum Reduce {
 const STUDENT: &str = "student";
 const TARGET: &str = "target";
 const OUT: &str = "loss";
+const L1: &str = "loss_l1";
+const COSINE: &str = "loss_cos";
 
 impl KindOptions for Options {
     const PORTS: Ports = Ports {
@@ -86,103 +100,137 @@ impl KindOptions for Options {
     };
 }
 
-impl Config for Options {
-    fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        let mut wrong = vec![];
-        let mut add = |way: &str, says: String| wrong.push(OptionError::at(way, says));
+impl Options {
+    fn term_errors(&self) -> Vec<OptionError> {
+        let mut errors = vec![];
         if self.terms.is_empty() {
-            add("terms", "option `terms`: names nothing to measure".into());
-        }
-        for (i, term) in self
-            .terms
-            .iter()
-            .enumerate()
-            .filter(|(_, t)| !t.weight.is_finite())
-        {
-            add(
-                &format!("terms.{i}.weight"),
-                format!("option `terms[{i}].weight`: {} is no number", term.weight),
-            );
+            errors.push(OptionError::option("terms", "names nothing to measure"));
         }
         for (i, term) in self.terms.iter().enumerate() {
-            let name = term.r#type.known().0;
-            if self.terms[..i].iter().any(|t| t.r#type.known().0 == name) {
-                add(
+            if !term.weight.is_finite() {
+                errors.push(OptionError::element(
+                    &format!("terms.{i}.weight"),
+                    &format!("terms[{i}].weight"),
+                    format!("{} is no number", term.weight),
+                ));
+            }
+        }
+        for (i, term) in self.terms.iter().enumerate() {
+            let metric = term.r#type.metric();
+            let mut earlier = self.terms[..i].iter();
+            if earlier.any(|earlier| earlier.r#type.metric() == metric) {
+                errors.push(OptionError::element(
                     &format!("terms.{i}"),
-                    format!("option `terms[{i}]`: a term before it is logged as `{name}` already"),
-                );
+                    &format!("terms[{i}]"),
+                    format!("a term before it is logged as `{metric}` already"),
+                ));
             }
         }
-        let of = |port: &str| inputs.get(port)?.first()?.hiddens();
-        if let (Some((student, width)), Some((target, wide))) = (of(STUDENT), of(TARGET)) {
-            if student != target {
-                add(
+        errors
+    }
+
+    fn input_errors(&self, inputs: &Shapes) -> Vec<OptionError> {
+        let mut errors = vec![];
+        let hiddens = |port: &str| inputs.get(port)?.first()?.hiddens();
+        let student = hiddens(STUDENT);
+        let target = hiddens(TARGET);
+        if let (Some((layers, width)), Some((target_layers, target_width))) = (student, target) {
+            if layers != target_layers {
+                errors.push(OptionError::at(
                     "inputs",
                     format!(
-                        "`{STUDENT}` has {student} layers, `{TARGET}` {target}: they are paired one by one"
+                        "`{STUDENT}` has {layers} layers, `{TARGET}` {target_layers}: they are \
+                         paired one by one"
                     ),
-                );
+                ));
             }
-            if width != wide {
-                add(
+            if width != target_width {
+                errors.push(OptionError::at(
                     "inputs",
                     format!(
-                        "`{STUDENT}` is {width} wide, `{TARGET}` {wide}: put a `project` between"
+                        "`{STUDENT}` is {width} wide, `{TARGET}` {target_width}: put a `project` \
+                         between"
                     ),
-                );
+                ));
             }
         }
-        if let (Some(weights), Some((layers, _))) = (&self.layer_weights, of(STUDENT))
+        if let (Some(weights), Some((layers, _))) = (&self.layer_weights, student)
             && weights.len() != layers
         {
-            add(
+            errors.push(OptionError::option(
                 "layer_weights",
-                format!(
-                    "option `layer_weights`: {} numbers for {layers} layers",
-                    weights.len()
-                ),
-            );
+                format!("{} numbers for {layers} layers", weights.len()),
+            ));
         }
-        if wrong.is_empty() {
-            Ok(NodeInfo {
-                outputs: shapes([(OUT, Shape::Plain)]),
-                ..NodeInfo::default()
-            })
-        } else {
-            Err(wrong)
-        }
+        errors
     }
+}
+
+impl Config for Options {
+    fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
+        let mut errors = self.term_errors();
+        errors.extend(self.input_errors(inputs));
+        OptionError::fail_if_any(errors)?;
+        Ok(NodeInfo {
+            outputs: shapes([(OUT, Shape::Plain)]),
+            ..NodeInfo::default()
+        })
+    }
+
     fn build(&self, _: &NodeContext) -> Result<Box<dyn Node>> {
-        let (terms, weights) = (self.terms.clone(), self.layer_weights.clone());
         Ok(Box::new(Loss {
-            terms,
-            weights,
+            terms: self.terms.clone(),
+            layer_weights: self.layer_weights.clone(),
             reduce: self.reduce,
         }))
+    }
+
+    /// Returns the distance that is 0 for a student equal to its teacher, if the loss is L1 -
+    /// cosine.
+    fn summary(&self) -> Option<SummaryMetric> {
+        let has = |metric| {
+            let mut terms = self.terms.iter();
+            terms.any(|term| term.weight == 1.0 && term.r#type.metric() == metric)
+        };
+        (self.terms.len() == 2 && has(L1) && has(COSINE)).then(|| SummaryMetric {
+            label: "L1 + 1 - cosine",
+            terms: vec![(L1, 1.0), (COSINE, 1.0)],
+            constant: 1.0,
+        })
     }
 }
 
 struct Loss {
     terms: Vec<Term>,
-    weights: Option<Vec<f64>>,
+    layer_weights: Option<Vec<f64>>,
     reduce: Reduce,
+}
+
+impl Loss {
+    /// Returns the factor of each of `layers` layers in the sum over layers.
+    fn layer_factors(&self, layers: usize) -> Vec<f64> {
+        let share = match self.reduce {
+            Reduce::Mean => 1.0 / layers as f64,
+            Reduce::Sum => 1.0,
+        };
+        match &self.layer_weights {
+            Some(weights) => weights.iter().map(|weight| share * weight).collect(),
+            None => vec![share; layers],
+        }
+    }
 }
 
 impl Node for Loss {
     fn run(&mut self, step: &mut Step) -> Result<()> {
-        let (student, targets) = (step.hiddens(STUDENT)?.layers, step.targets(TARGET)?);
+        let student = step.hiddens(STUDENT)?.layers;
+        let targets = step.targets(TARGET)?;
         let targets = targets.layers();
-        let share = if self.reduce == Reduce::Mean {
-            1.0 / student.len() as f64
-        } else {
-            1.0
-        };
-        let mut total = Scalar::nothing(step.tape()).value;
+        let factors = self.layer_factors(student.len());
+        let mut total = Scalar::zero(step.tape()).value;
         let mut distances: Vec<Number<Tape>> = vec![]; // (terms)(layers)
-        let weight = |at: usize| share * self.weights.as_ref().map_or(1.0, |w| w[at]);
         for term in &self.terms {
-            let (_, distance) = term.r#type.known();
-            for (at, ((layer, hidden), target)) in student.iter().zip(targets).enumerate() {
+            let distance = term.r#type.distance();
+            for (((layer, hidden), target), factor) in student.iter().zip(targets).zip(&factors) {
                 if hidden.spans != target.spans {
                     return Err(format!(
                         "layer {layer} of the student has other frames than its target"
@@ -190,24 +238,22 @@ impl Node for Loss {
                     .into());
                 }
                 let value = distance(hidden.clone(), target);
-                total = plus(
-                    total,
-                    scaled(value.clone(), (weight(at) * term.weight) as f32),
-                );
+                let weighted = scaled(value.clone(), (factor * term.weight) as f32);
+                total = plus(total, weighted);
                 distances.push(value);
             }
         }
         let numbers = read_all(std::iter::once(&total).chain(&distances));
         let mut parts = vec![("loss_distill".to_owned(), numbers[0][0])];
         for (term, layers) in self.terms.iter().zip(numbers[1..].chunks(student.len())) {
-            let sum: f64 = layers
+            let weighted = layers
                 .iter()
-                .enumerate()
-                .map(|(at, value)| value[0] as f64 * weight(at))
-                .sum();
-            parts.push((term.r#type.known().0.into(), sum as f32));
+                .zip(&factors)
+                .map(|(value, factor)| value[0] as f64 * factor);
+            let sum: f64 = weighted.sum();
+            parts.push((term.r#type.metric().into(), sum as f32));
         }
-        let frames = targets.first().map_or(0, |t| t.spans.total());
+        let frames = targets.first().map_or(0, |target| target.spans.total());
         let loss = Scalar {
             value: total,
             parts,
@@ -219,7 +265,7 @@ impl Node for Loss {
     }
 }
 
-/// Every term by its golden's name.
+/// The distances by their names in the reference data.
 #[cfg(test)]
 pub(crate) mod parity {
     use super::*;
@@ -230,4 +276,28 @@ pub(crate) mod parity {
         ("cosine", cosine),
         ("log_sigmoid_cosine", log_sigmoid_cosine),
     ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value as Json, json};
+
+    #[test]
+    fn the_summary_is_of_l1_minus_cosine_alone() {
+        let label = |terms: Json| {
+            let options: Options = serde_json::from_value(json!({ "terms": terms })).unwrap();
+            options.summary().map(|summary| summary.label)
+        };
+        let l1 = json!({ "type": "l1" });
+        let cosine = json!({ "type": "cosine" });
+        assert_eq!(label(json!([l1, cosine])), Some("L1 + 1 - cosine"));
+        assert_eq!(label(json!([cosine, l1])), Some("L1 + 1 - cosine"));
+        assert_eq!(label(json!([l1])), None);
+        assert_eq!(label(json!([l1, cosine, { "type": "mse" }])), None);
+        assert_eq!(
+            label(json!([l1, { "type": "cosine", "weight": 0.5 }])),
+            None
+        );
+    }
 }

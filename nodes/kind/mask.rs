@@ -1,4 +1,5 @@
-//! `mask`: which 20 ms frames of each row are hidden from a model ([`spans`]): a function of seed, utterance and view.
+//! Draws which 20 ms frames of each row are hidden from a model (module `spans`), as a function of
+//! seed, utterance and view.
 mod spans;
 
 use crate::Result;
@@ -15,23 +16,24 @@ use serde::{Deserialize, Serialize};
 use spans::Draws;
 use std::sync::Arc;
 
-/// Which frames of each row are hidden from a model.
+/// Draws the frames of each row that are hidden from a model.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// Spans times mean length, by frames: the share of masked frames, but for overlap or want of room.
+    /// Spans times mean length, divided by frames: the share of masked frames if no span overlaps
+    /// another or lacks room.
     probability: f64,
-    /// Frames of a span, in the mean.
+    /// Mean length of a span in frames.
     length: usize,
-    /// Of each span: "uniform" from 0 to twice `length`, or "static".
+    /// Lengths of spans: "uniform" from 0 to twice `length`, or "static", all `length`.
     lengths: Lengths,
-    /// Spans may cover one another.
+    /// Whether spans may cover one another.
     overlap: bool,
-    /// Frames between spans that do not.
+    /// Least number of frames between spans that may not cover one another.
     min_space: usize,
-    /// Spans of a row at least, where there is room.
+    /// Least number of spans in a row, where there is room.
     min_masks: usize,
-    /// All rows of a batch keep as many masked frames as the one with the fewest.
+    /// Whether all rows of a batch keep as many masked frames as the row with the fewest.
     same_count: bool,
 }
 
@@ -45,7 +47,7 @@ enum Lengths {
 }
 
 impl Default for Options {
-    /// ARMHuBERT's (sungnyun/ARMHuBERT), but for the equal counts.
+    /// Returns the options of ARMHuBERT (sungnyun/ARMHuBERT), without its equal counts.
     fn default() -> Options {
         Options {
             probability: 0.8,
@@ -61,7 +63,7 @@ impl Default for Options {
 
 const IN: &str = "speech";
 const OUT: &str = "mask";
-const MOST: usize = 1 << 16;
+const MAX_FRAMES: usize = 1 << 16;
 
 impl KindOptions for Options {
     const PORTS: Ports = Ports {
@@ -72,84 +74,81 @@ impl KindOptions for Options {
 
 impl Config for Options {
     fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        let mut wrong = vec![];
-        if !(0.0..=1.0).contains(&self.probability) {
-            let says = format!(
-                "option `probability`: {} is not from 0 to 1",
-                self.probability
-            );
-            wrong.push(OptionError::at("probability", says));
+        let mut errors = vec![];
+        errors.extend(OptionError::unless(
+            (0.0..=1.0).contains(&self.probability),
+            "probability",
+            format!("{} is not from 0 to 1", self.probability),
+        ));
+        let ranges = [
+            ("length", self.length, 1..=MAX_FRAMES),
+            ("min_space", self.min_space, 0..=MAX_FRAMES),
+            ("min_masks", self.min_masks, 0..=MAX_FRAMES),
+        ];
+        for (option, value, range) in ranges {
+            errors.extend(OptionError::outside(option, value, range));
         }
-        wrong.extend(OptionError::outside("length", self.length, 1..=MOST));
-        wrong.extend(OptionError::outside("min_space", self.min_space, 0..=MOST));
-        wrong.extend(OptionError::outside("min_masks", self.min_masks, 0..=MOST));
-        let info = NodeInfo {
+        OptionError::fail_if_any(errors)?;
+        Ok(NodeInfo {
             outputs: shapes([(OUT, Shape::Plain)]),
             ..NodeInfo::default()
-        };
-        if wrong.is_empty() {
-            Ok(info)
-        } else {
-            Err(wrong)
-        }
+        })
     }
+
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        Ok(Box::new(Mask {
+        Ok(Box::new(MaskFrames {
             options: self.clone(),
             seed: context.run.seed,
-            frames: Architecture::default(),
+            architecture: Architecture::default(),
         }))
     }
 }
 
-struct Mask {
+struct MaskFrames {
     options: Options,
     seed: u64,
-    /// Tells the frames of a row.
-    frames: Architecture,
+    /// Determines the number of frames of a row.
+    architecture: Architecture,
 }
 
-impl Node for Mask {
+impl Node for MaskFrames {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
-        let (ids, views) = (column::texts(&batch, ID)?, column::u64s(&batch, VIEW)?);
-        let mut draws: Vec<Draws> = views
-            .iter()
-            .enumerate()
-            .map(|(row, view)| Draws::new(self.seed, ids.value(row), *view))
-            .collect();
-        let rows = column::floats_by_row(&batch, SAMPLES)?
-            .into_iter()
-            .zip(&mut draws);
-        let mut masks: Vec<Vec<bool>> = rows
-            .map(|(samples, draws)| self.options.mask(self.frames.frames(samples.len()), draws))
-            .collect();
-        if self.options.same_count {
-            level(&mut masks, &mut draws);
+        let ids = column::texts(&batch, ID)?;
+        let views = column::u64s(&batch, VIEW)?;
+        let rows = column::floats_by_row(&batch, SAMPLES)?;
+        let mut draws = vec![];
+        let mut masks = vec![];
+        for (row, samples) in rows.into_iter().enumerate() {
+            let mut row_draws = Draws::new(self.seed, ids.value(row), views[row]);
+            let frames = self.architecture.frames(samples.len());
+            masks.push(self.options.mask(frames, &mut row_draws));
+            draws.push(row_draws);
         }
-        let kept = |c| column::get(&batch, c).cloned();
+        if self.options.same_count {
+            equalise_counts(&mut masks, &mut draws);
+        }
         let columns = vec![
-            (ID, kept(ID)?),
+            (ID, column::get(&batch, ID)?.clone()),
             (MASK, Arc::new(column::flag_lists(&masks)) as _),
-            (VIEW, kept(VIEW)?),
+            (VIEW, column::get(&batch, VIEW)?.clone()),
         ];
         step.send(OUT, Value::Batch(column::batch(columns)?));
         Ok(())
     }
 }
 
-/// Leaves each row as many masked frames as the row with the fewest has, drawn from its own.
-fn level(masks: &mut [Vec<bool>], draws: &mut [Draws]) {
+/// Keeps as many masked frames in each row as the row with the fewest has, drawn from its own.
+fn equalise_counts(masks: &mut [Vec<bool>], draws: &mut [Draws]) {
     let masked = |mask: &[bool]| (0..mask.len()).filter(|&t| mask[t]).collect::<Vec<_>>();
-    let fewest = masks
-        .iter()
-        .map(|mask| masked(mask).len())
-        .min()
-        .unwrap_or(0);
+    let counts = masks.iter().map(|mask| masked(mask).len());
+    let fewest = counts.min().unwrap_or(0);
     for (mask, draws) in masks.iter_mut().zip(draws) {
-        let kept = draws.some(masked(mask), fewest);
+        let kept = draws.choose(masked(mask), fewest);
         mask.fill(false);
-        kept.into_iter().for_each(|t| mask[t] = true);
+        for t in kept {
+            mask[t] = true;
+        }
     }
 }
 
@@ -164,15 +163,14 @@ mod tests {
             .iter_mut()
             .map(|draws| Options::default().mask(150, draws))
             .collect();
-        let count = |mask: &Vec<bool>| mask.iter().filter(|m| **m).count();
-        let (mut kept, fewest) = (drawn.clone(), drawn.iter().map(count).min().expect("rows"));
-        level(&mut kept, &mut draws);
+        let count = |mask: &Vec<bool>| mask.iter().filter(|masked| **masked).count();
+        let fewest = drawn.iter().map(count).min().expect("rows");
+        let mut kept = drawn.clone();
+        equalise_counts(&mut kept, &mut draws);
         for (kept, drawn) in kept.iter().zip(&drawn) {
             assert_eq!(count(kept), fewest);
-            assert!(
-                kept.iter().zip(drawn).all(|(kept, drawn)| *drawn || !kept),
-                "only frames that were masked"
-            );
+            let subset = kept.iter().zip(drawn).all(|(kept, drawn)| *drawn || !kept);
+            assert!(subset, "only frames that were masked");
         }
         assert!(drawn.iter().any(|mask| count(mask) > fewest));
     }

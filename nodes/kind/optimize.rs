@@ -1,28 +1,28 @@
-//! One update: the losses' sum, backward, clip by global norm, AdamW at every node's rate; metrics, checkpoints, and the
-//! way back. The only node that changes a weight.
-use crate::Result;
-use crate::data::metrics::MetricsFile;
-use crate::node::Node;
-use crate::node::port::{Scalar, Value};
-use crate::node::report::Measurement;
-use crate::node::step::{Step, StepInfo};
-use compute::adamw;
-use compute::adamw::{Moments, add, norm, step};
-use compute::tensor;
-use compute::tensor::{Gradients, Param, plus, read};
-use options::{IN, NotFinite, OUT};
-use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
-use sums::Sums;
-
+//! One update: sums the losses, runs the backward pass, clips the gradients by their global norm,
+//! and steps AdamW at the rate of each node. Writes metrics and checkpoints, and resumes from them.
+//! No other node changes a weight.
 pub mod checkpoint;
+mod means;
 mod metrics;
 mod options;
 #[cfg(test)]
 pub(crate) mod parity;
 mod schedule;
-mod sums;
+
+use crate::Result;
+use crate::data::metrics::MetricsFile;
+use crate::node::port::{Scalar, Value};
+use crate::node::report::Measurement;
+use crate::node::step::{Step, StepInfo};
+use crate::node::{Node, Parameter};
+use compute::adamw::{self, Moments};
+use compute::tensor;
+use compute::tensor::{Gradients, Param, plus, read};
+use means::MetricMeans;
+use options::{IN, NotFinite, OUT};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 pub use options::Options;
 
@@ -30,12 +30,16 @@ struct Optimize {
     options: Options,
     /// By `node.parameter`.
     moments: BTreeMap<String, Moments>,
-    /// Gradients of the batches of this update so far, where there is more than one.
-    gathered: Vec<(String, Param)>,
-    sums: Sums,
+    /// The gradients accumulated over earlier batches of this update, by `node.parameter`.
+    accumulated: Vec<(String, Param)>,
+    means: MetricMeans,
+    /// `None` in a benchmark, which keeps nothing.
     metrics: Option<MetricsFile>,
-    clock: Instant,
+    /// The end of the last update or dev pass.
+    last_end: Instant,
+    /// The samples of this update so far.
     samples: u64,
+    /// The last update.
     update: u64,
 }
 
@@ -48,143 +52,180 @@ impl Node for Optimize {
         if let Some(path) = step.resume {
             self.moments = checkpoint::restore(path, step)?;
         }
-        self.clock = Instant::now();
+        self.last_end = Instant::now();
         Ok(())
     }
 
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let losses = step.scalars(IN);
-        self.sums.add_batch(&losses, step.info.dev);
-        let mut lines = vec![];
-        if step.info.dev {
-            if step.info.closes {
-                self.clock = Instant::now(); // the time of a dev pass is no update's
-                lines = self
-                    .sums
-                    .take()
-                    .into_iter()
-                    .map(|(n, v)| (format!("dev/{n}"), v))
-                    .collect();
-            }
+        self.means.add_batch(&losses, step.info.dev);
+        let metrics = if step.info.dev {
+            self.end_dev_batch(step.info)
         } else {
-            let begun = Instant::now();
+            let started = Instant::now();
             let gradients = backward(losses, self.options.accumulate)?;
-            step.record(Measurement::Backward(begun.elapsed()));
-            lines = self.learn(step, gradients)?;
-        }
-        self.publish(step, lines)?;
-        self.keep(step)
+            step.record(Measurement::Backward(started.elapsed()));
+            self.learn(step, gradients)?
+        };
+        self.publish(step, metrics)?;
+        self.checkpoint(step)
     }
 }
 
+/// Returns the gradients of the sum of the losses, divided by the number of batches of an update.
 fn backward(losses: Vec<Scalar>, accumulate: u64) -> Result<Gradients> {
-    let loss = losses
-        .into_iter()
-        .map(|s| s.value)
-        .reduce(plus)
-        .ok_or("no loss came")?;
-    Ok(tensor::backward(loss, 1.0 / accumulate as f32))
+    let values = losses.into_iter().map(|loss| loss.value);
+    let total = values.reduce(plus).ok_or("no loss came")?;
+    Ok(tensor::backward(total, 1.0 / accumulate as f32))
 }
 
+/// Names and values of metrics.
+type Metrics = Vec<(String, f32)>;
+
 impl Optimize {
-    /// Goes on after update `update`.
+    /// Builds the node in a phase of which `update` updates are done.
     fn new(options: Options, update: u64) -> Optimize {
         Optimize {
             options,
             moments: BTreeMap::new(),
-            gathered: vec![],
-            sums: Sums::default(),
+            accumulated: vec![],
+            means: MetricMeans::default(),
             metrics: None,
-            clock: Instant::now(),
+            last_end: Instant::now(),
             samples: 0,
             update,
         }
     }
 
-    /// Gathers gradients; with the last batch of an update, moves the weights and says how it stands.
-    fn learn(&mut self, step: &mut Step, mut gradients: Gradients) -> Result<Vec<(String, f32)>> {
-        let (info, context) = (step.info, step.context);
-        self.samples += info.samples;
-        let mut parameters = step.parameters();
-        parameters.retain(|(node, _)| self.options.rates.get(node).is_some_and(|rate| *rate > 0.0));
-        let mut own: Vec<(String, Param)> = parameters
-            .iter()
-            .map(|(node, p)| (format!("{node}.{}", p.name), gradients.of(&*p.weight)))
-            .collect();
-        drop(gradients);
-        for ((_, g), (_, before)) in own.iter_mut().zip(std::mem::take(&mut self.gathered)) {
-            add(g, &before);
-        }
+    /// Returns the metrics of a dev pass after its last batch.
+    fn end_dev_batch(&mut self, info: StepInfo) -> Metrics {
         if !info.closes {
-            self.gathered = own;
+            return vec![];
+        }
+        self.last_end = Instant::now(); // no update includes the time of a dev pass
+        let means = self.means.take().into_iter();
+        means
+            .map(|(name, value)| (format!("dev/{name}"), value))
+            .collect()
+    }
+
+    /// Accumulates gradients. With the last batch of an update, changes the weights and returns the
+    /// metrics of the update.
+    fn learn(&mut self, step: &mut Step, gradients: Gradients) -> Result<Metrics> {
+        let info = step.info;
+        self.samples += info.samples;
+        let gradients = self.accumulate(step, gradients);
+        if !info.closes {
+            self.accumulated = gradients;
             return Ok(vec![]);
         }
         self.update = info.update;
-
-        let norm = norm(own.iter().map(|(_, g)| g));
-        let factor = self
-            .options
-            .schedule
-            .factor(self.update, self.options.steps);
-        if norm.is_finite() && self.sums.finite() {
-            let clip = adamw::clip_factor(norm, self.options.clip_norm);
-            for ((node, p), (name, g)) in parameters.iter_mut().zip(own) {
-                let adamw = self.options.adamw(node, &p.name, factor, self.update);
-                let moments = self
-                    .moments
-                    .entry(name)
-                    .or_insert_with(|| Moments::zeros(tensor::len(&g)));
-                self::step(&adamw, p.weight, moments, &g, clip * p.sign);
-            }
-        } else if self.options.not_finite == NotFinite::Stop {
-            return Err(not_finite(&own, self.update).into());
+        let options = &self.options;
+        let norm = adamw::norm(gradients.iter().map(|(_, gradient)| gradient));
+        let factor = options.schedule.factor(self.update, options.steps);
+        if norm.is_finite() && self.means.finite() {
+            self.move_weights(step, gradients, norm, factor);
         } else {
-            context.say(format!(
-                "update {} is left out: {}",
-                self.update,
-                not_finite(&own, self.update)
-            ));
+            let reason = not_finite(&gradients, self.update);
+            if options.not_finite == NotFinite::Stop {
+                return Err(reason.into());
+            }
+            let update = self.update;
+            step.context
+                .say(format!("update {update} is left out: {reason}"));
         }
-        let mut lines = self.sums.take();
-        lines.push(("grad_norm".into(), norm as f32));
-        lines.extend(
-            self.options
-                .rates
-                .iter()
-                .map(|(node, rate)| (format!("rate/{node}"), (rate * factor) as f32)),
-        );
-        let seconds = std::mem::take(&mut self.samples) as f64 / 16000.0;
-        let elapsed = std::mem::replace(&mut self.clock, Instant::now())
-            .elapsed()
-            .as_secs_f64();
-        lines.push(("audio_seconds".into(), seconds as f32));
-        lines.push(("audio_per_second".into(), (seconds / elapsed) as f32));
-        metrics::report(context, self.update, &lines, seconds);
-        Ok(lines)
+        Ok(self.update_metrics(step, norm, factor))
     }
 
-    /// Writes metrics.jsonl, then sends the metrics to other nodes. The checkpoint is written later
-    /// in the same thread, so the lines of its updates are always in the file before it.
-    fn publish(&mut self, step: &mut Step, lines: Vec<(String, f32)>) -> Result<()> {
-        if let Some(metrics) = &mut self.metrics {
-            let StepInfo { update, epoch, .. } = step.info;
-            metrics.write(&step.context.run.phase, update, epoch, &lines)?;
+    /// Returns the gradients of this batch, added to those of the batches before it in the update:
+    /// of all parameters with a rate above 0, by `node.parameter`.
+    fn accumulate(&mut self, step: &mut Step, mut gradients: Gradients) -> Vec<(String, Param)> {
+        let mut sums = vec![];
+        for (node, parameter) in self.trained_parameters(step) {
+            let name = format!("{node}.{}", parameter.name);
+            sums.push((name, gradients.of(&*parameter.weight)));
         }
-        step.send(OUT, Value::Batch(metrics::batch(&step.info, lines)?));
+        drop(gradients);
+        let accumulated = std::mem::take(&mut self.accumulated);
+        for ((_, sum), (_, earlier)) in sums.iter_mut().zip(accumulated) {
+            adamw::add(sum, &earlier);
+        }
+        sums
+    }
+
+    fn trained_parameters<'a>(&self, step: &'a mut Step) -> Vec<(String, Parameter<'a>)> {
+        let mut parameters = step.parameters();
+        let rates = &self.options.rates;
+        parameters.retain(|(node, _)| rates.get(node).is_some_and(|rate| *rate > 0.0));
+        parameters
+    }
+
+    /// Steps AdamW with gradients of this global norm, at `factor` of the highest rates.
+    fn move_weights(
+        &mut self,
+        step: &mut Step,
+        gradients: Vec<(String, Param)>,
+        norm: f64,
+        factor: f64,
+    ) {
+        let clip = adamw::clip_factor(norm, self.options.clip_norm);
+        let parameters = self.trained_parameters(step);
+        for ((node, parameter), (name, gradient)) in parameters.into_iter().zip(gradients) {
+            let adamw = self
+                .options
+                .adamw(&node, &parameter.name, factor, self.update);
+            let moments = self
+                .moments
+                .entry(name)
+                .or_insert_with(|| Moments::zeros(tensor::len(&gradient)));
+            let scale = clip * parameter.sign;
+            adamw::step(&adamw, parameter.weight, moments, &gradient, scale);
+        }
+    }
+
+    /// Ends the update and returns its metrics.
+    fn update_metrics(&mut self, step: &Step, norm: f64, factor: f64) -> Metrics {
+        let mut metrics = self.means.take();
+        metrics.push(("grad_norm".into(), norm as f32));
+        for (node, rate) in &self.options.rates {
+            metrics.push((format!("rate/{node}"), (rate * factor) as f32));
+        }
+        let audio_seconds = std::mem::take(&mut self.samples) as f64 / 16000.0;
+        let started = std::mem::replace(&mut self.last_end, Instant::now());
+        let seconds = started.elapsed().as_secs_f64();
+        metrics.push(("audio_seconds".into(), audio_seconds as f32));
+        metrics.push(("audio_per_second".into(), (audio_seconds / seconds) as f32));
+        metrics::report(step.context, self.update, &metrics, audio_seconds);
+        metrics
+    }
+
+    /// Writes metrics.jsonl, then sends the metrics to other nodes.
+    ///
+    /// The checkpoint is written later in the same thread, so metrics.jsonl always contains the
+    /// updates of a checkpoint.
+    fn publish(&mut self, step: &mut Step, metrics: Metrics) -> Result<()> {
+        if let Some(file) = &mut self.metrics {
+            let StepInfo { update, epoch, .. } = step.info;
+            file.write(&step.context.run.phase, update, epoch, &metrics)?;
+        }
+        step.send(OUT, Value::Batch(metrics::batch(&step.info, metrics)?));
         Ok(())
     }
 
-    /// A checkpoint where one is due, or where a signal ends the run; never inside an accumulation window.
-    fn keep(&mut self, step: &mut Step) -> Result<()> {
-        let stops = step.context.run.stop.load(Ordering::Relaxed)
-            && (step.info.dev || step.info.closes)
-            && !step.info.last;
-        let due = step.info.checkpoint || stops;
-        if due && let Some(metrics) = &self.metrics {
+    /// Writes a checkpoint if one is due or a signal ends the run, but never between the batches of
+    /// one update.
+    fn checkpoint(&mut self, step: &mut Step) -> Result<()> {
+        let run = &step.context.run;
+        let info = step.info;
+        let between_updates = info.dev || info.closes;
+        let stops = run.stop.load(Ordering::Relaxed) && between_updates && !info.last;
+        if (info.checkpoint || stops)
+            && let Some(metrics) = &self.metrics
+        {
             metrics.sync()?;
-            let folder = step.context.run.folder.join("checkpoint");
+            let folder = run.folder.join("checkpoint");
             checkpoint::write(&folder, self.update, &self.moments, step)?;
-            checkpoint::tidy(&folder, &step.context.run.phase, self.options.keep);
+            checkpoint::remove_old(&folder, &run.phase, self.options.keep);
         }
         if stops {
             step.end();
@@ -193,12 +234,12 @@ impl Optimize {
     }
 }
 
+/// Returns which gradient, or the loss, is not finite.
 fn not_finite(gradients: &[(String, Param)], update: u64) -> String {
-    match gradients
-        .iter()
-        .find(|(_, g)| read(g).iter().any(|x| !x.is_finite()))
-    {
-        Some((name, _)) => format!("the gradient of `{name}` is not finite at update {update}"),
-        None => format!("the loss is not finite at update {update}"),
+    for (name, gradient) in gradients {
+        if read(gradient).iter().any(|x| !x.is_finite()) {
+            return format!("the gradient of `{name}` is not finite at update {update}");
+        }
     }
+    format!("the loss is not finite at update {update}")
 }

@@ -1,21 +1,23 @@
-//! Gates on a student's units, and the penalty that closes them: λ1 (ŝ - t) + λ2 (ŝ - t)², ŝ the expected sparsity, t the
-//! target of this update. Weights go down this slope, λ1 and λ2 climb it (DPHuBERT, section 3.2; Wang et al. 2020,
-//! arXiv:1910.04732).
+//! Gates on a student's units, and the penalty that closes them, λ1 (ŝ - t) + λ2 (ŝ - t)² with the
+//! expected sparsity ŝ and the target t of the update.
 //!
-//! Stands before the student: `gates` go to it, `penalty` to `optimize`. When the phase ends it sends the fixed gates,
-//! and the student shrinks.
+//! The gates' weights minimise the penalty, λ1 and λ2 maximise it (DPHuBERT, Peng et al. 2023,
+//! arXiv:2305.17651, section 3.2; Wang et al. 2020, arXiv:1910.04732).
+//!
+//! The node runs before the student, which takes `gates`; `optimize` takes `penalty`. When the
+//! phase ends it sends the fixed gates, and the student shrinks.
+mod node;
+
 use crate::Result;
 use crate::model::{Architecture, ExtractNorm, Unit};
 use crate::node::model_option::ModelOption;
-use crate::node::port::{Carries, Gates, Port, Ports, Scalar, Shape, Shapes, Value};
-use crate::node::step::Step;
+use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::node::{
-    Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs, shapes,
+    Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
 };
-use crate::prune::penalty::{Penalty, penalty};
 use crate::prune::{Finalize, Pruning, gate, vectors};
-use compute::random::Key;
-use compute::tensor::{Param, Tape, Vector, param, put, read_all};
+use compute::tensor::param;
+use node::PruneStep;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -27,18 +29,18 @@ pub struct Options {
     /// Model folder whose shapes the student has.
     #[serde(default)]
     model: Option<String>,
-    /// Its architecture, where there is no folder to look at.
+    /// The student's architecture, if there is no folder.
     #[serde(default)]
     #[schemars(schema_with = "crate::model::architecture_schema")]
     architecture: Option<serde_json::Value>,
-    /// What has gates.
+    /// Units that have gates.
     units: Vec<Unit>,
     /// Share of parameters to remove.
     sparsity: f64,
-    /// Updates over which the target climbs from 0.
+    /// Updates over which the target climbs from 0 to `sparsity`.
     #[serde(default)]
     warmup_steps: u64,
-    /// Share of each unit that is expected to be dropped at first.
+    /// Expected share of the units that are dropped at first.
     #[serde(default)]
     initial_drop: InitialDrop,
     /// How the student is cut at the end.
@@ -49,15 +51,15 @@ pub struct Options {
 #[derive(Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct InitialDrop {
-    /// Of channels.
+    /// Share of channels.
     conv: f64,
-    /// Of heads.
+    /// Share of heads.
     head: f64,
-    /// Of inner units of the feed-forwards.
+    /// Share of inner units of the feed-forwards.
     ffn: f64,
-    /// Of attention sub-layers.
+    /// Share of attention sub-layers.
     attention_layer: f64,
-    /// Of feed-forward sub-layers.
+    /// Share of feed-forward sub-layers.
     ffn_layer: f64,
 }
 
@@ -74,7 +76,7 @@ impl Default for InitialDrop {
 }
 
 impl InitialDrop {
-    /// By the name of the unit, with which those of its vectors begin.
+    /// Returns the shares by the names of units. The name of a gate vector begins with its unit's.
     fn by_unit(&self) -> [(&'static str, f64); 5] {
         [
             ("conv", self.conv),
@@ -84,12 +86,15 @@ impl InitialDrop {
             ("ffn-layer", self.ffn_layer),
         ]
     }
-    fn of(&self, vector: &str) -> f64 {
+
+    /// Returns the share of the units of a gate vector.
+    fn of_vector(&self, vector: &str) -> f64 {
         let unit = vector.split('.').next();
-        self.by_unit()
-            .into_iter()
-            .find(|(name, _)| unit == Some(name))
-            .map_or(self.ffn, |(_, p)| p)
+        let mut shares = self.by_unit().into_iter();
+        match shares.find(|(name, _)| unit == Some(name)) {
+            Some((_, share)) => share,
+            None => self.ffn,
+        }
     }
 }
 
@@ -97,67 +102,58 @@ const GATES: &str = "gates";
 const PENALTY: &str = "penalty";
 
 impl Options {
-    fn source(&self) -> ModelOption<'_> {
+    fn model_option(&self) -> ModelOption<'_> {
         ModelOption {
             option: "model",
             folder: self.model.as_deref(),
             architecture: self.architecture.as_ref(),
         }
     }
-    fn wrong(&self, a: &Architecture) -> Vec<OptionError> {
-        let mut wrong = vec![];
-        let mut add = |way: &str, says: String| wrong.push(OptionError::at(way, says));
-        if !(self.sparsity > 0.0 && self.sparsity < 1.0) {
-            add(
-                "sparsity",
-                format!(
-                    "option `sparsity`: {} is not between 0 and 1",
-                    self.sparsity
-                ),
-            );
+
+    fn errors(&self, architecture: &Architecture) -> Vec<OptionError> {
+        let mut errors = vec![];
+        errors.extend(OptionError::unless(
+            self.sparsity > 0.0 && self.sparsity < 1.0,
+            "sparsity",
+            format!("{} is not between 0 and 1", self.sparsity),
+        ));
+        for (unit, share) in self.initial_drop.by_unit() {
+            errors.extend(OptionError::unless(
+                share > 0.0 && share < 1.0,
+                &format!("initial_drop.{unit}"),
+                format!("{share} is not between 0 and 1"),
+            ));
         }
-        for (unit, p) in self.initial_drop.by_unit() {
-            if !(p > 0.0 && p < 1.0) {
-                add(
-                    &format!("initial_drop.{unit}"),
-                    format!("option `initial_drop.{unit}`: {p} is not between 0 and 1"),
-                );
+        errors.extend(OptionError::unless(
+            !self.units.is_empty(),
+            "units",
+            "names nothing to prune",
+        ));
+        for (i, unit) in self.units.iter().enumerate() {
+            if self.units[..i].contains(unit) {
+                let name = serde_json::json!(unit);
+                errors.push(OptionError::element(
+                    &format!("units.{i}"),
+                    "units",
+                    format!("{name} stands here for the second time"),
+                ));
             }
         }
-        if self.units.is_empty() {
-            add("units", "option `units`: names nothing to prune".into());
-        }
-        for (i, unit) in self
-            .units
-            .iter()
-            .enumerate()
-            .filter(|(i, u)| self.units[..*i].contains(u))
-        {
-            add(
-                &format!("units.{i}"),
-                format!(
-                    "option `units`: {} stands here for the second time",
-                    serde_json::json!(unit)
-                ),
-            );
-        }
-        let cuts_exactly = self.units.contains(&Unit::Conv) && self.finalize == Finalize::Exact;
-        if cuts_exactly && a.feat_extract_norm == ExtractNorm::Layer {
-            let says = "\"conv\" cannot be cut exactly where layer norms run over all channels";
-            add(
+        if self.units.contains(&Unit::Conv) {
+            let exact = self.finalize == Finalize::Exact;
+            errors.extend(OptionError::unless(
+                !exact || architecture.feat_extract_norm != ExtractNorm::Layer,
                 "units",
-                format!(
-                    "option `units`: {says}; write `\"finalize\": \"reference\"` to accept the jump"
-                ),
-            );
-        }
-        if self.units.contains(&Unit::Conv) && !a.feature_projection {
-            add(
+                "\"conv\" cannot be cut exactly where layer norms run over all channels; write \
+                 `\"finalize\": \"reference\"` to accept the jump",
+            ));
+            errors.extend(OptionError::unless(
+                architecture.feature_projection,
                 "units",
-                "option `units`: \"conv\" cannot be pruned where no projection follows".into(),
-            );
+                "\"conv\" cannot be pruned where no projection follows",
+            ));
         }
-        wrong
+        errors
     }
 }
 
@@ -174,17 +170,15 @@ impl KindOptions for Options {
 
 impl Config for Options {
     fn info(&self, phase_outputs: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        let known = self.source().plan(phase_outputs).map_err(|w| vec![w])?;
-        let wrong = self.wrong(&known.architecture);
-        if !wrong.is_empty() {
-            return Err(wrong);
-        }
-        let gates = vectors(&known.architecture, &self.units)
-            .values()
-            .map(|&n| n as u64)
-            .sum::<u64>();
+        let planned = self
+            .model_option()
+            .plan(phase_outputs)
+            .map_err(|error| vec![error])?;
+        OptionError::fail_if_any(self.errors(&planned.architecture))?;
+        let vectors = vectors(&planned.architecture, &self.units);
+        let gates: u64 = vectors.values().map(|&gates| gates as u64).sum();
         let pruning = Pruning {
-            architecture: known.architecture,
+            architecture: planned.architecture,
             units: self.units.clone(),
             sparsity: self.sparsity,
             finalize: self.finalize,
@@ -195,27 +189,24 @@ impl Config for Options {
                 (PENALTY, Shape::Plain),
             ]),
             parameters: Some(gates + 2),
-            estimated: known.estimated,
-            reads: known.reads.into_iter().collect(),
+            estimated: planned.estimated,
+            reads: planned.reads.into_iter().collect(),
             ..NodeInfo::default()
         })
     }
+
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        let architecture = self.source().architecture_at(context)?;
-        let start = context.key("log_alpha");
-        let draw = |(site, (vector, n)): (usize, (String, usize))| {
-            let mean = gate::log_alpha(self.initial_drop.of(&vector));
-            let values = (0..n as u64)
-                .map(|i| (mean + 0.01 * start.normal(site as u64, i) as f64) as f32)
-                .collect();
-            (vector, param(values))
-        };
+        let architecture = self.model_option().architecture_at(context)?;
+        let key = context.key("log_alpha");
+        let mut log_alpha = BTreeMap::new();
+        for (site, (vector, gates)) in vectors(&architecture, &self.units).into_iter().enumerate() {
+            let mean = gate::log_alpha(self.initial_drop.of_vector(&vector));
+            let values =
+                (0..gates as u64).map(|i| (mean + 0.01 * key.normal(site as u64, i) as f64) as f32);
+            log_alpha.insert(vector, param(values.collect()));
+        }
         Ok(Box::new(PruneStep {
-            log_alpha: vectors(&architecture, &self.units)
-                .into_iter()
-                .enumerate()
-                .map(draw)
-                .collect(),
+            log_alpha,
             lambda: [param(vec![0.0]), param(vec![0.0])],
             architecture,
             sparsity: self.sparsity,
@@ -223,131 +214,5 @@ impl Config for Options {
             finalize: self.finalize,
             noise: context.key("gates"),
         }))
-    }
-}
-
-/// Returns the penalty with the numbers to log.
-fn scalar(penalty: Penalty) -> Scalar {
-    let [lambda1, lambda2] = penalty.lambda;
-    let parts = [
-        ("loss_reg", penalty.loss),
-        ("sparsity_expected", penalty.sparsity),
-        ("sparsity_target", penalty.target),
-        ("lambda1", lambda1),
-        ("lambda2", lambda2),
-    ];
-    Scalar {
-        value: penalty.value,
-        parts: parts.map(|(name, x)| (name.to_owned(), x as f32)).into(),
-        weight: 0.0,
-        node: String::new(),
-    }
-}
-
-struct PruneStep {
-    architecture: Architecture,
-    log_alpha: BTreeMap<String, Param>,
-    lambda: [Param; 2],
-    sparsity: f64,
-    warmup: u64,
-    finalize: Finalize,
-    noise: Key,
-}
-
-impl Node for PruneStep {
-    fn run(&mut self, step: &mut Step) -> Result<()> {
-        if step.trains() {
-            // As the reference: the first update aims at 0.
-            let done = step.info.update - 1;
-            let target = self.sparsity
-                * if done < self.warmup {
-                    done as f64 / self.warmup as f64
-                } else {
-                    1.0
-                };
-            let numbers = read_all(self.log_alpha.values().chain(&self.lambda));
-            let gates = self.sampled(&numbers, step.info.step, step.tape());
-            step.send(
-                GATES,
-                Value::Gates(Gates {
-                    vectors: gates,
-                    finalize: None,
-                }),
-            );
-            let (log_alpha, lambda) = (&self.log_alpha, &self.lambda);
-            let penalty = penalty(
-                &self.architecture,
-                log_alpha,
-                lambda,
-                &numbers,
-                target,
-                step.tape(),
-            );
-            step.send(PENALTY, Value::Scalar(scalar(penalty)));
-        } else {
-            step.send(
-                GATES,
-                Value::Gates(Gates {
-                    vectors: self.fixed(step.tape()),
-                    finalize: None,
-                }),
-            );
-            step.send(PENALTY, Value::Scalar(Scalar::nothing(step.tape())));
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, step: &mut Step) -> Result<()> {
-        let gates = Gates {
-            vectors: self.fixed(step.tape()),
-            finalize: Some(self.finalize),
-        };
-        step.send(GATES, Value::Gates(gates));
-        Ok(())
-    }
-
-    fn parameters(&mut self) -> Vec<Parameter<'_>> {
-        let alphas = self
-            .log_alpha
-            .iter_mut()
-            .map(|(vector, p)| Parameter::flat(format!("log_alpha.{vector}"), p));
-        let lambdas = self.lambda.iter_mut().enumerate();
-        let lambdas = lambdas.map(|(i, p)| Parameter {
-            sign: -1.0,
-            ..Parameter::flat(format!("lambda{}", i + 1), p)
-        });
-        alphas.chain(lambdas).collect()
-    }
-}
-
-impl PruneStep {
-    /// One draw a gate, shared by all rows of the batch. `numbers`: what every log α holds.
-    fn sampled(
-        &self,
-        numbers: &[Vec<f32>],
-        step: u64,
-        tape: &Tape,
-    ) -> BTreeMap<String, Vector<Tape>> {
-        let mut from = 0;
-        let mut draw = |((vector, a), numbers): ((&String, &Param), &Vec<f32>)| {
-            let (noise, at) = (self.noise, from);
-            from += numbers.len() as u64;
-            let u = |i: usize| gate::inside(noise.uniform(step, at + i as u64));
-            (vector.clone(), gate::sample(a, numbers, u, tape))
-        };
-        self.log_alpha.iter().zip(numbers).map(&mut draw).collect()
-    }
-
-    /// A convolution keeps a channel at least; a layer may lose all of its units.
-    fn fixed(&self, tape: &Tape) -> BTreeMap<String, Vector<Tape>> {
-        let fix = |(vector, a): (&String, Vec<f32>)| {
-            let z = gate::fixed(&a, vector.starts_with("conv") as usize);
-            (vector.clone(), put(&param(z), tape))
-        };
-        self.log_alpha
-            .keys()
-            .zip(read_all(self.log_alpha.values()))
-            .map(fix)
-            .collect()
     }
 }

@@ -1,5 +1,5 @@
-//! Labels of whole utterances into a file, once, for every later phase and experiment: `labels.parquet`, and `labels.km`
-//! in the order of a manifest.
+//! Writes labels of whole utterances once, for later phases and other graphs: `labels.parquet`, and
+//! `labels.km` in the order of a manifest.
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{ID, LABEL, LABELS};
@@ -17,7 +17,7 @@ use serde::Deserialize;
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// Whose order the lines of `labels.km` have; null: no such file.
+    /// The manifest whose order the lines of `labels.km` have; null: no such file.
     #[serde(default)]
     manifest: Option<String>,
 }
@@ -33,22 +33,22 @@ impl KindOptions for Options {
 
 impl Config for Options {
     fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        let classes = inputs.get(IN).and_then(|shapes| match shapes[..] {
-            [Shape::Labels { classes }] => Some(classes),
+        let classes = match inputs.get(IN).map(Vec::as_slice) {
+            Some([Shape::Labels { classes }]) => Some(*classes),
             _ => None,
-        });
+        };
         Ok(NodeInfo {
             writes: Some(Artifact::Labels { classes }),
             reads: self.manifest.iter().cloned().collect(),
             ..NodeInfo::default()
         })
     }
+
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        let ids = self
-            .manifest
-            .as_ref()
-            .map(|manifest| manifest::ids(&context.path(manifest)))
-            .transpose()?;
+        let ids = match &self.manifest {
+            Some(manifest) => Some(manifest::ids(&context.path(manifest))?),
+            None => None,
+        };
         Ok(Box::new(SaveLabels {
             ids,
             labels: Labels::new(),
@@ -57,7 +57,7 @@ impl Config for Options {
 }
 
 struct SaveLabels {
-    /// In the order of the manifest.
+    /// The ids of the manifest, in its order.
     ids: Option<Vec<String>>,
     labels: Labels,
 }
@@ -65,18 +65,16 @@ struct SaveLabels {
 impl Node for SaveLabels {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
-        for (id, row) in column::texts(&batch, ID)?
-            .iter()
-            .zip(column::labels_by_row(&batch, LABEL)?)
-        {
+        let ids = column::texts(&batch, ID)?.iter();
+        for (id, row) in ids.zip(column::labels_by_row(&batch, LABEL)?) {
             let id = id.unwrap_or_default();
-            if self
-                .labels
-                .insert(id.to_owned(), row.to_vec())
-                .is_some_and(|before| before != row)
-            {
-                let says = "comes again with other labels; they must be of whole utterances (`\"crop\": \"none\"`)";
-                return Err(format!("`{id}` {says}").into());
+            let earlier = self.labels.insert(id.to_owned(), row.to_vec());
+            if earlier.is_some_and(|earlier| earlier != row) {
+                return Err(format!(
+                    "`{id}` comes again with other labels; they must be of whole utterances \
+                     (`\"crop\": \"none\"`)"
+                )
+                .into());
             }
         }
         Ok(())
@@ -89,9 +87,9 @@ impl Node for SaveLabels {
             km::write(&folder.join("labels.km"), &self.labels, ids)?;
         }
         let frames: usize = self.labels.values().map(Vec::len).sum();
+        let utterances = self.labels.len();
         step.context.say(format!(
-            "labels of {frames} frames in {} utterances",
-            self.labels.len()
+            "labels of {frames} frames in {utterances} utterances"
         ));
         Ok(())
     }

@@ -1,10 +1,15 @@
-//! An encoder under training. At the end it takes the fixed gates, if it has any, shrinks, and writes its own folder.
+//! The encoder under training.
+//!
+//! When its phase ends it shrinks to the fixed gates, if it has any, and writes its own model
+//! folder.
+mod cut;
+
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{SAMPLES, SPEECH};
 use crate::model::{
-    Convention, DUMMY_WEIGHT, DropoutKey, Forward, MASK_EMBEDDING, Model, OPEN, activation_bytes,
-    count,
+    Architecture, Convention, DUMMY_WEIGHT, DropoutKey, Forward, MASK_EMBEDDING, Model,
+    activation_bytes, count,
 };
 use crate::node::model_option::{ModelOption, check_layers, check_mask};
 use crate::node::port;
@@ -14,12 +19,11 @@ use crate::node::{
     Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter,
     PhaseOutputs, shapes,
 };
-use crate::prune::Finalize;
 use crate::prune::shrink::{Fixed, shrink};
 use compute::gemm::Precision;
 use compute::op::{gradient_scale, mean_square};
 use compute::random::Key;
-use compute::tensor::{Hidden, NoneTape, Number, Track, Vector, put, read, scaled, split};
+use compute::tensor::{Hidden, NoneTape, Number, Tape, Track, Vector, put, read, scaled, split};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -28,25 +32,28 @@ use std::collections::BTreeMap;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// Model folder to begin with (`$OUT/phase/node`: an earlier phase's); null: random weights of `architecture`.
+    /// Model folder to begin with (`$OUT/phase/node`: an earlier phase's); null: random weights of
+    /// `architecture`.
     #[serde(default)]
     init: Option<String>,
-    /// What to draw; with a folder, dropouts and the like.
+    /// Architecture to draw; with a folder, options such as dropouts that replace the folder's.
     #[serde(default)]
     #[schemars(schema_with = "crate::model::architecture_schema")]
     architecture: Option<serde_json::Value>,
-    /// Which hidden states, by `convention`.
+    /// Layers whose hidden states are sent, numbered by `convention`.
     layers: Vec<usize>,
-    /// What layer 0 and the last layer are: as in transformers and s3prl, or as in torchaudio and DPHuBERT.
+    /// What layer 0 and the last layer are: as in transformers and s3prl, or as in torchaudio and
+    /// DPHuBERT.
     #[serde(default)]
     convention: Convention,
-    /// Waveforms to zero mean and unit variance; null: as the model says.
+    /// Whether waveforms are normalised to zero mean and unit variance; null: as the model says.
     #[serde(default)]
     normalize: Option<bool>,
     /// What operands of products are rounded to.
     #[serde(default)]
     precision: Precision,
-    /// Keep only each layer's input and compute the layer again for its gradients: less memory, more time, the same numbers.
+    /// Keep only each layer's input and compute the layer again for its gradients: less memory,
+    /// more time, the same numbers.
     #[serde(default)]
     recompute: bool,
     /// Weight of the mean square of the extractor's features, sent as `penalty`.
@@ -66,16 +73,6 @@ const GATES: &str = "gates";
 const OUT: &str = "hiddens";
 const PENALTY: &str = "penalty";
 
-impl Options {
-    fn source(&self) -> ModelOption<'_> {
-        ModelOption {
-            option: "init",
-            folder: self.init.as_deref(),
-            architecture: self.architecture.as_ref(),
-        }
-    }
-}
-
 impl KindOptions for Options {
     const PORTS: Ports = Ports {
         inputs: &[
@@ -91,86 +88,98 @@ impl KindOptions for Options {
     const TRAINS: bool = true;
 }
 
+impl Options {
+    fn model_option(&self) -> ModelOption<'_> {
+        ModelOption {
+            option: "init",
+            folder: self.init.as_deref(),
+            architecture: self.architecture.as_ref(),
+        }
+    }
+
+    fn check_features(&self) -> Result<(), OptionError> {
+        let factors = [
+            ("feature_penalty", self.feature_penalty),
+            ("feature_gradient", self.feature_gradient),
+        ];
+        for (option, factor) in factors {
+            if !(factor >= 0.0 && factor.is_finite()) {
+                let message = format!("{factor} is not a number from 0");
+                return Err(OptionError::option(option, message));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the architecture that pruning with the gates of the input is expected to leave; `None`
+/// without gates.
+fn pruned_architecture(
+    architecture: &Architecture,
+    inputs: &Shapes,
+) -> Result<Option<Architecture>, OptionError> {
+    let Some([Shape::Gates(pruning)]) = inputs.get(GATES).map(Vec::as_slice) else {
+        return Ok(None);
+    };
+    if pruning.architecture.tensors() != architecture.tensors() {
+        return Err(OptionError::input(
+            GATES,
+            "its gates are for a model of another shape than this student's",
+        ));
+    }
+    Ok(Some(pruning.estimate()))
+}
+
 impl Config for Options {
     fn info(
         &self,
         phase_outputs: &PhaseOutputs,
         inputs: &Shapes,
     ) -> Result<NodeInfo, Vec<OptionError>> {
-        let known = self.source().plan(phase_outputs).map_err(|w| vec![w])?;
-        check_layers(&self.layers, &known.architecture)?;
-        check_mask(inputs, &known.architecture)?;
-        for (option, x) in [
-            ("feature_penalty", self.feature_penalty),
-            ("feature_gradient", self.feature_gradient),
-        ] {
-            if !(x >= 0.0 && x.is_finite()) {
-                return Err(vec![OptionError::at(
-                    option,
-                    format!("option `{option}`: {x} is not a number from 0"),
-                )]);
-            }
-        }
-        let mut writes = Artifact::Model {
-            architecture: known.architecture.clone(),
-            estimated: known.estimated,
+        let planned = self
+            .model_option()
+            .plan(phase_outputs)
+            .map_err(|e| vec![e])?;
+        let architecture = planned.architecture;
+        check_layers(&self.layers, &architecture)?;
+        check_mask(inputs, &architecture)?;
+        self.check_features().map_err(|error| vec![error])?;
+        let pruned = pruned_architecture(&architecture, inputs).map_err(|error| vec![error])?;
+        let hiddens = Shape::Hiddens {
+            layers: self.layers.clone(),
+            width: architecture.hidden_size,
         };
-        if let Some([Shape::Gates(pruning)]) = inputs.get(GATES).map(Vec::as_slice) {
-            if pruning.architecture.tensors() != known.architecture.tensors() {
-                let says =
-                    "input `gates`: its gates are for a model of another shape than this student's";
-                return Err(vec![OptionError::at("inputs.gates", says)]);
-            }
-            writes = Artifact::Model {
-                architecture: pruning.estimate(),
-                estimated: true,
-            };
-        }
-        let (width, precision) = (known.architecture.hidden_size, self.precision.here());
-        let second =
-            activation_bytes::per_row(&known.architecture, precision, self.recompute, 16000);
+        let precision = self.precision.here();
+        let per_model = activation_bytes::per_model(&architecture, precision);
+        let per_second = activation_bytes::per_row(&architecture, precision, self.recompute, 16000);
         Ok(NodeInfo {
-            outputs: shapes([
-                (
-                    OUT,
-                    Shape::Hiddens {
-                        layers: self.layers.clone(),
-                        width,
-                    },
-                ),
-                (PENALTY, Shape::Plain),
-            ]),
-            parameters: Some(count::parameters(&known.architecture)),
-            macs: Some(count::macs(&known.architecture)),
-            activation_bytes: Some([
-                activation_bytes::per_model(&known.architecture, precision),
-                second,
-            ]),
-            estimated: known.estimated,
-            writes: Some(writes),
-            reads: known.reads.into_iter().collect(),
+            outputs: shapes([(OUT, hiddens), (PENALTY, Shape::Plain)]),
+            parameters: Some(count::parameters(&architecture)),
+            macs: Some(count::macs(&architecture)),
+            activation_bytes: Some([per_model, per_second]),
+            estimated: planned.estimated,
+            writes: Some(Artifact::Model {
+                estimated: planned.estimated || pruned.is_some(),
+                architecture: Box::new(pruned.unwrap_or(architecture)),
+            }),
+            reads: planned.reads.into_iter().collect(),
             warnings: self.precision.warning().into_iter().collect(),
-            ..NodeInfo::default()
         })
     }
+
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        let mut model = self.source().open(context, context.key("weights"))?;
+        let mut model = self.model_option().open(context, context.key("weights"))?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
-        let (layers, convention, noise) =
-            (self.layers.clone(), self.convention, context.key("dropout"));
-        let (precision, recompute) = (self.precision, self.recompute);
-        let masked = context.inputs.contains_key(port::MASK.name);
-        let [penalty, gradient] = [self.feature_penalty, self.feature_gradient].map(|x| x as f32);
         Ok(Box::new(Student {
             model,
-            layers,
-            convention,
-            precision,
-            recompute,
-            penalty,
-            gradient,
-            masked,
-            noise,
+            layers: self.layers.clone(),
+            convention: self.convention,
+            precision: self.precision,
+            recompute: self.recompute,
+            feature_penalty: self.feature_penalty as f32,
+            feature_gradient: self.feature_gradient as f32,
+            masked: context.inputs.contains_key(port::MASK.name),
+            noise: context.key("dropout"),
         }))
     }
 }
@@ -181,149 +190,132 @@ struct Student {
     convention: Convention,
     precision: Precision,
     recompute: bool,
-    /// Weight of the features' mean square, and factor of their gradient.
-    penalty: f32,
-    gradient: f32,
-    /// Masks come in, and so the embedding of masked frames is trained.
+    feature_penalty: f32,
+    feature_gradient: f32,
+    /// Whether `mask` is connected, and so the mask embedding is trained.
     masked: bool,
     noise: Key,
+}
+
+/// The input rows of a step: their samples, and whether each of their frames is masked.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    samples: &'a [&'a [f32]],
+    masks: Option<&'a [Vec<bool>]>,
+}
+
+/// The result of a forward pass.
+struct ForwardOutput<T: Track> {
+    hiddens: Vec<Hidden<T>>,
+    /// The mean square of the extractor's features, if it is penalised.
+    mean_square: Option<Number<T>>,
+}
+
+impl Student {
+    fn forward<T: Track>(
+        &self,
+        rows: Rows,
+        gates: &BTreeMap<String, Vector<T>>,
+        drops: DropoutKey,
+        tape: T,
+    ) -> ForwardOutput<T> {
+        let forward = Forward {
+            model: &self.model,
+            gates,
+            drops,
+            precision: self.precision,
+            recompute: self.recompute,
+            tape,
+        };
+        let features = gradient_scale(forward.features(rows.samples), self.feature_gradient);
+        let mean_square = (self.feature_penalty > 0.0).then(|| mean_square(features.clone()));
+        ForwardOutput {
+            hiddens: forward.encode(features, rows.masks, &self.layers, self.convention),
+            mean_square,
+        }
+    }
+
+    /// Runs the forward pass of a dev batch, without dropout and without gradients.
+    fn forward_dev(&self, rows: Rows, gates: Gates, step: &Step) -> ForwardOutput<Tape> {
+        let gates = gates
+            .vectors
+            .into_iter()
+            .map(|(name, gates)| (name, split(gates).0))
+            .collect();
+        let output = self.forward(rows, &gates, DropoutKey(None), NoneTape);
+        let tape = step.tape();
+        let hiddens = output.hiddens.into_iter();
+        ForwardOutput {
+            hiddens: hiddens.map(|hidden| hidden.on(tape)).collect(),
+            mean_square: output.mean_square.map(|square| put(&square, tape)),
+        }
+    }
 }
 
 impl Node for Student {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
-        let (rows, masks) = (column::floats_by_row(&batch, SAMPLES)?, step.masks()?);
-        let macs = count::macs_of(&self.model.architecture, rows.iter().map(|r| r.len()));
+        let samples = column::floats_by_row(&batch, SAMPLES)?;
+        let masks = step.masks()?;
+        let lengths = samples.iter().map(|row| row.len());
+        let macs = count::macs_of(&self.model.architecture, lengths);
         step.record_products(self.precision, macs, true);
-        let rows = (&rows[..], masks.as_deref());
-        let gates = step.gates(GATES).unwrap_or_default().vectors;
-        let (hiddens, penalty) = if step.trains() {
-            let drops = DropoutKey(Some(self.noise.word(step.info.step)));
-            self.hiddens(rows, &gates, drops, step.tape().clone())
-        } else {
-            let gates = gates
-                .into_iter()
-                .map(|(name, z)| (name, split(z).0))
-                .collect();
-            let (hiddens, penalty) = self.hiddens(rows, &gates, DropoutKey(None), NoneTape);
-            (
-                hiddens.into_iter().map(|h| h.on(step.tape())).collect(),
-                penalty.map(|p| put(&p, step.tape())),
-            )
+        let rows = Rows {
+            samples: &samples,
+            masks: masks.as_deref(),
         };
-        let layers = self.layers.iter().copied().zip(hiddens).collect();
+        let gates = step.gates(GATES).unwrap_or_default();
+        let output = if step.trains() {
+            let drops = DropoutKey(Some(self.noise.word(step.info.step)));
+            self.forward(rows, &gates.vectors, drops, step.tape().clone())
+        } else {
+            self.forward_dev(rows, gates, step)
+        };
+        let layers = self.layers.iter().copied().zip(output.hiddens).collect();
         step.send(OUT, Value::Hiddens(Hiddens { layers }));
-        let mut sent = Scalar::nothing(step.tape());
-        if let Some(square) = penalty {
-            sent.parts = vec![("loss_features".into(), read(&square)[0])];
-            sent.value = scaled(square, self.penalty);
+        let mut penalty = Scalar::zero(step.tape());
+        if let Some(square) = output.mean_square {
+            penalty.parts = vec![("loss_features".into(), read(&square)[0])];
+            penalty.value = scaled(square, self.feature_penalty);
         }
-        step.send(PENALTY, Value::Scalar(sent));
+        step.send(PENALTY, Value::Scalar(penalty));
         Ok(())
     }
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
+        let folder = step.context.folder();
         let Some(Gates {
             vectors,
-            finalize: Some(how),
+            finalize: Some(finalize),
         }) = step.gates(GATES)
         else {
-            return self.model.save(&step.context.folder());
+            return self.model.save(&folder);
         };
         let gates: Fixed = vectors
             .into_iter()
-            .map(|(name, z)| (name, read(&z).into()))
+            .map(|(name, gates)| (name, read(&gates).into()))
             .collect();
-        let small = shrink(&self.model, &gates, how);
-        step.context.say(self.about_cut(&small, &gates, how));
-        small.save(&step.context.folder())
+        let small = shrink(&self.model, &gates, finalize);
+        step.context
+            .say(self.describe_cut(&small, &gates, finalize));
+        small.save(&folder)
     }
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
-        let mut shapes: BTreeMap<String, Vec<usize>> =
-            self.model.architecture.tensors().into_iter().collect();
-        let trains = |name: &str| name != DUMMY_WEIGHT && (self.masked || name != MASK_EMBEDDING);
-        let trained = self
-            .model
-            .weights
-            .0
-            .iter_mut()
-            .filter(|(name, _)| trains(name));
-        let parameter = |(name, weight)| {
-            let shape = shapes.remove(name).unwrap_or_default();
-            Parameter {
-                name: String::clone(name),
-                shape,
+        let tensors = self.model.architecture.tensors();
+        let mut shapes: BTreeMap<String, Vec<usize>> = tensors.into_iter().collect();
+        let mut parameters = vec![];
+        for (name, weight) in &mut self.model.weights.0 {
+            if name == DUMMY_WEIGHT || name == MASK_EMBEDDING && !self.masked {
+                continue;
+            }
+            parameters.push(Parameter {
+                name: name.clone(),
+                shape: shapes.remove(name).unwrap_or_default(),
                 weight,
                 sign: 1.0,
-            }
-        };
-        trained.map(parameter).collect()
-    }
-}
-
-impl Student {
-    /// The layers, and the mean square of the extractor's features, if it is penalised.
-    fn hiddens<T: Track>(
-        &self,
-        (rows, masks): (&[&[f32]], Option<&[Vec<bool>]>),
-        gates: &BTreeMap<String, Vector<T>>,
-        drops: DropoutKey,
-        tape: T,
-    ) -> (Vec<Hidden<T>>, Option<Number<T>>) {
-        let (precision, recompute) = (self.precision, self.recompute);
-        let pass = Forward {
-            model: &self.model,
-            gates,
-            drops,
-            precision,
-            recompute,
-            tape,
-        };
-        let features = gradient_scale(pass.features(rows), self.gradient);
-        let penalty = (self.penalty > 0.0).then(|| mean_square(features.clone()));
-        (
-            pass.encode(features, masks, &self.layers, self.convention),
-            penalty,
-        )
-    }
-
-    /// Counts before and after, and how far the cut moved the hidden states of a second of noise.
-    fn about_cut(&self, small: &Model, gates: &Fixed, how: Finalize) -> String {
-        let speech: Vec<f32> = (0..16000)
-            .map(|i| 0.1 * self.noise.normal(u64::MAX, i))
-            .collect();
-        let open: BTreeMap<String, Vector> = gates
-            .iter()
-            .map(|(n, z)| (n.clone(), compute::tensor::param(z.clone())))
-            .collect();
-        let all: Vec<usize> = (0..=self.model.architecture.num_hidden_layers).collect();
-        let passes = [
-            Forward::frozen(&self.model, &open, Precision::F32),
-            Forward::frozen(small, OPEN, Precision::F32),
-        ];
-        let [before, after] = passes.map(|p| p.hiddens(&[&speech], &all, self.convention));
-        let apart = |(b, a): (&Hidden, &Hidden)| {
-            let (before, after) = (read(&b.values), read(&a.values));
-            before
-                .iter()
-                .zip(after.iter())
-                .map(|(b, a)| (b - a).abs())
-                .fold(0f32, f32::max)
-        };
-        let jump = before.iter().zip(&after).map(apart).fold(0f32, f32::max);
-        let (was, is) = (
-            count::parameters(&self.model.architecture),
-            count::parameters(&small.architecture),
-        );
-        let sparsity = 1.0 - is as f64 / was as f64;
-        let how = if how == Finalize::Exact {
-            "exactly"
-        } else {
-            "as the reference does"
-        };
-        format!(
-            "cut {how} from {was} to {is} parameters, sparsity {sparsity:.4}; hidden states moved by at most {jump:.1e}"
-        )
+            });
+        }
+        parameters
     }
 }

@@ -1,5 +1,7 @@
-//! A frozen encoder: hidden states of each row. On the CPU each is computed on the row alone, so that a target is a function
-//! of its row; a GPU computes the rows together.
+//! A frozen encoder that sends the hidden states of each row.
+//!
+//! On the CPU each row is computed alone, so that a target is a function of its row. A GPU computes
+//! the rows together.
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{ID, SAMPLES, SPEECH, TARGETS};
@@ -21,7 +23,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A frozen model: its hiddens are the targets.
 #[derive(Clone, Deserialize, JsonSchema)]
@@ -29,16 +31,18 @@ use std::path::Path;
 pub struct Options {
     /// Folder with config.json and model.safetensors.
     model: String,
-    /// What to count and draw where the folder is missing; with a folder, dropouts and the like.
+    /// Architecture to count and to draw if the folder is missing; with a folder, options such as
+    /// dropouts that replace the folder's.
     #[serde(default)]
     #[schemars(schema_with = "crate::model::architecture_schema")]
     architecture: Option<Json>,
-    /// Which hidden states, by `convention`.
+    /// Layers whose hidden states are sent, numbered by `convention`.
     layers: Vec<usize>,
-    /// What layer 0 and the last layer are: as in transformers and s3prl, or as in torchaudio and DPHuBERT.
+    /// What layer 0 and the last layer are: as in transformers and s3prl, or as in torchaudio and
+    /// DPHuBERT.
     #[serde(default)]
     convention: Convention,
-    /// Waveforms to zero mean and unit variance; null: as the model says.
+    /// Whether waveforms are normalised to zero mean and unit variance; null: as the model says.
     #[serde(default)]
     normalize: Option<bool>,
     /// What operands of products are rounded to.
@@ -50,26 +54,24 @@ const IN: &str = "speech";
 const OUT: &str = "targets";
 
 impl Options {
-    fn source(&self) -> ModelOption<'_> {
+    fn model_option(&self) -> ModelOption<'_> {
         ModelOption {
             option: "model",
             folder: Some(&self.model),
             architecture: self.architecture.as_ref(),
         }
     }
-    /// The model's files that decide its outputs, where they are.
-    fn files(&self, context: &NodeContext) -> Vec<std::path::PathBuf> {
+
+    /// Returns the paths of the model's files that determine its outputs.
+    fn files(&self, context: &NodeContext) -> Vec<PathBuf> {
         let folder = context.path(&self.model);
         let names = [
             "config.json",
             "model.safetensors",
             "preprocessor_config.json",
         ];
-        names
-            .map(|n| folder.join(n))
-            .into_iter()
-            .filter(|f| f.exists())
-            .collect()
+        let paths = names.into_iter().map(|name| folder.join(name));
+        paths.filter(|path| path.exists()).collect()
     }
 }
 
@@ -87,33 +89,34 @@ impl Config for Options {
         phase_outputs: &PhaseOutputs,
         inputs: &Shapes,
     ) -> Result<NodeInfo, Vec<OptionError>> {
-        let known = self.source().plan(phase_outputs).map_err(|w| vec![w])?;
-        check_layers(&self.layers, &known.architecture)?;
-        check_mask(inputs, &known.architecture)?;
-        let width = known.architecture.hidden_size;
+        let planned = self
+            .model_option()
+            .plan(phase_outputs)
+            .map_err(|e| vec![e])?;
+        let architecture = planned.architecture;
+        check_layers(&self.layers, &architecture)?;
+        check_mask(inputs, &architecture)?;
+        let targets = Shape::Hiddens {
+            layers: self.layers.clone(),
+            width: architecture.hidden_size,
+        };
+        let weight_copies = activation_bytes::weight_copies(&architecture, self.precision.here());
         Ok(NodeInfo {
-            outputs: shapes([(
-                OUT,
-                Shape::Hiddens {
-                    layers: self.layers.clone(),
-                    width,
-                },
-            )]),
-            parameters: Some(count::parameters(&known.architecture)),
-            macs: Some(count::macs(&known.architecture)),
-            activation_bytes: Some([
-                activation_bytes::weight_copies(&known.architecture, self.precision.here()),
-                0,
-            ]),
-            estimated: known.estimated,
-            reads: known.reads.into_iter().collect(),
+            outputs: shapes([(OUT, targets)]),
+            parameters: Some(count::parameters(&architecture)),
+            macs: Some(count::macs(&architecture)),
+            activation_bytes: Some([weight_copies, 0]),
+            estimated: planned.estimated,
+            reads: planned.reads.into_iter().collect(),
             warnings: self.precision.warning().into_iter().collect(),
             ..NodeInfo::default()
         })
     }
+
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
         self.build_for(&self.layers, context)
     }
+
     fn cacheable(&self) -> Option<&dyn Cacheable> {
         Some(self)
     }
@@ -126,29 +129,18 @@ impl Cacheable for Options {
         hash_of: &mut dyn FnMut(&Path) -> Result<String>,
     ) -> Result<Json> {
         let mut model = serde_json::Map::new();
-        for file in self.files(context) {
-            let name = file
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            model.insert(name, hash_of(&file)?.into());
+        for path in self.files(context) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            model.insert(name.into_owned(), hash_of(&path)?.into());
         }
         if model.is_empty() {
-            // Random weights, where a rehearsal has no model: what they are drawn by.
-            let known = self
-                .source()
-                .plan(&context.run.phase_outputs)
-                .map_err(|wrong| wrong.message)?;
-            model.insert(
-                "random".into(),
-                json!([
-                    context.run.seed,
-                    context.run.phase,
-                    context.node,
-                    known.architecture.to_config()
-                ]),
-            );
+            // A dry run without a model draws random weights: from the seed, the node, and the
+            // architecture.
+            let run = &context.run;
+            let planned = self.model_option().plan(&run.phase_outputs);
+            let architecture = planned.map_err(|error| error.message)?.architecture;
+            let drawn_from = json!([run.seed, run.phase, context.node, architecture.to_config()]);
+            model.insert("random".into(), drawn_from);
         }
         Ok(json!({
             "kind": "teacher",
@@ -159,17 +151,21 @@ impl Cacheable for Options {
             "model": model,
         }))
     }
+
     fn layers(&self) -> Option<&[usize]> {
         Some(&self.layers)
     }
+
     fn input(&self) -> &'static str {
         IN
     }
+
     fn output(&self) -> &'static str {
         OUT
     }
+
     fn build_for(&self, layers: &[usize], context: &NodeContext) -> Result<Box<dyn Node>> {
-        let mut model = self.source().open(context, context.key("weights"))?;
+        let mut model = self.model_option().open(context, context.key("weights"))?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
         Ok(Box::new(Teacher {
             model,
@@ -178,11 +174,13 @@ impl Cacheable for Options {
             precision: self.precision,
         }))
     }
+
     fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
         targets::batch_from_entries(rows, entries)
     }
-    fn entry(&self, sent: &RecordBatch, row: usize, place: usize) -> Result<Entry> {
-        targets::entry(sent, row, place)
+
+    fn entry(&self, sent: &RecordBatch, row: usize, layer_index: usize) -> Result<Entry> {
+        targets::entry(sent, row, layer_index)
     }
 }
 
@@ -196,23 +194,23 @@ struct Teacher {
 impl Node for Teacher {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
-        let (rows, masks) = (column::floats_by_row(&batch, SAMPLES)?, step.masks()?);
-        let pass = Forward::frozen(&self.model, OPEN, self.precision);
-        let encode = |of: Range<usize>, features: Hidden| {
-            pass.encode(
-                features,
-                masks.as_ref().map(|masks| &masks[of]),
-                &self.layers,
-                self.convention,
-            )
+        let samples = column::floats_by_row(&batch, SAMPLES)?;
+        let masks = step.masks()?;
+        let forward = Forward::frozen(&self.model, OPEN, self.precision);
+        let encode = |rows: Range<usize>, features: Hidden| {
+            let masks = masks.as_ref().map(|masks| &masks[rows]);
+            forward.encode(features, masks, &self.layers, self.convention)
         };
-        let layers = by_rows(rows.len(), |of| pass.features(&rows[of]), encode);
-        let macs = count::macs_of(&self.model.architecture, rows.iter().map(|r| r.len()));
-        step.record_products(self.precision, macs, false);
-        step.send(
-            OUT,
-            Value::Targets(Targets::new(column::get(&batch, ID)?.clone(), layers)),
+        let layers = by_rows(
+            samples.len(),
+            |rows| forward.features(&samples[rows]),
+            encode,
         );
+        let lengths = samples.iter().map(|row| row.len());
+        let macs = count::macs_of(&self.model.architecture, lengths);
+        step.record_products(self.precision, macs, false);
+        let ids = column::get(&batch, ID)?.clone();
+        step.send(OUT, Value::Targets(Targets::new(ids, layers)));
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! What can be clustered and labelled: frames of one width, every 10 ms from `fbank`, or every 20 ms of one layer of a
-//! teacher.
+//! The input of `cluster` and `label`: frames of one width. `fbank` sends one every 10 ms; a
+//! teacher sends one every 20 ms, and must send a single layer.
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{HIDDEN, ID};
@@ -7,33 +7,53 @@ use crate::node::OptionError;
 use crate::node::port::{Carries, Port, Shape, Shapes};
 use arrow::record_batch::RecordBatch;
 
-/// Takes the edge of either kind; [`width`] tells other rows apart.
+/// The port that takes either. It requires only the column both have; [`width`] rejects others.
 pub const PORT: Port = Port::new("features", Carries::Batch(&[ID]));
 
-/// Numbers of a frame; None where a problem upstream hides what comes in.
+/// Returns the number of values per frame, or `None` if an error upstream leaves it unknown.
+///
+/// # Errors
+/// The input carries something other than features or one layer of targets.
 pub fn width(inputs: &Shapes) -> Result<Option<usize>, OptionError> {
-    let wrong = |says: String| {
-        Err(OptionError::at(
-            "inputs.features",
-            format!("input `features`: {says}"),
-        ))
-    };
     match inputs.get(PORT.name).and_then(|shapes| shapes.first()) {
         None => Ok(None),
         Some(Shape::Features { width }) => Ok(Some(*width)),
         Some(Shape::Hiddens { layers, width }) if layers.len() == 1 => Ok(Some(*width)),
-        Some(Shape::Hiddens { layers, .. }) => wrong(format!(
-            "takes targets of one layer, not of layers {layers:?}"
+        Some(Shape::Hiddens { layers, .. }) => Err(OptionError::input(
+            PORT.name,
+            format!("takes targets of one layer, not of layers {layers:?}"),
         )),
-        Some(_) => wrong("wants features, or targets of one layer".into()),
+        Some(_) => Err(OptionError::input(
+            PORT.name,
+            "wants features, or targets of one layer",
+        )),
     }
 }
 
-/// The frames of each row, and how many of them are 20 ms.
-pub fn rows(batch: &RecordBatch) -> Result<(Vec<&[f32]>, usize)> {
+/// Returns the number of values per frame, for a node that is being built.
+pub fn known_width(inputs: &Shapes) -> Result<usize> {
+    let width = width(inputs).map_err(|error| error.message)?;
+    Ok(width.ok_or("the width of `features` is unknown")?)
+}
+
+/// The frames of a batch.
+pub struct FrameRows<'a> {
+    /// The frames of each row, (frames, width).
+    pub rows: Vec<&'a [f32]>,
+    /// The number of frames per 20 ms.
+    pub per_label: usize,
+}
+
+/// Reads the frames of a batch from `fbank` or a teacher.
+pub fn rows(batch: &RecordBatch) -> Result<FrameRows<'_>> {
     if batch.column_by_name(HIDDEN.name).is_none() {
-        return Ok((column::floats_by_row(batch, column::FEATURES)?, 2));
+        return Ok(FrameRows {
+            rows: column::floats_by_row(batch, column::FEATURES)?,
+            per_label: 2,
+        });
     }
-    let row = |row| column::floats_of_layer(batch, HIDDEN, row, 0);
-    Ok(((0..batch.num_rows()).map(row).collect::<Result<_>>()?, 1))
+    let rows = (0..batch.num_rows())
+        .map(|row| column::floats_of_layer(batch, HIDDEN, row, 0))
+        .collect::<Result<_>>()?;
+    Ok(FrameRows { rows, per_label: 1 })
 }

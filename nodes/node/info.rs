@@ -1,6 +1,6 @@
 //! What a plan learns about nodes before anything runs.
 use crate::Result;
-use crate::model::Architecture;
+use crate::model::{Architecture, count};
 use crate::node::context::Clock;
 use crate::node::port::{Shape, Shapes};
 use std::collections::{BTreeMap, HashMap};
@@ -40,7 +40,7 @@ impl NodeInfo {
 pub enum Artifact {
     /// A model folder. `estimated`: its widths are decided while it is pruned.
     Model {
-        architecture: Architecture,
+        architecture: Box<Architecture>,
         estimated: bool,
     },
     /// Projection heads: the groups of layers that share one.
@@ -128,9 +128,27 @@ pub struct OptimizerSettings {
     pub checkpoint_every: u64,
 }
 
+/// A number that the summary of a run prints as it was before and after a phase:
+/// `constant` + Σ weight · metric, the metrics measured on the dev set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SummaryMetric {
+    pub label: &'static str,
+    /// Names of metrics, without the prefix `dev/`, and their weights, in the order of summation.
+    pub terms: Vec<(&'static str, f64)>,
+    pub constant: f64,
+}
+
+/// Counts the frames over which [`NodeInfo::macs`] sums: those of SUPERB's utterances.
+pub fn superb_frames() -> u64 {
+    let architecture = Architecture::default();
+    let frames = count::SUPERB.map(|samples| architecture.frames(samples) as u64);
+    frames.iter().sum()
+}
+
 /// Builds the shapes of ports that carry one value each.
-pub fn shapes<const N: usize>(of: [(&'static str, Shape); N]) -> Shapes {
-    of.into_iter()
+pub fn shapes<const N: usize>(ports: [(&'static str, Shape); N]) -> Shapes {
+    ports
+        .into_iter()
         .map(|(port, shape)| (port, vec![shape]))
         .collect::<HashMap<_, _>>()
 }

@@ -44,7 +44,8 @@ impl ModelOption<'_> {
         }
         let path = Path::new(folder);
         if path.exists() {
-            let stored = read_architecture(path).map_err(|e| self.error(&e.to_string()))?;
+            let stored =
+                read_architecture(path).map_err(|e| OptionError::option(self.option, e))?;
             let weights = format!("{}/model.safetensors", folder.trim_end_matches('/'));
             return Ok(PlannedModel {
                 architecture: self.with_option(Some(&stored))?.unwrap_or(stored),
@@ -58,7 +59,7 @@ impl ModelOption<'_> {
         );
         let architecture = self.with_option(None)?;
         Ok(PlannedModel {
-            architecture: architecture.ok_or_else(|| self.error(&missing))?,
+            architecture: architecture.ok_or_else(|| OptionError::option(self.option, missing))?,
             estimated: false,
             reads: Some(folder.to_owned()),
         })
@@ -81,9 +82,10 @@ impl ModelOption<'_> {
             } else {
                 format!("there is {}", names.join(", "))
             };
-            return Err(self.error(&format!(
-                "no student of an earlier phase writes `{folder}`; {available}"
-            )));
+            return Err(OptionError::option(
+                self.option,
+                format!("no student of an earlier phase writes `{folder}`; {available}"),
+            ));
         };
         let architecture = self.with_option(Some(written))?;
         Ok(PlannedModel {
@@ -129,12 +131,6 @@ impl ModelOption<'_> {
         let read = |option| Architecture::from_option(option, stored);
         Ok(self.architecture.map(read).transpose()?)
     }
-
-    /// Returns a problem with the option that names the folder.
-    fn error(&self, message: &str) -> OptionError {
-        let option = self.option;
-        OptionError::at(option, format!("option `{option}`: {message}"))
-    }
 }
 
 impl From<ArchitectureError> for OptionError {
@@ -148,7 +144,7 @@ pub fn check_layers(layers: &[usize], a: &Architecture) -> Result<(), Vec<Option
     let deepest = a.num_hidden_layers;
     let mut errors = vec![];
     if layers.is_empty() {
-        errors.push(OptionError::at("layers", "option `layers`: names no layer"));
+        errors.push(OptionError::option("layers", "names no layer"));
     }
     for (i, layer) in layers.iter().enumerate() {
         let problem = if *layer > deepest {
@@ -158,14 +154,18 @@ pub fn check_layers(layers: &[usize], a: &Architecture) -> Result<(), Vec<Option
         } else {
             continue;
         };
-        let message = format!("option `layers`: {problem}");
-        errors.push(OptionError::at(&format!("layers.{i}"), message));
+        let path = format!("layers.{i}");
+        errors.push(OptionError::element(&path, "layers", problem));
     }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(errors)
-    }
+    OptionError::fail_if_any(errors)
+}
+
+/// Checks the option `layers` of a command, outside of a graph.
+pub fn check_command_layers(layers: &[usize], a: &Architecture) -> Result<()> {
+    check_layers(layers, a).map_err(|errors| {
+        let messages: Vec<_> = errors.into_iter().map(|error| error.message).collect();
+        messages.join("; ").into()
+    })
 }
 
 /// Checks the input `mask` of a teacher or student.
@@ -174,10 +174,7 @@ pub fn check_mask(inputs: &Shapes, a: &Architecture) -> Result<(), Vec<OptionErr
         return Ok(());
     }
     match a.mask_problem() {
-        Some(problem) => {
-            let message = format!("input `mask`: {problem}");
-            Err(vec![OptionError::at("inputs.mask", message)])
-        }
+        Some(problem) => Err(vec![OptionError::input(port::MASK.name, problem)]),
         None => Ok(()),
     }
 }

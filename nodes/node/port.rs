@@ -1,16 +1,17 @@
-//! What may travel along an edge, and what the plan knows of it before anything runs.
+//! Ports, the values that edges carry between them, and what a plan knows about these values.
 use crate::Result;
 use crate::data::column;
 use crate::data::column::Column;
 use crate::data::targets::Targets;
-use crate::prune::Pruning;
+use crate::prune::{Finalize, Pruning};
 use arrow::record_batch::RecordBatch;
 use compute::tensor::{Hidden, Number, Tape, Vector, put, tensor};
 use std::collections::{BTreeMap, HashMap};
 
+/// The type of the values on an edge.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Carries {
-    /// Rows with these columns; the only kind that may cross threads.
+    /// Rows with these columns. Only these may cross threads.
     Batch(&'static [Column]),
     Hiddens,
     Gates,
@@ -18,6 +19,7 @@ pub enum Carries {
 }
 
 impl Carries {
+    /// Returns whether the values are on the tape, and so stay in one thread.
     pub fn on_tape(self) -> bool {
         !matches!(self, Carries::Batch(_))
     }
@@ -28,14 +30,17 @@ impl Carries {
 pub struct Port {
     pub name: &'static str,
     pub carries: Carries,
+    /// Whether an input may be left unconnected.
     pub optional: bool,
-    /// Takes more than one edge.
+    /// Whether an input takes more than one edge.
     pub many: bool,
-    /// Sends or takes its rows as tensors too: between two such ports of one stage they stay where they are.
+    /// Whether the port also sends or takes its rows as tensors. Between two such ports of one
+    /// stage they stay on the device.
     pub tensors: bool,
 }
 
 impl Port {
+    /// Builds a port that must be connected once and carries no tensors in place of rows.
     pub const fn new(name: &'static str, carries: Carries) -> Self {
         Port {
             name,
@@ -45,15 +50,21 @@ impl Port {
             tensors: false,
         }
     }
+
+    /// Returns the port with `optional` set.
     pub const fn optional(self) -> Self {
         Port {
             optional: true,
             ..self
         }
     }
+
+    /// Returns the port with `many` set.
     pub const fn many(self) -> Self {
         Port { many: true, ..self }
     }
+
+    /// Returns the port with `tensors` set.
     pub const fn tensors(self) -> Self {
         Port {
             tensors: true,
@@ -62,31 +73,32 @@ impl Port {
     }
 }
 
-/// Where a model takes masked frames.
+/// The input on which a model takes masked frames.
 pub const MASK: Port = Port::new("mask", Carries::Batch(column::MASKS)).optional();
 
+/// The ports of a kind of node.
 pub struct Ports {
     pub inputs: &'static [Port],
     pub outputs: &'static [Port],
 }
 
-/// What a value looks like, known when planning.
+/// What a plan knows about the values of a port.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
-    /// Rows, or a number: nothing to say.
+    /// Rows or a number, with no property that a plan checks.
     Plain,
-    /// Hidden states of these layers, each so wide.
+    /// Hidden states of these layers, with `width` values per frame.
     Hiddens { layers: Vec<usize>, width: usize },
-    /// Frames of 10 ms, each so wide.
+    /// Frames of 10 ms, with `width` values each.
     Features { width: usize },
-    /// Numbers of clusters, below `classes`.
+    /// Labels of frames, below `classes`.
     Labels { classes: usize },
     /// One gate for each of these units.
     Gates(Box<Pruning>),
 }
 
 impl Shape {
-    /// How many layers of hidden states, and their width.
+    /// Returns the number of layers and the width of hidden states.
     pub fn hiddens(&self) -> Option<(usize, usize)> {
         match self {
             Shape::Hiddens { layers, width } => Some((layers.len(), *width)),
@@ -95,39 +107,41 @@ impl Shape {
     }
 }
 
-/// By port; a port whose shape an earlier problem made unknown is absent.
+/// Shapes by port, one for each edge. A port is absent if an error upstream leaves its shape
+/// unknown.
 pub type Shapes = HashMap<&'static str, Vec<Shape>>;
 
 /// Outputs of a model's layers on the tape.
 #[derive(Clone)]
 pub struct Hiddens {
-    /// (number of the layer, its output), in the order asked for.
+    /// The number and the output of each layer, in the order of the option `layers`.
     pub layers: Vec<(usize, Hidden<Tape>)>,
 }
 
-/// Factors in [0, 1] on the units of a model, by unit vector: `conv.0`, `head.3`, `ffn.11`.
+/// Factors in [0, 1] on the units of a model.
 #[derive(Clone, Default)]
 pub struct Gates {
+    /// By unit vector: `conv.0`, `head.3`, `ffn.11`.
     pub vectors: BTreeMap<String, Vector<Tape>>,
-    /// At the end of a phase: how the student is to shrink. None while training.
-    pub finalize: Option<crate::prune::Finalize>,
+    /// How the student is to shrink at the end of the phase; `None` while training.
+    pub finalize: Option<Finalize>,
 }
 
 /// A loss or a penalty on the tape, with the numbers to log about it.
 #[derive(Clone)]
 pub struct Scalar {
     pub value: Number<Tape>,
-    /// Name and value.
+    /// Names and values of metrics.
     pub parts: Vec<(String, f32)>,
-    /// What the parts weigh in a mean over batches: valid frames.
+    /// The weight of the batch in a mean over dev batches: its number of valid frames.
     pub weight: f64,
     /// The node whose loss it is; empty for a penalty.
     pub node: String,
 }
 
 impl Scalar {
-    /// Adds nothing and says nothing.
-    pub fn nothing(tape: &Tape) -> Scalar {
+    /// Returns a penalty of 0 without metrics.
+    pub fn zero(tape: &Tape) -> Scalar {
         Scalar {
             value: put(&tensor(vec![0.0], ()), tape),
             parts: vec![],
@@ -137,6 +151,7 @@ impl Scalar {
     }
 }
 
+/// A value that an edge carries.
 #[derive(Clone)]
 pub enum Value {
     Batch(RecordBatch),
@@ -147,15 +162,15 @@ pub enum Value {
 }
 
 impl Value {
-    /// As it crosses threads.
+    /// Returns the value in the form in which it crosses threads.
     ///
     /// # Errors
-    /// It is on the tape.
+    /// The value is on the tape.
     pub fn batch(&self) -> Result<RecordBatch> {
         match self {
             Value::Batch(batch) => Ok(batch.clone()),
             Value::Targets(targets) => targets.batch(),
-            _ => Err("what is on the tape does not cross threads".into()),
+            _ => Err("a value on the tape cannot cross threads".into()),
         }
     }
 }

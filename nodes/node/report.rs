@@ -1,35 +1,60 @@
-//! How a run speaks to whoever watches it. Nodes say what happened; bars and lines are the caller's.
-
+//! What a run reports while it goes on. Nodes report events; how they are shown is up to the
+//! program.
 use crate::node::step::StepInfo;
 use compute::gemm::Precision;
 use std::time::Duration;
 
-/// Where a phase stands after an update.
+/// The state of a phase after an update.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
     pub update: u64,
+    /// The number of updates of the phase.
     pub updates: u64,
     pub loss: f32,
-    /// Expected and aimed at, where something is pruned.
+    /// The expected sparsity and its target, if something is pruned.
     pub sparsity: Option<(f32, f32)>,
     /// Seconds of audio in this update.
     pub audio_seconds: f64,
-    /// Seconds of audio a second of time, over the last updates.
+    /// Seconds of audio processed per second, over this update.
     pub audio_per_second: f32,
 }
 
-/// What a node tells of a step, besides its time: only a benchmark listens.
+/// What a node measured during a step, besides its time. Only `bench` uses it.
 #[derive(Clone, Copy, Debug)]
 pub enum Measurement {
-    /// Multiply-accumulates of its products, and of those that its backward pass will do.
+    /// The multiply-accumulates of the node's matrix products, forward and backward.
     Products { precision: Precision, macs: u64 },
-    /// The backward pass is over and took so long.
+    /// The duration of the backward pass.
     Backward(Duration),
 }
 
+/// Receives what happens in a run.
 pub trait Report: Send + Sync {
+    /// Receives the state of a phase after an update.
     fn update(&self, phase: &str, progress: Progress);
-    /// One line for a person.
+    /// Receives a line of text for the person who watches the run.
     fn say(&self, line: &str);
-    fn record(&self, _node: &str, _head: &StepInfo, _told: Measurement) {}
+    /// Receives a measurement of a node in a step.
+    fn record(&self, _node: &str, _step: &StepInfo, _measurement: Measurement) {}
+}
+
+/// Keeps the lines that a test's nodes report.
+#[cfg(test)]
+#[derive(Default)]
+pub(crate) struct ReportedLines(std::sync::Mutex<Vec<String>>);
+
+#[cfg(test)]
+impl ReportedLines {
+    /// Returns the lines so far, and forgets them.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+#[cfg(test)]
+impl Report for ReportedLines {
+    fn update(&self, _: &str, _: Progress) {}
+    fn say(&self, line: &str) {
+        self.0.lock().unwrap().push(line.to_owned());
+    }
 }

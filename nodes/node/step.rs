@@ -1,4 +1,4 @@
-//! What a node sees of one step.
+//! One step of a node: its inputs, its outputs, and what it may ask about the step.
 use crate::Result;
 use crate::data::column;
 use crate::data::targets::Targets;
@@ -10,47 +10,55 @@ use arrow::record_batch::RecordBatch;
 use compute::gemm::Precision;
 use compute::tensor::Tape;
 use std::collections::HashMap;
+use std::path::Path;
 
-/// Travels in front of every batch, made by the source alone: all stages see the same.
+/// The position of a step in its phase.
+///
+/// The source makes it and it precedes every batch, so all stages see the same.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub struct StepInfo {
-    /// Train batches before this one, in this phase.
+    /// The number of train batches before this one in the phase.
     pub step: u64,
-    /// The update this batch belongs to, from 1; of a dev batch the update after which the set is measured.
+    /// The update that a train batch belongs to, from 1; for a dev batch the update after which the
+    /// dev set is measured.
     pub update: u64,
     pub epoch: u64,
-    /// Batches before this one in its epoch, or in its dev pass.
+    /// The number of batches before this one in its epoch or dev pass.
     pub batch: u64,
+    /// Whether the batch is from the dev set.
     pub dev: bool,
-    /// A train batch: it completes its update. A dev batch: it completes the pass.
+    /// Whether the batch is the last of its update, or of its dev pass.
     pub closes: bool,
-    /// A checkpoint is due after this step.
+    /// Whether a checkpoint is due after this step.
     pub checkpoint: bool,
-    /// The phase ends after this step.
+    /// Whether the phase ends after this step.
     pub last: bool,
-    /// Samples of all rows.
+    /// The number of samples in all rows together.
     pub samples: u64,
 }
 
-/// A node with its name, as its stage holds it.
+/// A node and its name.
 pub struct Member {
     pub name: String,
     pub node: Box<dyn Node>,
 }
 
+/// What a node works with in one step.
 pub struct Step<'a> {
     pub info: StepInfo,
     pub context: &'a NodeContext,
-    /// The checkpoint to go on from, in `start`.
-    pub resume: Option<&'a std::path::Path>,
+    /// The checkpoint to resume from; set only for [`Node::start`].
+    pub resume: Option<&'a Path>,
     tape: Tape,
     inputs: HashMap<String, Vec<Value>>,
     outputs: HashMap<&'static str, Value>,
+    /// The nodes that run before this one in its stage.
     upstream: &'a mut [Member],
     ends: bool,
 }
 
 impl<'a> Step<'a> {
+    /// Prepares a step of the node of `context`.
     pub fn new(
         info: StepInfo,
         context: &'a NodeContext,
@@ -69,48 +77,61 @@ impl<'a> Step<'a> {
             ends: false,
         }
     }
+
+    /// Returns what the node sent, by output port.
     pub fn into_outputs(self) -> HashMap<&'static str, Value> {
         self.outputs
     }
-    /// Training batches run with noise (dropout, sampled gates), dev batches without.
+
+    /// Returns whether the batch is for training. Such batches use dropout and sampled gates, dev
+    /// batches do not.
     pub fn trains(&self) -> bool {
         !self.info.dev
     }
+
+    /// Returns the tape of the stage in this step.
     pub fn tape(&self) -> &Tape {
         &self.tape
     }
+
+    /// Sends a value on an output port.
     pub fn send(&mut self, port: &'static str, value: Value) {
         self.outputs.insert(port, value);
     }
-    /// The stage ends after this step, before the phase does.
+
+    /// Requests that the stage end after this step, before the phase does.
     pub fn end(&mut self) {
         self.ends = true;
     }
+
+    /// Returns whether the node requested the end of the stage.
     pub fn ends(&self) -> bool {
         self.ends
     }
-    /// The parameters of every node that came before this one in its stage: node, parameter.
+
+    /// Returns the parameters of all nodes before this one in its stage, each with its node's name.
     pub fn parameters(&mut self) -> Vec<(String, Parameter<'_>)> {
-        self.upstream
-            .iter_mut()
-            .flat_map(|m| {
-                let name = m.name.clone();
-                m.node
-                    .parameters()
-                    .into_iter()
-                    .map(move |p| (name.clone(), p))
-            })
-            .collect()
+        let mut parameters = vec![];
+        for member in self.upstream.iter_mut() {
+            for parameter in member.node.parameters() {
+                parameters.push((member.name.clone(), parameter));
+            }
+        }
+        parameters
     }
-    /// What a benchmark wants to know.
-    pub fn record(&self, told: Measurement) {
-        self.context
-            .run
-            .report
-            .record(&self.context.node, &self.info, told);
+
+    /// Reports a measurement of this node.
+    pub fn record(&self, measurement: Measurement) {
+        let context = self.context;
+        let report = &context.run.report;
+        report.record(&context.node, &self.info, measurement);
     }
-    /// Tells of products with `macs` in the forward pass: backward, a trained node does them once for its input and once
-    /// for its weights.
+
+    /// Reports the matrix products of this node, which take `macs` multiply-accumulates in the
+    /// forward pass.
+    ///
+    /// The backward pass of a trained node takes twice as many: for the gradients of its input and
+    /// of its weights.
     pub fn record_products(&self, precision: Precision, macs: u64, trained: bool) {
         let passes = if trained && self.trains() { 3 } else { 1 };
         self.record(Measurement::Products {
@@ -118,36 +139,38 @@ impl<'a> Step<'a> {
             macs: macs.saturating_mul(passes),
         });
     }
+
     fn take(&mut self, port: &str) -> Option<Value> {
         self.inputs.get_mut(port).and_then(Vec::pop)
     }
+
+    /// Takes the batch of an input port.
     pub fn batch(&mut self, port: &str) -> Result<RecordBatch> {
-        match self.take(port) {
-            Some(Value::Batch(b)) => Ok(b),
-            _ => Err(format!("no batch came on `{port}`").into()),
-        }
+        self.optional_batch(port)
+            .ok_or_else(|| format!("no batch came on `{port}`").into())
     }
-    /// None where nothing is connected.
+
+    /// Takes the batch of an input port, or `None` if nothing is connected.
     pub fn optional_batch(&mut self, port: &str) -> Option<RecordBatch> {
         match self.take(port) {
-            Some(Value::Batch(b)) => Some(b),
+            Some(Value::Batch(batch)) => Some(batch),
             _ => None,
         }
     }
-    /// Which frames of each row are masked; None where nothing is connected.
+
+    /// Takes the input [`port::MASK`]: whether each frame of each row is masked; `None` if nothing
+    /// is connected.
     pub fn masks(&mut self) -> Result<Option<Vec<Vec<bool>>>> {
         let batch = self.optional_batch(port::MASK.name);
         batch
             .map(|masks| column::flags_by_row(&masks, column::MASK))
             .transpose()
     }
-    /// As tensors, however they came.
+
+    /// Takes targets as tensors, and uploads them if they came as a batch.
     pub fn targets(&mut self, port: &str) -> Result<Targets> {
-        let shape = self
-            .context
-            .inputs
-            .get(port)
-            .and_then(|shapes| shapes.first()?.hiddens());
+        let planned = self.context.inputs.get(port);
+        let shape = planned.and_then(|shapes| shapes.first()?.hiddens());
         match (self.take(port), shape) {
             (Some(Value::Targets(targets)), _) => Ok(targets),
             (Some(Value::Batch(batch)), Some((layers, width))) => {
@@ -156,30 +179,31 @@ impl<'a> Step<'a> {
             _ => Err(format!("no targets came on `{port}`").into()),
         }
     }
+
+    /// Takes the hidden states of an input port.
     pub fn hiddens(&mut self, port: &str) -> Result<Hiddens> {
         match self.take(port) {
-            Some(Value::Hiddens(h)) => Ok(h),
+            Some(Value::Hiddens(hiddens)) => Ok(hiddens),
             _ => Err(format!("no hiddens came on `{port}`").into()),
         }
     }
-    /// None where nothing is connected.
+
+    /// Takes the gates of an input port, or `None` if nothing is connected.
     pub fn gates(&mut self, port: &str) -> Option<Gates> {
         match self.take(port) {
-            Some(Value::Gates(g)) => Some(g),
+            Some(Value::Gates(gates)) => Some(gates),
             _ => None,
         }
     }
+
+    /// Takes the losses and penalties of all edges into an input port.
     pub fn scalars(&mut self, port: &str) -> Vec<Scalar> {
-        let values = self.inputs.remove(port).unwrap_or_default();
-        values
-            .into_iter()
-            .filter_map(|v| {
-                if let Value::Scalar(s) = v {
-                    Some(s)
-                } else {
-                    None
-                }
-            })
-            .collect()
+        let mut scalars = vec![];
+        for value in self.inputs.remove(port).unwrap_or_default() {
+            if let Value::Scalar(scalar) = value {
+                scalars.push(scalar);
+            }
+        }
+        scalars
     }
 }

@@ -1,11 +1,12 @@
-//! Hidden states of audio files, as Parquet: one row an (utterance, layer), utterances as given, then by layer; columns
-//! id, layer, frames, width, hidden (frames x width, row-major).
+//! Writes hidden states of audio files as Parquet: one row per (utterance, layer), utterances in
+//! the given order, then by layer; columns id, layer, frames, width, hidden (frames x width,
+//! row-major).
 use crate::Result;
 use crate::data::audio::read_audio;
 use crate::data::column::list;
 use crate::data::table::TableWriter;
 use crate::model::{Convention, Forward, Model, OPEN};
-use crate::node::model_option::check_layers;
+use crate::node::model_option::check_command_layers;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use compute::gemm::Precision;
@@ -13,7 +14,10 @@ use compute::tensor::{Hidden, len, read};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Any file that cannot be read is an error, and then there is no `out`.
+/// Writes the hidden states of `layers` for each audio file into `out`.
+///
+/// # Errors
+/// The model or an audio file cannot be read, or a layer does not exist. There is no `out` then.
 pub fn extract(
     model: &Path,
     audio: &[String],
@@ -24,29 +28,19 @@ pub fn extract(
     let model = Model::load(model, None)?;
     let mut layers = layers.to_vec();
     layers.sort_unstable();
-    check_layers(&layers, &model.architecture).map_err(|wrong| {
-        wrong
-            .into_iter()
-            .map(|w| w.message)
-            .collect::<Vec<_>>()
-            .join("; ")
-    })?;
+    check_command_layers(&layers, &model.architecture)?;
     let mut table = TableWriter::create(out, schema())?;
-    let pass = Forward::frozen(&model, OPEN, Precision::F32);
+    let forward = Forward::frozen(&model, OPEN, Precision::F32);
     for path in audio {
         let samples = read_audio(Path::new(path))?;
         if model.architecture.frames(samples.len()) == 0 {
-            return Err(format!(
-                "{path}: {} samples are too short for a single frame",
-                samples.len()
-            )
-            .into());
+            let samples = samples.len();
+            return Err(
+                format!("{path}: {samples} samples are too short for a single frame").into(),
+            );
         }
-        table.write(&rows(
-            path,
-            &layers,
-            &pass.hiddens(&[&samples], &layers, convention),
-        )?)?;
+        let hiddens = forward.hiddens(&[&samples], &layers, convention);
+        table.write(&rows(path, &layers, &hiddens)?)?;
     }
     table.finish()
 }
@@ -64,25 +58,24 @@ fn schema() -> Arc<Schema> {
     Arc::new(Schema::new(fields))
 }
 
+/// Builds the rows of one utterance.
 fn rows(id: &str, layers: &[usize], hiddens: &[Hidden]) -> Result<RecordBatch> {
-    let ints = |of: &dyn Fn(usize) -> usize| {
-        Arc::new(
-            (0..layers.len())
-                .map(|i| of(i) as i32)
-                .collect::<Int32Array>(),
-        ) as ArrayRef
-    };
-    let values = hiddens
-        .iter()
-        .map(|h| read(&h.values))
-        .collect::<Vec<_>>()
-        .concat();
-    let columns = vec![
-        Arc::new(StringArray::from(vec![id; layers.len()])) as ArrayRef,
-        ints(&|i| layers[i]),
-        ints(&|i| hiddens[i].spans.total()),
-        ints(&|i| hiddens[i].width()),
-        Arc::new(list(values, hiddens.iter().map(|h| len(&h.values)))?) as ArrayRef,
+    let ids = vec![id; layers.len()];
+    let frames: Vec<usize> = hiddens.iter().map(|h| h.spans.total()).collect();
+    let widths: Vec<usize> = hiddens.iter().map(Hidden::width).collect();
+    let values: Vec<_> = hiddens.iter().map(|h| read(&h.values)).collect();
+    let lengths = hiddens.iter().map(|h| len(&h.values));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(ids)),
+        ints(layers),
+        ints(&frames),
+        ints(&widths),
+        Arc::new(list(values.concat(), lengths)?),
     ];
     Ok(RecordBatch::try_new(schema(), columns)?)
+}
+
+fn ints(values: &[usize]) -> ArrayRef {
+    let values = values.iter().map(|value| *value as i32);
+    Arc::new(values.collect::<Int32Array>())
 }

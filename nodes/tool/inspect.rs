@@ -1,4 +1,4 @@
-//! What a model folder holds, for a person or a program.
+//! Describes a model folder, as text or as JSON.
 use crate::Result;
 use crate::model::{ExtractNorm, Model, count};
 use compute::tensor::len;
@@ -6,23 +6,33 @@ use serde::Serialize;
 use std::fmt;
 use std::path::Path;
 
+/// The description of a model folder.
 #[derive(Serialize)]
 pub struct Inspected {
     pub format: &'static str,
     pub architecture: String,
     pub parameters: u64,
+    /// Multiply-accumulates over SUPERB's 32 lengths.
     pub macs: u64,
+    /// The number of layers.
     pub layers: usize,
     pub width: usize,
+    /// The number of heads of each layer.
     pub heads: Vec<usize>,
+    /// The number of feed-forward units of each layer.
     pub ffn: Vec<usize>,
+    /// The number of channels of each convolution.
     pub conv: Vec<usize>,
+    /// Whether waveforms are normalised.
     pub normalize: bool,
     #[serde(skip)]
     norm: ExtractNorm,
 }
 
-/// Opens the folder as a whole, so that a tensor that is missing or of another shape is an error.
+/// Describes a model folder.
+///
+/// # Errors
+/// A file cannot be read, or a tensor is missing or has another shape.
 pub fn inspect(folder: &Path) -> Result<Inspected> {
     let model = Model::load(folder, None)?;
     let a = &model.architecture;
@@ -43,10 +53,14 @@ pub fn inspect(folder: &Path) -> Result<Inspected> {
 
 impl fmt::Display for Inspected {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let norm = if self.norm == ExtractNorm::Group {
-            "group norm (Base type)"
+        let norm = match self.norm {
+            ExtractNorm::Group => "group norm (Base type)",
+            ExtractNorm::Layer => "layer norms (Large type)",
+        };
+        let waveforms = if self.normalize {
+            "to zero mean and unit variance"
         } else {
-            "layer norms (Large type)"
+            "as they are"
         };
         writeln!(f, "{} in {} format", self.architecture, self.format)?;
         writeln!(f, "  parameters  {}", self.parameters)?;
@@ -55,14 +69,6 @@ impl fmt::Display for Inspected {
         writeln!(f, "  heads       {:?}", self.heads)?;
         writeln!(f, "  FFN units   {:?}", self.ffn)?;
         writeln!(f, "  channels    {:?}, {norm}", self.conv)?;
-        write!(
-            f,
-            "  waveforms   {}",
-            if self.normalize {
-                "to zero mean and unit variance"
-            } else {
-                "as they are"
-            }
-        )
+        write!(f, "  waveforms   {waveforms}")
     }
 }

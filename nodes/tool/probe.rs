@@ -1,121 +1,124 @@
-//! What a frozen model's layers know of phones: a linear classifier of frames on each layer's hidden states, trained on some
-//! speakers and measured on others. Utterances and their phones are a table (`labels`).
+//! Measures what the layers of a frozen model know of phones: a linear classifier of frames on each
+//! layer's hidden states, trained on some speakers and measured on others.
 //!
-//! A frame's label is the phone at its centre, sample 320 t + 200. The classifier is softmax regression on features of zero
-//! mean and unit variance (`classifier`); it sees a sample of the train frames, and is measured on all others.
+//! Utterances and their phones are a table (module `labels`). The label of a frame is the phone at
+//! its centre, sample 320 t + 200. The classifier (module `classifier`) is trained on a sample of
+//! the train frames and measured on all others.
 mod classifier;
 mod labels;
 
 use crate::Result;
 use crate::data::audio::read_audio;
+use crate::data::error::error_at;
 use crate::data::subsample::Sample;
 use crate::model::{Convention, Forward, Model, OPEN};
-use crate::node::model_option::check_layers;
+use crate::node::model_option::check_command_layers;
 use classifier::Classifier;
 use compute::gemm::Precision;
 use compute::random::Key;
-use compute::tensor::{alone, read};
-use labels::Utterance;
+use compute::tensor::{NoneTape, alone, read};
+use labels::LabelledUtterance;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Frames that classifiers are trained on, at most.
-const FRAMES: usize = 100_000;
-/// Utterances whose hidden states are in memory together.
-const TOGETHER: usize = 16;
+/// The most frames to train on.
+const MAX_TRAIN_FRAMES: usize = 100_000;
+/// The number of utterances whose hidden states are in memory at once.
+const GROUP: usize = 16;
+const TRAIN: &str = "train";
 
-/// By split, `train` aside.
+/// Values by split, except `train`.
 type BySplit<T> = BTreeMap<String, T>;
 
+/// The accuracies of all layers.
 #[derive(Serialize)]
-pub struct Found {
+pub struct ProbeResult {
+    /// The number of phones in training.
     pub phones: usize,
-    /// That were trained on.
+    /// The number of frames that were trained on.
     pub train_frames: usize,
+    /// The number of frames that were measured.
     pub frames: BySplit<usize>,
-    /// Share of the phone that is the most frequent in training: what a classifier without input would reach.
+    /// The share of the most frequent train phone, which a classifier without input would reach.
     pub constant: BySplit<f64>,
-    pub layers: Vec<Layer>,
+    pub layers: Vec<LayerAccuracy>,
 }
 
+/// The accuracy of one layer.
 #[derive(Serialize)]
-pub struct Layer {
+pub struct LayerAccuracy {
     pub layer: usize,
-    /// Share of frames whose phone is found.
+    /// The share of frames whose phone is predicted.
     pub accuracy: BySplit<f64>,
 }
 
-/// Probes `layers` of the model folder, or all of them, numbered as in transformers.
+/// Probes `layers` of a model folder, or all of them, numbered as in transformers.
 ///
 /// # Errors
-/// Model, table or an audio file cannot be read, a layer is not there, a speaker is in `train` and elsewhere, or no frame
-/// is left to train on.
-pub fn probe(model: &Path, table: &Path, layers: Option<Vec<usize>>) -> Result<Found> {
+/// The model, the table or an audio file cannot be read, a layer does not exist, a speaker is in
+/// `train` and in another split, or no frame is left to train on.
+pub fn probe(model: &Path, table: &Path, layers: Option<Vec<usize>>) -> Result<ProbeResult> {
     let model = Model::load(model, None)?;
     let layers = layers.unwrap_or_else(|| (0..=model.architecture.num_hidden_layers).collect());
-    check_layers(&layers, &model.architecture).map_err(|wrong| {
-        wrong
-            .into_iter()
-            .map(|w| w.message)
-            .collect::<Vec<_>>()
-            .join("; ")
-    })?;
+    check_command_layers(&layers, &model.architecture)?;
     let (train, held_out): (Vec<_>, Vec<_>) = labels::read(table)?
         .into_iter()
-        .partition(|u| u.split == "train");
-    let phones: BTreeSet<&str> = train.iter().flat_map(Utterance::phones).collect();
+        .partition(|utterance| utterance.split == TRAIN);
+    let phones: BTreeSet<&str> = train.iter().flat_map(LabelledUtterance::phones).collect();
     let probe = Probe {
         model: &model,
         layers: &layers,
         phones: phones.into_iter().collect(),
     };
-    let (sample, targets) = probe.gather(&train)?;
-    if targets.is_empty() {
-        return Err(format!(
-            "{}: no frame of the split `train` has a phone",
-            table.display()
-        )
-        .into());
+    let train_frames = probe.gather(&train)?;
+    if train_frames.classes.is_empty() {
+        let message = "no frame of the split `train` has a phone";
+        return Err(error_at(table, message));
     }
-    let counts = probe.measure(
-        &held_out,
-        &probe.classifiers(&sample.frames, &targets),
-        probe.commonest(&targets),
-    )?;
-    let share = |of: &dyn Fn(&Counts) -> usize| {
-        counts
-            .iter()
-            .map(|(split, c)| (split.clone(), of(c) as f64 / c.all.max(1) as f64))
-            .collect()
-    };
-    let of_layer = |(l, &layer): (usize, &usize)| Layer {
-        layer,
-        accuracy: share(&|c| c.right[l]),
-    };
-    Ok(Found {
-        phones: probe.phones.len(),
-        train_frames: targets.len(),
-        frames: counts
-            .iter()
-            .map(|(split, c)| (split.clone(), c.all))
-            .collect(),
-        constant: share(&|c| c.constant),
-        layers: layers.iter().enumerate().map(of_layer).collect(),
-    })
+    let classifiers = probe.train(&train_frames);
+    let commonest = probe.commonest(&train_frames.classes);
+    let counts = probe.measure(&held_out, &classifiers, commonest)?;
+    Ok(probe.result(train_frames.classes.len(), &counts))
 }
 
-/// Frames of a split: all, those of the commonest phone, and those that each layer's classifier gets right.
-struct Counts {
-    all: usize,
-    constant: usize,
+/// Counts of a split's frames.
+struct SplitCounts {
+    labelled: usize,
+    /// Frames of the commonest phone.
+    commonest: usize,
+    /// Frames that each layer's classifier gets right.
     right: Vec<usize>,
+}
+
+impl SplitCounts {
+    /// Returns a number of frames as a share of the labelled ones.
+    fn share(&self, frames: usize) -> f64 {
+        frames as f64 / self.labelled.max(1) as f64
+    }
+}
+
+/// Frames to train on.
+struct TrainFrames {
+    /// The hidden states of all layers side by side, (frames, layers · width).
+    values: Vec<f32>,
+    classes: Vec<u32>,
+}
+
+/// The label of a frame that is measured.
+#[derive(Clone, Copy, PartialEq)]
+enum FrameLabel {
+    /// The frame does not count.
+    NoPhone,
+    /// A phone that was not trained on: the frame counts, but no class is right.
+    UnknownPhone,
+    Class(usize),
 }
 
 struct Probe<'a> {
     model: &'a Model,
     layers: &'a [usize],
-    /// Of the train utterances, in order: a class is a place here.
+    /// The phones of the train utterances, in order. A class is an index of it.
     phones: Vec<&'a str>,
 }
 
@@ -124,119 +127,165 @@ impl Probe<'_> {
         self.phones.binary_search(&phone).ok()
     }
 
-    /// Frames to train on, the layers side by side, and their classes.
-    fn gather(&self, train: &[Utterance]) -> Result<(Sample, Vec<u32>)> {
-        let width = self.layers.len() * self.model.architecture.hidden_size;
-        let (mut sample, mut targets) = (Sample::new(width, FRAMES, self.key()), vec![]);
-        self.each(train, |utterance, frames| {
-            for (t, frame) in frames.chunks_exact(width).enumerate() {
-                let Some(class) = utterance.phone_of(t).and_then(|phone| self.class(phone)) else {
-                    continue;
-                };
-                if let Some(at) = sample.add(frame) {
-                    targets.resize(targets.len().max(at + 1), 0);
-                    targets[at] = class as u32;
-                }
-            }
-        })?;
-        Ok((sample, targets))
-    }
-
     fn key(&self) -> Key {
         Key::new(0, &["probe"])
     }
 
-    /// One a layer.
-    fn classifiers(&self, frames: &[f32], targets: &[u32]) -> Vec<Classifier> {
-        let (width, classes) = (self.model.architecture.hidden_size, self.phones.len());
-        let train =
-            |l| Classifier::train(self.layer(frames, l), width, targets, classes, self.key());
-        (0..self.layers.len()).map(train).collect()
+    /// Samples the labelled frames of the train utterances.
+    fn gather(&self, train: &[LabelledUtterance]) -> Result<TrainFrames> {
+        let width = self.layers.len() * self.model.architecture.hidden_size;
+        let mut sample = Sample::new(width, MAX_TRAIN_FRAMES, self.key());
+        let mut classes = vec![];
+        self.for_each(train, |utterance, frames| {
+            for (t, frame) in frames.chunks_exact(width).enumerate() {
+                let phone = utterance.phone_of(t);
+                let Some(class) = phone.and_then(|phone| self.class(phone)) else {
+                    continue;
+                };
+                if let Some(index) = sample.add(frame) {
+                    classes.resize(classes.len().max(index + 1), 0);
+                    classes[index] = class as u32;
+                }
+            }
+        })?;
+        Ok(TrainFrames {
+            values: sample.frames,
+            classes,
+        })
     }
 
-    fn commonest(&self, targets: &[u32]) -> usize {
-        let count = |class: usize| targets.iter().filter(|t| **t as usize == class).count();
-        (0..self.phones.len())
-            .max_by_key(|class| count(*class))
-            .unwrap_or(0)
+    /// Trains a classifier for each layer.
+    fn train(&self, frames: &TrainFrames) -> Vec<Classifier> {
+        let width = self.model.architecture.hidden_size;
+        let classes = self.phones.len();
+        let mut classifiers = vec![];
+        for l in 0..self.layers.len() {
+            let values = self.layer_values(&frames.values, l);
+            let targets = &frames.classes;
+            classifiers.push(Classifier::train(
+                values,
+                width,
+                targets,
+                classes,
+                self.key(),
+            ));
+        }
+        classifiers
+    }
+
+    /// Returns the most frequent class.
+    fn commonest(&self, classes: &[u32]) -> usize {
+        let count = |class: usize| classes.iter().filter(|c| **c as usize == class).count();
+        let all_classes = 0..self.phones.len();
+        all_classes.max_by_key(|class| count(*class)).unwrap_or(0)
     }
 
     fn measure(
         &self,
-        held_out: &[Utterance],
-        with: &[Classifier],
+        held_out: &[LabelledUtterance],
+        classifiers: &[Classifier],
         commonest: usize,
-    ) -> Result<BySplit<Counts>> {
-        let mut counts: BySplit<Counts> = BySplit::new();
-        self.each(held_out, |utterance, frames| {
-            let n = frames.len() / (self.layers.len() * self.model.architecture.hidden_size);
-            // A phone that was not trained on has no class; a frame without a phone does not count.
-            let wanted: Vec<Option<Option<usize>>> = (0..n)
-                .map(|t| utterance.phone_of(t).map(|phone| self.class(phone)))
+    ) -> Result<BySplit<SplitCounts>> {
+        let frame_width = self.layers.len() * self.model.architecture.hidden_size;
+        let mut by_split: BySplit<SplitCounts> = BySplit::new();
+        self.for_each(held_out, |utterance, frames| {
+            let labels: Vec<FrameLabel> = (0..frames.len() / frame_width)
+                .map(|t| self.label(utterance, t))
                 .collect();
-            let none = || Counts {
-                all: 0,
-                constant: 0,
-                right: vec![0; with.len()],
-            };
-            let counts = counts.entry(utterance.split.clone()).or_insert_with(none);
-            counts.all += wanted.iter().flatten().count();
-            counts.constant += wanted
-                .iter()
-                .filter(|class| **class == Some(Some(commonest)))
-                .count();
-            for (l, classifier) in with.iter().enumerate() {
-                let found = classifier.classes(self.layer(frames, l));
-                counts.right[l] += found
-                    .iter()
-                    .zip(&wanted)
-                    .filter(|(f, w)| Some(Some(**f)) == **w)
-                    .count();
+            let count = |label| labels.iter().filter(|other| **other == label).count();
+            let split = utterance.split.clone();
+            let counts = by_split.entry(split).or_insert_with(|| SplitCounts {
+                labelled: 0,
+                commonest: 0,
+                right: vec![0; classifiers.len()],
+            });
+            counts.labelled += labels.len() - count(FrameLabel::NoPhone);
+            counts.commonest += count(FrameLabel::Class(commonest));
+            for (l, classifier) in classifiers.iter().enumerate() {
+                let predicted = classifier.classes(self.layer_values(frames, l));
+                for (class, label) in predicted.into_iter().zip(&labels) {
+                    counts.right[l] += usize::from(*label == FrameLabel::Class(class));
+                }
             }
         })?;
-        Ok(counts)
+        Ok(by_split)
     }
 
-    /// The `l`-th of the layers that stand side by side.
-    fn layer(&self, frames: &[f32], l: usize) -> Vec<f32> {
-        let width = self.model.architecture.hidden_size;
-        let of = |frame: &[f32]| frame[l * width..(l + 1) * width].to_vec();
-        frames
-            .chunks_exact(self.layers.len() * width)
-            .flat_map(of)
-            .collect()
+    fn label(&self, utterance: &LabelledUtterance, t: usize) -> FrameLabel {
+        match utterance.phone_of(t).map(|phone| self.class(phone)) {
+            None => FrameLabel::NoPhone,
+            Some(None) => FrameLabel::UnknownPhone,
+            Some(Some(class)) => FrameLabel::Class(class),
+        }
     }
 
-    /// Each utterance in turn, with its frames: the layers side by side, (frames, layers · width).
-    fn each(
-        &self,
-        utterances: &[Utterance],
-        mut then: impl FnMut(&Utterance, &[f32]),
-    ) -> Result<()> {
-        let pass = Forward::frozen(self.model, OPEN, Precision::F32);
-        let states = |utterance: &Utterance| {
-            let samples = read_audio(&utterance.path)?;
-            let hiddens = pass.hiddens(&[&samples], self.layers, Convention::Hf);
-            let layers: Vec<_> = hiddens
-                .iter()
-                .map(|h| (read(&h.values), h.width()))
-                .collect();
-            let frame = |t: usize| {
-                layers
-                    .iter()
-                    .flat_map(move |(h, width)| &h[t * width..(t + 1) * width])
-                    .copied()
-            };
-            Ok((0..hiddens[0].spans.total())
-                .flat_map(frame)
-                .collect::<Vec<f32>>())
+    fn result(&self, train_frames: usize, by_split: &BySplit<SplitCounts>) -> ProbeResult {
+        let mut result = ProbeResult {
+            phones: self.phones.len(),
+            train_frames,
+            frames: BySplit::new(),
+            constant: BySplit::new(),
+            layers: vec![],
         };
-        for some in utterances.chunks(TOGETHER) {
-            let all: Vec<Result<Vec<f32>>> = alone(some.len(), |at| states(&some[at]));
-            for (utterance, frames) in some.iter().zip(all) {
-                then(utterance, &frames?);
+        for (split, counts) in by_split {
+            result.frames.insert(split.clone(), counts.labelled);
+            let constant = counts.share(counts.commonest);
+            result.constant.insert(split.clone(), constant);
+        }
+        for (l, &layer) in self.layers.iter().enumerate() {
+            let accuracy = by_split
+                .iter()
+                .map(|(split, counts)| (split.clone(), counts.share(counts.right[l])))
+                .collect();
+            result.layers.push(LayerAccuracy { layer, accuracy });
+        }
+        result
+    }
+
+    /// Copies the values of the `l`-th layer from frames with all layers side by side.
+    fn layer_values(&self, frames: &[f32], l: usize) -> Vec<f32> {
+        let width = self.model.architecture.hidden_size;
+        let mut values = Vec::with_capacity(frames.len() / self.layers.len());
+        for frame in frames.chunks_exact(self.layers.len() * width) {
+            values.extend_from_slice(&frame[l * width..(l + 1) * width]);
+        }
+        values
+    }
+
+    /// Calls `f` with each utterance in turn and its frames, (frames, layers · width).
+    fn for_each(
+        &self,
+        utterances: &[LabelledUtterance],
+        mut f: impl FnMut(&LabelledUtterance, &[f32]),
+    ) -> Result<()> {
+        let forward = Forward::frozen(self.model, OPEN, Precision::F32);
+        for group in utterances.chunks(GROUP) {
+            let frames = alone(group.len(), |i| self.hiddens(&forward, &group[i]));
+            for (utterance, frames) in group.iter().zip(frames) {
+                f(utterance, &frames?);
             }
         }
         Ok(())
+    }
+
+    /// Returns the hidden states of an utterance, the layers of a frame side by side.
+    fn hiddens(
+        &self,
+        forward: &Forward<NoneTape>,
+        utterance: &LabelledUtterance,
+    ) -> Result<Vec<f32>> {
+        let samples = read_audio(&utterance.path)?;
+        let hiddens = forward.hiddens(&[&samples], self.layers, Convention::Hf);
+        let layers: Vec<_> = hiddens
+            .iter()
+            .map(|hidden| (read(&hidden.values), hidden.width()))
+            .collect();
+        let mut frames = vec![];
+        for t in 0..hiddens[0].spans.total() {
+            for (values, width) in &layers {
+                frames.extend_from_slice(&values[t * width..(t + 1) * width]);
+            }
+        }
+        Ok(frames)
     }
 }

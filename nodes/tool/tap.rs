@@ -1,30 +1,33 @@
-//! What crosses one output port, as Parquet, update by update.
+//! Writes the values of one output port as Parquet, update by update.
 //!
 //! ```text
-//! batch    step, and the columns as they cross (metrics have a step of their own)
-//! hiddens  step, layer, row, frames, width, hidden (frames x width, row-major): a row of the batch and a layer each
-//! gates    step, unit, gates (one number a unit): a unit vector each
-//! a loss   step, name, value: a number that is logged each, the loss itself first
+//! batch    step, and the columns of the batch (metrics have a step of their own)
+//! hiddens  step, layer, row, frames, width, hidden (frames x width, row-major):
+//!          one row per row of the batch and layer
+//! gates    step, unit, gates (one number per unit): one row per unit vector
+//! a loss   step, name, value: one row per logged number, the loss itself first
 //! ```
 use crate::Result;
-use crate::data::column;
 use crate::data::column::{NAME, STEP, VALUE, list};
 use crate::data::table::TableWriter;
 use crate::node::port::{Gates, Hiddens, Scalar, Value};
 use crate::node::step::StepInfo;
-use arrow::array::{ArrayRef, Float32Array, Int32Array, RecordBatch, StringArray, UInt64Array};
-use compute::tensor::{Hidden, Tape, read};
-use std::borrow::Cow;
+use arrow::array::{
+    Array, ArrayRef, Float32Array, Int32Array, RecordBatch, StringArray, UInt64Array,
+};
+use compute::tensor::read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// The file of one output port.
 pub struct Tap {
     out: PathBuf,
-    /// Since the first value, which tells the columns.
+    /// `None` before the first value, which determines the columns.
     table: Option<TableWriter>,
 }
 
 impl Tap {
+    /// Prepares to write `out`, which is created with the first value.
     pub fn new(out: &Path) -> Tap {
         Tap {
             out: out.to_owned(),
@@ -32,19 +35,23 @@ impl Tap {
         }
     }
 
-    /// What a port sent in the step of this info.
+    /// Appends what the port sent in a step.
     pub fn write(&mut self, info: StepInfo, value: &Value) -> Result<()> {
         let rows = rows(info.update, value)?;
-        if self.table.is_none() {
-            self.table = Some(TableWriter::create(&self.out, rows.schema())?);
-        }
-        self.table
-            .as_mut()
-            .map_or(Ok(()), |table| table.write(&rows))
+        let table = match &mut self.table {
+            Some(table) => table,
+            None => {
+                let table = TableWriter::create(&self.out, rows.schema())?;
+                self.table.insert(table)
+            }
+        };
+        table.write(&rows)
     }
 
+    /// Completes the file.
+    ///
     /// # Errors
-    /// The file cannot be written, or nothing crossed.
+    /// The file cannot be written, or the port sent nothing.
     pub fn finish(self) -> Result<()> {
         self.table
             .ok_or("nothing crossed the port: the data ended before the first update")?
@@ -52,129 +59,93 @@ impl Tap {
     }
 }
 
+/// Returns a value as rows, with the update in the column `step`.
 fn rows(update: u64, value: &Value) -> Result<RecordBatch> {
-    let (n, columns) = match value {
+    let columns = match value {
         Value::Batch(batch) if batch.column_by_name(STEP.name).is_some() => {
             return Ok(batch.clone());
         }
-        Value::Batch(batch) => {
-            let names = batch
-                .schema()
-                .fields()
-                .iter()
-                .map(|f| f.name().clone())
-                .collect::<Vec<_>>();
-            (
-                batch.num_rows(),
-                names
-                    .into_iter()
-                    .zip(batch.columns().iter().cloned())
-                    .collect(),
-            )
-        }
+        Value::Batch(batch) => batch_columns(batch),
         Value::Targets(targets) => return rows(update, &Value::Batch(targets.batch()?)),
-        Value::Hiddens(hiddens) => of_hiddens(hiddens)?,
-        Value::Gates(gates) => of_gates(gates)?,
-        Value::Scalar(scalar) => of_scalar(scalar),
+        Value::Hiddens(hiddens) => hiddens_columns(hiddens)?,
+        Value::Gates(gates) => gates_columns(gates)?,
+        Value::Scalar(scalar) => scalar_columns(scalar),
     };
-    let step: ArrayRef = Arc::new(UInt64Array::from(vec![update; n]));
-    Ok(RecordBatch::try_from_iter(
-        [(STEP.name.to_owned(), step)].into_iter().chain(columns),
-    )?)
+    let rows = columns.first().map_or(0, |(_, array)| array.len());
+    let step: ArrayRef = Arc::new(UInt64Array::from(vec![update; rows]));
+    let step = (STEP.name.to_owned(), step);
+    let columns = std::iter::once(step).chain(columns);
+    Ok(RecordBatch::try_from_iter(columns)?)
 }
 
-/// How many rows, and their columns.
-type Columns = (usize, Vec<(String, ArrayRef)>);
+/// Names and values of columns.
+type NamedColumns = Vec<(String, ArrayRef)>;
 
-/// A layer of a row of the batch: (frames, width).
-struct Part<'a> {
-    layer: usize,
-    row: usize,
-    frames: usize,
-    width: usize,
-    values: &'a [f32],
+fn named<const N: usize>(columns: [(&str, ArrayRef); N]) -> NamedColumns {
+    columns
+        .map(|(name, array)| (name.to_owned(), array))
+        .to_vec()
 }
 
-impl<'a> Part<'a> {
-    /// `values` are those of all rows.
-    fn of(row: usize, (layer, hidden): &(usize, Hidden<Tape>), values: &'a [f32]) -> Part<'a> {
-        let (frames, width) = (hidden.spans.of(row), hidden.width());
-        let values = &values[frames.start * width..frames.end * width];
-        Part {
-            layer: *layer,
-            row,
-            frames: frames.len(),
-            width,
-            values,
-        }
-    }
+fn batch_columns(batch: &RecordBatch) -> NamedColumns {
+    let schema = batch.schema();
+    let names = schema.fields().iter().map(|field| field.name().clone());
+    names.zip(batch.columns().iter().cloned()).collect()
 }
 
-fn of_hiddens(hiddens: &Hiddens) -> Result<Columns> {
-    let rows = hiddens
-        .layers
-        .first()
-        .map_or(0, |(_, hidden)| hidden.spans.rows());
-    let values: Vec<_> = hiddens
+fn hiddens_columns(hiddens: &Hiddens) -> Result<NamedColumns> {
+    let first = hiddens.layers.first();
+    let rows = first.map_or(0, |(_, hidden)| hidden.spans.rows());
+    let values_by_layer: Vec<_> = hiddens
         .layers
         .iter()
         .map(|(_, hidden)| read(&hidden.values))
         .collect();
-    let layers = || hiddens.layers.iter().zip(&values);
-    let parts: Vec<Part> = (0..rows)
-        .flat_map(|row| layers().map(move |(l, v)| Part::of(row, l, v)))
-        .collect();
-    let int = |of: fn(&Part) -> usize| {
-        Arc::new(parts.iter().map(|p| of(p) as i32).collect::<Int32Array>()) as ArrayRef
-    };
-    let values = parts.iter().flat_map(|p| p.values).copied().collect();
-    let columns = [
-        ("layer", int(|p| p.layer)),
-        ("row", int(|p| p.row)),
-        ("frames", int(|p| p.frames)),
-        ("width", int(|p| p.width)),
-        (
-            "hidden",
-            Arc::new(list(values, parts.iter().map(|p| p.values.len()))?),
-        ),
-    ];
-    Ok((
-        parts.len(),
-        columns.map(|(name, array)| (name.to_owned(), array)).into(),
-    ))
+    let mut layers = vec![];
+    let mut batch_rows = vec![];
+    let mut frames = vec![];
+    let mut widths = vec![];
+    let mut values: Vec<f32> = vec![];
+    let mut lengths = vec![];
+    for row in 0..rows {
+        for ((layer, hidden), layer_values) in hiddens.layers.iter().zip(&values_by_layer) {
+            let span = hidden.spans.of(row);
+            let width = hidden.width();
+            layers.push(*layer as i32);
+            batch_rows.push(row as i32);
+            frames.push(span.len() as i32);
+            widths.push(width as i32);
+            values.extend_from_slice(&layer_values[span.start * width..span.end * width]);
+            lengths.push(span.len() * width);
+        }
+    }
+    Ok(named([
+        ("layer", Arc::new(Int32Array::from(layers))),
+        ("row", Arc::new(Int32Array::from(batch_rows))),
+        ("frames", Arc::new(Int32Array::from(frames))),
+        ("width", Arc::new(Int32Array::from(widths))),
+        ("hidden", Arc::new(list(values, lengths)?)),
+    ]))
 }
 
-fn of_gates(gates: &Gates) -> Result<Columns> {
-    let all: Vec<(&str, Cow<[f32]>)> = gates
-        .vectors
-        .iter()
-        .map(|(name, gates)| (name.as_str(), read(gates)))
-        .collect();
-    let names = StringArray::from_iter_values(all.iter().map(|(name, _)| name));
-    let values = all
-        .iter()
-        .flat_map(|(_, gates)| gates.iter())
-        .copied()
-        .collect();
-    let values = list(values, all.iter().map(|(_, gates)| gates.len()))?;
-    Ok((
-        all.len(),
-        vec![
-            ("unit".to_owned(), Arc::new(names) as ArrayRef),
-            ("gates".to_owned(), Arc::new(values)),
-        ],
-    ))
+fn gates_columns(gates: &Gates) -> Result<NamedColumns> {
+    let mut units = vec![];
+    let mut values: Vec<f32> = vec![];
+    let mut lengths = vec![];
+    for (unit, vector) in &gates.vectors {
+        let vector = read(vector);
+        units.push(unit.as_str());
+        lengths.push(vector.len());
+        values.extend_from_slice(&vector);
+    }
+    Ok(named([
+        ("unit", Arc::new(StringArray::from(units))),
+        ("gates", Arc::new(list(values, lengths)?)),
+    ]))
 }
 
-fn of_scalar(scalar: &Scalar) -> Columns {
+fn scalar_columns(scalar: &Scalar) -> NamedColumns {
     let names = StringArray::from_iter_values(scalar.parts.iter().map(|(name, _)| name));
     let values = Float32Array::from_iter_values(scalar.parts.iter().map(|(_, value)| *value));
-    let columns: [(column::Column, ArrayRef); 2] =
-        [(NAME, Arc::new(names)), (VALUE, Arc::new(values))];
-    (
-        scalar.parts.len(),
-        columns
-            .map(|(column, array)| (column.name.to_owned(), array))
-            .into(),
-    )
+    named([(NAME.name, Arc::new(names)), (VALUE.name, Arc::new(values))])
 }

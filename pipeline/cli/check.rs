@@ -3,7 +3,7 @@
 use crate::ending::CommandResult;
 use crate::print::{print, print_json};
 use crate::{Format, graph};
-use pipeline::graph::plan::{Phase, Planned};
+use pipeline::graph::plan::{Phase, PlannedNode};
 use pipeline::report::format::thousands;
 use pipeline::run::missing;
 use serde_json::{Map, Value, json};
@@ -55,7 +55,7 @@ fn print_warnings(phases: &[Phase]) {
 
 /// Returns the JSON object of a phase, called `name`.
 fn phase_json(phase: &Phase, name: &str) -> Value {
-    let nodes: Vec<&str> = phase.nodes.iter().map(Planned::name).collect();
+    let nodes: Vec<&str> = phase.nodes.iter().map(PlannedNode::name).collect();
     let stages: Vec<Vec<&str>> = phase
         .stages
         .iter()
@@ -65,7 +65,7 @@ fn phase_json(phase: &Phase, name: &str) -> Value {
         .nodes
         .iter()
         .filter(|node| node.info.estimated)
-        .map(Planned::name)
+        .map(PlannedNode::name)
         .collect();
     let mut json = json!({
         "name": name,
@@ -84,7 +84,7 @@ fn phase_json(phase: &Phase, name: &str) -> Value {
 }
 
 /// Returns a count by the name of its node, for the nodes that have one.
-fn counts(phase: &Phase, count: fn(&Planned) -> Option<u64>) -> Map<String, Value> {
+fn counts(phase: &Phase, count: fn(&PlannedNode) -> Option<u64>) -> Map<String, Value> {
     let mut counts = Map::new();
     for node in &phase.nodes {
         if let Some(count) = count(node) {
@@ -134,7 +134,7 @@ fn phase_text(phase: &Phase) -> String {
 }
 
 /// Returns the line of a node: parameters and multiply-accumulates. Empty if it has neither.
-fn node_text(node: &Planned) -> String {
+fn node_text(node: &PlannedNode) -> String {
     if node.info.parameters.is_none() && node.info.macs.is_none() {
         return String::new();
     }

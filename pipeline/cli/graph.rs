@@ -1,7 +1,7 @@
 //! The arguments `GRAPH` and `--set`, and the plan that they make.
 use crate::ending::CommandError;
 use pipeline::graph::plan::{Plan, plan};
-use pipeline::graph::problem::{At, Problems};
+use pipeline::graph::problem::{Location, Problems};
 use pipeline::graph::spec;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -34,14 +34,17 @@ impl Arguments {
         let text = String::from_utf8_lossy(&bytes);
         let mut problems = Problems::default();
         if let Err(error) = std::str::from_utf8(&bytes) {
-            problems.add(&At::Byte(error.valid_up_to()), "this is not UTF-8 text");
+            problems.add(
+                &Location::Byte(error.valid_up_to()),
+                "this is not UTF-8 text",
+            );
             return Err(self.invalid(problems, &text));
         }
         let settings = [&self.sets, settings].concat();
         let graph = spec::read(&text, &settings, &mut problems);
         let plan = graph.and_then(|graph| plan(graph, &mut problems));
         match plan {
-            Some(plan) if problems.0.is_empty() => Ok(plan),
+            Some(plan) if problems.is_empty() => Ok(plan),
             _ => Err(self.invalid(problems, &text)),
         }
     }
@@ -58,6 +61,6 @@ impl Arguments {
 
     fn invalid(&self, problems: Problems, text: &str) -> CommandError {
         let file = self.graph.display().to_string();
-        CommandError::InvalidGraph(problems.print(&file, text))
+        CommandError::InvalidGraph(problems.render(&file, text))
     }
 }

@@ -70,7 +70,7 @@ fn ports(kind: &Kind) -> String {
 fn port_line(direction: &str, port: &Port) -> String {
     let many = if port.many { ", many" } else { "" };
     let optional = if port.optional { ", optional" } else { "" };
-    let carries = edges::what(port.carries);
+    let carries = edges::describe(port.carries);
     format!("{direction} {}: {carries}{many}{optional}\n", port.name)
 }
 

@@ -4,7 +4,7 @@ use crate::ending::CommandResult;
 use crate::print::{print, print_json};
 use crate::table::columns;
 use crate::{Format, device};
-use nodes::tool::probe::{Found, probe};
+use nodes::tool::probe::{ProbeResult, probe};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -55,7 +55,7 @@ impl Arguments {
 /// Formats the accuracies in per cent of frames, a row for each layer and a column for each split.
 ///
 /// The row `constant` is what a classifier without input reaches.
-fn text(found: &Found) -> String {
+fn text(found: &ProbeResult) -> String {
     let row = |name: String, cell: &dyn Fn(&str) -> String| -> Vec<String> {
         let mut row = vec![name];
         row.extend(found.frames.keys().map(|split| cell(split)));

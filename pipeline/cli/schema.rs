@@ -146,6 +146,6 @@ fn input(port: &Port) -> Value {
     let list = json!({ "allOf": [{ "$ref": "#/$defs/edges" }, limit] });
     json!({
         "anyOf": [{ "$ref": "#/$defs/edge" }, list],
-        "description": edges::what(port.carries),
+        "description": edges::describe(port.carries),
     })
 }

@@ -3,7 +3,7 @@
 use super::phase::PhaseLayout;
 use super::shape::Rect;
 use super::stage::NODE_HEIGHT;
-use crate::graph::plan::{Phase, Plan, Planned};
+use crate::graph::plan::{Phase, Plan, PlannedNode};
 use crate::report::format::short;
 use nodes::chart::svg;
 use nodes::chart::svg::escape;
@@ -130,7 +130,7 @@ fn stage(number: usize, rect: &Rect) -> String {
     )
 }
 
-fn node(node: &Planned, rect: &Rect) -> String {
+fn node(node: &PlannedNode, rect: &Rect) -> String {
     let text = |class: &str, y: f64, text: &str| {
         let x = rect.middle();
         let y = rect.y + y;
@@ -155,7 +155,7 @@ fn attributes(rect: &Rect) -> String {
 }
 
 /// Returns the node's kind and, if it has some, its parameters: `student · 5.03 M`.
-fn description(node: &Planned) -> String {
+fn description(node: &PlannedNode) -> String {
     let kind = &node.spec.kind;
     let Some(parameters) = node.info.parameters else {
         return kind.clone();
@@ -165,7 +165,7 @@ fn description(node: &Planned) -> String {
 }
 
 /// Returns the node's name, cut if it is too long for a box.
-fn shown_name(node: &Planned) -> String {
+fn shown_name(node: &PlannedNode) -> String {
     let name = node.name();
     if name.chars().count() <= LONGEST_NAME {
         return name.into();

@@ -1,379 +1,167 @@
-//! The edges of a phase: that they exist and fit, that nothing waits in a circle, which nodes share a stage.
-use crate::graph::problem::{Problems, quoted};
-use crate::graph::spec::{Phase, Spec};
+//! The edges of a phase, between ports that exist and carry the same.
+use crate::graph::problem::Problems;
+use crate::graph::spec::{InputSpec, NodeSpec, PhaseSpec};
 use compute::tensor::ON_GPU;
 use nodes::data::suggestion::suggestion;
-use nodes::node::port::{Carries, Port, Ports};
-use petgraph::algo::tarjan_scc;
+use nodes::node::port::{Carries, Port};
+use petgraph::Incoming;
 use petgraph::graph::{DiGraph, EdgeReference, NodeIndex};
-use petgraph::unionfind::UnionFind;
 use petgraph::visit::EdgeRef;
-use std::collections::HashMap;
 
-/// Nodes by their number in the phase.
-pub type EdgeGraph = DiGraph<(), PlannedEdge>;
+/// The nodes of a phase, by their index in it, and the edges between them.
+pub(super) type EdgeGraph = DiGraph<(), Connection>;
 
-/// From an output port to an input port.
+/// The ports that an edge connects, and what travels between them.
 #[derive(Clone, Copy)]
-pub struct PlannedEdge {
-    pub from: &'static str,
-    pub to: &'static str,
-    pub on_tape: bool,
-    /// What it carries may stay on the GPU where both ends stand in one stage.
-    pub tensors: bool,
+pub(super) struct Connection {
+    pub(super) output: &'static str,
+    pub(super) input: &'static str,
+    /// Whether the values are on the tape.
+    pub(super) on_tape: bool,
+    /// Whether the values may stay on the GPU between nodes of one stage.
+    pub(super) tensors: bool,
 }
 
-/// All edges that exist and fit; the others are problems, unless the node that feeds them has problems of its own.
-pub fn connect(phase: &Phase, problems: &mut Problems) -> EdgeGraph {
-    let ports: Vec<Option<&Ports>> = phase
-        .nodes
-        .iter()
-        .map(|s| s.known_kind.map(|kind| &kind.ports))
-        .collect();
-    let index: HashMap<&str, usize> = phase
-        .nodes
-        .iter()
-        .enumerate()
-        .map(|(i, s)| (s.name.as_str(), i))
-        .collect();
-    let names = || phase.nodes.iter().map(|s| s.name.as_str());
+/// Connects the nodes of a phase. Inputs that cannot be connected are problems, unless the node
+/// that feeds them is broken itself.
+pub(super) fn connect(phase: &PhaseSpec, problems: &mut Problems) -> EdgeGraph {
     let mut edge_graph = EdgeGraph::new();
-    (0..ports.len()).for_each(|_| {
+    for _ in &phase.nodes {
         edge_graph.add_node(());
-    });
-    for (to, spec) in phase.nodes.iter().enumerate() {
-        for (i, input) in spec.inputs.iter().enumerate() {
-            let mut wrong =
-                |says: String| problems.add(&input.at, format!("node `{}`: {says}", spec.name));
-            let (node, out) = input.from.split_once('.').unwrap_or((&input.from, ""));
-            let Some(&source) = index.get(node) else {
-                wrong(format!(
-                    "input `{}` names `{}`, which no node sends{}",
-                    input.port,
-                    input.from,
-                    suggestion(node, names())
-                ));
-                continue;
-            };
-            let (Some(here), Some(there)) = (&ports[to], &ports[source]) else {
-                continue;
-            };
-            let before = || {
-                spec.inputs[..i]
-                    .iter()
-                    .filter(|other| other.port == input.port)
-            };
-            if before().any(|other| other.from == input.from) {
-                wrong(format!(
-                    "input `{}` names `{}` twice",
-                    input.port, input.from
-                ));
-                continue;
-            }
-            let again = before().next().is_some();
-            match fit(here, there, &input.port, &input.from, out, again) {
-                Ok(edge) => {
-                    let _ = edge_graph.add_edge(NodeIndex::new(source), NodeIndex::new(to), edge);
+    }
+    for (reader, node) in phase.nodes.iter().enumerate() {
+        for (i, input) in node.inputs.iter().enumerate() {
+            match connect_input(phase, node, &node.inputs[..i], input) {
+                Ok(Some((source, connection))) => {
+                    let source = NodeIndex::new(source);
+                    edge_graph.add_edge(source, NodeIndex::new(reader), connection);
                 }
-                Err(says) if says.about_source && phase.nodes[source].broken => {}
-                Err(says) => wrong(says.text),
+                Ok(None) => {}
+                Err(message) => problems.add_for_node(&node.name, &input.location, message),
             }
         }
-        unfed(spec, ports[to], problems);
+        check_inputs_are_fed(node, problems);
     }
     edge_graph
 }
 
-fn unfed(spec: &Spec, ports: Option<&Ports>, problems: &mut Problems) {
-    let given = spec.json.get("inputs").map_or(&[][..], |i| i.entries());
-    for port in ports.into_iter().flat_map(|p| p.inputs) {
-        if !port.optional && !given.iter().any(|(name, ..)| name == port.name) {
-            problems.add(
-                &spec.at,
-                format!("node `{}`: nothing feeds input `{}`", spec.name, port.name),
-            );
+/// Returns the index of the node that feeds an input of `reader`, and the connection; `None` if a
+/// problem of either node prevents it. `earlier` are the inputs written before this one.
+///
+/// # Errors
+/// Why the two cannot be connected.
+fn connect_input(
+    phase: &PhaseSpec,
+    reader: &NodeSpec,
+    earlier: &[InputSpec],
+    input: &InputSpec,
+) -> Result<Option<(usize, Connection)>, String> {
+    let name = &input.port;
+    let written = input.source();
+    let Some(source) = phase.nodes.iter().position(|n| n.name == input.node) else {
+        let names = phase.nodes.iter().map(|node| node.name.as_str());
+        let suggestion = suggestion(&input.node, names);
+        return Err(format!(
+            "input `{name}` names `{written}`, which no node sends{suggestion}"
+        ));
+    };
+    let source_node = &phase.nodes[source];
+    let Some(reader_kind) = reader.known_kind else {
+        return Ok(None);
+    };
+    let Some(source_kind) = source_node.known_kind else {
+        return Ok(None);
+    };
+
+    let same_port: Vec<&InputSpec> = earlier.iter().filter(|e| e.port == *name).collect();
+    if same_port.iter().any(|e| e.source() == written) {
+        return Err(format!("input `{name}` names `{written}` twice"));
+    }
+    let input_ports = reader_kind.ports.inputs;
+    let Some(input_port) = find(input_ports, name) else {
+        let suggestion = suggestion(name, names(input_ports));
+        return Err(format!("has no input `{name}`{suggestion}"));
+    };
+    if !same_port.is_empty() && !input_port.many {
+        return Err(format!("input `{name}` takes one edge"));
+    }
+
+    let unless_source_is_broken = |message| match source_node.broken {
+        true => Ok(None),
+        false => Err(message),
+    };
+    let output_ports = source_kind.ports.outputs;
+    let Some(output_port) = find(output_ports, &input.output) else {
+        let suggestion = suggestion(&input.output, names(output_ports));
+        return unless_source_is_broken(format!(
+            "input `{name}` names `{written}`, which no node sends{suggestion}"
+        ));
+    };
+    if !accepts(input_port.carries, output_port.carries) {
+        return unless_source_is_broken(format!(
+            "input `{name}` wants {}, but `{written}` carries {}",
+            describe(input_port.carries),
+            describe(output_port.carries)
+        ));
+    }
+    let connection = Connection {
+        output: output_port.name,
+        input: input_port.name,
+        on_tape: output_port.carries.on_tape(),
+        tensors: ON_GPU && output_port.tensors && input_port.tensors,
+    };
+    Ok(Some((source, connection)))
+}
+
+fn find(ports: &'static [Port], name: &str) -> Option<&'static Port> {
+    ports.iter().find(|port| port.name == name)
+}
+
+fn names(ports: &'static [Port]) -> impl Iterator<Item = &'static str> {
+    ports.iter().map(|port| port.name)
+}
+
+/// Returns whether an input can read what an output sends: the same, or rows with more columns.
+fn accepts(input: Carries, output: Carries) -> bool {
+    match (input, output) {
+        (Carries::Batch(wanted), Carries::Batch(sent)) => wanted.iter().all(|c| sent.contains(c)),
+        _ => input == output,
+    }
+}
+
+/// Checks that every required input is written, whether or not it can be connected.
+fn check_inputs_are_fed(node: &NodeSpec, problems: &mut Problems) {
+    let Some(kind) = node.known_kind else {
+        return;
+    };
+    let written = node.json.get("inputs");
+    for port in kind.ports.inputs {
+        let fed = written.is_some_and(|inputs| inputs.get(port.name).is_some());
+        if !port.optional && !fed {
+            let message = format!("nothing feeds input `{}`", port.name);
+            problems.add_for_node(&node.name, &node.location, message);
         }
     }
 }
 
-/// Why an edge cannot be, and whether that may be the fault of the node it comes from.
-struct Misfit {
-    text: String,
-    about_source: bool,
-}
-
-/// The edge from port `out` of one node to `port` of another.
-fn fit(
-    to: &Ports,
-    from: &Ports,
-    port: &str,
-    way: &str,
-    out: &str,
-    again: bool,
-) -> Result<PlannedEdge, Misfit> {
-    let here = |text| Misfit {
-        text,
-        about_source: false,
-    };
-    let there = |text| Misfit {
-        text,
-        about_source: true,
-    };
-    let names = |ports: &'static [Port]| ports.iter().map(|p| p.name);
-    let input = to.inputs.iter().find(|p| p.name == port);
-    let input = input.ok_or_else(|| {
-        here(format!(
-            "has no input `{port}`{}",
-            suggestion(port, names(to.inputs))
-        ))
-    })?;
-    if again && !input.many {
-        return Err(here(format!("input `{port}` takes one edge")));
-    }
-    let output = from.outputs.iter().find(|p| p.name == out).ok_or_else(|| {
-        there(format!(
-            "input `{port}` names `{way}`, which no node sends{}",
-            suggestion(out, names(from.outputs))
-        ))
-    })?;
-    let fits = match (input.carries, output.carries) {
-        (Carries::Batch(wants), Carries::Batch(has)) => wants.iter().all(|w| has.contains(w)),
-        (wants, has) => wants == has,
-    };
-    if !fits {
-        let (wants, has) = (what(input.carries), what(output.carries));
-        return Err(there(format!(
-            "input `{port}` wants {wants}, but `{way}` carries {has}"
-        )));
-    }
-    let tensors = ON_GPU && output.tensors && input.tensors;
-    Ok(PlannedEdge {
-        from: output.name,
-        to: input.name,
-        on_tape: output.carries.on_tape(),
-        tensors,
-    })
-}
-
-/// What an edge carries, in words.
-pub fn what(carries: Carries) -> String {
+/// Describes in words what an edge carries.
+pub fn describe(carries: Carries) -> String {
     match carries {
-        Carries::Batch(columns) => format!(
-            "columns {}",
-            columns
-                .iter()
-                .map(|c| c.name)
-                .collect::<Vec<_>>()
-                .join(", ")
-        ),
+        Carries::Batch(columns) => {
+            let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+            format!("columns {}", names.join(", "))
+        }
         Carries::Hiddens => "hiddens".into(),
         Carries::Gates => "gates".into(),
         Carries::Scalar => "a loss".into(),
     }
 }
 
-/// The nodes in an order in which each comes after those that feed it; nodes in a circle are problems, and left out.
-pub fn order(edge_graph: &EdgeGraph, phase: &Phase, problems: &mut Problems) -> Vec<usize> {
-    let mut order = vec![];
-    for cycle in tarjan_scc(edge_graph).into_iter().rev() {
-        if let [node] = cycle[..]
-            && !edge_graph.contains_edge(node, node)
-        {
-            order.push(node.index());
-            continue;
-        }
-        let mut nodes: Vec<&Spec> = cycle.iter().map(|n| &phase.nodes[n.index()]).collect();
-        nodes.sort_by_key(|spec| phase.nodes.iter().position(|s| s.name == spec.name));
-        let names = quoted(nodes.iter().map(|s| s.name.as_str()));
-        let says = if nodes.len() > 1 {
-            format!("nodes {names} wait for each other")
-        } else {
-            format!("node {names} waits for itself")
-        };
-        problems.add(&nodes[0].at, says);
-    }
-    order
-}
-
-/// The stage of each node: nodes joined by tape edges stand in one. A node behind no cache, all of whose edges carry tensors
-/// into one stage, joins it: what it computes on a GPU stays there.
-pub fn stages(edge_graph: &EdgeGraph, phase: &Phase) -> Vec<usize> {
-    let mut sets = UnionFind::new(edge_graph.node_count());
-    for edge in edge_graph.edge_references().filter(|e| e.weight().on_tape) {
-        sets.union(edge.source().index(), edge.target().index());
-    }
-    for node in edge_graph
-        .node_indices()
-        .filter(|n| phase.nodes[n.index()].cache.is_none())
-    {
-        let Some(reader) = edge_graph.neighbors(node).next().map(|n| n.index()) else {
-            continue;
-        };
-        let stays = |e: EdgeReference<'_, PlannedEdge>| {
-            e.weight().tensors && sets.equiv(e.target().index(), reader)
-        };
-        if edge_graph.edges(node).all(stays) {
-            sets.union(node.index(), reader);
-        }
-    }
-    sets.into_labeling()
-}
-
-/// A stage whose output comes back to it through another stage would wait forever.
-pub fn waiting_stages(
-    edge_graph: &EdgeGraph,
-    stage_of: &[usize],
-    phase: &Phase,
-    problems: &mut Problems,
-) {
-    let mut stages: DiGraph<(), ()> = DiGraph::new();
-    (0..stage_of.len()).for_each(|_| {
-        stages.add_node(());
-    });
-    for edge in edge_graph.edge_references() {
-        let [from, to] = [edge.source(), edge.target()].map(|n| stage_of[n.index()]);
-        if from != to {
-            stages.update_edge(NodeIndex::new(from), NodeIndex::new(to), ());
-        }
-    }
-    for circle in tarjan_scc(&stages).into_iter().filter(|c| c.len() > 1) {
-        let inside = |node: &usize| circle.contains(&NodeIndex::new(stage_of[*node]));
-        let nodes: Vec<&Spec> = (0..phase.nodes.len())
-            .filter(inside)
-            .map(|n| &phase.nodes[n])
-            .collect();
-        let names = quoted(nodes.iter().map(|s| s.name.as_str()));
-        problems.add(
-            &nodes[0].at,
-            format!("the stages of nodes {names} wait for each other"),
-        );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::graph::json::{Json, Kind};
-    use crate::graph::problem::At;
-
-    const TAPE: PlannedEdge = PlannedEdge {
-        from: "out",
-        to: "in",
-        on_tape: true,
-        tensors: false,
-    };
-    const BATCH: PlannedEdge = PlannedEdge {
-        on_tape: false,
-        ..TAPE
-    };
-    const TENSORS: PlannedEdge = PlannedEdge {
-        tensors: true,
-        ..BATCH
-    };
-
-    /// A phase of nodes `a`, `b`, ... at the bytes 0, 1, ..., and edge_graph between them.
-    fn phase(nodes: usize, edges: &[(usize, usize, PlannedEdge)]) -> (Phase, EdgeGraph) {
-        let spec = |i: usize| Spec {
-            name: char::from(b'a' + i as u8).into(),
-            at: At::Byte(i),
-            kind: String::new(),
-            known_kind: None,
-            json: Json {
-                at: At::Byte(i),
-                kind: Kind::Map(vec![]),
-            },
-            config: None,
-            broken: false,
-            cache: None,
-            inputs: vec![],
-        };
-        let mut edge_graph = EdgeGraph::new();
-        (0..nodes).for_each(|_| {
-            edge_graph.add_node(());
-        });
-        for (from, to, edge) in edges {
-            edge_graph.add_edge(NodeIndex::new(*from), NodeIndex::new(*to), *edge);
-        }
-        (
-            Phase {
-                name: "main".into(),
-                at: At::Byte(0),
-                nodes: (0..nodes).map(spec).collect(),
-            },
-            edge_graph,
-        )
-    }
-
-    fn said(problems: Problems) -> Vec<String> {
-        problems.0.into_iter().map(|p| p.says).collect()
-    }
-
-    #[test]
-    fn nodes_in_a_circle_are_named_and_left_out() {
-        let (phase, edge_graph) = phase(
-            5,
-            &[
-                (0, 1, BATCH),
-                (1, 2, TAPE),
-                (2, 1, TAPE),
-                (2, 3, TAPE),
-                (4, 4, TAPE),
-            ],
-        );
-        let mut problems = Problems::default();
-        let mut order = order(&edge_graph, &phase, &mut problems);
-        order.sort();
-        assert_eq!(order, [0, 3]);
-        let mut said = said(problems);
-        said.sort();
-        assert_eq!(
-            said,
-            [
-                "node `e` waits for itself",
-                "nodes `b`, `c` wait for each other"
-            ]
-        );
-    }
-
-    #[test]
-    fn a_stage_does_not_wait_for_its_own_output() {
-        let edges = [(0, 1, TAPE), (0, 2, BATCH), (2, 1, BATCH), (3, 0, BATCH)];
-        let (phase, edge_graph) = phase(4, &edges);
-        let stage_of = stages(&edge_graph, &phase);
-        assert!(
-            stage_of[0] == stage_of[1] && stage_of[0] != stage_of[2] && stage_of[2] != stage_of[3]
-        );
-        let mut problems = Problems::default();
-        assert_eq!(order(&edge_graph, &phase, &mut problems), [3, 0, 2, 1]);
-        waiting_stages(&edge_graph, &stage_of, &phase, &mut problems);
-        assert_eq!(
-            said(problems),
-            ["the stages of nodes `a`, `b`, `c` wait for each other"]
-        );
-    }
-
-    /// A teacher `a`, and losses `b` in one stage with `c`, and `d` in another.
-    #[test]
-    fn what_computes_targets_stands_where_they_are_read() {
-        let joins = |readers: &[(usize, PlannedEdge)], cache: Option<&str>| {
-            let edges = readers
-                .iter()
-                .map(|(to, edge)| (0, *to, *edge))
-                .chain([(1, 2, TAPE)]);
-            let (mut phase, edge_graph) = phase(4, &edges.collect::<Vec<_>>());
-            phase.nodes[0].cache = cache.map(str::to_owned);
-            let stage_of = stages(&edge_graph, &phase);
-            stage_of[0] == stage_of[1]
-        };
-        assert!(joins(&[(1, TENSORS)], None) && joins(&[(1, TENSORS), (2, TENSORS)], None));
-        assert!(
-            !joins(&[(1, TENSORS)], Some("cache"))
-                && !joins(&[(1, BATCH)], None)
-                && !joins(&[], None)
-        );
-        assert!(
-            !joins(&[(1, TENSORS), (2, BATCH)], None)
-                && !joins(&[(1, TENSORS), (3, TENSORS)], None)
-        );
-    }
+/// Returns the edges that lead to a node, in the order in which they are written.
+pub(super) fn incoming(edge_graph: &EdgeGraph, node: usize) -> Vec<EdgeReference<'_, Connection>> {
+    let mut edges: Vec<_> = edge_graph
+        .edges_directed(NodeIndex::new(node), Incoming)
+        .collect();
+    edges.sort_by_key(|edge| edge.id());
+    edges
 }

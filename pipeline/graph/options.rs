@@ -1,39 +1,39 @@
-//! The options of one node: checked against the JSON Schema of its kind, so that everything wrong
-//! is reported at once and with its place, then parsed.
-use crate::graph::json::{Json, Kind as Form};
-use crate::graph::problem::{At, Problems};
+//! The options of one node: checked against the JSON Schema of its kind, so that all problems are
+//! reported at once with their locations, then parsed.
+#[cfg(test)]
+mod tests;
+
+use crate::graph::json::{Content, Json, JsonEntry};
+use crate::graph::problem::{Location, Problems};
 use nodes::data::suggestion::suggestion;
 use nodes::node::{Config, Kind};
 use serde_json::Value;
 
-/// Parses the options of a node; `None` if something is wrong with them.
-pub fn parse(
+/// Parses the options of a node; `None`, after adding problems, if they are wrong.
+pub(super) fn parse(
     node: &str,
     options: &Json,
     kind: &Kind,
     problems: &mut Problems,
 ) -> Option<Box<dyn Config>> {
-    let problems_before = problems.0.len();
+    let problems_before = problems.len();
     let mut checker = Checker {
         node,
         problems,
         path: vec![],
     };
     checker.check_object(options, &(kind.schema)());
-    if problems.0.len() > problems_before {
+    if problems.len() > problems_before {
         return None;
     }
-    match (kind.parse)(options.value()) {
+    match (kind.parse)(options.to_value()) {
         Ok(config) => Some(config),
-        Err(wrong) => {
-            problems.add(
-                &options.place(&wrong.path),
-                format!(
-                    "node `{node}`: {}{}",
-                    option_prefix(&wrong.path),
-                    wrong.message
-                ),
-            );
+        Err(error) => {
+            // An index is written `[1]`.
+            let steps = error.path.iter().map(|step| step.trim_matches(['[', ']']));
+            let path: Vec<String> = steps.map(str::to_owned).collect();
+            let message = format!("{}{}", option_prefix(&path), error.message);
+            problems.add_for_node(node, options.location_of(&path), message);
             None
         }
     }
@@ -43,146 +43,157 @@ pub fn parse(
 struct Checker<'a> {
     node: &'a str,
     problems: &'a mut Problems,
-    /// Keys and list indices from the node to the value under check.
+    /// Keys and list indices from the node to the checked value.
     path: Vec<String>,
 }
 
 impl Checker<'_> {
-    fn report(&mut self, at: &At, message: String) {
-        self.problems
-            .add(at, format!("node `{}`: {message}", self.node));
-    }
-
-    fn reject(&mut self, at: &At, message: String) {
-        self.report(at, format!("{}{message}", option_prefix(&self.path)));
+    /// Adds a problem with the value at `path`.
+    fn reject(&mut self, location: &Location, message: String) {
+        let message = format!("{}{message}", option_prefix(&self.path));
+        self.problems.add_for_node(self.node, location, message);
     }
 
     fn check_object(&mut self, object: &Json, schema: &Value) {
-        let known = schema["properties"].as_object();
-        for (key, key_at, value) in object.entries() {
-            let property = known.and_then(|known| known.get(key));
+        let properties = schema["properties"].as_object();
+        for entry in object.entries() {
+            let property = properties.and_then(|properties| properties.get(&entry.key));
             match (property, &schema["additionalProperties"]) {
-                (Some(property), _) => self.check_below(key, key_at, value, property),
+                (Some(property), _) => self.check_entry(entry, property),
                 (None, Value::Bool(false)) => {
-                    let names = known.into_iter().flatten().map(|(name, _)| name.as_str());
-                    self.report(
-                        key_at,
-                        format!("unknown option `{key}`{}", suggestion(key, names)),
-                    );
+                    let names = properties
+                        .into_iter()
+                        .flatten()
+                        .map(|(name, _)| name.as_str());
+                    let suggestion = suggestion(&entry.key, names);
+                    let message = format!("unknown option `{}`{suggestion}", entry.key);
+                    self.problems
+                        .add_for_node(self.node, &entry.key_location, message);
                 }
-                (None, every) => self.check_below(key, key_at, value, every),
+                (None, additional) => self.check_entry(entry, additional),
             }
         }
-        for name in schema["required"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-        {
+        let required = schema["required"].as_array().into_iter().flatten();
+        for name in required.filter_map(Value::as_str) {
             if object.get(name).is_none() {
-                self.reject(&object.at, format!("needs the option `{name}`"));
+                self.reject(&object.location, format!("needs the option `{name}`"));
             }
         }
     }
 
-    fn check_below(&mut self, step: &str, at: &At, value: &Json, schema: &Value) {
-        self.path.push(step.to_owned());
-        self.check(at, value, schema);
+    fn check_entry(&mut self, entry: &JsonEntry, schema: &Value) {
+        self.path.push(entry.key.clone());
+        self.check(&entry.key_location, &entry.value, schema);
         self.path.pop();
     }
 
-    fn check(&mut self, at: &At, value: &Json, schema: &Value) {
+    /// Checks one value; `location` is that of its key, or of the item in a list.
+    fn check(&mut self, location: &Location, value: &Json, schema: &Value) {
         if let Some(alternatives) = schema["anyOf"].as_array() {
-            let is_null = |alternative: &&Value| alternative["type"] == "null";
-            if value.is_null() && alternatives.iter().any(|a| is_null(&a)) {
-                return;
-            }
-            let mut others = alternatives.iter().filter(|a| !is_null(a));
-            // Several alternatives (an architecture: a name or an object) are left to the kind.
-            if let (Some(only), None) = (others.next(), others.next()) {
-                self.check(at, value, only);
-            }
+            self.check_alternatives(location, value, alternatives);
         } else if let Some(variants) = variants(schema) {
-            self.check_variant(at, value, &variants);
+            self.check_variant(location, value, &variants);
         } else {
-            self.check_type(at, value, schema);
+            self.check_type(location, value, schema);
         }
     }
 
-    fn check_variant(&mut self, at: &At, value: &Json, variants: &[&str]) {
+    /// Checks a value that may be null, if there is one other alternative. Among several (an
+    /// architecture: a name or an object) the kind's own parser decides.
+    fn check_alternatives(&mut self, location: &Location, value: &Json, alternatives: &[Value]) {
+        let (null, others): (Vec<&Value>, Vec<&Value>) = alternatives
+            .iter()
+            .partition(|schema| schema["type"] == "null");
+        if value.is_null() && !null.is_empty() {
+            return;
+        }
+        if let [only] = others[..] {
+            self.check(location, value, only);
+        }
+    }
+
+    fn check_variant(&mut self, location: &Location, value: &Json, variants: &[&str]) {
         let expected = one_of(variants);
-        match value.text() {
-            Some(text) if variants.contains(&text) => {}
+        let message = match value.text() {
+            Some(text) if variants.contains(&text) => return,
             Some(text) => {
                 let suggestion = suggestion(text, variants.iter().copied());
-                let message = format!("unknown variant `{text}`, expected {expected}{suggestion}");
-                self.reject(at, message);
+                format!("unknown variant `{text}`, expected {expected}{suggestion}")
             }
-            None => {
-                self.reject(
-                    at,
-                    format!("invalid type: {}, expected {expected}", found(value)),
-                );
-            }
-        }
+            None => format!("invalid type: {}, expected {expected}", found(value)),
+        };
+        self.reject(location, message);
     }
 
-    fn check_type(&mut self, at: &At, value: &Json, schema: &Value) {
+    fn check_type(&mut self, location: &Location, value: &Json, schema: &Value) {
         let types: Vec<&str> = match &schema["type"] {
             Value::String(one) => vec![one],
             Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
-            _ => return, // anything
+            _ => return, // any value is valid
         };
         if value.is_null() && types.contains(&"null") {
             return;
         }
-        let Some(expected) = types.iter().find(|t| **t != "null") else {
+        let Some(expected) = types.into_iter().find(|name| *name != "null") else {
             return;
         };
         let words = expected_words(expected, schema);
-        match (*expected, &value.kind) {
-            ("object", Form::Map(_)) => self.check_object(value, schema),
-            ("array", Form::List(items)) => {
-                let length = schema["minItems"]
-                    .as_u64()
-                    .filter(|n| schema["maxItems"] == *n);
-                if length.is_some_and(|n| n != items.len() as u64) {
-                    let message = format!("invalid length {}, expected {words}", items.len());
-                    return self.reject(at, message);
-                }
-                for (index, item) in items.iter().enumerate() {
-                    self.check_below(&index.to_string(), &item.at, item, &schema["items"]);
-                }
-            }
-            ("integer", Form::Leaf(Value::Number(n))) if !n.is_f64() => {
+        match (expected, &value.content) {
+            ("object", Content::Object(_)) => self.check_object(value, schema),
+            ("array", Content::Array(items)) => self.check_array(location, items, schema),
+            ("integer", Content::Leaf(Value::Number(n))) if !n.is_f64() => {
                 if schema["minimum"] == 0 && n.as_u64().is_none() {
-                    self.reject(at, format!("invalid value: number `{n}`, expected {words}"));
+                    let message = format!("invalid value: number `{n}`, expected {words}");
+                    self.reject(location, message);
                 }
             }
-            ("number", Form::Leaf(Value::Number(_)))
-            | ("string", Form::Leaf(Value::String(_)))
-            | ("boolean", Form::Leaf(Value::Bool(_))) => {}
-            _ => self.reject(
-                at,
-                format!("invalid type: {}, expected {words}", found(value)),
-            ),
+            ("number", Content::Leaf(Value::Number(_)))
+            | ("string", Content::Leaf(Value::String(_)))
+            | ("boolean", Content::Leaf(Value::Bool(_))) => {}
+            _ => {
+                let message = format!("invalid type: {}, expected {words}", found(value));
+                self.reject(location, message);
+            }
+        }
+    }
+
+    fn check_array(&mut self, location: &Location, items: &[Json], schema: &Value) {
+        if let Some(length) = fixed_length(schema)
+            && items.len() as u64 != length
+        {
+            let message = format!(
+                "invalid length {}, expected an array of length {length}",
+                items.len()
+            );
+            return self.reject(location, message);
+        }
+        for (index, item) in items.iter().enumerate() {
+            self.path.push(index.to_string());
+            self.check(&item.location, item, &schema["items"]);
+            self.path.pop();
         }
     }
 }
 
-/// Returns the names of an enum without fields.
-fn variants(schema: &Value) -> Option<Vec<&str>> {
-    match (&schema["enum"], &schema["oneOf"]) {
-        (Value::Array(names), _) => names.iter().map(Value::as_str).collect(),
-        (_, Value::Array(each)) => each
-            .iter()
-            .map(|variant| variant["const"].as_str())
-            .collect(),
-        _ => None,
-    }
+/// Returns the length of an array that may have no other.
+fn fixed_length(schema: &Value) -> Option<u64> {
+    let length = schema["minItems"].as_u64()?;
+    (schema["maxItems"] == length).then_some(length)
 }
 
-/// Lists variants as serde does.
+/// Returns the names of an enum without fields; `None` for other schemas.
+fn variants(schema: &Value) -> Option<Vec<&str>> {
+    if let Some(names) = schema["enum"].as_array() {
+        return names.iter().map(Value::as_str).collect();
+    }
+    let variants = schema["oneOf"].as_array()?;
+    variants
+        .iter()
+        .map(|variant| variant["const"].as_str())
+        .collect()
+}
+
+/// Lists variants in serde's words.
 fn one_of(variants: &[&str]) -> String {
     let quoted: Vec<String> = variants.iter().map(|name| format!("`{name}`")).collect();
     match &quoted[..] {
@@ -192,6 +203,7 @@ fn one_of(variants: &[&str]) -> String {
     }
 }
 
+/// Describes the values that a schema accepts.
 fn expected_words(expected: &str, schema: &Value) -> String {
     match expected {
         "integer" if schema["minimum"] == 0 => "a whole number from 0".into(),
@@ -199,7 +211,7 @@ fn expected_words(expected: &str, schema: &Value) -> String {
         "number" => "a number".into(),
         "string" => "text".into(),
         "boolean" => "true or false".into(),
-        "array" => match schema["maxItems"].as_u64() {
+        "array" => match fixed_length(schema) {
             Some(length) => format!("an array of length {length}"),
             None => "a list".into(),
         },
@@ -207,31 +219,30 @@ fn expected_words(expected: &str, schema: &Value) -> String {
     }
 }
 
+/// Describes the value that the file has.
 fn found(value: &Json) -> String {
-    match &value.kind {
-        Form::Map(_) => "an object".into(),
-        Form::List(_) => "a list".into(),
-        Form::Leaf(Value::Number(n)) => format!("number `{n}`"),
-        Form::Leaf(Value::String(text)) => format!("string {text:?}"),
-        Form::Leaf(Value::Bool(flag)) => format!("boolean `{flag}`"),
-        Form::Leaf(_) => "null".into(),
+    match &value.content {
+        Content::Object(_) => "an object".into(),
+        Content::Array(_) => "a list".into(),
+        Content::Leaf(Value::Number(n)) => format!("number `{n}`"),
+        Content::Leaf(Value::String(text)) => format!("string {text:?}"),
+        Content::Leaf(Value::Bool(flag)) => format!("boolean `{flag}`"),
+        Content::Leaf(_) => "null".into(),
     }
 }
 
-/// Names an option in a message: ``option `terms[1].weight`: ``; nothing for the node itself.
+/// Names an option in a message: ``option `terms[1].weight`: ``; empty for the node itself.
 fn option_prefix(path: &[String]) -> String {
     let mut name = String::new();
     for step in path {
-        let step = step.trim_matches(['[', ']']);
         match step.parse::<usize>() {
             Ok(index) => name += &format!("[{index}]"),
             Err(_) if name.is_empty() => name += step,
             Err(_) => name += &format!(".{step}"),
         }
     }
-    if name.is_empty() {
-        String::new()
-    } else {
-        format!("option `{name}`: ")
+    match name.as_str() {
+        "" => name,
+        _ => format!("option `{name}`: "),
     }
 }

@@ -1,68 +1,79 @@
-//! The graph as checked and cut: every problem that options and edges alone can show is found here, before data or weights
-//! are touched. What a phase will leave behind is known to the phases after it.
-mod cut;
+//! Plans a graph: connects its nodes, cuts each phase into stages, and learns what each node
+//! computes and writes.
+//!
+//! Every problem that options and edges alone can show is found here. Later phases know what
+//! earlier ones will write.
 mod info;
 mod roles;
 
 use crate::graph::edges;
+use crate::graph::edges::EdgeGraph;
 use crate::graph::problem::Problems;
-use crate::graph::spec;
-use crate::graph::spec::{Graph, Spec};
-use info::Past;
+use crate::graph::spec::{GraphSpec, NodeSpec, PhaseSpec};
+use crate::graph::stages;
+use info::EarlierPhases;
 use nodes::node::port::Shapes;
 use nodes::node::{Clock, Config, Kind, NodeInfo, OptimizerSettings, PhaseOutputs, Source};
+use petgraph::visit::EdgeRef;
 use std::sync::Arc;
 
+/// A graph without problems, ready to run.
 pub struct Plan {
     pub name: String,
     pub seed: u64,
-    /// Names of phases are folders of the run.
+    /// Whether the names of phases are folders of the run.
     pub phased: bool,
-    /// The graph as read, after `--set`.
+    /// The graph file after `--set`.
     pub resolved: serde_json::Value,
     pub phases: Vec<Phase>,
-    /// What the phases leave.
+    /// What the nodes of all phases write.
     pub phase_outputs: Arc<PhaseOutputs>,
 }
 
+/// A phase of a plan. Nodes are named by their index in `nodes`.
 pub struct Phase {
     pub name: String,
-    /// In the order of the file.
-    pub nodes: Vec<Planned>,
-    /// Sorted by the node they go to, then as written.
+    /// The nodes in the order of the file.
+    pub nodes: Vec<PlannedNode>,
+    /// The edges, sorted by the node that they lead to, then as written.
     pub edges: Vec<Edge>,
-    /// Each stage is one thread; its nodes in the order in which they run.
+    /// The nodes of each stage, which is one thread, in the order in which they run.
     pub stages: Vec<Vec<usize>>,
     pub source: usize,
     pub optimizer: Option<usize>,
 }
 
-pub struct Planned {
-    pub spec: Spec,
+/// A node of a plan.
+pub struct PlannedNode {
+    pub spec: NodeSpec,
     pub config: Arc<dyn Config>,
     pub info: NodeInfo,
-    /// What comes in.
+    /// The shapes that the node receives.
     pub inputs: Shapes,
 }
 
-/// From a port of one node to a port of another.
+/// An edge from a port of one node to a port of another.
 #[derive(Clone, Copy)]
 pub struct Edge {
     pub from: usize,
+    /// The output port of `from`.
     pub out: &'static str,
     pub to: usize,
+    /// The input port of `to`.
     pub port: &'static str,
+    /// Whether the values are on the tape.
     pub on_tape: bool,
-    /// What it carries is read as tensors, on a GPU.
+    /// Whether the values are read as tensors on a GPU.
     pub tensors: bool,
-    /// Both ends stand in one stage.
+    /// Whether both nodes are in one stage.
     pub within: bool,
 }
 
-impl Planned {
+impl PlannedNode {
     pub fn name(&self) -> &str {
         &self.spec.name
     }
+
     pub fn kind(&self) -> &'static Kind {
         self.spec
             .known_kind
@@ -71,25 +82,31 @@ impl Planned {
 }
 
 impl Phase {
+    /// Returns the source, which makes the steps.
     pub fn source(&self) -> &dyn Source {
         let source = self.nodes[self.source].config.source();
         source.unwrap_or_else(|| unreachable!("the plan found the source by its role"))
     }
+
+    /// Returns the settings of the optimizer, if the phase has one.
     pub fn optimizer(&self) -> Option<OptimizerSettings> {
         self.nodes[self.optimizer?].config.optimizer()
     }
-    /// The node with which a step is complete: the optimizer, or else the last one.
-    pub fn last(&self) -> &Planned {
-        let last = self.stages.last().and_then(|stage| stage.last());
-        &self.nodes[self.optimizer.or(last.copied()).unwrap_or(self.source)]
+
+    /// Returns the node that completes a step: the optimizer, or else the last node.
+    pub fn last(&self) -> &PlannedNode {
+        let last = self.stages.last().and_then(|stage| stage.last().copied());
+        &self.nodes[self.optimizer.or(last).unwrap_or(self.source)]
     }
-    /// When the phase ends: after `steps` updates, if that is given, or when the file says so.
+
+    /// Returns the clock of a run from update `from` on, which ends after `steps` updates; `None`
+    /// is the number in the file.
     pub fn clock(&self, steps: Option<u64>, from: u64) -> Clock {
         match self.optimizer() {
-            Some(o) => Clock {
-                updates: Some(steps.unwrap_or(o.steps)),
-                accumulate: o.accumulate,
-                checkpoint_every: o.checkpoint_every,
+            Some(optimizer) => Clock {
+                updates: Some(steps.unwrap_or(optimizer.steps)),
+                accumulate: optimizer.accumulate,
+                checkpoint_every: optimizer.checkpoint_every,
                 from,
             },
             None => Clock {
@@ -102,73 +119,98 @@ impl Phase {
     }
 }
 
-/// Checks the whole graph; a plan only if nothing is wrong.
-pub fn plan(graph: Graph, problems: &mut Problems) -> Option<Plan> {
-    let mut phase_outputs = Past::default();
-    let Graph {
-        name,
-        seed,
-        phased,
-        phases,
-        resolved,
-    } = graph;
-    let phases: Vec<Option<Phase>> = phases
-        .into_iter()
-        .map(|p| phase(p, &mut phase_outputs, problems))
-        .collect();
-    if !problems.0.is_empty() {
+/// Plans a graph; `None`, after adding problems, if anything is wrong with it.
+pub fn plan(graph: GraphSpec, problems: &mut Problems) -> Option<Plan> {
+    let mut earlier = EarlierPhases::default();
+    let mut phases = vec![];
+    for phase in graph.phases {
+        phases.push(plan_phase(phase, &mut earlier, problems));
+    }
+    if !problems.is_empty() {
         return None;
     }
-    let phase_outputs = Arc::new(phase_outputs.phase_outputs);
     Some(Plan {
-        name,
-        seed,
-        phased,
-        resolved,
+        name: graph.name,
+        seed: graph.seed,
+        phased: graph.phased,
+        resolved: graph.resolved,
         phases: phases.into_iter().collect::<Option<_>>()?,
-        phase_outputs,
+        phase_outputs: Arc::new(earlier.outputs),
     })
 }
 
-fn phase(phase: spec::Phase, past: &mut Past, problems: &mut Problems) -> Option<Phase> {
-    let before = problems.0.len();
+/// Plans one phase and adds what it writes to `earlier`.
+fn plan_phase(
+    phase: PhaseSpec,
+    earlier: &mut EarlierPhases,
+    problems: &mut Problems,
+) -> Option<Phase> {
+    let problems_before = problems.len();
     let edge_graph = edges::connect(&phase, problems);
-    let order = edges::order(&edge_graph, &phase, problems);
-    let stage_of = edges::stages(&edge_graph, &phase);
-    edges::waiting_stages(&edge_graph, &stage_of, &phase, problems);
-    let sound = problems.0.len() == before && phase.nodes.iter().all(|s| !s.broken);
-    let (source, optimizer) = roles::find(&phase, problems);
-    if let Some(source) = source.filter(|_| sound && problems.0.len() == before) {
-        roles::idle_stages(&phase, &edge_graph, &stage_of, source, problems);
+    let order = stages::topological_order(&edge_graph, &phase, problems);
+    let stage_of = stages::assign(&edge_graph, &phase);
+    stages::check_cycles(&edge_graph, &stage_of, &phase, problems);
+    let edges_valid =
+        problems.len() == problems_before && phase.nodes.iter().all(|node| !node.broken);
+
+    let roles = roles::find(&phase, problems);
+    if let Some(source) = roles.source
+        && edges_valid
+        && problems.len() == problems_before
+    {
+        roles::check_stages_are_reached(&phase, &edge_graph, &stage_of, source, problems);
     }
-    if let Some(optimizer) = optimizer {
-        roles::rates(&phase, optimizer, &stage_of, sound, problems);
+    if let Some(optimizer) = roles.optimizer {
+        roles::check_rates(&phase, optimizer, &stage_of, edges_valid, problems);
     }
-    let info = past.info(&phase, &edge_graph, &order, problems);
-    past.leave(&phase, &info);
-    if problems.0.len() > before || !sound {
+
+    let info = earlier.node_info(&phase, &edge_graph, &order, problems);
+    earlier.add(&phase, &info);
+    if problems.len() > problems_before || !edges_valid {
         return None;
     }
-    let edges = cut::edges(&edge_graph, &stage_of);
-    let stages = cut::stages(&order, &stage_of, source?, optimizer, &edges);
-    let inputs: Vec<Shapes> = (0..info.len())
-        .map(|i| info::shapes(i, &edge_graph, &info))
-        .collect();
-    let nodes = phase.nodes.into_iter().zip(info).zip(inputs);
-    let nodes = nodes.map(|((spec, info), inputs)| {
-        Some(Planned {
+
+    let source = roles.source?;
+    let mut inputs = vec![];
+    for node in 0..info.len() {
+        inputs.push(info::input_shapes(node, &edge_graph, &info));
+    }
+    let mut nodes = vec![];
+    for ((spec, info), inputs) in phase.nodes.into_iter().zip(info).zip(inputs) {
+        nodes.push(PlannedNode {
             config: spec.config.clone()?,
             spec,
             info: info?,
             inputs,
-        })
-    });
+        });
+    }
     Some(Phase {
         name: phase.name,
-        nodes: nodes.collect::<Option<_>>()?,
-        edges,
-        stages,
-        source: source?,
-        optimizer,
+        nodes,
+        edges: planned_edges(&edge_graph, &stage_of),
+        stages: stages::list(&edge_graph, &order, &stage_of, source, roles.optimizer),
+        source,
+        optimizer: roles.optimizer,
     })
+}
+
+/// Lists the edges, sorted by the node that they lead to, then as written.
+fn planned_edges(edge_graph: &EdgeGraph, stage_of: &[usize]) -> Vec<Edge> {
+    let mut edges = vec![];
+    for to in 0..stage_of.len() {
+        for edge in edges::incoming(edge_graph, to) {
+            let from = edge.source().index();
+            let connection = edge.weight();
+            edges.push(Edge {
+                from,
+                out: connection.output,
+                to,
+                port: connection.input,
+                on_tape: connection.on_tape,
+                tensors: connection.tensors,
+                within: stage_of[from] == stage_of[to],
+            });
+        }
+    }
+    edges
 }

@@ -1,7 +1,7 @@
 //! The models of a run before and after their phases.
 use super::bars::{LayerUnits, bars};
 use super::written::written_models;
-use crate::graph::plan::{Plan, Planned};
+use crate::graph::plan::{Plan, PlannedNode};
 use nodes::model::{Architecture, count, read_architecture};
 use nodes::node::port::Shape;
 use serde::Serialize;
@@ -63,7 +63,7 @@ pub(super) fn read(plan: &Plan, run: &Path) -> Vec<Vec<ModelChange>> {
 
 /// Returns the architecture that the plan knows: the one that is pruned, or else the one that is
 /// trained and written.
-fn planned_architecture(node: &Planned) -> Option<Architecture> {
+fn planned_architecture(node: &PlannedNode) -> Option<Architecture> {
     if let Some(architecture) = gated_architecture(node) {
         return Some(architecture.clone());
     }
@@ -72,7 +72,7 @@ fn planned_architecture(node: &Planned) -> Option<Architecture> {
 }
 
 /// Returns the architecture whose units have gates, if the node takes gates.
-fn gated_architecture(node: &Planned) -> Option<&Architecture> {
+fn gated_architecture(node: &PlannedNode) -> Option<&Architecture> {
     let mut shapes = node.inputs.values().flatten();
     shapes.find_map(|shape| match shape {
         Shape::Gates(pruning) => Some(&pruning.architecture),

@@ -1,11 +1,11 @@
 //! The models that a run writes, in the order of its phases.
-use crate::graph::plan::{Plan, Planned};
+use crate::graph::plan::{Plan, PlannedNode};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A model that a node writes at the end of its phase, as a `T` describes it.
 pub(super) struct WrittenModel<'a, T> {
-    pub(super) node: &'a Planned,
+    pub(super) node: &'a PlannedNode,
     /// What an earlier phase has written under the same name; `None` if the plan does not depend
     /// on that, or if that phase has not ended.
     pub(super) earlier: Option<T>,

@@ -1,74 +1,68 @@
-//! What the system says of this machine and this process; None where it does not tell.
-use std::fs::read_to_string;
+//! Reads the memory, disks and GPUs of this machine from the system; `None` if it does not tell.
+use std::fs::{read_dir, read_to_string};
 use std::path::Path;
 
-/// The process's peak resident set, in bytes.
+/// Returns the process's peak resident set, in bytes.
 pub fn peak() -> Option<u64> {
-    kilobytes("/proc/self/status", "VmHWM:")
+    bytes_of_line("/proc/self/status", "VmHWM:")
 }
 
-/// All memory, and what is free for a new process, in bytes.
+/// Returns the total memory and the memory free for a new process, in bytes.
 pub fn memory() -> Option<[u64; 2]> {
-    let of = |key| kilobytes("/proc/meminfo", key);
-    Some([of("MemTotal:")?, of("MemAvailable:")?])
+    let total = bytes_of_line("/proc/meminfo", "MemTotal:")?;
+    let available = bytes_of_line("/proc/meminfo", "MemAvailable:")?;
+    Some([total, available])
 }
 
-/// The limit that the process's control group sets on memory, in bytes (cgroup v2, else v1).
+/// Returns the memory limit of the process's control group (version 2, else 1), in bytes.
 pub fn memory_limit() -> Option<u64> {
     let groups = read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let own = groups
-        .lines()
-        .find_map(|line| line.strip_prefix("0::"))
-        .unwrap_or("/");
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::"));
     let files = [
-        format!("/sys/fs/cgroup{own}/memory.max"),
+        format!("/sys/fs/cgroup{}/memory.max", group.unwrap_or("/")),
         "/sys/fs/cgroup/memory.max".into(),
         "/sys/fs/cgroup/memory/memory.limit_in_bytes".into(),
     ];
     let limit = files
         .iter()
-        .find_map(|file| read_to_string(file).ok()?.trim().parse::<u64>().ok());
-    limit.filter(|limit| memory().is_none_or(|[all, _]| *limit < all)) // v1 writes a huge number for none
+        .find_map(|file| read_to_string(file).ok()?.trim().parse::<u64>().ok())?;
+    // Version 1 writes a huge number if there is no limit.
+    match memory() {
+        Some([total, _]) if limit >= total => None,
+        _ => Some(limit),
+    }
 }
 
-/// Bytes that may still be written below a folder.
+/// Returns the free bytes of the file system that holds a folder.
 pub fn disk(folder: &Path) -> Option<u64> {
-    let about = rustix::fs::statvfs(folder).ok()?;
-    Some(about.f_bavail.saturating_mul(about.f_frsize))
+    let status = rustix::fs::statvfs(folder).ok()?;
+    Some(status.f_bavail.saturating_mul(status.f_frsize))
 }
 
-/// NVIDIA's driver, and the names of its GPUs.
+/// Returns the version of NVIDIA's driver and the names of the GPUs.
 pub fn gpus() -> Option<(String, Vec<String>)> {
-    let driver = read_to_string("/proc/driver/nvidia/version").ok()?;
-    let driver = driver
-        .lines()
-        .next()?
-        .trim_start_matches("NVRM version:")
-        .trim()
-        .to_owned();
-    let folders = std::fs::read_dir("/proc/driver/nvidia/gpus")
+    let version = read_to_string("/proc/driver/nvidia/version").ok()?;
+    let first_line = version.lines().next()?;
+    let driver = first_line.trim_start_matches("NVRM version:").trim();
+    let mut models = vec![];
+    for gpu in read_dir("/proc/driver/nvidia/gpus")
         .into_iter()
         .flatten()
-        .flatten();
-    let about = folders.filter_map(|gpu| read_to_string(gpu.path().join("information")).ok());
-    let model = |text: String| {
-        Some(
-            text.lines()
-                .find_map(|l| l.strip_prefix("Model:"))?
-                .trim()
-                .to_owned(),
-        )
-    };
-    Some((driver, about.filter_map(model).collect()))
+        .flatten()
+    {
+        let information = read_to_string(gpu.path().join("information")).unwrap_or_default();
+        let model = information
+            .lines()
+            .find_map(|line| line.strip_prefix("Model:"));
+        models.extend(model.map(|model| model.trim().to_owned()));
+    }
+    Some((driver.to_owned(), models))
 }
 
-/// The number behind `key` in a file of lines such as `MemTotal:  4096 kB`, in bytes.
-fn kilobytes(file: &str, key: &str) -> Option<u64> {
+/// Returns the number of a line such as `MemTotal:  4096 kB`, in bytes.
+fn bytes_of_line(file: &str, key: &str) -> Option<u64> {
     let text = read_to_string(file).ok()?;
-    let number = text
-        .lines()
-        .find_map(|line| line.strip_prefix(key))?
-        .split_whitespace()
-        .next()?;
-    Some(number.parse::<u64>().ok()? * 1024)
+    let rest = text.lines().find_map(|line| line.strip_prefix(key))?;
+    let kilobytes: u64 = rest.split_whitespace().next()?.parse().ok()?;
+    Some(kilobytes * 1024)
 }

@@ -39,7 +39,7 @@ impl RunRecord {
         nodes::data::file::write_atomic(file, text.as_bytes())
     }
 
-    /// Names the settings that differ from an earlier record and that a resumed run must not change.
+    /// Lists the settings that differ from an earlier record and that a resumed run must keep.
     pub fn differences(&self, earlier: &RunRecord) -> Vec<String> {
         let mut differences = resume::differences(&earlier.graph, &self.graph);
         if earlier.arguments["steps"] != self.arguments["steps"] {

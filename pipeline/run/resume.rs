@@ -31,18 +31,17 @@ pub fn newest(run: &Path, plan: &Plan) -> Option<ResumePoint> {
         .find(|p| nodes::data::file::metadata(&p.path).is_ok())
 }
 
-/// Names, as `--set` does, where two resolved graphs differ, except for options that a resumed run
-/// may change.
+/// Lists the paths, in the form of `--set`, at which two resolved graphs differ, except for options
+/// that a resumed run may change.
 pub fn differences(before: &Value, now: &Value) -> Vec<String> {
     let mut paths = vec![];
-    for part in [surroundings, bound_options] {
-        compare("", &part(before), &part(now), &mut paths);
-    }
+    compare("", &header(before), &header(now), &mut paths);
+    compare("", &fixed_options(before), &fixed_options(now), &mut paths);
     paths
 }
 
-/// Returns what stands beside the nodes, and the order of phases.
-fn surroundings(graph: &Value) -> Value {
+/// Returns the top-level keys without the nodes, and the names of the phases in order.
+fn header(graph: &Value) -> Value {
     let mut top = graph.as_object().cloned().unwrap_or_default();
     top.retain(|key, _| !["$schema", "about", "nodes"].contains(&key.as_str()));
     if let Some(Value::Array(phases)) = top.get_mut("phases") {
@@ -54,22 +53,22 @@ fn surroundings(graph: &Value) -> Value {
 }
 
 /// Returns the nodes, below the names of their phases, without options that may change.
-fn bound_options(graph: &Value) -> Value {
-    let mut bound = bound_nodes(&graph["nodes"]);
+fn fixed_options(graph: &Value) -> Value {
+    let mut fixed = fixed_options_of(&graph["nodes"]);
     for phase in graph["phases"].as_array().into_iter().flatten() {
         if let Some(name) = phase["name"].as_str() {
-            bound.insert(name.to_owned(), bound_nodes(&phase["nodes"]).into());
+            fixed.insert(name.to_owned(), fixed_options_of(&phase["nodes"]).into());
         }
     }
-    bound.into()
+    fixed.into()
 }
 
-fn bound_nodes(nodes: &Value) -> Map<String, Value> {
-    const FREE: [&str; 4] = ["cache", "checkpoint_every", "keep", "dev_every"];
+fn fixed_options_of(nodes: &Value) -> Map<String, Value> {
+    const CHANGEABLE: [&str; 4] = ["cache", "checkpoint_every", "keep", "dev_every"];
     let mut nodes = nodes.as_object().cloned().unwrap_or_default();
     nodes.retain(|_, node| node["kind"] != "log");
     for node in nodes.values_mut().filter_map(Value::as_object_mut) {
-        node.retain(|key, _| !FREE.contains(&key.as_str()));
+        node.retain(|key, _| !CHANGEABLE.contains(&key.as_str()));
     }
     nodes
 }
@@ -101,26 +100,27 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_is_free_may_differ_and_what_is_bound_is_named() {
+    fn only_fixed_options_are_differences() {
         let graph = |layers: Vec<u64>, cache: Option<&str>, log: u64| {
             let student = json!({ "kind": "student", "layers": layers });
             let teacher = json!({ "kind": "teacher", "cache": cache });
             let log = json!({ "kind": "log", "every": log });
             let nodes = json!({ "student": student, "teacher": teacher, "log": log });
-            json!({ "name": "x", "about": log["every"], "phases": [{ "name": "prune", "nodes": nodes }] })
+            let phase = json!({ "name": "prune", "nodes": nodes });
+            json!({ "name": "x", "about": log["every"], "phases": [phase] })
         };
         assert!(differences(&graph(vec![1], None, 1), &graph(vec![1], Some("c"), 2)).is_empty());
         assert_eq!(
             differences(&graph(vec![1], None, 1), &graph(vec![2], None, 1)),
             ["prune.student.layers"]
         );
-        let (one, other) = (
-            json!({ "nodes": { "a": { "kind": "k" } } }),
-            json!({ "nodes": {}, "seed": 1 }),
-        );
-        assert_eq!(differences(&one, &other), ["seed", "a"]);
-        // A node may be called as a key of the file.
-        let called = |seed: u64| json!({ "seed": seed, "nodes": { "seed": { "kind": "decode" } } });
-        assert_eq!(differences(&called(1), &called(2)), ["seed"]);
+        let with_node = json!({ "nodes": { "a": { "kind": "k" } } });
+        let with_seed = json!({ "nodes": {}, "seed": 1 });
+        assert_eq!(differences(&with_node, &with_seed), ["seed", "a"]);
+        // A node may have the name of a key of the file.
+        let seed_node = json!({ "seed": { "kind": "decode" } });
+        let first = json!({ "seed": 1, "nodes": seed_node });
+        let second = json!({ "seed": 2, "nodes": seed_node });
+        assert_eq!(differences(&first, &second), ["seed"]);
     }
 }

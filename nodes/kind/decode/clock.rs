@@ -1,55 +1,75 @@
-//! The clock of a phase: its train batches, and the dev passes between them.
+//! The steps of a phase: its train batches, and the dev passes between them.
 //!
-//! A dev pass comes before the first update, after every `dev_every` and after the last. Everything follows from the
-//! number of updates done, so a run that goes on needs no other state; the pass due at that update is run again.
+//! A dev pass precedes the first update and follows every `dev_every`-th and the last. All steps
+//! are a function of the number of updates done, so a run that resumes needs no other state. It
+//! repeats the dev pass that is due at that update.
 use crate::node::Clock;
 use crate::node::step::StepInfo;
 
+/// An iterator over the steps of a phase: the info without its samples, and the number of the batch
+/// in its epoch or dev pass.
 pub struct StepClock {
     clock: Clock,
     dev_every: u64,
-    /// Batches of an epoch, and of a dev pass (0: there is no dev set).
-    train: u64,
-    dev: u64,
-    /// Train batches of the phase, and those before the next one.
+    /// Batches of an epoch.
+    train_batches: u64,
+    /// Batches of a dev pass; 0 without a dev set.
+    dev_batches: u64,
+    /// Train batches of the phase.
     steps: u64,
+    /// Train batches before the next one.
     step: u64,
-    /// The next batch of the dev pass that is going on.
-    pass: Option<u64>,
+    /// The next batch of the dev pass in progress.
+    dev_batch: Option<u64>,
 }
 
 impl StepClock {
-    /// A clock without updates runs `epochs` epochs, with one dev pass before them.
-    pub fn new(clock: Clock, epochs: u64, dev_every: u64, train: u64, dev: u64) -> StepClock {
-        let steps = clock.updates.map_or(epochs.saturating_mul(train), |n| {
-            n.saturating_mul(clock.accumulate)
-        });
-        let step = clock.from * clock.accumulate;
+    /// Begins after the updates that are done. A clock without updates counts `epochs` epochs, with
+    /// one dev pass before them.
+    pub fn new(
+        clock: Clock,
+        epochs: u64,
+        dev_every: u64,
+        train_batches: u64,
+        dev_batches: u64,
+    ) -> StepClock {
+        let steps = match clock.updates {
+            Some(updates) => updates.saturating_mul(clock.accumulate),
+            None => epochs.saturating_mul(train_batches),
+        };
         let mut step_clock = StepClock {
             clock,
             dev_every,
-            train,
-            dev,
+            train_batches,
+            dev_batches,
             steps,
-            step,
-            pass: None,
+            step: clock.from * clock.accumulate,
+            dev_batch: None,
         };
-        step_clock.pass = step_clock.measures(clock.from).then_some(0);
+        step_clock.dev_batch = step_clock.first_dev_batch(clock.from);
         step_clock
     }
-    /// Whether the dev set is measured after this update.
-    fn measures(&self, update: u64) -> bool {
-        let between =
-            |last| update == last || self.dev_every > 0 && update.is_multiple_of(self.dev_every);
-        self.dev > 0 && (update == 0 || self.clock.updates.is_some_and(between))
+
+    /// Returns the first batch of the dev pass after an update; `None` if there is no pass.
+    fn first_dev_batch(&self, update: u64) -> Option<u64> {
+        let due = match self.clock.updates {
+            _ if update == 0 => true,
+            Some(last) => {
+                update == last || self.dev_every > 0 && update.is_multiple_of(self.dev_every)
+            }
+            None => false,
+        };
+        (due && self.dev_batches > 0).then_some(0)
     }
-    fn dev_batch(&mut self, batch: u64) -> StepInfo {
-        let closes = batch + 1 == self.dev;
-        self.pass = (!closes).then_some(batch + 1);
+
+    fn next_dev_step(&mut self, batch: u64) -> StepInfo {
+        let closes = batch + 1 == self.dev_batches;
+        self.dev_batch = (!closes).then_some(batch + 1);
+        let last_train_step = self.step.saturating_sub(1);
         StepInfo {
             step: self.step,
             update: self.step / self.clock.accumulate,
-            epoch: self.step.saturating_sub(1) / self.train, // of the train batch before it
+            epoch: last_train_step / self.train_batches,
             batch,
             dev: true,
             closes,
@@ -57,37 +77,40 @@ impl StepClock {
             ..StepInfo::default()
         }
     }
-    fn train_batch(&mut self) -> StepInfo {
+
+    fn next_train_step(&mut self) -> StepInfo {
         let step = self.step;
         self.step += 1;
-        let (update, ends) = (step / self.clock.accumulate + 1, self.step == self.steps);
+        let update = step / self.clock.accumulate + 1;
         let closes = self.step.is_multiple_of(self.clock.accumulate);
-        self.pass = (closes && self.measures(update)).then_some(0);
+        let ends = self.step == self.steps;
+        let checkpoint_due = ends || update.is_multiple_of(self.clock.checkpoint_every);
+        if closes {
+            self.dev_batch = self.first_dev_batch(update);
+        }
         StepInfo {
             step,
             update,
-            epoch: step / self.train,
-            batch: step % self.train,
+            epoch: step / self.train_batches,
+            batch: step % self.train_batches,
             closes,
-            checkpoint: closes && (ends || update.is_multiple_of(self.clock.checkpoint_every)),
-            last: ends && self.pass.is_none(),
+            checkpoint: closes && checkpoint_due,
+            last: ends && self.dev_batch.is_none(),
             ..StepInfo::default()
         }
     }
 }
 
-/// The info without its samples, and the number of its batch in the epoch or the dev pass.
 impl Iterator for StepClock {
     type Item = (StepInfo, usize);
+
     fn next(&mut self) -> Option<(StepInfo, usize)> {
-        match self.pass {
-            Some(batch) => Some((self.dev_batch(batch), batch as usize)),
-            None if self.step == self.steps => None,
-            None => {
-                let batch = (self.step % self.train) as usize;
-                Some((self.train_batch(), batch))
-            }
-        }
+        let info = match self.dev_batch {
+            Some(batch) => self.next_dev_step(batch),
+            None if self.step == self.steps => return None,
+            None => self.next_train_step(),
+        };
+        Some((info, info.batch as usize))
     }
 }
 
@@ -95,65 +118,109 @@ impl Iterator for StepClock {
 mod tests {
     use super::*;
 
-    fn clock(
+    /// A phase of two epochs or of some updates, with a checkpoint every 4.
+    #[derive(Clone, Copy)]
+    struct Phase {
         updates: Option<u64>,
         accumulate: u64,
         from: u64,
         dev_every: u64,
-        train: u64,
-        dev: u64,
-    ) -> Vec<(StepInfo, usize)> {
-        StepClock::new(
-            Clock {
-                updates,
-                accumulate,
-                checkpoint_every: 4,
-                from,
-            },
-            2,
-            dev_every,
-            train,
-            dev,
-        )
-        .collect()
+        train_batches: u64,
+        dev_batches: u64,
     }
-    /// One letter a step: d a dev batch, t a train batch, in capitals when it closes; c: a checkpoint; `.` the end.
-    fn line(steps: &[(StepInfo, usize)]) -> String {
-        let letter = |h: &StepInfo| match (h.dev, h.closes) {
-            (true, false) => "d",
-            (true, true) => "D",
-            (false, false) => "t",
-            (false, true) => "T",
-        };
-        let marks = |h: &StepInfo| {
-            format!(
-                "{}{}{}",
-                letter(h),
-                if h.checkpoint { "c" } else { "" },
-                if h.last { "." } else { "" }
-            )
-        };
-        steps.iter().map(|(h, _)| marks(h)).collect()
+
+    impl Phase {
+        fn steps(self) -> Vec<StepInfo> {
+            let clock = Clock {
+                updates: self.updates,
+                accumulate: self.accumulate,
+                checkpoint_every: 4,
+                from: self.from,
+            };
+            let dev_every = self.dev_every;
+            let steps = StepClock::new(clock, 2, dev_every, self.train_batches, self.dev_batches);
+            steps.map(|(info, _)| info).collect()
+        }
+    }
+
+    const PHASE: Phase = Phase {
+        updates: Some(5),
+        accumulate: 1,
+        from: 0,
+        dev_every: 2,
+        train_batches: 3,
+        dev_batches: 2,
+    };
+
+    /// Writes a letter per step: d for a dev and t for a train batch, a capital if it closes, then
+    /// c for a checkpoint, and `.` for the end of the phase.
+    fn letters(phase: Phase) -> String {
+        let mut letters = String::new();
+        for info in phase.steps() {
+            letters += match (info.dev, info.closes) {
+                (true, false) => "d",
+                (true, true) => "D",
+                (false, false) => "t",
+                (false, true) => "T",
+            };
+            if info.checkpoint {
+                letters.push('c');
+            }
+            if info.last {
+                letters.push('.');
+            }
+        }
+        letters
     }
 
     #[test]
-    fn passes_updates_and_ends() {
-        assert_eq!(line(&clock(Some(5), 1, 0, 2, 3, 2)), "dDTTdDTTcdDTcdD.");
-        assert_eq!(line(&clock(Some(5), 1, 0, 0, 3, 1)), "DTTTTcTcD.");
-        assert_eq!(line(&clock(Some(4), 2, 0, 2, 3, 1)), "DtTtTDtTtTcD.");
-        assert_eq!(line(&clock(Some(5), 1, 0, 2, 3, 0)), "TTTTcTc.");
-        assert_eq!(line(&clock(None, 1, 0, 1, 3, 2)), "dDTTTTcTTc.");
-        assert_eq!(line(&clock(None, 1, 0, 1, 3, 0)), "TTTTcTTc.");
+    fn dev_passes_updates_and_ends() {
+        assert_eq!(letters(PHASE), "dDTTdDTTcdDTcdD.");
+        let only_ends = Phase {
+            dev_every: 0,
+            dev_batches: 1,
+            ..PHASE
+        };
+        assert_eq!(letters(only_ends), "DTTTTcTcD.");
+        let accumulated = Phase {
+            updates: Some(4),
+            accumulate: 2,
+            dev_batches: 1,
+            ..PHASE
+        };
+        assert_eq!(letters(accumulated), "DtTtTDtTtTcD.");
+        let no_dev = Phase {
+            dev_batches: 0,
+            ..PHASE
+        };
+        assert_eq!(letters(no_dev), "TTTTcTc.");
+        let epochs = Phase {
+            updates: None,
+            dev_every: 1,
+            ..PHASE
+        };
+        assert_eq!(letters(epochs), "dDTTTTcTTc.");
+        let epochs_without_dev = Phase {
+            dev_batches: 0,
+            ..epochs
+        };
+        assert_eq!(letters(epochs_without_dev), "TTTTcTTc.");
     }
 
     #[test]
     fn numbers() {
-        let all = clock(Some(4), 2, 0, 2, 3, 2);
-        let of = |dev: bool| all.iter().filter(move |(h, _)| h.dev == dev);
-        let train: Vec<_> = of(false)
-            .map(|(h, b)| (h.step, h.update, h.epoch, *b))
-            .collect();
-        let expected = [
+        let phase = Phase {
+            updates: Some(4),
+            accumulate: 2,
+            ..PHASE
+        };
+        let numbers = |dev: bool| {
+            let steps = phase.steps().into_iter().filter(|info| info.dev == dev);
+            steps
+                .map(|info| (info.step, info.update, info.epoch, info.batch))
+                .collect::<Vec<_>>()
+        };
+        let train = [
             (0, 1, 0, 0),
             (1, 1, 0, 1),
             (2, 2, 0, 2),
@@ -163,39 +230,36 @@ mod tests {
             (6, 4, 2, 0),
             (7, 4, 2, 1),
         ];
-        assert_eq!(train, expected);
-        let dev: Vec<_> = of(true)
-            .map(|(h, b)| (h.step, h.update, h.epoch, *b))
-            .collect();
-        assert_eq!(
-            dev,
-            [
-                (0, 0, 0, 0),
-                (0, 0, 0, 1),
-                (4, 2, 1, 0),
-                (4, 2, 1, 1),
-                (8, 4, 2, 0),
-                (8, 4, 2, 1)
-            ]
-        );
+        assert_eq!(numbers(false), train);
+        let dev = [
+            (0, 0, 0, 0),
+            (0, 0, 0, 1),
+            (4, 2, 1, 0),
+            (4, 2, 1, 1),
+            (8, 4, 2, 0),
+            (8, 4, 2, 1),
+        ];
+        assert_eq!(numbers(true), dev);
     }
 
     #[test]
-    fn going_on_gives_the_same_tail() {
-        for (accumulate, dev_every, dev) in [(1, 0, 0), (1, 2, 3), (3, 2, 1), (2, 0, 2), (1, 1, 1)]
-        {
-            let all = clock(Some(7), accumulate, 0, dev_every, 5, dev);
+    fn a_resumed_clock_has_the_same_steps() {
+        let cases = [(1, 0, 0), (1, 2, 3), (3, 2, 1), (2, 0, 2), (1, 1, 1)];
+        for (accumulate, dev_every, dev_batches) in cases {
+            let whole = Phase {
+                updates: Some(7),
+                accumulate,
+                from: 0,
+                dev_every,
+                train_batches: 5,
+                dev_batches,
+            };
             for from in 0..=7 {
-                // What belongs to later updates, and the dev pass of this one.
-                let tail = all
-                    .iter()
-                    .filter(|(h, _)| h.update > from || h.dev && h.update == from);
-                let expected: Vec<_> = tail.copied().collect();
-                assert_eq!(
-                    clock(Some(7), accumulate, from, dev_every, 5, dev),
-                    expected,
-                    "from {from}"
-                );
+                // The steps of later updates, and the dev pass of this one.
+                let mut expected = whole.steps();
+                expected.retain(|info| info.update > from || info.dev && info.update == from);
+                let resumed = Phase { from, ..whole };
+                assert_eq!(resumed.steps(), expected, "from {from}");
             }
         }
     }

@@ -1,10 +1,10 @@
-//! What is kept of an utterance: how much of it, and from where. How much does not depend on the view, so that every
-//! view has batches of the same sizes; where does.
+//! Crops: how much of an utterance is kept, and from where. How much does not depend on the view,
+//! so that every view has batches of the same sizes; where does.
 use compute::random::Key;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Hop of the feature extractors of the HuBERT family, in samples at 16 kHz: crops lie on this grid.
+/// The hop of HuBERT's feature extractor, in samples at 16 kHz. Crops lie on this grid.
 const HOP: u64 = 320;
 
 /// How the utterances of a train batch are cut.
@@ -14,32 +14,34 @@ pub enum Crop {
     /// Whole utterances.
     #[default]
     None,
-    /// To the largest multiple of `bucket_seconds` that fits; one shorter than a bucket as for `batch`.
+    /// To the largest multiple of `bucket_seconds` that fits; one shorter than a bucket as for
+    /// `batch`.
     Bucket,
     /// To the shortest of the batch, rounded down to 320 samples (whole below 640).
     Batch,
 }
 
 impl Crop {
-    /// The length by which an utterance of `length` samples finds its batch.
+    /// Returns the size by which an utterance of `length` samples is sorted into batches.
     pub fn size(self, length: u64, bucket: u64) -> u64 {
         match self {
             Crop::Bucket if length >= bucket => length / bucket * bucket,
-            Crop::Bucket => on_grid(length),
+            Crop::Bucket => round_to_grid(length),
             Crop::None | Crop::Batch => length,
         }
     }
-    /// Samples kept of an utterance of this size in a batch whose shortest one has `shortest`.
+
+    /// Returns the samples kept of an utterance of this size, in a batch whose shortest utterance
+    /// has `shortest` samples.
     pub fn kept(self, size: u64, shortest: u64) -> u64 {
-        if self == Crop::Batch {
-            on_grid(shortest)
-        } else {
-            size
+        match self {
+            Crop::Batch => round_to_grid(shortest),
+            Crop::None | Crop::Bucket => size,
         }
     }
 }
 
-fn on_grid(length: u64) -> u64 {
+fn round_to_grid(length: u64) -> u64 {
     if length < 2 * HOP {
         length
     } else {
@@ -47,14 +49,16 @@ fn on_grid(length: u64) -> u64 {
     }
 }
 
-/// The first sample of the `kept` ones: uniform over the grid, a function of the arguments alone.
+/// Draws the first of the `kept` samples uniformly from the grid, as a function of the arguments.
 pub fn start(seed: u64, id: &str, view: u64, length: u64, kept: u64) -> u64 {
-    Key::new(seed, &["crop", id]).below(view, length, (length - kept) / HOP + 1) * HOP
+    let starts = (length - kept) / HOP + 1;
+    Key::new(seed, &["crop", id]).below(view, length, starts) * HOP
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn buckets() {
@@ -71,37 +75,32 @@ mod tests {
         for (length, size) in cases {
             assert_eq!(Crop::Bucket.size(length, 10_240), size, "of {length}");
             assert_eq!(Crop::Bucket.kept(size, 7), size);
-            assert_eq!(
-                (Crop::None.size(length, 10_240), Crop::None.kept(length, 7)),
-                (length, length)
-            );
+            assert_eq!(Crop::None.size(length, 10_240), length);
+            assert_eq!(Crop::None.kept(length, 7), length);
         }
     }
 
     #[test]
     fn shortest_of_a_batch() {
+        let size = Crop::Batch.size(20_000, 1);
         for (shortest, kept) in [(500, 500), (640, 640), (1000, 960), (9_599, 9_280)] {
-            assert_eq!(
-                Crop::Batch.kept(Crop::Batch.size(20_000, 1), shortest),
-                kept
-            );
+            assert_eq!(Crop::Batch.kept(size, shortest), kept);
         }
     }
 
     #[test]
     fn starts_fill_the_grid() {
-        let starts: Vec<u64> = (0..300)
-            .map(|view| start(1, "a", view, 3000, 1280))
-            .collect();
-        assert!(starts.iter().all(|s| s % HOP == 0 && s + 1280 <= 3000));
-        let seen: std::collections::BTreeSet<_> = starts.iter().collect();
-        assert_eq!(seen.len(), 6, "0, 320, ..., 1600");
-        let others = |seed, id| {
+        let starts = |seed, id| -> Vec<u64> {
             (0..300)
                 .map(|view| start(seed, id, view, 3000, 1280))
-                .collect::<Vec<_>>()
+                .collect()
         };
-        assert_eq!(starts, others(1, "a"));
-        assert!(starts != others(2, "a") && starts != others(1, "b"));
+        let drawn = starts(1, "a");
+        assert!(drawn.iter().all(|s| s % HOP == 0 && s + 1280 <= 3000));
+        let distinct: BTreeSet<_> = drawn.iter().collect();
+        assert_eq!(distinct.len(), 6, "0, 320, ..., 1600");
+        assert_eq!(drawn, starts(1, "a"));
+        assert_ne!(drawn, starts(2, "a"));
+        assert_ne!(drawn, starts(1, "b"));
     }
 }

@@ -1,4 +1,5 @@
 //! Batches of noise in place of speech, to measure time without data.
+use super::OUT;
 use super::clock::StepClock;
 use super::speech::Speech;
 use crate::Result;
@@ -6,19 +7,20 @@ use crate::node::step::{Step, StepInfo};
 use crate::node::{Node, NodeContext, Synthetic};
 use compute::random::Key;
 
-/// About as loud as speech.
+/// The standard deviation, about that of speech.
 const LEVEL: f32 = 0.1;
 
-pub struct Noise {
+/// The source of a benchmark without data.
+pub struct NoiseSource {
     clock: StepClock,
     key: Key,
     size: Synthetic,
 }
 
-impl Noise {
-    pub fn new(context: &NodeContext, size: Synthetic) -> Noise {
-        // One epoch without an end, and no dev set.
-        Noise {
+impl NoiseSource {
+    /// Builds the node with one endless epoch and no dev set.
+    pub fn new(context: &NodeContext, size: Synthetic) -> NoiseSource {
+        NoiseSource {
             clock: StepClock::new(context.run.clock, 1, 0, u64::MAX, 0),
             key: Key::new(context.run.seed, &["noise"]),
             size,
@@ -26,7 +28,7 @@ impl Noise {
     }
 }
 
-impl Node for Noise {
+impl Node for NoiseSource {
     fn next_step(&mut self) -> Result<StepInfo> {
         let (info, _) = self.clock.next().ok_or("has no step left")?;
         Ok(StepInfo {
@@ -34,21 +36,18 @@ impl Node for Noise {
             ..info
         })
     }
+
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let Synthetic { rows, samples } = self.size;
         let noise = (0..rows * samples)
             .map(|i| LEVEL * self.key.normal(step.info.step, i as u64))
             .collect();
-        let ids = (0..rows).map(|row| format!("noise-{row}")).collect();
-        step.send(
-            "speech",
-            Speech {
-                ids,
-                samples: noise,
-                lengths: vec![samples; rows],
-            }
-            .into_value(0)?,
-        );
+        let speech = Speech {
+            ids: (0..rows).map(|row| format!("noise-{row}")).collect(),
+            samples: noise,
+            lengths: vec![samples; rows],
+        };
+        step.send(OUT, speech.into_value(0)?);
         Ok(())
     }
 }

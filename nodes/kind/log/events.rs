@@ -1,158 +1,106 @@
-//! TensorBoard's event file. A record is [length u64][crc of the length u32][bytes][crc of the bytes u32], little-endian;
-//! its bytes are an `Event` in protobuf (tensorboard/compat/proto: event, summary, tensor). A crc is CRC-32C, masked:
+//! TensorBoard's event file.
+//!
+//! A record is [length u64][CRC of the length u32][bytes][CRC of the bytes u32], little-endian; its
+//! bytes are an event ([`super::protobuf`]). A CRC is CRC-32C, masked:
 //! ((c >> 15) | (c << 17)) + 0xa282ead8.
+use super::protobuf::{Message, markdown, scalar, session_start, version};
 use crate::Result;
 use crate::data::error::PathContext;
 use crate::data::file;
 use crate::data::metrics::{MetricLine, now};
 use serde_json::Value as Json;
-use std::fs::{DirEntry, File};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 const NAME: &str = "events.out.tfevents.";
-/// Records before the first value.
-const HEAD: usize = 3;
-/// `SessionLog.START`, `DataType.DT_STRING`.
-const START: u64 = 1;
-const STRING: u64 = 7;
+/// The number of records before those of metrics.
+const HEADER_RECORDS: usize = 3;
 
-pub struct Events(File);
+/// The event file of a run, open to append.
+pub(super) struct EventFile(File);
 
-impl Events {
-    /// The run's file, to go on after these lines. It is the one that is there if that holds as many: it got them in
-    /// their order. Else it is a new one in place of what is there, whose first event tells who has read that to forget
-    /// it: so no value of a run that goes on is there twice.
-    pub fn after(lines: &[MetricLine], run: &Path, graph: &Json) -> Result<Events> {
-        let ours = |entry: &DirEntry| entry.file_name().to_string_lossy().starts_with(NAME);
-        let there: Vec<PathBuf> = std::fs::read_dir(run)?
-            .flatten()
-            .filter(ours)
-            .map(|entry| entry.path())
-            .collect();
-        if let [path] = &there[..]
-            && std::fs::read(path).is_ok_and(|bytes| count(&bytes) == Some(HEAD + lines.len()))
+impl EventFile {
+    /// Opens the run's event file such that it contains these lines and no others.
+    ///
+    /// The existing file is used if it has as many records, since every run writes the same lines
+    /// in the same order. Otherwise a new file replaces it. The session start in the new file makes
+    /// readers discard the old one, so no value appears twice.
+    pub(super) fn open_after(lines: &[MetricLine], run: &Path, graph: &Json) -> Result<EventFile> {
+        let existing = event_files(run)?;
+        if let [path] = &existing[..]
+            && has_records(path, HEADER_RECORDS + lines.len())
         {
-            return Events::append(path);
+            return EventFile::append(path);
         }
         let now = now();
-        let version = Message::default().double(1, now).text(3, "brain.Event:2");
-        let session = Message::default()
-            .double(1, now)
-            .message(7, Message::default().int(1, START));
-        let head: [Message; HEAD] = [version, session, text(now, "graph", &code(graph))];
-        let records = head
-            .into_iter()
-            .chain(lines.iter().map(scalar))
-            .flat_map(|message| record(&message.0));
-        let path = run.join(format!("{NAME}{now:.6}"));
-        file::write_atomic(&path, &records.collect::<Vec<u8>>())?;
-        for old in there.iter().filter(|old| **old != path) {
-            let _ = std::fs::remove_file(old); // who reads both forgets it all the same
+        let header: [Message; HEADER_RECORDS] = [
+            version(now),
+            session_start(now),
+            markdown(now, "graph", &code_block(graph)),
+        ];
+        let mut bytes = vec![];
+        for message in header.into_iter().chain(lines.iter().map(scalar)) {
+            bytes.extend(record(&message.0));
         }
-        Events::append(&path)
+        let path = run.join(format!("{NAME}{now:.6}"));
+        file::write_atomic(&path, &bytes)?;
+        for old in existing.iter().filter(|old| **old != path) {
+            // Readers discard an old file at the session start even if it cannot be removed.
+            let _ = std::fs::remove_file(old);
+        }
+        EventFile::append(&path)
     }
 
-    fn append(path: &Path) -> Result<Events> {
-        Ok(Events(File::options().append(true).open(path).at(path)?))
+    fn append(path: &Path) -> Result<EventFile> {
+        Ok(EventFile(File::options().append(true).open(path).at(path)?))
     }
 
-    /// There at once for who watches.
-    pub fn write(&mut self, lines: &[MetricLine]) -> Result<()> {
-        let bytes: Vec<u8> = lines
-            .iter()
-            .flat_map(|line| record(&scalar(line).0))
-            .collect();
+    /// Appends lines, in one write, so that TensorBoard shows them at once.
+    pub(super) fn write(&mut self, lines: &[MetricLine]) -> Result<()> {
+        let mut bytes = vec![];
+        for line in lines {
+            bytes.extend(record(&scalar(line).0));
+        }
         Ok(self.0.write_all(&bytes)?)
     }
 
-    pub fn sync(&self) -> Result<()> {
+    /// Waits until all lines are on the disk.
+    pub(super) fn sync(&self) -> Result<()> {
         Ok(self.0.sync_data()?)
     }
 }
 
-/// As Markdown shows it word for word.
-fn code(graph: &Json) -> String {
-    format!("{graph:#}")
-        .lines()
-        .map(|line| format!("    {line}\n"))
-        .collect()
-}
-
-fn scalar(line: &MetricLine) -> Message {
-    let tag = format!("{}/{}", line.phase, line.name);
-    let value = Message::default()
-        .text(1, &tag)
-        .float(2, line.value.map_or(f32::NAN, |v| v as f32));
-    Message::default()
-        .double(1, line.wall_time)
-        .int(2, line.step)
-        .message(5, Message::default().message(1, value))
-}
-
-/// Markdown for the `text` plugin: a tensor of one string.
-fn text(now: f64, tag: &str, markdown: &str) -> Message {
-    let shape = Message::default().message(2, Message::default().int(1, 1));
-    let tensor = Message::default()
-        .int(1, STRING)
-        .message(2, shape)
-        .text(8, markdown);
-    let plugin = Message::default().message(1, Message::default().text(1, "text"));
-    let value = Message::default()
-        .text(1, tag)
-        .message(8, tensor)
-        .message(9, plugin);
-    Message::default()
-        .double(1, now)
-        .message(5, Message::default().message(1, value))
-}
-
-/// A protobuf message as it grows: each field is varint(number << 3 | wire type), then its value.
-#[derive(Default)]
-struct Message(Vec<u8>);
-
-impl Message {
-    fn varint(mut self, mut n: u64) -> Message {
-        while n >= 0x80 {
-            self.0.push(n as u8 | 0x80);
-            n >>= 7;
+fn event_files(run: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = vec![];
+    for entry in std::fs::read_dir(run)?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(NAME) {
+            paths.push(entry.path());
         }
-        self.0.push(n as u8);
-        self
     }
-    fn int(self, field: u64, value: u64) -> Message {
-        self.varint(field << 3).varint(value)
-    }
-    fn double(self, field: u64, value: f64) -> Message {
-        self.varint(field << 3 | 1).bytes(&value.to_le_bytes())
-    }
-    fn float(self, field: u64, value: f32) -> Message {
-        self.varint(field << 3 | 5).bytes(&value.to_le_bytes())
-    }
-    fn text(self, field: u64, value: &str) -> Message {
-        self.varint(field << 3 | 2)
-            .varint(value.len() as u64)
-            .bytes(value.as_bytes())
-    }
-    fn message(self, field: u64, value: Message) -> Message {
-        self.varint(field << 3 | 2)
-            .varint(value.0.len() as u64)
-            .bytes(&value.0)
-    }
-    fn bytes(mut self, bytes: &[u8]) -> Message {
-        self.0.extend_from_slice(bytes);
-        self
-    }
+    Ok(paths)
 }
 
+fn has_records(path: &Path, count: usize) -> bool {
+    std::fs::read(path).is_ok_and(|bytes| record_count(&bytes) == Some(count))
+}
+
+/// Returns the graph as a code block of Markdown.
+fn code_block(graph: &Json) -> String {
+    let text = format!("{graph:#}");
+    text.lines().map(|line| format!("    {line}\n")).collect()
+}
+
+/// Frames an event as a record.
 fn record(bytes: &[u8]) -> Vec<u8> {
     let length = (bytes.len() as u64).to_le_bytes();
-    let crc = |of: &[u8]| masked_crc(of).to_le_bytes();
-    [&length[..], &crc(&length), bytes, &crc(bytes)].concat()
+    let length_crc = masked_crc(&length).to_le_bytes();
+    let crc = masked_crc(bytes).to_le_bytes();
+    [&length[..], &length_crc, bytes, &crc].concat()
 }
 
-/// How many records these are, if the last one is whole.
-fn count(mut bytes: &[u8]) -> Option<usize> {
+/// Returns the number of records in a file, or `None` if the last one is incomplete.
+fn record_count(mut bytes: &[u8]) -> Option<usize> {
     let mut records = 0;
     while !bytes.is_empty() {
         let length = usize::try_from(u64::from_le_bytes(*bytes.first_chunk()?)).ok()?;
@@ -163,38 +111,49 @@ fn count(mut bytes: &[u8]) -> Option<usize> {
 }
 
 fn masked_crc(bytes: &[u8]) -> u32 {
-    let bit = |crc: u32, _| {
-        if crc & 1 == 1 {
-            crc >> 1 ^ 0x82f6_3b78
-        } else {
-            crc >> 1
+    let mut crc = !0u32;
+    for byte in bytes {
+        crc ^= *byte as u32;
+        for _ in 0..8 {
+            let carry = crc & 1;
+            crc >>= 1;
+            if carry == 1 {
+                crc ^= 0x82f6_3b78;
+            }
         }
-    };
-    let crc = !bytes
-        .iter()
-        .fold(!0, |crc, byte| (0..8).fold(crc ^ *byte as u32, bit));
-    crc.rotate_right(15).wrapping_add(0xa282_ead8)
+    }
+    (!crc).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The bytes of each record, if lengths and crcs are right.
+    /// Returns the bytes of each record, if all lengths and CRCs are right.
     fn records(mut file: &[u8]) -> Option<Vec<&[u8]>> {
-        let mut all = vec![];
+        let mut records = vec![];
         while !file.is_empty() {
             let (length, rest) = file.split_first_chunk::<8>()?;
-            let (crc, rest) = rest.split_first_chunk::<4>()?;
+            let (length_crc, rest) = rest.split_first_chunk::<4>()?;
             let (bytes, rest) = rest.split_at_checked(u64::from_le_bytes(*length) as usize)?;
-            let (end, rest) = rest.split_first_chunk::<4>()?;
-            let right = [(&length[..], crc), (bytes, end)]
-                .iter()
-                .all(|(of, crc)| masked_crc(of).to_le_bytes() == **crc);
-            all.push(right.then_some(bytes)?);
+            let (crc, rest) = rest.split_first_chunk::<4>()?;
+            let length_right = masked_crc(length).to_le_bytes() == *length_crc;
+            let bytes_right = masked_crc(bytes).to_le_bytes() == *crc;
+            records.push((length_right && bytes_right).then_some(bytes)?);
             file = rest;
         }
-        Some(all)
+        Some(records)
+    }
+
+    fn lines(steps: std::ops::Range<u64>) -> Vec<MetricLine> {
+        let line = |step| MetricLine {
+            phase: "p".into(),
+            step,
+            wall_time: 0.0,
+            name: "loss".into(),
+            value: None,
+        };
+        steps.map(line).collect()
     }
 
     /// RFC 3720, B.4: 32 zeros have the CRC-32C 8a9136aa.
@@ -206,65 +165,36 @@ mod tests {
         );
     }
 
-    /// As tensorboard's own `Event(wall_time=1.5, step=300, summary=…).SerializeToString()` gives it.
     #[test]
-    fn an_event_is_what_protobuf_writes() {
-        let line = MetricLine {
-            phase: "p".into(),
-            step: 300,
-            wall_time: 1.5,
-            name: "loss".into(),
-            value: Some(0.5),
-        };
-        let bytes =
-            b"\x09\0\0\0\0\0\0\xf8\x3f\x10\xac\x02\x2a\x0f\x0a\x0d\x0a\x06p/loss\x15\0\0\0\x3f";
-        assert_eq!(scalar(&line).0, bytes);
-    }
-
-    #[test]
-    fn a_file_goes_on_where_it_can() {
+    fn a_file_is_continued_if_it_has_the_same_lines() {
         let folder = std::env::temp_dir().join(format!("events-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
-        let lines = |steps: std::ops::Range<u64>| {
-            let line = |step| MetricLine {
-                phase: "p".into(),
-                step,
-                wall_time: 0.0,
-                name: "loss".into(),
-                value: None,
-            };
-            steps.map(line).collect::<Vec<_>>()
+        let only_file = || {
+            let paths = event_files(&folder).expect("a folder");
+            assert_eq!(paths.len(), 1);
+            let bytes = std::fs::read(&paths[0]).expect("a file");
+            (paths[0].clone(), bytes)
         };
-        let file = || {
-            let mut files = std::fs::read_dir(&folder)
-                .expect("a folder")
-                .flatten()
-                .map(|e| e.path());
-            let (only, none) = (files.next().expect("a file"), files.next());
-            assert_eq!(none, None);
-            (only.clone(), std::fs::read(only).expect("a file"))
+        let open = |steps| {
+            EventFile::open_after(&lines(steps), &folder, &Json::Null).expect("an event file")
         };
-        let after = |steps| Events::after(&lines(steps), &folder, &Json::Null).expect("a file");
-        after(0..0).write(&lines(1..4)).expect("written");
-        let first = file();
-        after(1..4);
-        assert!(file() == first, "a phase begins");
-        after(1..3).write(&lines(3..6)).expect("written");
-        let again = file();
+        open(0..0).write(&lines(1..4)).expect("written");
+        let first = only_file();
+        open(1..4);
+        assert!(only_file() == first, "a phase begins");
+        open(1..3).write(&lines(3..6)).expect("written");
+        let (path, bytes) = only_file();
         std::fs::remove_dir_all(&folder).expect("a folder");
-        let records = records(&again.1).expect("whole records");
-        assert!(
-            again.0 != first.0 && records.len() == HEAD + 5,
-            "a run goes on"
-        );
+        let records = records(&bytes).expect("whole records");
+        assert_ne!(path, first.0, "a run resumes");
+        assert_eq!(records.len(), HEADER_RECORDS + 5);
         assert_eq!(
             records[1][9..],
             [7 << 3 | 2, 2, 1 << 3, 1],
             "a session starts at step 0"
         );
-        assert_eq!(
-            (count(&again.1), count(&again.1[1..]), count(&[])),
-            (Some(HEAD + 5), None, Some(0))
-        );
+        assert_eq!(record_count(&bytes), Some(HEADER_RECORDS + 5));
+        assert_eq!(record_count(&bytes[1..]), None);
+        assert_eq!(record_count(&[]), Some(0));
     }
 }

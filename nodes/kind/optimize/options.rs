@@ -1,4 +1,4 @@
-//! What the graph file says of an update, and what may be wrong with it.
+//! The options of `optimize`, and their checks.
 use super::Optimize;
 use super::schedule::Schedule;
 use crate::Result;
@@ -19,83 +19,87 @@ use std::collections::BTreeMap;
 pub struct Options {
     /// Updates of the phase.
     pub steps: u64,
-    /// The highest rate of each node with parameters; 0: it stays as it is.
+    /// The highest learning rate of each node with parameters; 0: its parameters do not change.
     pub rates: BTreeMap<String, f64>,
-    /// The rates' shape over updates, one for all nodes.
+    /// How the rates of all nodes change over updates.
     #[serde(default)]
     pub(super) schedule: Schedule,
-    /// How a gradient moves its weight.
+    /// Which form of AdamW changes the weights.
     #[serde(default)]
     optimizer: Form,
-    /// Decay of the two moments, in [0, 1).
-    #[serde(default = "betas")]
+    /// Decay rates of the two moments, in [0, 1).
+    #[serde(default = "default_betas")]
     betas: [f64; 2],
     /// Added to the root of the second moment, above 0.
-    #[serde(default = "eps")]
+    #[serde(default = "default_eps")]
     eps: f64,
-    /// Decoupled: w -= rate * weight_decay * w.
+    /// Decoupled weight decay: w -= rate * weight_decay * w.
     #[serde(default)]
     weight_decay: f64,
-    /// The most that the norm of all gradients together may be.
+    /// The largest norm of all gradients together; null: they are not clipped.
     #[serde(default)]
     pub(super) clip_norm: Option<f64>,
     /// Batches whose gradients are averaged for one update.
-    #[serde(default = "one")]
+    #[serde(default = "default_accumulate")]
     pub accumulate: u64,
-    /// What a gradient that is NaN or infinite does.
+    /// What happens when a gradient or the loss is NaN or infinite.
     #[serde(default)]
     pub(super) not_finite: NotFinite,
     /// Updates between checkpoints.
-    #[serde(default = "often")]
+    #[serde(default = "default_checkpoint_every")]
     pub checkpoint_every: u64,
-    /// How many checkpoints stay.
-    #[serde(default = "two")]
+    /// The number of newest checkpoints that are kept.
+    #[serde(default = "default_keep")]
     pub keep: u64,
 }
 
-fn betas() -> [f64; 2] {
+fn default_betas() -> [f64; 2] {
     [0.9, 0.999]
 }
-fn eps() -> f64 {
+
+fn default_eps() -> f64 {
     1e-8
 }
-fn one() -> u64 {
+
+fn default_accumulate() -> u64 {
     1
 }
-fn two() -> u64 {
-    2
-}
-fn often() -> u64 {
+
+fn default_checkpoint_every() -> u64 {
     100
+}
+
+fn default_keep() -> u64 {
+    2
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum NotFinite {
-    /// End the run; the last checkpoint stays.
+    /// End the run; the last checkpoint is kept.
     #[default]
     Stop,
     /// Leave weights and moments as they are, and go on.
     Skip,
 }
 
-/// Batches of an update: a signal is heeded between updates.
-const MOST: u64 = 1 << 16;
+/// The most batches of an update, which a signal does not interrupt.
+const MAX_ACCUMULATE: u64 = 1 << 16;
 pub(super) const IN: &str = "losses";
 pub(super) const OUT: &str = "metrics";
 
 impl Options {
-    /// How update `update` moves the parameter `name` of `node`, at `factor` of its highest rate.
+    /// Returns how update `update` changes the parameter `name` of `node`, at `factor` of the
+    /// node's highest rate.
     pub(super) fn adamw(&self, node: &str, name: &str, factor: f64, update: u64) -> AdamW {
         let decay = if self.optimizer.decays(name) {
             self.weight_decay
         } else {
             0.0
         };
-        let rate = self.rates[node] * factor;
         AdamW {
             form: self.optimizer,
-            rate,
+            rate: self.rates[node] * factor,
             betas: self.betas,
             eps: self.eps,
             decay,
@@ -103,57 +107,52 @@ impl Options {
         }
     }
 
-    fn wrong(&self) -> Vec<OptionError> {
-        let mut wrong = self.schedule.wrong(self.steps);
-        let mut need = |holds: bool, way: &str, says: String| {
-            if !holds {
-                wrong.push(OptionError::at(way, format!("option `{way}`: {says}")));
-            }
-        };
-        let positive = [
+    fn errors(&self) -> Vec<OptionError> {
+        let mut errors = self.schedule.errors(self.steps);
+        let counts = [
             ("steps", self.steps),
             ("accumulate", self.accumulate),
             ("checkpoint_every", self.checkpoint_every),
             ("keep", self.keep),
         ];
-        for (name, value) in positive {
-            need(value > 0, name, "must be at least 1".into());
+        for (option, count) in counts {
+            errors.extend(OptionError::unless(count > 0, option, "must be at least 1"));
         }
         for (node, rate) in &self.rates {
-            need(
+            errors.extend(OptionError::unless(
                 *rate >= 0.0 && rate.is_finite(),
                 &format!("rates.{node}"),
                 format!("{rate} is not a number from 0"),
-            );
+            ));
         }
         for (i, beta) in self.betas.iter().enumerate() {
-            need(
+            errors.extend(OptionError::unless(
                 (0.0..1.0).contains(beta),
                 &format!("betas.{i}"),
                 format!("{beta} is not from 0 to below 1"),
-            );
+            ));
         }
-        need(
+        errors.extend(OptionError::unless(
             self.eps as f32 > 0.0,
             "eps",
             format!("{} is not above 0 in f32", self.eps),
-        );
-        need(
-            self.accumulate <= MOST,
+        ));
+        errors.extend(OptionError::unless(
+            self.accumulate <= MAX_ACCUMULATE,
             "accumulate",
-            format!("must be at most {MOST}"),
-        );
-        need(
+            format!("must be at most {MAX_ACCUMULATE}"),
+        ));
+        errors.extend(OptionError::unless(
             self.weight_decay >= 0.0,
             "weight_decay",
             format!("{} is below 0", self.weight_decay),
-        );
-        need(
-            self.clip_norm.is_none_or(|c| c > 0.0),
+        ));
+        errors.extend(OptionError::unless(
+            self.clip_norm.is_none_or(|norm| norm > 0.0),
             "clip_norm",
-            "must be above 0, or null".into(),
-        );
-        wrong
+            "must be above 0, or null",
+        ));
+        errors
     }
 }
 
@@ -167,22 +166,18 @@ impl KindOptions for Options {
 
 impl Config for Options {
     fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        let wrong = self.wrong();
-        if wrong.is_empty() {
-            Ok(NodeInfo {
-                outputs: shapes([(OUT, Shape::Plain)]),
-                ..NodeInfo::default()
-            })
-        } else {
-            Err(wrong)
-        }
+        OptionError::fail_if_any(self.errors())?;
+        Ok(NodeInfo {
+            outputs: shapes([(OUT, Shape::Plain)]),
+            ..NodeInfo::default()
+        })
     }
+
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        Ok(Box::new(Optimize::new(
-            self.clone(),
-            context.run.clock.from,
-        )))
+        let resumed = context.run.clock.from;
+        Ok(Box::new(Optimize::new(self.clone(), resumed)))
     }
+
     fn optimizer(&self) -> Option<OptimizerSettings> {
         Some(OptimizerSettings {
             steps: self.steps,

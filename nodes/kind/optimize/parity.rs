@@ -1,16 +1,17 @@
-//! The pieces of an update, for comparison with PyTorch's.
+//! The parts of an update, for comparison with PyTorch's.
 use super::Options;
-use super::{Moments, norm, step};
 use crate::model::parity::{close_to, load, values};
-use compute::adamw;
-use compute::adamw::{AdamW, Form};
+use compute::adamw::{AdamW, Form, Moments, clip_factor, norm, step};
 use compute::tensor::{Param, param, read};
+use serde_json::json;
 use std::collections::BTreeMap;
 
+/// Moments by parameter.
 #[derive(Default)]
 pub struct Adam(BTreeMap<String, Moments>);
 
 impl Adam {
+    /// Steps the parameter `name` with the gradient `g`, scaled by `factor`.
     pub fn step(
         &mut self,
         name: &str,
@@ -36,41 +37,41 @@ impl Adam {
     }
 }
 
-/// The norm of all gradients, and the factor that brings it to `most`.
-pub fn clip<'a>(gradients: impl Iterator<Item = &'a Vec<f32>>, most: f64) -> (f64, f32) {
+/// Returns the norm of all gradients, and the factor that reduces it to `max`.
+pub fn clip<'a>(gradients: impl Iterator<Item = &'a Vec<f32>>, max: f64) -> (f64, f32) {
     let gradients: Vec<Param> = gradients.cloned().map(param).collect();
     let norm = norm(&gradients);
-    (norm, adamw::clip_factor(norm, Some(most)))
+    (norm, clip_factor(norm, Some(max)))
 }
 
+/// tests/golden/make.py
 #[test]
 fn updates_with_decay() {
-    let theirs = load("optimizers.safetensors");
+    let golden = load("optimizers.safetensors");
     for form in ["adamw", "adamw-s3prl"] {
-        let options = serde_json::json!({ "steps": 4, "rates": { "node": 0.01 }, "schedule": { "warmup_steps": 4 },
-            "optimizer": form, "betas": [0.9, 0.98], "eps": 1e-6, "weight_decay": 0.1 });
-        let options: Options = serde_json::from_value(options).expect("options");
+        let options: Options = serde_json::from_value(json!({
+            "steps": 4,
+            "rates": { "node": 0.01 },
+            "schedule": { "warmup_steps": 4 },
+            "optimizer": form,
+            "betas": [0.9, 0.98],
+            "eps": 1e-6,
+            "weight_decay": 0.1,
+        }))
+        .expect("options");
         for name in ["weight", "bias"] {
-            let of = |what: &str| values(&theirs, &format!("{what}/{name}"));
-            let (mut p, mut moments) = (
-                param(of("before").to_vec()),
-                Moments::zeros(of("before").len()),
-            );
+            let theirs = |what: &str| values(&golden, &format!("{what}/{name}"));
+            let start = theirs("before");
+            let mut p = param(start.to_vec());
+            let mut moments = Moments::zeros(start.len());
             for update in 1..=4 {
-                let adamw = options.adamw("node", name, options.schedule.factor(update, 4), update);
-                step(
-                    &adamw,
-                    &mut p,
-                    &mut moments,
-                    &param(of(&format!("grad/{update}")).to_vec()),
-                    1.0,
-                );
-                close_to(
-                    &format!("{form}: {name} after {update}"),
-                    &read(&p),
-                    of(&format!("{form}/{update}")),
-                    1e-6,
-                );
+                let factor = options.schedule.factor(update, 4);
+                let adamw = options.adamw("node", name, factor, update);
+                let gradient = param(theirs(&format!("grad/{update}")).to_vec());
+                step(&adamw, &mut p, &mut moments, &gradient, 1.0);
+                let label = format!("{form}: {name} after {update}");
+                let expected = theirs(&format!("{form}/{update}"));
+                close_to(&label, &read(&p), expected, 1e-6);
             }
         }
     }

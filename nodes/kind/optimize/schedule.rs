@@ -1,9 +1,18 @@
-//! The rates' shape over updates, as a factor of the highest rate. Update k of N counts from 1 and takes what the
-//! reference gives for a count of k; W updates warm up, H hold:
+//! The learning rate over updates, as a factor of the highest rate.
 //!
-//! k / W up to W, then linear: (N - k) / (N - W); cosine: (1 - cos(π (N - k) / (N - W))) / 2 (s3prl's warmup_cosine,
-//! fairseq's cosine); constant: 1. Tri-stage (fairseq's, Park et al. 2019, arXiv:1904.08779): from 0.01 up to 1 at W, 1 up
-//! to W + H, then down to f at N, each update by the same factor: f^((k - W - H) / (N - W - H)).
+//! Update k of N counts from 1, with W updates of warm-up and H of hold. The factor is k / W up to
+//! W, then
+//!
+//! ```text
+//! linear    (N - k) / (N - W)
+//! cosine    (1 - cos(π (N - k) / (N - W))) / 2
+//! constant  1
+//! ```
+//!
+//! Tri-stage (Park et al. 2019, arXiv:1904.08779) climbs from 0.01 to 1 at W, stays at 1 up to W +
+//! H, then decays by the same factor each update to f at N: f^((k - W - H) / (N - W - H)).
+//!
+//! Linear and cosine are s3prl's, cosine and tri-stage are fairseq's, for a count of k.
 use crate::node::OptionError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,93 +21,95 @@ use std::f64::consts::PI;
 #[derive(Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
-    /// What follows the climb.
+    /// How the rate changes after the warm-up.
     #[serde(default)]
-    r#type: Shape,
+    r#type: Decay,
     /// Updates over which the rate climbs to its highest.
     #[serde(default)]
     warmup_steps: u64,
     /// Of "tri-stage": updates at the highest rate.
     #[serde(default)]
     hold_steps: u64,
-    /// Of "tri-stage": the last rate, as a part of the highest; null: 0.01.
+    /// Of "tri-stage": the last rate, divided by the highest; null: 0.01.
     #[serde(default)]
     final_scale: Option<f64>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum Shape {
-    /// Down to 0 along a line.
+enum Decay {
+    /// Linearly down to 0.
     #[default]
     Linear,
-    /// Down to 0 along half a wave.
+    /// Down to 0 along half a cosine wave.
     Cosine,
     /// The highest rate, then down by the same factor each update.
     TriStage,
-    /// The highest rate.
+    /// Stays at the highest rate.
     Constant,
 }
 
-/// Where tri-stage begins, and where it ends if nothing else is said.
-const LOW: f64 = 0.01;
+/// The first factor of tri-stage, and the default of its last.
+const TRI_STAGE_MIN: f64 = 0.01;
 
 impl Schedule {
-    /// `wrong` has found nothing for as many `updates`.
+    /// Returns the factor of update `update` of `updates`, for which [`Schedule::errors`] is empty.
     pub fn factor(self, update: u64, updates: u64) -> f64 {
-        let (warmup, flat) = (self.warmup_steps, self.warmup_steps + self.hold_steps);
+        let warmup = self.warmup_steps;
+        let hold_end = self.warmup_steps + self.hold_steps;
+        // The share of the updates after `start` that are left.
         let left =
-            |from: u64| updates.saturating_sub(update) as f64 / (updates - from).max(1) as f64;
+            |start: u64| updates.saturating_sub(update) as f64 / (updates - start).max(1) as f64;
         match self.r#type {
-            Shape::TriStage if update <= warmup => {
-                LOW + (1.0 - LOW) * update as f64 / warmup as f64
+            Decay::TriStage if update <= warmup => {
+                TRI_STAGE_MIN + (1.0 - TRI_STAGE_MIN) * update as f64 / warmup as f64
             }
             _ if update <= warmup => update as f64 / warmup as f64,
-            Shape::TriStage if update <= flat => 1.0,
-            Shape::TriStage => self.final_scale.unwrap_or(LOW).powf(1.0 - left(flat)),
-            Shape::Constant => 1.0,
-            Shape::Linear => left(warmup),
-            Shape::Cosine => 0.5 * (1.0 - (PI * left(warmup)).cos()),
+            Decay::TriStage if update <= hold_end => 1.0,
+            Decay::TriStage => {
+                let last = self.final_scale.unwrap_or(TRI_STAGE_MIN);
+                last.powf(1.0 - left(hold_end))
+            }
+            Decay::Constant => 1.0,
+            Decay::Linear => left(warmup),
+            Decay::Cosine => 0.5 * (1.0 - (PI * left(warmup)).cos()),
         }
     }
 
-    /// What is wrong with it in a phase of `updates`.
-    pub fn wrong(self, updates: u64) -> Vec<OptionError> {
-        let mut wrong = vec![];
-        let mut need = |holds: bool, name: &str, says: String| {
-            let way = format!("schedule.{name}");
-            wrong
-                .extend((!holds).then(|| OptionError::at(&way, format!("option `{way}`: {says}"))));
-        };
-        let (warmup, hold, scale) = (self.warmup_steps, self.hold_steps, self.final_scale);
-        need(
+    /// Returns what is wrong with the schedule in a phase of `updates`.
+    pub fn errors(self, updates: u64) -> Vec<OptionError> {
+        let warmup = self.warmup_steps;
+        let hold = self.hold_steps;
+        let scale = self.final_scale;
+        let mut errors = vec![];
+        errors.extend(OptionError::unless(
             warmup <= updates,
-            "warmup_steps",
+            "schedule.warmup_steps",
             format!("{warmup} is more than the {updates} of `steps`"),
-        );
+        ));
         let left = updates.saturating_sub(warmup);
-        need(
+        errors.extend(OptionError::unless(
             hold <= left || warmup > updates,
-            "hold_steps",
+            "schedule.hold_steps",
             format!("{hold} is more than the {left} after the warm-up"),
-        );
-        need(
-            scale.is_none_or(|s| s > 0.0 && s <= 1.0),
-            "final_scale",
-            "must be above 0 and at most 1".into(),
-        );
-        let other = self.r#type != Shape::TriStage;
-        need(
-            !other || hold == 0,
-            "hold_steps",
-            "only \"tri-stage\" holds".into(),
-        );
-        need(
-            !other || scale.is_none(),
-            "final_scale",
-            "only \"tri-stage\" has one".into(),
-        );
-        wrong
+        ));
+        errors.extend(OptionError::unless(
+            scale.is_none_or(|scale| scale > 0.0 && scale <= 1.0),
+            "schedule.final_scale",
+            "must be above 0 and at most 1",
+        ));
+        let tri_stage = self.r#type == Decay::TriStage;
+        errors.extend(OptionError::unless(
+            tri_stage || hold == 0,
+            "schedule.hold_steps",
+            "only \"tri-stage\" holds",
+        ));
+        errors.extend(OptionError::unless(
+            tri_stage || scale.is_none(),
+            "schedule.final_scale",
+            "only \"tri-stage\" has one",
+        ));
+        errors
     }
 }
 
@@ -149,10 +160,13 @@ mod tests {
         close(&factors(serde_json::json!({ "type": "cosine" }), 6), &down);
     }
 
-    /// fairseq's TriStageLRSchedule gives the same, with warmup_steps 4, hold_steps 2, decay_steps 4.
+    /// fairseq's TriStageLRSchedule gives the same, with warmup_steps 4, hold_steps 2, decay_steps
+    /// 4.
     #[test]
     fn tri_stage_goes_up_stays_and_goes_down() {
-        let schedule = serde_json::json!({ "type": "tri-stage", "warmup_steps": 4, "hold_steps": 2, "final_scale": 0.0625 });
+        let schedule = serde_json::json!({
+            "type": "tri-stage", "warmup_steps": 4, "hold_steps": 2, "final_scale": 0.0625
+        });
         let theirs = [
             0.2575, 0.505, 0.7525, 1.0, 1.0, 1.0, 0.5, 0.25, 0.125, 0.0625,
         ];

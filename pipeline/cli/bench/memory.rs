@@ -6,7 +6,7 @@
 use super::summary::Measured;
 use compute::gemm;
 use nodes::node::report::Measurement;
-use pipeline::graph::plan::{Phase, Planned};
+use pipeline::graph::plan::{Phase, PlannedNode};
 use serde_json::{Value, json};
 
 /// Returns the bytes by what they are for.
@@ -20,12 +20,12 @@ pub(super) fn bytes(
     peak: Option<u64>,
 ) -> Value {
     let rates = phase.optimizer().map(|optimizer| optimizer.rates);
-    let is_moved = |node: &Planned| {
+    let is_moved = |node: &PlannedNode| {
         let rate = rates.as_ref().and_then(|rates| rates.get(node.name()));
         rate.is_some_and(|rate| *rate > 0.0)
     };
     // A teacher whose targets all come from a cache never loads its weights.
-    let is_loaded = |node: &Planned| {
+    let is_loaded = |node: &PlannedNode| {
         measured.iter().any(|(name, measurement)| {
             *name == node.name() && matches!(measurement, Measurement::Products { .. })
         })

@@ -4,7 +4,7 @@ use nodes::kind::fbank;
 use nodes::model::Architecture;
 use nodes::node::PlannedRows;
 use nodes::node::port::Shape;
-use pipeline::graph::plan::{Phase, Planned};
+use pipeline::graph::plan::{Phase, PlannedNode};
 
 /// Returns the bytes of all caches of a phase.
 ///
@@ -23,7 +23,7 @@ pub(super) fn bytes(phase: &Phase) -> Option<u64> {
     Some(total)
 }
 
-fn node_bytes(node: &Planned, views: u64, rows: &PlannedRows) -> Option<u64> {
+fn node_bytes(node: &PlannedNode, views: u64, rows: &PlannedRows) -> Option<u64> {
     node.spec.cache.as_ref()?;
     let output = node.config.cacheable()?.output();
     let shape = node.info.outputs.get(output)?.first()?;

@@ -2,7 +2,7 @@
 //! ones 4 more for the gradients (8 with `accumulate`) and 8 for the moments; and what the
 //! student's ops retain of a batch ([`nodes::model::activation_bytes`]). The temporary buffers of
 //! ops, and what the teacher needs for a batch, are not included.
-use pipeline::graph::plan::{Phase, Planned};
+use pipeline::graph::plan::{Phase, PlannedNode};
 use serde_json::{Value, json};
 
 /// Returns the bytes by what they are for; `None` if nothing is trained.
@@ -20,7 +20,7 @@ pub(super) fn bytes(phase: &Phase) -> Option<Value> {
     }
     let gradient_bytes = if optimizer.accumulate > 1 { 8 } else { 4 };
     let seconds = phase.source().settings().seconds_per_batch;
-    let retained = |node: &Planned| {
+    let retained = |node: &PlannedNode| {
         let [fixed, per_second] = node.info.activation_bytes?;
         Some(fixed + (per_second as f64 * seconds) as u64)
     };

@@ -1,99 +1,105 @@
-//! What nodes say of themselves, in the order in which they feed each other, and what a phase leaves to those after it.
-use super::cut::incoming;
-use crate::graph::edges::EdgeGraph;
-use crate::graph::json::{Json, Kind};
+//! What the plan learns from the nodes: the shapes that they send, their sizes and their files.
+use crate::graph::edges::{EdgeGraph, incoming};
+use crate::graph::json::{Content, Json};
 use crate::graph::problem::Problems;
-use crate::graph::spec;
+use crate::graph::spec::PhaseSpec;
 use nodes::node::port::Shapes;
 use nodes::node::{NodeInfo, PhaseOutputs};
 use petgraph::visit::EdgeRef;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-/// What earlier phases leave, and the nodes (`phase/node`) of which that is not known because of a problem.
+/// What the phases planned so far will write.
 #[derive(Default)]
-pub struct Past {
-    pub phase_outputs: PhaseOutputs,
+pub(super) struct EarlierPhases {
+    pub(super) outputs: PhaseOutputs,
+    /// Nodes, as `phase/node`, whose output is unknown because of a problem.
     unknown: BTreeSet<String>,
 }
 
-impl Past {
-    /// What each node says of itself, given what comes in; None where a problem hides it.
-    pub fn info(
+impl EarlierPhases {
+    /// Asks each node of a phase what it computes, in topological order; `None` for nodes with
+    /// problems, and those on a cycle or after nodes with unknown output.
+    pub(super) fn node_info(
         &self,
-        phase: &spec::Phase,
+        phase: &PhaseSpec,
         edge_graph: &EdgeGraph,
         order: &[usize],
         problems: &mut Problems,
     ) -> Vec<Option<NodeInfo>> {
         let mut info: Vec<Option<NodeInfo>> = phase.nodes.iter().map(|_| None).collect();
-        for &i in order {
-            let spec = &phase.nodes[i];
-            let Some(config) = spec
-                .config
-                .as_ref()
-                .filter(|_| !spec.broken && !reads_unknown(&spec.json, &self.unknown))
-            else {
+        for &index in order {
+            let node = &phase.nodes[index];
+            let Some(config) = &node.config else {
                 continue;
             };
-            match config.info(&self.phase_outputs, &shapes(i, edge_graph, &info)) {
-                Ok(found) => info[i] = Some(found),
-                Err(wrongs) => wrongs.iter().for_each(|wrong| {
-                    problems.add(
-                        &spec.json.place(&wrong.path),
-                        format!("node `{}`: {}", spec.name, wrong.message),
-                    );
-                }),
+            if node.broken || self.reads_unknown(&node.json) {
+                continue;
+            }
+            match config.info(&self.outputs, &input_shapes(index, edge_graph, &info)) {
+                Ok(node_info) => info[index] = Some(node_info),
+                Err(errors) => {
+                    for error in errors {
+                        let location = node.json.location_of(&error.path);
+                        problems.add_for_node(&node.name, location, &error.message);
+                    }
+                }
             }
         }
         info
     }
 
-    /// Tells later phases what this one leaves.
-    pub fn leave(&mut self, phase: &spec::Phase, info: &[Option<NodeInfo>]) {
-        for (spec, info) in phase.nodes.iter().zip(info) {
-            let key = format!("{}/{}", phase.name, spec.name);
+    /// Adds what the nodes of a phase will write.
+    pub(super) fn add(&mut self, phase: &PhaseSpec, info: &[Option<NodeInfo>]) {
+        for (node, info) in phase.nodes.iter().zip(info) {
+            let key = format!("{}/{}", phase.name, node.name);
             let Some(info) = info else {
                 self.unknown.insert(key);
                 continue;
             };
             if let Some(artifact) = &info.writes {
-                self.phase_outputs.0.insert(key, artifact.clone());
+                self.outputs.0.insert(key, artifact.clone());
             }
+        }
+    }
+
+    /// Returns whether an option is a path `$OUT/phase/node` of a node whose output is unknown.
+    fn reads_unknown(&self, json: &Json) -> bool {
+        match &json.content {
+            Content::Leaf(value) => {
+                let path = value.as_str().and_then(|text| text.strip_prefix("$OUT/"));
+                path.is_some_and(|path| {
+                    let key: Vec<&str> = path.split('/').take(2).collect();
+                    self.unknown.contains(&key.join("/"))
+                })
+            }
+            Content::Array(items) => items.iter().any(|item| self.reads_unknown(item)),
+            Content::Object(entries) => entries.iter().any(|e| self.reads_unknown(&e.value)),
         }
     }
 }
 
-/// The shapes that reach a node; a port of which one edge's shape is not known is left out.
-pub fn shapes(node: usize, edge_graph: &EdgeGraph, info: &[Option<NodeInfo>]) -> Shapes {
-    let mut known: HashMap<&'static str, Option<Vec<_>>> = HashMap::new();
+/// Returns the shapes that reach a node, without ports of which any shape is unknown.
+pub(super) fn input_shapes(
+    node: usize,
+    edge_graph: &EdgeGraph,
+    info: &[Option<NodeInfo>],
+) -> Shapes {
+    let mut shapes = Shapes::new();
+    let mut unknown = BTreeSet::new();
     for edge in incoming(edge_graph, node) {
-        let (from, edge) = (edge.source().index(), edge.weight());
-        let shape = info[from]
-            .as_ref()
-            .and_then(|f| f.outputs.get(edge.from)?.first());
-        let all = known.entry(edge.to).or_insert(Some(vec![]));
-        *all = all.take().and_then(|mut all| {
-            all.push(shape?.clone());
-            Some(all)
-        });
+        let connection = edge.weight();
+        let source = info[edge.source().index()].as_ref();
+        let sent = source.and_then(|source| source.outputs.get(connection.output)?.first());
+        match sent {
+            Some(shape) => {
+                let port = shapes.entry(connection.input).or_default();
+                port.push(shape.clone());
+            }
+            None => {
+                unknown.insert(connection.input);
+            }
+        }
     }
-    known
-        .into_iter()
-        .filter_map(|(port, shapes)| Some((port, shapes?)))
-        .collect()
-}
-
-/// Whether some option names what a node with problems was to leave: `$OUT/phase/node`.
-fn reads_unknown(json: &Json, unknown: &BTreeSet<String>) -> bool {
-    match &json.kind {
-        Kind::Leaf(_) => json
-            .text()
-            .and_then(|t| t.strip_prefix("$OUT/"))
-            .is_some_and(|rest| {
-                let key: Vec<&str> = rest.split('/').take(2).collect();
-                unknown.contains(&key.join("/"))
-            }),
-        Kind::List(items) => items.iter().any(|i| reads_unknown(i, unknown)),
-        Kind::Map(entries) => entries.iter().any(|(_, _, v)| reads_unknown(v, unknown)),
-    }
+    shapes.retain(|port, _| !unknown.contains(port));
+    shapes
 }

@@ -1,144 +1,146 @@
-//! What makes the clock of a phase: its one source, whose steps must reach every stage, and its optimizer, if it has one,
-//! which needs a rate for whatever it moves.
+//! The nodes that a phase has one of: its source, whose steps must reach every stage, and its
+//! optimizer, which needs a rate for every node that it trains.
 use crate::graph::edges::EdgeGraph;
 use crate::graph::problem::Problems;
-use crate::graph::spec;
+use crate::graph::spec::PhaseSpec;
 use nodes::data::suggestion::suggestion;
 use nodes::node::Role;
 use petgraph::visit::EdgeRef;
 
-/// The one source and the optimizer, if there is one.
-pub fn find(phase: &spec::Phase, problems: &mut Problems) -> (Option<usize>, Option<usize>) {
-    let (mut source, mut optimizer, mut log) = (None, None, None);
-    let mut views = 1;
-    for (i, spec) in phase.nodes.iter().enumerate() {
-        let Some(kind) = spec.known_kind else {
+/// The source and the optimizer of a phase, by their index in it.
+pub(super) struct Roles {
+    pub(super) source: Option<usize>,
+    pub(super) optimizer: Option<usize>,
+}
+
+/// Finds the source and the optimizer, and checks that no node has a role that another has.
+pub(super) fn find(phase: &PhaseSpec, problems: &mut Problems) -> Roles {
+    let source = find_role(phase, Role::Source, "source", problems);
+    let optimizer = find_role(phase, Role::Optimizer, "optimizer", problems);
+    find_role(phase, Role::Log, "log", problems);
+    let kinds_known = phase.nodes.iter().all(|node| node.known_kind.is_some());
+    if kinds_known && !phase.nodes.is_empty() {
+        match source {
+            None => problems.add(
+                &phase.location,
+                "a phase needs a source: a node of the kind `decode`",
+            ),
+            Some(source) if optimizer.is_none() => check_views(phase, source, problems),
+            Some(_) => {}
+        }
+    }
+    Roles { source, optimizer }
+}
+
+/// Finds the first node with a role; further ones are problems.
+fn find_role(
+    phase: &PhaseSpec,
+    role: Role,
+    role_name: &str,
+    problems: &mut Problems,
+) -> Option<usize> {
+    let mut first = None;
+    for (index, node) in phase.nodes.iter().enumerate() {
+        if node.known_kind.is_none_or(|kind| kind.role != role) {
             continue;
-        };
-        let (place, what) = match kind.role {
-            Role::Source => {
-                let config = spec.config.as_deref().and_then(|config| config.source());
-                views = config.map_or(1, |source| source.settings().views);
-                (&mut source, "source")
-            }
-            Role::Optimizer => (&mut optimizer, "optimizer"),
-            Role::Log => (&mut log, "log"),
-            Role::Ordinary => continue,
-        };
-        match *place {
-            None => *place = Some(i),
+        }
+        match first {
+            None => first = Some(index),
             Some(first) => {
                 let first = &phase.nodes[first].name;
-                problems.add(
-                    &spec.at,
-                    format!(
-                        "node `{}`: the phase has its {what} already, `{first}`",
-                        spec.name
-                    ),
-                );
+                let message = format!("the phase has its {role_name} already, `{first}`");
+                problems.add_for_node(&node.name, &node.location, message);
             }
         }
     }
-    let certain = phase.nodes.iter().all(|s| s.known_kind.is_some());
-    if source.is_none() && certain && !phase.nodes.is_empty() {
-        problems.add(
-            &phase.at,
-            "a phase needs a source: a node of the kind `decode`",
-        );
-    }
-    if let (Some(source), None, 0, true) = (source, optimizer, views, certain) {
-        let spec = &phase.nodes[source];
-        let says = "`views` is 0, and without an `optimize` the phase would never end";
-        problems.add(
-            &spec.json.place(&["views".into()]),
-            format!("node `{}`: {says}", spec.name),
-        );
-    }
-    (source, optimizer)
+    first
 }
 
-/// `rates` names every node with parameters in the optimizer's stage, and no other.
-pub fn rates(
-    phase: &spec::Phase,
-    at: usize,
+/// Checks that the source of a phase without an optimizer ends.
+fn check_views(phase: &PhaseSpec, source: usize, problems: &mut Problems) {
+    let node = &phase.nodes[source];
+    let config = node.config.as_deref().and_then(|config| config.source());
+    if config.is_some_and(|source| source.settings().views == 0) {
+        problems.add_for_node(
+            &node.name,
+            node.json.location_of(&["views"]),
+            "`views` is 0, and without an `optimize` the phase would never end",
+        );
+    }
+}
+
+/// Checks that `rates` names every node with parameters in the optimizer's stage, and no other.
+///
+/// Unless `edges_valid`, stages are not certain, and only names of no node at all are reported.
+pub(super) fn check_rates(
+    phase: &PhaseSpec,
+    optimizer: usize,
     stage_of: &[usize],
-    sound: bool,
+    edges_valid: bool,
     problems: &mut Problems,
 ) {
-    let spec = &phase.nodes[at];
-    let config = spec.config.as_deref().filter(|_| !spec.broken);
+    let node = &phase.nodes[optimizer];
+    let config = node.config.as_deref().filter(|_| !node.broken);
     let Some(options) = config.and_then(|config| config.optimizer()) else {
         return;
     };
-    let trains = |i: usize| {
-        stage_of[i] == stage_of[at] && phase.nodes[i].known_kind.is_some_and(|kind| kind.trains)
-    };
-    let trained: Vec<&str> = (0..phase.nodes.len())
-        .filter(|i| trains(*i))
-        .map(|i| phase.nodes[i].name.as_str())
-        .collect();
-    let mut wrong = |way: &[&str], says: String| {
-        let way: Vec<String> = way.iter().map(|w| w.to_string()).collect();
-        problems.add(
-            &spec.json.place(&way),
-            format!("node `{}`: {says}", spec.name),
-        );
-    };
-    for name in options
-        .rates
-        .keys()
-        .filter(|name| !trained.contains(&name.as_str()))
-    {
-        if !phase.nodes.iter().any(|s| s.name == *name) {
-            wrong(
-                &["rates", name],
-                format!(
-                    "`rates` names `{name}`, but there is no such node{}",
-                    suggestion(name, trained.iter().copied())
-                ),
-            );
-        } else if sound {
-            wrong(
-                &["rates", name],
-                format!("`rates` names `{name}`, which has no parameters to train in this stage"),
+    let mut trained: Vec<&str> = vec![];
+    for (other, stage) in phase.nodes.iter().zip(stage_of) {
+        if *stage == stage_of[optimizer] && other.known_kind.is_some_and(|kind| kind.trains) {
+            trained.push(&other.name);
+        }
+    }
+    for name in options.rates.keys() {
+        if trained.contains(&name.as_str()) {
+            continue;
+        }
+        let message = if !phase.nodes.iter().any(|other| other.name == *name) {
+            let suggestion = suggestion(name, trained.iter().copied());
+            format!("`rates` names `{name}`, but there is no such node{suggestion}")
+        } else if edges_valid {
+            format!("`rates` names `{name}`, which has no parameters to train in this stage")
+        } else {
+            continue;
+        };
+        let location = node.json.location_of(&["rates", name]);
+        problems.add_for_node(&node.name, location, message);
+    }
+    for name in trained {
+        if edges_valid && !options.rates.contains_key(name) {
+            problems.add_for_node(
+                &node.name,
+                node.json.location_of(&["rates"]),
+                format!("`rates` has no rate for `{name}` (0 leaves it as it is)"),
             );
         }
     }
-    for name in trained
-        .iter()
-        .filter(|name| sound && !options.rates.contains_key(**name))
-    {
-        wrong(
-            &["rates"],
-            format!("`rates` has no rate for `{name}` (0 leaves it as it is)"),
-        );
-    }
 }
 
-/// A stage that nothing from the source reaches would never learn which step it is in.
-pub fn idle_stages(
-    phase: &spec::Phase,
+/// Checks that every stage but the source's has an edge from another: without one, it would never
+/// learn its step.
+pub(super) fn check_stages_are_reached(
+    phase: &PhaseSpec,
     edge_graph: &EdgeGraph,
     stage_of: &[usize],
     source: usize,
     problems: &mut Problems,
 ) {
-    let crosses = |to: usize| {
-        edge_graph.edge_references().any(|e| {
-            let [a, b] = [e.source(), e.target()].map(|n| stage_of[n.index()]);
-            b == stage_of[to] && a != b
-        })
-    };
-    for (i, spec) in phase.nodes.iter().enumerate() {
-        let first = stage_of[..i].iter().all(|s| *s != stage_of[i]);
-        if first && stage_of[i] != stage_of[source] && !crosses(i) {
+    let mut reached = vec![stage_of[source]];
+    for edge in edge_graph.edge_references() {
+        let from = stage_of[edge.source().index()];
+        let to = stage_of[edge.target().index()];
+        if from != to {
+            reached.push(to);
+        }
+    }
+    for (i, node) in phase.nodes.iter().enumerate() {
+        let first_of_stage = !stage_of[..i].contains(&stage_of[i]);
+        if first_of_stage && !reached.contains(&stage_of[i]) {
             let source = &phase.nodes[source].name;
-            problems.add(
-                &spec.at,
-                format!(
-                    "node `{}`: no edge leads here from `{source}`, so it would never run",
-                    spec.name
-                ),
+            problems.add_for_node(
+                &node.name,
+                &node.location,
+                format!("no edge leads here from `{source}`, so it would never run"),
             );
         }
     }

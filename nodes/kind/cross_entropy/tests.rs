@@ -1,0 +1,102 @@
+//! The loss and its gradients compared with fairseq's, and the alignment of labels.
+use super::*;
+use crate::data::labels;
+use crate::model::parity::{close, load, values};
+use arrow::array::StringArray;
+use compute::gemm::Precision;
+use compute::op::{cosine_logits, linear, mean_square};
+use compute::tensor::{Spans, backward, hidden, param, plus};
+use std::sync::Arc;
+
+/// tests/golden/hubert.py
+#[test]
+fn logits_loss_and_accuracies_are_fairseqs() {
+    let golden = load("hubert.safetensors");
+    let theirs = |name: &str| values(&golden, name).to_vec();
+    let tape = Tape::default();
+    let x = hidden(theirs("x"), 12, Spans::new([40]));
+    let features = hidden(theirs("features"), 5, Spans::new([40]));
+    let weight = param(theirs("weight"));
+    let bias = param(theirs("bias"));
+    let embeddings = param(theirs("embeddings"));
+    let z = linear(x.on(&tape), &weight, &bias, Precision::F32);
+    let logits = cosine_logits(z, &embeddings, 0.1);
+    close("logits", &read(&logits.values), &theirs("logits"));
+    let frames = LabelledFrames {
+        labels: theirs("labels").iter().map(|l| Some(*l as u32)).collect(),
+        masked: theirs("mask").iter().map(|m| *m == 1.0).collect(),
+    };
+    let options = Options {
+        masked: 1.0,
+        unmasked: 0.5,
+    };
+    let loss = options.loss(logits, &frames);
+    close("loss", &read(&loss.value), &theirs("loss"));
+    let metrics: Vec<f32> = loss.parts.iter().map(|(_, value)| *value).collect();
+    let their_metrics = [theirs("loss"), theirs("accuracies")].concat();
+    close("metrics", &metrics, &their_metrics);
+    let penalty = mean_square(features.on(&tape));
+    close("penalty", &read(&penalty), &theirs("penalty"));
+    let total = plus(loss.value, scaled(penalty, 10.0));
+    close("total", &read(&total), &theirs("total"));
+    let mut gradients = backward(total, 1.0);
+    let ours = [
+        ("x", gradients.of(&x.values)),
+        ("features", gradients.of(&features.values)),
+    ];
+    for (name, gradient) in ours {
+        close(name, &read(&gradient), &theirs(&format!("grad/{name}")));
+    }
+    let parameters = [
+        ("weight", &weight),
+        ("bias", &bias),
+        ("embeddings", &embeddings),
+    ];
+    for (name, parameter) in parameters {
+        let gradient = gradients.of(parameter);
+        close(name, &read(&gradient), &theirs(&format!("grad/{name}")));
+    }
+}
+
+/// Logits of one row: 3 frames, 2 classes.
+fn three_frames() -> Hidden<Tape> {
+    let values = vec![2.0, 0.0, 0.0, 2.0, 5.0, 5.0];
+    hidden(values, 2, Spans::new([3])).on(&Tape::default())
+}
+
+#[test]
+fn labels_are_aligned_with_frames() {
+    let align = |labels: &[u32]| {
+        let ids = Arc::new(StringArray::from(vec!["a.wav"]));
+        let batch = labels::batch(ids, labels.to_vec(), &[labels.len()]).expect("a batch");
+        aligned_labels(&batch, &three_frames()).map_err(|e| e.to_string())
+    };
+    assert_eq!(align(&[0, 1]), Ok(vec![Some(0), Some(1), None]));
+    let cut = align(&[0, 1, 1, 0, 1]);
+    assert_eq!(cut, Ok(vec![Some(0), Some(1), Some(1)]));
+    let error = "`a.wav` has 3 frames, but 6 labels";
+    assert_eq!(align(&[0; 6]), Err(error.into()));
+    let error = "`a.wav` has the label 2, but there are 2 classes";
+    assert_eq!(align(&[0, 2]), Err(error.into()));
+}
+
+#[test]
+fn frames_without_a_label_do_not_count() {
+    let frames = LabelledFrames {
+        labels: vec![Some(0), Some(0), None],
+        masked: vec![true, false, true],
+    };
+    let options = Options {
+        masked: 1.0,
+        unmasked: 0.0,
+    };
+    let loss = options.loss(three_frames(), &frames);
+    let expected = (1.0 + (-2f32).exp()).ln();
+    assert!((loss.parts[0].1 - expected).abs() < 1e-6);
+    assert_eq!(loss.weight, 1.0);
+    let accuracies = [
+        ("accuracy_masked".to_owned(), 1.0),
+        ("accuracy_unmasked".to_owned(), 0.0),
+    ];
+    assert_eq!(loss.parts[1..], accuracies);
+}

@@ -1,0 +1,151 @@
+//! The usable utterances of one manifest, their batches, and their samples.
+use super::Options;
+use super::batch_plan::BatchPlan;
+use super::crop::{self, Crop};
+use super::speech::Speech;
+use crate::data::manifest;
+use crate::data::manifest::Utterance;
+use crate::node::NodeContext;
+use crate::{Error, Result};
+use rayon::prelude::*;
+use std::collections::BTreeSet;
+
+/// The train set or the dev set.
+pub struct UtteranceSet {
+    rows: Vec<Row>,
+    plan: BatchPlan,
+    /// The batches in the order of the current epoch, each a list of rows.
+    pub order: Vec<Vec<usize>>,
+}
+
+struct Row {
+    utterance: Utterance,
+    /// The number of samples at 16 kHz.
+    length: u64,
+}
+
+impl UtteranceSet {
+    /// Reads the header of every file, in parallel. Files that cannot be used are reported and
+    /// counted.
+    pub fn open(
+        manifest: &str,
+        options: &Options,
+        crop: Crop,
+        bad_files: &mut BadFiles,
+        context: &NodeContext,
+    ) -> Result<UtteranceSet> {
+        let utterances = manifest::read(&context.path(manifest))?;
+        let lengths = manifest::lengths(&utterances);
+        let total = utterances.len();
+        let mut rows = vec![];
+        let mut short = 0;
+        let mut long = 0;
+        for (utterance, length) in utterances.into_iter().zip(lengths) {
+            match length {
+                Err(error) => bad_files.add(error, context)?,
+                Ok(length) if options.is_too_short(length) => short += 1,
+                Ok(length) if options.is_too_long(length) => long += 1,
+                Ok(length) => rows.push(Row { utterance, length }),
+            }
+        }
+        if rows.is_empty() {
+            let bad = total - short - long;
+            return Err(format!(
+                "{manifest} has no utterance to use: {short} too short, {long} too long, {bad} bad"
+            )
+            .into());
+        }
+        if short + long > 0 {
+            context.say(format!(
+                "{manifest}: of {total} utterances {short} are too short, {long} too long: left out"
+            ));
+        }
+        let plan = options.batch_plan(rows.iter().map(|row| row.length), crop);
+        Ok(UtteranceSet {
+            order: plan.in_order(),
+            plan,
+            rows,
+        })
+    }
+
+    /// Puts the batches in the order of an epoch.
+    pub fn begin_epoch(&mut self, seed: u64, view: u64, epoch: u64) {
+        self.order = self.plan.of_epoch(seed, view, epoch);
+    }
+
+    /// Returns the samples of all rows of a batch.
+    pub fn samples(&self, batch: usize) -> u64 {
+        self.plan.kept(&self.order[batch]).iter().sum()
+    }
+
+    /// Reads the rows of a batch, in its order. Files that cannot be used are reported, counted and
+    /// left out.
+    pub fn read(
+        &self,
+        batch: &[usize],
+        view: u64,
+        bad_files: &mut BadFiles,
+        context: &NodeContext,
+    ) -> Result<Speech> {
+        let seed = context.run.seed;
+        let waveforms: Vec<_> = batch
+            .par_iter()
+            .map(|&row| self.rows[row].utterance.read())
+            .collect();
+        let kept = self.plan.kept(batch);
+        let mut speech = Speech::default();
+        for ((&row, kept), waveform) in batch.iter().zip(kept).zip(waveforms) {
+            let Row { utterance, length } = &self.rows[row];
+            let id = &utterance.id;
+            match waveform {
+                Ok(waveform) if waveform.len() as u64 == *length => {
+                    let start = crop::start(seed, id, view, *length, kept) as usize;
+                    let kept = kept as usize;
+                    speech.ids.push(id.clone());
+                    speech
+                        .samples
+                        .extend_from_slice(&waveform[start..start + kept]);
+                    speech.lengths.push(kept);
+                }
+                Ok(_) => bad_files.add(format!("`{id}` has changed").into(), context)?,
+                Err(error) => bad_files.add(error, context)?,
+            }
+        }
+        Ok(speech)
+    }
+}
+
+/// The files that could not be used, up to the number that the option `bad_files` allows.
+pub struct BadFiles {
+    /// The errors. Each names its file, so that a file counts once.
+    errors: BTreeSet<String>,
+    allowed: u64,
+}
+
+impl BadFiles {
+    /// Counts from 0 up to `allowed`.
+    pub fn new(allowed: u64) -> BadFiles {
+        BadFiles {
+            errors: BTreeSet::new(),
+            allowed,
+        }
+    }
+
+    /// Counts and reports a file, unless it is known.
+    ///
+    /// # Errors
+    /// The error itself if there are more than allowed.
+    fn add(&mut self, error: Error, context: &NodeContext) -> Result<()> {
+        if !self.errors.insert(error.to_string()) {
+            return Ok(());
+        }
+        let number = self.errors.len() as u64;
+        let allowed = self.allowed;
+        let count = format!("(bad file {number}; `bad_files` is {allowed})");
+        if number > allowed {
+            return Err(format!("{error} {count}").into());
+        }
+        context.say(format!("{error}: left out {count}"));
+        Ok(())
+    }
+}

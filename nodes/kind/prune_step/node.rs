@@ -1,0 +1,142 @@
+//! The node of `prune-step`.
+use super::{GATES, PENALTY};
+use crate::Result;
+use crate::model::Architecture;
+use crate::node::port::{Gates, Scalar, Value};
+use crate::node::step::Step;
+use crate::node::{Node, Parameter};
+use crate::prune::penalty::{Penalty, penalty};
+use crate::prune::{Finalize, gate};
+use compute::random::Key;
+use compute::tensor::{Param, Tape, Vector, param, put, read_all};
+use std::collections::BTreeMap;
+
+/// The gates' weights and the multipliers of the penalty.
+pub(super) struct PruneStep {
+    pub(super) architecture: Architecture,
+    /// By gate vector.
+    pub(super) log_alpha: BTreeMap<String, Param>,
+    /// λ1 and λ2.
+    pub(super) lambda: [Param; 2],
+    /// The target sparsity after the warm-up.
+    pub(super) sparsity: f64,
+    /// The updates over which the target climbs.
+    pub(super) warmup: u64,
+    pub(super) finalize: Finalize,
+    pub(super) noise: Key,
+}
+
+impl PruneStep {
+    /// Returns the target sparsity of an update. That of the first is 0, as in DPHuBERT's code.
+    fn target(&self, update: u64) -> f64 {
+        let done = update - 1;
+        let progress = if done < self.warmup {
+            done as f64 / self.warmup as f64
+        } else {
+            1.0
+        };
+        self.sparsity * progress
+    }
+
+    /// Draws the gates of a train batch, shared by its rows. `values` are those of every log α.
+    fn sampled_gates(&self, values: &[Vec<f32>], step: &Step) -> BTreeMap<String, Vector<Tape>> {
+        let mut gates = BTreeMap::new();
+        let mut first = 0; // the number of the vector's first gate
+        for ((vector, log_alpha), values) in self.log_alpha.iter().zip(values) {
+            let uniform = |i: usize| {
+                let u = self.noise.uniform(step.info.step, first + i as u64);
+                gate::inside(u)
+            };
+            let sample = gate::sample(log_alpha, values, uniform, step.tape());
+            gates.insert(vector.clone(), sample);
+            first += values.len() as u64;
+        }
+        gates
+    }
+
+    /// Returns the gates without noise. A convolution keeps at least one channel; a layer may lose
+    /// all of its units.
+    fn fixed_gates(&self, tape: &Tape) -> BTreeMap<String, Vector<Tape>> {
+        let values = read_all(self.log_alpha.values());
+        let mut gates = BTreeMap::new();
+        for (vector, values) in self.log_alpha.keys().zip(values) {
+            let least = usize::from(vector.starts_with("conv"));
+            let fixed = param(gate::fixed(&values, least));
+            gates.insert(vector.clone(), put(&fixed, tape));
+        }
+        gates
+    }
+}
+
+/// Returns the penalty with the numbers to log.
+fn scalar(penalty: Penalty) -> Scalar {
+    let [lambda1, lambda2] = penalty.lambda;
+    let parts = [
+        ("loss_reg", penalty.loss),
+        ("sparsity_expected", penalty.sparsity),
+        ("sparsity_target", penalty.target),
+        ("lambda1", lambda1),
+        ("lambda2", lambda2),
+    ];
+    Scalar {
+        value: penalty.value,
+        parts: parts.map(|(name, x)| (name.to_owned(), x as f32)).into(),
+        weight: 0.0,
+        node: String::new(),
+    }
+}
+
+fn send(step: &mut Step, vectors: BTreeMap<String, Vector<Tape>>, penalty: Scalar) {
+    let gates = Gates {
+        vectors,
+        finalize: None,
+    };
+    step.send(GATES, Value::Gates(gates));
+    step.send(PENALTY, Value::Scalar(penalty));
+}
+
+impl Node for PruneStep {
+    fn run(&mut self, step: &mut Step) -> Result<()> {
+        if !step.trains() {
+            let gates = self.fixed_gates(step.tape());
+            let penalty = Scalar::zero(step.tape());
+            send(step, gates, penalty);
+            return Ok(());
+        }
+        let values = read_all(self.log_alpha.values().chain(&self.lambda));
+        let gates = self.sampled_gates(&values, step);
+        let penalty = penalty(
+            &self.architecture,
+            &self.log_alpha,
+            &self.lambda,
+            &values,
+            self.target(step.info.update),
+            step.tape(),
+        );
+        send(step, gates, scalar(penalty));
+        Ok(())
+    }
+
+    fn finish(&mut self, step: &mut Step) -> Result<()> {
+        let gates = Gates {
+            vectors: self.fixed_gates(step.tape()),
+            finalize: Some(self.finalize),
+        };
+        step.send(GATES, Value::Gates(gates));
+        Ok(())
+    }
+
+    fn parameters(&mut self) -> Vec<Parameter<'_>> {
+        let mut parameters = vec![];
+        for (vector, log_alpha) in &mut self.log_alpha {
+            parameters.push(Parameter::flat(format!("log_alpha.{vector}"), log_alpha));
+        }
+        for (i, lambda) in self.lambda.iter_mut().enumerate() {
+            parameters.push(Parameter {
+                sign: -1.0,
+                ..Parameter::flat(format!("lambda{}", i + 1), lambda)
+            });
+        }
+        parameters
+    }
+}

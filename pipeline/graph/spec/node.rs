@@ -1,0 +1,144 @@
+//! Reads one node of a graph file: its kind, options, cache and inputs.
+use super::{InputSpec, NodeSpec, check_name};
+use crate::graph::json::{Content, Json, JsonEntry};
+use crate::graph::options;
+use crate::graph::problem::Problems;
+use nodes::KINDS;
+use nodes::data::suggestion::suggestion;
+use nodes::node::{Config, Kind};
+use std::sync::Arc;
+
+/// Reads the node that an entry of `nodes` describes.
+pub(super) fn read(entry: &JsonEntry, problems: &mut Problems) -> NodeSpec {
+    let name = entry.key.as_str();
+    let problems_before = problems.len();
+    let json = Json {
+        location: entry.key_location.clone(),
+        content: entry.value.content.clone(),
+    };
+    check_name(name, &json.location, problems);
+    let kind = json.get("kind").and_then(Json::text).unwrap_or_default();
+    let known_kind = KINDS.iter().find(|known| known.name == kind);
+    let config = match known_kind {
+        Some(kind) => read_options(name, &json, kind, problems),
+        None => {
+            report_unknown_kind(name, &json, problems);
+            None
+        }
+    };
+    let cache = read_cache(name, &json, known_kind, problems);
+    let inputs = read_inputs(name, &json, problems);
+    NodeSpec {
+        name: name.into(),
+        location: json.location.clone(),
+        kind: kind.into(),
+        known_kind,
+        config: config.map(Arc::from),
+        broken: problems.len() > problems_before,
+        cache,
+        inputs,
+        json,
+    }
+}
+
+fn read_options(
+    name: &str,
+    json: &Json,
+    kind: &Kind,
+    problems: &mut Problems,
+) -> Option<Box<dyn Config>> {
+    let mut options = json.clone();
+    for key in ["kind", "inputs", "cache"] {
+        options.remove(key);
+    }
+    options::parse(name, &options, kind, problems)
+}
+
+fn report_unknown_kind(name: &str, json: &Json, problems: &mut Problems) {
+    let kind = json.get("kind");
+    let message = match kind {
+        Some(kind) => match kind.text() {
+            Some(text) => {
+                let suggestion = suggestion(text, KINDS.iter().map(|kind| kind.name));
+                format!("no kind `{text}`{suggestion}")
+            }
+            None => "`kind` is text".into(),
+        },
+        None if json.is_object() => "needs a `kind`".into(),
+        None => "a node is an object".into(),
+    };
+    let location = &kind.unwrap_or(json).location;
+    problems.add_for_node(name, location, message);
+}
+
+/// Reads the folder of the cache; `None` if the node has none or it is wrong.
+fn read_cache(
+    name: &str,
+    json: &Json,
+    known_kind: Option<&Kind>,
+    problems: &mut Problems,
+) -> Option<String> {
+    let cache = json.get("cache").filter(|cache| !cache.is_null())?;
+    let Some(path) = cache.text().filter(|path| !path.is_empty()) else {
+        problems.add_for_node(name, &cache.location, "`cache` is a path or null");
+        return None;
+    };
+    if let Some(kind) = known_kind.filter(|kind| !kind.cacheable) {
+        let message = format!(
+            "a `{}` cannot be cached: its output is no function of its rows",
+            kind.name
+        );
+        problems.add_for_node(name, json.location_of(&["cache"]), message);
+    }
+    Some(path.to_owned())
+}
+
+fn read_inputs(name: &str, json: &Json, problems: &mut Problems) -> Vec<InputSpec> {
+    let Some(ports) = json.get("inputs") else {
+        return vec![];
+    };
+    if !ports.is_object() {
+        problems.add_for_node(
+            name,
+            &ports.location,
+            "`inputs` is an object: the input port, and the `node.port` that feeds it",
+        );
+    }
+    let mut inputs = vec![];
+    for entry in ports.entries() {
+        read_sources(name, entry, &mut inputs, problems);
+    }
+    inputs
+}
+
+/// Reads what feeds one input port: `node.port`, or a list of them.
+fn read_sources(
+    node: &str,
+    entry: &JsonEntry,
+    inputs: &mut Vec<InputSpec>,
+    problems: &mut Problems,
+) {
+    let port = &entry.key;
+    let sources = match &entry.value.content {
+        Content::Array(items) => items.as_slice(),
+        _ => std::slice::from_ref(&entry.value),
+    };
+    if sources.is_empty() {
+        let message = format!("input `{port}` is an empty list");
+        problems.add_for_node(node, &entry.key_location, message);
+    }
+    for source in sources {
+        match source.text().and_then(|text| text.split_once('.')) {
+            Some((node, output)) => inputs.push(InputSpec {
+                port: port.clone(),
+                node: node.into(),
+                output: output.into(),
+                location: source.location.clone(),
+            }),
+            None => {
+                let message = format!("input `{port}` must name `node.port`");
+                problems.add_for_node(node, &source.location, message);
+            }
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The order in which the nodes of a phase run, and the stages that they form: the nodes of one
+//! stage run in one thread.
+use crate::graph::edges::{Connection, EdgeGraph};
+use crate::graph::problem::{Problems, quoted};
+use crate::graph::spec::{NodeSpec, PhaseSpec};
+use petgraph::algo::tarjan_scc;
+use petgraph::graph::{DiGraph, EdgeReference, NodeIndex};
+use petgraph::unionfind::UnionFind;
+use petgraph::visit::EdgeRef;
+
+/// Returns the nodes in topological order. Nodes on a cycle are problems, and are left out.
+pub(super) fn topological_order(
+    edge_graph: &EdgeGraph,
+    phase: &PhaseSpec,
+    problems: &mut Problems,
+) -> Vec<usize> {
+    let mut order = vec![];
+    for component in tarjan_scc(edge_graph).into_iter().rev() {
+        if let [node] = component[..]
+            && !edge_graph.contains_edge(node, node)
+        {
+            order.push(node.index());
+            continue;
+        }
+        let mut cycle: Vec<usize> = component.iter().map(|node| node.index()).collect();
+        cycle.sort();
+        let names = quoted(cycle.iter().map(|&n| phase.nodes[n].name.as_str()));
+        let message = match cycle[..] {
+            [_] => format!("node {names} waits for itself"),
+            _ => format!("nodes {names} wait for each other"),
+        };
+        problems.add(&phase.nodes[cycle[0]].location, message);
+    }
+    order
+}
+
+/// Assigns each node the label of its stage: nodes that a tape edge joins share one.
+///
+/// A node without a cache also joins its readers if all its edges carry tensors into one stage:
+/// what it computes on a GPU then stays there.
+pub(super) fn assign(edge_graph: &EdgeGraph, phase: &PhaseSpec) -> Vec<usize> {
+    let mut sets = UnionFind::new(edge_graph.node_count());
+    for edge in edge_graph.edge_references() {
+        if edge.weight().on_tape {
+            sets.union(edge.source().index(), edge.target().index());
+        }
+    }
+    for node in edge_graph.node_indices() {
+        if phase.nodes[node.index()].cache.is_some() {
+            continue;
+        }
+        let Some(reader) = edge_graph.neighbors(node).next() else {
+            continue;
+        };
+        let stays_on_gpu = |edge: EdgeReference<'_, Connection>| {
+            edge.weight().tensors && sets.equiv(edge.target().index(), reader.index())
+        };
+        if edge_graph.edges(node).all(stays_on_gpu) {
+            sets.union(node.index(), reader.index());
+        }
+    }
+    sets.into_labeling()
+}
+
+/// Reports cycles of stages: a stage whose output returns to it through another would wait forever.
+pub(super) fn check_cycles(
+    edge_graph: &EdgeGraph,
+    stage_of: &[usize],
+    phase: &PhaseSpec,
+    problems: &mut Problems,
+) {
+    let mut stages: DiGraph<(), ()> = DiGraph::new();
+    for _ in stage_of {
+        stages.add_node(());
+    }
+    for edge in edge_graph.edge_references() {
+        let from = stage_of[edge.source().index()];
+        let to = stage_of[edge.target().index()];
+        if from != to {
+            stages.update_edge(NodeIndex::new(from), NodeIndex::new(to), ());
+        }
+    }
+    for cycle in tarjan_scc(&stages) {
+        if cycle.len() == 1 {
+            continue;
+        }
+        let mut nodes: Vec<&NodeSpec> = vec![];
+        for (node, stage) in phase.nodes.iter().zip(stage_of) {
+            if cycle.contains(&NodeIndex::new(*stage)) {
+                nodes.push(node);
+            }
+        }
+        let names = quoted(nodes.iter().map(|node| node.name.as_str()));
+        problems.add(
+            &nodes[0].location,
+            format!("the stages of nodes {names} wait for each other"),
+        );
+    }
+}
+
+/// Lists the nodes of each stage in the order in which they run: the source's stage first, the
+/// others by their first node.
+///
+/// The optimizer runs last in its stage, after all nodes with parameters, unless a node of the
+/// stage waits for it.
+pub(super) fn list(
+    edge_graph: &EdgeGraph,
+    order: &[usize],
+    stage_of: &[usize],
+    source: usize,
+    optimizer: Option<usize>,
+) -> Vec<Vec<usize>> {
+    let mut labels = vec![stage_of[source]];
+    for &node in order {
+        if !labels.contains(&stage_of[node]) {
+            labels.push(stage_of[node]);
+        }
+    }
+    let mut stages = vec![];
+    for label in labels {
+        let nodes = order.iter().copied();
+        let mut stage: Vec<usize> = nodes.filter(|&node| stage_of[node] == label).collect();
+        if let Some(optimizer) = optimizer.filter(|&node| stage_of[node] == label) {
+            let mut readers = edge_graph.neighbors(NodeIndex::new(optimizer));
+            if !readers.any(|reader| stage_of[reader.index()] == label) {
+                stage.sort_by_key(|&node| node == optimizer);
+            }
+        }
+        stages.push(stage);
+    }
+    stages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::problem::Location;
+
+    const TAPE: Connection = Connection {
+        output: "out",
+        input: "in",
+        on_tape: true,
+        tensors: false,
+    };
+    const BATCH: Connection = Connection {
+        on_tape: false,
+        ..TAPE
+    };
+    const TENSORS: Connection = Connection {
+        tensors: true,
+        ..BATCH
+    };
+
+    /// Builds a phase of nodes `a`, `b`, ... at the bytes 0, 1, ..., with these edges.
+    fn phase(nodes: usize, edges: &[(usize, usize, Connection)]) -> (PhaseSpec, EdgeGraph) {
+        let mut specs = vec![];
+        let mut edge_graph = EdgeGraph::new();
+        for i in 0..nodes {
+            let name = char::from(b'a' + i as u8).to_string();
+            specs.push(NodeSpec::empty(&name, Location::Byte(i)));
+            edge_graph.add_node(());
+        }
+        for (from, to, connection) in edges {
+            edge_graph.add_edge(NodeIndex::new(*from), NodeIndex::new(*to), *connection);
+        }
+        let phase = PhaseSpec {
+            name: "main".into(),
+            location: Location::Byte(0),
+            nodes: specs,
+        };
+        (phase, edge_graph)
+    }
+
+    fn messages(problems: &Problems) -> Vec<&str> {
+        problems.iter().map(|p| p.message.as_str()).collect()
+    }
+
+    #[test]
+    fn nodes_on_a_cycle_are_named_and_left_out() {
+        let edges = [
+            (0, 1, BATCH),
+            (1, 2, TAPE),
+            (2, 1, TAPE),
+            (2, 3, TAPE),
+            (4, 4, TAPE),
+        ];
+        let (phase, edge_graph) = phase(5, &edges);
+        let mut problems = Problems::default();
+        let mut order = topological_order(&edge_graph, &phase, &mut problems);
+        order.sort();
+        assert_eq!(order, [0, 3]);
+        let mut messages = messages(&problems);
+        messages.sort();
+        assert_eq!(
+            messages,
+            [
+                "node `e` waits for itself",
+                "nodes `b`, `c` wait for each other"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_stage_that_waits_for_its_own_output_is_a_problem() {
+        let edges = [(0, 1, TAPE), (0, 2, BATCH), (2, 1, BATCH), (3, 0, BATCH)];
+        let (phase, edge_graph) = phase(4, &edges);
+        let stage_of = assign(&edge_graph, &phase);
+        assert_eq!(stage_of[0], stage_of[1]);
+        assert_ne!(stage_of[0], stage_of[2]);
+        assert_ne!(stage_of[2], stage_of[3]);
+        let mut problems = Problems::default();
+        let order = topological_order(&edge_graph, &phase, &mut problems);
+        assert_eq!(order, [3, 0, 2, 1]);
+        check_cycles(&edge_graph, &stage_of, &phase, &mut problems);
+        assert_eq!(
+            messages(&problems),
+            ["the stages of nodes `a`, `b`, `c` wait for each other"]
+        );
+    }
+
+    #[test]
+    fn the_optimizer_is_last_unless_its_stage_waits_for_it() {
+        let listed = |edges: &[(usize, usize, Connection)]| {
+            let (phase, edge_graph) = phase(4, edges);
+            let stage_of = assign(&edge_graph, &phase);
+            list(&edge_graph, &[0, 1, 2, 3], &stage_of, 0, Some(2))
+        };
+        let edges = [(0, 1, BATCH), (1, 2, TAPE), (1, 3, TAPE)];
+        assert_eq!(listed(&edges), [vec![0], vec![1, 3, 2]]);
+        let waits = [(0, 1, BATCH), (1, 2, TAPE), (1, 3, TAPE), (2, 3, BATCH)];
+        assert_eq!(listed(&waits), [vec![0], vec![1, 2, 3]]);
+    }
+
+    /// A teacher `a`; losses `b` and `c` in one stage, `d` in another.
+    #[test]
+    fn a_teacher_joins_the_stage_that_reads_its_tensors() {
+        let joins = |readers: &[(usize, Connection)], cache: Option<&str>| {
+            let mut edges = vec![(1, 2, TAPE)];
+            for (to, connection) in readers {
+                edges.push((0, *to, *connection));
+            }
+            let (mut phase, edge_graph) = phase(4, &edges);
+            phase.nodes[0].cache = cache.map(str::to_owned);
+            let stage_of = assign(&edge_graph, &phase);
+            stage_of[0] == stage_of[1]
+        };
+        assert!(joins(&[(1, TENSORS)], None));
+        assert!(joins(&[(1, TENSORS), (2, TENSORS)], None));
+        assert!(!joins(&[(1, TENSORS)], Some("cache")));
+        assert!(!joins(&[(1, BATCH)], None));
+        assert!(!joins(&[], None));
+        assert!(!joins(&[(1, TENSORS), (2, BATCH)], None));
+        assert!(!joins(&[(1, TENSORS), (3, TENSORS)], None));
+    }
+}
