@@ -7,9 +7,9 @@ mod file;
 mod fit;
 mod start;
 
-use compute::gemm::{Epilogue, Out, Precision, Shape, View, gemm_then};
+use compute::gemm::{Epilogue, Out, Precision, Shape, View, gemm_with_epilogue};
 use compute::math::{argmax, sum};
-use compute::parallel::{map, parts, wide};
+use compute::parallel::{for_each_chunk, map, wide};
 
 pub use fit::{FitOptions, fit};
 
@@ -56,7 +56,7 @@ impl Centroids {
                 n: count,
                 k: width,
             };
-            gemm_then(
+            gemm_with_epilogue(
                 Precision::F32,
                 shape,
                 View::rows(tile, width),
@@ -85,7 +85,7 @@ impl Centroids {
         for (t, nearest) in nearest.iter().enumerate() {
             members[nearest.centroid as usize].push(t);
         }
-        parts(&mut self.values, width, |c, mean| {
+        for_each_chunk(&mut self.values, width, |c, mean| {
             // Sums x - mean instead of x, which would lose precision over many frames.
             let mut difference = vec![0.0; width];
             let count = (counts[c] + members[c].len() as u64).max(1) as f32;

@@ -29,7 +29,7 @@ fn lock_heap() -> MutexGuard<'static, Heap> {
 }
 
 /// Resets the high-water mark to the bytes in use now, and purges what exceeds it.
-pub fn forget_most() {
+pub fn reset_high_water_mark() {
     lock_heap().reset_high_water_mark();
 }
 

@@ -45,7 +45,7 @@ pub fn gemm(p: Precision, s: Shape, a: View, b: View, c: Out) {
 }
 
 /// Computes as [`gemm`], then applies `then` to each tile of c.
-pub fn gemm_then(p: Precision, s: Shape, a: View, b: View, c: Out, then: Epilogue) {
+pub fn gemm_with_epilogue(p: Precision, s: Shape, a: View, b: View, c: Out, then: Epilogue) {
     multiply(backend(p), threads(), s, a, b, c, &then)
 }
 
@@ -64,7 +64,7 @@ pub fn product(p: Precision, s: Shape, a: View, b: View, then: Epilogue) -> Vec<
 }
 
 /// Computes as [`gemm`] on the calling thread alone, for tasks that run in parallel.
-pub fn gemm_here(p: Precision, s: Shape, a: View, b: View, c: Out) {
+pub fn gemm_serial(p: Precision, s: Shape, a: View, b: View, c: Out) {
     multiply(backend(p), 1, s, a, b, c, &Epilogue::None)
 }
 
@@ -139,7 +139,7 @@ type Backend = (Vectors, Precision);
 
 /// Returns the backend of this machine for products of the given precision.
 fn backend(precision: Precision) -> Backend {
-    (Vectors::here(), precision.on_cpu())
+    (Vectors::detect(), precision.on_cpu())
 }
 
 /// Returns the kernel of a backend, or `None` for portable code.

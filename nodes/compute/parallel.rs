@@ -14,7 +14,7 @@ pub use vectors::Vectors;
 pub use vectors::{avx2, avx512};
 
 /// Frames that one task sums, where a sum over frames is split between tasks.
-pub const FRAMES: usize = 64;
+pub const FRAMES_PER_TASK: usize = 64;
 
 /// Numbers that one task of an elementwise loop handles.
 const CHUNK: usize = 1 << 14;
@@ -37,7 +37,7 @@ pub fn private_pool() -> Option<rayon::ThreadPool> {
 }
 
 /// Calls `f(i)` for each `i` in `0..n`, in parallel.
-pub fn each(n: usize, f: impl Fn(usize) + Sync + Send) {
+pub fn for_each(n: usize, f: impl Fn(usize) + Sync + Send) {
     (0..n).into_par_iter().with_min_len(min_len(n)).for_each(f);
 }
 
@@ -78,21 +78,21 @@ pub fn collect_chunks<I: ExactSizeIterator<Item = f32>>(
 }
 
 /// Maps `f` over the numbers of `source` in parallel.
-pub fn mapped(source: &[f32], f: impl Fn(f32) -> f32 + Sync + Send) -> Vec<f32> {
+pub fn map_numbers(source: &[f32], f: impl Fn(f32) -> f32 + Sync + Send) -> Vec<f32> {
     collect_chunks(source.len(), CHUNK, |chunk| {
         source[chunk * CHUNK..].iter().map(|x| f(*x))
     })
 }
 
 /// Copies `source` in parallel.
-pub fn copied(source: &[f32]) -> Vec<f32> {
-    mapped(source, |x| x)
+pub fn copy(source: &[f32]) -> Vec<f32> {
+    map_numbers(source, |x| x)
 }
 
 /// Calls `f(i, chunk)` for each chunk of `size` numbers of `slice`, in parallel.
 ///
 /// The last chunk may be shorter.
-pub fn parts(slice: &mut [f32], size: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
+pub fn for_each_chunk(slice: &mut [f32], size: usize, f: impl Fn(usize, &mut [f32]) + Sync + Send) {
     let chunks = slice.len().div_ceil(size.max(1));
     slice
         .par_chunks_mut(size.max(1))
@@ -101,11 +101,11 @@ pub fn parts(slice: &mut [f32], size: usize, f: impl Fn(usize, &mut [f32]) + Syn
         .for_each(|(i, chunk)| f(i, chunk));
 }
 
-/// Calls `f(i, chunk)` as [`parts`] does, for consecutive chunks of the given sizes.
+/// Calls `f(i, chunk)` as [`for_each_chunk`] does, for consecutive chunks of the given sizes.
 ///
 /// # Panics
 /// If `slice` is shorter than the sum of `sizes`.
-pub fn uneven(
+pub fn for_each_uneven_chunk(
     mut slice: &mut [f32],
     sizes: impl Iterator<Item = usize>,
     f: impl Fn(usize, &mut [f32]) + Sync + Send,
@@ -119,8 +119,8 @@ pub fn uneven(
         .for_each(|(i, chunk)| f(i, chunk));
 }
 
-/// Calls `f(i, chunk of a, chunk of b)` as [`parts`] does, for two slices with as many chunks.
-pub fn parts2(
+/// Calls `f(i, chunk of a, chunk of b)` as [`for_each_chunk`] does, for two slices with as many chunks.
+pub fn for_each_chunk_pair(
     (a, size_a): (&mut [f32], usize),
     (b, size_b): (&mut [f32], usize),
     f: impl Fn(usize, &mut [f32], &mut [f32]) + Sync + Send,
@@ -135,7 +135,7 @@ pub fn parts2(
 
 /// Calls `f(&mut target[i], source[i])` for each `i`, in parallel.
 pub fn zip(target: &mut [f32], source: &[f32], f: impl Fn(&mut f32, f32) + Sync + Send) {
-    parts(target, CHUNK, |i, chunk| {
+    for_each_chunk(target, CHUNK, |i, chunk| {
         wide!(for (x, y) in chunk.iter_mut().zip(&source[i * CHUNK..]) {
             f(x, *y);
         })
@@ -151,7 +151,7 @@ pub fn add(target: &mut [f32], source: &[f32]) {
 pub fn column_sums(x: &[f32], width: usize) -> Vec<f32> {
     const COLUMNS: usize = 64; // of one task
     let mut sums = vec![0.0; width];
-    parts(&mut sums, COLUMNS, |i, sums| {
+    for_each_chunk(&mut sums, COLUMNS, |i, sums| {
         wide!(for row in x.chunks_exact(width) {
             for (sum, x) in sums.iter_mut().zip(&row[i * COLUMNS..]) {
                 *sum += x;
@@ -178,7 +178,7 @@ mod tests {
             add(&mut x, &indices);
             assert!(x.iter().enumerate().all(|(i, x)| *x == 1.0 + i as f32));
             assert_eq!(map(n, |i| i), (0..n).collect::<Vec<_>>());
-            assert_eq!(copied(&indices), indices);
+            assert_eq!(copy(&indices), indices);
         }
         assert_eq!(column_sums(&[1.0, 2.0, 3.0, 4.0], 2), [4.0, 6.0]);
         assert_eq!(column_sums(&[], 2), [0.0, 0.0]);

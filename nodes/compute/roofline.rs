@@ -27,7 +27,7 @@ const READ_TRIALS: usize = 5;
 const ARRAY: usize = 192 << 20;
 
 /// Peak rates of all threads together.
-pub struct Floor {
+pub struct Roofline {
     /// Operations a second in f32; `None` without AVX2.
     pub f32: Option<f64>,
     /// Operations a second on bf16 operands; `None` if the CPU cannot multiply them.
@@ -36,10 +36,10 @@ pub struct Floor {
     pub read: f64,
 }
 
-impl Floor {
+impl Roofline {
     /// Measures this machine, in about 0.3 s.
-    pub fn measure() -> Floor {
-        Floor {
+    pub fn measure() -> Roofline {
+        Roofline {
             f32: fma_loop(Precision::F32).map(fma_peak),
             bf16: fma_loop(Precision::Bf16).map(fma_peak),
             read: read_bandwidth(),
@@ -70,7 +70,7 @@ fn fma_loop(precision: Precision) -> Option<FmaLoop> {
     if precision != precision.on_cpu() {
         return None;
     }
-    match (Vectors::here(), precision) {
+    match (Vectors::detect(), precision) {
         #[cfg(target_arch = "x86_64")]
         (Vectors::Avx512, Precision::Bf16) => Some(FmaLoop {
             run: isa::bf16_avx512,
@@ -129,8 +129,8 @@ mod tests {
 
     #[test]
     fn a_machine_with_vectors_has_a_peak() {
-        let roofline = Floor::measure();
-        let has_vectors = Vectors::here() != Vectors::Plain;
+        let roofline = Roofline::measure();
+        let has_vectors = Vectors::detect() != Vectors::Plain;
         let has_bf16 = Precision::Bf16.on_cpu() == Precision::Bf16;
         assert_eq!(roofline.f32.is_some(), has_vectors);
         assert_eq!(roofline.bf16.is_some(), has_bf16);

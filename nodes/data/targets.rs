@@ -24,7 +24,7 @@ impl Targets {
     pub fn new(ids: ArrayRef, layers: Vec<Hidden>) -> Targets {
         Targets {
             ids,
-            layers: PendingUpload::here(layers),
+            layers: PendingUpload::ready(layers),
         }
     }
 

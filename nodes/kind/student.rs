@@ -149,7 +149,7 @@ impl Config for Options {
             layers: self.layers.clone(),
             width: architecture.hidden_size,
         };
-        let precision = self.precision.here();
+        let precision = self.precision.on_device();
         let per_model = activation_bytes::per_model(&architecture, precision);
         let per_second = activation_bytes::per_row(&architecture, precision, self.recompute, 16000);
         Ok(NodeInfo {

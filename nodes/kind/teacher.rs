@@ -100,7 +100,8 @@ impl Config for Options {
             layers: self.layers.clone(),
             width: architecture.hidden_size,
         };
-        let weight_copies = activation_bytes::weight_copies(&architecture, self.precision.here());
+        let weight_copies =
+            activation_bytes::weight_copies(&architecture, self.precision.on_device());
         Ok(NodeInfo {
             outputs: shapes([(OUT, targets)]),
             parameters: Some(count::parameters(&architecture)),
@@ -146,7 +147,7 @@ impl Cacheable for Options {
             "kind": "teacher",
             "convention": self.convention,
             "normalize": self.normalize,
-            "precision": self.precision.here(),
+            "precision": self.precision.on_device(),
             "architecture": self.architecture,
             "model": model,
         }))

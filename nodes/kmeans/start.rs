@@ -2,7 +2,7 @@
 //! probability proportional to its squared distance to the nearest centroid so far.
 use super::Centroids;
 use compute::math::sum;
-use compute::parallel::{parts, wide};
+use compute::parallel::{for_each_chunk, wide};
 use compute::random::Key;
 
 /// The number of frames in one task.
@@ -26,7 +26,7 @@ pub(super) fn plus_plus(frames: &[f32], width: usize, clusters: usize, key: Key)
 /// Lowers the squared distance of each frame to that of `centroid`, if it is less.
 fn lower_distances(distances: &mut [f32], frames: &[f32], centroid: &[f32]) {
     let width = centroid.len();
-    parts(distances, TILE, |tile, distances| {
+    for_each_chunk(distances, TILE, |tile, distances| {
         let frames = frames[tile * TILE * width..].chunks_exact(width);
         wide!(for (d, x) in distances.iter_mut().zip(frames) {
             *d = d.min(sum(width, |i| (x[i] - centroid[i]) * (x[i] - centroid[i])));

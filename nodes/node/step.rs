@@ -135,7 +135,7 @@ impl<'a> Step<'a> {
     pub fn record_products(&self, precision: Precision, macs: u64, trained: bool) {
         let passes = if trained && self.trains() { 3 } else { 1 };
         self.record(Measurement::Products {
-            precision: precision.here(),
+            precision: precision.on_device(),
             macs: macs.saturating_mul(passes),
         });
     }

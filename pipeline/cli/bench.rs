@@ -7,7 +7,7 @@ use crate::print::{print, print_json};
 use crate::screen::Screen;
 use crate::signal::Signals;
 use crate::{Format, device, graph};
-use compute::roofline::Floor;
+use compute::roofline::Roofline;
 use nodes::node::Synthetic;
 use pipeline::graph::plan::{Phase, Plan};
 use pipeline::run::phase;
@@ -84,7 +84,7 @@ impl Arguments {
         let roofline = if cfg!(feature = "cuda") {
             None // only the CPU's can be measured
         } else {
-            Some(Floor::measure())
+            Some(Roofline::measure())
         };
         let passes = if self.cached { 2 } else { 1 };
         let mut recording = Arc::default();

@@ -2,7 +2,9 @@
 use crate::ending::{CommandResult, WithPath};
 use crate::print::{print, print_json};
 use crate::table::{columns, markdown};
+use nodes::KINDS;
 use nodes::model::read_architecture;
+use nodes::node::SummaryMetric;
 use pipeline::report::format::thousands;
 use pipeline::report::models::ModelSize;
 use pipeline::report::summary::{Summary, metrics};
@@ -110,7 +112,10 @@ fn read_run(folder: &Path) -> nodes::Result<ComparedRun> {
         models,
         phases: phases
             .iter()
-            .map(|phase| Summary::new(phase.name, &metrics, BTreeMap::new()))
+            .map(|phase| {
+                let distance = declared_distance(phase.nodes);
+                Summary::new(phase.name, &metrics, BTreeMap::new(), distance)
+            })
             .collect(),
     })
 }
@@ -135,6 +140,23 @@ fn recorded_phases<'a>(graph: &'a Value, folder: &Path) -> Vec<RecordedPhase<'a>
         }
     }
     recorded
+}
+
+/// Returns the summary metric that a node of the phase declares; its options passed every check
+/// when the run began.
+fn declared_distance(nodes: &Value) -> Option<SummaryMetric> {
+    for node in nodes.as_object()?.values() {
+        let mut options = node.as_object()?.clone();
+        for key in ["kind", "inputs", "cache"] {
+            options.remove(key);
+        }
+        let kind = KINDS.iter().find(|kind| node["kind"] == kind.name)?;
+        let config = (kind.parse)(options.into()).ok()?;
+        if let Some(metric) = config.summary() {
+            return Some(metric);
+        }
+    }
+    None
 }
 
 /// Returns the size of the model in `folder`; `None` if the folder holds no model.

@@ -55,7 +55,7 @@ impl Arguments {
 /// Starts the measurement of [`peak_bytes`] again.
 pub(crate) fn reset_peak() {
     #[cfg(feature = "cuda")]
-    compute::cuda::gpu::gpu().forget_peak();
+    compute::cuda::gpu::gpu().reset_peak();
 }
 
 /// Returns the largest number of bytes of GPU memory in use at once; `None` on the CPU.

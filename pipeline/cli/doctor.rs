@@ -101,7 +101,7 @@ fn instructions() -> String {
 
 /// Describes how matrix products are computed, and what another CPU would change.
 fn products() -> String {
-    let vectors = Vectors::here();
+    let vectors = Vectors::detect();
     let has_bf16 = Precision::Bf16.on_cpu() == Precision::Bf16;
     let advice = if has_bf16 {
         "bf16 with `\"precision\": \"bf16\"`, which takes about 0.6 of the time of f32"

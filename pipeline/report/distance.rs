@@ -1,66 +1,41 @@
-//! A number of the summary that is 0 at best, computed from the metrics of the dev set.
-//!
-//! distance = Σ weight × metric + constant. The loss is the same sum without the constants.
+//! A number of the summary that is 0 at best, computed from the metrics of the dev set as the loss
+//! declares it: constant + Σ weight · metric.
 use super::summary::{ends, finite_values};
 use nodes::chart::curves;
+use nodes::node::SummaryMetric;
 
-/// How far a student is from its target.
-pub(super) struct DevDistance {
-    /// What the summary calls it.
-    pub(super) label: &'static str,
-    pub(super) terms: &'static [DistanceTerm],
-}
-
-/// `weight × metric + constant`.
-pub(super) struct DistanceTerm {
-    /// The name in metrics.jsonl, without `dev/`.
-    pub(super) metric: &'static str,
-    pub(super) weight: f64,
-    pub(super) constant: f64,
-}
-
-/// L1 + 1 − cosine, for a loss of L1 − cosine.
-pub(super) const L1_AND_COSINE: DevDistance = DevDistance {
-    label: "dev L1 + 1 - cosine",
-    terms: &[
-        DistanceTerm {
-            metric: "loss_l1",
-            weight: 1.0,
-            constant: 0.0,
-        },
-        DistanceTerm {
-            metric: "loss_cos",
-            weight: 1.0,
-            constant: 1.0,
-        },
-    ],
-};
-
-impl DevDistance {
-    /// Returns the distance before the first and after the last update.
-    ///
-    /// `None` if a metric is missing, or if the loss of the phase is not this distance minus its
-    /// constants.
-    pub(super) fn ends(&self, phase: &curves::PhaseCurves) -> Option<[f64; 2]> {
-        let loss = ends(&finite_values(phase, "dev/loss"))?;
-        let mut distance = [0.0; 2];
-        let mut constant = 0.0;
-        for term in self.terms {
-            let metric = ends(&finite_values(phase, &format!("dev/{}", term.metric)))?;
-            for (sum, value) in distance.iter_mut().zip(metric) {
-                *sum = *sum + term.constant + term.weight * value;
-            }
-            constant += term.constant;
+/// Returns the number before the first and after the last update.
+///
+/// `None` if a metric is missing, or if the loss of the phase is not this number minus its constant:
+/// other losses of the phase are then part of it.
+pub(super) fn distance_ends(
+    metric: &SummaryMetric,
+    phase: &curves::PhaseCurves,
+) -> Option<[f64; 2]> {
+    let loss = ends(&finite_values(phase, "dev/loss"))?;
+    let mut distance = [metric.constant; 2];
+    for (name, weight) in &metric.terms {
+        let values = ends(&finite_values(phase, &format!("dev/{name}")))?;
+        for (sum, value) in distance.iter_mut().zip(values) {
+            *sum += weight * value;
         }
-        let mut pairs = loss.iter().zip(distance);
-        let is_loss = pairs.all(|(loss, distance)| (loss + constant - distance).abs() < 1e-4);
-        is_loss.then_some(distance)
     }
+    let mut pairs = loss.iter().zip(distance);
+    let is_loss = pairs.all(|(loss, distance)| (loss + metric.constant - distance).abs() < 1e-4);
+    is_loss.then_some(distance)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn l1_and_cosine_metric() -> SummaryMetric {
+        SummaryMetric {
+            label: "L1 + 1 - cosine",
+            terms: vec![("loss_l1", 1.0), ("loss_cos", 1.0)],
+            constant: 1.0,
+        }
+    }
 
     fn phase(loss: [f64; 2], l1: [f64; 2], cosine: [f64; 2]) -> curves::PhaseCurves {
         let mut phase = curves::PhaseCurves::default();
@@ -74,9 +49,15 @@ mod tests {
     #[test]
     fn only_a_loss_of_l1_and_cosine_has_the_distance() {
         let l1_and_cosine = phase([0.5, 0.0], [0.75, 0.5], [-0.25, -0.5]);
-        assert_eq!(L1_AND_COSINE.ends(&l1_and_cosine), Some([1.5, 1.0]));
+        assert_eq!(
+            distance_ends(&l1_and_cosine_metric(), &l1_and_cosine),
+            Some([1.5, 1.0])
+        );
         let weighted = phase([1.25, 0.5], [0.75, 0.5], [-0.25, -0.5]);
-        assert_eq!(L1_AND_COSINE.ends(&weighted), None);
-        assert_eq!(L1_AND_COSINE.ends(&curves::PhaseCurves::default()), None);
+        assert_eq!(distance_ends(&l1_and_cosine_metric(), &weighted), None);
+        assert_eq!(
+            distance_ends(&l1_and_cosine_metric(), &curves::PhaseCurves::default()),
+            None
+        );
     }
 }

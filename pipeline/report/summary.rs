@@ -1,9 +1,10 @@
 //! What a run did, phase by phase, from its plan, its metrics and the models that it wrote.
-use super::distance::L1_AND_COSINE;
+use super::distance::distance_ends;
 use super::format::{duration, thousands};
 use super::written::written_models;
 use crate::graph::plan::Plan;
 use nodes::chart::curves;
+use nodes::node::SummaryMetric;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -19,9 +20,12 @@ pub struct Summary {
     pub seconds: f64,
     /// Loss of the dev set, before the first and after the last update.
     pub dev_loss: Option<[f64; 2]>,
-    /// L1 + 1 - cosine of the dev set, before the first and after the last update, if the loss is
-    /// L1 - cosine: how far the student is from its target, 0 at best.
+    /// The distance from the target that the loss declares, of the dev set before the first and
+    /// after the last update: 0 at best. Only a loss of L1 - cosine declares one, L1 + 1 - cosine.
     pub l1_and_cosine_distance: Option<[f64; 2]>,
+    /// What the loss calls that distance.
+    #[serde(skip)]
+    pub distance_label: Option<&'static str>,
     /// Expected and target sparsity after the last update.
     pub sparsity: Option<[f64; 2]>,
     /// Hours of audio trained on; a batch that was used twice counts twice.
@@ -48,7 +52,8 @@ pub fn read(plan: &Plan, run: &Path, metrics: &[curves::PhaseCurves]) -> Vec<Sum
             let before = model.earlier.or(model.node.info.parameters);
             parameters.insert(model.node.name().to_owned(), [before, model.after]);
         }
-        summaries.push(Summary::new(&phase.name, metrics, parameters));
+        let distance = phase.nodes.iter().find_map(|node| node.config.summary());
+        summaries.push(Summary::new(&phase.name, metrics, parameters, distance));
     }
     summaries
 }
@@ -60,11 +65,13 @@ pub fn metrics(run: &Path) -> Vec<curves::PhaseCurves> {
 }
 
 impl Summary {
-    /// Sums up the phase called `name`, which may have no metrics yet.
+    /// Sums up the phase called `name`, which may have no metrics yet. `distance` is what its loss
+    /// declares.
     pub fn new(
         name: &str,
         metrics: &[curves::PhaseCurves],
         parameters: BTreeMap<String, [Option<u64>; 2]>,
+        distance: Option<SummaryMetric>,
     ) -> Summary {
         let empty = curves::PhaseCurves::default();
         let phase = metrics.iter().find(|phase| phase.name == name);
@@ -80,7 +87,8 @@ impl Summary {
             updates: updates.max().unwrap_or(0),
             seconds: phase.times[1] - phase.times[0],
             dev_loss: ends(&finite_values(phase, "dev/loss")),
-            l1_and_cosine_distance: L1_AND_COSINE.ends(phase),
+            l1_and_cosine_distance: distance.as_ref().and_then(|d| distance_ends(d, phase)),
+            distance_label: distance.map(|d| d.label),
             sparsity: expected_sparsity
                 .zip(target_sparsity)
                 .map(|(expected, target)| [expected, target]),
@@ -193,8 +201,8 @@ impl fmt::Display for Summary {
             write!(f, "\n  dev loss {before:.4} -> {after:.4}")?;
         }
         if let Some([before, after]) = self.l1_and_cosine_distance {
-            let label = L1_AND_COSINE.label;
-            write!(f, "\n  {label} {before:.4} -> {after:.4}")?;
+            let label = self.distance_label.unwrap_or("distance");
+            write!(f, "\n  dev {label} {before:.4} -> {after:.4}")?;
             if before > 0.0 {
                 write!(f, ", {:.2} of it", after / before)?;
             }

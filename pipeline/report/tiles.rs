@@ -1,5 +1,4 @@
 //! The run in a few numbers, each in a tile.
-use super::distance::L1_AND_COSINE;
 use super::format::{change, duration, percent, short, thousands};
 use super::models::{ModelChange, ModelSize};
 use super::summary::Summary;
@@ -30,7 +29,8 @@ pub(super) fn tiles(
         tiles += &tile("expected sparsity", &format!("{expected:.4}"), &note);
     }
     if let Some(distance) = first_and_last(summaries, |summary| summary.l1_and_cosine_distance) {
-        let label = L1_AND_COSINE.label.replace(" - ", " − ");
+        let label = summaries.iter().find_map(|summary| summary.distance_label);
+        let label = format!("dev {}", label.unwrap_or("distance")).replace(" - ", " − ");
         tiles += &tile(&label, &distance, "0: the student is its teacher");
     } else if let Some(loss) = first_and_last(summaries, |summary| summary.dev_loss) {
         tiles += &tile("dev loss", &loss, "before and after");

@@ -2,7 +2,7 @@
 use super::{AdamW, CHUNK, Rule};
 use crate::math::sum;
 use crate::parallel;
-use crate::parallel::{Shared, each, map, wide};
+use crate::parallel::{Shared, for_each, map, wide};
 use crate::tensor::cpu::{Param, read, write};
 use std::borrow::Cow;
 
@@ -50,7 +50,7 @@ pub fn step(adamw: &AdamW, w: &mut Param, moments: &mut Moments, g: &Param, fact
     let w = Shared::new(w);
     let m = Shared::new(&mut moments.m);
     let v = Shared::new(&mut moments.v);
-    each(g.len().div_ceil(CHUNK), |chunk| {
+    for_each(g.len().div_ceil(CHUNK), |chunk| {
         let from = chunk * CHUNK;
         let g = &g[from..g.len().min(from + CHUNK)];
         // SAFETY: chunks do not overlap, and all four have the same length.

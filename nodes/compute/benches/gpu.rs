@@ -37,7 +37,7 @@ fn main() {
     let waves = vec![noise("wave", SAMPLES); ROWS];
     for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
         let peak = peak(precision);
-        gpu().forget_peak();
+        gpu().reset_peak();
         time_encoder(precision, peak);
         time_convolutions(precision, &waves);
     }

@@ -154,7 +154,7 @@ impl Gpu {
     }
 
     /// Returns the most bytes in use at once, tensors included, since the process started or since
-    /// [`Gpu::forget_peak`].
+    /// [`Gpu::reset_peak`].
     pub fn peak_bytes(&self) -> u64 {
         let mut bytes = 0u64;
         let to = &raw mut bytes as *mut c_void;
@@ -164,7 +164,7 @@ impl Gpu {
     }
 
     /// Resets [`Gpu::peak_bytes`] to the bytes in use now.
-    pub fn forget_peak(&self) {
+    pub fn reset_peak(&self) {
         let mut zero = 0u64; // the only value that the driver allows
         let from = &raw mut zero as *mut c_void;
         // SAFETY: as above.

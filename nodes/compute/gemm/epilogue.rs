@@ -21,7 +21,7 @@ pub enum Epilogue<'a> {
         drop: Dropout,
     },
     /// c ∘ dropout's factors ∘ GELU'(z), the backward of `BiasGelu`; z becomes dropout(GELU(z)).
-    GeluSlope {
+    GeluBackward {
         /// (m, n)
         z: Shared<'a>,
         /// n
@@ -50,7 +50,7 @@ impl Epilogue<'_> {
                 c.iter_mut().for_each(|c| *c = gelu(*c));
                 drop.apply(index, c);
             }
-            Epilogue::GeluSlope { z, width, drop } => {
+            Epilogue::GeluBackward { z, width, drop } => {
                 let index = row * width + column;
                 // SAFETY: by this function's contract.
                 let z = unsafe { z.part(index, c.len()) };

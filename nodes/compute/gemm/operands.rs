@@ -68,7 +68,7 @@ impl<'a> Out<'a> {
     }
 
     /// Accumulates c += a b, with leading dimension `stride`.
-    pub fn add(data: &'a mut [f32], stride: usize) -> Self {
+    pub fn accumulate(data: &'a mut [f32], stride: usize) -> Self {
         Out {
             data: Shared::new(data),
             rs: stride,

@@ -15,7 +15,7 @@ pub enum Precision {
 
 impl Precision {
     /// Returns the precision that this build computes in if asked for this one.
-    pub fn here(self) -> Precision {
+    pub fn on_device(self) -> Precision {
         if cfg!(feature = "cuda") {
             self
         } else {
@@ -27,7 +27,7 @@ impl Precision {
     pub fn on_cpu(self) -> Precision {
         #[cfg(target_arch = "x86_64")]
         {
-            let has_avx512 = crate::parallel::Vectors::here() == crate::parallel::Vectors::Avx512;
+            let has_avx512 = crate::parallel::Vectors::detect() == crate::parallel::Vectors::Avx512;
             if self == Precision::Bf16 && has_avx512 && is_x86_feature_detected!("avx512bf16") {
                 return Precision::Bf16;
             }
@@ -42,7 +42,8 @@ impl Precision {
         } else {
             "avx512_bf16 on this machine"
         };
-        (self != self.here()).then(|| format!("option `precision`: no {lacks}: it computes in f32"))
+        (self != self.on_device())
+            .then(|| format!("option `precision`: no {lacks}: it computes in f32"))
     }
 }
 
@@ -52,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_cpu_computes_tf32_in_f32_and_warns() {
-        assert_eq!(Precision::Tf32.here(), Precision::F32);
+        assert_eq!(Precision::Tf32.on_device(), Precision::F32);
         assert!(
             Precision::Tf32
                 .warning()

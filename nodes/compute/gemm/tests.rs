@@ -23,7 +23,7 @@ fn for_each_case(mut f: impl FnMut(Backend, usize, Shape)) {
         .map(|vectors| (vectors, Precision::F32))
         .collect();
     if Precision::Bf16.on_cpu() == Precision::Bf16 {
-        backends.push((Vectors::here(), Precision::Bf16));
+        backends.push((Vectors::detect(), Precision::Bf16));
     }
     for backend in backends {
         for [m, n, k] in SHAPES {
@@ -203,7 +203,7 @@ fn epilogues() {
         close(&kept, &biased, tolerance(s));
 
         let mut h = z.clone();
-        let gelu_backward = Epilogue::GeluSlope {
+        let gelu_backward = Epilogue::GeluBackward {
             z: Shared::new(&mut h),
             width: s.n,
             drop,

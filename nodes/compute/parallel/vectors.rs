@@ -5,14 +5,14 @@
 //! an intrinsic. The numbers are the same at any width, because the compiler neither reorders a
 //! sum nor fuses a multiplication with an addition.
 
-/// Runs the expression in a copy compiled for [`Vectors::here`] and returns its value.
+/// Runs the expression in a copy compiled for [`Vectors::detect`] and returns its value.
 ///
 /// Each copy is a closure that is called once, which LLVM inlines at any size; a function shared
 /// by the copies would not be. What the expression calls must be `#[inline]`, or it stays narrow.
 #[macro_export]
 macro_rules! wide {
     ($code:expr) => {
-        match $crate::parallel::Vectors::here() {
+        match $crate::parallel::Vectors::detect() {
             $crate::parallel::Vectors::Plain => $code,
             // SAFETY, here and below: `here` has detected the features.
             #[cfg(target_arch = "x86_64")]
@@ -59,7 +59,7 @@ pub enum Vectors {
 impl Vectors {
     /// Returns the widest that this machine has.
     #[inline]
-    pub fn here() -> Self {
+    pub fn detect() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::is_x86_feature_detected as has;
@@ -95,6 +95,6 @@ impl Vectors {
         #[cfg(not(target_arch = "x86_64"))]
         const ALL: [Vectors; 1] = [Vectors::Plain];
         ALL.into_iter()
-            .filter(|vectors| *vectors <= Vectors::here())
+            .filter(|vectors| *vectors <= Vectors::detect())
     }
 }

@@ -178,7 +178,7 @@ pub struct PendingUpload(Vec<Hidden>);
 
 impl PendingUpload {
     /// Wraps tensors that need no upload.
-    pub fn here(layers: Vec<Hidden>) -> PendingUpload {
+    pub fn ready(layers: Vec<Hidden>) -> PendingUpload {
         PendingUpload(layers)
     }
 

@@ -144,7 +144,7 @@ pub struct PendingUpload {
 
 impl PendingUpload {
     /// Wraps tensors that need no upload.
-    pub fn here(layers: Vec<Hidden<NoneTape, Cuda>>) -> PendingUpload {
+    pub fn ready(layers: Vec<Hidden<NoneTape, Cuda>>) -> PendingUpload {
         PendingUpload {
             landing: None,
             layers,

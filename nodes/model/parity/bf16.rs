@@ -58,7 +58,7 @@ fn gradients_in_bf16() {
 /// Asserts closeness. Where bf16 is computed, hidden states differ by 0.6 to 1.5 %, gradients by
 /// 0.5 to 2.0 %.
 fn close_in_bf16(what: &str, ours: &[f32], theirs: &[f32]) {
-    let range = if Precision::Bf16.here() == Precision::Bf16 {
+    let range = if Precision::Bf16.on_device() == Precision::Bf16 {
         1e-3..4e-2
     } else {
         0.0..1e-4

@@ -62,7 +62,7 @@ pub(super) fn bytes(
 /// nor the filling of a cache. Has no effect if the system does not support it.
 pub(super) fn reset_peak() {
     #[cfg(target_os = "linux")]
-    compute::allocator::forget_most();
+    compute::allocator::reset_high_water_mark();
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 

@@ -3,7 +3,7 @@
 //! products of precision p.
 use super::summary::Measured;
 use compute::gemm::Precision;
-use compute::roofline::Floor;
+use compute::roofline::Roofline;
 use nodes::node::report::Measurement;
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 ///
 /// The share is null if the machine has no peak for a precision that was used.
 pub(super) fn share(
-    roofline: &Floor,
+    roofline: &Roofline,
     measured: &[Measured],
     updates: usize,
     seconds: f64,
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_share_follows_its_formula() {
-        let roofline = Floor {
+        let roofline = Roofline {
             f32: Some(100e9),
             bf16: Some(200e9),
             read: 1e9,
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(found["macs"], json!(3e10));
         assert_eq!(found["seconds"], json!(0.4));
         assert_eq!(found["share"], json!(0.5));
-        let without_bf16 = Floor {
+        let without_bf16 = Roofline {
             bf16: None,
             ..roofline
         };

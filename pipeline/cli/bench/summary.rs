@@ -3,7 +3,7 @@ use super::recording::{NodeStep, StepRecording};
 use super::{WARM_UP, memory, roofline};
 use crate::device;
 use crate::ending::CommandError;
-use compute::roofline::Floor;
+use compute::roofline::Roofline;
 use nodes::node::report::Measurement;
 use nodes::node::step::StepInfo;
 use pipeline::graph::plan::Phase;
@@ -23,7 +23,7 @@ pub(super) type Measured<'a> = (&'a str, Measurement);
 pub(super) fn summarize(
     phase: &Phase,
     timed_updates: u64,
-    roofline: Option<&Floor>,
+    roofline: Option<&Roofline>,
     recording: &StepRecording,
 ) -> Result<Value, CommandError> {
     let is_timed = |info: &StepInfo| {

@@ -1,7 +1,7 @@
 //! The matrix products of a layer and of a convolution, m x n x k, forward and backward.
 use super::noise;
-use compute::gemm::{Out, Precision, Shape, View, gemm, gemm_here};
-use compute::parallel::{Shared, each};
+use compute::gemm::{Out, Precision, Shape, View, gemm, gemm_serial};
+use compute::parallel::{Shared, for_each};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion};
 
@@ -116,24 +116,24 @@ fn attention(group: &mut BenchmarkGroup<WallTime>, precision: Precision, suffix:
     group.bench_function(BenchmarkId::new("scores-48x249x249x64", suffix), |bench| {
         bench.iter(|| {
             let out = Shared::new(&mut maps);
-            each(TASKS, |task| {
+            for_each(TASKS, |task| {
                 let q = View::rows(&q[head_start(task)..], WIDTH);
                 let k = View::rows(&k[head_start(task)..], WIDTH);
                 // SAFETY: each task has a map of its own.
                 let map = unsafe { Out::columns(out.tail(map_start(task)), FRAMES, false) };
-                gemm_here(precision, shape(FRAMES, FRAMES, 64), q, k.t(), map);
+                gemm_serial(precision, shape(FRAMES, FRAMES, 64), q, k.t(), map);
             });
         });
     });
     group.bench_function(BenchmarkId::new("context-48x249x64x249", suffix), |bench| {
         bench.iter(|| {
             let out = Shared::new(&mut contexts);
-            each(TASKS, |task| {
+            for_each(TASKS, |task| {
                 let map = View::rows(&maps[map_start(task)..], FRAMES);
                 let v = View::rows(&k[head_start(task)..], WIDTH);
                 // SAFETY: each task has the columns of its head, in its row.
                 let context = unsafe { Out::columns(out.tail(head_start(task)), WIDTH, false) };
-                gemm_here(precision, shape(FRAMES, 64, FRAMES), map, v, context);
+                gemm_serial(precision, shape(FRAMES, 64, FRAMES), map, v, context);
             });
         });
     });

@@ -1,8 +1,8 @@
 //! [`AttentionDevice`] with a task for each head of each row. Saves q, k and v, computes P again.
 pub(crate) mod head;
 use super::{AttentionDevice, AttentionHeads};
-use crate::gemm::{Out, View, gemm_here};
-use crate::parallel::{Shared, add, column_sums, each, map};
+use crate::gemm::{Out, View, gemm_serial};
+use crate::parallel::{Shared, add, column_sums, for_each, map};
 use crate::tensor::Slot;
 use crate::tensor::cpu::{Cpu, Grads, Matrix, read, tensor};
 use crate::tensor::dimensions;
@@ -19,7 +19,7 @@ impl AttentionDevice for Cpu {
         let [q, k, v] = qkv.each_ref().map(read);
         let mut o = vec![0.0; q.len()];
         let shared = Shared::new(&mut o);
-        each(heads.count(), |i| {
+        for_each(heads.count(), |i| {
             let Some(head) = heads.get(i) else { return };
             let n = head.frames();
             let mut p = vec![0.0; n * n];
@@ -28,7 +28,7 @@ impl AttentionDevice for Cpu {
             // SAFETY: each task has its own columns of its own frames.
             let o = unsafe { Out::columns(shared.tail(head.first()), heads.width, false) };
             let p = View::rows(&p, n);
-            gemm_here(heads.precision, head.output_shape(), p, head.view(v), o);
+            gemm_serial(heads.precision, head.output_shape(), p, head.view(v), o);
         });
         let o = tensor(o, dimensions(&qkv[0]));
         (o, Saved { qkv, heads })
@@ -54,9 +54,9 @@ impl AttentionDevice for Cpu {
             let mut dropped = p.clone();
             head.drop_and_gate(&mut dropped);
             let transposed = View::rows(&dropped, n).t();
-            gemm_here(precision, head.output_shape(), transposed, dy, dv);
+            gemm_serial(precision, head.output_shape(), transposed, dy, dv);
             let mut ds = dropped;
-            gemm_here(
+            gemm_serial(
                 precision,
                 head.scores_shape(),
                 dy,

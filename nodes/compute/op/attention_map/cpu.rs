@@ -1,9 +1,9 @@
 //! [`AttentionMapDevice`] with a task for each head of each row.
 use super::AttentionMapDevice;
-use crate::gemm::{Out, View, gemm_here};
+use crate::gemm::{Out, View, gemm_serial};
 use crate::math::sum;
 use crate::op::attention::AttentionHeads;
-use crate::parallel::{Shared, add, column_sums, each, map, wide};
+use crate::parallel::{Shared, add, column_sums, for_each, map, wide};
 use crate::tensor::cpu::{Cpu, Grads, Matrix, Spans, Vector, read, tensor};
 use crate::tensor::{Slot, dimensions};
 use std::iter::repeat_n;
@@ -30,7 +30,7 @@ impl AttentionMapDevice for Cpu {
         let squares = squares(&heads);
         let mut p = vec![0.0; squares.total()];
         let shared = Shared::new(&mut p);
-        each(heads.count(), |i| {
+        for_each(heads.count(), |i| {
             let Some(head) = heads.get(i) else { return };
             let square = squares.of(i);
             // SAFETY: each task has its own square.
@@ -77,7 +77,7 @@ impl AttentionMapDevice for Cpu {
         let squares = squares(&heads);
         let mut o = vec![0.0; read(&v).len()];
         let shared = Shared::new(&mut o);
-        each(heads.count(), |i| {
+        for_each(heads.count(), |i| {
             let Some(head) = heads.get(i) else { return };
             let mut dropped = p[squares.of(i)].to_vec();
             head.drop_and_gate(&mut dropped);
@@ -85,7 +85,7 @@ impl AttentionMapDevice for Cpu {
             let o = unsafe { Out::columns(shared.tail(head.first()), heads.width, false) };
             let dropped = View::rows(&dropped, head.frames());
             let v = head.view(read(&v));
-            gemm_here(heads.precision, head.output_shape(), dropped, v, o);
+            gemm_serial(heads.precision, head.output_shape(), dropped, v, o);
         });
         let o = tensor(o, dimensions(&v));
         (o, SavedAttend { v, heads, squares })
@@ -116,8 +116,8 @@ impl AttentionMapDevice for Cpu {
             let mut d = p.to_vec();
             head.drop_and_gate(&mut d);
             let transposed = View::rows(&d, n).t();
-            gemm_here(precision, head.output_shape(), transposed, dy, dv);
-            gemm_here(
+            gemm_serial(precision, head.output_shape(), transposed, dy, dv);
+            gemm_serial(
                 precision,
                 head.scores_shape(),
                 dy,

@@ -15,7 +15,9 @@ use crate::gemm::{Epilogue, Out, Packed, Precision, Shape, View, gemm};
 use crate::math::{gelu, gelu_both};
 use crate::op::conv_first::cpu::NormedFirst;
 use crate::op::gate;
-use crate::parallel::{add, column_sums, mapped, parts, threads, uneven, wide, zip};
+use crate::parallel::{
+    add, column_sums, for_each_chunk, for_each_uneven_chunk, map_numbers, threads, wide, zip,
+};
 use crate::tensor::cpu::{Cpu, Grads, Hidden, Spans, hidden, read};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -59,7 +61,7 @@ impl Conv1dDevice for Cpu {
         let pieces = pieces(&windows);
         let sizes = pieces.iter().map(|(_, at)| at.len() * out);
         let mut y = vec![0.0; windows.total() * out];
-        uneven(&mut y, sizes, |i, y| {
+        for_each_uneven_chunk(&mut y, sizes, |i, y| {
             let (row, at) = &pieces[i];
             let mut h = x.frames(*row, at.start * s..(at.end - 1) * s + k);
             if conv.activates {
@@ -103,7 +105,7 @@ impl Conv1dDevice for Cpu {
             let seen = own.start..((at.end - 1) * s + k).max(own.end);
             let z = x.frames(row, seen);
             let mut h = if conv.activates {
-                mapped(&z, gelu).into()
+                map_numbers(&z, gelu).into()
             } else {
                 Cow::Borrowed(&z[..])
             };
@@ -114,7 +116,7 @@ impl Conv1dDevice for Cpu {
             };
             let dy_by_channel = View::rows(&dy[at.start * out..], out).t();
             let h_windows = View::rows(&h, s * width);
-            let to = Out::add(&mut dtaps, k * width);
+            let to = Out::accumulate(&mut dtaps, k * width);
             gemm(conv.precision, shape, dy_by_channel, h_windows, to);
             if conv.activates {
                 let dh = &mut h.to_mut()[..own.len() * width];
@@ -126,7 +128,7 @@ impl Conv1dDevice for Cpu {
         if let Some(gate) = &conv.gate {
             gate::backward(&taps, &mut dtaps, gate, g.of(gate));
         }
-        parts(g.of(&conv.w), width * k, |o, dw| {
+        for_each_chunk(g.of(&conv.w), width * k, |o, dw| {
             for (i, dw) in dw.iter_mut().enumerate() {
                 *dw += dtaps[(o * k + i % k) * width + i / k];
             }
@@ -169,7 +171,7 @@ fn pieces(rows: &Spans) -> Vec<(usize, Range<usize>)> {
 /// Reorders w, (out, in, k), to taps, (out, k, in), and multiplies tap j by `factor[j]`.
 pub fn taps_first(w: &[f32], width: usize, k: usize, factor: Option<&[f32]>) -> Vec<f32> {
     let mut taps = vec![0.0; w.len()];
-    parts(&mut taps, width * k, |o, taps| {
+    for_each_chunk(&mut taps, width * k, |o, taps| {
         let w = &w[o * width * k..][..width * k];
         for (j, tap) in taps.chunks_exact_mut(width).enumerate() {
             let factor = factor.map_or(1.0, |f| f[j]);

@@ -1,7 +1,7 @@
 //! [`ConvFirstDevice`] row by row, so that z need not be in memory as a whole.
 use super::{ConvFirstDevice, First};
 use crate::gemm::{Epilogue, Out, Packed, Precision, Shape, View, product};
-use crate::parallel::{column_sums, map, parts, wide};
+use crate::parallel::{column_sums, for_each_chunk, map, wide};
 use crate::tensor::Spans;
 use crate::tensor::cpu::{Cpu, Grads, Matrix, Param, read, tensor};
 use std::ops::Range;
@@ -79,7 +79,7 @@ impl NormedFirst {
         let out = self.width();
         let mut z = vec![0.0; frames.len() * out];
         let packed = Packed::new(Precision::F32, out, k, View::rows(scaled, k).t());
-        parts(&mut z, TASK * out, |i, z| {
+        for_each_chunk(&mut z, TASK * out, |i, z| {
             let first = (frames.start + i * TASK) * self.s;
             let windows = View::rows(&self.waves[row][first..], self.s);
             let then = Epilogue::Bias(shift);

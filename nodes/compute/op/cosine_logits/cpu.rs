@@ -2,7 +2,7 @@
 use super::CosineLogitsDevice;
 use crate::gemm::{Epilogue, Precision, Shape, View, product};
 use crate::math::sum;
-use crate::parallel::{map, parts, wide};
+use crate::parallel::{for_each_chunk, map, wide};
 use crate::tensor::cpu::{self, Cpu, Grads, Matrix, Param, Slot, Tensor, read, tensor};
 
 const LEAST_NORM: f32 = 1e-8;
@@ -69,7 +69,7 @@ impl CosineLogitsDevice for Cpu {
 }
 
 fn scale(x: &mut [f32], by: f32) {
-    parts(x, 1 << 14, |_, x| {
+    for_each_chunk(x, 1 << 14, |_, x| {
         wide!(x.iter_mut().for_each(|x| *x *= by))
     });
 }
@@ -83,7 +83,7 @@ impl Units {
                 .max(LEAST_NORM)
         });
         let mut values = x.to_vec();
-        parts(&mut values, width, |t, u| {
+        for_each_chunk(&mut values, width, |t, u| {
             u.iter_mut().for_each(|u| *u /= norms[t])
         });
         Units {
@@ -100,7 +100,7 @@ impl Units {
     /// Adds (du - (du·u) u) / |x| to dx, row by row.
     fn add_gradient(&self, du: &[f32], dx: &mut [f32]) {
         let width = self.width;
-        parts(dx, width, |t, dx| {
+        for_each_chunk(dx, width, |t, dx| {
             let row = t * width..(t + 1) * width;
             let u = &self.values[row.clone()];
             let du = &du[row];

@@ -1,7 +1,7 @@
 //! [`CrossEntropyDevice`] by parallel loops over frames. Both passes compute the softmax.
 use super::{CrossEntropyDevice, WeightedLabels};
 use crate::math::{exp, largest, sum};
-use crate::parallel::{map, parts, wide};
+use crate::parallel::{for_each_chunk, map, wide};
 use crate::tensor::cpu::{Cpu, Matrix, Number, read, tensor};
 use crate::tensor::dimensions;
 
@@ -25,7 +25,7 @@ impl CrossEntropyDevice for Cpu {
     fn backward(dy: Vec<f32>, x: &Matrix, labels: &WeightedLabels, dx: &mut Vec<f32>) {
         let classes = dimensions(x).1;
         let x = read(x);
-        parts(dx, classes, |t, dx| {
+        for_each_chunk(dx, classes, |t, dx| {
             let scale = dy[0] * labels.weights[t] * labels.unit as f32;
             if scale != 0.0 {
                 let x = &x[t * classes..(t + 1) * classes];

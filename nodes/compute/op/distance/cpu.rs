@@ -1,7 +1,7 @@
 //! [`DistanceDevice`] by parallel loops over frames.
 use super::{Distance, DistanceDevice};
 use crate::math::sum;
-use crate::parallel::{map, parts};
+use crate::parallel::{for_each_chunk, map};
 use crate::tensor::cpu::{Cpu, Matrix, Number, read, tensor};
 use crate::tensor::dimensions;
 
@@ -69,7 +69,7 @@ fn for_frames(
     let width = dimensions(o).1;
     let o = read(o);
     let t = read(t);
-    parts(d, width, |i, d| {
+    for_each_chunk(d, width, |i, d| {
         let frame = i * width..(i + 1) * width;
         add_gradient(&o[frame.clone()], &t[frame], d);
     });

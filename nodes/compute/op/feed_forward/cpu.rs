@@ -58,7 +58,7 @@ impl FeedForwardDevice for Cpu {
         let width = layer.up.width;
         let inner = layer.up.out;
         let mut h = z; // The epilogue turns z into h.
-        let then = Epilogue::GeluSlope {
+        let then = Epilogue::GeluBackward {
             z: Shared::new(&mut h),
             width: inner,
             drop: layer.drop,
@@ -83,7 +83,13 @@ impl FeedForwardDevice for Cpu {
         };
         let w2 = &layer.w2;
         match &layer.gate {
-            None => weight_gradient(precision, dy.read(), &h, Out::add(g.of(w2), inner), shape),
+            None => weight_gradient(
+                precision,
+                dy.read(),
+                &h,
+                Out::accumulate(g.of(w2), inner),
+                shape,
+            ),
             Some(gate) => {
                 let h = View::rows(&h, inner);
                 let mut d = product(precision, shape, dy.rows(width).t(), h, Epilogue::None);

@@ -1,5 +1,5 @@
 //! A gated weight and its gradients, by all threads.
-use crate::parallel::{Shared, collect_chunks, parts, wide};
+use crate::parallel::{Shared, collect_chunks, for_each_chunk, wide};
 use crate::tensor::cpu::{Param, read};
 
 /// Columns whose sums one task takes together.
@@ -17,7 +17,7 @@ pub fn times(w: &[f32], gate: &Param) -> Vec<f32> {
 pub fn backward(w: &[f32], d: &mut [f32], gate: &Param, dgate: &mut [f32]) {
     let gate = read(gate);
     let d = Shared::new(d);
-    parts(dgate, COLUMNS, |part, dgate| {
+    for_each_chunk(dgate, COLUMNS, |part, dgate| {
         let first = part * COLUMNS;
         let mut sums = [0.0; COLUMNS];
         wide!(for row in (0..w.len()).step_by(gate.len()) {

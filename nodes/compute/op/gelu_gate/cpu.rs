@@ -2,7 +2,9 @@
 use super::GeluGateDevice;
 use crate::math::{gelu, gelu_both};
 use crate::op::gate;
-use crate::parallel::{FRAMES, add, column_sums, parts, parts2, wide};
+use crate::parallel::{
+    FRAMES_PER_TASK, add, column_sums, for_each_chunk, for_each_chunk_pair, wide,
+};
 use crate::tensor::cpu::{Cpu, Grads, Matrix, Param, read, tensor};
 use crate::tensor::dimensions;
 
@@ -22,7 +24,7 @@ impl GeluGateDevice for Cpu {
         let product = gate.map_or_else(|| fixed.clone(), |gate| gate::times(&fixed, gate));
         let xs = read(x);
         let mut y = vec![0.0; xs.len()];
-        parts(&mut y, width, |frame, y| {
+        for_each_chunk(&mut y, width, |frame, y| {
             wide!({
                 for ((y, x), factor) in y.iter_mut().zip(&xs[frame * width..]).zip(&product) {
                     *y = gelu(*x) * factor;
@@ -41,14 +43,14 @@ impl GeluGateDevice for Cpu {
     ) {
         let width = dimensions(x).1;
         let xs = read(x);
-        let mut sums = vec![0.0; dy.len().div_ceil(FRAMES * width) * width];
-        parts2(
-            (g.of(x), FRAMES * width),
+        let mut sums = vec![0.0; dy.len().div_ceil(FRAMES_PER_TASK * width) * width];
+        for_each_chunk_pair(
+            (g.of(x), FRAMES_PER_TASK * width),
             (&mut sums, width),
             |part, dx, sums| {
                 wide!({
                     for (i, dx) in dx.chunks_exact_mut(width).enumerate() {
-                        let at = (part * FRAMES + i) * width;
+                        let at = (part * FRAMES_PER_TASK + i) * width;
                         let frame = dx
                             .iter_mut()
                             .zip(&dy[at..at + width])

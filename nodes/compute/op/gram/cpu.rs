@@ -114,7 +114,7 @@ fn difference(
             square(width),
             View::rows(&minus_a, width),
             b.from(0).t(),
-            Out::add(&mut d, n),
+            Out::accumulate(&mut d, n),
         );
         squares += wide!(
             d[..m * n]
@@ -132,7 +132,7 @@ fn difference(
                 n: width,
                 k: m,
             };
-            let to = Out::add(&mut db, width);
+            let to = Out::accumulate(&mut db, width);
             gemm(Precision::F32, columns, d.t(), a.from(from), to);
         }
     }

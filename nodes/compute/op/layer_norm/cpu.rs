@@ -2,7 +2,7 @@
 use super::LayerNormDevice;
 use crate::gemm::Precision;
 use crate::math::sum;
-use crate::parallel::{FRAMES, add, column_sums, parts2, wide};
+use crate::parallel::{FRAMES_PER_TASK, add, column_sums, for_each_chunk_pair, wide};
 use crate::tensor::cpu::{Cpu, Grads, Matrix, Param, read, tensor};
 use crate::tensor::dimensions;
 
@@ -44,7 +44,7 @@ pub fn forward(
 ) -> (Vec<f32>, Vec<f32>) {
     let width = gamma.len();
     let (mut y, mut stats) = (vec![0.0; x.len()], vec![0.0; x.len() / width * 2]);
-    parts2((&mut y, width), (&mut stats, 2), |frame, y, stats| {
+    for_each_chunk_pair((&mut y, width), (&mut stats, 2), |frame, y, stats| {
         wide!({
             let x = &x[frame * width..][..width];
             let mean = sum(width, |i| x[i]) / over as f32;
@@ -71,15 +71,15 @@ pub fn backward(
     dx: &mut [f32],
 ) -> Vec<f32> {
     let width = gamma.len();
-    let mut sums = vec![0.0; x.len().div_ceil(FRAMES * width) * 2 * width];
-    parts2(
-        (dx, FRAMES * width),
+    let mut sums = vec![0.0; x.len().div_ceil(FRAMES_PER_TASK * width) * 2 * width];
+    for_each_chunk_pair(
+        (dx, FRAMES_PER_TASK * width),
         (&mut sums, 2 * width),
         |part, dx, sums| {
             wide!({
                 let (dgamma, dbeta) = sums.split_at_mut(width);
                 for (i, dx) in dx.chunks_exact_mut(width).enumerate() {
-                    let frame = part * FRAMES + i;
+                    let frame = part * FRAMES_PER_TASK + i;
                     let (x, dy) = (&x[frame * width..][..width], &dy[frame * width..][..width]);
                     let (mean, rstd, dp) = (
                         stats[frame * 2],

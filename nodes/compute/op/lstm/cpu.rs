@@ -4,7 +4,7 @@ use crate::gemm::{Out, Packed, Precision, Shape, View};
 use crate::math::{sigmoid, tanh};
 use crate::op::passes::cpu::{Operand, affine};
 use crate::op::passes::{Affine, Passes};
-use crate::parallel::{Shared, add, column_sums, each, map, threads, wide};
+use crate::parallel::{Shared, add, column_sums, for_each, map, threads, wide};
 use crate::tensor::cpu::{Cpu, Grads, Matrix, Param, Spans, read, tensor};
 use std::mem::take;
 use std::ops::Range;
@@ -118,7 +118,7 @@ fn for_groups(
 ) {
     let share = groups.first().map_or(0, Vec::len);
     let states: Vec<SharedStates> = states.iter_mut().map(States::share).collect();
-    each(states.len() * share, |i| {
+    for_each(states.len() * share, |i| {
         task(i / share, &groups[i / share][i % share], &states[i / share])
     });
 }

@@ -1,6 +1,6 @@
 //! [`MaskFramesDevice`] by loops over the masked frames.
 use super::MaskFramesDevice;
-use crate::parallel::{add, column_sums, copied};
+use crate::parallel::{add, column_sums, copy};
 use crate::tensor::cpu::{Cpu, Grads, Matrix, Param, Slot, read, tensor};
 use crate::tensor::dimensions;
 
@@ -12,7 +12,7 @@ impl MaskFramesDevice for Cpu {
     }
 
     fn forward(x: &Matrix, masked: &Vec<bool>, e: &Param) -> Matrix {
-        let mut y = copied(read(x));
+        let mut y = copy(read(x));
         for frame in masked_frames(&mut y, dimensions(x).1, masked) {
             frame.copy_from_slice(read(e));
         }

@@ -1,7 +1,7 @@
 //! [`MeanSquareDevice`] by parallel loops over chunks.
 use super::MeanSquareDevice;
 use crate::math::sum;
-use crate::parallel::{map, parts, wide};
+use crate::parallel::{for_each_chunk, map, wide};
 use crate::tensor::cpu::{Cpu, Matrix, Number, read, tensor};
 
 /// Numbers whose squares are summed in f32; the sums of chunks are added in f64.
@@ -21,7 +21,7 @@ impl MeanSquareDevice for Cpu {
     fn backward(dy: Vec<f32>, x: &Matrix, dx: &mut Vec<f32>) {
         let x = read(x);
         let scale = 2.0 * dy[0] * unit(x) as f32;
-        parts(dx, CHUNK, |c, dx| {
+        for_each_chunk(dx, CHUNK, |c, dx| {
             wide!(
                 dx.iter_mut()
                     .zip(&x[c * CHUNK..])

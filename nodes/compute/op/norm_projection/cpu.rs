@@ -44,7 +44,7 @@ impl NormProjectionDevice for Cpu {
             Shape { k: 1, ..shape },
             normalised.p.rows(1),
             View::rows(read(folded), s.out),
-            Out::add(&mut y, s.out),
+            Out::accumulate(&mut y, s.out),
         );
         tensor(y, (s.frames, s.out))
     }
@@ -55,7 +55,7 @@ impl NormProjectionDevice for Cpu {
             n: s.out,
             k: s.frames,
         };
-        let to = Out::add(dfolded, s.out);
+        let to = Out::accumulate(dfolded, s.out);
         weight_gradient(Precision::F32, p.read(), dy.read(), to, shape);
     }
 

@@ -2,7 +2,7 @@
 use super::{Affine, Passes};
 use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, product};
 use crate::math::{Dropout, sum};
-use crate::parallel::{add, column_sums, copied, map, parts, wide, zip};
+use crate::parallel::{add, column_sums, copy, for_each_chunk, map, wide, zip};
 use crate::tensor::cpu::{Cpu, Matrix, Param, read, tensor};
 use crate::tensor::dimensions;
 
@@ -68,7 +68,13 @@ impl Passes for Cpu {
             n: s.width,
             k: s.frames,
         };
-        weight_gradient(precision, dy.read(), x.read(), Out::add(dw, s.width), shape);
+        weight_gradient(
+            precision,
+            dy.read(),
+            x.read(),
+            Out::accumulate(dw, s.width),
+            shape,
+        );
     }
     fn add_input_gradient(
         precision: Precision,
@@ -87,7 +93,7 @@ impl Passes for Cpu {
             shape,
             dy.rows(s.out),
             w.rows(s.width),
-            Out::add(dx, s.width),
+            Out::accumulate(dx, s.width),
         );
     }
     fn add_bias_gradient(dy: &Operand, s: Affine, db: &mut Vec<f32>) {
@@ -99,21 +105,21 @@ impl Passes for Cpu {
         tensor(b.repeat(frames), (frames, b.len()))
     }
     fn dropped(x: &Matrix, drop: Dropout) -> Matrix {
-        let mut y = copied(read(x));
+        let mut y = copy(read(x));
         apply(drop, &mut y);
         tensor(y, dimensions(x))
     }
     fn sum_dropped(x: &Matrix, r: &Matrix, drop: Dropout) -> Matrix {
-        let mut y = copied(read(r));
+        let mut y = copy(read(r));
         apply(drop, &mut y);
         add(&mut y, read(x));
         tensor(y, dimensions(x))
     }
     fn copied(x: &Matrix) -> Matrix {
-        tensor(copied(read(x)), dimensions(x))
+        tensor(copy(read(x)), dimensions(x))
     }
     fn times(x: &Matrix, gate: &Param) -> Matrix {
-        let mut y = copied(read(x));
+        let mut y = copy(read(x));
         multiply(&mut y, read(gate)[0]);
         tensor(y, dimensions(x))
     }
@@ -169,12 +175,12 @@ pub fn weight_gradient(precision: Precision, dy: &[f32], x: &[f32], to: Out, sha
 
 fn apply(drop: Dropout, x: &mut [f32]) {
     if drop.rate > 0.0 {
-        parts(x, CHUNK, |c, x| wide!(drop.apply(c * CHUNK, x)));
+        for_each_chunk(x, CHUNK, |c, x| wide!(drop.apply(c * CHUNK, x)));
     }
 }
 
 fn multiply(x: &mut [f32], factor: f32) {
-    parts(x, CHUNK, |_, x| {
+    for_each_chunk(x, CHUNK, |_, x| {
         wide!(x.iter_mut().for_each(|x| *x *= factor))
     });
 }

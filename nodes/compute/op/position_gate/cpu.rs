@@ -1,7 +1,9 @@
 //! [`PositionGateDevice`] by parallel loops over frames.
 use super::PositionGateDevice;
 use crate::math::sum;
-use crate::parallel::{FRAMES, add, column_sums, parts, parts2, wide};
+use crate::parallel::{
+    FRAMES_PER_TASK, add, column_sums, for_each_chunk, for_each_chunk_pair, wide,
+};
 use crate::tensor::cpu::{Cpu, Grads, Matrix, Param, read, tensor};
 use crate::tensor::dimensions;
 
@@ -32,7 +34,7 @@ impl PositionGateDevice for Cpu {
             .map(|four| four.iter().sum())
             .collect();
         let mut ab = vec![0.0; frames * heads.len() * 2];
-        parts(&mut ab, heads.len() * 2, |frame, ab| {
+        for_each_chunk(&mut ab, heads.len() * 2, |frame, ab| {
             wide!(for (i, ab) in ab.iter_mut().enumerate() {
                 let x = &x[frame * width + heads[i / 2] * d..][..d];
                 let map = &maps[i % 2 * d..][..d];
@@ -63,19 +65,19 @@ impl PositionGateDevice for Cpu {
         } = saved;
         let (frames, width) = dimensions(x);
         let d = read(w).len() / 8;
-        // For each part of FRAMES frames: (2, d) of maps, (2) of offsets, (all heads) of c.
+        // For each part of FRAMES_PER_TASK frames: (2, d) of maps, (2) of offsets, (all heads) of c.
         let size = 2 * d + 2 + width / d;
-        let mut sums = vec![0.0; frames.div_ceil(FRAMES) * size];
+        let mut sums = vec![0.0; frames.div_ceil(FRAMES_PER_TASK) * size];
         let xs = read(x);
-        parts2(
-            (g.of(x), FRAMES * width),
+        for_each_chunk_pair(
+            (g.of(x), FRAMES_PER_TASK * width),
             (&mut sums, size),
             |part, dx, sums| {
                 let (dmaps, rest) = sums.split_at_mut(2 * d);
                 let (doffsets, dc) = rest.split_at_mut(2);
                 wide!(for (frame, dx) in dx.chunks_exact_mut(width).enumerate() {
                     for (i, &h) in heads.iter().enumerate() {
-                        let at = (part * FRAMES + frame) * heads.len() + i;
+                        let at = (part * FRAMES_PER_TASK + frame) * heads.len() + i;
                         let dy = dy[at];
                         let a = ab[2 * at];
                         let b = ab[2 * at + 1];
@@ -84,7 +86,7 @@ impl PositionGateDevice for Cpu {
                             dy * (b * factors[i] - 1.0) * a * (1.0 - a),
                             dy * a * factors[i] * b * (1.0 - b),
                         ];
-                        let x = &xs[(part * FRAMES + frame) * width + h * d..][..d];
+                        let x = &xs[(part * FRAMES_PER_TASK + frame) * width + h * d..][..d];
                         let dx = &mut dx[h * d..][..d];
                         for (j, du) in du.into_iter().enumerate() {
                             doffsets[j] += du;

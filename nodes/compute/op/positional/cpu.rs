@@ -3,10 +3,12 @@
 //! A group's channels, copied side by side with the zero frames, make every window a row of a
 //! matrix whose rows overlap, as in [`crate::op::conv1d()`].
 use super::{PositionalConv, PositionalDevice};
-use crate::gemm::{Out, Shape, View, gemm_here};
+use crate::gemm::{Out, Shape, View, gemm_serial};
 use crate::math::{gelu, gelu_both};
 use crate::op::conv1d::cpu::taps_first;
-use crate::parallel::{Shared, add, column_sums, copied, each, map, parts, parts2, wide, zip};
+use crate::parallel::{
+    Shared, add, column_sums, copy, for_each, for_each_chunk, for_each_chunk_pair, map, wide, zip,
+};
 use crate::tensor::cpu::{Cpu, Grads, Matrix, Param, read, tensor};
 use std::ops::Range;
 
@@ -31,7 +33,7 @@ impl PositionalDevice for Cpu {
         let taps = taps_first(read(v), c, k, Some(&factor));
         let mut u = vec![0.0; read(x).len()];
         let out = Shared::new(&mut u);
-        each(spans.rows() * conv.groups, |task| {
+        for_each(spans.rows() * conv.groups, |task| {
             let row = spans.of(task / conv.groups);
             if row.is_empty() {
                 return;
@@ -47,11 +49,11 @@ impl PositionalDevice for Cpu {
             let padded = conv.gather(read(x), &row, columns, [conv.before(), conv.after()]);
             // SAFETY: each task has its own columns of its own frames.
             let to = unsafe { Out::columns(out.tail(at), width, false) };
-            gemm_here(conv.precision, shape, View::rows(&padded, c), taps, to);
+            gemm_serial(conv.precision, shape, View::rows(&padded, c), taps, to);
         });
-        let mut y = copied(read(x));
+        let mut y = copy(read(x));
         let bias = read(b);
-        parts2((&mut y, width), (&mut u, width), |_, y, u| {
+        for_each_chunk_pair((&mut y, width), (&mut u, width), |_, y, u| {
             wide!({
                 for ((y, u), b) in y.iter_mut().zip(u.iter_mut()).zip(bias) {
                     *u += b;
@@ -80,7 +82,7 @@ impl PositionalDevice for Cpu {
         let along = factors(&dgain, &norms);
         let k = conv.k;
         let c = conv.channels();
-        parts(g.of(v), c * k, |o, dv| {
+        for_each_chunk(g.of(v), c * k, |o, dv| {
             for (i, (dv, v)) in dv.iter_mut().zip(&read(v)[o * c * k..]).enumerate() {
                 let t = i % k;
                 *dv += factor[t] * (dtaps[(o * k + t) * c + i / k] - v * along[t]);
@@ -127,7 +129,7 @@ impl PositionalConv {
         let after = self.after();
         let mut dtaps = vec![0.0; taps.len()];
         let dx = Shared::new(dx);
-        parts(&mut dtaps, c * k * c, |group, dtaps| {
+        for_each_chunk(&mut dtaps, c * k * c, |group, dtaps| {
             let columns = self.columns(group);
             let mut reversed = vec![0.0; dtaps.len()]; // (k from the last, out, in)
             for (i, to) in reversed.chunks_exact_mut(c).enumerate() {
@@ -145,8 +147,8 @@ impl PositionalConv {
                     k: frames,
                 };
                 let du_rows = View::rows(&du[after * c..], c).t();
-                let to = Out::add(dtaps, k * c);
-                gemm_here(self.precision, shape, du_rows, View::rows(&seen, c), to);
+                let to = Out::accumulate(dtaps, k * c);
+                gemm_serial(self.precision, shape, du_rows, View::rows(&seen, c), to);
                 let at = row.start * width + columns.start;
                 // SAFETY: each task has its own columns.
                 let to = unsafe { Out::columns(dx.tail(at), width, true) };
@@ -156,7 +158,7 @@ impl PositionalConv {
                     k: k * c,
                 };
                 let reversed = View::rows(&reversed, c);
-                gemm_here(self.precision, shape, View::rows(&du, c), reversed, to);
+                gemm_serial(self.precision, shape, View::rows(&du, c), reversed, to);
             }
         });
         dtaps

@@ -6,7 +6,7 @@
 //! read as gate drop(P), with D = drop ∘ dP and m = Σ_keys D ∘ P for each query:
 //!   dgate = Σ m, dS = gate P ∘ (D - m) / √d, dq = dS k, dk = dSᵀ q;
 //! the bias: [`crate::op::position_bias`].
-use crate::gemm::{Out, Precision, Shape, View, gemm_here};
+use crate::gemm::{Out, Precision, Shape, View, gemm_serial};
 use crate::math::{Dropout, exp, largest, sum};
 use crate::op::attention::AttentionHeads;
 use crate::op::position_bias::Bias;
@@ -95,7 +95,7 @@ impl Head<'_> {
         let n = self.frames();
         let scale = self.scale();
         let scores = Out::set(p, n);
-        gemm_here(self.precision, self.scores_shape(), q, k.t(), scores);
+        gemm_serial(self.precision, self.scores_shape(), q, k.t(), scores);
         if let Some(bias) = self.bias {
             bias.add(self.index, &self.frames, scale, p);
         }
@@ -128,9 +128,9 @@ impl Head<'_> {
     ) -> (f32, Option<HeadBiasGradient>) {
         let shape = self.output_shape();
         let dgate = self.scores_gradient(p, ds);
-        gemm_here(self.precision, shape, View::rows(ds, self.frames()), k, dq);
+        gemm_serial(self.precision, shape, View::rows(ds, self.frames()), k, dq);
         let transposed = View::rows(ds, self.frames()).t();
-        gemm_here(self.precision, shape, transposed, q, dk);
+        gemm_serial(self.precision, shape, transposed, q, dk);
         let of_bias = self
             .bias
             .map(|bias| bias.backward(self.index, &self.frames, self.scale(), ds));

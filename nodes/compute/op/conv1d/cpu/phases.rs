@@ -2,7 +2,7 @@
 //! p + q s. For each phase p < s this is a GEMM over windows of dy.
 use crate::gemm::{Out, Shape, View, gemm};
 use crate::op::conv1d::Convolution;
-use crate::parallel::parts;
+use crate::parallel::for_each_chunk;
 use crate::tensor::cpu::Cpu;
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ pub fn phases(taps: &[f32], conv: &Convolution<Cpu>) -> Vec<Vec<f32>> {
     let phase = |p: usize| {
         let q = k.saturating_sub(p).div_ceil(s);
         let mut reaching = vec![0.0; q * out * width];
-        parts(&mut reaching, width, |i, row| {
+        for_each_chunk(&mut reaching, width, |i, row| {
             let tap = p + (q - 1 - i / out) * s;
             let o = i % out;
             row.copy_from_slice(&taps[(o * k + tap) * width..][..width]);
