@@ -27,8 +27,7 @@ fn runs_are_compared_side_by_side() {
         let last_l1 = metrics
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap())
-            .filter(|line| line["phase"] == "prune" && line["name"] == "dev/loss_l1")
-            .last()
+            .rfind(|line| line["phase"] == "prune" && line["name"] == "dev/loss_l1")
             .unwrap();
         let prune = &run["phases"][0];
         assert_eq!(prune["dev_losses"]["loss_l1"], last_l1["value"]);

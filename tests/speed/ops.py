@@ -2,7 +2,7 @@
 
     python tests/speed/ops.py [FILTER]         # needs torch; about 8 s a line, 5 minutes in all, and a build before
 
-Each benchmark of nodes/benches/speed/ whose name holds FILTER runs alone, then PyTorch does the same: an op forward and
+Each benchmark of nodes/compute/benches/speed/ whose name holds FILTER runs alone, then PyTorch does the same: an op forward and
 backward from a gradient of ones, a product as `matmul`; bf16 is autocast, for products tensors that are bf16 already.
 Ours is Criterion's median, PyTorch's the median of at least 5 runs over 2 s. Threads: RAYON_NUM_THREADS, else all.
 """
@@ -140,7 +140,7 @@ def theirs(group, name, precision):
 
 
 def build():
-    command = ["cargo", "bench", "-p", "nodes", "--no-run", "--message-format=json"]
+    command = ["cargo", "bench", "-p", "compute", "--bench", "speed", "--no-run", "--message-format=json"]
     lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
     built = [json.loads(line) for line in lines]
     return next(b["executable"] for b in built if b.get("executable") and b["target"]["name"] == "speed")

@@ -223,6 +223,8 @@ macro_rules! agree_op {
     ) => {{
         #[cfg(feature = "cuda")]
         $crate::op::check::on_both!(agree, $case, |$x, $p, $tape, $precision| $body);
+        #[cfg(not(feature = "cuda"))]
+        let _ = &$case;
     }};
 }
 

@@ -30,6 +30,9 @@ macro_rules! wide {
 }
 
 /// Calls `f`, compiled for AVX-512; only [`wide!`](crate::wide) uses it.
+///
+/// # Safety
+/// The CPU has the features that are enabled here.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma,avx2")]
 pub fn avx512<R>(f: impl FnOnce() -> R) -> R {
@@ -37,6 +40,9 @@ pub fn avx512<R>(f: impl FnOnce() -> R) -> R {
 }
 
 /// Calls `f`, compiled for AVX2; only [`wide!`](crate::wide) uses it.
+///
+/// # Safety
+/// The CPU has the features that are enabled here.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "fma,avx2")]
 pub fn avx2<R>(f: impl FnOnce() -> R) -> R {

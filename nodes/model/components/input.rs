@@ -49,7 +49,11 @@ pub(super) fn positional_convolution(a: &Architecture) -> Component {
     Component {
         macs: Macs {
             per_frame,
-            per_row: if taps.len() % 2 == 0 { per_frame } else { 0 },
+            per_row: if taps.len().is_multiple_of(2) {
+                per_frame
+            } else {
+                0
+            },
             ..Macs::default()
         },
         workspace: Elements {

@@ -114,8 +114,7 @@ fn run_failing(fails: fn() -> Result<StepInfo>) -> String {
         stop: Arc::new(AtomicBool::new(false)),
     });
     let error = run(&phase, &context, None, &|_, _, _| ())
-        .err()
-        .expect("a failure")
+        .expect_err("a failure")
         .to_string();
     assert!(
         left.load(Ordering::Relaxed),
