@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Sends stored entries, and those that the node computes for the other rows.
-pub struct CachedNode {
+pub(super) struct CachedNode {
     config: Arc<dyn Config>,
     context: NodeContext,
     fingerprint: Fingerprint,
@@ -68,7 +68,7 @@ type FoundEntries = Vec<Vec<Option<Entry>>>;
 
 impl CachedNode {
     /// Wraps a node whose entries are stored in `layers`.
-    pub fn new(
+    pub(super) fn new(
         config: Arc<dyn Config>,
         context: NodeContext,
         fingerprint: Fingerprint,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 /// Hashes of files by path. A hash is valid as long as the file's size and time stay.
-pub struct FileHashes {
+pub(super) struct FileHashes {
     path: PathBuf,
     files: BTreeMap<String, HashedFile>,
     changed: bool,
@@ -25,7 +25,7 @@ struct HashedFile {
 
 impl FileHashes {
     /// Reads `files.json`. A file that is missing or damaged has no hashes.
-    pub fn open(path: PathBuf) -> FileHashes {
+    pub(super) fn open(path: PathBuf) -> FileHashes {
         let files = fs::read(&path)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
@@ -38,7 +38,7 @@ impl FileHashes {
     }
 
     /// Returns the hash of a file's bytes; reads the file if the hash is not known.
-    pub fn hash(&mut self, path: &Path) -> Result<String> {
+    pub(super) fn hash(&mut self, path: &Path) -> Result<String> {
         let name = fs::canonicalize(path).at(path)?;
         let name = name.to_string_lossy().into_owned();
         // Read before the bytes are: the next run then notices a change in between.
@@ -66,7 +66,7 @@ impl FileHashes {
 
     /// Writes `files.json` if there are new hashes. If the cache cannot be written, the next run
     /// hashes the files again.
-    pub fn save(&self) {
+    pub(super) fn save(&self) {
         if self.changed
             && let Ok(bytes) = serde_json::to_vec_pretty(&self.files)
         {
@@ -76,7 +76,7 @@ impl FileHashes {
 }
 
 /// Returns the BLAKE3 of a file's bytes, without keeping them in memory.
-pub fn hash_file(path: &Path) -> std::io::Result<blake3::Hash> {
+pub(super) fn hash_file(path: &Path) -> std::io::Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(fs::File::open(path)?)?;
     Ok(hasher.finalize())

@@ -13,13 +13,13 @@ fn lock_writes() -> MutexGuard<'static, ()> {
 }
 
 /// Writes a file of a cache atomically.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let _lock = lock_writes();
     file::write_atomic(path, bytes)
 }
 
 /// Removes the temporary files of processes that no longer run from the cache in `root`.
-pub fn remove_leftovers(root: &Path) {
+pub(super) fn remove_leftovers(root: &Path) {
     let _lock = lock_writes();
     for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
         let path = entry.path();

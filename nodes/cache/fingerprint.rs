@@ -16,12 +16,16 @@ const DIGITS: usize = 16;
 
 /// The canonical JSON of a node: keys sorted, no spaces.
 #[derive(Clone, PartialEq)]
-pub struct Fingerprint(Arc<str>);
+pub(super) struct Fingerprint(Arc<str>);
 
 impl Fingerprint {
     /// Computes the fingerprint of a node. The folder `root` of the cache remembers the hashes of
     /// the model's files.
-    pub fn of(node: &dyn Cacheable, root: &Path, context: &NodeContext) -> Result<Fingerprint> {
+    pub(super) fn of(
+        node: &dyn Cacheable,
+        root: &Path,
+        context: &NodeContext,
+    ) -> Result<Fingerprint> {
         let mut hashes = FileHashes::open(root.join("files.json"));
         let mut identity = node.identity(context, &mut |path| hashes.hash(path))?;
         hashes.save();
@@ -35,30 +39,30 @@ impl Fingerprint {
     }
 
     /// Reads the fingerprint from its folder.
-    pub fn read(folder: &Path) -> Result<Fingerprint> {
+    pub(super) fn read(folder: &Path) -> Result<Fingerprint> {
         let path = folder.join("fingerprint.json");
         let text = fs::read_to_string(&path).at(&path)?;
         Ok(Fingerprint(text.into()))
     }
 
     /// Returns the canonical JSON.
-    pub fn json(&self) -> &str {
+    pub(super) fn json(&self) -> &str {
         &self.0
     }
 
     /// Returns the name of the fingerprint's folder.
-    pub fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         short_hash(&blake3::hash(self.0.as_bytes()))
     }
 }
 
 /// Returns the first 16 hex digits of a hash, which name folders and parts.
-pub fn short_hash(hash: &blake3::Hash) -> String {
+pub(super) fn short_hash(hash: &blake3::Hash) -> String {
     hash.to_hex()[..DIGITS].to_owned()
 }
 
 /// Returns whether `name` may be a short hash.
-pub fn is_short_hash(name: &str) -> bool {
+pub(super) fn is_short_hash(name: &str) -> bool {
     let is_hex_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     name.len() == DIGITS && name.bytes().all(is_hex_digit)
 }

@@ -16,7 +16,7 @@ const ROWS: &str = "rows";
 const LAYER: &str = "layer-";
 
 /// Returns the name of the folder of a layer, or for `None` of a kind without layers.
-pub fn folder_name(layer: Option<usize>) -> String {
+pub(super) fn folder_name(layer: Option<usize>) -> String {
     match layer {
         Some(layer) => format!("{LAYER}{layer:02}"),
         None => ROWS.into(),
@@ -25,7 +25,7 @@ pub fn folder_name(layer: Option<usize>) -> String {
 
 /// Returns whose folder has this name: of a layer (`Some(Some)`), of a kind without layers
 /// (`Some(None)`), or of neither (`None`).
-pub fn layer_of_folder(name: &str) -> Option<Option<usize>> {
+pub(super) fn layer_of_folder(name: &str) -> Option<Option<usize>> {
     if name == ROWS {
         return Some(None);
     }
@@ -34,7 +34,7 @@ pub fn layer_of_folder(name: &str) -> Option<Option<usize>> {
 }
 
 /// The rows of one layer, or of a kind without layers.
-pub struct LayerStore {
+pub(super) struct LayerStore {
     folder: PathBuf,
     fingerprint: Fingerprint,
     context: NodeContext,
@@ -60,7 +60,7 @@ enum EntryLocation {
 impl LayerStore {
     /// Reads the keys of all parts. The bytes of a part are verified when it first serves a row,
     /// since a cache may have terabytes.
-    pub fn open(
+    pub(super) fn open(
         folder: PathBuf,
         fingerprint: Fingerprint,
         context: &NodeContext,
@@ -103,7 +103,7 @@ impl LayerStore {
 
     /// Returns the entry of a row, if it is stored. If its part turns out to be damaged, all rows
     /// of the part are missing from then on.
-    pub fn get(&mut self, key: &RowKey) -> Option<Entry> {
+    pub(super) fn get(&mut self, key: &RowKey) -> Option<Entry> {
         match *self.index.get(key)? {
             EntryLocation::Unwritten(row) => Some(self.unwritten.entry(row)),
             EntryLocation::Part(number, location) => match self.read(number, location) {
@@ -149,7 +149,13 @@ impl LayerStore {
     }
 
     /// Stores a row, unless it is stored already: a batch may have the same samples twice.
-    pub fn put(&mut self, key: RowKey, id: &str, samples: usize, entry: &Entry) -> Result<()> {
+    pub(super) fn put(
+        &mut self,
+        key: RowKey,
+        id: &str,
+        samples: usize,
+        entry: &Entry,
+    ) -> Result<()> {
         if self.index.contains_key(&key) {
             return Ok(());
         }
@@ -163,7 +169,7 @@ impl LayerStore {
     }
 
     /// Writes the unwritten rows as a part.
-    pub fn write(&mut self) -> Result<()> {
+    pub(super) fn write(&mut self) -> Result<()> {
         if self.unwritten.len() == 0 {
             return Ok(());
         }

@@ -34,7 +34,11 @@ const HIDDEN: usize = 5;
 const FLOATS: Column = Column { name: "hidden" };
 
 /// Writes rows as a part into `folder` and returns its path.
-pub fn write(folder: &Path, rows: UnwrittenRows, fingerprint: &Fingerprint) -> Result<PathBuf> {
+pub(super) fn write(
+    folder: &Path,
+    rows: UnwrittenRows,
+    fingerprint: &Fingerprint,
+) -> Result<PathBuf> {
     let batch = rows.into_batch()?;
     let properties = writer_properties(fingerprint);
     let mut bytes = vec![];
@@ -64,7 +68,7 @@ fn writer_properties(fingerprint: &Fingerprint) -> WriterProperties {
 }
 
 /// Returns the parts in `folder`, in the order of their names.
-pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
         entries => entries.at(folder)?,
@@ -88,7 +92,7 @@ fn hash_in_name(path: &Path) -> Option<&str> {
 
 /// Where the floats of a row are in its part.
 #[derive(Clone, Copy)]
-pub struct RowLocation {
+pub(super) struct RowLocation {
     pub frames: u32,
     width: u32,
     /// The offset of the first float in the file.
@@ -113,7 +117,10 @@ impl RowLocation {
 ///
 /// # Errors
 /// `std::io::Error` if the file cannot be opened, others if it is not a part of this cache.
-pub fn locations(path: &Path, fingerprint: &Fingerprint) -> Result<Vec<(RowKey, RowLocation)>> {
+pub(super) fn locations(
+    path: &Path,
+    fingerprint: &Fingerprint,
+) -> Result<Vec<(RowKey, RowLocation)>> {
     // The parquet crate panics at some damaged footers, and they are read before the bytes are
     // verified.
     std::panic::catch_unwind(|| read_locations(path, fingerprint))
@@ -201,7 +208,7 @@ fn pages(metadata: &ParquetMetaData) -> Option<Vec<Page>> {
 }
 
 /// Reads one row of a verified part.
-pub fn read(path: &Path, location: RowLocation) -> std::io::Result<Entry> {
+pub(super) fn read(path: &Path, location: RowLocation) -> std::io::Result<Entry> {
     let mut bytes = vec![0; 4 * location.frames as usize * location.width as usize];
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(location.offset))?;
@@ -217,7 +224,7 @@ pub fn read(path: &Path, location: RowLocation) -> std::io::Result<Entry> {
 ///
 /// # Errors
 /// `std::io::Error` if the file cannot be read, another if it is damaged.
-pub fn verify(path: &Path) -> Result<()> {
+pub(super) fn verify(path: &Path) -> Result<()> {
     let hash = fingerprint::short_hash(&file_hashes::hash_file(path)?);
     if hash_in_name(path) != Some(hash.as_str()) {
         return Err("its bytes are not those it was written with".into());
@@ -227,7 +234,7 @@ pub fn verify(path: &Path) -> Result<()> {
 
 /// Decodes every value of a part with the parquet crate, and compares it with what [`read`]
 /// returns.
-pub fn decode(path: &Path, fingerprint: &Fingerprint) -> Result<()> {
+pub(super) fn decode(path: &Path, fingerprint: &Fingerprint) -> Result<()> {
     let mut locations = locations(path, fingerprint)?.into_iter();
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
     for batch in reader.with_batch_size(64).build()? {

@@ -7,11 +7,11 @@ use arrow::buffer::Buffer;
 use std::sync::Arc;
 
 /// Identifies a row: a hash of what the node receives.
-pub type RowKey = [u8; 16];
+pub(super) type RowKey = [u8; 16];
 
 /// Returns 16 bytes of BLAKE3 of the number of samples as u64, the samples as f32, both
 /// little-endian, and one byte per frame of the mask if there is one.
-pub fn row_key(samples: &[f32], mask: &[bool]) -> RowKey {
+pub(super) fn row_key(samples: &[f32], mask: &[bool]) -> RowKey {
     let samples_bytes: Vec<[u8; 4]> = samples.iter().map(|x| x.to_le_bytes()).collect();
     let mask_bytes: Vec<u8> = mask.iter().map(|&masked| u8::from(masked)).collect();
     let mut hasher = blake3::Hasher::new();
@@ -25,7 +25,7 @@ pub fn row_key(samples: &[f32], mask: &[bool]) -> RowKey {
 
 /// Rows of one layer, in the columns of a part.
 #[derive(Default)]
-pub struct UnwrittenRows {
+pub(super) struct UnwrittenRows {
     keys: Vec<RowKey>,
     ids: Vec<String>,
     samples: Vec<u32>,
@@ -40,7 +40,13 @@ pub struct UnwrittenRows {
 
 impl UnwrittenRows {
     /// Appends a row.
-    pub fn push(&mut self, key: RowKey, id: &str, samples: usize, entry: &Entry) -> Result<()> {
+    pub(super) fn push(
+        &mut self,
+        key: RowKey,
+        id: &str,
+        samples: usize,
+        entry: &Entry,
+    ) -> Result<()> {
         let width = entry
             .width()
             .ok_or("a row of hidden states is not frames x width floats")?;
@@ -56,17 +62,17 @@ impl UnwrittenRows {
     }
 
     /// Returns the number of rows.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
 
     /// Returns the number of bytes of all values.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         4 * self.values.len()
     }
 
     /// Returns the entry of a row.
-    pub fn entry(&self, row: usize) -> Entry {
+    pub(super) fn entry(&self, row: usize) -> Entry {
         let start = self.starts[row];
         Entry {
             frames: self.frames[row],
@@ -75,7 +81,7 @@ impl UnwrittenRows {
     }
 
     /// Returns the columns of a part.
-    pub fn into_batch(self) -> Result<RecordBatch> {
+    pub(super) fn into_batch(self) -> Result<RecordBatch> {
         let keys = Buffer::from_vec(self.keys.into_flattened());
         let keys = FixedSizeBinaryArray::try_new(16, keys, None)?;
         let columns: [(&str, ArrayRef); 6] = [

@@ -270,7 +270,7 @@ impl Node for Loss {
 pub(crate) mod parity {
     use super::*;
 
-    pub const DISTANCES: [(&str, Distance); 4] = [
+    pub(crate) const DISTANCES: [(&str, Distance); 4] = [
         ("l1", l1),
         ("mse", mse),
         ("cosine", cosine),

@@ -9,7 +9,7 @@ use compute::random::Key;
 use std::ops::Range;
 
 /// The batches of one set of utterances.
-pub struct BatchPlan {
+pub(super) struct BatchPlan {
     /// The size of each row in samples, by [`Crop::size`].
     sizes: Vec<u64>,
     crop: Crop,
@@ -20,7 +20,7 @@ pub struct BatchPlan {
 impl BatchPlan {
     /// Plans batches of at most `limit` samples with their padding. A longer row is a batch by
     /// itself.
-    pub fn new(sizes: Vec<u64>, limit: u64, crop: Crop) -> BatchPlan {
+    pub(super) fn new(sizes: Vec<u64>, limit: u64, crop: Crop) -> BatchPlan {
         let mut sorted = sizes.clone();
         sorted.sort_unstable();
         let mut cuts = vec![];
@@ -40,7 +40,7 @@ impl BatchPlan {
     }
 
     /// Returns the samples kept of each row of a batch.
-    pub fn kept(&self, batch: &[usize]) -> Vec<u64> {
+    pub(super) fn kept(&self, batch: &[usize]) -> Vec<u64> {
         let shortest = self.sizes[batch[0]];
         batch
             .iter()
@@ -50,13 +50,13 @@ impl BatchPlan {
 
     /// Returns the batches in order of length, with rows of equal length in the order of the
     /// manifest. The first row of a batch is its shortest.
-    pub fn in_order(&self) -> Vec<Vec<usize>> {
+    pub(super) fn in_order(&self) -> Vec<Vec<usize>> {
         self.batches(|row| (self.sizes[row], row))
     }
 
     /// Returns the batches of an epoch: combined by (seed, view), shuffled by (seed, epoch). The
     /// first row of a batch is its shortest.
-    pub fn of_epoch(&self, seed: u64, view: u64, epoch: u64) -> Vec<Vec<usize>> {
+    pub(super) fn of_epoch(&self, seed: u64, view: u64, epoch: u64) -> Vec<Vec<usize>> {
         let mates = Key::new(seed, &["batches"]);
         let order = Key::new(seed, &["order"]);
         let mut batches = self.batches(|row| (self.sizes[row], mates.draw(view, row as u64), row));

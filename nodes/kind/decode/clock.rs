@@ -8,7 +8,7 @@ use crate::node::step::StepInfo;
 
 /// An iterator over the steps of a phase: the info without its samples, and the number of the batch
 /// in its epoch or dev pass.
-pub struct StepClock {
+pub(super) struct StepClock {
     clock: Clock,
     dev_every: u64,
     /// Batches of an epoch.
@@ -26,7 +26,7 @@ pub struct StepClock {
 impl StepClock {
     /// Begins after the updates that are done. A clock without updates counts `epochs` epochs, with
     /// one dev pass before them.
-    pub fn new(
+    pub(super) fn new(
         clock: Clock,
         epochs: u64,
         dev_every: u64,

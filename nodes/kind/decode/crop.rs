@@ -10,7 +10,7 @@ const HOP: u64 = 320;
 /// How the utterances of a train batch are cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Crop {
+pub(super) enum Crop {
     /// Whole utterances.
     #[default]
     None,
@@ -23,7 +23,7 @@ pub enum Crop {
 
 impl Crop {
     /// Returns the size by which an utterance of `length` samples is sorted into batches.
-    pub fn size(self, length: u64, bucket: u64) -> u64 {
+    pub(super) fn size(self, length: u64, bucket: u64) -> u64 {
         match self {
             Crop::Bucket if length >= bucket => length / bucket * bucket,
             Crop::Bucket => round_to_grid(length),
@@ -33,7 +33,7 @@ impl Crop {
 
     /// Returns the samples kept of an utterance of this size, in a batch whose shortest utterance
     /// has `shortest` samples.
-    pub fn kept(self, size: u64, shortest: u64) -> u64 {
+    pub(super) fn kept(self, size: u64, shortest: u64) -> u64 {
         match self {
             Crop::Batch => round_to_grid(shortest),
             Crop::None | Crop::Bucket => size,
@@ -50,7 +50,7 @@ fn round_to_grid(length: u64) -> u64 {
 }
 
 /// Draws the first of the `kept` samples uniformly from the grid, as a function of the arguments.
-pub fn start(seed: u64, id: &str, view: u64, length: u64, kept: u64) -> u64 {
+pub(super) fn start(seed: u64, id: &str, view: u64, length: u64, kept: u64) -> u64 {
     let starts = (length - kept) / HOP + 1;
     Key::new(seed, &["crop", id]).below(view, length, starts) * HOP
 }

@@ -11,7 +11,7 @@ use compute::random::Key;
 const LEVEL: f32 = 0.1;
 
 /// The source of a benchmark without data.
-pub struct NoiseSource {
+pub(super) struct NoiseSource {
     clock: StepClock,
     key: Key,
     size: Synthetic,
@@ -19,7 +19,7 @@ pub struct NoiseSource {
 
 impl NoiseSource {
     /// Builds the node with one endless epoch and no dev set.
-    pub fn new(context: &NodeContext, size: Synthetic) -> NoiseSource {
+    pub(super) fn new(context: &NodeContext, size: Synthetic) -> NoiseSource {
         NoiseSource {
             clock: StepClock::new(context.run.clock, 1, 0, u64::MAX, 0),
             key: Key::new(context.run.seed, &["noise"]),

@@ -7,7 +7,7 @@ use crate::node::step::{Step, StepInfo};
 use crate::node::{Node, NodeContext};
 
 /// The node of `decode`.
-pub struct Decode {
+pub(super) struct Decode {
     train: UtteranceSet,
     dev: Option<UtteranceSet>,
     clock: StepClock,
@@ -22,7 +22,7 @@ pub struct Decode {
 
 impl Decode {
     /// Reads the headers of all files.
-    pub fn new(options: &Options, context: &NodeContext) -> Result<Decode> {
+    pub(super) fn new(options: &Options, context: &NodeContext) -> Result<Decode> {
         let mut bad_files = BadFiles::new(options.bad_files);
         let mut open = |manifest: &str, crop| {
             UtteranceSet::open(manifest, options, crop, &mut bad_files, context)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// The rows of a batch.
 #[derive(Default)]
-pub struct Speech {
+pub(super) struct Speech {
     pub ids: Vec<String>,
     /// The samples at 16 kHz, row after row.
     pub samples: Vec<f32>,
@@ -17,7 +17,7 @@ pub struct Speech {
 
 impl Speech {
     /// Returns the batch with the columns [`column::SPEECH`].
-    pub fn into_value(self, view: u64) -> Result<Value> {
+    pub(super) fn into_value(self, view: u64) -> Result<Value> {
         let rows = self.ids.len();
         let samples = column::list(self.samples, self.lengths)?;
         Ok(Value::Batch(column::batch(vec![

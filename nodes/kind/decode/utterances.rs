@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use std::collections::BTreeSet;
 
 /// The train set or the dev set.
-pub struct UtteranceSet {
+pub(super) struct UtteranceSet {
     rows: Vec<Row>,
     plan: BatchPlan,
     /// The batches in the order of the current epoch, each a list of rows.
@@ -27,7 +27,7 @@ struct Row {
 impl UtteranceSet {
     /// Reads the header of every file, in parallel. Files that cannot be used are reported and
     /// counted.
-    pub fn open(
+    pub(super) fn open(
         manifest: &str,
         options: &Options,
         crop: Crop,
@@ -69,18 +69,18 @@ impl UtteranceSet {
     }
 
     /// Puts the batches in the order of an epoch.
-    pub fn begin_epoch(&mut self, seed: u64, view: u64, epoch: u64) {
+    pub(super) fn begin_epoch(&mut self, seed: u64, view: u64, epoch: u64) {
         self.order = self.plan.of_epoch(seed, view, epoch);
     }
 
     /// Returns the samples of all rows of a batch.
-    pub fn samples(&self, batch: usize) -> u64 {
+    pub(super) fn samples(&self, batch: usize) -> u64 {
         self.plan.kept(&self.order[batch]).iter().sum()
     }
 
     /// Reads the rows of a batch, in its order. Files that cannot be used are reported, counted and
     /// left out.
-    pub fn read(
+    pub(super) fn read(
         &self,
         batch: &[usize],
         view: u64,
@@ -116,7 +116,7 @@ impl UtteranceSet {
 }
 
 /// The files that could not be used, up to the number that the option `bad_files` allows.
-pub struct BadFiles {
+pub(super) struct BadFiles {
     /// The errors. Each names its file, so that a file counts once.
     errors: BTreeSet<String>,
     allowed: u64,
@@ -124,7 +124,7 @@ pub struct BadFiles {
 
 impl BadFiles {
     /// Counts from 0 up to `allowed`.
-    pub fn new(allowed: u64) -> BadFiles {
+    pub(super) fn new(allowed: u64) -> BadFiles {
         BadFiles {
             errors: BTreeSet::new(),
             allowed,

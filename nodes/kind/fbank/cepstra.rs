@@ -13,7 +13,7 @@ use std::f64::consts::PI;
 const LIFTER: f64 = 22.0;
 
 /// Returns the cosines of a number of cepstra with their lifter, (cepstra, bins).
-pub fn matrix(cepstra: usize, bins: usize) -> Vec<f64> {
+pub(super) fn matrix(cepstra: usize, bins: usize) -> Vec<f64> {
     let b = bins as f64;
     let mut matrix = Vec::with_capacity(cepstra * bins);
     for c in 0..cepstra {
@@ -28,7 +28,7 @@ pub fn matrix(cepstra: usize, bins: usize) -> Vec<f64> {
 }
 
 /// Maps features, (frames, bins), to (frames, cepstra).
-pub fn cepstra(features: &[f32], bins: usize, matrix: &[f64]) -> Vec<f32> {
+pub(super) fn cepstra(features: &[f32], bins: usize, matrix: &[f64]) -> Vec<f32> {
     let mut cepstra = vec![];
     for frame in features.chunks_exact(bins) {
         for row in matrix.chunks_exact(bins) {
@@ -41,7 +41,7 @@ pub fn cepstra(features: &[f32], bins: usize, matrix: &[f64]) -> Vec<f32> {
 
 /// Appends to each frame its deltas, the deltas of these, and so on: (frames, width · (orders +
 /// 1)).
-pub fn with_deltas(features: Vec<f32>, width: usize, orders: usize) -> Vec<f32> {
+pub(super) fn with_deltas(features: Vec<f32>, width: usize, orders: usize) -> Vec<f32> {
     let mut by_order = vec![features];
     for order in 0..orders {
         by_order.push(deltas(&by_order[order], width));

@@ -4,7 +4,7 @@ use compute::tensor::read_all;
 
 /// Weighted means by name, in the order in which the names first came.
 #[derive(Default)]
-pub struct MetricMeans(Vec<WeightedSum>);
+pub(super) struct MetricMeans(Vec<WeightedSum>);
 
 struct WeightedSum {
     name: String,
@@ -18,7 +18,7 @@ impl MetricMeans {
     /// Train batches have equal weights. Dev batches are weighted by their frames, so that a mean
     /// does not depend on how the set is cut into batches. If several nodes send a loss, the names
     /// of their parts begin with the node's.
-    pub fn add_batch(&mut self, losses: &[Scalar], dev: bool) {
+    pub(super) fn add_batch(&mut self, losses: &[Scalar], dev: bool) {
         let weight = if dev {
             losses.iter().map(|loss| loss.weight).fold(0.0, f64::max)
         } else {
@@ -54,12 +54,12 @@ impl MetricMeans {
     }
 
     /// Returns whether all sums are finite.
-    pub fn finite(&self) -> bool {
+    pub(super) fn finite(&self) -> bool {
         self.0.iter().all(|metric| metric.sum.is_finite())
     }
 
     /// Returns the means and clears them.
-    pub fn take(&mut self) -> Vec<(String, f32)> {
+    pub(super) fn take(&mut self) -> Vec<(String, f32)> {
         let mut means = vec![];
         for metric in std::mem::take(&mut self.0) {
             let mean = metric.sum / metric.weight.max(f64::MIN_POSITIVE);

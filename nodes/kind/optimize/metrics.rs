@@ -9,7 +9,7 @@ use arrow::array::{ArrayRef, Float32Array, StringArray, UInt64Array};
 use std::sync::Arc;
 
 /// Builds the batch with the columns [`column::METRICS`] from names and values.
-pub fn batch(info: &StepInfo, metrics: Vec<(String, f32)>) -> Result<Batch> {
+pub(super) fn batch(info: &StepInfo, metrics: Vec<(String, f32)>) -> Result<Batch> {
     let rows = metrics.len();
     let (names, values): (Vec<String>, Vec<f32>) = metrics.into_iter().unzip();
     let constant = |x: u64| Arc::new(UInt64Array::from(vec![x; rows])) as ArrayRef;
@@ -22,7 +22,12 @@ pub fn batch(info: &StepInfo, metrics: Vec<(String, f32)>) -> Result<Batch> {
 }
 
 /// Reports the progress of the run after an update with `audio_seconds` seconds of audio.
-pub fn report(context: &NodeContext, update: u64, metrics: &[(String, f32)], audio_seconds: f64) {
+pub(super) fn report(
+    context: &NodeContext,
+    update: u64,
+    metrics: &[(String, f32)],
+    audio_seconds: f64,
+) {
     let value = |name: &str| {
         let metric = metrics.iter().find(|(metric, _)| metric == name);
         metric.map(|(_, value)| *value)

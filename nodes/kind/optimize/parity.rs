@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 /// Moments by parameter.
 #[derive(Default)]
-pub struct Adam(BTreeMap<String, Moments>);
+pub(crate) struct Adam(BTreeMap<String, Moments>);
 
 impl Adam {
     /// Steps the parameter `name` with the gradient `g`, scaled by `factor`.
-    pub fn step(
+    pub(crate) fn step(
         &mut self,
         name: &str,
         p: &mut Param,
@@ -38,7 +38,7 @@ impl Adam {
 }
 
 /// Returns the norm of all gradients, and the factor that reduces it to `max`.
-pub fn clip<'a>(gradients: impl Iterator<Item = &'a Vec<f32>>, max: f64) -> (f64, f32) {
+pub(crate) fn clip<'a>(gradients: impl Iterator<Item = &'a Vec<f32>>, max: f64) -> (f64, f32) {
     let gradients: Vec<Param> = gradients.cloned().map(param).collect();
     let norm = norm(&gradients);
     (norm, clip_factor(norm, Some(max)))

@@ -20,7 +20,7 @@ use std::f64::consts::PI;
 
 #[derive(Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Schedule {
+pub(super) struct Schedule {
     /// How the rate changes after the warm-up.
     #[serde(default)]
     r#type: Decay,
@@ -54,7 +54,7 @@ const TRI_STAGE_MIN: f64 = 0.01;
 
 impl Schedule {
     /// Returns the factor of update `update` of `updates`, for which [`Schedule::errors`] is empty.
-    pub fn factor(self, update: u64, updates: u64) -> f64 {
+    pub(super) fn factor(self, update: u64, updates: u64) -> f64 {
         let warmup = self.warmup_steps;
         let hold_end = self.warmup_steps + self.hold_steps;
         // The share of the updates after `start` that are left.
@@ -77,7 +77,7 @@ impl Schedule {
     }
 
     /// Returns what is wrong with the schedule in a phase of `updates`.
-    pub fn errors(self, updates: u64) -> Vec<OptionError> {
+    pub(super) fn errors(self, updates: u64) -> Vec<OptionError> {
         let warmup = self.warmup_steps;
         let hold = self.hold_steps;
         let scale = self.final_scale;

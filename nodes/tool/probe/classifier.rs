@@ -14,7 +14,7 @@ const BATCH: usize = 1000;
 const RATE: f64 = 3e-3;
 
 /// A trained classifier.
-pub struct Classifier {
+pub(super) struct Classifier {
     scaler: Scaler,
     /// (classes, width)
     weight: Param,
@@ -23,7 +23,7 @@ pub struct Classifier {
 
 impl Classifier {
     /// Trains on `frames`, (frames, width), and their classes.
-    pub fn train(
+    pub(super) fn train(
         mut frames: Vec<f32>,
         width: usize,
         targets: &[u32],
@@ -74,7 +74,7 @@ impl Classifier {
     }
 
     /// Returns the class of the largest logit of each of `frames`, (frames, width).
-    pub fn classes(&self, mut frames: Vec<f32>) -> Vec<usize> {
+    pub(super) fn classes(&self, mut frames: Vec<f32>) -> Vec<usize> {
         self.scaler.apply(&mut frames);
         let width = self.scaler.mean.len();
         let spans = Spans::new([frames.len() / width]);

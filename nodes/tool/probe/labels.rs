@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// An utterance and its phones.
-pub struct LabelledUtterance {
+pub(super) struct LabelledUtterance {
     pub path: PathBuf,
     pub split: String,
     phones: Vec<PhoneInterval>,
@@ -25,12 +25,12 @@ struct PhoneInterval {
 
 impl LabelledUtterance {
     /// Returns all phones, in order.
-    pub fn phones(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn phones(&self) -> impl Iterator<Item = &str> {
         self.phones.iter().map(|interval| interval.phone.as_str())
     }
 
     /// Returns the phone at the centre of frame `t`.
-    pub fn phone_of(&self, t: usize) -> Option<&str> {
+    pub(super) fn phone_of(&self, t: usize) -> Option<&str> {
         let centre = (320 * t + 200) as f64 / 16_000.0;
         let begun = self
             .phones
@@ -41,7 +41,7 @@ impl LabelledUtterance {
 }
 
 /// Reads a table. Errors name the table and the line.
-pub fn read(table: &Path) -> Result<Vec<LabelledUtterance>> {
+pub(super) fn read(table: &Path) -> Result<Vec<LabelledUtterance>> {
     let text = std::fs::read_to_string(table).at(table)?;
     let folder = table.parent().unwrap_or(Path::new(""));
     parse(&text, folder).map_err(|message| error_at(table, message))
