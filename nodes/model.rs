@@ -18,7 +18,8 @@ mod validate;
 mod weights;
 
 pub use architecture::{Architecture, ExtractNorm};
-pub use components::{Component, DUMMY_WEIGHT, Dim, MASK_EMBEDDING, TensorSpec};
+pub use components::{Component, DUMMY_WEIGHT, MASK_EMBEDDING};
+pub(crate) use components::{Dim, TensorSpec};
 pub use forward::{DropoutKey, Forward, OPEN};
 pub use read::{ArchitectureError, architecture_schema};
 pub use units::{Unit, UnitGroup};

@@ -4,29 +4,29 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Returns the folder of the repository, with its graphs and sample data.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Returns the command `pipeline ARGUMENTS`, to be run in `folder`.
-pub fn pipeline(folder: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn pipeline(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pipeline"));
     command.current_dir(folder).args(arguments);
     command
 }
 
 /// Runs a command to its end.
-pub fn execute(command: &mut Command) -> Output {
+pub(crate) fn execute(command: &mut Command) -> Output {
     command.output().expect("the program starts")
 }
 
 /// Runs `pipeline ARGUMENTS` in `folder` to its end.
-pub fn call(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn call(folder: &Path, arguments: &[&str]) -> Output {
     execute(&mut pipeline(folder, arguments))
 }
 
 /// Runs `pipeline ARGUMENTS` in `folder` and returns its stdout; it must succeed.
-pub fn stdout(folder: &Path, arguments: &[&str]) -> String {
+pub(crate) fn stdout(folder: &Path, arguments: &[&str]) -> String {
     let output = call(folder, arguments);
     assert!(
         output.status.success(),
@@ -37,31 +37,31 @@ pub fn stdout(folder: &Path, arguments: &[&str]) -> String {
 }
 
 /// Runs `pipeline ARGUMENTS` in `folder` and parses its stdout as JSON; it must succeed.
-pub fn stdout_json(folder: &Path, arguments: &[&str]) -> Value {
+pub(crate) fn stdout_json(folder: &Path, arguments: &[&str]) -> Value {
     serde_json::from_str(&stdout(folder, arguments)).unwrap()
 }
 
 /// Returns the stderr of a finished command.
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Returns the last line of the stderr of a finished command.
-pub fn last_line(output: &Output) -> String {
+pub(crate) fn last_line(output: &Output) -> String {
     stderr(output).lines().last().unwrap_or_default().to_owned()
 }
 
 /// Reads a JSON file.
-pub fn read_json(path: &Path) -> Value {
+pub(crate) fn read_json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 /// An empty folder, removed at the end of its test.
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     /// Creates the folder; `name` must be unique among the tests.
-    pub fn new(name: &str) -> Folder {
+    pub(crate) fn new(name: &str) -> Folder {
         let folder = std::env::temp_dir().join(format!("pipeline-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).expect("a folder for the test");
@@ -69,7 +69,7 @@ impl Folder {
     }
 
     /// Returns the path of the folder.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// Starts or resumes a run, sends it a signal after `lines` more lines of metrics, and returns its
 /// exit code.
-pub fn interrupted(folder: &Folder, out: &str, signal: &str, lines: usize) -> Option<i32> {
+pub(crate) fn interrupted(folder: &Folder, out: &str, signal: &str, lines: usize) -> Option<i32> {
     let metrics = folder.path().join(out).join("metrics.jsonl");
     let count_lines = || {
         let text = fs::read_to_string(&metrics);

@@ -10,7 +10,7 @@ use std::process::Output;
 const GRAPH: &str = include_str!("data/sample-graph.json");
 
 /// Creates a folder with everything that the graph `g.json` needs.
-pub fn sample(name: &str) -> Folder {
+pub(crate) fn sample(name: &str) -> Folder {
     let folder = Folder::new(name);
     fs::write(folder.path().join("g.json"), GRAPH.trim_end()).unwrap();
     for (manifest, range) in [("train.tsv", 0..8), ("dev.tsv", 8..10)] {
@@ -35,7 +35,7 @@ pub fn sample(name: &str) -> Folder {
 }
 
 /// Writes a WAV file of a tone with noise.
-pub fn noise(path: &Path, samples: usize, seed: u32) {
+pub(crate) fn noise(path: &Path, samples: usize, seed: u32) {
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate: 16000,
@@ -54,13 +54,13 @@ pub fn noise(path: &Path, samples: usize, seed: u32) {
 }
 
 /// Runs `g.json` into the folder `out`, with more arguments.
-pub fn run(folder: &Folder, out: &str, extra: &[&str]) -> Output {
+pub(crate) fn run(folder: &Folder, out: &str, extra: &[&str]) -> Output {
     execute(pipeline(folder.path(), &["run", "g.json", "--out", out]).args(extra))
 }
 
 /// Runs `g.json` into the folder `out`, with more arguments, and returns its [`results`]; it must
 /// succeed.
-pub fn finished(folder: &Folder, out: &str, extra: &[&str]) -> Vec<Vec<u8>> {
+pub(crate) fn finished(folder: &Folder, out: &str, extra: &[&str]) -> Vec<Vec<u8>> {
     let output = run(folder, out, extra);
     assert!(output.status.success(), "{}", stderr(&output));
     results(&folder.path().join(out))
@@ -68,7 +68,7 @@ pub fn finished(folder: &Folder, out: &str, extra: &[&str]) -> Vec<Vec<u8>> {
 
 /// Returns what a run must leave no matter how often it is interrupted: its metrics without times,
 /// its models and its projection heads.
-pub fn results(run: &Path) -> Vec<Vec<u8>> {
+pub(crate) fn results(run: &Path) -> Vec<Vec<u8>> {
     let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let mut steady_metrics = String::new();
     for line in metrics.lines() {

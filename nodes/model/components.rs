@@ -12,10 +12,10 @@ mod input;
 mod projection;
 mod tensor;
 
-pub use attention::POSITION_TABLE;
+pub(super) use attention::POSITION_TABLE;
 pub use extractor::DUMMY_WEIGHT;
 pub use input::MASK_EMBEDDING;
-pub use tensor::{Dim, Initial, TensorSpec};
+pub(crate) use tensor::{Dim, Initial, TensorSpec};
 
 use super::{Architecture, UnitGroup};
 

@@ -6,7 +6,7 @@ use super::{Kernel, Source, Value, Variable};
 const WRITTEN_BY_HAND: [&str; 3] = ["Address", "Mask", "Rule"];
 
 /// Writes a `__global__` function for each instantiation of each kernel, in C++.
-pub fn entry_points(kernels: &[Kernel]) -> String {
+pub(crate) fn entry_points(kernels: &[Kernel]) -> String {
     let mut text = String::new();
     for kernel in kernels {
         let arguments = join(&kernel.parameters, |p| p.name.clone());
@@ -34,7 +34,7 @@ pub fn entry_points(kernels: &[Kernel]) -> String {
 ///
 /// # Errors
 /// A struct is in no source, or a field's type is not known.
-pub fn launchers(kernels: &[Kernel], sources: &[Source]) -> Result<String, String> {
+pub(crate) fn launchers(kernels: &[Kernel], sources: &[Source]) -> Result<String, String> {
     let mut text: String = kernels.iter().map(launcher).collect();
     let mut written: Vec<String> = WRITTEN_BY_HAND.map(String::from).into();
     for kernel in kernels {
@@ -59,7 +59,7 @@ fn launcher(kernel: &Kernel) -> String {
     let entry_point = entry_point(kernel);
     format!(
         "/// Queues `{name}` of {place}.
-pub fn {name}({parameters}) {{
+pub(crate) fn {name}({parameters}) {{
     let entry_point = {entry_point};
     let mut arguments = [{arguments}];
     // SAFETY: these are the kernel's parameters; the rest is the contract of this module.
@@ -108,9 +108,9 @@ fn structs(
             .find_map(|source| source.fields(name))
             .ok_or_else(|| format!("{place}: struct {name} is in no source"))??;
         text += &format!("/// `{name}` of {place}.\n#[repr(C)]\n#[derive(Clone, Copy)]\n");
-        text += &format!("pub struct {name} {{\n");
+        text += &format!("pub(crate) struct {name} {{\n");
         for field in &fields {
-            text += &format!("    pub {},\n", declaration(field));
+            text += &format!("    pub(crate) {},\n", declaration(field));
         }
         text += "}\n\n";
         text += &structs(&fields, &place, sources, written)?;

@@ -18,8 +18,8 @@
 mod generate;
 mod parse;
 
-pub use generate::{entry_points, launchers};
-pub use parse::Source;
+pub(crate) use generate::{entry_points, launchers};
+pub(crate) use parse::Source;
 
 /// A template parameter of kernels, and the arguments that a launcher chooses from.
 struct Axis {
@@ -68,7 +68,7 @@ const fn value(cpp: &'static str, suffix: &'static str, rust: &'static str) -> V
 }
 
 /// The signature of a kernel.
-pub struct Kernel {
+pub(crate) struct Kernel {
     /// File and line.
     place: String,
     name: String,
@@ -128,12 +128,12 @@ template <class T> struct Columns { const T* at; float factor; };
         let rust = launchers(&sources[0].kernels().unwrap(), &sources).unwrap();
         for part in [
             "/// Queues `fill` of a.cu:5.\n",
-            "pub fn fill(grid: Grid, to: Address, n: usize, value: f64) {",
-            "pub fn mix(precision: Precision, depth: Depth, grid: Grid, shared_bytes: usize, \
+            "pub(crate) fn fill(grid: Grid, to: Address, n: usize, value: f64) {",
+            "pub(crate) fn mix(precision: Precision, depth: Depth, grid: Grid, shared_bytes: usize, \
              x: Address, y: Columns, shape: Shape)",
             "(Precision::F32 | Precision::Tf32, Depth::D96) => c\"mix_f32_96\",",
-            "pub struct Columns {\n    pub at: Address,\n    pub factor: f32,\n}",
-            "    pub starts: Address,\n    pub ends: Address,\n    pub width: usize,\n",
+            "pub(crate) struct Columns {\n    pub(crate) at: Address,\n    pub(crate) factor: f32,\n}",
+            "    pub(crate) starts: Address,\n    pub(crate) ends: Address,\n    pub(crate) width: usize,\n",
         ] {
             assert!(rust.contains(part), "{part}\nis not in\n{rust}");
         }

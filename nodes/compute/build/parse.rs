@@ -2,13 +2,13 @@
 use super::{AXES, Axis, Kernel, Variable};
 
 /// A source file without its comments.
-pub struct Source {
+pub(crate) struct Source {
     path: String,
     code: String,
 }
 
 impl Source {
-    pub fn new(path: &str, text: &str) -> Source {
+    pub(crate) fn new(path: &str, text: &str) -> Source {
         Source {
             path: path.to_owned(),
             code: without_comments(text),
@@ -19,7 +19,7 @@ impl Source {
     ///
     /// # Errors
     /// A form or a type that is not known, with file and line.
-    pub fn kernels(&self) -> Result<Vec<Kernel>, String> {
+    pub(crate) fn kernels(&self) -> Result<Vec<Kernel>, String> {
         let starts = self.code.match_indices("KERNEL(");
         starts
             .map(|(start, _)| {

@@ -20,7 +20,7 @@ const BOUNDS: [(Precision, f64); 3] = [
 ];
 
 /// Checks as [`agree`], and the gradients of the GPU in f32 against [`differences`].
-pub fn compare<S: Shape>(
+pub(crate) fn compare<S: Shape>(
     case: &Case,
     cpu: impl Fn(cpu::Hidden<cpu::Tape>, &[cpu::Param], &cpu::Tape, Precision) -> OnCpu<S>,
     gpu: impl Fn(Hidden<Tape<Cuda>, Cuda>, &[cuda::Param], &Tape<Cuda>, Precision) -> OnGpu<S>,
@@ -35,7 +35,7 @@ pub fn compare<S: Shape>(
 
 /// Checks y and gradients of the GPU in each precision against those of the CPU in f32, and that a
 /// second run gives the same bits.
-pub fn agree<S: Shape>(
+pub(crate) fn agree<S: Shape>(
     case: &Case,
     cpu: impl Fn(cpu::Hidden<cpu::Tape>, &[cpu::Param], &cpu::Tape, Precision) -> OnCpu<S>,
     gpu: impl Fn(Hidden<Tape<Cuda>, Cuda>, &[cuda::Param], &Tape<Cuda>, Precision) -> OnGpu<S>,

@@ -33,18 +33,18 @@ fn pointer<T>(argument: &T) -> *mut c_void {
 }
 
 /// Blocks of a kernel, by x and y.
-pub type Grid = [usize; 2];
+pub(crate) type Grid = [usize; 2];
 
 /// Numbers that a thread reads or writes in one access.
 #[derive(Clone, Copy)]
-pub enum Pack {
+pub(crate) enum Pack {
     One = 1,
     Four = 4,
 }
 
 impl Pack {
     /// Returns the largest pack that divides `width`.
-    pub fn of(width: usize) -> Pack {
+    pub(crate) fn of(width: usize) -> Pack {
         if width.is_multiple_of(4) {
             Pack::Four
         } else {
@@ -52,14 +52,14 @@ impl Pack {
         }
     }
 
-    pub fn numbers(self) -> usize {
+    pub(crate) fn numbers(self) -> usize {
         self as usize
     }
 }
 
 /// Channels of an attention head, filled up with zeros.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Depth {
+pub(crate) enum Depth {
     D64 = 64,
     D96 = 96,
     D128 = 128,
@@ -67,20 +67,20 @@ pub enum Depth {
 
 impl Depth {
     /// Returns the smallest depth for heads of `channels`, or `None` if there are more than 128.
-    pub fn of(channels: usize) -> Option<Depth> {
+    pub(crate) fn of(channels: usize) -> Option<Depth> {
         [Depth::D64, Depth::D96, Depth::D128]
             .into_iter()
             .find(|depth| channels <= depth.channels())
     }
 
-    pub fn channels(self) -> usize {
+    pub(crate) fn channels(self) -> usize {
         self as usize
     }
 }
 
 impl Added {
     /// Adds nothing before the norm.
-    pub const NOTHING: Added = Added {
+    pub(crate) const NOTHING: Added = Added {
         r: 0,
         bias: 0,
         sum: 0,
@@ -90,7 +90,7 @@ impl Added {
 
 impl RelativeBias {
     /// No bias.
-    pub const NONE: RelativeBias = RelativeBias {
+    pub(crate) const NONE: RelativeBias = RelativeBias {
         gate: 0,
         relative: 0,
         longest: 0,
@@ -99,7 +99,7 @@ impl RelativeBias {
 
 impl SlotLayout {
     /// No slots.
-    pub const NONE: SlotLayout = SlotLayout {
+    pub(crate) const NONE: SlotLayout = SlotLayout {
         starts: 0,
         windows: 0,
         slots: 0,

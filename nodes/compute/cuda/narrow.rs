@@ -17,7 +17,7 @@ thread_local! {
 }
 
 /// Returns the copy of a weight, which the first call makes.
-pub fn weight_copy(w: &Param) -> Rc<Memory> {
+pub(crate) fn weight_copy(w: &Param) -> Rc<Memory> {
     WEIGHTS.with_borrow_mut(|copies| {
         copies
             .entry(id(w))
@@ -28,12 +28,12 @@ pub fn weight_copy(w: &Param) -> Rc<Memory> {
 
 /// Returns the address of a weight's copy, which a change of the weight must change too, or 0 if
 /// there is none.
-pub fn weight_copy_address(w: &Param) -> Address {
+pub(crate) fn weight_copy_address(w: &Param) -> Address {
     WEIGHTS.with_borrow(|copies| copies.get(&id(w)).map_or(0, |copy| copy.at()))
 }
 
 /// Writes the copy of a weight that was changed, if there is one.
-pub fn refresh(w: &Param) {
+pub(crate) fn refresh(w: &Param) {
     let copy = weight_copy_address(w);
     if copy != 0 {
         narrow(address(w), copy, len(w));
@@ -41,12 +41,12 @@ pub fn refresh(w: &Param) {
 }
 
 /// Holds the copy of a result for [`result_copy`], until the next result comes with one.
-pub fn keep<S: Shape>(result: &Tensor<S, f32, Cuda>, copy: Memory) {
+pub(crate) fn keep<S: Shape>(result: &Tensor<S, f32, Cuda>, copy: Memory) {
     RESULT.set(Some((id(result), Rc::new(copy))));
 }
 
 /// Returns the copy of `x` that [`keep`] holds, or makes one.
-pub fn result_copy<S: Shape>(x: &Tensor<S, f32, Cuda>) -> Rc<Memory> {
+pub(crate) fn result_copy<S: Shape>(x: &Tensor<S, f32, Cuda>) -> Rc<Memory> {
     let kept = RESULT.with_borrow(|result| match result {
         Some((result, copy)) if *result == id(x) => Some(copy.clone()),
         _ => None,
@@ -55,7 +55,7 @@ pub fn result_copy<S: Shape>(x: &Tensor<S, f32, Cuda>) -> Rc<Memory> {
 }
 
 /// Returns `len` numbers of f32 in bf16.
-pub fn narrowed(from: Address, len: usize) -> Memory {
+pub(crate) fn narrowed(from: Address, len: usize) -> Memory {
     let to = gpu().memory(Precision::Bf16, len);
     narrow(from, to.at(), len);
     to

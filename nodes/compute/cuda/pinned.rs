@@ -16,22 +16,22 @@ use std::ptr;
 use std::rc::Rc;
 
 /// Numbers of f32 up to which the driver copies pageable memory without waiting: 64 KiB.
-pub const PAGEABLE_NUMBERS: usize = (64 << 10) / 4;
+pub(crate) const PAGEABLE_NUMBERS: usize = (64 << 10) / 4;
 
 /// The stream of all work but asynchronous uploads.
 const NULL_STREAM: CUstream = ptr::null_mut();
 
 /// Rows, which are uploaded one after another, and their destination.
-pub type Part<'a> = (&'a [&'a [f32]], Address);
+pub(crate) type Part<'a> = (&'a [&'a [f32]], Address);
 
 /// Uploads in the order of all other work.
-pub fn upload(parts: &[Part]) {
+pub(crate) fn upload(parts: &[Part]) {
     UPLOADER.with_borrow_mut(|uploader| uploader.upload(parts, NULL_STREAM));
 }
 
 /// Uploads while the work that is queued from now on is done. The destinations must not be read or
 /// freed before [`Landing::wait`].
-pub fn upload_async(parts: &[Part]) -> Landing {
+pub(crate) fn upload_async(parts: &[Part]) -> Landing {
     UPLOADER.with_borrow_mut(|uploader| {
         // The destinations were allocated in the order of the null stream.
         done(Event::record(NULL_STREAM).delay(uploader.stream));
@@ -42,11 +42,11 @@ pub fn upload_async(parts: &[Part]) -> Landing {
 /// The completion of an upload. Dropping it lets the null stream wait for the upload, so that the
 /// destinations may be freed afterwards.
 #[derive(Clone)]
-pub struct Landing(Rc<Event>);
+pub(crate) struct Landing(Rc<Event>);
 
 impl Landing {
     /// Lets the work that is queued from now on wait for the upload.
-    pub fn wait(&self) {
+    pub(crate) fn wait(&self) {
         done(self.0.delay(NULL_STREAM));
     }
 }

@@ -4,7 +4,7 @@ use crate::cuda::kernels::{self, Grid, Pack};
 use crate::gemm::Precision;
 
 /// The sums of blocks of rows (blocks, width), which kernels write and [`Parts::add`] adds.
-pub struct Parts {
+pub(crate) struct Parts {
     memory: Memory,
     width: usize,
     count: usize,
@@ -16,7 +16,7 @@ pub struct Parts {
 const MOST_BLOCKS: usize = 128;
 
 impl Parts {
-    pub fn new(rows: usize, width: usize) -> Parts {
+    pub(crate) fn new(rows: usize, width: usize) -> Parts {
         let per = rows.div_ceil(MOST_BLOCKS).next_multiple_of(64);
         let count = rows.div_ceil(per.max(1));
         Parts {
@@ -27,44 +27,50 @@ impl Parts {
         }
     }
 
-    pub fn at(&self) -> Address {
+    pub(crate) fn at(&self) -> Address {
         self.memory.at()
     }
 
     /// Returns the number of blocks of rows.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count
     }
 
     /// Returns the grid of a kernel that writes the parts.
-    pub fn grid(&self) -> Grid {
+    pub(crate) fn grid(&self) -> Grid {
         [columns(self.width), self.count]
     }
 
     /// to (width) += the sum of the parts
-    pub fn add(&self, to: Address) {
+    pub(crate) fn add(&self, to: Address) {
         let grid = [self.width.div_ceil(256), 1];
         kernels::add_parts(grid, self.at(), to, self.count, self.width);
     }
 }
 
 /// Returns the blocks over the columns of a kernel that sums rows.
-pub fn columns(width: usize) -> usize {
+pub(crate) fn columns(width: usize) -> usize {
     width.div_ceil(32 * Pack::of(width).numbers())
 }
 
 /// to (1) += factor times the sum of `n` numbers, in f64
-pub fn add_sum(numbers: &Memory, to: Address, n: usize, factor: f64) {
+pub(crate) fn add_sum(numbers: &Memory, to: Address, n: usize, factor: f64) {
     kernels::add_sum([1, 1], numbers.at(), to, n, factor);
 }
 
 /// to (width) += column sums of x (rows, width), in f32
-pub fn add_column_sums(x: Address, to: Address, rows: usize, width: usize) {
+pub(crate) fn add_column_sums(x: Address, to: Address, rows: usize, width: usize) {
     add_narrow_sums(Precision::F32, x, to, rows, width);
 }
 
 /// to (width) += column sums of x (rows, width), which is in the format of a precision
-pub fn add_narrow_sums(precision: Precision, x: Address, to: Address, rows: usize, width: usize) {
+pub(crate) fn add_narrow_sums(
+    precision: Precision,
+    x: Address,
+    to: Address,
+    rows: usize,
+    width: usize,
+) {
     let parts = Parts::new(rows, width);
     let pack = Pack::of(width);
     let grid = parts.grid();

@@ -10,7 +10,7 @@ use std::arch::x86_64::*;
 use std::mem::transmute;
 
 /// The kernel for AVX512-BF16.
-pub static BF16: Kernel = Kernel {
+pub(super) static BF16: Kernel = Kernel {
     nr: 64,
     k_per_word: 2,
     micro_kernel: micro_kernel_bf16,

@@ -22,7 +22,7 @@ const SERIAL: usize = 100_000;
 ///
 /// # Safety
 /// The machine has the kernel's instructions; a, b and c hold their shapes; m, n and k are not 0.
-pub unsafe fn gemm(
+pub(super) unsafe fn gemm(
     kernel: &'static Kernel,
     threads: usize,
     s: Shape,
@@ -50,7 +50,7 @@ pub unsafe fn gemm(
 }
 
 /// A matrix b (k, n) as packed panels, for products on the calling thread.
-pub struct PackedPanels {
+pub(super) struct PackedPanels {
     blocking: Blocking,
     words: Vec<f32>,
 }
@@ -60,7 +60,7 @@ impl PackedPanels {
     ///
     /// # Safety
     /// As [`gemm`].
-    pub unsafe fn new(kernel: &'static Kernel, n: usize, k: usize, b: View) -> PackedPanels {
+    pub(super) unsafe fn new(kernel: &'static Kernel, n: usize, k: usize, b: View) -> PackedPanels {
         let blocking = Blocking::new(kernel, 1, n, k);
         let mut words = vec![0.0; blocking.packed_len(blocking.words) + LINE_WORDS];
         // SAFETY: by this function's contract.
@@ -72,7 +72,7 @@ impl PackedPanels {
     ///
     /// # Safety
     /// As [`gemm`].
-    pub unsafe fn multiply(&self, m: usize, a: View, c: Out, epilogue: &Epilogue) {
+    pub(super) unsafe fn multiply(&self, m: usize, a: View, c: Out, epilogue: &Epilogue) {
         let packed_b = &self.words[line_start(&self.words)..];
         let words = 0..self.blocking.words;
         // SAFETY: by this function's contract.

@@ -9,12 +9,12 @@ use std::ops::Range;
 /// Most words of depth in a block: a panel of b is then 96 KiB.
 const KC: usize = 384;
 /// Most rows of a in a task: 200 KiB of L2.
-pub const MC: usize = 22 * MR;
+pub(super) const MC: usize = 22 * MR;
 /// Lanes of the widest vector.
 const MAX_LANES: usize = 16;
 
 /// How b (k, n) is cut: its columns into panels, its depth into even blocks.
-pub struct Blocking {
+pub(super) struct Blocking {
     pub kernel: &'static Kernel,
     pub threads: usize,
     pub n: usize,
@@ -29,7 +29,7 @@ pub struct Blocking {
 
 /// A block of depth.
 #[derive(Clone, Copy)]
-pub struct KBlock {
+pub(super) struct KBlock {
     /// Its first word.
     pub first: usize,
     /// Its words.
@@ -39,7 +39,7 @@ pub struct KBlock {
 }
 
 /// Rows of a as the micro-kernel reads them: word (row, depth) is `first[row * rs + depth * cs]`.
-pub struct ABlock {
+pub(super) struct ABlock {
     pub first: *const f32,
     pub rs: usize,
     pub cs: usize,
@@ -47,7 +47,7 @@ pub struct ABlock {
 
 impl Blocking {
     /// Cuts b (k, n) for a kernel; neither k nor n is 0.
-    pub fn new(kernel: &'static Kernel, threads: usize, n: usize, k: usize) -> Blocking {
+    pub(super) fn new(kernel: &'static Kernel, threads: usize, n: usize, k: usize) -> Blocking {
         let words = k.div_ceil(kernel.k_per_word);
         Blocking {
             kernel,
@@ -61,12 +61,12 @@ impl Blocking {
     }
 
     /// Returns the length of packed b for `words` words of depth.
-    pub fn packed_len(&self, words: usize) -> usize {
+    pub(super) fn packed_len(&self, words: usize) -> usize {
         self.panels * self.kernel.nr * words
     }
 
     /// Iterates over the blocks of these words of depth, of which packed b holds no others.
-    pub fn blocks(&self, words: Range<usize>) -> impl Iterator<Item = KBlock> {
+    pub(super) fn blocks(&self, words: Range<usize>) -> impl Iterator<Item = KBlock> {
         words.clone().step_by(self.kc).map(move |first| KBlock {
             first,
             kc: self.kc.min(words.end - first),
@@ -75,7 +75,7 @@ impl Blocking {
     }
 
     /// Returns where a panel of a block begins in packed b.
-    pub fn panel_offset(&self, block: KBlock, panel: usize) -> usize {
+    pub(super) fn panel_offset(&self, block: KBlock, panel: usize) -> usize {
         block.offset + panel * self.kernel.nr * block.kc
     }
 
@@ -89,7 +89,7 @@ impl Blocking {
     ///
     /// # Safety
     /// b is (k, n), and `packed` has the length for the words.
-    pub unsafe fn pack_b(&self, b: View, words: Range<usize>, packed: Shared) {
+    pub(super) unsafe fn pack_b(&self, b: View, words: Range<usize>, packed: Shared) {
         let nr = self.kernel.nr;
         for_each_task(self.threads, self.panels, &|panel| {
             for block in self.blocks(words.clone()) {
@@ -110,7 +110,7 @@ impl Blocking {
     }
 
     /// Returns the length of the buffer that `rows` rows of a need, 0 if they are read in place.
-    pub fn packed_a_len(&self, a: View, rows: usize) -> usize {
+    pub(super) fn packed_a_len(&self, a: View, rows: usize) -> usize {
         let height = if a.cs == 1 { rows } else { self.kc };
         self.a_packer(a)
             .map_or(0, |_| height * self.packed_a_ld(a, rows))
@@ -135,7 +135,7 @@ impl Blocking {
     ///
     /// # Safety
     /// The rows are in a, and `packed` has the length of [`Blocking::packed_a_len`].
-    pub unsafe fn a_block(
+    pub(super) unsafe fn a_block(
         &self,
         a: View,
         rows: Range<usize>,
@@ -172,7 +172,7 @@ impl Blocking {
 }
 
 /// Calls `task` for each number in `0..n`, in parallel if there is more than one thread.
-pub fn for_each_task(threads: usize, n: usize, task: &(dyn Fn(usize) + Sync)) {
+pub(super) fn for_each_task(threads: usize, n: usize, task: &(dyn Fn(usize) + Sync)) {
     if threads > 1 {
         (0..n).into_par_iter().with_max_len(1).for_each(task);
     } else {

@@ -6,7 +6,7 @@ use super::simd::Simd;
 use std::arch::x86_64::*;
 
 /// The kernel for AVX-512.
-pub static AVX512: Kernel = Kernel {
+pub(super) static AVX512: Kernel = Kernel {
     nr: 64,
     k_per_word: 1,
     micro_kernel: micro_kernel_avx512,
@@ -15,7 +15,7 @@ pub static AVX512: Kernel = Kernel {
 };
 
 /// The kernel for AVX2 and FMA.
-pub static AVX2: Kernel = Kernel {
+pub(super) static AVX2: Kernel = Kernel {
     nr: 16,
     k_per_word: 1,
     micro_kernel: micro_kernel_avx2,

@@ -11,7 +11,7 @@ use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use std::array::from_fn;
 
 /// The functions and sizes that the loops around the micro-kernel need, for one instruction set.
-pub struct Kernel {
+pub(super) struct Kernel {
     /// Columns of a panel of b, and of a tile.
     pub nr: usize,
     /// Numbers of consecutive depth in a word.
@@ -23,13 +23,13 @@ pub struct Kernel {
 }
 
 /// Rows of a tile.
-pub const MR: usize = 6;
+pub(super) const MR: usize = 6;
 
 /// The widest panel of any kernel.
 const MAX_NR: usize = 64;
 
 /// One call of the micro-kernel: c (m, n) from rows of a (m, k) and a panel of b (k, NR).
-pub struct Tile<'a> {
+pub(super) struct Tile<'a> {
     /// Words of depth.
     pub k: usize,
     /// Word (row, depth) of a is `a[row * a_rs + depth * a_cs]`.
@@ -58,7 +58,7 @@ pub struct Tile<'a> {
 /// # Safety
 /// The tile is within a, the panel and c; no other thread uses this part of c.
 #[inline(always)]
-pub unsafe fn micro_kernel<S: Simd, W: Word<S>, const M: usize, const V: usize>(
+pub(super) unsafe fn micro_kernel<S: Simd, W: Word<S>, const M: usize, const V: usize>(
     t: &Tile,
     nr: usize,
 ) {

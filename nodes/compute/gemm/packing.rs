@@ -5,7 +5,7 @@ use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 use std::array::from_fn;
 
 /// One call of a packing function: `depth` numbers in each of `lanes` columns of b or rows of a.
-pub struct Panel {
+pub(super) struct Panel {
     /// Number (k, lane) is `source[k * k_stride + lane * lane_stride]`.
     pub source: *const f32,
     pub k_stride: usize,
@@ -26,7 +26,7 @@ pub struct Panel {
 /// # Safety
 /// The panel is within its matrix, and `packed` has `packed_ld` words for each word of depth.
 #[inline(always)]
-pub unsafe fn pack_panel<S: Simd, W: Word<S>, const L: usize>(p: &Panel) {
+pub(super) unsafe fn pack_panel<S: Simd, W: Word<S>, const L: usize>(p: &Panel) {
     const PREFETCH_K: usize = 6; // short runs far apart are not prefetched by the hardware
     let words = p.depth.div_ceil(W::K_PER_WORD);
     let depth_left = |word: usize| p.depth - word * W::K_PER_WORD;

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 const ROWS: usize = 128;
 
 /// Computes c = a b or c += a b, then the epilogue; a, b and c hold their shapes.
-pub fn gemm(threads: usize, s: Shape, a: View, b: View, c: Out, epilogue: &Epilogue) {
+pub(super) fn gemm(threads: usize, s: Shape, a: View, b: View, c: Out, epilogue: &Epilogue) {
     let compute_rows = |task: usize| {
         let row = task * ROWS;
         let rows = ROWS.min(s.m - row);

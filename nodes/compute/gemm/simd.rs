@@ -5,7 +5,7 @@
 #![allow(unsafe_op_in_unsafe_fn)] // each line is a load or an intrinsic
 
 /// A vector of floats; its methods are inlined into functions that enable the instructions.
-pub trait Simd: Copy {
+pub(super) trait Simd: Copy {
     const LANES: usize;
     /// Returns `x` in every lane.
     unsafe fn splat(x: f32) -> Self;
@@ -24,7 +24,7 @@ pub trait Simd: Copy {
 }
 
 /// The 32 bits that the micro-kernel multiplies: `K_PER_WORD` numbers of consecutive depth.
-pub trait Word<S: Simd> {
+pub(super) trait Word<S: Simd> {
     const K_PER_WORD: usize;
     /// Loads LANES words from `n` numbers that are contiguous in depth; zeros past them.
     unsafe fn load_along_k(source: *const f32, n: usize) -> S;

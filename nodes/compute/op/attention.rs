@@ -79,7 +79,7 @@ pub fn attention<T: Track<D>, D: AttentionDevice>(
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::gemm::Precision::F32;
     use crate::op::check::{Case, DROP, ROWS, affine, check_op, close};
@@ -96,7 +96,7 @@ pub mod tests {
 
     /// Returns x and three linear maps to q, k and v, gates, a table for three heads, a linear map
     /// to the gates of its biases, and one of the result.
-    pub fn case(rows: &[usize], width: usize, heads: usize) -> Case {
+    pub(crate) fn case(rows: &[usize], width: usize, heads: usize) -> Case {
         let square = width * width;
         let sizes = [
             square,
@@ -116,7 +116,7 @@ pub mod tests {
     }
 
     /// Returns q, k and v.
-    pub fn qkv<T: Track<D>, D: Passes>(
+    pub(crate) fn qkv<T: Track<D>, D: Passes>(
         x: &Hidden<T, D>,
         p: &[Param<D>],
         precision: Precision,
@@ -125,7 +125,7 @@ pub mod tests {
     }
 
     /// Returns a bias from columns of `table`.
-    pub fn bias<T, D: Storage<f32>>(
+    pub(crate) fn bias<T, D: Storage<f32>>(
         table: &Param<D>,
         gate: Hidden<T, D>,
         heads: usize,
@@ -140,7 +140,7 @@ pub mod tests {
     }
 
     /// Returns the bias of a [`case`].
-    pub fn case_bias<'a, T: Track<D>, D: Passes>(
+    pub(crate) fn case_bias<'a, T: Track<D>, D: Passes>(
         x: &Hidden<T, D>,
         p: &'a [Param<D>],
         heads: usize,
@@ -149,7 +149,7 @@ pub mod tests {
     }
 
     /// Returns o of a [`case`] in f64, with gates and dropout.
-    pub fn definition(case: &Case, biased: bool) -> Vec<f64> {
+    pub(crate) fn definition(case: &Case, biased: bool) -> Vec<f64> {
         let width = case.x.width();
         let gate = read(&case.p[6]);
         let heads = gate.len();

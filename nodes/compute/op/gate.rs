@@ -4,10 +4,10 @@
 //! w, d (rows, inputs), g (inputs).
 mod cpu;
 use crate::tensor::{Param, Storage, Track, Vector, merge, split};
-pub use cpu::{backward, times};
+pub(super) use cpu::{backward, times};
 
 /// Splits a gate from its tape and joins that tape with `tape`.
-pub fn join<T: Track<D>, D: Storage<f32>>(
+pub(super) fn join<T: Track<D>, D: Storage<f32>>(
     tape: T,
     gate: Option<&Vector<T, D>>,
 ) -> (Option<Param<D>>, T) {

@@ -7,6 +7,6 @@ pub fn frames_out(frames: usize, k: usize, s: usize) -> usize {
 }
 
 /// Returns the rows of windows of k frames, s apart, in these rows of frames.
-pub fn windows(frames: &Spans, k: usize, s: usize) -> Spans {
+pub(super) fn windows(frames: &Spans, k: usize, s: usize) -> Spans {
     Spans::new(frames.lengths().map(|frames| frames_out(frames, k, s)))
 }

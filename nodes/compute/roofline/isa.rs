@@ -21,14 +21,14 @@ macro_rules! fma_chains {
 
 /// Executes `n` `vfmadd` of 16 floats on each sum.
 #[target_feature(enable = "avx512f")]
-pub fn f32_avx512(n: usize) {
+pub(super) fn f32_avx512(n: usize) {
     let x = _mm512_set1_ps(black_box(0.5));
     fma_chains!(n, x, |sum| _mm512_fmadd_ps(x, x, sum));
 }
 
 /// Executes `n` `vdpbf16ps` of 16 pairs of bf16 on each sum.
 #[target_feature(enable = "avx512f,avx512bf16")]
-pub fn bf16_avx512(n: usize) {
+pub(super) fn bf16_avx512(n: usize) {
     let x = _mm512_set1_ps(black_box(0.5));
     // SAFETY: both types are 512 bits without invalid values.
     let pairs: __m512bh = unsafe { transmute(x) };
@@ -37,7 +37,7 @@ pub fn bf16_avx512(n: usize) {
 
 /// Executes `n` `vfmadd` of 8 floats on each sum.
 #[target_feature(enable = "avx2,fma")]
-pub fn f32_avx2(n: usize) {
+pub(super) fn f32_avx2(n: usize) {
     let x = _mm256_set1_ps(black_box(0.5));
     fma_chains!(n, x, |sum| _mm256_fmadd_ps(x, x, sum));
 }

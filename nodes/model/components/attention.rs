@@ -4,13 +4,13 @@ use super::{Component, ComponentKind, Elements, Macs};
 use crate::model::{Architecture, Unit, UnitGroup};
 
 /// WavLM's position bias. All layers share it, also where the first has lost its attention.
-pub const POSITION_TABLE: &str = "encoder.layers.0.attention.rel_attn_embed.weight";
+pub(crate) const POSITION_TABLE: &str = "encoder.layers.0.attention.rel_attn_embed.weight";
 
 /// Outputs of the linear map of a head's input that gates the position bias.
 const GATE_OUTPUTS: usize = 8;
 
 /// Describes the table of position biases, if any layer reads it. DPHuBERT does not count it.
-pub fn position_table(a: &Architecture) -> Option<Component> {
+pub(super) fn position_table(a: &Architecture) -> Option<Component> {
     let dims = [Dim::fixed(a.num_buckets), Dim::fixed(a.num_attention_heads)];
     let table = TensorSpec::new(POSITION_TABLE.into(), &dims, LINEAR).not_expected();
     let is_read = (0..a.num_hidden_layers).any(|layer| a.heads(layer) > 0);
@@ -21,7 +21,7 @@ pub fn position_table(a: &Architecture) -> Option<Component> {
 /// Describes the attention of a layer. One without heads is gone; its output bias may be stored.
 ///
 /// Retained are the queries, keys, values and their mixture.
-pub fn attention(a: &Architecture, layer: usize) -> Component {
+pub(super) fn attention(a: &Architecture, layer: usize) -> Component {
     let kind = ComponentKind::Attention(layer);
     let prefix = kind.prefix();
     let whole = UnitGroup::new(Unit::AttentionLayer, layer);

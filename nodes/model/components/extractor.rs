@@ -8,7 +8,7 @@ use crate::model::{Architecture, ExtractNorm, Unit, UnitGroup};
 pub const DUMMY_WEIGHT: &str = "feature_extractor.dummy_weight";
 
 /// Returns the dimension of the output channels of convolution `i`.
-pub fn channels(a: &Architecture, i: usize) -> Dim {
+pub(super) fn channels(a: &Architecture, i: usize) -> Dim {
     Dim::units(UnitGroup::new(Unit::Conv, i), a.conv_dim[i], 1)
 }
 
@@ -17,7 +17,7 @@ pub fn channels(a: &Architecture, i: usize) -> Dim {
 /// Retained are the output before its activation, and the activation as the next product's operand.
 /// With a layer norm the norm's input is retained too, all but the operand in f32. A first
 /// convolution with a norm over time is computed again.
-pub fn convolution(a: &Architecture, i: usize) -> Component {
+pub(super) fn convolution(a: &Architecture, i: usize) -> Component {
     let kind = ComponentKind::Convolution(i);
     let prefix = kind.prefix();
     let outputs = channels(a, i);

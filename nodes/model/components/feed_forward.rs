@@ -5,7 +5,7 @@ use crate::model::{Architecture, Unit, UnitGroup};
 
 /// Describes the feed-forward of a layer. One without inner units is gone; its output bias may be
 /// stored. Retained are the inner units.
-pub fn feed_forward(a: &Architecture, layer: usize) -> Component {
+pub(super) fn feed_forward(a: &Architecture, layer: usize) -> Component {
     let kind = ComponentKind::FeedForward(layer);
     let prefix = kind.prefix();
     let whole = UnitGroup::new(Unit::FfnLayer, layer);

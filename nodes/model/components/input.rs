@@ -7,7 +7,7 @@ use crate::model::Architecture;
 pub const MASK_EMBEDDING: &str = "masked_spec_embed";
 
 /// Describes the mask embedding of a model that has one. DPHuBERT does not count it.
-pub fn mask_embedding(a: &Architecture) -> Option<Component> {
+pub(super) fn mask_embedding(a: &Architecture) -> Option<Component> {
     let width = Dim::fixed(a.hidden_size);
     let embedding = TensorSpec::new(MASK_EMBEDDING.into(), &[width], Initial::Uniform);
     let component = Component::new(ComponentKind::MaskEmbedding, vec![embedding.not_expected()]);
@@ -19,7 +19,7 @@ pub fn mask_embedding(a: &Architecture) -> Option<Component> {
 ///
 /// An even kernel computes one frame more than the model uses. A GPU writes the weight and its
 /// gradient out for 4 frames at a time.
-pub fn positional_convolution(a: &Architecture) -> Component {
+pub(super) fn positional_convolution(a: &Architecture) -> Component {
     let kind = ComponentKind::PositionalConvolution;
     let prefix = kind.prefix();
     let width = Dim::fixed(a.hidden_size);
@@ -61,7 +61,7 @@ pub fn positional_convolution(a: &Architecture) -> Component {
 }
 
 /// Describes the encoder's norm: before the first layer (Base) or after the last (Large).
-pub fn encoder_norm(a: &Architecture) -> Component {
+pub(super) fn encoder_norm(a: &Architecture) -> Component {
     let kind = ComponentKind::EncoderNorm;
     Component::new(kind, norm(&kind.prefix(), Dim::fixed(a.hidden_size)))
 }

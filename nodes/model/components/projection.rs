@@ -8,7 +8,7 @@ use crate::model::Architecture;
 ///
 /// Gates of the last convolution's channels go into the dummy weight, which DPHuBERT always counts.
 /// `folded` is what remains of closed channels in an exact cut (`prune::shrink`).
-pub fn feature_projection(a: &Architecture) -> Component {
+pub(super) fn feature_projection(a: &Architecture) -> Component {
     let kind = ComponentKind::FeatureProjection;
     let prefix = kind.prefix();
     let width = Dim::fixed(a.hidden_size);

@@ -61,7 +61,7 @@ pub enum Initial {
 }
 
 /// Values of linear maps before training.
-pub const LINEAR: Initial = Initial::Normal(0.02);
+pub(super) const LINEAR: Initial = Initial::Normal(0.02);
 
 /// One tensor of a component.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,7 +114,7 @@ impl TensorSpec {
 }
 
 /// Describes a linear map: weight (outputs, inputs) and bias.
-pub fn linear(prefix: &str, outputs: Dim, inputs: Dim) -> Vec<TensorSpec> {
+pub(super) fn linear(prefix: &str, outputs: Dim, inputs: Dim) -> Vec<TensorSpec> {
     vec![
         TensorSpec::new(format!("{prefix}weight"), &[outputs, inputs], LINEAR),
         TensorSpec::new(format!("{prefix}bias"), &[outputs], Initial::Zeros),
@@ -122,7 +122,7 @@ pub fn linear(prefix: &str, outputs: Dim, inputs: Dim) -> Vec<TensorSpec> {
 }
 
 /// Describes an affine norm over `width`.
-pub fn norm(prefix: &str, width: Dim) -> Vec<TensorSpec> {
+pub(super) fn norm(prefix: &str, width: Dim) -> Vec<TensorSpec> {
     vec![
         TensorSpec::new(format!("{prefix}weight"), &[width], Initial::Ones),
         TensorSpec::new(format!("{prefix}bias"), &[width], Initial::Zeros),

@@ -14,7 +14,7 @@ use criterion::{BenchmarkGroup, BenchmarkId, Criterion};
 
 type Group<'a> = BenchmarkGroup<'a, WallTime>;
 
-pub fn all(c: &mut Criterion) {
+pub(crate) fn all(c: &mut Criterion) {
     let mut group = c.benchmark_group("ops");
     for (precision, suffix) in [(F32, "f32"), (Bf16, "bf16")] {
         layers(&mut group, precision, suffix);

@@ -83,7 +83,7 @@ const PRODUCTS: [(&str, Shape, Operand, Operand); 7] = [
     ),
 ];
 
-pub fn all(c: &mut Criterion) {
+pub(crate) fn all(c: &mut Criterion) {
     let mut group = c.benchmark_group("products");
     for (precision, suffix) in [(Precision::F32, "f32"), (Precision::Bf16, "bf16")] {
         for (name, s, a, b) in &PRODUCTS {

@@ -74,7 +74,7 @@ fn add_wide(precision: Precision, from: &Memory, to: Address, n: usize) {
 }
 
 /// Attention of one batch, from and to arrays in the format of products.
-pub struct Attention {
+pub(crate) struct Attention {
     heads: AttentionHeads<Cuda>,
     shape: AttentionShape,
     depth: Depth,
@@ -90,7 +90,7 @@ const BLOCKS: usize = 16;
 impl Attention {
     /// # Panics
     /// A head has more than 128 channels.
-    pub fn new(heads: AttentionHeads<Cuda>) -> Attention {
+    pub(crate) fn new(heads: AttentionHeads<Cuda>) -> Attention {
         let starts = gpu().starts(&heads.spans);
         let size = heads.width / heads.per_row;
         let depth = Depth::of(size).unwrap_or_else(|| {
@@ -112,7 +112,7 @@ impl Attention {
     }
 
     /// Returns o, and the logarithm of each softmax's sum, (frames, heads).
-    pub fn forward(&self, [q, k, v]: [Columns; 3]) -> (Memory, Memory) {
+    pub(crate) fn forward(&self, [q, k, v]: [Columns; 3]) -> (Memory, Memory) {
         let o = self.frames();
         let sums = self.scalars();
         kernels::attend(
@@ -132,7 +132,7 @@ impl Attention {
     }
 
     /// Returns the gradients of q, k and v from that of o, and adds to those of gate and bias.
-    pub fn backward(
+    pub(crate) fn backward(
         &self,
         [q, k, v]: [Columns; 3],
         o: &Memory,

@@ -7,7 +7,7 @@
 mod frames;
 mod phases;
 
-pub use frames::Frames;
+pub(crate) use frames::Frames;
 use phases::{input_gradient, phases};
 
 use super::{Conv1dDevice, Convolution};
@@ -169,7 +169,7 @@ fn pieces(rows: &Spans) -> Vec<(usize, Range<usize>)> {
 }
 
 /// Reorders w, (out, in, k), to taps, (out, k, in), and multiplies tap j by `factor[j]`.
-pub fn taps_first(w: &[f32], width: usize, k: usize, factor: Option<&[f32]>) -> Vec<f32> {
+pub(crate) fn taps_first(w: &[f32], width: usize, k: usize, factor: Option<&[f32]>) -> Vec<f32> {
     let mut taps = vec![0.0; w.len()];
     for_each_chunk(&mut taps, width * k, |o, taps| {
         let w = &w[o * width * k..][..width * k];

@@ -10,7 +10,7 @@
 mod frames;
 mod slots;
 
-pub use frames::Frames;
+pub(super) use frames::Frames;
 use slots::Slots;
 
 use super::{Conv1dDevice, Convolution};

@@ -109,7 +109,7 @@ impl NormedFirst {
     }
 
     /// Writes GELU(z) ∘ gate to slots, with at most `longest` frames a row.
-    pub fn fill(
+    pub(crate) fn fill(
         &self,
         precision: Precision,
         gate: Address,
@@ -135,7 +135,7 @@ impl NormedFirst {
     /// Adds to the gradients of w, γ, β and the gate.
     ///
     /// `gradient` is that of GELU(z) ∘ gate in these slots or, without slots, that of z.
-    pub fn accumulate(
+    pub(crate) fn accumulate(
         &self,
         precision: Precision,
         gradient: Address,

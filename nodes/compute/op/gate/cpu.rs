@@ -6,7 +6,7 @@ use crate::tensor::cpu::{Param, read};
 const COLUMNS: usize = 64;
 
 /// Returns w ∘ g.
-pub fn times(w: &[f32], gate: &Param) -> Vec<f32> {
+pub(crate) fn times(w: &[f32], gate: &Param) -> Vec<f32> {
     let gate = read(gate);
     collect_chunks(w.len(), gate.len(), |row| {
         w[row * gate.len()..].iter().zip(gate).map(|(w, g)| w * g)
@@ -14,7 +14,7 @@ pub fn times(w: &[f32], gate: &Param) -> Vec<f32> {
 }
 
 /// Turns the gradient of w ∘ g into that of w, in place, and adds to the gradient of g.
-pub fn backward(w: &[f32], d: &mut [f32], gate: &Param, dgate: &mut [f32]) {
+pub(crate) fn backward(w: &[f32], d: &mut [f32], gate: &Param, dgate: &mut [f32]) {
     let gate = read(gate);
     let d = Shared::new(d);
     for_each_chunk(dgate, COLUMNS, |part, dgate| {

@@ -36,7 +36,7 @@ impl LayerNormDevice for Cpu {
 
 /// Returns y, and (m, r) of each frame: norms over `over` channels, of which those beyond the
 /// width of γ are zero.
-pub fn forward(
+pub(crate) fn forward(
     x: &[f32],
     [gamma, beta]: [&[f32]; 2],
     eps: f32,
@@ -61,7 +61,7 @@ pub fn forward(
 }
 
 /// Adds to dx and returns dγ and dβ, one behind the other. `dp` is the gradient of -m r.
-pub fn backward(
+pub(crate) fn backward(
     dy: &[f32],
     x: &[f32],
     stats: &[f32],

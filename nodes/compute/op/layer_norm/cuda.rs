@@ -50,7 +50,7 @@ pub struct Norm {
 impl Norm {
     /// Of frames, width and `over`, of x and what is added, in this format. y goes to the first of `to` in f32, to the second
     /// in bf16; 0: nowhere.
-    pub fn of(
+    pub(crate) fn of(
         shape: [usize; 3],
         (precision, x, added): (Precision, Address, Added),
         [gamma, beta]: [&Param; 2],

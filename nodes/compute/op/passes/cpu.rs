@@ -151,7 +151,13 @@ impl Passes for Cpu {
 }
 
 /// Returns x wᵀ + b, (frames, out): the depth of `shape` is the width of x.
-pub fn affine(precision: Precision, x: &[f32], w: &[f32], b: &[f32], shape: Shape) -> Vec<f32> {
+pub(crate) fn affine(
+    precision: Precision,
+    x: &[f32],
+    w: &[f32],
+    b: &[f32],
+    shape: Shape,
+) -> Vec<f32> {
     let weight = View::rows(w, shape.k).t();
     product(
         precision,
@@ -163,7 +169,7 @@ pub fn affine(precision: Precision, x: &[f32], w: &[f32], b: &[f32], shape: Shap
 }
 
 /// Adds dyᵀ x, (out, width), or sets it: summed over frames, the depth of `shape`.
-pub fn weight_gradient(precision: Precision, dy: &[f32], x: &[f32], to: Out, shape: Shape) {
+pub(crate) fn weight_gradient(precision: Precision, dy: &[f32], x: &[f32], to: Out, shape: Shape) {
     gemm(
         precision,
         shape,

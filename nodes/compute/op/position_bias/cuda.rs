@@ -7,7 +7,7 @@ use crate::gemm::Precision;
 use crate::tensor::Grads;
 use crate::tensor::cuda::{Cuda, Param, address, len};
 
-pub type Bias = super::Bias<Cuda>;
+pub(crate) type Bias = super::Bias<Cuda>;
 
 pub struct ByDistance {
     /// The table's column of each head.
@@ -52,7 +52,7 @@ impl PositionBiasDevice for Cuda {
 
 impl Bias {
     /// Returns a bias as kernels take it.
-    pub fn argument(bias: Option<&Bias>) -> RelativeBias {
+    pub(crate) fn argument(bias: Option<&Bias>) -> RelativeBias {
         bias.map_or(RelativeBias::NONE, |bias| RelativeBias {
             gate: address(&bias.gate.values),
             relative: bias.by_distance.values.at(),

@@ -9,7 +9,7 @@ use crate::gemm::Precision;
 use crate::tensor::Spans;
 
 /// The heads of all rows of a batch.
-pub struct PaddedHeads {
+pub(crate) struct PaddedHeads {
     pub rows: usize,
     /// Frames of the longest row, filled up to a multiple of 8.
     pub padded: usize,
@@ -19,7 +19,7 @@ pub struct PaddedHeads {
 }
 
 impl PaddedHeads {
-    pub fn new(
+    pub(crate) fn new(
         spans: &Spans,
         [heads, width]: [usize; 2],
         gate: Address,
@@ -44,22 +44,22 @@ impl PaddedHeads {
     }
 
     /// Returns the grid of a kernel with a warp for each frame of each head.
-    pub fn grid(&self) -> Grid {
+    pub(crate) fn grid(&self) -> Grid {
         [self.padded / 8, self.count()]
     }
 
     /// Returns how many numbers the (padded, padded) scores of all heads are.
-    pub fn scores_len(&self) -> usize {
+    pub(crate) fn scores_len(&self) -> usize {
         self.count() * self.padded * self.padded
     }
 
     /// Allocates (padded, width) for each head.
-    pub fn memory(&self, width: usize) -> Memory {
+    pub(crate) fn memory(&self, width: usize) -> Memory {
         gpu().memory(self.precision, self.count() * self.padded * width)
     }
 
     /// Returns the heads of `from`, (frames, heads · size).
-    pub fn split(&self, from: Address) -> Memory {
+    pub(crate) fn split(&self, from: Address) -> Memory {
         let to = self.memory(self.shape.size);
         kernels::split(
             self.precision,
@@ -74,7 +74,7 @@ impl PaddedHeads {
     }
 
     /// Adds heads to `to`, (frames, heads · size).
-    pub fn merge(&self, from: &Memory, to: Address) {
+    pub(crate) fn merge(&self, from: &Memory, to: Address) {
         kernels::merge(
             self.precision,
             Pack::of(self.shape.size),
@@ -87,7 +87,7 @@ impl PaddedHeads {
     }
 
     /// Returns a bᵀ, (padded, padded) a head, for a and b of (padded, size).
-    pub fn scores(&self, a: &Memory, b: &Memory) -> Memory {
+    pub(crate) fn scores(&self, a: &Memory, b: &Memory) -> Memory {
         let to = self.memory(self.padded);
         products(
             self.precision,
@@ -101,12 +101,12 @@ impl PaddedHeads {
     }
 
     /// Returns p x, (padded, size) a head, for p of (padded, padded) and x of (padded, size).
-    pub fn mixed(&self, p: &Memory, x: &Memory) -> Memory {
+    pub(crate) fn mixed(&self, p: &Memory, x: &Memory) -> Memory {
         self.weighted(self.squares(p), x)
     }
 
     /// Returns pᵀ x, as [`PaddedHeads::mixed`].
-    pub fn mixed_back(&self, p: &Memory, x: &Memory) -> Memory {
+    pub(crate) fn mixed_back(&self, p: &Memory, x: &Memory) -> Memory {
         self.weighted(self.squares(p).t(), x)
     }
 

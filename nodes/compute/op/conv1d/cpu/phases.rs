@@ -7,7 +7,7 @@ use crate::tensor::cpu::Cpu;
 use std::ops::Range;
 
 /// Returns the taps that reach each phase, the latest window's first: (q, out, in).
-pub fn phases(taps: &[f32], conv: &Convolution<Cpu>) -> Vec<Vec<f32>> {
+pub(super) fn phases(taps: &[f32], conv: &Convolution<Cpu>) -> Vec<Vec<f32>> {
     let Convolution {
         width, out, k, s, ..
     } = *conv;
@@ -26,7 +26,7 @@ pub fn phases(taps: &[f32], conv: &Convolution<Cpu>) -> Vec<Vec<f32>> {
 
 /// Writes dh of these frames of a row, from all windows that contain them; the first frame is a
 /// multiple of s.
-pub fn input_gradient(
+pub(super) fn input_gradient(
     conv: &Convolution<Cpu>,
     dy: &[f32],
     phases: &[Vec<f32>],

@@ -13,7 +13,7 @@ pub struct Slots {
     pub total: usize,
     /// Slots of the longest row.
     pub longest: usize,
-    pub layout: SlotLayout,
+    pub(crate) layout: SlotLayout,
     _starts: [Memory; 3],
 }
 
