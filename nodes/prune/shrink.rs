@@ -2,7 +2,7 @@
 //! are removed, soft gates of the others are multiplied into the weights that read them.
 //!
 //! Which dimension of which tensor a group of units indexes, and which dimension takes the gates,
-//! is in the model's description ([`Dim`]). Two matters are not:
+//! is in the model's description (`Dim`). Two matters are not:
 //!
 //! A norm follows the last convolution, so its gates go into `dummy_weight`. That norm has
 //! statistics over all C channels, closed ones being 0; after the cut it still divides by C
