@@ -6,9 +6,11 @@
 pub mod activation_bytes;
 mod architecture;
 mod components;
+mod config_keys;
 pub mod count;
 mod forward;
 mod mask;
+mod normalization;
 #[cfg(test)]
 pub mod parity;
 mod random;
@@ -20,10 +22,12 @@ mod weights;
 pub use architecture::{Architecture, ExtractNorm};
 pub use components::{Component, DUMMY_WEIGHT, MASK_EMBEDDING};
 pub(crate) use components::{Dim, TensorSpec};
+pub use config_keys::UnknownKeys;
 pub use forward::{DropoutKey, Forward, OPEN};
+pub use normalization::Normalization;
 pub use read::{ArchitectureError, architecture_schema};
 pub use units::{Unit, UnitGroup};
-pub use weights::{Model, Weights, read_architecture};
+pub use weights::{LoadedModel, Model, Weights, read_architecture};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -3,6 +3,7 @@
 //! A kind of node is a struct of options that implements [`KindOptions`]: its ports and its role
 //! are constants, [`Config::info`] checks the options when planning, and [`Config::build`] makes
 //! the [`Node`] that runs.
+mod clock;
 mod context;
 mod error;
 pub mod frames;
@@ -12,12 +13,14 @@ pub mod model_option;
 pub mod port;
 pub mod report;
 pub mod step;
+mod step_info;
 
 use crate::Result;
 use crate::data::entry::Entry;
 use arrow::record_batch::RecordBatch;
+pub use clock::Clock;
 use compute::tensor::Param;
-pub use context::{Clock, NodeContext, RunContext, Synthetic};
+pub use context::{NodeContext, RunContext, Synthetic};
 pub use error::OptionError;
 pub use info::{
     Artifact, NodeInfo, OptimizerSettings, PhaseOutputs, PlannedRows, Source, SourceSettings,

@@ -1,7 +1,7 @@
 //! `pipeline bench`.
 use crate::program::{call, stderr};
 use crate::sample::sample;
-use nodes::model::{count, read_architecture};
+use nodes::model::{UnknownKeys, count, read_architecture};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,7 +51,8 @@ fn a_benchmark_measures_and_leaves_nothing() {
         if extra.contains(&"--synthetic") {
             // The teacher's forward pass (1) and the student's forward and backward pass (3), and
             // the heads of two layers, from width 24 to 24.
-            let model = read_architecture(&folder.path().join("teacher")).unwrap();
+            let model =
+                read_architecture(&folder.path().join("teacher"), UnknownKeys::REFUSE).unwrap();
             let heads = 2 * 2 * model.frames(8000) as u64 * 24 * 24;
             let macs = 4 * count::macs_of(&model, [8000; 2]) + 3 * heads;
             assert_eq!(found["floor"]["macs"].as_f64(), Some(macs as f64));

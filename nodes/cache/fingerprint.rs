@@ -1,5 +1,6 @@
 //! What identifies a node in a cache: canonical JSON, and its hash as the name of a folder.
 use super::file_hashes::FileHashes;
+use super::files::HASH_DIGITS;
 use crate::Result;
 use crate::data::error::PathContext;
 use crate::node::{Cacheable, NodeContext};
@@ -12,7 +13,6 @@ use std::sync::Arc;
 const FORMAT: u32 = 1;
 /// How `hidden` is stored.
 const CODEC: &str = "f32";
-const DIGITS: usize = 16;
 
 /// The canonical JSON of a node: keys sorted, no spaces.
 #[derive(Clone, PartialEq)]
@@ -58,11 +58,5 @@ impl Fingerprint {
 
 /// Returns the first 16 hex digits of a hash, which name folders and parts.
 pub(super) fn short_hash(hash: &blake3::Hash) -> String {
-    hash.to_hex()[..DIGITS].to_owned()
-}
-
-/// Returns whether `name` may be a short hash.
-pub(super) fn is_short_hash(name: &str) -> bool {
-    let is_hex_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    name.len() == DIGITS && name.bytes().all(is_hex_digit)
+    hash.to_hex()[..HASH_DIGITS].to_owned()
 }

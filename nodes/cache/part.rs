@@ -87,7 +87,7 @@ pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
 fn hash_in_name(path: &Path) -> Option<&str> {
     let name = path.file_name()?.to_str()?;
     let hash = name.strip_prefix("part-")?.strip_suffix(".parquet")?;
-    fingerprint::is_short_hash(hash).then_some(hash)
+    files::is_short_hash(hash).then_some(hash)
 }
 
 /// Where the floats of a row are in its part.

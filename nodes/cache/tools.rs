@@ -1,7 +1,7 @@
 //! The commands on a cache: list, verify, remove. A path is a cache or the folder of one
 //! fingerprint in it.
-use super::fingerprint::{self, Fingerprint};
-use super::{layer, part};
+use super::fingerprint::Fingerprint;
+use super::{files, layer, part};
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use serde::Serialize;
@@ -108,7 +108,7 @@ fn folders(path: &Path) -> Result<Vec<PathBuf>> {
 
 fn is_fingerprint(folder: &Path) -> bool {
     let name = folder.file_name().and_then(|name| name.to_str());
-    name.is_some_and(fingerprint::is_short_hash) && folder.join("fingerprint.json").is_file()
+    name.is_some_and(files::is_short_hash) && folder.join("fingerprint.json").is_file()
 }
 
 /// The folder of a layer, or of the rows of a kind without layers.

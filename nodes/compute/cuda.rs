@@ -10,6 +10,7 @@ pub(crate) mod check;
 mod count;
 pub mod elementwise;
 pub mod gpu;
+pub(crate) mod grid;
 pub(crate) mod kernels;
 pub(crate) mod mask;
 pub(crate) mod narrow;

@@ -15,7 +15,7 @@ use std::rc::Rc;
 pub mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
-mod spans;
+pub(crate) mod spans;
 
 #[cfg(not(feature = "cuda"))]
 use cpu as auto;

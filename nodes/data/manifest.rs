@@ -12,6 +12,7 @@ use crate::Result;
 use crate::data::audio::piece::Piece;
 use crate::data::error::{PathContext, error_at};
 use rayon::prelude::*;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -121,13 +122,28 @@ pub(crate) fn read(manifest: &Path) -> Result<Vec<Utterance>> {
     list_reader(manifest).unwrap_or(folder::read)(manifest)
 }
 
-/// Reads the ids of the utterances of a manifest, in its order. Errors are those of [`read`].
+/// Reads the ids of a manifest's utterances, in their order, for a join with labels.
+///
+/// # Errors
+/// Two utterances have one id: each would get the other's labels.
 pub(crate) fn ids(manifest: &Path) -> Result<Vec<String>> {
     let utterances = read(manifest)?;
-    Ok(utterances
+    let ids: Vec<String> = utterances
         .into_iter()
         .map(|utterance| utterance.id)
-        .collect())
+        .collect();
+    let mut numbers = HashMap::new();
+    for (number, id) in (1..).zip(&ids) {
+        if let Some(earlier) = numbers.insert(id, number) {
+            return Err(format!(
+                "{}: utterances {earlier} and {number} are both called `{id}`; labels need ids that \
+                 are unique",
+                manifest.display()
+            )
+            .into());
+        }
+    }
+    Ok(ids)
 }
 
 fn read_text(path: &Path) -> Result<String> {
@@ -246,5 +262,16 @@ mod tests {
         let error = scratch.error(&scratch.file("x.tsv", lines));
         assert_eq!(error.lines().count(), 21);
         assert!(error.ends_with("x.tsv: 30 more lines are wrong"), "{error}");
+    }
+
+    #[test]
+    fn ids_that_labels_join_by_are_unique() {
+        let folder = TestFolder::new("ids");
+        let unique = folder.file("unique.tsv", ".\na.wav\t400\nb.wav\t400\n");
+        assert_eq!(ids(&unique).unwrap(), ["a.wav", "b.wav"]);
+        let twice = folder.file("twice.tsv", ".\na.wav\t400\nb.wav\t400\na.wav\t400\n");
+        let error = ids(&twice).unwrap_err().to_string();
+        let says = "utterances 1 and 3 are both called `a.wav`; labels need ids that are unique";
+        assert!(error.ends_with(says), "{error}");
     }
 }

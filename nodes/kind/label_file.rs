@@ -16,6 +16,8 @@ use crate::node::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
 
 /// Labels of frames from a file of `save-labels`, or from fairseq's `.km`.
 #[derive(Clone, Deserialize, JsonSchema)]
@@ -110,6 +112,7 @@ impl Config for Options {
         Ok(Box::new(LabelFile {
             labels,
             file: self.file.clone(),
+            heard: HashMap::new(),
         }))
     }
 }
@@ -118,6 +121,8 @@ struct LabelFile {
     /// `None` in a benchmark whose earlier phases have not run: all labels are 0.
     labels: Option<Labels>,
     file: String,
+    /// A hash of the samples of each utterance so far.
+    heard: HashMap<String, u64>,
 }
 
 impl LabelFile {
@@ -134,19 +139,69 @@ impl LabelFile {
     }
 }
 
+impl LabelFile {
+    /// Checks that an id stands for the same audio as before.
+    fn check_audio(&mut self, id: &str, samples: &[f32]) -> Result<()> {
+        let mut hasher = DefaultHasher::new();
+        for sample in samples {
+            hasher.write_u32(sample.to_bits());
+        }
+        let hash = hasher.finish();
+        match self.heard.insert(id.to_owned(), hash) {
+            Some(earlier) if earlier != hash => Err(format!(
+                "two different utterances are called `{id}`, so one would get the other's labels; \
+                 make the ids of the manifest unique"
+            )
+            .into()),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Node for LabelFile {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
         let samples = column::floats_by_row(&batch, SAMPLES)?;
         let mut ids = vec![];
-        let mut rows = vec![];
+        let mut lengths = vec![];
         for (id, samples) in column::texts(&batch, ID)?.iter().zip(samples) {
             let id = id.unwrap_or_default();
+            if self.labels.is_some() {
+                self.check_audio(id, samples)?;
+            }
             ids.push(id);
-            rows.push(self.row(id, samples.len())?);
+            lengths.push(samples.len());
+        }
+        let mut rows = vec![];
+        for (id, samples) in ids.iter().zip(lengths) {
+            rows.push(self.row(id, samples)?);
         }
         let rows = ids.into_iter().zip(rows.iter().map(|row| &row[..]));
         step.send(OUT, Value::Batch(labels::rows(rows)?));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_stands_for_one_utterance() {
+        let mut node = LabelFile {
+            labels: Some(Labels::new()),
+            file: String::new(),
+            heard: HashMap::new(),
+        };
+        let mut check = |id: &str, samples: &[f32]| node.check_audio(id, samples);
+        assert!(check("a", &[0.5, 0.25]).is_ok());
+        assert!(check("b", &[0.25, 0.5]).is_ok());
+        assert!(check("a", &[0.5, 0.25]).is_ok(), "the next epoch");
+        let error = check("a", &[0.25, 0.5]).expect_err("another utterance");
+        assert!(
+            error
+                .to_string()
+                .starts_with("two different utterances are called `a`")
+        );
     }
 }

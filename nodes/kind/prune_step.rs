@@ -9,7 +9,7 @@
 mod node;
 
 use crate::Result;
-use crate::model::{Architecture, ExtractNorm, Unit};
+use crate::model::{Architecture, ExtractNorm, Unit, UnknownKeys};
 use crate::node::model_option::ModelOption;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::node::{
@@ -107,6 +107,7 @@ impl Options {
             option: "model",
             folder: self.model.as_deref(),
             architecture: self.architecture.as_ref(),
+            unknown_keys: UnknownKeys::Allow, // only shapes are read
         }
     }
 

@@ -9,7 +9,7 @@ use crate::data::column;
 use crate::data::column::{SAMPLES, SPEECH};
 use crate::model::{
     Architecture, Convention, DUMMY_WEIGHT, DropoutKey, Forward, MASK_EMBEDDING, Model,
-    activation_bytes, count,
+    UnknownKeys, activation_bytes, count,
 };
 use crate::node::model_option::{ModelOption, check_layers, check_mask};
 use crate::node::port;
@@ -62,6 +62,9 @@ pub struct Options {
     /// Factor of the gradient that reaches the extractor.
     #[serde(default = "one")]
     feature_gradient: f64,
+    /// Keys of config.json that this program does not know and that change no hidden state.
+    #[serde(default)]
+    ignore_keys: Vec<String>,
 }
 
 fn one() -> f64 {
@@ -94,6 +97,9 @@ impl Options {
             option: "init",
             folder: self.init.as_deref(),
             architecture: self.architecture.as_ref(),
+            unknown_keys: UnknownKeys::Refuse {
+                except: &self.ignore_keys,
+            },
         }
     }
 

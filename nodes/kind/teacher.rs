@@ -8,7 +8,9 @@ use crate::data::column::{ID, SAMPLES, SPEECH, TARGETS};
 use crate::data::entry::Entry;
 use crate::data::targets;
 use crate::data::targets::Targets;
-use crate::model::{Convention, Forward, Model, OPEN, activation_bytes, count};
+use crate::model::{
+    Convention, Forward, Model, Normalization, OPEN, UnknownKeys, activation_bytes, count,
+};
 use crate::node::model_option::{ModelOption, check_layers, check_mask};
 use crate::node::port;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
@@ -48,6 +50,9 @@ pub struct Options {
     /// What operands of products are rounded to.
     #[serde(default)]
     precision: Precision,
+    /// Keys of config.json that this program does not know and that change no hidden state.
+    #[serde(default)]
+    ignore_keys: Vec<String>,
 }
 
 const IN: &str = "speech";
@@ -59,18 +64,21 @@ impl Options {
             option: "model",
             folder: Some(&self.model),
             architecture: self.architecture.as_ref(),
+            unknown_keys: UnknownKeys::Refuse {
+                except: &self.ignore_keys,
+            },
         }
     }
 
     /// Returns the paths of the model's files that determine its outputs.
     fn files(&self, context: &NodeContext) -> Vec<PathBuf> {
         let folder = context.path(&self.model);
-        let names = [
-            "config.json",
-            "model.safetensors",
-            "preprocessor_config.json",
-        ];
-        let paths = names.into_iter().map(|name| folder.join(name));
+        let names = ["config.json", "model.safetensors"];
+        let normalization = Normalization::file(&folder);
+        let paths = names
+            .into_iter()
+            .chain(normalization)
+            .map(|name| folder.join(name));
         paths.filter(|path| path.exists()).collect()
     }
 }

@@ -10,7 +10,7 @@ mod update;
 mod whole_layers;
 
 use crate::data::file::{self, Loaded};
-use crate::model::{Convention, DropoutKey, Forward, Model, OPEN};
+use crate::model::{Convention, DropoutKey, Forward, Model, OPEN, UnknownKeys};
 use compute::gemm::Precision;
 use compute::op::given_number;
 use compute::tensor::{
@@ -30,7 +30,7 @@ pub fn load(name: &str) -> Loaded {
 }
 
 fn load_model(name: &str) -> Model {
-    Model::load(&golden(name), None).expect(name)
+    Model::load(&golden(name), None, UnknownKeys::REFUSE).expect(name)
 }
 
 pub fn values<'a>(tensors: &'a Loaded, name: &str) -> &'a [f32] {

@@ -1,4 +1,5 @@
 //! Reads an architecture from a graph's option or a config.json, and writes it to a config.json.
+use super::config_keys::{UnknownKeys, check_keys};
 use super::{Architecture, ExtractNorm};
 use crate::Result;
 use crate::data::suggestion::suggestion;
@@ -117,13 +118,19 @@ impl Architecture {
     }
 
     /// Reads a config.json.
-    pub fn from_config(text: &str) -> Result<Architecture> {
+    pub fn from_config(text: &str, unknown: UnknownKeys) -> Result<Architecture> {
         let Json::Object(keys) = serde_json::from_str(text)? else {
             return Err("is no JSON object".into());
         };
-        let architecture = read(keys).map_err(|(key, e)| format!("key `{key}`: {e}"))?;
+        let architecture = read(keys.clone()).map_err(|(key, e)| format!("key `{key}`: {e}"))?;
         architecture.validate()?;
+        check_keys(&keys, unknown)?;
         Ok(architecture)
+    }
+
+    /// Lists every key of an architecture, also those that a file omits at their default.
+    pub(super) fn keys() -> Vec<String> {
+        known_keys()
     }
 
     /// Returns the keys of a config.json.
@@ -248,7 +255,7 @@ mod tests {
                 "{name}"
             );
             assert_eq!(
-                Architecture::from_config(&config.to_string()).expect("sound"),
+                Architecture::from_config(&config.to_string(), UnknownKeys::REFUSE).expect("sound"),
                 a
             );
         }

@@ -202,10 +202,15 @@ impl Architecture {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::UnknownKeys;
 
     #[test]
     fn the_first_problem_is_named() {
-        let problem = |text: &str| Architecture::from_config(text).expect_err(text).to_string();
+        let problem = |text: &str| {
+            Architecture::from_config(text, UnknownKeys::REFUSE)
+                .expect_err(text)
+                .to_string()
+        };
         assert_eq!(
             problem(r#"{"model_type": "data2vec-audio"}"#),
             "`model_type` is \"data2vec-audio\"; this version knows hubert, wav2vec2, wavlm and \

@@ -1,11 +1,17 @@
 //! A model's tensors by their Hugging Face names, and the folder that holds them.
-use super::{Architecture, ExtractNorm};
+use super::Architecture;
+use super::config_keys::{UnknownKeys, unknown_keys};
+use super::normalization::Normalization;
 use crate::Result;
+use crate::data::error::PathContext;
 use crate::data::file;
 use compute::tensor::{Param, param, read};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::Path;
+
+/// What the names of an encoder's own tensors begin with; others are heads of a task.
+const ENCODER: [&str; 3] = ["encoder.", "feature_extractor.", "feature_projection."];
 
 /// Parameters by their Hugging Face names, without prefix.
 #[derive(Clone)]
@@ -38,37 +44,52 @@ pub struct Model {
     pub normalize: bool,
 }
 
-/// Reads config.json of a model folder.
-pub fn read_architecture(folder: &Path) -> Result<Architecture> {
-    let path = folder.join("config.json");
-    let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    Architecture::from_config(&text).map_err(|e| format!("{}: {e}", path.display()).into())
+/// A model as it was loaded, with what its folder says beside it.
+pub struct LoadedModel {
+    pub model: Model,
+    pub normalization: Normalization,
+    /// Keys of config.json that this program does not know, with their values.
+    pub unknown_keys: Vec<(String, Json)>,
+    /// Tensors of the encoder, the extractor or the projection that the architecture does not list.
+    pub unread_tensors: Vec<String>,
 }
 
-/// Reads `do_normalize` of preprocessor_config.json. Without that file, models with layer norms in
-/// the extractor want normalised waveforms, others do not.
-fn read_normalize(folder: &Path, architecture: &Architecture) -> Result<bool> {
-    const TRANSFORMERS_DEFAULT: bool = true;
-    let path = folder.join("preprocessor_config.json");
-    let Ok(text) = std::fs::read_to_string(&path) else {
-        return Ok(architecture.feat_extract_norm == ExtractNorm::Layer);
-    };
-    let keys: Json = serde_json::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
-    let rate = &keys["sampling_rate"];
-    if rate.as_f64().is_some_and(|rate| rate != 16000.0) {
-        let path = path.display();
-        return Err(format!("{path}: the model wants {rate} Hz, not 16000").into());
-    }
-    Ok(keys["do_normalize"]
-        .as_bool()
-        .unwrap_or(TRANSFORMERS_DEFAULT))
+/// Reads config.json of a model folder.
+pub fn read_architecture(folder: &Path, unknown: UnknownKeys) -> Result<Architecture> {
+    let path = folder.join("config.json");
+    let text = std::fs::read_to_string(&path).at(&path)?;
+    Architecture::from_config(&text, unknown).at(&path)
 }
 
 impl Model {
+    /// Loads a folder, as [`Model::load_with_details`]; a tensor of the encoder that nothing reads is
+    /// an error, since it would change the numbers.
+    pub fn load(
+        folder: &Path,
+        architecture: Option<&Architecture>,
+        unknown: UnknownKeys,
+    ) -> Result<Model> {
+        let loaded = Model::load_with_details(folder, architecture, unknown)?;
+        if let Some(name) = loaded.unread_tensors.first() {
+            let file = folder.join("model.safetensors");
+            return Err(format!(
+                "{}: nothing reads the tensor `{name}`: config.json describes another model, or one \
+                 that this version does not know",
+                file.display()
+            )
+            .into());
+        }
+        Ok(loaded.model)
+    }
+
     /// Loads a folder with config.json and model.safetensors. An `architecture` of the same shapes
     /// replaces the folder's.
-    pub fn load(folder: &Path, architecture: Option<&Architecture>) -> Result<Model> {
-        let stored = read_architecture(folder)?;
+    pub fn load_with_details(
+        folder: &Path,
+        architecture: Option<&Architecture>,
+        unknown: UnknownKeys,
+    ) -> Result<LoadedModel> {
+        let stored = read_architecture(folder, unknown)?;
         let architecture = architecture.cloned().unwrap_or(stored);
         let path = folder.join("model.safetensors");
         let file = path.display();
@@ -96,11 +117,19 @@ impl Model {
             }
             weights.insert(name, param(values));
         }
-        let normalize = read_normalize(folder, &architecture)?;
-        Ok(Model {
-            architecture,
-            weights: Weights(weights),
-            normalize,
+        let normalization = Normalization::read(folder, &architecture)?;
+        let is_encoder = |name: &String| ENCODER.iter().any(|prefix| name.starts_with(prefix));
+        let config = folder.join("config.json");
+        let keys = serde_json::from_str(&std::fs::read_to_string(&config).at(&config)?);
+        Ok(LoadedModel {
+            model: Model {
+                architecture,
+                weights: Weights(weights),
+                normalize: normalization.normalize,
+            },
+            normalization,
+            unknown_keys: unknown_keys(&keys.at(&config)?),
+            unread_tensors: found.into_keys().filter(is_encoder).collect(),
         })
     }
 

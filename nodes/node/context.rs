@@ -1,4 +1,5 @@
 //! Where a node runs: its run, its phase, its name, its seed.
+use crate::node::clock::Clock;
 use crate::node::info::PhaseOutputs;
 use crate::node::port::Shapes;
 use crate::node::report::Report;
@@ -29,18 +30,6 @@ pub struct RunContext {
     pub report: Arc<dyn Report>,
     /// Set by a signal: finish the running update, write a checkpoint, end.
     pub stop: Arc<AtomicBool>,
-}
-
-/// The range of updates of a phase.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    /// Updates of the phase; `None` if it ends after the source's `views` epochs.
-    pub updates: Option<u64>,
-    /// Batches of an update.
-    pub accumulate: u64,
-    pub checkpoint_every: u64,
-    /// Updates that a resumed checkpoint has done already.
-    pub from: u64,
 }
 
 /// The size of batches of noise: rows, and samples of each.

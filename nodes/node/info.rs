@@ -1,7 +1,7 @@
 //! What a plan learns about nodes before anything runs.
 use crate::Result;
 use crate::model::{Architecture, count};
-use crate::node::context::Clock;
+use crate::node::clock::Clock;
 use crate::node::port::{Shape, Shapes};
 use std::collections::{BTreeMap, HashMap};
 

@@ -2,7 +2,7 @@
 //! architecture alone.
 use crate::Result;
 use crate::data::file;
-use crate::model::{Architecture, ArchitectureError, Model, read_architecture};
+use crate::model::{Architecture, ArchitectureError, Model, UnknownKeys, read_architecture};
 use crate::node::port::{self, Shapes};
 use crate::node::{NodeContext, OptionError, PhaseOutputs};
 use compute::random::Key;
@@ -15,6 +15,8 @@ pub struct ModelOption<'a> {
     pub option: &'static str,
     pub folder: Option<&'a str>,
     pub architecture: Option<&'a Json>,
+    /// What happens to keys of config.json that this program does not know.
+    pub unknown_keys: UnknownKeys<'a>,
 }
 
 /// What a plan knows of a model before it is opened.
@@ -44,8 +46,8 @@ impl ModelOption<'_> {
         }
         let path = Path::new(folder);
         if path.exists() {
-            let stored =
-                read_architecture(path).map_err(|e| OptionError::option(self.option, e))?;
+            let stored = read_architecture(path, self.unknown_keys)
+                .map_err(|e| OptionError::option(self.option, e))?;
             let weights = format!("{}/model.safetensors", folder.trim_end_matches('/'));
             return Ok(PlannedModel {
                 architecture: self.with_option(Some(&stored))?.unwrap_or(stored),
@@ -99,7 +101,7 @@ impl ModelOption<'_> {
     pub fn architecture_at(&self, context: &NodeContext) -> Result<Architecture> {
         let stored = match self.folder {
             Some(text) if !context.run.bench || context.path(text).exists() => {
-                Some(read_architecture(&context.path(text))?)
+                Some(read_architecture(&context.path(text), self.unknown_keys)?)
             }
             Some(text) => {
                 let earlier = text
@@ -118,7 +120,9 @@ impl ModelOption<'_> {
     pub fn open(&self, context: &NodeContext, key: Key) -> Result<Model> {
         let architecture = self.architecture_at(context)?;
         match self.folder.map(|text| context.path(text)) {
-            Some(folder) if folder.exists() => Model::load(&folder, Some(&architecture)),
+            Some(folder) if folder.exists() => {
+                Model::load(&folder, Some(&architecture), self.unknown_keys)
+            }
             _ => Ok(Model::random(&architecture, key)),
         }
     }

@@ -1,6 +1,6 @@
 //! What a run reports while it goes on. Nodes report events; how they are shown is up to the
 //! program.
-use crate::node::step::StepInfo;
+use crate::node::step_info::StepInfo;
 use compute::gemm::Precision;
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::data::audio::read_audio;
 use crate::data::column::list;
 use crate::data::table::TableWriter;
-use crate::model::{Convention, Forward, Model, OPEN};
+use crate::model::{Convention, Forward, Model, OPEN, UnknownKeys};
 use crate::node::model_option::check_command_layers;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -20,12 +20,16 @@ use std::sync::Arc;
 /// The model or an audio file cannot be read, or a layer does not exist. There is no `out` then.
 pub fn extract(
     model: &Path,
+    ignore_keys: &[String],
     audio: &[String],
     layers: &[usize],
     convention: Convention,
     out: &Path,
 ) -> Result<()> {
-    let model = Model::load(model, None)?;
+    let unknown = UnknownKeys::Refuse {
+        except: ignore_keys,
+    };
+    let model = Model::load(model, None, unknown)?;
     let mut layers = layers.to_vec();
     layers.sort_unstable();
     check_command_layers(&layers, &model.architecture)?;

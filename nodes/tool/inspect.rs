@@ -1,8 +1,9 @@
 //! Describes a model folder, as text or as JSON.
 use crate::Result;
-use crate::model::{ExtractNorm, Model, count};
+use crate::model::{ExtractNorm, Model, UnknownKeys, count};
 use compute::tensor::len;
 use serde::Serialize;
+use serde_json::{Map, Value as Json};
 use std::fmt;
 use std::path::Path;
 
@@ -25,6 +26,12 @@ pub struct Inspected {
     pub conv: Vec<usize>,
     /// Whether waveforms are normalised.
     pub normalize: bool,
+    /// The file that says so; `None` where the type of the extractor decides.
+    pub normalize_from: Option<&'static str>,
+    /// Keys of config.json that this program does not know; teacher and student refuse them.
+    pub unknown_keys: Map<String, Json>,
+    /// Tensors of the encoder that config.json does not describe; teacher and student refuse them.
+    pub unread_tensors: Vec<String>,
     #[serde(skip)]
     norm: ExtractNorm,
 }
@@ -34,7 +41,8 @@ pub struct Inspected {
 /// # Errors
 /// A file cannot be read, or a tensor is missing or has another shape.
 pub fn inspect(folder: &Path) -> Result<Inspected> {
-    let model = Model::load(folder, None)?;
+    let loaded = Model::load_with_details(folder, None, UnknownKeys::Allow)?;
+    let model = &loaded.model;
     let a = &model.architecture;
     Ok(Inspected {
         format: "huggingface",
@@ -47,6 +55,9 @@ pub fn inspect(folder: &Path) -> Result<Inspected> {
         ffn: (0..a.num_hidden_layers).map(|l| a.ffn(l)).collect(),
         conv: a.conv_dim.clone(),
         normalize: model.normalize,
+        normalize_from: loaded.normalization.file,
+        unknown_keys: loaded.unknown_keys.iter().cloned().collect(),
+        unread_tensors: loaded.unread_tensors.clone(),
         norm: a.feat_extract_norm,
     })
 }
@@ -69,6 +80,19 @@ impl fmt::Display for Inspected {
         writeln!(f, "  heads       {:?}", self.heads)?;
         writeln!(f, "  FFN units   {:?}", self.ffn)?;
         writeln!(f, "  channels    {:?}, {norm}", self.conv)?;
-        write!(f, "  waveforms   {waveforms}")
+        let source = self
+            .normalize_from
+            .unwrap_or("no file says so: by the type of the extractor");
+        write!(f, "  waveforms   {waveforms} ({source})")?;
+        for (key, value) in &self.unknown_keys {
+            write!(
+                f,
+                "\n  unknown key {key}: {value}; refused unless `ignore_keys` names it"
+            )?;
+        }
+        for name in &self.unread_tensors {
+            write!(f, "\n  unread tensor {name}")?;
+        }
+        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use crate::Result;
 use crate::data::audio::read_audio;
 use crate::data::error::error_at;
 use crate::data::subsample::Sample;
-use crate::model::{Convention, Forward, Model, OPEN};
+use crate::model::{Convention, Forward, Model, OPEN, UnknownKeys};
 use crate::node::model_option::check_command_layers;
 use classifier::Classifier;
 use compute::gemm::Precision;
@@ -58,8 +58,16 @@ pub struct LayerAccuracy {
 /// # Errors
 /// The model, the table or an audio file cannot be read, a layer does not exist, a speaker is in
 /// `train` and in another split, or no frame is left to train on.
-pub fn probe(model: &Path, table: &Path, layers: Option<Vec<usize>>) -> Result<ProbeResult> {
-    let model = Model::load(model, None)?;
+pub fn probe(
+    model: &Path,
+    ignore_keys: &[String],
+    table: &Path,
+    layers: Option<Vec<usize>>,
+) -> Result<ProbeResult> {
+    let unknown = UnknownKeys::Refuse {
+        except: ignore_keys,
+    };
+    let model = Model::load(model, None, unknown)?;
     let layers = layers.unwrap_or_else(|| (0..=model.architecture.num_hidden_layers).collect());
     check_command_layers(&layers, &model.architecture)?;
     let (train, held_out): (Vec<_>, Vec<_>) = labels::read(table)?

@@ -3,7 +3,7 @@ use crate::ending::{CommandResult, WithPath};
 use crate::print::{print, print_json};
 use crate::table::{columns, markdown};
 use nodes::KINDS;
-use nodes::model::read_architecture;
+use nodes::model::{UnknownKeys, read_architecture};
 use nodes::node::SummaryMetric;
 use pipeline::report::format::thousands;
 use pipeline::report::models::ModelSize;
@@ -164,7 +164,7 @@ fn model_size(folder: &Path) -> nodes::Result<Option<ModelSize>> {
     if !folder.join("config.json").exists() {
         return Ok(None);
     }
-    let architecture = read_architecture(folder)?;
+    let architecture = read_architecture(folder, UnknownKeys::Allow)?;
     Ok(Some(ModelSize::new(&architecture)))
 }
 

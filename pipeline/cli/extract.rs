@@ -21,6 +21,9 @@ pub(crate) struct Arguments {
     /// Library whose meaning of the first and the last layer applies; hf is transformers
     #[arg(long, value_enum, default_value = "hf")]
     convention: ConventionName,
+    /// Keys of config.json that change no hidden state, though this version does not know them
+    #[arg(long, value_delimiter = ',', value_name = "KEY,KEY")]
+    ignore_keys: Vec<String>,
     #[command(flatten)]
     device: device::Arguments,
 }
@@ -41,6 +44,7 @@ impl Arguments {
         self.device.choose()?;
         extract(
             &self.model,
+            &self.ignore_keys,
             &self.audio,
             &self.layers,
             convention,

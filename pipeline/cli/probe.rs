@@ -20,6 +20,9 @@ pub(crate) struct Arguments {
     /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+    /// Keys of config.json that change no hidden state, though this version does not know them
+    #[arg(long, value_delimiter = ',', value_name = "KEY,KEY")]
+    ignore_keys: Vec<String>,
     #[command(flatten)]
     device: device::Arguments,
 }
@@ -44,7 +47,7 @@ impl Arguments {
     /// Trains and measures a classifier on each layer.
     pub(crate) fn run(self) -> CommandResult {
         self.device.choose()?;
-        let found = probe(&self.model, &self.labels, self.layers.0)?;
+        let found = probe(&self.model, &self.ignore_keys, &self.labels, self.layers.0)?;
         match self.format {
             Format::Text => print(&text(&found)),
             Format::Json => print_json(&found),

@@ -2,7 +2,7 @@
 use super::bars::{LayerUnits, bars};
 use super::written::written_models;
 use crate::graph::plan::{Plan, PlannedNode};
-use nodes::model::{Architecture, count, read_architecture};
+use nodes::model::{Architecture, UnknownKeys, count, read_architecture};
 use nodes::node::port::Shape;
 use serde::Serialize;
 use std::path::Path;
@@ -40,7 +40,9 @@ pub(super) struct ModelChange {
 /// Returns, by phase, the models that the run's nodes write.
 pub(super) fn read(plan: &Plan, run: &Path) -> Vec<Vec<ModelChange>> {
     let mut phases = vec![];
-    for models in written_models(plan, run, |folder| read_architecture(folder).ok()) {
+    for models in written_models(plan, run, |folder| {
+        read_architecture(folder, UnknownKeys::Allow).ok()
+    }) {
         let mut changes = vec![];
         for model in models {
             let node = model.node;

@@ -2,7 +2,8 @@
 //! moments stay there; for the norm one number for each 2^15 gradients is downloaded.
 use crate::adamw::{AdamW, CHUNK};
 use crate::cuda::elementwise;
-use crate::cuda::gpu::{for_each, gpu};
+use crate::cuda::gpu::gpu;
+use crate::cuda::grid::for_each;
 use crate::cuda::kernels;
 use crate::cuda::mask::Mask;
 use crate::cuda::narrow::{refresh, weight_copy_address};

@@ -1,5 +1,6 @@
 //! Elementwise passes that ops, gradients and tensors share: a lane for each number.
-use super::gpu::{Address, for_each};
+use super::gpu::Address;
+use super::grid::for_each;
 use super::kernels::{self, Pack};
 use super::mask::Mask;
 

@@ -2,9 +2,9 @@
 //!
 //! All work is queued on the legacy default stream, as dfdx's is, so it is done in the order of the
 //! calls.
-use crate::cuda::kernels::{Grid, Pack};
+use crate::cuda::grid::Grid;
 use crate::gemm::Precision;
-use crate::tensor::Spans;
+use crate::tensor::spans::Spans;
 use cudarc::cublas::{CudaBlas, sys as sys_blas};
 use cudarc::driver::result::{launch_kernel, module};
 use cudarc::driver::sys::{self, CUfunction, CUmodule};
@@ -270,14 +270,4 @@ impl Precision {
     pub(crate) fn bytes(self) -> usize {
         if self == Precision::Bf16 { 2 } else { 4 }
     }
-}
-
-/// Returns the grid of a kernel with a thread for each pack of `len` numbers, in rows of a width.
-pub fn for_each(len: usize, width: usize) -> Grid {
-    [len.div_ceil(256 * Pack::of(width).numbers()), 1]
-}
-
-/// Returns the grid of a kernel with a warp for each of `rows`.
-pub fn for_rows(rows: usize) -> Grid {
-    [rows.div_ceil(8), 1]
 }

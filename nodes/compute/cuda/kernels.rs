@@ -20,6 +20,7 @@
 #![allow(clippy::too_many_arguments)] // launchers have as many as their kernels
 
 use super::gpu::{Address, gpu};
+pub(crate) use super::grid::{Depth, Grid, Pack};
 use super::mask::Mask;
 use crate::adamw::Rule;
 use crate::gemm::Precision;
@@ -30,52 +31,6 @@ include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 /// Returns the pointer that the driver reads an argument from.
 fn pointer<T>(argument: &T) -> *mut c_void {
     std::ptr::from_ref(argument) as *mut c_void
-}
-
-/// Blocks of a kernel, by x and y.
-pub(crate) type Grid = [usize; 2];
-
-/// Numbers that a thread reads or writes in one access.
-#[derive(Clone, Copy)]
-pub(crate) enum Pack {
-    One = 1,
-    Four = 4,
-}
-
-impl Pack {
-    /// Returns the largest pack that divides `width`.
-    pub(crate) fn of(width: usize) -> Pack {
-        if width.is_multiple_of(4) {
-            Pack::Four
-        } else {
-            Pack::One
-        }
-    }
-
-    pub(crate) fn numbers(self) -> usize {
-        self as usize
-    }
-}
-
-/// Channels of an attention head, filled up with zeros.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Depth {
-    D64 = 64,
-    D96 = 96,
-    D128 = 128,
-}
-
-impl Depth {
-    /// Returns the smallest depth for heads of `channels`, or `None` if there are more than 128.
-    pub(crate) fn of(channels: usize) -> Option<Depth> {
-        [Depth::D64, Depth::D96, Depth::D128]
-            .into_iter()
-            .find(|depth| channels <= depth.channels())
-    }
-
-    pub(crate) fn channels(self) -> usize {
-        self as usize
-    }
 }
 
 impl Added {

@@ -3,7 +3,8 @@
 //! The copy of a weight is made by the first GEMM that reads it, and serves all passes until its
 //! thread ends; an update writes it in the kernel that moves the weight. Of results only the newest
 //! that was computed together with its copy is held: the next op is about to read it.
-use super::gpu::{Address, Memory, for_each, gpu};
+use super::gpu::{Address, Memory, gpu};
+use super::grid::for_each;
 use super::kernels::{self, Pack};
 use crate::gemm::Precision;
 use crate::tensor::cuda::{Cuda, Param, Shape, Tensor, address, id, len};

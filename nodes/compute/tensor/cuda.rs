@@ -272,7 +272,7 @@ pub fn backward(loss: Number<Tape<Cuda>>, scale: f32) -> Gradients<Cuda> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cuda::gpu::for_each;
+    use crate::cuda::grid::for_each;
     use crate::cuda::kernels::{self, Pack};
     use crate::op::check::noise;
 

@@ -1,6 +1,6 @@
 //! Cuts of gated models.
 use super::{by_vector, close, close_to, gated_states, load, load_model, states, values};
-use crate::model::{Convention, Model, Unit, count};
+use crate::model::{Convention, Model, Unit, UnknownKeys, count};
 use crate::prune::{Finalize, gate, shrink::shrink, vectors};
 use compute::tensor::{len, read};
 use std::collections::BTreeMap;
@@ -73,7 +73,7 @@ fn cutting_a_wavlm_model() {
         assert_eq!(*heads, Some(remaining.into()));
         assert_eq!(stored(&small), count::parameters(&small.architecture));
         small.save(&folder).expect("a folder");
-        let small = Model::load(&folder, None).expect("what was written");
+        let small = Model::load(&folder, None, UnknownKeys::REFUSE).expect("what was written");
         assert_eq!(small.architecture.model_type, "pruned_wavlm");
         let gated = gated_states(from, &gates, audio, Convention::Hf);
         let cut = states(&small, audio, Convention::Hf);

@@ -1,6 +1,6 @@
 //! Hard Concrete gates, and the penalty on expected parameters.
 use super::{by_vector, close, golden, gradient, load, params, values, weighted};
-use crate::model::{Unit, read_architecture};
+use crate::model::{Unit, UnknownKeys, read_architecture};
 use crate::prune::{expected, gate, penalty::penalty, vectors};
 use compute::tensor::{Tape, backward, param, read, read_all};
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ fn penalty_agrees(case: &str, units: &[Unit]) {
     let theirs = load("penalty.safetensors");
     let golden_values = |name: &str| values(&theirs, &format!("{case}/{name}"));
     let by_gate = |what: &str| by_vector(&theirs, &format!("{case}/{what}/"));
-    let architecture = read_architecture(&golden("base")).expect("base");
+    let architecture = read_architecture(&golden("base"), UnknownKeys::REFUSE).expect("base");
     let log_alpha = params(&by_gate("log_alpha"));
     assert_eq!(log_alpha.len(), vectors(&architecture, units).len());
 

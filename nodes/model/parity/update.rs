@@ -3,7 +3,7 @@ use super::{by_vector, close, golden, gradient, load, load_model, pass, values, 
 use crate::data::file::Loaded;
 use crate::kind::loss;
 use crate::kind::optimize::parity::{Adam, clip};
-use crate::model::{Convention, Forward, Model, OPEN};
+use crate::model::{Convention, Forward, Model, OPEN, UnknownKeys};
 use crate::prune::{gate, penalty::penalty};
 use compute::gemm::Precision;
 use compute::op::linear;
@@ -121,7 +121,7 @@ fn two_updates_of_a_student() {
     let theirs = load("step.safetensors");
     let (shape, audio) = &theirs["audio"];
     let rows: Vec<&[f32]> = audio.chunks_exact(shape[1]).collect();
-    let teacher = Model::load(&golden("teacher"), None).expect("teacher");
+    let teacher = Model::load(&golden("teacher"), None, UnknownKeys::REFUSE).expect("teacher");
     let targets = Forward::frozen(&teacher, OPEN, Precision::F32).hiddens(
         &rows,
         &[0, 1, 2],

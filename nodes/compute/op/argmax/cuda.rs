@@ -1,6 +1,6 @@
 //! [`ArgmaxDevice`] by a kernel with a warp for each frame, whose indices are copied back.
 use super::ArgmaxDevice;
-use crate::cuda::gpu::for_rows;
+use crate::cuda::grid::for_rows;
 use crate::cuda::kernels;
 use crate::tensor::cuda::{Cuda, Matrix, address, read, zeros};
 use crate::tensor::dimensions;

@@ -3,7 +3,8 @@
 //! logarithm of each softmax's sum.
 pub(crate) mod padded_heads;
 use super::{AttentionDevice, AttentionHeads};
-use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::gpu::{Address, Memory, gpu};
+use crate::cuda::grid::for_each;
 use crate::cuda::kernels::{self, AttentionShape, Columns, Depth, Grid, Outputs, Pack};
 use crate::cuda::mask::Mask;
 use crate::cuda::product::Factor;

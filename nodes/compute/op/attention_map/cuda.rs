@@ -1,7 +1,8 @@
 //! [`AttentionMapDevice`] by batched GEMMs over [`PaddedHeads`]: P is (rows, heads, padded,
 //! padded). Saves q, k, v and gate drop(P) in the format of products, and computes P again.
 use super::AttentionMapDevice;
-use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::gpu::{Address, Memory, gpu};
+use crate::cuda::grid::for_each;
 use crate::cuda::kernels::{self, Pack};
 use crate::cuda::mask::Mask;
 use crate::cuda::sums::add_column_sums;

@@ -14,7 +14,8 @@ pub(super) use frames::Frames;
 use slots::Slots;
 
 use super::{Conv1dDevice, Convolution};
-use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::gpu::{Address, Memory, gpu};
+use crate::cuda::grid::for_each;
 use crate::cuda::kernels::{self, Pack};
 use crate::cuda::product::{Out, View, product, products};
 use crate::cuda::sums::add_narrow_sums;

@@ -1,7 +1,8 @@
 //! [`CosineLogitsDevice`] by f32 GEMMs and kernels with a warp for each row.
 use super::CosineLogitsDevice;
 use crate::cuda::elementwise::add;
-use crate::cuda::gpu::{Address, Memory, for_rows, gpu};
+use crate::cuda::gpu::{Address, Memory, gpu};
+use crate::cuda::grid::for_rows;
 use crate::cuda::kernels;
 use crate::cuda::mask::Mask;
 use crate::cuda::product::{Out, View, product};

@@ -1,6 +1,7 @@
 //! [`CrossEntropyDevice`] by kernels with a warp for each frame. The softmax's parts are saved.
 use super::{CrossEntropyDevice, WeightedLabels};
-use crate::cuda::gpu::{Address, Memory, for_rows, gpu};
+use crate::cuda::gpu::{Address, Memory, gpu};
+use crate::cuda::grid::for_rows;
 use crate::cuda::kernels;
 use crate::cuda::sums::add_sum;
 use crate::gemm::Precision;

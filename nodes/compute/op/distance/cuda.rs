@@ -1,6 +1,7 @@
 //! [`DistanceDevice`] by a kernel with a warp for each frame.
 use super::{Distance, DistanceDevice};
-use crate::cuda::gpu::{Address, for_rows, gpu};
+use crate::cuda::gpu::{Address, gpu};
+use crate::cuda::grid::for_rows;
 use crate::cuda::kernels::{self, Pack};
 use crate::cuda::sums::add_sum;
 use crate::gemm::Precision;

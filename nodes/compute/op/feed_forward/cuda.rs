@@ -2,7 +2,8 @@
 //!
 //! z is saved without its bias. The gate is a factor of the kernel, not of w2.
 use super::{FeedForward, FeedForwardDevice};
-use crate::cuda::gpu::{Memory, for_each, gpu};
+use crate::cuda::gpu::{Memory, gpu};
+use crate::cuda::grid::for_each;
 use crate::cuda::kernels::{self, Pack};
 use crate::cuda::mask::Mask;
 use crate::cuda::product::{Factor, Out, View, product};

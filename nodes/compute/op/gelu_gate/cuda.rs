@@ -1,6 +1,7 @@
 //! [`GeluGateDevice`] by one kernel each way.
 use super::GeluGateDevice;
-use crate::cuda::gpu::{Address, for_each};
+use crate::cuda::gpu::Address;
+use crate::cuda::grid::for_each;
 use crate::cuda::kernels::{self, Pack};
 use crate::cuda::sums::Parts;
 use crate::tensor::cuda::{Cuda, Matrix, Param, address, zeros_like};

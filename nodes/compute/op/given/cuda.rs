@@ -1,7 +1,8 @@
 //! [`GivenDevice`]: slopes are uploaded in f32 with the values.
 use super::GivenDevice;
 use crate::cuda::elementwise::add_times;
-use crate::cuda::gpu::{Address, for_each};
+use crate::cuda::gpu::Address;
+use crate::cuda::grid::for_each;
 use crate::cuda::kernels;
 use crate::tensor::cuda::{self, Cuda, Shape, Tensor, address, param};
 

@@ -1,6 +1,7 @@
 //! [`GramDevice`]: the D of all rows stay in memory from forward to backward.
 use super::GramDevice;
-use crate::cuda::gpu::{Address, Memory, for_each, for_rows, gpu};
+use crate::cuda::gpu::{Address, Memory, gpu};
+use crate::cuda::grid::{for_each, for_rows};
 use crate::cuda::kernels;
 use crate::cuda::mask::Mask;
 use crate::cuda::sums::add_sum;

@@ -1,7 +1,8 @@
 //! [`crate::op::layer_norm`]: a warp a frame; of a frame's statistics mean and 1 / deviation are kept. In bf16 the same pass
 //! writes what the products that read y take.
 use super::LayerNormDevice;
-use crate::cuda::gpu::{Address, Memory, for_rows, gpu};
+use crate::cuda::gpu::{Address, Memory, gpu};
+use crate::cuda::grid::for_rows;
 use crate::cuda::kernels::{self, Added, Pack};
 use crate::cuda::mask::Mask;
 use crate::cuda::narrow;
@@ -150,7 +151,7 @@ mod tests {
     #[test]
     fn what_products_read_is_y_in_bf16() {
         use super::*;
-        use crate::cuda::gpu::for_each;
+        use crate::cuda::grid::for_each;
         use crate::cuda::product::Factor;
         use crate::op::check::noise;
         use crate::op::layer_norm;

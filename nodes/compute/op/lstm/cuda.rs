@@ -1,7 +1,8 @@
 //! [`LstmDevice`]: a step is a GEMM, and a kernel for all that follows it.
 use super::{Direction, LstmDevice};
 use crate::cuda::elementwise::add_row;
-use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::gpu::{Address, Memory, gpu};
+use crate::cuda::grid::for_each;
 use crate::cuda::kernels::{self, LstmStep};
 use crate::cuda::product::{Out, View, product};
 use crate::gemm::Precision;

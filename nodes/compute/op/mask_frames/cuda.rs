@@ -1,6 +1,7 @@
 //! [`MaskFramesDevice`] by kernels with a lane for each number.
 use super::MaskFramesDevice;
-use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::gpu::{Address, Memory, gpu};
+use crate::cuda::grid::for_each;
 use crate::cuda::kernels;
 use crate::cuda::sums::add_column_sums;
 use crate::gemm::Precision;

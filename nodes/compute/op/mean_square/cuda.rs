@@ -1,7 +1,8 @@
 //! [`MeanSquareDevice`]: a sum for each frame, then the sum of all of them.
 use super::MeanSquareDevice;
 use crate::cuda::elementwise::{add, add_times};
-use crate::cuda::gpu::{Address, for_rows, gpu};
+use crate::cuda::gpu::{Address, gpu};
+use crate::cuda::grid::for_rows;
 use crate::cuda::kernels::{self, Pack};
 use crate::cuda::mask::Mask;
 use crate::cuda::sums::add_sum;

@@ -1,7 +1,8 @@
 //! [`NormProjectionDevice`] by the kernels of the layer norm and by cuBLAS.
 use super::{NormProjectionDevice, Normalised};
 use crate::cuda::elementwise::add_row;
-use crate::cuda::gpu::{Address, for_each, gpu};
+use crate::cuda::gpu::{Address, gpu};
+use crate::cuda::grid::for_each;
 use crate::cuda::kernels::{self, Added};
 use crate::cuda::product::{Out, View, product};
 use crate::gemm::Precision;

@@ -1,7 +1,8 @@
 //! [`Passes`] by cuBLAS and by kernels with a lane for each number.
 use super::{Affine, Passes};
 use crate::cuda::elementwise::{add, add_row, add_times};
-use crate::cuda::gpu::{Address, Memory, for_each, for_rows, gpu};
+use crate::cuda::gpu::{Address, Memory, gpu};
+use crate::cuda::grid::{for_each, for_rows};
 use crate::cuda::kernels::{self, Pack};
 use crate::cuda::mask::Mask;
 use crate::cuda::product::{Factor, Out, View, product};

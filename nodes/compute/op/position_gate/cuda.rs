@@ -1,6 +1,7 @@
 //! [`PositionGateDevice`] with a warp for each frame of each head.
 use super::PositionGateDevice;
-use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::gpu::{Address, Memory, gpu};
+use crate::cuda::grid::for_each;
 use crate::cuda::kernels::{self, GateHeads, Grid};
 use crate::cuda::sums::{Parts, add_column_sums};
 use crate::gemm::Precision;

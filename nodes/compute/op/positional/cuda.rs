@@ -4,7 +4,8 @@
 //! cuBLAS takes no matrix whose rows overlap, as those of windows do: windows of every n-th slot,
 //! for windows of n slots, do not overlap, and n such GEMMs are one batched call a group.
 use super::{PositionalConv, PositionalDevice};
-use crate::cuda::gpu::{Address, Memory, for_each, gpu};
+use crate::cuda::gpu::{Address, Memory, gpu};
+use crate::cuda::grid::for_each;
 use crate::cuda::kernels::{self, BlockLayout, Grid};
 use crate::cuda::product::{Out, View, products};
 use crate::cuda::sums::add_column_sums;

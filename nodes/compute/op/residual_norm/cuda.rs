@@ -1,7 +1,8 @@
 //! [`ResidualNormDevice`] by one kernel each way: the sum is written where it is normalised, and
 //! its gradient is not stored.
 use super::{OutputRule, ResidualNormDevice, SubLayer};
-use crate::cuda::gpu::{Memory, for_each, gpu};
+use crate::cuda::gpu::{Memory, gpu};
+use crate::cuda::grid::for_each;
 use crate::cuda::kernels::{self, Added, Pack};
 use crate::cuda::mask::Mask;
 use crate::gemm::Precision;

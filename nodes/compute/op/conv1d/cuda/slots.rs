@@ -1,7 +1,8 @@
 //! Rows of a batch as slots of s frames: a slot for each window, and for the frames that the last
 //! windows of a row contain beyond.
 use super::Convolution;
-use crate::cuda::gpu::{Memory, for_each, gpu};
+use crate::cuda::gpu::{Memory, gpu};
+use crate::cuda::grid::for_each;
 use crate::cuda::kernels::{self, Grid, SlotLayout};
 use crate::cuda::product::{Out, View, products};
 use crate::tensor::Spans;
