@@ -10,6 +10,7 @@ pub mod models;
 mod section;
 pub mod summary;
 mod tiles;
+mod values;
 mod written;
 
 use crate::draw;

@@ -1,6 +1,6 @@
 //! A number of the summary that is 0 at best, computed from the metrics of the dev set as the loss
 //! declares it: constant + Σ weight · metric.
-use super::summary::{ends, finite_values};
+use super::values::{ends, finite_values};
 use nodes::chart::curves;
 use nodes::node::SummaryMetric;
 

@@ -1,6 +1,7 @@
 //! What a run did, phase by phase, from its plan, its metrics and the models that it wrote.
 use super::distance::distance_ends;
 use super::format::{duration, thousands};
+use super::values::{ends, finite_values};
 use super::written::written_models;
 use crate::graph::plan::Plan;
 use nodes::chart::curves;
@@ -98,20 +99,6 @@ impl Summary {
             parameters,
         }
     }
-}
-
-/// Returns the values of a metric that are finite, in the order of the updates.
-pub(super) fn finite_values(phase: &curves::PhaseCurves, metric: &str) -> Vec<f64> {
-    let points = phase.curves.get(metric).into_iter().flatten();
-    points
-        .map(|(_, value)| *value)
-        .filter(|value| value.is_finite())
-        .collect()
-}
-
-/// Returns the first and the last value.
-pub(super) fn ends(values: &[f64]) -> Option<[f64; 2]> {
-    Some([*values.first()?, *values.last()?])
 }
 
 /// Returns the seconds of each update, sorted.

@@ -4,8 +4,8 @@ mod tests;
 
 use crate::graph::plan::{Edge, Phase};
 use crate::run::error::{NodeError, PhaseEnd, RunError};
-use crate::run::receiver::EdgeReceiver;
-use crate::run::stage::{Feed, Message, Seat, Stage, Watch};
+use crate::run::receiver::{EdgeReceiver, Message};
+use crate::run::stage::{Feed, Seat, Stage, Watch};
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use nodes::node::{NodeContext, RunContext};
 use std::collections::HashMap;

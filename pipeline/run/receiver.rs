@@ -2,12 +2,14 @@
 //!
 //! Targets that are read on a GPU are uploaded ahead: as soon as those of one step are taken, the
 //! next ones are sent if they have arrived, beside what is computed meanwhile.
-use crate::run::stage::Message;
 use crossbeam::channel::Receiver;
-use nodes::Result;
 use nodes::data::targets::Targets;
 use nodes::node::port::Value;
 use nodes::node::step::StepInfo;
+use nodes::{Batch, Result};
+
+/// A batch as it crosses threads.
+pub type Message = (StepInfo, Batch);
 
 /// The receiving end of one edge.
 pub struct EdgeReceiver {

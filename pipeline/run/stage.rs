@@ -1,21 +1,18 @@
 //! A stage: the nodes of one thread, and the loop that steps them.
 use crate::run::error::{NodeError, PhaseEnd, StepError};
-use crate::run::receiver::{EdgeReceiver, Inbox, ReceiveError};
+use crate::run::receiver::{EdgeReceiver, Inbox, Message, ReceiveError};
 use compute::tensor::Tape;
 use crossbeam::channel::Sender;
+use nodes::Result;
 use nodes::node::port::Value;
 use nodes::node::step::{Member, Step, StepInfo};
 use nodes::node::{Config, Node, NodeContext};
-use nodes::{Batch, Result};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-
-/// A batch as it crosses threads.
-pub type Message = (StepInfo, Batch);
 
 /// What a node sent in a step, by output port.
 pub type Outputs = HashMap<&'static str, Value>;

@@ -3,7 +3,7 @@
 //! Weights, gradients and moments are counted: 4 bytes a parameter, 8 for the moments. Activations
 //! and packed operands are measured. `rest` is the peak minus all of these; since gradients and
 //! activations are not all allocated at the same time, it can be negative.
-use super::summary::Measured;
+use super::recording::Measured;
 use compute::gemm;
 use nodes::node::report::Measurement;
 use pipeline::graph::plan::{Phase, PlannedNode};

@@ -7,6 +7,9 @@ use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// A node's name and what it measured in a timed step.
+pub(super) type Measured<'a> = (&'a str, Measurement);
+
 /// Everything recorded of a phase, in the order in which it happened.
 #[derive(Default)]
 pub(super) struct StepRecording {

@@ -1,7 +1,7 @@
 //! How near an update comes to the machine's roofline:
 //! share = Σ 2 M_p / peak_p / seconds of an update, where M_p are the multiply-accumulates of the
 //! products of precision p.
-use super::summary::Measured;
+use super::recording::Measured;
 use compute::gemm::Precision;
 use compute::roofline::Roofline;
 use nodes::node::report::Measurement;

@@ -1,5 +1,5 @@
 //! Sums up a recording: times, memory and the share of the roofline, as JSON and as text.
-use super::recording::{NodeStep, StepRecording};
+use super::recording::{Measured, NodeStep, StepRecording};
 use super::{WARM_UP, memory, roofline};
 use crate::device;
 use crate::ending::CommandError;
@@ -12,9 +12,6 @@ use pipeline::run::machine;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Instant;
-
-/// A node's name and what it measured in a timed step.
-pub(super) type Measured<'a> = (&'a str, Measurement);
 
 /// Returns the JSON of the benchmark, of `timed_updates` updates after the warm-up.
 ///
