@@ -8,6 +8,7 @@ mod earlier;
 mod failure;
 mod imports;
 mod manifests;
+mod methods;
 mod pretraining;
 mod probe;
 mod problems;

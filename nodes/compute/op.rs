@@ -62,7 +62,7 @@ pub use gram::gram_distance;
 pub use layer_norm::layer_norm;
 pub use linear::{linear, linear_start};
 pub use lstm::lstm;
-pub use map_divergence::{map_divergence, mean_map};
+pub use map_divergence::{map_divergence, mean_map, pairs};
 pub use map_softmax::map_softmax;
 pub use mask_frames::mask_frames;
 pub use mean_square::mean_square;

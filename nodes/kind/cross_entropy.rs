@@ -72,7 +72,7 @@ impl Config for Options {
             ));
         }
         let first = |port: &str| inputs.get(port).and_then(|shapes| shapes.first());
-        if let Some(Shape::Hiddens { layers, width }) = first(LOGITS) {
+        if let Some(Shape::Hiddens { layers, width, .. }) = first(LOGITS) {
             if layers.len() != 1 {
                 errors.push(OptionError::input(LOGITS, "takes the logits of one layer"));
             }
