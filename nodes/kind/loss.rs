@@ -9,7 +9,7 @@ mod node;
 mod terms;
 
 use crate::Result;
-use crate::data::column::{MAPS, TARGETS};
+use crate::data::column::{self, MAPS, TARGETS};
 use crate::node::port::{self, Carries, Port, Ports, Shapes};
 use crate::node::{
     Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, SummaryMetric,
@@ -59,6 +59,7 @@ const STUDENT: &str = "student";
 const TARGET: &str = "target";
 const STUDENT_MAPS: &str = "student_maps";
 const TARGET_MAPS: &str = "target_maps";
+const LABELS: &str = "labels";
 const OUT: &str = "loss";
 
 impl KindOptions for Options {
@@ -71,6 +72,7 @@ impl KindOptions for Options {
             port::MASK,
             Port::new(STUDENT_MAPS, Carries::Maps).optional(),
             Port::new(TARGET_MAPS, Carries::Batch(MAPS)).optional(),
+            Port::new(LABELS, Carries::Batch(column::LABELS)).optional(),
         ],
         outputs: &[Port::new(OUT, Carries::Scalar)],
     };

@@ -1,7 +1,7 @@
 //! Checks the options of a loss against what comes in.
 use super::frames::Frames;
 use super::terms::TermType;
-use super::{OUT, Options, STUDENT, STUDENT_MAPS, TARGET, TARGET_MAPS};
+use super::{LABELS, OUT, Options, STUDENT, STUDENT_MAPS, TARGET, TARGET_MAPS};
 use crate::Result;
 use crate::node::port::{self, FrameStep, Shape, Shapes};
 use crate::node::{NodeInfo, OptionError, shapes};
@@ -12,6 +12,7 @@ impl Options {
         let mut errors = self.term_errors();
         errors.extend(self.connection_errors(inputs));
         errors.extend(self.hiddens_errors(inputs));
+        errors.extend(self.label_errors(inputs));
         errors.extend(self.map_errors(inputs));
         errors.extend(self.choice_errors(inputs));
         OptionError::fail_if_any(errors)?;
@@ -32,13 +33,7 @@ impl Options {
             errors.push(OptionError::option("terms", "names nothing to measure"));
         }
         for (i, term) in self.terms.iter().enumerate() {
-            if !term.weight.is_finite() {
-                errors.push(OptionError::element(
-                    &format!("terms.{i}.weight"),
-                    &format!("terms[{i}].weight"),
-                    format!("{} is no number", term.weight),
-                ));
-            }
+            errors.extend(term.errors(i));
         }
         let mut logged = std::collections::BTreeSet::new();
         for (i, term) in self.terms.iter().enumerate() {
@@ -91,7 +86,17 @@ impl Options {
                     ),
                 ));
             }
-            if student.width != target.width && self.has(|term| term.distance().is_some()) {
+            let has_logits = self.has(|term| term.logits().is_some());
+            let compares_frames = has_logits || self.has(|term| term.distance().is_some());
+            if student.width != target.width && has_logits {
+                errors.push(OptionError::at(
+                    "inputs",
+                    format!(
+                        "`{STUDENT}` has {} classes, `{TARGET}` {}",
+                        student.width, target.width
+                    ),
+                ));
+            } else if student.width != target.width && compares_frames {
                 errors.push(OptionError::at(
                     "inputs",
                     format!(
@@ -111,6 +116,34 @@ impl Options {
                     "{} numbers for {} layers",
                     weights.len(),
                     student.layers.len()
+                ),
+            ));
+        }
+        errors
+    }
+
+    /// Checks the labels that name target classes.
+    fn label_errors(&self, inputs: &Shapes) -> Vec<OptionError> {
+        let mut errors = vec![];
+        if !inputs.contains_key(LABELS) {
+            return errors;
+        }
+        let decoupled = [TermType::TargetClass, TermType::OtherClasses];
+        if !self.has(|term| decoupled.contains(&term)) {
+            errors.push(OptionError::input(
+                LABELS,
+                "no term reads it: it is for \"target-class\" and \"other-classes\"",
+            ));
+        }
+        let labels = inputs.get(LABELS).and_then(|shapes| shapes.first());
+        if let (Some(Shape::Labels { classes }), Some(student)) = (labels, hiddens(inputs, STUDENT))
+            && *classes > student.width
+        {
+            errors.push(OptionError::at(
+                "inputs",
+                format!(
+                    "`{LABELS}` are of {classes} classes, `{STUDENT}` of {}",
+                    student.width
                 ),
             ));
         }
@@ -147,7 +180,7 @@ impl Options {
                 "`frames` is \"all\", so no frame is chosen by it",
             ));
         }
-        let relates_frames = self.has(|term| term.distance().is_none());
+        let relates_frames = self.has(TermType::relates_frames);
         if self.frames != Frames::All && relates_frames {
             errors.push(OptionError::option(
                 "frames",

@@ -1,5 +1,6 @@
 //! Which frames of a batch count in a loss.
-use crate::Result;
+use crate::data::column;
+use crate::{Batch, Result};
 use compute::op::select_frames;
 use compute::tensor::{Hidden, Spans, Track};
 use schemars::JsonSchema;
@@ -96,6 +97,36 @@ impl ChosenFrames {
     /// Returns the frames of a target that the student has.
     pub(super) fn trimmed(&self, target: &Hidden) -> Hidden {
         select_frames(target.clone(), &self.of_target)
+    }
+
+    /// Returns the class of each frame that the student has.
+    ///
+    /// # Errors
+    /// A row has other frames than its labels.
+    pub(super) fn trimmed_labels(&self, labels: &Batch) -> Result<Vec<usize>> {
+        let rows = column::labels_by_row(labels, column::LABEL)?;
+        let all = rows.concat();
+        if all.len() != self.of_target.len() {
+            return Err(format!(
+                "the rows have {} frames, but {} labels",
+                self.of_target.len(),
+                all.len()
+            )
+            .into());
+        }
+        let kept = all.iter().zip(&self.of_target).filter(|(_, kept)| **kept);
+        Ok(kept.map(|(class, _)| *class as usize).collect())
+    }
+
+    /// Returns the labels of the frames that count.
+    pub(super) fn counted_labels(&self, labels: &[usize]) -> Vec<usize> {
+        match &self.of_student {
+            Some(flags) => {
+                let counted = labels.iter().zip(flags).filter(|(_, counts)| **counts);
+                counted.map(|(class, _)| *class).collect()
+            }
+            None => labels.to_vec(),
+        }
     }
 
     /// Returns the frames that count, of a student or of a trimmed target.

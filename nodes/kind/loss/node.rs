@@ -1,8 +1,8 @@
 //! The loss as it runs.
 use super::check::hiddens;
 use super::frames::{ChosenFrames, Frames, MeanOver};
-use super::terms::TermType;
-use super::{OUT, Options, Reduce, STUDENT, STUDENT_MAPS, TARGET, TARGET_MAPS};
+use super::terms::{Term, TermType};
+use super::{LABELS, OUT, Options, Reduce, STUDENT, STUDENT_MAPS, TARGET, TARGET_MAPS};
 use crate::Batch;
 use crate::Result;
 use crate::data::column;
@@ -10,7 +10,7 @@ use crate::data::column::{FRAMES, MAP};
 use crate::node::Node;
 use crate::node::port::{Maps, Scalar, Value};
 use crate::node::step::Step;
-use compute::op::{gram_distance, map_divergence, pairs};
+use compute::op::{argmax, gram_distance, logit_divergence, map_divergence, pairs};
 use compute::random::Key;
 use compute::tensor::{Hidden, Number, Spans, Tape, hidden, plus, read_all, scaled};
 
@@ -24,6 +24,8 @@ pub(super) struct Loss {
 struct Pair {
     student: Hidden<Tape>,
     target: Hidden,
+    /// The target class of each frame; `None` if no label says it.
+    classes: Option<Vec<usize>>,
 }
 
 /// A number of a term, with its factor in the sum over layers.
@@ -96,6 +98,16 @@ impl Loss {
         )?;
         let student_spans = student_spans.clone();
         let target_spans = target_spans.clone();
+        let classes = match step.optional_batch(LABELS) {
+            Some(labels) => Some(frames.trimmed_labels(&labels)?),
+            None => None,
+        };
+        let width = student.first().map_or(0, |(_, x)| x.width());
+        if let Some(class) = classes.iter().flatten().find(|class| **class >= width) {
+            return Err(
+                format!("a frame has the label {class}, but there are {width} classes").into(),
+            );
+        }
         let mut pairs = vec![];
         for ((layer, student), target) in student.into_iter().zip(targets) {
             if student.spans != student_spans || target.spans != target_spans {
@@ -103,7 +115,12 @@ impl Loss {
                 return Err(message.into());
             }
             let target = frames.trimmed(target);
-            pairs.push(Pair { student, target });
+            let classes = classes.clone();
+            pairs.push(Pair {
+                student,
+                target,
+                classes,
+            });
         }
         let counts = self.counts(pairs.len(), step);
         Ok(Compared {
@@ -114,23 +131,15 @@ impl Loss {
     }
 
     /// Returns the parts of a term that compares hidden states.
-    fn parts(&self, term: TermType, compared: &Compared, counted: &[Option<Pair>]) -> Vec<Part> {
-        match term {
+    fn parts(&self, term: &Term, compared: &Compared, counted: &[Option<Pair>]) -> Vec<Part> {
+        match term.r#type {
             TermType::Gram => within_layers(compared),
             TermType::GramBetween => self.between_layers(&compared.pairs),
             _ => self.distances(term, compared, counted),
         }
     }
 
-    fn distances(
-        &self,
-        term: TermType,
-        compared: &Compared,
-        counted: &[Option<Pair>],
-    ) -> Vec<Part> {
-        let Some(distance) = term.distance() else {
-            return vec![];
-        };
+    fn distances(&self, term: &Term, compared: &Compared, counted: &[Option<Pair>]) -> Vec<Part> {
         let frames = &compared.frames;
         let share = match self.options.mean_over {
             MeanOver::Chosen => 1.0,
@@ -138,9 +147,10 @@ impl Loss {
         };
         let mut parts = vec![];
         for (pair, factor) in counted.iter().zip(&compared.factors) {
-            if let Some(pair) = pair {
+            let value = pair.as_ref().and_then(|pair| pair.measure(term));
+            if let Some(value) = value {
                 parts.push(Part {
-                    value: distance(pair.student.clone(), &pair.target),
+                    value,
                     factor: factor * share,
                 });
             }
@@ -199,6 +209,25 @@ impl Loss {
     }
 }
 
+impl Pair {
+    /// Returns a distance of frames or a divergence of logits.
+    fn measure(&self, term: &Term) -> Option<Number<Tape>> {
+        if let Some(distance) = term.r#type.distance() {
+            return Some(distance(self.student.clone(), &self.target));
+        }
+        let compared = term.r#type.logits()?;
+        // Of all classes together no target is told apart.
+        let classes = self.classes.clone().unwrap_or_else(|| argmax(&self.target));
+        Some(logit_divergence(
+            compared,
+            self.student.clone(),
+            &self.target,
+            classes,
+            term.temperatures(),
+        ))
+    }
+}
+
 /// Relates the frames of each layer to each other.
 fn within_layers(compared: &Compared) -> Vec<Part> {
     let pairs = compared.pairs.iter();
@@ -245,6 +274,7 @@ impl Node for Loss {
             counted.push(frames.filter(|_| *factor != 0.0).map(|frames| Pair {
                 student: frames.counted(pair.student.clone()),
                 target: frames.counted(pair.target.clone()),
+                classes: pair.classes.as_ref().map(|all| frames.counted_labels(all)),
             }));
         }
 
@@ -252,7 +282,7 @@ impl Node for Loss {
         for term in &self.options.terms {
             parts_by_term.push(match (&compared, term.r#type) {
                 (_, TermType::MapKl) => self.map_parts(step)?,
-                (Some(compared), term) => self.parts(term, compared, &counted),
+                (Some(compared), _) => self.parts(term, compared, &counted),
                 (None, _) => vec![],
             });
         }
@@ -260,7 +290,7 @@ impl Node for Loss {
         let mut total = Scalar::zero(step.tape()).value;
         for (term, parts) in self.options.terms.iter().zip(&parts_by_term) {
             for part in parts {
-                let factor = (part.factor * term.weight) as f32;
+                let factor = (part.factor * term.factor()) as f32;
                 total = plus(total, scaled(part.value.clone(), factor));
             }
         }
