@@ -8,6 +8,7 @@ pub mod file;
 pub(crate) mod labels;
 pub mod manifest;
 pub(crate) mod metrics;
+pub mod read_files;
 pub(crate) mod subsample;
 pub mod suggestion;
 pub(crate) mod table;

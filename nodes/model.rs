@@ -17,6 +17,7 @@ mod random;
 mod read;
 mod units;
 mod validate;
+mod weight_files;
 mod weights;
 
 pub use architecture::{Architecture, ExtractNorm};
@@ -27,7 +28,8 @@ pub use forward::{DropoutKey, Forward, OPEN};
 pub use normalization::Normalization;
 pub use read::{ArchitectureError, architecture_schema};
 pub use units::{Unit, UnitGroup};
-pub use weights::{LoadedModel, Model, Weights, read_architecture};
+pub use weight_files::weight_paths;
+pub use weights::{FILES, LoadedModel, Model, Weights, read_architecture};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

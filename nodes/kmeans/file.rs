@@ -25,9 +25,10 @@ impl Centroids {
                 .ok_or("is no NumPy array of floats in C order")
                 .at(path)?
         } else {
-            file::load(path)?
-                .remove(NAME)
-                .ok_or_else(|| format!("there is no tensor `{NAME}`"))
+            let mut tensors = file::Tensors::read(path)?;
+            let centroids = tensors.floats.remove(NAME);
+            centroids
+                .ok_or_else(|| tensors.why_missing(NAME))
                 .at(path)?
         };
         let width = match shape[..] {

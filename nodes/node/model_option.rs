@@ -2,7 +2,11 @@
 //! architecture alone.
 use crate::Result;
 use crate::data::file;
-use crate::model::{Architecture, ArchitectureError, Model, UnknownKeys, read_architecture};
+use crate::data::read_files::ReadFiles;
+use crate::model::{
+    Architecture, ArchitectureError, LoadedModel, Model, UnknownKeys, read_architecture,
+    weight_paths,
+};
 use crate::node::port::{self, Shapes};
 use crate::node::{NodeContext, OptionError, PhaseOutputs};
 use compute::random::Key;
@@ -25,12 +29,13 @@ pub struct PlannedModel {
     pub architecture: Architecture,
     /// Whether an earlier phase decides the size, so that it is the one at its target sparsity.
     pub estimated: bool,
-    /// The path that must exist when the graph runs.
-    pub reads: Option<String>,
+    /// The paths that must exist when the graph runs.
+    pub reads: Vec<String>,
 }
 
 impl ModelOption<'_> {
-    /// Finds the architecture without opening the model; reads at most a config.json.
+    /// Finds the architecture without opening the model; reads at most a config.json and the names
+    /// of tensors.
     pub fn plan(&self, phase_outputs: &PhaseOutputs) -> Result<PlannedModel, OptionError> {
         let Some(folder) = self.folder else {
             let message = format!("needs the option `{}` or `architecture`", self.option);
@@ -38,7 +43,7 @@ impl ModelOption<'_> {
             return Ok(PlannedModel {
                 architecture: architecture.ok_or_else(|| OptionError::at("", message))?,
                 estimated: false,
-                reads: None,
+                reads: vec![],
             });
         };
         if let Some(earlier) = folder.strip_prefix("$OUT/") {
@@ -48,11 +53,14 @@ impl ModelOption<'_> {
         if path.exists() {
             let stored = read_architecture(path, self.unknown_keys)
                 .map_err(|e| OptionError::option(self.option, e))?;
-            let weights = format!("{}/model.safetensors", folder.trim_end_matches('/'));
+            let weights = weight_paths(Path::new(folder.trim_end_matches('/')));
+            let reads = weights
+                .iter()
+                .map(|path| path.to_string_lossy().into_owned());
             return Ok(PlannedModel {
                 architecture: self.with_option(Some(&stored))?.unwrap_or(stored),
                 estimated: false,
-                reads: Some(weights),
+                reads: reads.collect(),
             });
         }
         let hint = file::hint(folder);
@@ -63,7 +71,7 @@ impl ModelOption<'_> {
         Ok(PlannedModel {
             architecture: architecture.ok_or_else(|| OptionError::option(self.option, missing))?,
             estimated: false,
-            reads: Some(folder.to_owned()),
+            reads: vec![folder.to_owned()],
         })
     }
 
@@ -93,7 +101,7 @@ impl ModelOption<'_> {
         Ok(PlannedModel {
             architecture: architecture.unwrap_or_else(|| written.clone()),
             estimated,
-            reads: None,
+            reads: vec![],
         })
     }
 
@@ -118,13 +126,26 @@ impl ModelOption<'_> {
 
     /// Opens the folder. Draws random weights if no folder is named, or if `bench` finds none.
     pub fn open(&self, context: &NodeContext, key: Key) -> Result<Model> {
-        let architecture = self.architecture_at(context)?;
-        match self.folder.map(|text| context.path(text)) {
-            Some(folder) if folder.exists() => {
-                Model::load(&folder, Some(&architecture), self.unknown_keys)
-            }
-            _ => Ok(Model::random(&architecture, key)),
+        Ok(self.open_files(context, key)?.0)
+    }
+
+    /// Opens the model as [`ModelOption::open`], and returns the files that it was loaded from.
+    pub fn open_files(&self, context: &NodeContext, key: Key) -> Result<(Model, ReadFiles)> {
+        let folder = self.folder.map(|text| context.path(text));
+        let Some(folder) = folder.filter(|folder| folder.exists()) else {
+            let architecture = self.architecture_at(context)?;
+            return Ok((Model::random(&architecture, key), ReadFiles::default()));
+        };
+        let LoadedModel {
+            mut model,
+            read_files,
+            ..
+        } = LoadedModel::load(&folder, self.unknown_keys)?;
+        let replaced = self.with_option(Some(&model.architecture));
+        if let Some(architecture) = replaced.map_err(|error| error.message)? {
+            model.architecture = architecture;
         }
+        Ok((model, read_files))
     }
 
     /// Applies the option `architecture`, if it is given, to a folder's architecture.

@@ -67,7 +67,7 @@ pub fn probe(
     let unknown = UnknownKeys::Refuse {
         except: ignore_keys,
     };
-    let model = Model::load(model, None, unknown)?;
+    let model = Model::load(model, unknown)?;
     let layers = layers.unwrap_or_else(|| (0..=model.architecture.num_hidden_layers).collect());
     check_command_layers(&layers, &model.architecture)?;
     let (train, held_out): (Vec<_>, Vec<_>) = labels::read(table)?

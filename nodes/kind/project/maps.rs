@@ -17,8 +17,7 @@ pub(super) struct LinearMap {
 
 /// A heads.safetensors.
 pub(super) struct MapFile {
-    path: PathBuf,
-    tensors: file::Loaded,
+    tensors: file::Tensors,
 }
 
 impl MapFile {
@@ -27,14 +26,17 @@ impl MapFile {
     /// # Errors
     /// The file cannot be read or, if it says which groups its maps are for, they are other groups.
     pub(super) fn open(path: PathBuf, groups: &Groups) -> Result<MapFile> {
-        let tensors = file::load(&path)?;
-        let metadata = file::metadata(&path)?;
+        let tensors = file::Tensors::read(&path)?;
         let expected = json!(groups).to_string();
-        if metadata.get(GROUPS).is_some_and(|found| *found != expected) {
+        if tensors
+            .metadata
+            .get(GROUPS)
+            .is_some_and(|found| *found != expected)
+        {
             let message = format!("its maps are not for the groups {groups:?}");
             return Err(error_at(&path, message));
         }
-        Ok(MapFile { path, tensors })
+        Ok(MapFile { tensors })
     }
 
     /// Returns the maps from width `from` to width `to`.
@@ -54,13 +56,6 @@ impl MapFile {
     }
 
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Param> {
-        let Some((found, values)) = self.tensors.remove(name) else {
-            return Err(error_at(&self.path, format!("there is no tensor `{name}`")));
-        };
-        if found != shape {
-            let message = format!("`{name}` is {found:?}, not {shape:?}");
-            return Err(error_at(&self.path, message));
-        }
-        Ok(param(values))
+        Ok(param(self.tensors.take(name, shape)?))
     }
 }
