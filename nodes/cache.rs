@@ -7,21 +7,24 @@
 //! entry        (row key, layer) -> frames, width, hidden
 //!
 //! <cache>/files.json                                     hashes of the models' files, by path,
-//!                                                        size and time
+//!                                                        size, times and inode
 //! <cache>/<fingerprint>/fingerprint.json
 //! <cache>/<fingerprint>/layer-03/part-<16 hex>.parquet   rows/ for kinds without layers
 //! ```
 //!
 //! The content of a row is its only address, so nothing upstream has to be remembered: a wrong hit
-//! would need a hash collision. The node is built at the first miss. If all rows are stored, no
-//! teacher is opened and nothing is written.
+//! would need a hash collision. The node is built at the first miss, and rows are stored under the
+//! hash of the very bytes that it was built from. If all rows are stored, no teacher is opened and
+//! nothing is written. If the cache cannot be written, rows are computed and not kept.
 mod cached;
 mod file_hashes;
 mod files;
 mod fingerprint;
+mod input_rows;
 mod layer;
 mod part;
 mod rows;
+mod store;
 #[cfg(test)]
 mod tests;
 pub mod tools;
@@ -30,16 +33,23 @@ use crate::Result;
 use crate::node::{Cacheable, Config, Node, NodeContext};
 use cached::CachedNode;
 use fingerprint::Fingerprint;
-use layer::LayerStore;
 use std::path::Path;
 use std::sync::Arc;
+use store::Store;
 
 /// Builds the node of `config` behind the cache in the folder `root`. Indexes what earlier runs
 /// have stored.
 ///
+/// `is_read` is false for a node whose rows go nowhere but into the cache.
+///
 /// # Errors
 /// The node cannot be cached, its model cannot be read, or `root` is no folder that can be read.
-pub fn wrap(config: Arc<dyn Config>, root: &Path, context: &NodeContext) -> Result<Box<dyn Node>> {
+pub fn wrap(
+    config: Arc<dyn Config>,
+    root: &Path,
+    is_read: bool,
+    context: &NodeContext,
+) -> Result<Box<dyn Node>> {
     let cacheable = cacheable(&*config)?;
     let mut others = context.read_outputs.iter();
     if let Some(other) = others.find(|port| **port != cacheable.output()) {
@@ -50,15 +60,8 @@ pub fn wrap(config: Arc<dyn Config>, root: &Path, context: &NodeContext) -> Resu
     }
     files::remove_leftovers(root);
     let fingerprint = Fingerprint::of(cacheable, root, context)?;
-    let folder = root.join(fingerprint.name());
-    let mut layers = vec![];
-    for &layer in stored_layers(cacheable) {
-        let layer = cacheable.layers().map(|_| layer);
-        let folder = folder.join(layer::folder_name(layer));
-        layers.push(LayerStore::open(folder, fingerprint.clone(), context)?);
-    }
-    let context = context.clone();
-    let node = CachedNode::new(config, context, fingerprint, folder, layers);
+    let store = Store::open(root, fingerprint, stored_layers(cacheable), context)?;
+    let node = CachedNode::new(config, context, root, store, is_read);
     Ok(Box::new(node))
 }
 
@@ -68,8 +71,11 @@ fn cacheable(config: &dyn Config) -> Result<&dyn Cacheable> {
         .ok_or_else(|| "what it sends is not a function of its rows, so it cannot be cached".into())
 }
 
-/// Returns the layers of a node in the order in which it sends them; layer 0 of a kind without
-/// layers.
-fn stored_layers(node: &dyn Cacheable) -> &[usize] {
-    node.layers().unwrap_or(&[0])
+/// Returns the layers of a node in the order in which it sends them; `None` for the one entry of a
+/// kind without layers.
+fn stored_layers(node: &dyn Cacheable) -> Vec<Option<usize>> {
+    match node.layers() {
+        Some(layers) => layers.iter().map(|&layer| Some(layer)).collect(),
+        None => vec![None],
+    }
 }

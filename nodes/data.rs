@@ -9,6 +9,7 @@ pub(crate) mod labels;
 pub mod manifest;
 pub mod mel;
 pub(crate) mod metrics;
+pub mod read_files;
 pub(crate) mod subsample;
 pub mod suggestion;
 pub(crate) mod table;

@@ -18,6 +18,7 @@ mod read;
 mod transfer;
 mod units;
 mod validate;
+mod weight_files;
 mod weights;
 
 pub use architecture::{Architecture, ExtractNorm};
@@ -29,7 +30,8 @@ pub use normalization::Normalization;
 pub use read::{ArchitectureError, architecture_schema};
 pub use transfer::Transfer;
 pub use units::{Unit, UnitGroup};
-pub use weights::{LoadedModel, Model, Weights, read_architecture};
+pub use weight_files::weight_paths;
+pub use weights::{FILES, LoadedModel, Model, Weights, read_architecture};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

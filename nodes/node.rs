@@ -17,6 +17,7 @@ mod step_info;
 
 use crate::Result;
 use crate::data::entry::Entry;
+use crate::data::read_files::ReadFiles;
 use arrow::record_batch::RecordBatch;
 pub use clock::Clock;
 use compute::tensor::Param;
@@ -86,7 +87,7 @@ impl<'a> Parameter<'a> {
 /// A node's options, and what they mean before any data, weight or device is touched.
 pub trait Config: Send + Sync {
     /// Checks the options against the shapes of the inputs and returns what the plan needs, such as
-    /// the shapes of the outputs. Reads at most a model's config.json.
+    /// the shapes of the outputs. Reads at most a model's config.json and the names of its tensors.
     fn info(&self, earlier: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>>;
     /// Builds the node, in its stage's thread just before the phase, so that it may read what an
     /// earlier phase wrote.
@@ -109,6 +110,13 @@ pub trait Config: Send + Sync {
     fn summary(&self) -> Option<SummaryMetric> {
         None
     }
+}
+
+/// A node with the files that it was built from.
+pub struct BuiltNode {
+    pub node: Box<dyn Node>,
+    /// The bytes of each file that decide the node's values, as they were read.
+    pub read_files: ReadFiles,
 }
 
 /// A node that may carry the option `cache`.
@@ -134,7 +142,7 @@ pub trait Cacheable: Send + Sync {
     /// Returns the name of the output port.
     fn output(&self) -> &'static str;
     /// Builds the node so that it computes these layers only.
-    fn build_for(&self, layers: &[usize], context: &NodeContext) -> Result<Box<dyn Node>>;
+    fn build_for(&self, layers: &[usize], context: &NodeContext) -> Result<BuiltNode>;
     /// Builds the output batch for the input batch `rows` from the entries, (rows)(layers).
     fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch>;
     /// Extracts the entry of a row and of the layer at `layer_index` from an output batch.

@@ -1,6 +1,7 @@
 //! Runs a plan: locks and checks the run's folder, records the run, and runs its phases in order.
 pub mod data;
 pub mod error;
+mod leftovers;
 pub mod machine;
 pub mod phase;
 pub mod receiver;
@@ -62,9 +63,13 @@ impl Run<'_> {
         std::fs::create_dir_all(&self.out)
             .map_err(|e| RunError::Failed(format!("{}: {e}", self.out.display())))?;
         let _lock = self.lock()?;
-        nodes::data::file::remove_leftovers(&self.out, &|_| true);
+        leftovers::remove(&self.out, self.plan);
+        let point = resume::newest(&self.out, self.plan, &*self.report)?;
+        if let Some(point) = point.as_ref().filter(|_| earlier.is_none()) {
+            self.check_graph(point)?;
+        }
         record.write(&file)?;
-        if self.run_phases(&record)? == PhaseEnd::Stopped {
+        if self.run_phases(&record, point.as_ref())? == PhaseEnd::Stopped {
             return Ok(RunOutcome::Stopped);
         }
         self.finish(record, &file)?;
@@ -133,19 +138,22 @@ impl Run<'_> {
                  folder"
             )));
         }
-        if file.exists() {
-            return Ok(Some(RunRecord::read(file)?));
+        if !file.exists() {
+            return Ok(None);
         }
-        let newest = resume::newest(&self.out, self.plan);
-        let metadata = newest
-            .map(|point| nodes::data::file::metadata(&point.path))
-            .transpose()?;
-        if metadata.is_some_and(|m| m.get("graph") != Some(&self.graph_hash())) {
-            return Err(RunError::Failed(format!(
-                "{out} was begun with another graph, so it does not go on"
-            )));
+        Ok(Some(RunRecord::read(file)?))
+    }
+
+    /// Checks that a checkpoint in a folder without run.json is of this graph.
+    fn check_graph(&self, point: &ResumePoint) -> Result<(), RunError> {
+        let metadata = nodes::data::file::metadata(&point.path)?;
+        if metadata.get("graph") == Some(&self.graph_hash()) {
+            return Ok(());
         }
-        Ok(None)
+        let out = self.out.display();
+        Err(RunError::Failed(format!(
+            "{out} was begun with another graph, so it does not go on"
+        )))
     }
 
     /// Returns BLAKE3 of the resolved graph.
@@ -185,14 +193,17 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn run_phases(&self, record: &RunRecord) -> Result<PhaseEnd, RunError> {
-        let point = resume::newest(&self.out, self.plan);
-        let first = point.as_ref().map_or(0, |p| p.phase);
+    fn run_phases(
+        &self,
+        record: &RunRecord,
+        point: Option<&ResumePoint>,
+    ) -> Result<PhaseEnd, RunError> {
+        let first = point.map_or(0, |p| p.phase);
         for (i, phase) in self.plan.phases.iter().enumerate().skip(first) {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(PhaseEnd::Stopped);
             }
-            let point = point.as_ref().filter(|p| p.phase == i);
+            let point = point.filter(|p| p.phase == i);
             if self.run_phase(phase, point, record)? == PhaseEnd::Stopped {
                 return Ok(PhaseEnd::Stopped);
             }

@@ -1,9 +1,11 @@
 //! A cache changes no number, and its rows serve no other targets than their own.
-use crate::program::{call, read_json, stderr, stdout_json};
+use crate::program::{call, last_line, read_json, stderr, stdout_json};
 use crate::sample::{finished, results, run, sample};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// Returns the folders in a folder.
 fn folders(folder: &Path) -> Vec<PathBuf> {
@@ -53,8 +55,8 @@ fn a_cache_changes_nothing() {
     cached("cold", "cache", &[]);
     assert!(results(&folder.path().join("cold")) == live);
 
-    // Replaces the teacher's weights by zeros, but keeps size and time, by which the cache knows
-    // the file: a run that opened the teacher would differ.
+    let file_hashes = folder.path().join("cache/files.json");
+    // The teacher's weights become zeros of equal size and time: another model.
     let teacher = folder.path().join("teacher");
     let student = folder.path().join("student");
     fs::create_dir(&student).unwrap();
@@ -66,11 +68,25 @@ fn a_cache_changes_nothing() {
         fs::copy(teacher.join(file), student.join(file)).unwrap();
     }
     let weights = teacher.join("model.safetensors");
+    let name = fs::canonicalize(&weights).unwrap();
+    let name = name.to_str().unwrap();
+    let hash = read_json(&file_hashes)[name]["hash"].take();
     let metadata = fs::metadata(&weights).unwrap();
     fs::write(&weights, vec![0; metadata.len() as usize]).unwrap();
     let file = fs::File::options().write(true).open(&weights).unwrap();
     file.set_modified(metadata.modified().unwrap()).unwrap();
+    sleep(Duration::from_millis(150)); // a file that has just changed is not remembered
     let student_init = format!("prune.student.init={}", student.display());
+    let set_student = ["--set", "teacher.cache=cache", "--set", &student_init];
+    let replaced = run(&folder, "replaced", &set_student);
+    assert_eq!(replaced.status.code(), Some(1));
+    assert!(last_line(&replaced).starts_with("node `teacher`: teacher/model.safetensors: "));
+    // The cache is told that the zeros have the hash of the weights: a run that opened the teacher
+    // would fail.
+    let mut hashes = read_json(&file_hashes);
+    assert_ne!(hashes[name]["hash"], hash);
+    hashes[name]["hash"] = hash;
+    fs::write(&file_hashes, hashes.to_string()).unwrap();
     cached("full", "cache", &["--set", &student_init]);
     assert!(results(&folder.path().join("full")) == live);
 

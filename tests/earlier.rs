@@ -65,6 +65,8 @@ fn an_earlier_run_resumes_with_its_cache() {
     ];
     let resumed = call(root(), &resume);
     assert!(resumed.status.success(), "{}", stderr(&resumed));
+    let unchecked = "has no checksum: an earlier version of the program wrote it";
+    assert_eq!(stderr(&resumed).matches(unchecked).count(), 1);
 
     assert_eq!(
         parquet_files(&cache),

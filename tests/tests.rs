@@ -1,14 +1,17 @@
 //! Integration tests: run the program as its users do.
 mod bench;
 mod cache;
+mod checkpoints;
 mod commands;
 mod compare;
 mod damage;
 mod earlier;
 mod failure;
 mod imports;
+mod leftovers;
 mod manifests;
 mod methods;
+mod models;
 mod pretraining;
 mod probe;
 mod problems;

@@ -1,95 +1,70 @@
 //! A node behind its cache.
 use super::fingerprint::Fingerprint;
-use super::layer::LayerStore;
-use super::rows::{RowKey, row_key};
-use super::{cacheable, files, stored_layers};
+use super::input_rows::InputRows;
+use super::rows::RowKey;
+use super::store::{FoundEntries, Store};
+use super::{cacheable, stored_layers};
 use crate::Result;
 use crate::data::column;
 use crate::data::entry::Entry;
 use crate::node::port;
 use crate::node::port::Value;
 use crate::node::step::{Step, StepInfo};
-use crate::node::{Config, Node, NodeContext};
-use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
+use crate::node::{Cacheable, Config, Node, NodeContext};
+use arrow::array::RecordBatch;
 use compute::tensor::Tape;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Sends stored entries, and those that the node computes for the other rows.
 pub(super) struct CachedNode {
     config: Arc<dyn Config>,
     context: NodeContext,
-    fingerprint: Fingerprint,
-    /// The folder of the fingerprint.
-    folder: PathBuf,
-    /// In the order in which the node sends them.
-    layers: Vec<LayerStore>,
+    /// The cache's folder.
+    root: PathBuf,
+    store: Store,
+    /// Whether another node reads the rows.
+    is_read: bool,
+    /// Whether rows of this store were sent.
+    has_served: bool,
     /// The node, from the first miss on.
     node: Option<Box<dyn Node>>,
     /// The layers that `node` computes.
     computed_layers: Vec<usize>,
 }
 
-/// The input of a step.
-struct InputRows {
-    speech: RecordBatch,
-    mask: Option<RecordBatch>,
-}
-
-impl InputRows {
-    fn keys(&self) -> Result<Vec<RowKey>> {
-        let samples = column::floats_by_row(&self.speech, column::SAMPLES)?;
-        let masks = match &self.mask {
-            Some(mask) => column::flags_by_row(mask, column::MASK)?,
-            None => vec![vec![]; samples.len()],
-        };
-        let rows = samples.iter().zip(&masks);
-        Ok(rows.map(|(samples, mask)| row_key(samples, mask)).collect())
-    }
-
-    /// Copies these rows.
-    fn take(&self, rows: &[u32]) -> Result<InputRows> {
-        let rows = UInt32Array::from(rows.to_vec());
-        let mask = match &self.mask {
-            Some(mask) => Some(take_record_batch(mask, &rows)?),
-            None => None,
-        };
-        Ok(InputRows {
-            speech: take_record_batch(&self.speech, &rows)?,
-            mask,
-        })
-    }
-}
-
-/// Entries of a step, (rows)(layers); `None` if an entry is missing.
-type FoundEntries = Vec<Vec<Option<Entry>>>;
-
 impl CachedNode {
-    /// Wraps a node whose entries are stored in `layers`.
+    /// Wraps a node whose entries are in `store`. `is_read` is false if its rows go nowhere but into
+    /// the cache.
     pub(super) fn new(
         config: Arc<dyn Config>,
-        context: NodeContext,
-        fingerprint: Fingerprint,
-        folder: PathBuf,
-        layers: Vec<LayerStore>,
+        context: &NodeContext,
+        root: &Path,
+        store: Store,
+        is_read: bool,
     ) -> CachedNode {
         CachedNode {
             config,
-            context,
-            fingerprint,
-            folder,
-            layers,
+            context: context.clone(),
+            root: root.to_owned(),
+            store,
+            is_read,
+            has_served: false,
             node: None,
             computed_layers: vec![],
         }
     }
 
-    fn find(&mut self, keys: &[RowKey]) -> FoundEntries {
-        keys.iter()
-            .map(|key| self.layers.iter_mut().map(|layer| layer.get(key)).collect())
-            .collect()
+    /// Returns the stored entries of these rows, and builds the node for those that are missing.
+    fn find(&mut self, keys: &[RowKey]) -> Result<FoundEntries> {
+        loop {
+            let found = self.store.find(keys);
+            let is_complete = found.iter().flatten().all(Option::is_some);
+            if is_complete || !self.build_node(&found)? {
+                return Ok(found);
+            }
+        }
     }
 
     /// Computes the rows that miss an entry, and stores the entries that were missing.
@@ -108,48 +83,102 @@ impl CachedNode {
         if missing.is_empty() {
             return Ok(());
         }
-        self.build_node(found)?;
         let computed = self.compute(info, rows.take(&missing)?)?;
         let cacheable = cacheable(&*self.config)?;
         let ids = column::texts(&rows.speech, column::ID)?;
         for (computed_row, row) in missing.into_iter().enumerate() {
             let row = row as usize;
             let samples = column::floats(&rows.speech, column::SAMPLES, row)?.len();
-            for (l, number) in stored_layers(cacheable).iter().enumerate() {
+            for (l, layer) in layer_numbers(cacheable).iter().enumerate() {
                 if found[row][l].is_some() {
                     continue;
                 }
                 let mut computed_layers = self.computed_layers.iter();
                 let layer_index = computed_layers
-                    .position(|computed| computed == number)
+                    .position(|computed| computed == layer)
                     .ok_or("a missing layer was not computed")?;
                 let entry = cacheable.entry(&computed, computed_row, layer_index)?;
-                self.layers[l].put(keys[row], ids.value(row), samples, &entry)?;
+                self.store
+                    .put(l, keys[row], ids.value(row), samples, &entry)?;
                 found[row][l] = Some(entry);
             }
         }
-        Ok(())
+        let written = self.store.write_full();
+        self.check_written(written)
     }
 
     /// Builds the node so that it computes every layer that is missing, unless it does already.
-    fn build_node(&mut self, found: &FoundEntries) -> Result<()> {
-        let cacheable = cacheable(&*self.config)?;
+    ///
+    /// Returns true if it was built from other bytes than those that the store is for, which is now
+    /// the one of these bytes.
+    fn build_node(&mut self, found: &FoundEntries) -> Result<bool> {
+        let config = self.config.clone();
+        let cacheable = cacheable(&*config)?;
         let mut wanted = vec![];
-        for (l, &number) in stored_layers(cacheable).iter().enumerate() {
+        for (l, &number) in layer_numbers(cacheable).iter().enumerate() {
             let missing = found.iter().any(|entries| entries[l].is_none());
             if missing || self.computed_layers.contains(&number) {
                 wanted.push(number);
             }
         }
         if wanted == self.computed_layers {
-            return Ok(());
+            return Ok(false);
         }
-        // A folder that cannot be written fails here, before the first row is computed.
-        let json = self.fingerprint.json();
-        files::write(&self.folder.join("fingerprint.json"), json.as_bytes())?;
         self.node = None; // two teachers at once might not fit into memory
-        self.node = Some(cacheable.build_for(&wanted, &self.context)?);
+        let built = cacheable.build_for(&wanted, &self.context)?;
+        let fingerprint = Fingerprint::of_built(cacheable, &built.read_files, &self.context)?;
+        self.node = Some(built.node);
         self.computed_layers = wanted;
+        let is_other_model = fingerprint != self.store.fingerprint;
+        if is_other_model {
+            self.change_store(fingerprint)?;
+        }
+        if self.store.keeps_rows() {
+            // A cache that cannot be written is noticed before the first row is computed.
+            let written = self.store.write_fingerprint();
+            self.check_written(written)?;
+        }
+        Ok(is_other_model)
+    }
+
+    /// Changes to the store of the model that was loaded, which is not the one that was hashed at
+    /// the start.
+    fn change_store(&mut self, fingerprint: Fingerprint) -> Result<()> {
+        if self.has_served {
+            let message = "the model's files have changed during the run, and its rows so far are \
+                           those of the model before; run again";
+            return Err(message.into());
+        }
+        let layers = stored_layers(cacheable(&*self.config)?);
+        let keeps_rows = self.store.keeps_rows();
+        self.store = Store::open(&self.root, fingerprint, layers, &self.context)?;
+        if !keeps_rows {
+            self.store.stop_keeping();
+        }
+        Ok(())
+    }
+
+    /// Reports, once, that the cache cannot be written: rows are computed and not kept.
+    ///
+    /// # Errors
+    /// The rows go nowhere but into the cache.
+    fn check_written(&mut self, written: Result<()>) -> Result<()> {
+        let Err(error) = written else {
+            return Ok(());
+        };
+        if !self.is_read {
+            return Err(format!(
+                "nothing reads what it sends, and its cache cannot be written: {error}"
+            )
+            .into());
+        }
+        if self.store.keeps_rows() {
+            self.context.say(format!(
+                "the cache cannot be written: {error}; rows that it has are read, others are \
+                 computed and not kept"
+            ));
+            self.store.stop_keeping();
+        }
         Ok(())
     }
 
@@ -183,8 +212,9 @@ impl Node for CachedNode {
             mask: step.optional_batch(port::MASK.name),
         };
         let keys = rows.keys()?;
-        let mut found = self.find(&keys);
+        let mut found = self.find(&keys)?;
         self.fill(step.info, &rows, &keys, &mut found)?;
+        self.has_served |= !keys.is_empty();
         if step.info.checkpoint {
             self.leave()?;
         }
@@ -203,6 +233,13 @@ impl Node for CachedNode {
 
     /// Writes the rows that are in no part yet.
     fn leave(&mut self) -> Result<()> {
-        self.layers.iter_mut().try_for_each(LayerStore::write)
+        let written = self.store.write();
+        self.check_written(written)
     }
+}
+
+/// Returns the layers of a node in the order in which it sends them; layer 0 of a kind without
+/// layers.
+fn layer_numbers(node: &dyn Cacheable) -> &[usize] {
+    node.layers().unwrap_or(&[0])
 }

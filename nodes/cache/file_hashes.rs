@@ -1,14 +1,17 @@
 //! Hashes of the models' files, remembered in `files.json`.
-use super::files;
 use crate::Result;
 use crate::data::error::PathContext;
+use crate::data::file;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Hashes of files by path. A hash is valid as long as the file's size and time stay.
+/// A file that changed so shortly before it was hashed may change again without another time.
+const COARSEST_CLOCK: Duration = Duration::from_millis(100);
+
+/// Hashes of files by path. A hash is valid as long as the file's [`Stamp`] stays.
 pub(super) struct FileHashes {
     path: PathBuf,
     files: BTreeMap<String, HashedFile>,
@@ -17,10 +20,59 @@ pub(super) struct FileHashes {
 
 #[derive(Serialize, Deserialize)]
 struct HashedFile {
+    #[serde(flatten)]
+    stamp: Stamp,
+    hash: String,
+}
+
+/// What changes when a file is written or replaced. Programs that copy files may keep size and
+/// mtime, but not ctime, which is the system's.
+#[derive(PartialEq, Serialize, Deserialize)]
+struct Stamp {
     size: u64,
     /// Nanoseconds since 1970.
     mtime: u64,
-    hash: String,
+    /// Nanoseconds since 1970; `None` where the system has none, or in a file of an earlier
+    /// version.
+    ctime: Option<u64>,
+    inode: Option<u64>,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> std::io::Result<Stamp> {
+        let (ctime, inode) = change(metadata);
+        Ok(Stamp {
+            size: metadata.len(),
+            mtime: nanoseconds(metadata.modified()?),
+            ctime,
+            inode,
+        })
+    }
+
+    /// Whether the file has not changed for so long that another change would be seen.
+    fn is_settled(&self) -> bool {
+        let newest = self.mtime.max(self.ctime.unwrap_or(0));
+        let age = nanoseconds(SystemTime::now()).saturating_sub(newest);
+        age > COARSEST_CLOCK.as_nanos() as u64
+    }
+}
+
+fn nanoseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH);
+    since.map_or(0, |age| age.as_nanos() as u64)
+}
+
+/// Returns ctime in nanoseconds, and the inode.
+#[cfg(unix)]
+fn change(metadata: &Metadata) -> (Option<u64>, Option<u64>) {
+    use std::os::unix::fs::MetadataExt;
+    let ctime = metadata.ctime() * 1_000_000_000 + metadata.ctime_nsec();
+    (Some(ctime as u64), Some(metadata.ino()))
+}
+
+#[cfg(not(unix))]
+fn change(_: &Metadata) -> (Option<u64>, Option<u64>) {
+    (None, None)
 }
 
 impl FileHashes {
@@ -43,24 +95,19 @@ impl FileHashes {
         let name = name.to_string_lossy().into_owned();
         // Read before the bytes are: the next run then notices a change in between.
         let metadata = fs::metadata(path).at(path)?;
-        let modified = metadata.modified().at(path)?;
-        let age = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let size = metadata.len();
-        let mtime = age.as_nanos() as u64;
+        let stamp = Stamp::of(&metadata).at(path)?;
         if let Some(known) = self.files.get(&name)
-            && known.size == size
-            && known.mtime == mtime
+            && known.stamp == stamp
         {
             return Ok(known.hash.clone());
         }
+        let is_settled = stamp.is_settled();
         let hash = hash_file(path).at(path)?.to_hex().to_string();
-        let file = HashedFile {
-            size,
-            mtime,
-            hash: hash.clone(),
-        };
-        self.files.insert(name, file);
-        self.changed = true;
+        if is_settled {
+            let hash = hash.clone();
+            self.files.insert(name, HashedFile { stamp, hash });
+            self.changed = true;
+        }
         Ok(hash)
     }
 
@@ -70,7 +117,7 @@ impl FileHashes {
         if self.changed
             && let Ok(bytes) = serde_json::to_vec_pretty(&self.files)
         {
-            let _ = files::write(&self.path, &bytes);
+            let _ = file::write_atomic(&self.path, &bytes);
         }
     }
 }

@@ -1,47 +1,41 @@
-//! Files of a cache: how they are written, and what a killed process leaves of them.
-use crate::Result;
+//! Files of a cache: their names, and what killed processes leave of them.
+use super::{layer, part};
 use crate::data::file;
-use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
 
 /// Hex digits of the hashes that name folders and parts.
 pub(super) const HASH_DIGITS: usize = 16;
+/// The file of remembered hashes, in the cache's folder.
+pub(super) const FILE_HASHES: &str = "files.json";
+/// The file in the folder of a fingerprint that describes it.
+pub(super) const FINGERPRINT: &str = "fingerprint.json";
 
-/// Excludes other writers of this process: two nodes may fill one cache, and the temporary names of
-/// their files would be the same.
-fn lock_writes() -> MutexGuard<'static, ()> {
-    static WRITES: Mutex<()> = Mutex::new(());
-    WRITES.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Writes a file of a cache atomically.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let _lock = lock_writes();
-    file::write_atomic(path, bytes)
-}
-
-/// Removes the temporary files of processes that no longer run from the cache in `root`.
+/// Removes unfinished files of dead processes from the cache in `root`.
 pub(super) fn remove_leftovers(root: &Path) {
-    let _lock = lock_writes();
-    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let name = entry.file_name();
-        let name = name.to_str().unwrap_or_default();
-        let writer = name.strip_prefix("files.json.tmp");
-        if is_short_hash(name) {
-            file::remove_leftovers(&path, &is_dead);
-        } else if writer.and_then(|pid| pid.parse().ok()).is_some_and(is_dead) {
-            let _ = std::fs::remove_file(&path);
+    file::remove_leftovers(root, &|name| name == FILE_HASHES);
+    for (name, folder) in entries(root) {
+        if is_short_hash(&name) {
+            file::remove_leftovers(&folder, &|name| name == FINGERPRINT);
+            for (name, layer) in entries(&folder) {
+                if layer::layer_of_folder(&name).is_some() {
+                    file::remove_leftovers(&layer, &part::is_name);
+                }
+            }
         }
     }
 }
 
-/// Returns whether a process no longer runs, or is this one, which is not writing now. Without a
-/// /proc no other process counts as dead.
-fn is_dead(pid: u32) -> bool {
-    let proc = Path::new("/proc");
-    let has_proc = proc.join("self").exists();
-    pid == std::process::id() || has_proc && !proc.join(pid.to_string()).exists()
+/// Returns names and paths of what is in a folder.
+fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| {
+            (
+                entry.file_name().to_string_lossy().into_owned(),
+                entry.path(),
+            )
+        })
+        .collect()
 }
 
 /// Returns whether `name` may be a short hash.

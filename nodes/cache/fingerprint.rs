@@ -1,10 +1,12 @@
 //! What identifies a node in a cache: canonical JSON, and its hash as the name of a folder.
 use super::file_hashes::FileHashes;
-use super::files::HASH_DIGITS;
+use super::files::{FILE_HASHES, FINGERPRINT, HASH_DIGITS};
 use crate::Result;
-use crate::data::error::PathContext;
+use crate::data::error::{PathContext, error_at};
+use crate::data::file;
+use crate::data::read_files::ReadFiles;
 use crate::node::{Cacheable, NodeContext};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,16 +21,39 @@ const CODEC: &str = "f32";
 pub(super) struct Fingerprint(Arc<str>);
 
 impl Fingerprint {
-    /// Computes the fingerprint of a node. The folder `root` of the cache remembers the hashes of
-    /// the model's files.
+    /// Computes the fingerprint of a node as its options and the model's files say. The folder
+    /// `root` of the cache remembers the hashes of these.
     pub(super) fn of(
         node: &dyn Cacheable,
         root: &Path,
         context: &NodeContext,
     ) -> Result<Fingerprint> {
-        let mut hashes = FileHashes::open(root.join("files.json"));
-        let mut identity = node.identity(context, &mut |path| hashes.hash(path))?;
+        let mut hashes = FileHashes::open(root.join(FILE_HASHES));
+        let identity = node.identity(context, &mut |path| hashes.hash(path))?;
         hashes.save();
+        Fingerprint::new(identity)
+    }
+
+    /// Computes the fingerprint of a node that was built from the bytes in `read_files`.
+    ///
+    /// # Errors
+    /// The folder of the model has other files now.
+    pub(super) fn of_built(
+        node: &dyn Cacheable,
+        read_files: &ReadFiles,
+        context: &NodeContext,
+    ) -> Result<Fingerprint> {
+        let mut hash_of = |path: &Path| match read_files.hash(path) {
+            Some(hash) => Ok(hash.to_owned()),
+            None => Err(error_at(
+                path,
+                "has come while the model was loaded; run again",
+            )),
+        };
+        Fingerprint::new(node.identity(context, &mut hash_of)?)
+    }
+
+    fn new(mut identity: Json) -> Result<Fingerprint> {
         let fields = identity
             .as_object_mut()
             .ok_or("what identifies a node must be a JSON object")?;
@@ -40,9 +65,14 @@ impl Fingerprint {
 
     /// Reads the fingerprint from its folder.
     pub(super) fn read(folder: &Path) -> Result<Fingerprint> {
-        let path = folder.join("fingerprint.json");
+        let path = folder.join(FINGERPRINT);
         let text = fs::read_to_string(&path).at(&path)?;
         Ok(Fingerprint(text.into()))
+    }
+
+    /// Writes the fingerprint into its folder.
+    pub(super) fn write(&self, folder: &Path) -> Result<()> {
+        file::write_atomic(&folder.join(FINGERPRINT), self.json().as_bytes())
     }
 
     /// Returns the canonical JSON.

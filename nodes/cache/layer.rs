@@ -148,7 +148,8 @@ impl LayerStore {
         }
     }
 
-    /// Stores a row, unless it is stored already: a batch may have the same samples twice.
+    /// Keeps a row to be written, unless it is stored already: a batch may have the same samples
+    /// twice.
     pub(super) fn put(
         &mut self,
         key: RowKey,
@@ -162,10 +163,29 @@ impl LayerStore {
         let row = self.unwritten.len();
         self.unwritten.push(key, id, samples, entry)?;
         self.index.insert(key, EntryLocation::Unwritten(row));
-        if self.unwritten.bytes() >= PART_BYTES {
-            self.write()?;
-        }
         Ok(())
+    }
+
+    /// Whether the unwritten rows are enough for a part.
+    pub(super) fn is_full(&self) -> bool {
+        self.unwritten.bytes() >= PART_BYTES
+    }
+
+    /// Whether there are rows that are in no part.
+    pub(super) fn has_unwritten(&self) -> bool {
+        self.unwritten.len() > 0
+    }
+
+    /// Whether a part was found or written.
+    pub(super) fn has_parts(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
+    /// Drops the unwritten rows.
+    pub(super) fn forget_unwritten(&mut self) {
+        self.index
+            .retain(|_, location| !matches!(location, EntryLocation::Unwritten(_)));
+        self.unwritten = UnwrittenRows::default();
     }
 
     /// Writes the unwritten rows as a part.

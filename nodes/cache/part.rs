@@ -13,6 +13,7 @@ use crate::data::column;
 use crate::data::column::Column;
 use crate::data::entry::Entry;
 use crate::data::error::PathContext;
+use crate::data::file;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt32Type;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -47,7 +48,7 @@ pub(super) fn write(
     writer.close()?;
     let hash = fingerprint::short_hash(&blake3::hash(&bytes));
     let path = folder.join(format!("part-{hash}.parquet"));
-    files::write(&path, &bytes)?;
+    file::write_atomic(&path, &bytes)?;
     Ok(path)
 }
 
@@ -82,6 +83,11 @@ pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     paths.sort();
     Ok(paths)
+}
+
+/// Whether a file of this name is a part.
+pub(super) fn is_name(name: &str) -> bool {
+    hash_in_name(Path::new(name)).is_some()
 }
 
 fn hash_in_name(path: &Path) -> Option<&str> {

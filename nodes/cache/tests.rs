@@ -1,19 +1,24 @@
 //! Caches that are empty, half filled, full, damaged or shared send the same rows.
 mod commands;
 mod damage;
+mod fake;
 mod folders;
+mod models;
 mod serving;
 
 use super::*;
 use crate::data::column;
 use crate::data::entry::Entry;
+use crate::data::read_files::ReadFiles;
 use crate::data::targets::{batch_from_entries, entry};
 use crate::node::port::{Shapes, Value};
 use crate::node::report::ReportedLines;
 use crate::node::step::{Step, StepInfo};
-use crate::node::{NodeInfo, OptionError, PhaseOutputs};
+use crate::node::{BuiltNode, NodeInfo, OptionError, PhaseOutputs};
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use compute::tensor::Tape;
+use fake::{FakeConfig, FakeNode, Served, fake, served};
+use layer::LayerStore;
 use rows::row_key;
 use serde_json::{Value as Json, json};
 use std::collections::HashMap;
@@ -22,107 +27,6 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 const WIDTH: usize = 3;
-
-/// A node with one frame per 320 samples and
-/// hidden(layer, frame, w) = (layer + 1) · sample[320 frame] + w.
-#[derive(Clone, Default)]
-struct FakeConfig {
-    layers: Vec<usize>,
-    /// The path of the model, if it has one.
-    model: &'static str,
-    record: Arc<Mutex<Served>>,
-}
-
-/// What a node has done: the layers of each node that was built, and the number of computed rows.
-#[derive(Debug, Default, PartialEq)]
-struct Served {
-    built: Vec<Vec<usize>>,
-    rows: usize,
-}
-
-fn served<const N: usize>(built: [&[usize]; N], rows: usize) -> Served {
-    Served {
-        built: built.map(<[usize]>::to_vec).to_vec(),
-        rows,
-    }
-}
-
-fn fake(layers: &[usize]) -> FakeConfig {
-    FakeConfig {
-        layers: layers.to_vec(),
-        ..FakeConfig::default()
-    }
-}
-
-impl Config for FakeConfig {
-    fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        Ok(NodeInfo::default())
-    }
-    fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        self.build_for(&self.layers, context)
-    }
-    fn cacheable(&self) -> Option<&dyn Cacheable> {
-        Some(self)
-    }
-}
-
-impl Cacheable for FakeConfig {
-    fn identity(
-        &self,
-        _: &NodeContext,
-        hash_of: &mut dyn FnMut(&Path) -> Result<String>,
-    ) -> Result<Json> {
-        let model = if self.model.is_empty() {
-            String::new()
-        } else {
-            hash_of(Path::new(self.model))?
-        };
-        Ok(json!({ "model": model, "kind": "fake" }))
-    }
-    fn layers(&self) -> Option<&[usize]> {
-        Some(&self.layers)
-    }
-    fn input(&self) -> &'static str {
-        "speech"
-    }
-    fn output(&self) -> &'static str {
-        "targets"
-    }
-    fn build_for(&self, layers: &[usize], _: &NodeContext) -> Result<Box<dyn Node>> {
-        let mut record = self.record.lock().unwrap();
-        record.built.push(layers.to_vec());
-        Ok(Box::new(FakeNode {
-            layers: layers.to_vec(),
-            record: self.record.clone(),
-        }))
-    }
-    fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
-        batch_from_entries(rows, entries)
-    }
-    fn entry(&self, sent: &RecordBatch, row: usize, layer_index: usize) -> Result<Entry> {
-        entry(sent, row, layer_index)
-    }
-}
-
-struct FakeNode {
-    layers: Vec<usize>,
-    record: Arc<Mutex<Served>>,
-}
-
-impl Node for FakeNode {
-    fn run(&mut self, step: &mut Step) -> Result<()> {
-        let rows = step.batch("speech")?;
-        self.record.lock().unwrap().rows += rows.num_rows();
-        let mut entries = vec![];
-        for samples in column::floats_by_row(&rows, column::SAMPLES)? {
-            let layers = self.layers.iter();
-            entries.push(layers.map(|&layer| hidden(samples, layer)).collect());
-        }
-        let batch = batch_from_entries(&rows, &entries)?;
-        step.send("targets", Value::Batch(batch));
-        Ok(())
-    }
-}
 
 fn hidden(samples: &[f32], layer: usize) -> Entry {
     let mut values = vec![];
@@ -201,12 +105,12 @@ impl TestCache {
     }
 
     fn open(&self, config: &FakeConfig) -> Box<dyn Node> {
-        wrap(Arc::new(config.clone()), &self.root, &self.context()).unwrap()
+        wrap(Arc::new(config.clone()), &self.root, true, &self.context()).unwrap()
     }
 
     /// Opens the cache and returns its error.
     fn open_error(&self, config: FakeConfig) -> String {
-        let result = wrap(Arc::new(config), &self.root, &self.context());
+        let result = wrap(Arc::new(config), &self.root, true, &self.context());
         result.err().unwrap().to_string()
     }
 
@@ -232,6 +136,18 @@ impl TestCache {
         std::mem::take(&mut *config.record.lock().unwrap())
     }
 
+    /// Writes a file beside the cache's and returns a node whose model it is.
+    fn with_model(&self, layers: &[usize], text: &str) -> FakeConfig {
+        fs::create_dir_all(&self.root).unwrap();
+        let path = self.root.join("weights");
+        fs::write(&path, text).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(150)); // its times are settled
+        FakeConfig {
+            model: path.to_string_lossy().into_owned().leak(),
+            ..fake(layers)
+        }
+    }
+
     /// Returns the files in all folders whose names end so, in order.
     fn files(&self, end: &str) -> Vec<PathBuf> {
         let mut files = vec![];
@@ -247,10 +163,17 @@ impl TestCache {
     }
 
     /// Opens the rows of the first layer with a part.
-    fn open_layer(&self) -> LayerStore {
+    fn open_store(&self) -> Store {
         let folder = self.layer_folder();
         let fingerprint = Fingerprint::read(folder.parent().unwrap()).unwrap();
-        LayerStore::open(folder, fingerprint, &self.context()).unwrap()
+        let layer = layer::layer_of_folder(folder.file_name().unwrap().to_str().unwrap());
+        Store::open(
+            &self.root,
+            fingerprint,
+            vec![layer.unwrap()],
+            &self.context(),
+        )
+        .unwrap()
     }
 }
 

@@ -50,7 +50,7 @@ pub fn verify(path: &Path) -> Result<Vec<Damage>> {
         match fingerprint.filter(|fingerprint| folder.ends_with(fingerprint.name())) {
             Some(fingerprint) => damages.extend(verify_parts(&folder, &fingerprint)?),
             None => damages.push(Damage {
-                path: folder.join("fingerprint.json"),
+                path: folder.join(files::FINGERPRINT),
                 says: "is not the JSON that its folder is called by".to_owned(),
             }),
         }
@@ -78,7 +78,7 @@ pub fn remove(path: &Path) -> Result<Vec<PathBuf>> {
         fs::remove_dir_all(folder).at(folder)?;
     }
     if path.is_dir() {
-        let _ = fs::remove_file(path.join("files.json"));
+        let _ = fs::remove_file(path.join(files::FILE_HASHES));
         let _ = fs::remove_dir(path); // fails if the folder contains files of somebody else
     }
     Ok(folders)
@@ -108,7 +108,7 @@ fn folders(path: &Path) -> Result<Vec<PathBuf>> {
 
 fn is_fingerprint(folder: &Path) -> bool {
     let name = folder.file_name().and_then(|name| name.to_str());
-    name.is_some_and(files::is_short_hash) && folder.join("fingerprint.json").is_file()
+    name.is_some_and(files::is_short_hash) && folder.join(files::FINGERPRINT).is_file()
 }
 
 /// The folder of a layer, or of the rows of a kind without layers.

@@ -68,7 +68,10 @@ fn is_written_again(line: &Json, phase: &str, from: u64) -> bool {
 }
 
 /// The metrics file of a run, open to append.
-pub(crate) struct MetricsFile(File);
+pub(crate) struct MetricsFile {
+    file: File,
+    path: PathBuf,
+}
 
 impl MetricsFile {
     /// Opens the metrics of the run in the folder `run` for a `phase` that goes on after update
@@ -80,12 +83,11 @@ impl MetricsFile {
         if kept != metrics || !path.exists() {
             file::write_atomic(&path, kept.as_bytes())?;
         }
-        Ok(MetricsFile(
-            File::options().append(true).open(&path).at(&path)?,
-        ))
+        let file = File::options().append(true).open(&path).at(&path)?;
+        Ok(MetricsFile { file, path })
     }
 
-    /// Appends the values of one update.
+    /// Appends the values of one update. Errors name the file.
     pub(crate) fn write(
         &mut self,
         phase: &str,
@@ -107,12 +109,12 @@ impl MetricsFile {
             });
             lines += &format!("{line}\n");
         }
-        Ok(self.0.write_all(lines.as_bytes())?)
+        self.file.write_all(lines.as_bytes()).at(&self.path)
     }
 
-    /// Syncs the file to disk.
+    /// Syncs the file to disk. Errors name it.
     pub(crate) fn sync(&self) -> Result<()> {
-        Ok(self.0.sync_data()?)
+        self.file.sync_data().at(&self.path)
     }
 }
 

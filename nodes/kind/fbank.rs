@@ -7,10 +7,12 @@ use crate::data::column;
 use crate::data::column::{FBANK, FEATURES, ID, SAMPLES, SPEECH, VIEW};
 use crate::data::entry::Entry;
 use crate::data::mel::Mel;
+use crate::data::read_files::ReadFiles;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
-    Cacheable, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
+    BuiltNode, Cacheable, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError,
+    PhaseOutputs, shapes,
 };
 use arrow::record_batch::RecordBatch;
 use rayon::prelude::*;
@@ -112,8 +114,11 @@ impl Cacheable for Options {
         OUT
     }
 
-    fn build_for(&self, _: &[usize], context: &NodeContext) -> Result<Box<dyn Node>> {
-        self.build(context)
+    fn build_for(&self, _: &[usize], context: &NodeContext) -> Result<BuiltNode> {
+        Ok(BuiltNode {
+            node: self.build(context)?,
+            read_files: ReadFiles::default(),
+        })
     }
 
     fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {

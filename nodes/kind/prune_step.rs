@@ -202,7 +202,7 @@ impl Config for Options {
             ]),
             parameters: Some(gates + 2),
             estimated: planned.estimated,
-            reads: planned.reads.into_iter().collect(),
+            reads: planned.reads,
             ..NodeInfo::default()
         })
     }

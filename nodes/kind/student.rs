@@ -215,7 +215,7 @@ impl Config for Options {
                 estimated: planned.estimated || pruned.is_some(),
                 architecture: Box::new(pruned.unwrap_or(architecture)),
             }),
-            reads: planned.reads.into_iter().collect(),
+            reads: planned.reads,
             notes: notes.into_iter().collect(),
             warnings: self.precision.warning().into_iter().collect(),
         })

@@ -10,14 +10,15 @@ use crate::data::targets;
 use crate::data::targets::Targets;
 use crate::model::{
     Architecture, Convention, Encoded, Forward, Model, Normalization, OPEN, Outputs, UnknownKeys,
-    activation_bytes, count,
+    activation_bytes, count, weight_paths,
 };
 use crate::node::model_option::{ModelOption, check_layers, check_mask, mapped_layers};
 use crate::node::port;
 use crate::node::port::{Carries, FrameStep, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
-    Cacheable, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
+    BuiltNode, Cacheable, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError,
+    PhaseOutputs, shapes,
 };
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::record_batch::RecordBatch;
@@ -92,12 +93,10 @@ impl Options {
     /// Returns the paths of the model's files that determine its outputs.
     fn files(&self, context: &NodeContext) -> Vec<PathBuf> {
         let folder = context.path(&self.model);
-        let names = ["config.json", "model.safetensors"];
-        let normalization = Normalization::file(&folder);
-        let paths = names
-            .into_iter()
-            .chain(normalization)
-            .map(|name| folder.join(name));
+        let config = folder.join("config.json");
+        let weights = weight_paths(&folder);
+        let normalization = Normalization::file(&folder).map(|name| folder.join(name));
+        let paths = [config].into_iter().chain(weights).chain(normalization);
         paths.filter(|path| path.exists()).collect()
     }
 }
@@ -146,14 +145,14 @@ impl Config for Options {
             macs: Some(count::macs(&architecture)),
             activation_bytes: Some([weight_copies, 0]),
             estimated: planned.estimated,
-            reads: planned.reads.into_iter().collect(),
+            reads: planned.reads,
             warnings: self.precision.warning().into_iter().collect(),
             ..NodeInfo::default()
         })
     }
 
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        self.build_for(&self.layers, context)
+        Ok(self.build_for(&self.layers, context)?.node)
     }
 
     fn cacheable(&self) -> Option<&dyn Cacheable> {
@@ -203,16 +202,21 @@ impl Cacheable for Options {
         OUT
     }
 
-    fn build_for(&self, layers: &[usize], context: &NodeContext) -> Result<Box<dyn Node>> {
-        let mut model = self.model_option().open(context, context.key("weights"))?;
+    fn build_for(&self, layers: &[usize], context: &NodeContext) -> Result<BuiltNode> {
+        let key = context.key("weights");
+        let (mut model, read_files) = self.model_option().open_files(context, key)?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
-        Ok(Box::new(Teacher {
+        let teacher = Teacher {
             model,
             layers: layers.to_vec(),
             convention: self.convention,
             precision: self.precision,
             sends_maps: context.read_outputs.contains(MAPS_OUT),
-        }))
+        };
+        Ok(BuiltNode {
+            node: Box::new(teacher),
+            read_files,
+        })
     }
 
     fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {

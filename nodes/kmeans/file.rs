@@ -4,6 +4,7 @@ use super::Centroids;
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::data::file;
+use safetensors::Dtype;
 use std::path::Path;
 
 const NAME: &str = "centroids";
@@ -25,9 +26,10 @@ impl Centroids {
                 .ok_or("is no NumPy array of floats in C order")
                 .at(path)?
         } else {
-            file::load(path)?
-                .remove(NAME)
-                .ok_or_else(|| format!("there is no tensor `{NAME}`"))
+            let mut tensors = file::Tensors::read(path)?;
+            let centroids = tensors.floats.remove(NAME);
+            centroids
+                .ok_or_else(|| tensors.why_missing(NAME))
                 .at(path)?
         };
         let width = match shape[..] {
@@ -69,20 +71,16 @@ fn parse_npy(bytes: &[u8]) -> Option<(Vec<usize>, Vec<f32>)> {
         .map(str::parse)
         .collect::<Result<_, _>>()
         .ok()?;
-    let values = match after("'descr'")?.get(1..4)? {
-        "<f2" => file::decode_floats(safetensors::Dtype::F16, data)?,
-        "<f4" => file::decode_floats(safetensors::Dtype::F32, data)?,
-        "<f8" => {
-            let words = data.as_chunks::<8>().0;
-            words
-                .iter()
-                .map(|b| f64::from_le_bytes(*b) as f32)
-                .collect()
-        }
+    let dtype = match after("'descr'")?.get(1..4)? {
+        "<f2" => Dtype::F16,
+        "<f4" => Dtype::F32,
+        "<f8" => Dtype::F64,
         _ => return None,
     };
     let count = shape.iter().try_fold(1usize, |n, m| n.checked_mul(*m))?;
-    (values.len() == count).then_some((shape, values))
+    let bytes = count.checked_mul(dtype.bitsize() / 8)?;
+    let values = file::decode_floats(dtype, data).filter(|_| data.len() == bytes)?;
+    Some((shape, values))
 }
 
 #[cfg(test)]
@@ -127,6 +125,7 @@ mod tests {
             npy("<i8", "False", "(3, 2)", &doubles),
             npy("<f8", "False", "(6,)", &doubles),
             npy("<f8", "False", "(3, 3)", &doubles),
+            npy("<f2", "False", "(3, 2)", &[&halves[..], &[0]].concat()),
             npy("<f8", "False", "(3, 2)", &doubles)[..40].to_vec(),
             vec![],
         ] {

@@ -7,12 +7,18 @@ impl Architecture {
         self.mask_time_prob > 0.0 || self.mask_feature_prob > 0.0
     }
 
+    /// Leaves the mask embedding out, since the model's folder has none.
+    pub(super) fn remove_mask_embedding(&mut self) {
+        self.mask_time_prob = 0.0;
+        self.mask_feature_prob = 0.0;
+    }
+
     /// Returns why no frame of the model can be masked, if that is so.
     pub fn mask_problem(&self) -> Option<&'static str> {
         if !self.has_mask_embedding() {
             return Some(
                 "the model has no mask embedding: its `mask_time_prob` and `mask_feature_prob` \
-                 are 0",
+                 are 0, or there is no tensor `masked_spec_embed`",
             );
         }
         let hubert = Architecture::default();

@@ -3,6 +3,7 @@
 use super::{Architecture, ExtractNorm};
 use crate::Result;
 use crate::data::error::PathContext;
+use crate::data::read_files::ReadFiles;
 use serde_json::Value as Json;
 use std::path::Path;
 
@@ -29,7 +30,10 @@ impl Normalization {
     /// Returns the file of a model folder that decides; `None` if no file does, or if it cannot be
     /// read.
     pub fn file(folder: &Path) -> Option<&'static str> {
-        let states = |name: &&str| stated(&folder.join(name)).is_ok_and(|found| found.is_some());
+        let states = |name: &&str| {
+            let found = stated(&folder.join(name), &mut ReadFiles::default());
+            found.is_ok_and(|found| found.is_some())
+        };
         FILES.into_iter().find(states)
     }
 
@@ -38,14 +42,18 @@ impl Normalization {
     ///
     /// # Errors
     /// A file cannot be read, wants another rate than 16 kHz, or contradicts another one.
-    pub fn read(folder: &Path, architecture: &Architecture) -> Result<Normalization> {
+    pub fn read(
+        folder: &Path,
+        architecture: &Architecture,
+        read_files: &mut ReadFiles,
+    ) -> Result<Normalization> {
         let mut found: Option<Normalization> = None;
         for name in FILES {
             let path = folder.join(name);
             if !path.exists() {
                 continue;
             }
-            let Some(normalize) = stated(&path)? else {
+            let Some(normalize) = stated(&path, read_files)? else {
                 continue;
             };
             match found {
@@ -74,9 +82,9 @@ impl Normalization {
 }
 
 /// Returns `do_normalize` of one file; `None` if it holds no feature extractor.
-fn stated(path: &Path) -> Result<Option<bool>> {
+fn stated(path: &Path, read_files: &mut ReadFiles) -> Result<Option<bool>> {
     const TRANSFORMERS_DEFAULT: bool = true;
-    let text = std::fs::read_to_string(path).at(path)?;
+    let text = read_files.text(path)?;
     let keys: Json = serde_json::from_str(&text).at(path)?;
     let nested = &keys["feature_extractor"];
     let settings = if nested.is_object() { nested } else { &keys };
@@ -104,7 +112,8 @@ mod tests {
         for (name, text) in files {
             fs::write(folder.join(name), text).expect("a file");
         }
-        let found = Normalization::read(&folder, &Architecture::default());
+        let found =
+            Normalization::read(&folder, &Architecture::default(), &mut ReadFiles::default());
         fs::remove_dir_all(&folder).expect("removed");
         found
     }

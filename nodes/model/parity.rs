@@ -30,7 +30,7 @@ pub fn load(name: &str) -> Loaded {
 }
 
 fn load_model(name: &str) -> Model {
-    Model::load(&golden(name), None, UnknownKeys::REFUSE).expect(name)
+    Model::load(&golden(name), UnknownKeys::REFUSE).expect(name)
 }
 
 pub fn values<'a>(tensors: &'a Loaded, name: &str) -> &'a [f32] {

@@ -1,13 +1,17 @@
 //! A model's tensors by their Hugging Face names, and the folder that holds them.
 use super::Architecture;
+use super::MASK_EMBEDDING;
 use super::config_keys::{UnknownKeys, unknown_keys};
 use super::normalization::Normalization;
+use super::weight_files::{WeightFiles, lacks, prefix};
 use crate::Result;
-use crate::data::error::PathContext;
-use crate::data::file;
+use crate::data::error::{PathContext, error_at};
+use crate::data::file::{self, GrowingFolder, Tensors};
+use crate::data::read_files::ReadFiles;
 use compute::tensor::{Param, param, read};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
 /// What the names of an encoder's own tensors begin with; others are heads of a task.
@@ -52,75 +56,75 @@ pub struct LoadedModel {
     pub unknown_keys: Vec<(String, Json)>,
     /// Tensors of the encoder, the extractor or the projection that the architecture does not list.
     pub unread_tensors: Vec<String>,
+    /// The files that it was loaded from.
+    pub read_files: ReadFiles,
 }
 
-/// Reads config.json of a model folder.
+/// Reads config.json of a model folder, and the names of its tensors if they are there.
+///
+/// A mask embedding that config.json asks for and the folder does not have is left out of the
+/// architecture: only masking needs it.
 pub fn read_architecture(folder: &Path, unknown: UnknownKeys) -> Result<Architecture> {
     let path = folder.join("config.json");
     let text = std::fs::read_to_string(&path).at(&path)?;
-    Architecture::from_config(&text, unknown).at(&path)
+    let mut architecture = Architecture::from_config(&text, unknown).at(&path)?;
+    if architecture.has_mask_embedding() && lacks(folder, &architecture, MASK_EMBEDDING) {
+        architecture.remove_mask_embedding();
+    }
+    Ok(architecture)
 }
 
 impl Model {
-    /// Loads a folder, as [`Model::load_with_details`]; a tensor of the encoder that nothing reads is
-    /// an error, since it would change the numbers.
-    pub fn load(
-        folder: &Path,
-        architecture: Option<&Architecture>,
-        unknown: UnknownKeys,
-    ) -> Result<Model> {
-        let loaded = Model::load_with_details(folder, architecture, unknown)?;
+    /// Loads a folder, as [`LoadedModel::read`]; a tensor of the encoder that nothing reads is an
+    /// error, since it would change the numbers.
+    pub fn load(folder: &Path, unknown: UnknownKeys) -> Result<Model> {
+        Ok(LoadedModel::load(folder, unknown)?.model)
+    }
+}
+
+impl LoadedModel {
+    /// Loads a folder, as [`Model::load`].
+    pub fn load(folder: &Path, unknown: UnknownKeys) -> Result<LoadedModel> {
+        let loaded = LoadedModel::read(folder, unknown)?;
         if let Some(name) = loaded.unread_tensors.first() {
-            let file = folder.join("model.safetensors");
-            return Err(format!(
-                "{}: nothing reads the tensor `{name}`: config.json describes another model, or one \
-                 that this version does not know",
-                file.display()
-            )
-            .into());
+            let message = format!(
+                "nothing reads the tensor `{name}`: config.json describes another model, or one \
+                 that this version does not know"
+            );
+            return Err(error_at(&folder.join("model.safetensors"), message));
         }
-        Ok(loaded.model)
+        Ok(loaded)
     }
 
-    /// Loads a folder with config.json and model.safetensors. An `architecture` of the same shapes
-    /// replaces the folder's.
-    pub fn load_with_details(
-        folder: &Path,
-        architecture: Option<&Architecture>,
-        unknown: UnknownKeys,
-    ) -> Result<LoadedModel> {
-        let stored = read_architecture(folder, unknown)?;
-        let architecture = architecture.cloned().unwrap_or(stored);
-        let path = folder.join("model.safetensors");
-        let file = path.display();
-        if !path.exists() {
-            return Err(format!(
-                "{file}: is not there; convert the checkpoint to safetensors \
-                 (`model.save_pretrained(folder)` in transformers)"
-            )
-            .into());
+    /// Reads each file of a folder once: config.json, the tensors, and who says whether waveforms
+    /// are normalised.
+    pub fn read(folder: &Path, unknown: UnknownKeys) -> Result<LoadedModel> {
+        let mut read_files = ReadFiles::default();
+        let config_path = folder.join("config.json");
+        let config = read_files.text(&config_path)?;
+        let mut architecture = Architecture::from_config(&config, unknown).at(&config_path)?;
+        let files = WeightFiles::find(folder, &mut read_files)?;
+        let tensors = files.load(&mut read_files)?;
+        let mut tensors = encoder_tensors(tensors, &architecture).at(files.path())?;
+        if !tensors.floats.contains_key(MASK_EMBEDDING) {
+            architecture.remove_mask_embedding();
         }
-        let mut found: BTreeMap<String, _> = file::load(&path)?
-            .into_iter()
-            .map(|(name, tensor)| (plain_name(&name), tensor))
-            .collect();
         let mut weights = BTreeMap::new();
         for (name, shape) in architecture.tensors() {
-            let Some((found_shape, values)) = found.remove(&name) else {
-                return Err(format!("{file}: there is no tensor `{name}`").into());
+            let Some((found_shape, values)) = tensors.floats.remove(&name) else {
+                return Err(error_at(files.path(), tensors.why_missing(&name)));
             };
             if found_shape != shape {
-                return Err(format!(
-                    "{file}: `{name}` is {found_shape:?}, but config.json says {shape:?}"
-                )
-                .into());
+                let message =
+                    format!("`{name}` is {found_shape:?}, but config.json says {shape:?}");
+                return Err(error_at(files.path(), message));
             }
             weights.insert(name, param(values));
         }
-        let normalization = Normalization::read(folder, &architecture)?;
-        let is_encoder = |name: &String| ENCODER.iter().any(|prefix| name.starts_with(prefix));
-        let config = folder.join("config.json");
-        let keys = serde_json::from_str(&std::fs::read_to_string(&config).at(&config)?);
+        let normalization = Normalization::read(folder, &architecture, &mut read_files)?;
+        let is_encoder = |name: &&str| ENCODER.iter().any(|prefix| name.starts_with(prefix));
+        let unread_tensors = tensors.names().filter(is_encoder);
+        let keys = serde_json::from_str(&config).at(&config_path)?;
         Ok(LoadedModel {
             model: Model {
                 architecture,
@@ -128,16 +132,27 @@ impl Model {
                 normalize: normalization.normalize,
             },
             normalization,
-            unknown_keys: unknown_keys(&keys.at(&config)?),
-            unread_tensors: found.into_keys().filter(is_encoder).collect(),
+            unknown_keys: unknown_keys(&keys),
+            unread_tensors: unread_tensors.map(str::to_owned).collect(),
+            read_files,
         })
     }
+}
 
+/// Returns the tensors of the encoder by their names in an [`Architecture`]: without a prefix such
+/// as `hubert.`, and with the older names of the weight norm's tensors.
+///
+/// Tensors that are not below the prefix belong to the head of a task.
+fn encoder_tensors(tensors: Tensors, architecture: &Architecture) -> Result<Tensors> {
+    let tensors = tensors.rename(|name| Some(older_name(name)));
+    let prefix = prefix(tensors.names(), architecture)?;
+    Ok(tensors.rename(|name| name.strip_prefix(&prefix).map(str::to_owned)))
+}
+
+impl Model {
     /// Writes the folder beside its place, then renames it: it is complete or absent. Replaces a
     /// folder of that name.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let unfinished = file::temporary(folder);
-        let _ = std::fs::remove_dir_all(&unfinished);
         let shapes: BTreeMap<String, Vec<usize>> =
             self.architecture.tensors().into_iter().collect();
         let tensors: Vec<_> = shapes
@@ -153,27 +168,29 @@ impl Model {
             "return_attention_mask": self.normalize,
             "sampling_rate": 16000,
         });
-        file::save(
-            &unfinished.join("model.safetensors"),
-            &tensors,
-            [("format".to_owned(), "pt".to_owned())].into(),
-        )?;
-        for (name, json) in [
-            ("config.json", self.architecture.to_config()),
-            ("preprocessor_config.json", preprocessor),
-        ] {
-            file::write_atomic(&unfinished.join(name), format!("{json:#}\n").as_bytes())?;
-        }
-        file::replace_folder(&unfinished, folder)
+        let config = format!("{:#}\n", self.architecture.to_config());
+        let preprocessor = format!("{preprocessor:#}\n");
+        let format = [("format".to_owned(), "pt".to_owned())].into();
+        let mut growing = GrowingFolder::create(folder, "config.json", config.as_bytes())?;
+        growing.write("model.safetensors", |file| {
+            file::write_tensors(file, &tensors, format)
+        })?;
+        growing.write("preprocessor_config.json", |file| {
+            file.write_all(preprocessor.as_bytes())
+        })?;
+        growing.finish()
     }
 }
 
-/// Removes a prefix such as `hubert.`, and returns the older names of the weight norm's tensors.
-fn plain_name(name: &str) -> String {
-    let name = ["hubert.", "wav2vec2.", "wavlm."]
-        .iter()
-        .find_map(|p| name.strip_prefix(p))
-        .unwrap_or(name);
+/// Returns the older names of the weight norm's tensors.
+fn older_name(name: &str) -> String {
     name.replace("parametrizations.weight.original0", "weight_g")
         .replace("parametrizations.weight.original1", "weight_v")
 }
+
+/// The files of a folder that [`Model::save`] writes.
+pub const FILES: [&str; 3] = [
+    "config.json",
+    "model.safetensors",
+    "preprocessor_config.json",
+];

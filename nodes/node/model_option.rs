@@ -2,8 +2,10 @@
 //! architecture alone.
 use crate::Result;
 use crate::data::file;
+use crate::data::read_files::ReadFiles;
 use crate::model::{
-    Architecture, ArchitectureError, Model, Transfer, UnknownKeys, read_architecture,
+    Architecture, ArchitectureError, LoadedModel, Model, Transfer, UnknownKeys, read_architecture,
+    weight_paths,
 };
 use crate::node::port::{self, Shapes};
 use crate::node::{NodeContext, OptionError, PhaseOutputs};
@@ -32,14 +34,15 @@ pub struct PlannedModel {
     pub architecture: Architecture,
     /// Whether an earlier phase decides the size, so that it is the one at its target sparsity.
     pub estimated: bool,
-    /// The path that must exist when the graph runs.
-    pub reads: Option<String>,
+    /// The paths that must exist when the graph runs.
+    pub reads: Vec<String>,
     /// What comes from the folder, if the architecture has other shapes or layers.
     pub transfer: Option<Transfer>,
 }
 
 impl ModelOption<'_> {
-    /// Finds the architecture without opening the model; reads at most a config.json.
+    /// Finds the architecture without opening the model; reads at most a config.json and the names
+    /// of tensors.
     pub fn plan(&self, phase_outputs: &PhaseOutputs) -> Result<PlannedModel, OptionError> {
         let Some(folder) = self.folder else {
             let message = format!("needs the option `{}` or `architecture`", self.option);
@@ -47,7 +50,7 @@ impl ModelOption<'_> {
             return Ok(PlannedModel {
                 architecture: architecture.ok_or_else(|| OptionError::at("", message))?,
                 estimated: false,
-                reads: None,
+                reads: vec![],
                 transfer: None,
             });
         };
@@ -58,14 +61,17 @@ impl ModelOption<'_> {
         if path.exists() {
             let stored = read_architecture(path, self.unknown_keys)
                 .map_err(|e| OptionError::option(self.option, e))?;
-            let weights = format!("{}/model.safetensors", folder.trim_end_matches('/'));
+            let weights = weight_paths(Path::new(folder.trim_end_matches('/')));
+            let reads = weights
+                .iter()
+                .map(|path| path.to_string_lossy().into_owned());
             let architecture = self.with_option(Some(&stored))?;
             let architecture = architecture.unwrap_or_else(|| stored.clone());
             return Ok(PlannedModel {
                 transfer: self.transfer(&architecture, &stored)?,
                 architecture,
                 estimated: false,
-                reads: Some(weights),
+                reads: reads.collect(),
             });
         }
         let hint = file::hint(folder);
@@ -76,7 +82,7 @@ impl ModelOption<'_> {
         Ok(PlannedModel {
             architecture: architecture.ok_or_else(|| OptionError::option(self.option, missing))?,
             estimated: false,
-            reads: Some(folder.to_owned()),
+            reads: vec![folder.to_owned()],
             transfer: None,
         })
     }
@@ -109,7 +115,7 @@ impl ModelOption<'_> {
             transfer: self.transfer(&architecture, written)?,
             architecture,
             estimated,
-            reads: None,
+            reads: vec![],
         })
     }
 
@@ -168,21 +174,33 @@ impl ModelOption<'_> {
     /// Opens the folder. Draws random weights for what it does not fill; for all if no folder is
     /// named, or if `bench` finds none.
     pub fn open(&self, context: &NodeContext, key: Key) -> Result<Model> {
-        let architecture = self.architecture_at(context)?;
+        Ok(self.open_files(context, key)?.0)
+    }
+
+    /// Opens the model as [`ModelOption::open`], and returns the files that it was loaded from.
+    pub fn open_files(&self, context: &NodeContext, key: Key) -> Result<(Model, ReadFiles)> {
         let folder = self.folder.map(|text| context.path(text));
         let Some(folder) = folder.filter(|folder| folder.exists()) else {
-            return Ok(Model::random(&architecture, key));
+            let architecture = self.architecture_at(context)?;
+            return Ok((Model::random(&architecture, key), ReadFiles::default()));
         };
-        let stored = read_architecture(&folder, self.unknown_keys)?;
-        let transfer = self.transfer(&architecture, &stored);
+        let LoadedModel {
+            mut model,
+            read_files,
+            ..
+        } = LoadedModel::load(&folder, self.unknown_keys)?;
+        let wanted = self.with_option(Some(&model.architecture));
+        let wanted = wanted.map_err(|error| error.message)?;
+        let architecture = wanted.unwrap_or_else(|| model.architecture.clone());
+        let transfer = self.transfer(&architecture, &model.architecture);
         match transfer.map_err(|error| error.message)? {
-            None => Model::load(&folder, Some(&architecture), self.unknown_keys),
+            None => model.architecture = architecture,
             Some(transfer) => {
-                let source = Model::load(&folder, None, self.unknown_keys)?;
                 context.say(transfer.describe(&folder.display().to_string()));
-                Ok(source.transferred(&architecture, &transfer, key))
+                model = model.transferred(&architecture, &transfer, key);
             }
         }
+        Ok((model, read_files))
     }
 
     /// Applies the option `architecture`, if it is given, to a folder's architecture.

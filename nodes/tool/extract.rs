@@ -29,7 +29,7 @@ pub fn extract(
     let unknown = UnknownKeys::Refuse {
         except: ignore_keys,
     };
-    let model = Model::load(model, None, unknown)?;
+    let model = Model::load(model, unknown)?;
     let mut layers = layers.to_vec();
     layers.sort_unstable();
     check_command_layers(&layers, &model.architecture)?;

@@ -1,6 +1,6 @@
 //! Describes a model folder, as text or as JSON.
 use crate::Result;
-use crate::model::{ExtractNorm, Model, UnknownKeys, count};
+use crate::model::{ExtractNorm, LoadedModel, UnknownKeys, count};
 use compute::tensor::len;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
@@ -41,7 +41,7 @@ pub struct Inspected {
 /// # Errors
 /// A file cannot be read, or a tensor is missing or has another shape.
 pub fn inspect(folder: &Path) -> Result<Inspected> {
-    let loaded = Model::load_with_details(folder, None, UnknownKeys::Allow)?;
+    let loaded = LoadedModel::read(folder, UnknownKeys::Allow)?;
     let model = &loaded.model;
     let a = &model.architecture;
     Ok(Inspected {

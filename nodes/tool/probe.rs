@@ -72,7 +72,7 @@ pub fn probe(
     let unknown = UnknownKeys::Refuse {
         except: ignore_keys,
     };
-    let model = Model::load(model, None, unknown)?;
+    let model = Model::load(model, unknown)?;
     let layers = layers.unwrap_or_else(|| (0..=model.architecture.num_hidden_layers).collect());
     check_command_layers(&layers, &model.architecture)?;
     let model = Box::new(model);
@@ -96,7 +96,7 @@ pub fn real_time_factor(model: &Path, ignore_keys: &[String], table: &Path) -> R
     let unknown = UnknownKeys::Refuse {
         except: ignore_keys,
     };
-    let model = Model::load(model, None, unknown)?;
+    let model = Model::load(model, unknown)?;
     let held_out = labels::read(table)?
         .into_iter()
         .filter(|utterance| utterance.split != TRAIN);

@@ -111,7 +111,8 @@ fn read_run(folder: &Path) -> nodes::Result<ComparedRun> {
         return Err(format!("{folder}: holds no run: there is no run.json").into());
     }
     let text = std::fs::read_to_string(&file).with_path(&file)?;
-    let record: Value = serde_json::from_str(&text).with_path(&file)?;
+    let record = serde_json::from_str(&text).map_err(|error| format!("is damaged: {error}"));
+    let record: Value = record.with_path(&file)?;
     let graph = record.get("graph").filter(|graph| graph.is_object());
     let graph = graph.ok_or("has no `graph`").with_path(&file)?;
     let metrics = metrics(folder);

@@ -1,6 +1,7 @@
 //! Runs of one phase that leave nothing behind except rows in the caches of the graph: what
 //! `bench` and `tap` have in common.
-use crate::ending::{CommandError, WithPath};
+use crate::ending::CommandError;
+use nodes::data::file::create_temporary_folder;
 use nodes::data::suggestion::suggestion;
 use nodes::node::report::Report;
 use nodes::node::{RunContext, Synthetic};
@@ -16,10 +17,8 @@ pub(crate) struct TemporaryFolder(PathBuf);
 impl TemporaryFolder {
     /// Creates the folder; `command` is part of its name.
     pub(crate) fn new(command: &str) -> Result<TemporaryFolder, CommandError> {
-        let name = format!("pipeline-{command}-{}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).with_path(&folder)?;
-        Ok(TemporaryFolder(folder))
+        let name = std::env::temp_dir().join(format!("pipeline-{command}"));
+        Ok(TemporaryFolder(create_temporary_folder(&name)?))
     }
 
     /// Returns the path of the folder.

@@ -19,6 +19,14 @@ pub(crate) struct Arguments {
     pub(crate) sets: Vec<String>,
 }
 
+/// Parses a number of updates.
+pub(crate) fn updates(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(updates) if updates > 0 => Ok(updates),
+        _ => Err("this is no number of updates, from 1 on".to_owned()),
+    }
+}
+
 impl Arguments {
     /// Reads and checks the graph.
     pub(crate) fn plan(&self) -> Result<Plan, CommandError> {

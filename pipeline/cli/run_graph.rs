@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     resume: bool,
     /// End every phase after N updates; schedules stay those of the graph
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = graph::updates)]
     steps: Option<u64>,
     #[command(flatten)]
     device: device::Arguments,

@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "NODE.PORT")]
     port: String,
     /// Updates to run
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = graph::updates)]
     steps: u64,
     /// The Parquet file to write
     #[arg(long, value_name = "FILE")]

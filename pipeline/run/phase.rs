@@ -152,6 +152,7 @@ fn seat(
         },
         config: planned.config.clone(),
         cache: planned.spec.cache.clone(),
+        is_read: phase.edges.iter().any(|edge| edge.from == node),
         feeds,
         sends,
     }

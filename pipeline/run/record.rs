@@ -30,7 +30,14 @@ impl RunRecord {
     /// Reads the record of a run.
     pub fn read(file: &Path) -> nodes::Result<RunRecord> {
         let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
-        serde_json::from_str(&text).map_err(|e| format!("{}: {e}", file.display()).into())
+        serde_json::from_str(&text).map_err(|error| {
+            let file = file.display();
+            format!(
+                "{file} is damaged: {error}; without it (remove it) `--resume` goes on from the \
+                 newest checkpoint if the graph is the same"
+            )
+            .into()
+        })
     }
 
     /// Writes the record, whole or not at all.

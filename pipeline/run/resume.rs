@@ -1,5 +1,9 @@
 //! Where a run resumes, and whether it is resumed with the graph it was begun with.
 use crate::graph::plan::Plan;
+use crate::run::error::RunError;
+use nodes::data::file::set_aside;
+use nodes::kind::optimize::checkpoint::{self, Condition};
+use nodes::node::report::Report;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,10 +16,66 @@ pub struct ResumePoint {
     pub path: PathBuf,
 }
 
-/// Returns the newest readable checkpoint of a run, by phase and update in its name.
-pub fn newest(run: &Path, plan: &Plan) -> Option<ResumePoint> {
+/// Finds the newest checkpoint of a run whose bytes are right, by phase and update in its name.
+///
+/// Newer ones that are damaged are renamed to `*.damaged` and reported. Returns `None` if the run
+/// has written no checkpoint.
+///
+/// # Errors
+/// A checkpoint cannot be read, or there are checkpoints and all of them are damaged.
+pub fn newest(
+    run: &Path,
+    plan: &Plan,
+    report: &dyn Report,
+) -> Result<Option<ResumePoint>, RunError> {
+    let folder = run.join("checkpoint");
+    let mut damaged = vec![];
+    for point in points(&folder, plan).into_iter().rev() {
+        let phase = &plan.phases[point.phase].name;
+        match checkpoint::check(&point.path, phase, point.update)? {
+            Condition::Damaged(reason) => {
+                let path = point.path.display();
+                let new_name = set_aside(&point.path)?;
+                let new_name = new_name.file_name().unwrap_or_default().display();
+                damaged.push(format!(
+                    "{path} is damaged: {reason}; it is now called {new_name}"
+                ));
+            }
+            condition => {
+                let path = point.path.display();
+                for line in damaged {
+                    report.say(&format!("{line}, and {path} is used instead"));
+                }
+                if matches!(condition, Condition::Unchecked) {
+                    report.say(&format!(
+                        "{path} has no checksum: an earlier version of the program wrote it; it \
+                         is read as it is"
+                    ));
+                }
+                return Ok(Some(point));
+            }
+        }
+    }
+    if damaged.is_empty() {
+        for path in checkpoint::found_damaged(&folder) {
+            damaged.push(format!("{} is damaged", path.display()));
+        }
+    }
+    if damaged.is_empty() {
+        return Ok(None);
+    }
+    let folder = folder.display();
+    damaged.push(format!(
+        "no checkpoint in {folder} is left to go on from; to begin anew, name another folder with \
+         `--out`, or remove {folder} and call `--resume` again"
+    ));
+    Err(RunError::Failed(damaged.join("\n")))
+}
+
+/// Returns all checkpoints of the plan's phases, oldest first.
+fn points(folder: &Path, plan: &Plan) -> Vec<ResumePoint> {
     let mut points = vec![];
-    for (phase, update, path) in nodes::kind::optimize::checkpoint::found(&run.join("checkpoint")) {
+    for (phase, update, path) in checkpoint::found(folder) {
         if let Some(phase) = plan.phases.iter().position(|p| p.name == phase) {
             points.push(ResumePoint {
                 phase,
@@ -26,9 +86,6 @@ pub fn newest(run: &Path, plan: &Plan) -> Option<ResumePoint> {
     }
     points.sort();
     points
-        .into_iter()
-        .rev()
-        .find(|p| nodes::data::file::metadata(&p.path).is_ok())
 }
 
 /// Lists the paths, in the form of `--set`, at which two resolved graphs differ, except for options

@@ -41,6 +41,8 @@ pub struct Seat {
     pub context: NodeContext,
     pub config: Arc<dyn Config>,
     pub cache: Option<String>,
+    /// Whether an edge leaves the node.
+    pub is_read: bool,
     pub feeds: Vec<(&'static str, Feed)>,
     pub sends: Vec<(&'static str, Sender<Message>)>,
 }
@@ -194,7 +196,8 @@ impl Seat {
     fn build(&self) -> Result<Box<dyn Node>> {
         match &self.cache {
             Some(root) => {
-                nodes::cache::wrap(self.config.clone(), &self.context.path(root), &self.context)
+                let root = self.context.path(root);
+                nodes::cache::wrap(self.config.clone(), &root, self.is_read, &self.context)
             }
             None => self.config.build(&self.context),
         }

@@ -53,15 +53,7 @@ fn damage_to_any_byte_is_detected() {
 fn a_part_of_another_cache_is_rejected() {
     let cache = TestCache::new("other");
     let other = TestCache::new("other-model");
-    fs::create_dir_all(&other.root).unwrap();
-    let path = other.root.join("weights");
-    let model: &'static str = path.to_string_lossy().into_owned().leak();
-    fs::write(model, "two").unwrap();
-    let other_config = FakeConfig {
-        model,
-        ..fake(&[1])
-    };
-    other.serve(&other_config, &[4]);
+    other.serve(&other.with_model(&[1], "two"), &[4]);
     cache.serve(&fake(&[1]), &[5]);
     let foreign = other.files("parquet").remove(0);
     let copy = cache.layer_folder().join(foreign.file_name().unwrap());

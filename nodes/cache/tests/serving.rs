@@ -85,48 +85,24 @@ fn two_writers_and_the_first_of_equal_rows() {
 }
 
 #[test]
-fn a_model_has_a_cache_of_its_own_and_is_hashed_once() {
-    let cache = TestCache::new("model");
-    fs::create_dir_all(&cache.root).unwrap();
-    let path = cache.root.join("weights");
-    let model: &'static str = path.to_string_lossy().into_owned().leak();
-    let config = FakeConfig {
-        model,
-        ..fake(&[1])
-    };
-    fs::write(model, "one").unwrap();
-    assert_eq!(cache.serve(&config, &[4]).rows, 1);
-    assert_eq!(cache.serve(&fake(&[1]), &[4]).rows, 1);
-    assert_eq!(tools::list(&cache.root).unwrap().len(), 2);
-    let hashes = cache.root.join("files.json");
-    let json = fs::read_to_string(&hashes).unwrap();
-    let hash = blake3::hash(b"one").to_hex();
-    // A remembered hash is used, and one that cannot be read is computed again.
-    fs::write(&hashes, json.replace(&hash[..], "another")).unwrap();
-    assert_eq!(cache.serve(&config, &[4]).rows, 1);
-    fs::write(&hashes, &json[..json.len() / 2]).unwrap();
-    assert_eq!(cache.serve(&config, &[4]).rows, 0);
-    assert_eq!(fs::read_to_string(&hashes).unwrap(), json);
-    fs::write(model, "three").unwrap();
-    assert_eq!(cache.serve(&config, &[4]).rows, 1);
-    fs::remove_file(model).unwrap();
-    let error = cache.open_error(config);
-    assert!(error.starts_with(model), "{error}");
-}
-
-#[test]
 fn a_part_is_written_when_it_is_large() {
     let cache = TestCache::new("large");
     let mut node = cache.open(&fake(&[1]));
     cache.run(&mut *node, &[1], true);
-    let mut layer = cache.open_layer();
+    let mut store = cache.open_store();
     let large = Entry {
         frames: 1000,
         values: vec![0.5; 1000 * 17_000],
     };
-    layer.put([7; 16], "large", 0, &large).unwrap();
+    store
+        .put(0, [6; 16], "small", 0, &hidden(&samples(1), 1))
+        .unwrap();
+    store.write_full().unwrap();
+    assert_eq!(cache.files("parquet").len(), 1);
+    store.put(0, [7; 16], "large", 0, &large).unwrap();
+    store.write_full().unwrap();
     assert_eq!(cache.files("parquet").len(), 2);
-    assert!(layer.get(&[7; 16]) == Some(large));
+    assert!(store.find(&[[7; 16]]) == [[Some(large)]]);
 }
 
 /// A kind without layers: uncached, and from an empty, half-filled and full cache.
@@ -149,7 +125,7 @@ fn rows_without_layers() {
     ];
     for (ids, parts) in cases {
         let mut uncached = fbank.build(&cache.context()).unwrap();
-        let mut cached = wrap(fbank.clone(), &cache.root, &cache.context()).unwrap();
+        let mut cached = wrap(fbank.clone(), &cache.root, true, &cache.context()).unwrap();
         let expected = features(&mut *uncached, ids);
         assert_eq!(features(&mut *cached, ids), expected);
         assert_eq!(cache.files("parquet").len(), parts);

@@ -18,7 +18,10 @@ const NAME: &str = "events.out.tfevents.";
 const HEADER_RECORDS: usize = 3;
 
 /// The event file of a run, open to append.
-pub(super) struct EventFile(File);
+pub(super) struct EventFile {
+    file: File,
+    path: PathBuf,
+}
 
 impl EventFile {
     /// Opens the run's event file such that it contains these lines and no others.
@@ -53,28 +56,35 @@ impl EventFile {
     }
 
     fn append(path: &Path) -> Result<EventFile> {
-        Ok(EventFile(File::options().append(true).open(path).at(path)?))
+        let path = path.to_owned();
+        let file = File::options().append(true).open(&path).at(&path)?;
+        Ok(EventFile { file, path })
     }
 
-    /// Appends lines, in one write, so that TensorBoard shows them at once.
+    /// Appends lines, in one write, so that TensorBoard shows them at once. Errors name the
+    /// file.
     pub(super) fn write(&mut self, lines: &[MetricLine]) -> Result<()> {
         let mut bytes = vec![];
         for line in lines {
             bytes.extend(record(&scalar(line).0));
         }
-        Ok(self.0.write_all(&bytes)?)
+        self.file.write_all(&bytes).at(&self.path)
     }
 
-    /// Waits until all lines are on the disk.
+    /// Waits until all lines are on the disk. Errors name the file.
     pub(super) fn sync(&self) -> Result<()> {
-        Ok(self.0.sync_data()?)
+        self.file.sync_data().at(&self.path)
     }
 }
 
+/// Returns the event files that runs have written into their folder.
 fn event_files(run: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = vec![];
-    for entry in std::fs::read_dir(run)?.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(NAME) {
+    for entry in std::fs::read_dir(run).at(run)?.flatten() {
+        let name = entry.file_name();
+        let time = name.to_str().and_then(|name| name.strip_prefix(NAME));
+        // TensorBoard's own writers have more in their names.
+        if time.is_some_and(|time| time.bytes().all(|b| b.is_ascii_digit() || b == b'.')) {
             paths.push(entry.path());
         }
     }

@@ -1,14 +1,17 @@
 //! The state of a run in one file, written atomically: weights and moments of every parameter, and
 //! the update they belong to. Nothing else has a state (see [`compute::random`]).
 use crate::Result;
-use crate::data::error::error_at;
-use crate::data::file;
+use crate::data::error::PathContext;
+use crate::data::file::{self, TensorError, Verified};
 use crate::node::step::Step;
 use compute::adamw::Moments;
 use compute::tensor::{len, param, read};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+/// What a checkpoint has of each parameter.
+const KINDS: [&str; 3] = ["weight", "m", "v"];
 
 /// Returns `<folder>/<phase>-<update, 8 digits>.safetensors`.
 fn path(folder: &Path, phase: &str, update: u64) -> PathBuf {
@@ -49,7 +52,7 @@ pub fn write(
             Some(moments) => moments.read(),
             None => [(); 2].map(|_| Cow::from(&zeros[..weight.len()])),
         };
-        for (kind, values) in [("weight", weight), ("m", m), ("v", v)] {
+        for (kind, values) in KINDS.into_iter().zip([weight, m, v]) {
             let shape = parameter.shape.clone();
             tensors.push((format!("{kind}.{name}"), shape, values));
         }
@@ -62,19 +65,11 @@ pub fn write(
 /// # Errors
 /// The file cannot be read, or a parameter's tensor is missing or has another shape.
 pub fn restore(path: &Path, step: &mut Step) -> Result<BTreeMap<String, Moments>> {
-    let mut tensors = file::load(path)?;
+    let mut tensors = file::Tensors::read(path)?;
     let mut moments = BTreeMap::new();
     for (node, parameter) in step.parameters() {
         let name = format!("{node}.{}", parameter.name);
-        let mut take = |kind: &str| match tensors.remove(&format!("{kind}.{name}")) {
-            Some((shape, values)) if shape == parameter.shape => Ok(values),
-            Some((shape, _)) => {
-                let expected = &parameter.shape;
-                let message = format!("`{kind}.{name}` is {shape:?}, not {expected:?}");
-                Err(error_at(path, message))
-            }
-            None => Err(error_at(path, format!("there is no `{kind}.{name}`"))),
-        };
+        let mut take = |kind: &str| tensors.take(&format!("{kind}.{name}"), &parameter.shape);
         let weight = take("weight")?;
         let m = take("m")?;
         let v = take("v")?;
@@ -82,6 +77,63 @@ pub fn restore(path: &Path, step: &mut Step) -> Result<BTreeMap<String, Moments>
         moments.insert(name, Moments::new(m, v));
     }
     Ok(moments)
+}
+
+/// What [`check`] finds in a checkpoint.
+pub enum Condition {
+    /// Its bytes are those that were written.
+    Right,
+    /// It has no checksum: an earlier version wrote it.
+    Unchecked,
+    /// Its bytes are others; says which.
+    Damaged(String),
+}
+
+/// Reads the checkpoint after update `update` of `phase` to its end and compares it with its
+/// checksum.
+///
+/// # Errors
+/// The file cannot be read; it may be right.
+pub fn check(path: &Path, phase: &str, update: u64) -> Result<Condition> {
+    let verified = match file::verify(path) {
+        Ok(verified) => verified,
+        Err(TensorError::Damaged(reason)) => return Ok(Condition::Damaged(reason)),
+        Err(TensorError::Io(error)) => return Err(error).at(path),
+    };
+    let differs = |key: &str, value: &str| verified.metadata.get(key).is_some_and(|v| v != value);
+    if differs("phase", phase) || differs("update", &update.to_string()) {
+        let reason = "its metadata are of another update than its name";
+        return Ok(Condition::Damaged(reason.to_owned()));
+    }
+    if let Some(name) = unpaired(&verified) {
+        return Ok(Condition::Damaged(format!(
+            "`{name}` lacks its weight or its moments"
+        )));
+    }
+    Ok(if verified.has_checksum {
+        Condition::Right
+    } else {
+        Condition::Unchecked
+    })
+}
+
+/// Returns a tensor without its counterparts: each parameter has a weight and two moments of one
+/// shape. The checksum does not cover names.
+fn unpaired(verified: &Verified) -> Option<&str> {
+    let shapes = &verified.shapes;
+    let is_paired = |name: &str, shape: &Vec<usize>| {
+        let Some((kind, parameter)) = name.split_once('.') else {
+            return false;
+        };
+        KINDS.contains(&kind)
+            && KINDS
+                .iter()
+                .all(|kind| shapes.get(&format!("{kind}.{parameter}")) == Some(shape))
+    };
+    let mut unpaired = shapes
+        .iter()
+        .filter(|(name, shape)| !is_paired(name, shape));
+    unpaired.next().map(|(name, _)| name.as_str())
 }
 
 /// Removes all checkpoints except the newest `keep` of this phase and the last of every other.
@@ -103,17 +155,35 @@ pub fn remove_old(folder: &Path, phase: &str, keep: u64) {
 /// Returns phase, update and path of every checkpoint in a folder.
 pub fn found(folder: &Path) -> Vec<(String, u64, PathBuf)> {
     let mut checkpoints = vec![];
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if let Some((phase, update)) = phase_and_update(&path) {
+    for path in files(folder) {
+        if let Some((phase, update)) = path.to_str().and_then(phase_and_update) {
             checkpoints.push((phase, update, path));
         }
     }
     checkpoints
 }
 
-fn phase_and_update(path: &Path) -> Option<(String, u64)> {
-    let name = path.file_name()?.to_str()?.strip_suffix(".safetensors")?;
-    let (phase, update) = name.rsplit_once('-')?;
+/// Returns the damaged checkpoints of a folder that were set aside.
+pub fn found_damaged(folder: &Path) -> Vec<PathBuf> {
+    let is_damaged = |path: &PathBuf| {
+        let name = path.to_str().and_then(|path| path.strip_suffix(".damaged"));
+        name.and_then(phase_and_update).is_some()
+    };
+    files(folder).filter(is_damaged).collect()
+}
+
+/// Whether a file of this name is a checkpoint.
+pub fn is_name(name: &str) -> bool {
+    phase_and_update(name).is_some()
+}
+
+fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path())
+}
+
+fn phase_and_update(path: &str) -> Option<(String, u64)> {
+    let name = Path::new(path).file_name()?.to_str()?;
+    let (phase, update) = name.strip_suffix(".safetensors")?.rsplit_once('-')?;
     Some((phase.to_owned(), update.parse().ok()?))
 }

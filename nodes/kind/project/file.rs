@@ -13,8 +13,7 @@ const GROUPS: &str = "groups";
 
 /// A heads.safetensors that is read.
 pub(super) struct HeadsFile {
-    path: PathBuf,
-    tensors: file::Loaded,
+    tensors: file::Tensors,
 }
 
 impl HeadsFile {
@@ -23,14 +22,14 @@ impl HeadsFile {
     /// # Errors
     /// The file cannot be read or, if it says which groups its heads are for, they are other groups.
     pub(super) fn open(path: PathBuf, groups: &Groups) -> Result<HeadsFile> {
-        let tensors = file::load(&path)?;
-        let metadata = file::metadata(&path)?;
+        let tensors = file::Tensors::read(&path)?;
         let expected = json!(groups).to_string();
-        if metadata.get(GROUPS).is_some_and(|found| *found != expected) {
+        let found = tensors.metadata.get(GROUPS);
+        if found.is_some_and(|found| *found != expected) {
             let message = format!("its maps are not for the groups {groups:?}");
             return Err(error_at(&path, message));
         }
-        Ok(HeadsFile { path, tensors })
+        Ok(HeadsFile { tensors })
     }
 
     /// Takes the tensors of the head of a group out.
@@ -40,14 +39,7 @@ impl HeadsFile {
     pub(super) fn head(&mut self, layers: Vec<usize>, plans: Vec<TensorPlan>) -> Result<Head> {
         let mut tensors = vec![];
         for plan in plans {
-            let name = &plan.name;
-            let Some((found, values)) = self.tensors.remove(name) else {
-                return Err(error_at(&self.path, format!("there is no tensor `{name}`")));
-            };
-            if found != plan.shape {
-                let message = format!("`{name}` is {found:?}, not {:?}", plan.shape);
-                return Err(error_at(&self.path, message));
-            }
+            let values = self.tensors.take(&plan.name, &plan.shape)?;
             tensors.push(HeadTensor {
                 plan,
                 weight: param(values),

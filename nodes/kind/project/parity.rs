@@ -25,7 +25,7 @@ fn head(theirs: &Loaded, prefix: &str, form: Form, group: usize, sizes: HeadSize
 #[test]
 fn layers_of_half_the_frames_and_their_heads() {
     let theirs = load("fit.safetensors");
-    let model = Model::load(&golden("fit"), None, UnknownKeys::REFUSE).expect("fit");
+    let model = Model::load(&golden("fit"), UnknownKeys::REFUSE).expect("fit");
     let sizes = HeadSizes {
         from: 16,
         to: 24,

@@ -73,7 +73,7 @@ fn cutting_a_wavlm_model() {
         assert_eq!(*heads, Some(remaining.into()));
         assert_eq!(stored(&small), count::parameters(&small.architecture));
         small.save(&folder).expect("a folder");
-        let small = Model::load(&folder, None, UnknownKeys::REFUSE).expect("what was written");
+        let small = Model::load(&folder, UnknownKeys::REFUSE).expect("what was written");
         assert_eq!(small.architecture.model_type, "pruned_wavlm");
         let gated = gated_states(from, &gates, audio, Convention::Hf);
         let cut = states(&small, audio, Convention::Hf);

@@ -121,7 +121,7 @@ fn two_updates_of_a_student() {
     let theirs = load("step.safetensors");
     let (shape, audio) = &theirs["audio"];
     let rows: Vec<&[f32]> = audio.chunks_exact(shape[1]).collect();
-    let teacher = Model::load(&golden("teacher"), None, UnknownKeys::REFUSE).expect("teacher");
+    let teacher = Model::load(&golden("teacher"), UnknownKeys::REFUSE).expect("teacher");
     let targets = Forward::frozen(&teacher, OPEN, Precision::F32).hiddens(
         &rows,
         &[0, 1, 2],

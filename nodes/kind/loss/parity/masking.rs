@@ -21,7 +21,7 @@ const LAYERS: usize = 4;
 
 /// Opens the student; `released` is the form of ARMHuBERT's checkpoints.
 fn student(released: bool) -> Model {
-    let mut model = Model::load(&golden("arm"), None, UnknownKeys::REFUSE).expect("arm");
+    let mut model = Model::load(&golden("arm"), UnknownKeys::REFUSE).expect("arm");
     model.architecture.reuse_as_released = released;
     model
 }

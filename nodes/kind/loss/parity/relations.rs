@@ -23,7 +23,7 @@ const LAYERS: usize = 4;
 const WIDTH: usize = 24;
 
 fn student() -> Model {
-    Model::load(&golden("star"), None, UnknownKeys::REFUSE).expect("star")
+    Model::load(&golden("star"), UnknownKeys::REFUSE).expect("star")
 }
 
 /// Layer 0 is the input of the first layer, or by the other convention the projection's output.

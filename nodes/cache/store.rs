@@ -1,0 +1,117 @@
+//! The stored rows of one fingerprint, in all layers that a node sends.
+use super::fingerprint::Fingerprint;
+use super::layer::{self, LayerStore};
+use super::rows::RowKey;
+use crate::Result;
+use crate::data::entry::Entry;
+use crate::node::NodeContext;
+use std::path::{Path, PathBuf};
+
+/// Entries of a step, (rows)(layers); `None` if an entry is missing.
+pub(super) type FoundEntries = Vec<Vec<Option<Entry>>>;
+
+/// The folder of a fingerprint.
+pub(super) struct Store {
+    folder: PathBuf,
+    pub(super) fingerprint: Fingerprint,
+    /// In the order in which the node sends them.
+    layers: Vec<LayerStore>,
+    /// Whether rows are kept: until the cache cannot be written.
+    keeps_rows: bool,
+}
+
+impl Store {
+    /// Indexes the parts of these layers below the cache's folder `root`.
+    pub(super) fn open(
+        root: &Path,
+        fingerprint: Fingerprint,
+        layers: Vec<Option<usize>>,
+        context: &NodeContext,
+    ) -> Result<Store> {
+        let folder = root.join(fingerprint.name());
+        let mut stores = vec![];
+        for layer in layers {
+            let folder = folder.join(layer::folder_name(layer));
+            stores.push(LayerStore::open(folder, fingerprint.clone(), context)?);
+        }
+        let store = Store {
+            folder,
+            fingerprint,
+            layers: stores,
+            keeps_rows: true,
+        };
+        if store.layers.iter().any(LayerStore::has_parts) {
+            let _ = store.describe_folder(); // only the commands on a cache need it
+        }
+        Ok(store)
+    }
+
+    pub(super) fn find(&mut self, keys: &[RowKey]) -> FoundEntries {
+        keys.iter()
+            .map(|key| self.layers.iter_mut().map(|layer| layer.get(key)).collect())
+            .collect()
+    }
+
+    /// Whether rows are kept: until [`Store::stop_keeping`].
+    pub(super) fn keeps_rows(&self) -> bool {
+        self.keeps_rows
+    }
+
+    /// Keeps no row from now on, and forgets those that are in no file.
+    pub(super) fn stop_keeping(&mut self) {
+        self.keeps_rows = false;
+        self.layers
+            .iter_mut()
+            .for_each(LayerStore::forget_unwritten);
+    }
+
+    /// Keeps an entry of the layer at `layer_index`, if rows are kept.
+    pub(super) fn put(
+        &mut self,
+        layer_index: usize,
+        key: RowKey,
+        id: &str,
+        samples: usize,
+        entry: &Entry,
+    ) -> Result<()> {
+        if !self.keeps_rows {
+            return Ok(());
+        }
+        self.layers[layer_index].put(key, id, samples, entry)
+    }
+
+    /// Writes fingerprint.json. Fails if the cache cannot be written.
+    pub(super) fn write_fingerprint(&self) -> Result<()> {
+        self.fingerprint.write(&self.folder)
+    }
+
+    /// Writes the rows of layers that have enough for a part.
+    pub(super) fn write_full(&mut self) -> Result<()> {
+        self.write_layers(LayerStore::is_full)
+    }
+
+    /// Writes the rows that are in no part yet.
+    pub(super) fn write(&mut self) -> Result<()> {
+        self.write_layers(LayerStore::has_unwritten)
+    }
+
+    fn write_layers(&mut self, is_written: fn(&LayerStore) -> bool) -> Result<()> {
+        if !self.layers.iter().any(is_written) {
+            return Ok(());
+        }
+        self.describe_folder()?;
+        let layers = self.layers.iter_mut();
+        layers
+            .filter(|layer| is_written(layer))
+            .try_for_each(LayerStore::write)
+    }
+
+    /// Writes fingerprint.json if it is not there: somebody may have removed it, or the cache, and
+    /// without it no command finds the parts.
+    fn describe_folder(&self) -> Result<()> {
+        if Fingerprint::read(&self.folder).is_ok_and(|found| found == self.fingerprint) {
+            return Ok(());
+        }
+        self.write_fingerprint()
+    }
+}

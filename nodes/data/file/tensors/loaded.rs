@@ -1,0 +1,120 @@
+//! Tensors in memory, as they were read.
+use super::{FileMetadata, Loaded, scan};
+use crate::Result;
+use crate::data::error::{PathContext, error_at};
+use crate::data::file::decode_floats;
+use safetensors::tensor::Dtype;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The tensors of a file as they were read.
+pub struct Tensors {
+    path: PathBuf,
+    pub floats: Loaded,
+    /// Types of tensors that are not floats.
+    other_types: BTreeMap<String, Dtype>,
+    pub metadata: FileMetadata,
+}
+
+impl Tensors {
+    /// Returns no tensors; errors about them name `path`.
+    pub(crate) fn none(path: &Path) -> Tensors {
+        Tensors {
+            path: path.to_owned(),
+            floats: Loaded::new(),
+            other_types: BTreeMap::new(),
+            metadata: FileMetadata::new(),
+        }
+    }
+
+    /// Reads all tensors of a file: f64, f32, f16 and bf16 as f32. Errors name `path`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or its bytes are not those that were written.
+    pub fn read(path: &Path) -> Result<Tensors> {
+        Tensors::scan(path, None)
+    }
+
+    /// Reads a file as [`Tensors::read`], and returns BLAKE3 of the bytes that were read.
+    pub(crate) fn read_and_hash(path: &Path) -> Result<(Tensors, blake3::Hash)> {
+        let mut hasher = blake3::Hasher::new();
+        let tensors = Tensors::scan(path, Some(&mut hasher))?;
+        Ok((tensors, hasher.finalize()))
+    }
+
+    fn scan(path: &Path, file_hasher: Option<&mut blake3::Hasher>) -> Result<Tensors> {
+        let mut tensors = Tensors::none(path);
+        let metadata = scan(path, file_hasher, |tensor, bytes| {
+            let name = tensor.name.clone();
+            match decode_floats(tensor.dtype, bytes) {
+                Some(values) => {
+                    let shape = tensor.shape.clone();
+                    tensors.floats.insert(name, (shape, values));
+                }
+                None => {
+                    tensors.other_types.insert(name, tensor.dtype);
+                }
+            }
+        });
+        tensors.metadata = metadata.at(path)?;
+        Ok(tensors)
+    }
+
+    /// Keeps the tensors whose names `keep` accepts.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.floats.retain(|name, _| keep(name));
+        self.other_types.retain(|name, _| keep(name));
+    }
+
+    /// Adds the tensors of another file.
+    pub(crate) fn append(&mut self, mut other: Tensors) {
+        self.floats.append(&mut other.floats);
+        self.other_types.append(&mut other.other_types);
+    }
+
+    /// Returns the names of all tensors, whatever their type.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.floats
+            .keys()
+            .chain(self.other_types.keys())
+            .map(String::as_str)
+    }
+
+    /// Gives tensors other names, and leaves those out for which `rename` returns `None`.
+    pub(crate) fn rename(self, rename: impl Fn(&str) -> Option<String>) -> Tensors {
+        let mut renamed = Tensors::none(&self.path);
+        for (name, tensor) in self.floats {
+            renamed
+                .floats
+                .extend(rename(&name).map(|name| (name, tensor)));
+        }
+        for (name, dtype) in self.other_types {
+            renamed
+                .other_types
+                .extend(rename(&name).map(|name| (name, dtype)));
+        }
+        renamed
+    }
+
+    /// Takes the values of a tensor that must have this shape. Errors name the file.
+    pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        match self.floats.remove(name) {
+            Some((found, values)) if found == shape => Ok(values),
+            Some((found, _)) => {
+                let message = format!("`{name}` is {found:?}, not {shape:?}");
+                Err(error_at(&self.path, message))
+            }
+            None => Err(error_at(&self.path, self.why_missing(name))),
+        }
+    }
+
+    /// Says why there are no floats of this name.
+    pub fn why_missing(&self, name: &str) -> String {
+        match self.other_types.get(name) {
+            Some(dtype) => {
+                format!("`{name}` is {dtype:?}; this version reads F64, F32, F16 and BF16")
+            }
+            None => format!("there is no tensor `{name}`"),
+        }
+    }
+}
