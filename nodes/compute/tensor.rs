@@ -23,7 +23,8 @@ use cpu as auto;
 use cuda as auto;
 
 pub use auto::{
-    Device, PendingUpload, alone, backward, by_rows, hidden, param, plus, read_all, scaled, tensor,
+    Device, PendingUpload, alone, backward, by_rows, hidden, param, plus, read_all, regrouped,
+    scaled, tensor,
 };
 pub use dfdx::prelude::{Merge, NoneTape, Shape, Storage, Tape as Taped, Tensor};
 pub use spans::Spans;

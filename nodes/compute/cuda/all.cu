@@ -19,6 +19,8 @@
 #include "../op/mask_frames/mask_frames.cu"
 #include "../op/lstm/lstm.cu"
 #include "../op/gram/gram.cu"
+#include "../op/select_frames/select_frames.cu"
+#include "../op/map_divergence/map_divergence.cu"
 
 // The entry points, written by the build script. Their namespace lets them have the kernels' names.
 namespace entries {

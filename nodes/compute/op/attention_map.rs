@@ -7,7 +7,7 @@
 //! With do the gradient of o and D = drop ∘ (do vᵀ):
 //!   dv = gate (P ∘ drop)ᵀ do, dgate = Σ P ∘ D, dP = gate D;
 //! from dP on as in [`super::attention`].
-mod cpu;
+pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
 use super::attention::AttentionHeads;

@@ -205,7 +205,7 @@ macro_rules! check_op {
     ) => {{
         $case.check(|$x, $p, $tape| {
             #[allow(unused_imports)]
-            use $crate::tensor::cpu::{hidden, param, read};
+            use $crate::tensor::cpu::{hidden, param, read, regrouped};
             let $precision = $crate::gemm::Precision::F32;
             $body
         });
@@ -240,12 +240,12 @@ macro_rules! on_both {
             &$case,
             |$x, $p, $tape, $precision| {
                 #[allow(unused_imports)]
-                use $crate::tensor::cpu::{hidden, param, read};
+                use $crate::tensor::cpu::{hidden, param, read, regrouped};
                 $body
             },
             |$x, $p, $tape, $precision| {
                 #[allow(unused_imports)]
-                use $crate::tensor::cuda::{hidden, param, read};
+                use $crate::tensor::cuda::{hidden, param, read, regrouped};
                 $body
             },
         )

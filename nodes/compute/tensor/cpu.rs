@@ -119,6 +119,17 @@ pub fn read_all<'a, S: Shape, T: 'a>(
     tensors.into_iter().map(|t| read(t).to_vec()).collect()
 }
 
+/// Reads the numbers of each row as frames of another width, without a copy.
+///
+/// The numbers of every row must be a multiple of `width`.
+pub fn regrouped<T: Track>(x: Hidden<T>, width: usize) -> Hidden<T> {
+    let spans = x.spans.regrouped(x.width(), width);
+    Hidden {
+        values: x.values.reshape_like(&(spans.total(), width)),
+        spans,
+    }
+}
+
 /// Returns a + b.
 pub fn plus(a: Number<Tape>, b: Number<Tape>) -> Number<Tape> {
     a + b

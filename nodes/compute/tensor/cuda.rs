@@ -91,6 +91,17 @@ pub fn read_all<'a, S: Shape, T: Track<Cuda>>(
         .collect()
 }
 
+/// Reads the numbers of each row as frames of another width, without a copy.
+///
+/// The numbers of every row must be a multiple of `width`.
+pub fn regrouped<T: Track<Cuda>>(x: Hidden<T, Cuda>, width: usize) -> Hidden<T, Cuda> {
+    let spans = x.spans.regrouped(x.width(), width);
+    Hidden {
+        values: x.values.reshape_like(&(spans.total(), width)),
+        spans,
+    }
+}
+
 /// Returns a + b.
 pub fn plus(a: Number<Tape<Cuda>>, b: Number<Tape<Cuda>>) -> Number<Tape<Cuda>> {
     let (a, a_tape) = split(a);

@@ -33,6 +33,22 @@ impl Spans {
         self.0[row]..self.0[row + 1]
     }
 
+    /// Returns the rows of the same numbers in frames of another width.
+    ///
+    /// # Panics
+    /// If the numbers of a row are no multiple of `to`.
+    pub fn regrouped(&self, from: usize, to: usize) -> Spans {
+        let lengths = self.lengths().map(|frames| {
+            let numbers = frames * from;
+            assert!(
+                numbers.is_multiple_of(to),
+                "a row of {numbers} numbers in frames of {to}"
+            );
+            numbers / to
+        });
+        Spans::new(lengths)
+    }
+
     /// Iterates over the frames of each row.
     pub fn iter(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         self.0.windows(2).map(|w| w[0]..w[1])

@@ -27,7 +27,7 @@ impl AttentionMapDevice for Cpu {
 
     fn map(qk: [Matrix; 2], heads: AttentionHeads<Cpu>) -> (Vector, SavedMap) {
         let [q, k] = qk.each_ref().map(read);
-        let squares = squares(&heads);
+        let squares = squares(&heads.spans, heads.per_row);
         let mut p = vec![0.0; squares.total()];
         let shared = Shared::new(&mut p);
         for_each(heads.count(), |i| {
@@ -80,7 +80,7 @@ impl AttentionMapDevice for Cpu {
 
     fn attend(p: &Vector, v: Matrix, heads: AttentionHeads<Cpu>) -> (Matrix, SavedAttend) {
         let p = read(p);
-        let squares = squares(&heads);
+        let squares = squares(&heads.spans, heads.per_row);
         let mut o = vec![0.0; read(&v).len()];
         let shared = Shared::new(&mut o);
         for_each(heads.count(), |i| {
@@ -150,11 +150,6 @@ impl AttentionMapDevice for Cpu {
 }
 
 /// Returns where the (queries, keys) matrices of the heads of all rows lie.
-fn squares(heads: &AttentionHeads<Cpu>) -> Spans {
-    Spans::new(
-        heads
-            .spans
-            .lengths()
-            .flat_map(|n| repeat_n(n * n, heads.per_row)),
-    )
+pub(crate) fn squares(spans: &Spans, heads: usize) -> Spans {
+    Spans::new(spans.lengths().flat_map(|n| repeat_n(n * n, heads)))
 }
