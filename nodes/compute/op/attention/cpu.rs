@@ -91,6 +91,7 @@ impl AttentionDevice for Cpu {
 mod tests {
     use super::head::WHOLE;
     use super::*;
+    use crate::allocated_bytes::peak_bytes;
     use crate::gemm::Precision;
     use crate::math::Dropout;
     use crate::op::attention::attention;
@@ -155,5 +156,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn memory_grows_with_the_frames() {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(1)
+            .use_current_thread();
+        let peak = |frames: usize| {
+            let case = case(&[frames], 8, HEADS);
+            let run = || case.run(|x, p, tape| with_all(x, p, tape, Precision::F32));
+            peak_bytes(run).1
+        };
+        let [short, long] = pool
+            .build()
+            .expect("this thread has no pool")
+            .install(|| [peak(3000), peak(6000)]);
+        assert!(long < short * 5 / 2, "{short} bytes become {long}");
+        assert!(short < size_of::<f32>() * 3000 * 3000, "{short} bytes");
     }
 }
