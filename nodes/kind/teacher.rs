@@ -8,6 +8,7 @@ use crate::data::column::{ID, SAMPLES, SPEECH, TARGETS};
 use crate::data::entry::Entry;
 use crate::data::targets;
 use crate::data::targets::Targets;
+use crate::model::row_memory::{check_frozen, row_lengths};
 use crate::model::{
     Convention, Forward, Model, Normalization, OPEN, UnknownKeys, activation_bytes, count,
 };
@@ -205,6 +206,8 @@ impl Node for Teacher {
         let batch = step.batch(IN)?;
         let samples = column::floats_by_row(&batch, SAMPLES)?;
         let masks = step.masks()?;
+        let rows = row_lengths(column::texts(&batch, ID)?, &samples);
+        check_frozen(&self.model.architecture, self.layers.len(), &rows)?;
         let forward = Forward::frozen(&self.model, OPEN, self.precision);
         let encode = |rows: Range<usize>, features: Hidden| {
             let masks = masks.as_ref().map(|masks| &masks[rows]);

@@ -1,25 +1,30 @@
 //! Estimates the memory on the CPU that rows need beside weights and gradients of weights, and
-//! refuses rows that cannot have it before they are computed. With N samples, f_i frames and C_i
-//! channels of convolution i (f_0 C_0 only with a layer norm, else it is not stored), T frames,
-//! width W, A = heads · d and F inner units of the largest layer, L layers that are sent, in
-//! numbers of 4 bytes:
+//! refuses rows that cannot have it before they are computed. In numbers of 4 bytes, with N samples,
+//! f_i frames and C_i channels of convolution i, T frames, width W, A = heads · d and F inner units
+//! of the largest layer, L layers that are sent:
 //!
 //! ```text
-//! extraction   2 N + max f_i C_i + max (f_i-1 C_i-1 + f_i C_i)   frozen; waveforms, and two
-//!                        neighbours at a time; with layer norms 2 max f_i C_i
-//! encoding     T (3 L W + max (4 W, 2 W + 7 A, 3 W + F))         frozen; the sent layers, their
-//!                        copies, and a layer's largest step: attention holds x, its norm, q, k, v,
-//!                        o, their packed forms and blocks of probabilities
-//! trained      what a GPU retains of the row in f32 (activation_bytes.rs), whose activated
-//!                        convolutions are gradients here, and T (4 W + 7 A + 2 F) for a layer's
-//!                        gradients
+//! z_i         f_i C_i      where it is stored: from i = 1 on, or from 0 on with layer norms, whose
+//!                          outputs are stored too
+//! extraction  max (2 N + max z_i, max (z_i + z_i+1)); with layer norms 2 N + 2 max z_i + 2 f_0
+//! encoding    T max (3 L W, L W + max (4 W, 2 C + W, 2 W + 7 A, 3 W + F))
+//!                          the sent layers and two copies, or a layer's largest step: attention
+//!                          has x, its norm, q, k, v, o, packed k and v, and blocks of probabilities
+//! trained     2 N + Σ z_i + max (layers, max (z_i + z_i+1))
+//!                          with T (4 W + 7 A + 2 F) for a layer's gradients beside what layers
+//!                          retain (activation_bytes.rs, in f32)
 //! ```
-use super::{Architecture, activation_bytes};
+use super::components::ComponentKind;
+use super::{Architecture, ExtractNorm, activation_bytes};
 use crate::Result;
+use crate::data::audio::piece::Piece;
+use crate::data::audio::{lengths, open_file};
+use arrow::array::StringArray;
 use compute::gemm::Precision;
 use compute::memory;
 use compute::parallel::threads;
 use compute::tensor::ON_GPU;
+use std::path::Path;
 
 /// Samples of a second.
 const RATE: f64 = 16000.0;
@@ -32,6 +37,18 @@ const IN_A_GRAPH: &str = "split it, leave it out with `max_seconds`, or cut it w
 pub struct RowLength<'a> {
     pub name: &'a str,
     pub samples: usize,
+}
+
+/// Pairs the ids of a batch with the lengths of its rows.
+pub fn row_lengths<'a>(ids: &'a StringArray, rows: &[&[f32]]) -> Vec<RowLength<'a>> {
+    let names = ids.iter().map(|id| id.unwrap_or_default());
+    names
+        .zip(rows)
+        .map(|(name, row)| RowLength {
+            name,
+            samples: row.len(),
+        })
+        .collect()
 }
 
 /// Checks that memory for the hidden states of `layers` layers of these rows can be had, for a
@@ -49,14 +66,20 @@ pub fn check_trained(a: &Architecture, recompute: bool, rows: &[RowLength]) -> R
     check(rows, each.sum(), IN_A_GRAPH)
 }
 
-/// Checks that a file can be decoded, and its hidden states of `layers` layers be computed and
-/// written. `frames` are its samples at its own rate.
+/// Checks, by an audio file's header, that it can be decoded and that the hidden states of `layers`
+/// layers can be computed and copied.
 ///
 /// # Errors
-/// As [`check_frozen`].
-pub fn check_file(a: &Architecture, layers: usize, row: RowLength, frames: u64) -> Result<()> {
-    let decoded = decoded_bytes(frames, row.samples as u64);
-    let computed = 4 * row.samples as u64 + frozen_bytes(a, layers, &[row]);
+/// The file cannot be read, or needs too much memory; the error names it.
+pub fn check_file(a: &Architecture, layers: usize, path: &Path) -> Result<()> {
+    let lengths = lengths(path, open_file(path)?, &Piece::default())?;
+    let name = path.display().to_string();
+    let row = RowLength {
+        name: &name,
+        samples: lengths.row as usize,
+    };
+    let decoded = decoded_bytes(lengths.frames, lengths.row);
+    let computed = 4 * lengths.row + frozen_bytes(a, layers, &[row]);
     check(&[row], decoded.max(computed), "split it")
 }
 
@@ -113,28 +136,45 @@ fn frozen_bytes(a: &Architecture, layers: usize, rows: &[RowLength]) -> u64 {
     }
 }
 
-/// Counts the numbers of each convolution's output that is stored.
-fn convolutions(a: &Architecture, samples: usize) -> Vec<u64> {
-    let frames = a.frames_by_conv(samples).into_iter();
-    let first = match a.feat_extract_norm {
-        super::ExtractNorm::Group => 1,
-        super::ExtractNorm::Layer => 0,
-    };
-    frames
-        .zip(&a.conv_dim)
-        .skip(first)
-        .map(|(frames, &channels)| (frames * channels) as u64)
-        .collect()
+/// The outputs of convolutions that are stored.
+struct Convolutions {
+    /// Numbers of the largest one.
+    largest: u64,
+    /// The most numbers of two neighbours.
+    neighbours: u64,
+    total: u64,
+    /// Frames of the first convolution, if it has a norm over channels.
+    normed_frames: Option<u64>,
+}
+
+impl Convolutions {
+    fn of(a: &Architecture, samples: usize) -> Convolutions {
+        let frames = a.frames_by_conv(samples);
+        let sizes = frames.iter().zip(&a.conv_dim);
+        let mut stored: Vec<u64> = sizes.map(|(f, c)| (f * c) as u64).collect();
+        let has_layer_norms = a.feat_extract_norm == ExtractNorm::Layer;
+        if !has_layer_norms {
+            stored.remove(0);
+        }
+        let largest = stored.iter().copied().max().unwrap_or(0);
+        let pairs = stored.windows(2).map(|pair| pair[0] + pair[1]);
+        let total: u64 = stored.iter().sum();
+        Convolutions {
+            largest,
+            neighbours: pairs.max().unwrap_or(largest),
+            total: if has_layer_norms { 2 * total } else { total },
+            normed_frames: has_layer_norms.then(|| frames[0] as u64),
+        }
+    }
 }
 
 fn extraction(a: &Architecture, samples: usize) -> u64 {
-    let stored = convolutions(a, samples);
-    let largest = stored.iter().copied().max().unwrap_or(0);
-    let neighbours = match a.feat_extract_norm {
-        super::ExtractNorm::Group => stored.windows(2).map(|pair| pair[0] + pair[1]).max(),
-        super::ExtractNorm::Layer => Some(2 * largest),
-    };
-    4 * (2 * samples as u64 + neighbours.unwrap_or(0).max(largest))
+    let stored = Convolutions::of(a, samples);
+    let waves = 2 * samples as u64;
+    4 * match stored.normed_frames {
+        Some(frames) => waves + 2 * stored.largest + 2 * frames,
+        None => (waves + stored.largest).max(stored.neighbours),
+    }
 }
 
 fn encoding(a: &Architecture, layers: usize, samples: usize) -> u64 {
@@ -145,15 +185,25 @@ fn encoding(a: &Architecture, layers: usize, samples: usize) -> u64 {
         2 * width + 7 * attention_width(a),
         3 * width + inner_units(a),
     ];
-    let largest = steps.into_iter().max().unwrap_or(0);
-    let numbers = a.frames(samples) * (3 * layers * width + largest);
+    let sent = layers * width;
+    let largest_step = steps.into_iter().max().unwrap_or(0);
+    let numbers = a.frames(samples) * (3 * sent).max(sent + largest_step);
     4 * numbers as u64
 }
 
 fn trained(a: &Architecture, recompute: bool, samples: usize) -> u64 {
+    let frames = a.frames_by_conv(samples);
+    let components = a.components().into_iter();
+    let in_extractor = components.filter(|c| matches!(c.kind, ComponentKind::Convolution(_)));
+    let of_extractor: usize = in_extractor
+        .map(|c| c.frames(&frames) * c.retained.bytes(size_of::<f32>()))
+        .sum();
     let retained = activation_bytes::per_row(a, Precision::F32, recompute, samples);
     let layer = 4 * a.hidden_size + 7 * attention_width(a) + 2 * inner_units(a);
-    retained + 4 * (a.frames(samples) * layer + 2 * samples) as u64
+    let layers = retained - of_extractor as u64 + 4 * (a.frames(samples) * layer) as u64;
+
+    let stored = Convolutions::of(a, samples);
+    4 * (2 * samples as u64 + stored.total) + layers.max(4 * stored.neighbours)
 }
 
 /// Returns A of the layer with the most heads.
@@ -171,7 +221,7 @@ fn inner_units(a: &Architecture) -> usize {
 #[cfg(all(test, not(feature = "cuda")))]
 mod tests {
     use super::*;
-    use crate::model::{Convention, DropoutKey, ExtractNorm, Forward, Model, OPEN};
+    use crate::model::{Convention, DropoutKey, Forward, Model, OPEN};
     use compute::allocated_bytes::{CountingAllocator, peak_bytes};
     use compute::op::mean_square;
     use compute::random::Key;
@@ -216,66 +266,64 @@ mod tests {
         vec![wide, deep, large, wavlm]
     }
 
-    /// Runs `f` with a pool of the calling thread alone, whose allocations are counted.
-    fn on_this_thread<R>(f: impl FnOnce() -> R) -> R {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(1)
-            .use_current_thread();
-        pool.build().expect("no pool yet").install(f)
-    }
-
-    fn assert_close(name: &str, estimate: u64, peak: usize) {
-        let ratio = estimate as f64 / peak as f64;
-        assert!(
-            (0.97..2.0).contains(&ratio),
-            "{name}: {estimate} bytes estimated, {peak} allocated"
+    /// Computes the hidden states of all layers, as a teacher does.
+    fn run_frozen(model: &Model, wave: &[f32], layers: &[usize]) {
+        let forward = Forward::frozen(model, OPEN, Precision::F32);
+        by_rows(
+            1,
+            |_| forward.features(&[wave]),
+            |_, features| forward.encode(features, None, layers, Convention::Hf),
         );
     }
 
-    /// The rows are so long that small buffers do not count: 40 and 90 s.
+    /// Computes the last layer and all gradients, with dropout.
+    fn run_trained(model: &Model, wave: &[f32], recompute: bool) {
+        let pass = Forward {
+            model,
+            gates: &BTreeMap::new(),
+            drops: DropoutKey(Some(3)),
+            precision: Precision::F32,
+            recompute,
+            tape: Tape::default(),
+        };
+        let last = [model.architecture.num_hidden_layers];
+        let mut states = pass.hiddens(&[wave], &last, Convention::Hf);
+        drop(backward(mean_square(states.remove(0)), 1.0));
+    }
+
+    /// A row of 40 s, so that small buffers do not count.
     #[test]
     fn estimates_are_what_is_allocated() {
-        on_this_thread(|| {
-            for (number, a) in architectures().iter().enumerate() {
-                let model = Model::random(a, Key::new(1, &["weights"]));
-                let layers: Vec<usize> = (0..=a.num_hidden_layers).collect();
-                for samples in [640_000, 1_440_000] {
-                    let wave = compute::random::noise("wave", samples);
-                    let name = format!("model {number}, {samples} samples");
-
-                    let forward = Forward::frozen(&model, OPEN, Precision::F32);
-                    let (_, peak) = peak_bytes(|| {
-                        by_rows(
-                            1,
-                            |_| forward.features(&[&wave]),
-                            |_, x| forward.encode(x, None, &layers, Convention::Hf),
-                        )
-                    });
-                    let rows = [RowLength { name: "", samples }];
-                    let estimate = frozen_bytes(a, layers.len(), &rows);
-                    assert_close(&format!("{name}, frozen"), estimate, peak);
-
-                    for recompute in [false, true] {
-                        let ((), peak) = peak_bytes(|| {
-                            let pass = Forward {
-                                model: &model,
-                                gates: &BTreeMap::new(),
-                                drops: DropoutKey(Some(3)),
-                                precision: Precision::F32,
-                                recompute,
-                                tape: Tape::default(),
-                            };
-                            let last = [a.num_hidden_layers];
-                            let mut states = pass.hiddens(&[&wave], &last, Convention::Hf);
-                            let loss = mean_square(states.remove(0));
-                            drop(backward(loss, 1.0));
-                        });
-                        let estimate = trained(a, recompute, samples);
-                        let name = format!("{name}, trained, recompute {recompute}");
-                        assert_close(&name, estimate, peak);
-                    }
-                }
-            }
-        });
+        const SAMPLES: usize = 640_000;
+        // With a pool of this thread alone all its allocations are counted.
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1);
+        let pool = pool.use_current_thread().build().expect("no pool yet");
+        let wave = compute::random::noise("wave", SAMPLES);
+        let row = RowLength {
+            name: "",
+            samples: SAMPLES,
+        };
+        for (number, a) in architectures().iter().enumerate() {
+            let model = Model::random(a, Key::new(1, &["weights"]));
+            let layers: Vec<usize> = (0..=a.num_hidden_layers).collect();
+            let check = |name: &str, estimate: u64, run: &dyn Fn()| {
+                let ((), peak) = peak_bytes(run);
+                let ratio = estimate as f64 / peak as f64;
+                assert!(
+                    (1.0..1.6).contains(&ratio),
+                    "model {number}, {name}: {estimate} bytes estimated, {peak} allocated"
+                );
+            };
+            check("frozen", frozen_bytes(a, layers.len(), &[row]), &|| {
+                run_frozen(&model, &wave, &layers);
+            });
+            check("trained", trained(a, false, SAMPLES), &|| {
+                run_trained(&model, &wave, false);
+            });
+            check("recomputed", trained(a, true, SAMPLES), &|| {
+                run_trained(&model, &wave, true);
+            });
+        }
+        drop(pool);
     }
 }

@@ -11,6 +11,7 @@ use crate::Result;
 use crate::data::audio::read_audio;
 use crate::data::error::error_at;
 use crate::data::subsample::Sample;
+use crate::model::row_memory::check_file;
 use crate::model::{Convention, Forward, Model, OPEN, UnknownKeys};
 use crate::node::model_option::check_command_layers;
 use classifier::Classifier;
@@ -282,6 +283,8 @@ impl Probe<'_> {
         forward: &Forward<NoneTape>,
         utterance: &LabelledUtterance,
     ) -> Result<Vec<f32>> {
+        let architecture = &self.model.architecture;
+        check_file(architecture, self.layers.len(), &utterance.path)?;
         let samples = read_audio(&utterance.path)?;
         let hiddens = forward.hiddens(&[&samples], self.layers, Convention::Hf);
         let layers: Vec<_> = hiddens
