@@ -43,6 +43,11 @@ pub fn reserve(bytes: usize) -> bool {
         .is_some_and(|bytes| lock_heap().reserve(bytes))
 }
 
+/// Returns whether the system would give `bytes` more, and takes none.
+pub fn can_map(bytes: usize) -> bool {
+    heap::can_map(bytes)
+}
+
 /// Returns the bytes of freed buffers whose memory the heap has not returned to the system.
 pub fn reusable_bytes() -> usize {
     lock_heap().dirty_bytes()

@@ -3,8 +3,9 @@
 //! An allocation that fails ends the process, and memory that the system has promised but does not
 //! have ends it later. So what one utterance alone decides is estimated first.
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
-/// Bytes beside an estimate: small buffers, stacks, the system allocator's arenas.
+/// Bytes beside an estimate: small buffers and stacks, which do not come from the heap.
 const MARGIN: usize = 64 << 20;
 
 /// Memory that cannot be had.
@@ -29,21 +30,34 @@ impl fmt::Display for Shortage {
     }
 }
 
+/// What [`reserve`] was last called for.
+static PURPOSE: Mutex<String> = Mutex::new(String::new());
+
+/// Calls `f` with what [`reserve`] was last called for, empty if it was not called, for a message
+/// when memory runs out all the same. Neither allocates nor waits.
+pub fn with_purpose(f: impl FnOnce(&str)) {
+    match PURPOSE.try_lock() {
+        Ok(purpose) => f(&purpose),
+        Err(_) => f(""),
+    }
+}
+
 /// Checks that `bytes` more can be allocated, and takes their addresses from the system.
 ///
-/// The addresses stay with this process's allocator, so what is allocated next finds them. Others
-/// may take them first: threads that begin at once share them.
+/// The addresses stay with this process's allocator, so what is allocated next finds them: half as
+/// many again, since buffers of several sizes leave gaps. Threads that begin at once share them.
 ///
 /// # Errors
 /// The system refuses the addresses, or has less memory.
-pub fn reserve(bytes: usize) -> Result<(), Shortage> {
+pub fn reserve(bytes: usize, purpose: String) -> Result<(), Shortage> {
+    *PURPOSE.lock().unwrap_or_else(PoisonError::into_inner) = purpose;
     let shortage = |available| Shortage { bytes, available };
     if let Some(available) = available_bytes()
         && bytes > available
     {
         return Err(shortage(Some(available)));
     }
-    if takes_addresses(bytes.saturating_add(MARGIN)) {
+    if takes_addresses(bytes.saturating_add(bytes / 2)) {
         Ok(())
     } else {
         Err(shortage(None))
@@ -52,11 +66,12 @@ pub fn reserve(bytes: usize) -> Result<(), Shortage> {
 
 #[cfg(target_os = "linux")]
 fn takes_addresses(bytes: usize) -> bool {
-    crate::allocator::reserve(bytes)
+    crate::allocator::reserve(bytes) && crate::allocator::can_map(MARGIN)
 }
 
 #[cfg(not(target_os = "linux"))]
 fn takes_addresses(bytes: usize) -> bool {
+    let bytes = bytes.saturating_add(MARGIN);
     Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
 }
 
@@ -107,9 +122,10 @@ mod tests {
 
     #[test]
     fn a_megabyte_can_be_had_and_all_addresses_cannot() {
-        assert_eq!(reserve(1 << 20), Ok(()));
+        assert_eq!(reserve(1 << 20, "a file".into()), Ok(()));
+        with_purpose(|purpose| assert_eq!(purpose, "a file"));
         let bytes = usize::MAX / 2;
-        let shortage = reserve(bytes).expect_err("no machine has it");
+        let shortage = reserve(bytes, "another".into()).expect_err("no machine has it");
         assert_eq!(shortage.bytes, bytes);
     }
 

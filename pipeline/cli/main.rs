@@ -106,6 +106,8 @@ enum Format {
 
 fn main() {
     let command_line = CommandLine::parse();
+    // Where it cannot be installed an abort stays an abort.
+    let _ = signal::name_file_on_abort();
     let result = catch_unwind(|| command_line.command.run()).unwrap_or_else(|_| {
         let message = "this is a bug in `pipeline`, please report it".to_owned();
         Err(CommandError::Failed(message))

@@ -232,6 +232,17 @@ fn map_pages(bytes: usize) -> Option<(usize, usize)> {
     Some((aligned, bytes))
 }
 
+/// Maps `bytes` and unmaps them again; returns whether the system allowed it.
+pub(super) fn can_map(bytes: usize) -> bool {
+    let protection = PROT_READ | PROT_WRITE;
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    // SAFETY: the kernel chooses the address, and nothing is written there.
+    unsafe {
+        let address = libc::mmap(null_mut(), bytes, protection, flags, -1, 0);
+        address != MAP_FAILED && libc::munmap(address, bytes) == 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
