@@ -8,6 +8,8 @@ mod earlier;
 mod failure;
 mod imports;
 mod manifests;
+#[cfg(target_os = "linux")]
+mod memory;
 mod pretraining;
 mod probe;
 mod problems;
