@@ -41,6 +41,13 @@ use std::sync::Arc;
 /// The node cannot be cached, its model cannot be read, or `root` is no folder that can be read.
 pub fn wrap(config: Arc<dyn Config>, root: &Path, context: &NodeContext) -> Result<Box<dyn Node>> {
     let cacheable = cacheable(&*config)?;
+    let mut others = context.read_outputs.iter();
+    if let Some(other) = others.find(|port| **port != cacheable.output()) {
+        context.say(format!(
+            "`{other}` is not cached, so every row is computed and the cache is not used"
+        ));
+        return config.build(context);
+    }
     files::remove_leftovers(root);
     let fingerprint = Fingerprint::of(cacheable, root, context)?;
     let folder = root.join(fingerprint.name());

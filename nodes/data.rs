@@ -7,6 +7,7 @@ pub(crate) mod error;
 pub mod file;
 pub(crate) mod labels;
 pub mod manifest;
+pub mod mel;
 pub(crate) mod metrics;
 pub(crate) mod subsample;
 pub mod suggestion;

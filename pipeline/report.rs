@@ -6,6 +6,7 @@ mod bars;
 mod distance;
 pub mod format;
 mod header;
+pub mod measured;
 pub mod models;
 mod section;
 pub mod summary;

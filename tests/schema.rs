@@ -65,6 +65,15 @@ fn shipped_graphs_fit_the_schema_they_name_and_bad_ones_do_not() {
         "dphubert",
         "hubert",
         "dicehubert",
+        "armhubert",
+        "maskhubert",
+        "starhubert",
+        "distilhubert",
+        "fithubert",
+        "librispeech/armhubert",
+        "librispeech/starhubert",
+        "librispeech/distilhubert",
+        "librispeech/fithubert",
         "librispeech/dphubert",
         "librispeech/dpwavlm",
         "librispeech/hubert",
@@ -136,8 +145,11 @@ fn nodes_lists_kinds_ports_and_options() {
     assert_eq!(kinds.lines().count(), nodes::KINDS.len());
     let loss = "\
 The distance of the student's hiddens from the targets.
-input student: hiddens
-input target: columns id, frames, hidden
+input student: hiddens, optional
+input target: columns id, frames, hidden, optional
+input mask: columns id, mask, view, optional
+input student_maps: attention maps, optional
+input target_maps: columns id, frames, maps, optional
 output loss: a loss
 ";
     let output = stdout(root(), &["nodes", "loss"]);

@@ -18,7 +18,8 @@ fn shipped_graphs_check() {
         {
             if file.extension().is_some_and(|e| e == "json") {
                 let name = format!("{folder}/{}", file.file_name().unwrap().to_string_lossy());
-                assert!(check(&name)["phases"].is_array());
+                let checked = check(&name);
+                assert!(checked["phases"].is_array() || checked["nodes"].is_array());
             }
         }
     }
@@ -38,6 +39,68 @@ fn counts_of_the_full_recipe() {
             .iter()
             .any(|w| w.as_str().unwrap().contains("train960.tsv"))
     );
+}
+
+/// Sums a count over nodes.
+fn total(graph: &Value, count: &str, nodes: &[&str]) -> u64 {
+    let counts = nodes.iter().map(|node| graph[count][node].as_u64());
+    counts.map(|count| count.expect("a count")).sum()
+}
+
+/// The sizes that the methods' papers state, to the last parameter and multiply-accumulate.
+#[test]
+fn counts_of_published_students() {
+    let with_heads = &["student", "heads"][..];
+    for (recipe, nodes, parameters, macs) in [
+        ("armhubert", with_heads, 26_448_448, Some(501_624_271_296)),
+        ("armhubert-s", with_heads, 22_394_080, Some(449_944_628_832)),
+        ("armhubert-s-100h", with_heads, 22_394_080, None),
+        ("armwavlm-s", with_heads, 22_394_080, None),
+        ("maskhubert", with_heads, 26_635_840, None),
+        (
+            "starhubert",
+            &["student"],
+            22_308_592,
+            Some(463_501_579_392),
+        ),
+        (
+            "starhubert-l",
+            &["student"],
+            26_626_672,
+            Some(511_907_366_016),
+        ),
+        ("starwavlm", &["student"], 22_308_592, None),
+        ("distilhubert", &["student"], 23_491_200, None),
+        ("fithubert", &["student"], 21_200_096, None),
+        ("fithubert", with_heads, 31_168_352, None),
+    ] {
+        let graph = check(&format!("graphs/librispeech/{recipe}.json"));
+        assert_eq!(total(&graph, "parameters", nodes), parameters, "{recipe}");
+        if let Some(macs) = macs {
+            assert_eq!(total(&graph, "macs", nodes), macs, "{recipe}");
+        }
+    }
+}
+
+/// A sample's student has at most 30 % of its teacher's parameters, its heads included where they
+/// are part of what a user takes along.
+#[test]
+fn students_of_the_sample_are_small() {
+    for (graph, nodes) in [
+        ("armhubert", &["student", "heads"][..]),
+        ("maskhubert", &["student", "heads"]),
+        ("starhubert", &["student"]),
+        ("distilhubert", &["student"]),
+        ("fithubert", &["student", "heads"]),
+    ] {
+        let checked = check(&format!("graphs/{graph}.json"));
+        let share = total(&checked, "parameters", nodes) as f64 / 4_495_296.0;
+        assert!(share <= 0.3, "{graph}: {share}");
+        assert!(
+            checked["warnings"].as_array().unwrap().is_empty(),
+            "{graph}"
+        );
+    }
 }
 
 /// WavLM Base+ with the same recipe has its position biases in addition.

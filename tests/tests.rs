@@ -10,6 +10,7 @@ mod imports;
 mod manifests;
 #[cfg(target_os = "linux")]
 mod memory;
+mod methods;
 mod pretraining;
 mod probe;
 mod problems;

@@ -1,7 +1,7 @@
 //! Prints the seconds that one core takes for the log-mel frames of 30 s of noise, the least of
 //! 100: `cargo bench -p nodes --bench fbank`.
 use compute::random::Key;
-use nodes::kind::fbank::Mel;
+use nodes::data::mel::Mel;
 use std::hint::black_box;
 use std::time::Instant;
 

@@ -29,6 +29,9 @@ pub const MASK: Column = Column { name: "mask" };
 pub const FRAMES: Column = Column { name: "frames" };
 /// The teacher's hidden states, (frames, width) row-major of each layer: a list of lists of f32.
 pub const HIDDEN: Column = Column { name: "hidden" };
+/// The attention map of each layer, averaged over its heads, (frames, frames) row-major: a list of
+/// lists of f32.
+pub const MAP: Column = Column { name: "maps" };
 /// The cluster of each 20 ms frame: a list of u32.
 pub const LABEL: Column = Column { name: "labels" };
 /// The update at which a metric was measured: u64.
@@ -48,6 +51,8 @@ pub const FBANK: &[Column] = &[ID, FEATURES, VIEW];
 pub const MASKS: &[Column] = &[ID, MASK, VIEW];
 /// The columns that `teacher` sends.
 pub const TARGETS: &[Column] = &[ID, FRAMES, HIDDEN];
+/// The columns that `teacher` sends on `maps`.
+pub const MAPS: &[Column] = &[ID, FRAMES, MAP];
 /// The columns that `label` and `label-file` send.
 pub const LABELS: &[Column] = &[ID, FRAMES, LABEL];
 /// The columns that `optimize` sends.

@@ -4,14 +4,14 @@
 //!   Σ_t w_t · -ln softmax(y_t)_label / #{t: w_t > 0}
 //!
 //! with the weight w_t = `masked` of a masked frame, `unmasked` of another, and 0 of a frame
-//! without a label. The numbers of labels and frames of a row may differ by up to `SLACK`.
+//! without a label. Without a mask every labelled frame has w_t = `weight`. The numbers of labels and frames of a row may differ by up to `SLACK`.
 #[cfg(test)]
 mod tests;
 
 use crate::Result;
 use crate::data::column;
-use crate::data::column::{ID, LABEL, LABELS, MASK, MASKS};
-use crate::node::port::{Carries, Port, Ports, Scalar, Shape, Shapes, Value};
+use crate::data::column::{ID, LABEL, LABELS};
+use crate::node::port::{self, Carries, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
     Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
@@ -21,20 +21,26 @@ use compute::tensor::{Hidden, Tape, read, scaled};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The cross-entropy of logits against the labels of masked frames.
+/// The cross-entropy of logits against labels, of masked frames or of all.
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// Weight of the masked frames.
-    #[serde(default = "one")]
-    masked: f64,
-    /// Weight of the others.
+    /// Weight of the masked frames; null: 1.
     #[serde(default)]
-    unmasked: f64,
+    masked: Option<f64>,
+    /// Weight of the others; null: 0.
+    #[serde(default)]
+    unmasked: Option<f64>,
+    /// Without a mask, the weight of every frame; null: 1.
+    #[serde(default)]
+    weight: Option<f64>,
 }
 
-fn one() -> f64 {
-    1.0
+/// The weights of frames.
+#[derive(Clone, Copy)]
+enum Weights {
+    ByMask { masked: f64, unmasked: f64 },
+    Alike(f64),
 }
 
 const LOGITS: &str = "logits";
@@ -49,7 +55,7 @@ impl KindOptions for Options {
         inputs: &[
             Port::new(LOGITS, Carries::Hiddens),
             Port::new(IN, Carries::Batch(LABELS)),
-            Port::new(MASK.name, Carries::Batch(MASKS)),
+            port::MASK,
         ],
         outputs: &[Port::new(OUT, Carries::Scalar)],
     };
@@ -57,22 +63,9 @@ impl KindOptions for Options {
 
 impl Config for Options {
     fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        let mut errors = vec![];
-        for (option, weight) in [("masked", self.masked), ("unmasked", self.unmasked)] {
-            errors.extend(OptionError::unless(
-                weight >= 0.0 && weight.is_finite(),
-                option,
-                format!("{weight} is not a number from 0"),
-            ));
-        }
-        if self.masked == 0.0 && self.unmasked == 0.0 {
-            errors.push(OptionError::at(
-                "",
-                "options `masked` and `unmasked`: both are 0, so nothing would be learned",
-            ));
-        }
+        let mut errors = self.weight_errors(inputs.contains_key(port::MASK.name));
         let first = |port: &str| inputs.get(port).and_then(|shapes| shapes.first());
-        if let Some(Shape::Hiddens { layers, width }) = first(LOGITS) {
+        if let Some(Shape::Hiddens { layers, width, .. }) = first(LOGITS) {
             if layers.len() != 1 {
                 errors.push(OptionError::input(LOGITS, "takes the logits of one layer"));
             }
@@ -92,13 +85,16 @@ impl Config for Options {
         })
     }
 
-    fn build(&self, _: &NodeContext) -> Result<Box<dyn Node>> {
-        Ok(Box::new(CrossEntropy { options: *self }))
+    fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
+        let is_masked = context.inputs.contains_key(port::MASK.name);
+        Ok(Box::new(CrossEntropy {
+            weights: self.weights(is_masked),
+        }))
     }
 }
 
 struct CrossEntropy {
-    options: Options,
+    weights: Weights,
 }
 
 impl Node for CrossEntropy {
@@ -106,17 +102,18 @@ impl Node for CrossEntropy {
         let layers = step.hiddens(LOGITS)?.layers;
         let (_, logits) = layers.into_iter().next().ok_or("no logits came")?;
         let labels = step.batch(IN)?;
-        let masks = step.batch(MASK.name)?;
+        let masks = step.masks()?;
+        let labels = aligned_labels(&labels, &logits)?;
         let frames = LabelledFrames {
-            labels: aligned_labels(&labels, &logits)?,
-            masked: column::flags_by_row(&masks, MASK)?.concat(),
+            masked: masks.map_or(vec![false; labels.len()], |masks| masks.concat()),
+            labels,
         };
         if frames.masked.len() != frames.labels.len() {
             return Err("the mask has other frames than the logits".into());
         }
         let loss = Scalar {
             node: step.context.node.clone(),
-            ..self.options.loss(logits, &frames)
+            ..self.weights.loss(logits, &frames)
         };
         step.send(OUT, Value::Scalar(loss));
         Ok(())
@@ -148,11 +145,69 @@ impl LabelledFrames {
 }
 
 impl Options {
-    fn weight(self, label: Option<u32>, masked: bool) -> f32 {
-        match (label, masked) {
+    fn weights(&self, is_masked: bool) -> Weights {
+        if is_masked {
+            Weights::ByMask {
+                masked: self.masked.unwrap_or(1.0),
+                unmasked: self.unmasked.unwrap_or(0.0),
+            }
+        } else {
+            Weights::Alike(self.weight.unwrap_or(1.0))
+        }
+    }
+
+    fn weight_errors(&self, is_masked: bool) -> Vec<OptionError> {
+        let mut errors = vec![];
+        for (option, weight, needs_mask) in [
+            ("masked", self.masked, true),
+            ("unmasked", self.unmasked, true),
+            ("weight", self.weight, false),
+        ] {
+            let Some(weight) = weight else {
+                continue;
+            };
+            errors.extend(OptionError::unless(
+                weight >= 0.0 && weight.is_finite(),
+                option,
+                format!("{weight} is not a number from 0"),
+            ));
+            let message = if needs_mask {
+                "is for frames that the input `mask` tells apart, which nothing feeds"
+            } else {
+                "is for all frames alike; with the input `mask` say `masked` and `unmasked`"
+            };
+            errors.extend(OptionError::unless(
+                needs_mask == is_masked,
+                option,
+                message,
+            ));
+        }
+        let learns = match self.weights(is_masked) {
+            Weights::ByMask { masked, unmasked } => masked != 0.0 || unmasked != 0.0,
+            Weights::Alike(weight) => weight != 0.0,
+        };
+        if !learns {
+            errors.push(OptionError::at(
+                "",
+                if is_masked {
+                    "options `masked` and `unmasked`: both are 0, so nothing would be learned"
+                } else {
+                    "option `weight`: is 0, so nothing would be learned"
+                },
+            ));
+        }
+        errors
+    }
+}
+
+impl Weights {
+    fn weight(self, label: Option<u32>, is_masked: bool) -> f32 {
+        match (label, self) {
             (None, _) => 0.0,
-            (_, true) => self.masked as f32,
-            (_, false) => self.unmasked as f32,
+            (_, Weights::ByMask { masked, unmasked }) => {
+                (if is_masked { masked } else { unmasked }) as f32
+            }
+            (_, Weights::Alike(weight)) => weight as f32,
         }
     }
 
@@ -171,7 +226,11 @@ impl Options {
         let mean = cross_entropy(logits, &labels, Some(&weights));
         let value = scaled(mean, (total_weight / weighted_frames.max(1) as f64) as f32);
         let mut parts = vec![("loss_ce".to_owned(), read(&value)[0])];
-        for (name, masked) in [("accuracy_masked", true), ("accuracy_unmasked", false)] {
+        let names: &[(&str, bool)] = match self {
+            Weights::ByMask { .. } => &[("accuracy_masked", true), ("accuracy_unmasked", false)],
+            Weights::Alike(_) => &[("accuracy", false)],
+        };
+        for &(name, masked) in names {
             if let Some(accuracy) = frames.accuracy(&predictions, masked) {
                 parts.push((name.to_owned(), accuracy));
             }

@@ -1,14 +1,12 @@
 //! Maps each waveform to log-mel frames ([`Mel`]) or cepstra (module `cepstra`) of 25 ms every 10
 //! ms.
 mod cepstra;
-mod mel;
-
-pub use mel::{Mel, frames};
 
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{FBANK, FEATURES, ID, SAMPLES, SPEECH, VIEW};
 use crate::data::entry::Entry;
+use crate::data::mel::Mel;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
@@ -193,6 +191,7 @@ mod tests {
     use super::*;
     use crate::data::audio::read_audio;
     use crate::data::file;
+    use crate::data::mel::frames;
 
     fn row(bins: usize, cepstra: Option<usize>, deltas: usize, samples: &[f32]) -> Vec<f32> {
         let options = Options {

@@ -1,4 +1,5 @@
-//! Labels every 20 ms frame with its nearest centroid ([`crate::kmeans`]).
+//! Labels every 20 ms frame with its nearest centroid ([`crate::kmeans`]), or with the class of the
+//! largest logit.
 //!
 //! Of features every 10 ms it labels the first, third, ...: those that begin where HuBERT's frames
 //! do and are as long (fairseq's `feat2tar_ratio` 2).
@@ -14,16 +15,19 @@ use crate::node::{
     Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
     artifact_owner, shapes,
 };
+use compute::op::argmax;
+use compute::tensor::{Spans, hidden};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Labels frames by the nearest centroid.
+/// Labels frames by the nearest centroid, or logits by their largest.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// File that a `cluster` writes (`$OUT/phase/node/centroids.safetensors`), or an `.npy` of
-    /// (clusters, width).
-    centroids: String,
+    /// (clusters, width); null: the input is logits, and the largest is the label.
+    #[serde(default)]
+    centroids: Option<String>,
 }
 
 const OUT: &str = "labels";
@@ -31,7 +35,7 @@ const OUT: &str = "labels";
 impl Options {
     /// Returns the clusters and the width of centroids that an earlier phase of the file writes.
     fn earlier(&self, phase_outputs: &PhaseOutputs) -> Option<(usize, usize)> {
-        let owner = artifact_owner(&self.centroids, "centroids.safetensors")?;
+        let owner = artifact_owner(self.centroids.as_deref()?, "centroids.safetensors")?;
         match phase_outputs.0.get(owner)? {
             Artifact::Centroids { clusters, width } => Some((*clusters, *width)),
             _ => None,
@@ -41,10 +45,10 @@ impl Options {
     /// Returns the clusters that an earlier phase of the file writes, for features of this width.
     fn planned_clusters(
         &self,
+        path: &str,
         phase_outputs: &PhaseOutputs,
         input_width: Option<usize>,
     ) -> Result<usize, OptionError> {
-        let path = &self.centroids;
         let Some((clusters, width)) = self.earlier(phase_outputs) else {
             return Err(OptionError::option(
                 "centroids",
@@ -60,8 +64,7 @@ impl Options {
         }
     }
 
-    fn check_extension(&self) -> Result<(), OptionError> {
-        let path = &self.centroids;
+    fn check_extension(path: &str) -> Result<(), OptionError> {
         let ends_with = |extensions: &[&str]| extensions.iter().any(|end| path.ends_with(end));
         if ends_with(&[".pt", ".bin", ".pkl", ".joblib"]) {
             let convert = "numpy.save(\"centroids.npy\", joblib.load(FILE).cluster_centers_)";
@@ -82,8 +85,8 @@ impl Options {
     }
 
     /// Reads the centroids; draws them in a benchmark whose earlier phases have not run.
-    fn open(&self, context: &NodeContext) -> Result<Centroids> {
-        let path = context.path(&self.centroids);
+    fn open(&self, path: &str, context: &NodeContext) -> Result<Centroids> {
+        let path = context.path(path);
         if context.run.bench
             && !path.exists()
             && let Some((clusters, width)) = self.earlier(&context.run.phase_outputs)
@@ -113,30 +116,55 @@ impl Config for Options {
         inputs: &Shapes,
     ) -> Result<NodeInfo, Vec<OptionError>> {
         let input_width = frames::width(inputs).map_err(|error| vec![error])?;
-        if self.centroids.starts_with("$OUT/") {
+        let Some(centroids) = &self.centroids else {
+            let labels = match inputs
+                .get(frames::PORT.name)
+                .and_then(|shapes| shapes.first())
+            {
+                Some(Shape::Features { .. }) => {
+                    return Err(vec![OptionError::at(
+                        "",
+                        "needs the option `centroids`, since `features` are no logits",
+                    )]);
+                }
+                Some(_) => input_width.map(|classes| Shape::Labels { classes }),
+                None => None,
+            };
+            let labels = labels.into_iter().map(|labels| (OUT, vec![labels]));
+            return Ok(NodeInfo {
+                outputs: labels.collect(),
+                ..NodeInfo::default()
+            });
+        };
+        if centroids.starts_with("$OUT/") {
             let classes = self
-                .planned_clusters(phase_outputs, input_width)
+                .planned_clusters(centroids, phase_outputs, input_width)
                 .map_err(|error| vec![error])?;
             return Ok(NodeInfo {
                 outputs: shapes([(OUT, Shape::Labels { classes })]),
                 ..NodeInfo::default()
             });
         }
-        self.check_extension().map_err(|error| vec![error])?;
+        Options::check_extension(centroids).map_err(|error| vec![error])?;
         Ok(NodeInfo {
             outputs: shapes([(OUT, Shape::Plain)]),
-            reads: vec![self.centroids.clone()],
+            reads: vec![centroids.clone()],
             ..NodeInfo::default()
         })
     }
 
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
         let input_width = frames::known_width(&context.inputs)?;
-        let centroids = self.open(context)?;
+        let Some(path) = &self.centroids else {
+            return Ok(Box::new(LargestLogit {
+                classes: input_width,
+            }));
+        };
+        let centroids = self.open(path, context)?;
         if centroids.width != input_width {
             return Err(format!(
-                "`{}` is {} wide, `features` {input_width}",
-                self.centroids, centroids.width
+                "`{path}` is {} wide, `features` {input_width}",
+                centroids.width
             )
             .into());
         }
@@ -164,6 +192,29 @@ impl Node for Label {
         let labels = nearest.map(|nearest| nearest.centroid).collect();
         let ids = column::get(&batch, ID)?.clone();
         step.send(OUT, Value::Batch(labels::batch(ids, labels, &counts)?));
+        Ok(())
+    }
+}
+
+struct LargestLogit {
+    classes: usize,
+}
+
+impl Node for LargestLogit {
+    fn run(&mut self, step: &mut Step) -> Result<()> {
+        let batch = step.batch(frames::PORT.name)?;
+        let input = frames::rows(&batch)?;
+        let counts: Vec<usize> = input
+            .rows
+            .iter()
+            .map(|row| row.len() / self.classes)
+            .collect();
+        let spans = Spans::new(counts.iter().copied());
+        let logits = hidden(input.rows.concat(), self.classes, spans);
+        let labels = argmax(&logits).into_iter().map(|class| class as u32);
+        let ids = column::get(&batch, ID)?.clone();
+        let batch = labels::batch(ids, labels.collect(), &counts)?;
+        step.send(OUT, Value::Batch(batch));
         Ok(())
     }
 }

@@ -60,7 +60,16 @@ impl Config for Options {
             "temperature",
             format!("{} is not above 0", self.temperature),
         ));
-        let Some([Shape::Hiddens { layers, width }]) = inputs.get(IN).map(Vec::as_slice) else {
+        let Some(
+            [
+                Shape::Hiddens {
+                    layers,
+                    width,
+                    step,
+                },
+            ],
+        ) = inputs.get(IN).map(Vec::as_slice)
+        else {
             OptionError::fail_if_any(errors)?;
             return Ok(NodeInfo::default());
         };
@@ -75,11 +84,12 @@ impl Config for Options {
         let output = Shape::Hiddens {
             layers: layers.clone(),
             width: self.classes,
+            step: *step,
         };
         Ok(NodeInfo {
             outputs: shapes([(OUT, output)]),
             parameters: Some(weights + self.width as u64),
-            macs: Some(superb_frames() * weights),
+            macs: Some(superb_frames(1) * weights),
             ..NodeInfo::default()
         })
     }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub struct Options {
     /// Spans times mean length, divided by frames: the share of masked frames if no span overlaps
     /// another or lacks room.
-    probability: f64,
+    probability: Probability,
     /// Mean length of a span in frames.
     length: usize,
     /// Lengths of spans: "uniform" from 0 to twice `length`, or "static", all `length`.
@@ -35,6 +35,66 @@ pub struct Options {
     min_masks: usize,
     /// Whether all rows of a batch keep as many masked frames as the row with the fewest.
     same_count: bool,
+    /// Whether dev rows are masked too.
+    dev: bool,
+}
+
+/// A probability, or one that moves linearly over epochs. Dev rows get the last.
+#[derive(Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+enum Probability {
+    Constant(f64),
+    Moving(Ramp),
+}
+
+/// `from` in the first epoch, and `to` after this number of epochs (as ARMHuBERT's
+/// `mask_prob_schedule`).
+#[derive(Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Ramp {
+    from: f64,
+    to: f64,
+    epochs: u64,
+}
+
+impl Probability {
+    /// Returns the probability in an epoch, counted from 0.
+    fn in_epoch(self, epoch: u64) -> f64 {
+        match self {
+            Probability::Constant(p) => p,
+            Probability::Moving(ramp) => {
+                let share = epoch.min(ramp.epochs) as f64 / ramp.epochs.max(1) as f64;
+                ramp.from + (ramp.to - ramp.from) * share
+            }
+        }
+    }
+
+    /// Returns the probability after all epochs.
+    fn last(self) -> f64 {
+        self.in_epoch(u64::MAX)
+    }
+
+    /// Returns what is wrong.
+    fn errors(self) -> Vec<OptionError> {
+        let within = |option: &str, p: f64| {
+            let message = format!("{p} is not from 0 to 1");
+            OptionError::unless((0.0..=1.0).contains(&p), option, message)
+        };
+        match self {
+            Probability::Constant(p) => within("probability", p).into_iter().collect(),
+            Probability::Moving(ramp) => {
+                let mut errors = vec![];
+                errors.extend(within("probability.from", ramp.from));
+                errors.extend(within("probability.to", ramp.to));
+                errors.extend(OptionError::unless(
+                    ramp.epochs > 0,
+                    "probability.epochs",
+                    "0 epochs are no way from one to the other",
+                ));
+                errors
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -50,13 +110,14 @@ impl Default for Options {
     /// Returns the options of ARMHuBERT (sungnyun/ARMHuBERT), without its equal counts.
     fn default() -> Options {
         Options {
-            probability: 0.8,
+            probability: Probability::Constant(0.8),
             length: 10,
             lengths: Lengths::Uniform,
             overlap: false,
             min_space: 1,
             min_masks: 2,
             same_count: false,
+            dev: true,
         }
     }
 }
@@ -75,11 +136,7 @@ impl KindOptions for Options {
 impl Config for Options {
     fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let mut errors = vec![];
-        errors.extend(OptionError::unless(
-            (0.0..=1.0).contains(&self.probability),
-            "probability",
-            format!("{} is not from 0 to 1", self.probability),
-        ));
+        errors.extend(self.probability.errors());
         let ranges = [
             ("length", self.length, 1..=MAX_FRAMES),
             ("min_space", self.min_space, 0..=MAX_FRAMES),
@@ -117,12 +174,22 @@ impl Node for MaskFrames {
         let ids = column::texts(&batch, ID)?;
         let views = column::u64s(&batch, VIEW)?;
         let rows = column::floats_by_row(&batch, SAMPLES)?;
+        let probability = if step.trains() {
+            self.options.probability.in_epoch(step.info.epoch)
+        } else {
+            self.options.probability.last()
+        };
+        let unmasked = !step.trains() && !self.options.dev;
         let mut draws = vec![];
         let mut masks = vec![];
         for (row, samples) in rows.into_iter().enumerate() {
             let mut row_draws = Draws::new(self.seed, ids.value(row), views[row]);
             let frames = self.architecture.frames(samples.len());
-            masks.push(self.options.mask(frames, &mut row_draws));
+            masks.push(if unmasked {
+                vec![false; frames]
+            } else {
+                self.options.mask(frames, probability, &mut row_draws)
+            });
             draws.push(row_draws);
         }
         if self.options.same_count {
@@ -161,7 +228,7 @@ mod tests {
         let mut draws: Vec<Draws> = (0..9).map(|view| Draws::new(1, "a", view)).collect();
         let drawn: Vec<_> = draws
             .iter_mut()
-            .map(|draws| Options::default().mask(150, draws))
+            .map(|draws| Options::default().mask(150, 0.8, draws))
             .collect();
         let count = |mask: &Vec<bool>| mask.iter().filter(|masked| **masked).count();
         let fewest = drawn.iter().map(count).min().expect("rows");
@@ -173,5 +240,26 @@ mod tests {
             assert!(subset, "only frames that were masked");
         }
         assert!(drawn.iter().any(|mask| count(mask) > fewest));
+    }
+
+    #[test]
+    fn a_moving_probability_is_linear_by_epoch() {
+        let ramp = Probability::Moving(Ramp {
+            from: 0.4,
+            to: 0.8,
+            epochs: 5,
+        });
+        let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} is not {b}");
+        for (epoch, p) in [(0, 0.4), (1, 0.48), (5, 0.8), (99, 0.8)] {
+            near(ramp.in_epoch(epoch), p);
+        }
+        near(ramp.last(), 0.8);
+        assert!(ramp.errors().is_empty());
+        let wrong = Probability::Moving(Ramp {
+            from: -0.1,
+            to: 1.1,
+            epochs: 0,
+        });
+        assert_eq!(wrong.errors().len(), 3);
     }
 }

@@ -1,37 +1,50 @@
-//! Linear maps from the student's width to the teacher's: y = x Wᵀ + b for each layer, W (out, in).
+//! Heads that bring a student's layers to its target: linear maps, alone or behind what changes the
+//! number of layers or frames (module `forms`).
 //!
-//! Layers of a group share one map (in DPHuBERT layer 0 has its own, the others share one).
-mod maps;
+//! Layers of a group share one head (in DPHuBERT layer 0 has its own, the others share one).
+mod file;
+mod forms;
+#[cfg(test)]
+mod parity;
 
 use crate::Result;
-use crate::data::file;
-use crate::node::port::{Carries, Hiddens, Port, Ports, Shape, Shapes, Value};
+use crate::node::port::{Carries, FrameStep, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
     Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter,
     PhaseOutputs, artifact_owner, shapes, superb_frames,
 };
 use compute::gemm::Precision;
-use compute::op::{linear, linear_start};
-use compute::tensor::{len, param, read};
-use maps::{LinearMap, MapFile};
+use compute::tensor::param;
+use file::HeadsFile;
+use forms::{Form, Head, HeadSizes, HeadTensor, TensorPlan};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
 
-/// Linear maps from the student's width to the target's.
+/// Heads that map the student's layers to the target's width.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
+    /// "linear": a linear map. "expand": one layer becomes `targets` layers, by a linear map, GELU
+    /// and a linear map for each (DistilHuBERT). "upsample": a transposed convolution that makes two
+    /// frames of one, then a linear map (FitHuBERT).
+    #[serde(default)]
+    r#type: Form,
     /// The target's width.
     width: usize,
-    /// Layers that share one map; null: one each.
+    /// Layers that "expand" makes.
+    #[serde(default)]
+    targets: Option<usize>,
+    /// Layers that share one head; null: one each.
     #[serde(default)]
     groups: Option<Vec<Vec<usize>>>,
-    /// "default" (uniform, as PyTorch's Linear), "identity" (zero bias), or the heads.safetensors
-    /// of an earlier phase.
+    /// "default" (uniform, as PyTorch draws these layers), "identity" (zero bias), or the
+    /// heads.safetensors of an earlier phase.
     #[serde(default = "default_init")]
     init: String,
+    /// What operands of products are rounded to.
+    #[serde(default)]
+    precision: Precision,
 }
 
 fn default_init() -> String {
@@ -42,11 +55,11 @@ const DEFAULT: &str = "default";
 const IDENTITY: &str = "identity";
 const PORT: &str = "hiddens";
 const FILE: &str = "heads.safetensors";
-/// The key of heads.safetensors's metadata for the layers of each map, as JSON.
 const GROUPS: &str = "groups";
 const MAX_WIDTH: usize = 1 << 16;
+const MAX_TARGETS: usize = 1024;
 
-/// The layers of each map.
+/// The layers of each head.
 type Groups = Vec<Vec<usize>>;
 
 impl KindOptions for Options {
@@ -106,6 +119,12 @@ impl Options {
     ) -> Result<Option<String>, OptionError> {
         let init = &self.init;
         let width = self.width;
+        if init == IDENTITY && self.r#type != Form::Linear {
+            return Err(OptionError::option(
+                "init",
+                "\"identity\" is for heads of the type \"linear\"",
+            ));
+        }
         if init == IDENTITY && width != input_width {
             return Err(OptionError::option(
                 "init",
@@ -113,7 +132,7 @@ impl Options {
             ));
         }
         if init.starts_with("$OUT/") {
-            self.check_earlier(phase_outputs, groups)?;
+            self.check_earlier(phase_outputs, input_width, groups)?;
             return Ok(None);
         }
         if self.draws() {
@@ -130,25 +149,85 @@ impl Options {
         Ok(Some(init.clone()))
     }
 
-    /// Checks that an earlier phase of the file writes maps for the same groups.
+    /// Checks that an earlier phase of the file writes such heads for the same groups.
     fn check_earlier(
         &self,
         phase_outputs: &PhaseOutputs,
+        input_width: usize,
         groups: &Groups,
     ) -> Result<(), OptionError> {
         let init = &self.init;
         let owner = artifact_owner(init, FILE);
-        match owner.and_then(|owner| phase_outputs.0.get(owner)) {
-            Some(Artifact::Heads { groups: written }) if written == groups => Ok(()),
-            Some(Artifact::Heads { groups: written }) => Err(OptionError::option(
-                "init",
-                format!("`{init}` has maps for the groups {written:?}, not {groups:?}"),
-            )),
-            _ => Err(OptionError::option(
+        let Some(Artifact::Heads {
+            groups: written_groups,
+            tensors: written,
+        }) = owner.and_then(|owner| phase_outputs.0.get(owner))
+        else {
+            return Err(OptionError::option(
                 "init",
                 format!("no `project` of an earlier phase writes `{init}`"),
-            )),
+            ));
+        };
+        if written_groups != groups {
+            return Err(OptionError::option(
+                "init",
+                format!("`{init}` has maps for the groups {written_groups:?}, not {groups:?}"),
+            ));
         }
+        let planned = self.planned_tensors(groups, input_width);
+        for tensor in planned {
+            let name = &tensor.name;
+            let shape = &tensor.shape;
+            match written.iter().find(|(written, _)| written == name) {
+                Some((_, written)) if written == shape => {}
+                Some((_, written)) => {
+                    return Err(OptionError::option(
+                        "init",
+                        format!("`{name}` of `{init}` will be {written:?}, not {shape:?}"),
+                    ));
+                }
+                None => {
+                    return Err(OptionError::option(
+                        "init",
+                        format!("`{init}` will have no tensor `{name}`: it is of another `type`"),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the options of a form against the layers that come in.
+    fn check_form(&self, layers: &[usize], step: FrameStep) -> Vec<OptionError> {
+        let mut errors = vec![];
+        let expands = self.r#type == Form::Expand;
+        match self.targets {
+            Some(targets) if expands => {
+                errors.extend(OptionError::outside("targets", targets, 1..=MAX_TARGETS));
+            }
+            Some(_) => errors.push(OptionError::option(
+                "targets",
+                "is for heads of the type \"expand\"",
+            )),
+            None if expands => errors.push(OptionError::at(
+                "",
+                "the type \"expand\" needs the option `targets`",
+            )),
+            None => {}
+        }
+        if expands && layers.len() != 1 {
+            errors.push(OptionError::input(
+                PORT,
+                format!("\"expand\" takes one layer, not layers {layers:?}"),
+            ));
+        }
+        if self.r#type == Form::Upsample && step.joined > 1 && layers.contains(&0) {
+            errors.push(OptionError::input(
+                PORT,
+                "layer 0 has all frames already; \"upsample\" takes layers from 1",
+            ));
+        }
+        errors
     }
 
     /// Returns whether `init` names no file.
@@ -156,31 +235,55 @@ impl Options {
         [DEFAULT, IDENTITY].contains(&self.init.as_str())
     }
 
-    /// Draws weight and bias of a group, for an input of width `from`.
-    fn draw(&self, group: usize, from: usize, context: &NodeContext) -> [Vec<f32>; 2] {
-        let to = self.width;
-        if self.init != IDENTITY {
-            return linear_start(context.key("maps"), group as u64, from, to);
+    fn sizes(&self, from: usize) -> HeadSizes {
+        HeadSizes {
+            from,
+            to: self.width,
+            targets: self.targets.unwrap_or(1),
         }
-        let mut weight = vec![0.0; to * from];
-        for i in 0..from.min(to) {
-            weight[i * from + i] = 1.0;
-        }
-        [weight, vec![0.0; to]]
     }
 
-    fn draw_maps(&self, groups: Groups, from: usize, context: &NodeContext) -> Vec<LinearMap> {
-        let mut maps = vec![];
-        for (g, layers) in groups.into_iter().enumerate() {
-            let [weight, bias] = self.draw(g, from, context);
-            maps.push(LinearMap {
+    /// Lists the tensors of all heads.
+    fn planned_tensors(&self, groups: &Groups, from: usize) -> Vec<TensorPlan> {
+        let groups = 0..groups.len();
+        groups
+            .flat_map(|group| self.r#type.tensors(group, self.sizes(from)))
+            .collect()
+    }
+
+    /// Draws the heads before training.
+    fn draw_heads(&self, groups: Groups, from: usize, context: &NodeContext) -> Vec<Head> {
+        let mut heads = vec![];
+        for (group, layers) in groups.into_iter().enumerate() {
+            let plans = self.r#type.tensors(group, self.sizes(from));
+            let values = if self.init == IDENTITY {
+                vec![identity(from), vec![0.0; from]]
+            } else {
+                self.r#type.draw(group, self.sizes(from), context)
+            };
+            let tensors = plans
+                .into_iter()
+                .zip(values)
+                .map(|(plan, values)| HeadTensor {
+                    plan,
+                    weight: param(values),
+                });
+            heads.push(Head {
                 layers,
-                weight: param(weight),
-                bias: param(bias),
+                tensors: tensors.collect(),
             });
         }
-        maps
+        heads
     }
+}
+
+/// Returns the identity of a width, row-major.
+fn identity(width: usize) -> Vec<f32> {
+    let mut weight = vec![0.0; width * width];
+    for i in 0..width {
+        weight[i * width + i] = 1.0;
+    }
+    weight
 }
 
 impl Config for Options {
@@ -192,92 +295,113 @@ impl Config for Options {
         if let Some(error) = OptionError::outside("width", self.width, 1..=MAX_WIDTH) {
             return Err(vec![error]);
         }
-        let Some([Shape::Hiddens { layers, width }]) = inputs.get(PORT).map(Vec::as_slice) else {
+        let Some(
+            [
+                Shape::Hiddens {
+                    layers,
+                    width,
+                    step,
+                },
+            ],
+        ) = inputs.get(PORT).map(Vec::as_slice)
+        else {
             return Ok(NodeInfo::default());
         };
+        OptionError::fail_if_any(self.check_form(layers, *step))?;
         let groups = self.groups(layers).map_err(|error| vec![error])?;
         let reads = self
             .check_init(phase_outputs, *width, &groups)
             .map_err(|error| vec![error])?;
-        let from = *width as u64;
-        let to = self.width as u64;
+        let tensors = self.planned_tensors(&groups, *width);
         let output = Shape::Hiddens {
-            layers: layers.clone(),
+            layers: self.r#type.layers(layers, self.sizes(*width)),
             width: self.width,
+            step: self.r#type.step(*step),
         };
+        let macs_per_frame = self.r#type.macs(self.sizes(*width)) * layers.len() as u64;
         Ok(NodeInfo {
             outputs: shapes([(PORT, output)]),
-            parameters: Some((from + 1) * to * groups.len() as u64),
-            macs: Some(superb_frames() * from * to * layers.len() as u64),
-            writes: Some(Artifact::Heads { groups }),
+            parameters: Some(tensors.iter().map(TensorPlan::parameters).sum()),
+            macs: Some(superb_frames(step.joined) * step.split as u64 * macs_per_frame),
+            writes: Some(Artifact::Heads {
+                groups,
+                tensors: tensors.into_iter().map(|t| (t.name, t.shape)).collect(),
+            }),
             reads: reads.into_iter().collect(),
+            warnings: self.precision.warning().into_iter().collect(),
             ..NodeInfo::default()
         })
     }
 
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        let Some([Shape::Hiddens { layers, width }]) = context.inputs.get(PORT).map(Vec::as_slice)
+        let Some([Shape::Hiddens { layers, width, .. }]) =
+            context.inputs.get(PORT).map(Vec::as_slice)
         else {
             return Err("the width of `hiddens` is unknown".into());
         };
         let groups = self.groups(layers).map_err(|error| error.message)?;
         let path = context.path(&self.init);
         // A benchmark draws what an earlier phase has not written.
-        let maps = if self.draws() || context.run.bench && !path.exists() {
-            self.draw_maps(groups, *width, context)
+        let heads = if self.draws() || context.run.bench && !path.exists() {
+            self.draw_heads(groups, *width, context)
         } else {
-            MapFile::open(path, &groups)?.maps(groups, *width, self.width)?
+            let mut heads_file = HeadsFile::open(path, &groups)?;
+            let mut heads = vec![];
+            for (group, layers) in groups.into_iter().enumerate() {
+                let plans = self.r#type.tensors(group, self.sizes(*width));
+                heads.push(heads_file.head(layers, plans)?);
+            }
+            heads
         };
-        Ok(Box::new(Project { maps, from: *width }))
+        Ok(Box::new(Project {
+            heads,
+            form: self.r#type,
+            sizes: self.sizes(*width),
+            precision: self.precision,
+        }))
     }
 }
 
 struct Project {
-    maps: Vec<LinearMap>,
-    /// The width of the input.
-    from: usize,
+    heads: Vec<Head>,
+    form: Form,
+    sizes: HeadSizes,
+    precision: Precision,
 }
 
 impl Node for Project {
     fn run(&mut self, step: &mut Step) -> Result<()> {
-        let mut layers = vec![];
-        let mut values = 0;
+        let mut outputs = vec![];
+        let mut macs = 0;
         for (layer, hidden) in step.hiddens(PORT)?.layers {
-            let map = self
-                .maps
+            let head = self
+                .heads
                 .iter()
-                .find(|map| map.layers.contains(&layer))
+                .find(|head| head.layers.contains(&layer))
                 .ok_or("a layer came that is in no group")?;
-            let mapped = linear(hidden, &map.weight, &map.bias, Precision::F32);
-            values += len(&mapped.values);
-            layers.push((layer, mapped));
+            macs += self.form.macs(self.sizes) * hidden.spans.total() as u64;
+            let mapped = self.form.apply(head, hidden, self.precision, step.tape());
+            let layers = self.form.layers(&[layer], self.sizes);
+            outputs.extend(layers.into_iter().zip(mapped));
         }
-        step.record_products(Precision::F32, (values * self.from) as u64, true);
-        step.send(PORT, Value::Hiddens(Hiddens { layers }));
+        step.record_products(self.precision, macs, true);
+        step.send(PORT, Value::Hiddens(Hiddens { layers: outputs }));
         Ok(())
     }
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
-        let groups: Vec<_> = self.maps.iter().map(|map| &map.layers).collect();
-        let metadata = [(GROUPS.to_owned(), json!(groups).to_string())].into();
-        let parameters = self.parameters();
-        let tensors: Vec<_> = parameters
-            .iter()
-            .map(|p| (p.name.clone(), p.shape.clone(), read(&*p.weight)))
-            .collect();
-        let path = step.context.folder().join(FILE);
-        file::save(&path, &tensors, metadata)
+        file::save(&step.context.folder().join(FILE), &self.heads)
     }
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
-        let mut parameters = vec![];
-        for (g, map) in self.maps.iter_mut().enumerate() {
-            parameters.push(Parameter {
-                shape: vec![len(&map.bias), self.from],
-                ..Parameter::flat(format!("{g}.weight"), &mut map.weight)
-            });
-            parameters.push(Parameter::flat(format!("{g}.bias"), &mut map.bias));
-        }
-        parameters
+        let tensors = self.heads.iter_mut().flat_map(|head| &mut head.tensors);
+        tensors
+            .map(|tensor| Parameter {
+                name: tensor.plan.name.clone(),
+                shape: tensor.plan.shape.clone(),
+                weight: &mut tensor.weight,
+                sign: 1.0,
+            })
+            .collect()
     }
 }

@@ -107,6 +107,8 @@ impl Options {
             option: "model",
             folder: self.model.as_deref(),
             architecture: self.architecture.as_ref(),
+            may_reshape: false,
+            layers: None,
             unknown_keys: UnknownKeys::Allow, // only shapes are read
         }
     }
@@ -140,6 +142,15 @@ impl Options {
                 ));
             }
         }
+        let mut layers = 0..architecture.num_hidden_layers;
+        let reuses = layers.any(|layer| architecture.reuses_attention(layer));
+        let attention = [Unit::Head, Unit::AttentionLayer];
+        errors.extend(OptionError::unless(
+            !reuses || self.units.iter().all(|unit| !attention.contains(unit)),
+            "units",
+            "\"head\" and \"attention-layer\" cannot be pruned where a layer uses the attention map \
+             of another, whose heads it needs",
+        ));
         if self.units.contains(&Unit::Conv) {
             let exact = self.finalize == Finalize::Exact;
             errors.extend(OptionError::unless(

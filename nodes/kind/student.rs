@@ -9,12 +9,14 @@ use crate::data::column;
 use crate::data::column::{ID, SAMPLES, SPEECH};
 use crate::model::row_memory::{check_frozen, check_trained, row_lengths};
 use crate::model::{
-    Architecture, Convention, DUMMY_WEIGHT, DropoutKey, Forward, MASK_EMBEDDING, Model,
-    UnknownKeys, activation_bytes, count,
+    Architecture, Convention, DUMMY_WEIGHT, DropoutKey, Encoded, Forward, MASK_EMBEDDING, Model,
+    Outputs, UnknownKeys, activation_bytes, count,
 };
-use crate::node::model_option::{ModelOption, check_layers, check_mask};
+use crate::node::model_option::{ModelOption, check_layers, check_mask, mapped_layers};
 use crate::node::port;
-use crate::node::port::{Carries, Gates, Hiddens, Port, Ports, Scalar, Shape, Shapes, Value};
+use crate::node::port::{
+    Carries, FrameStep, Gates, Hiddens, Maps, Port, Ports, Scalar, Shape, Shapes, Value,
+};
 use crate::node::step::Step;
 use crate::node::{
     Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter,
@@ -24,9 +26,9 @@ use crate::prune::shrink::{Fixed, shrink};
 use compute::gemm::Precision;
 use compute::op::{gradient_scale, mean_square};
 use compute::random::Key;
-use compute::tensor::{Hidden, NoneTape, Number, Tape, Track, Vector, put, read, scaled, split};
+use compute::tensor::{NoneTape, Number, Tape, Track, Vector, put, read, scaled, split};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The model under training.
@@ -37,10 +39,15 @@ pub struct Options {
     /// `architecture`.
     #[serde(default)]
     init: Option<String>,
-    /// Architecture to draw; with a folder, options such as dropouts that replace the folder's.
+    /// Architecture to draw; with a folder, keys that replace the folder's. Where they change shapes,
+    /// tensors of equal name and shape are taken from the folder, and the rest is drawn.
     #[serde(default)]
     #[schemars(schema_with = "crate::model::architecture_schema")]
     architecture: Option<serde_json::Value>,
+    /// Layers of `init`, from 1, that fill the student's layers 1, 2, ...; null: those of the same
+    /// number.
+    #[serde(default)]
+    init_layers: Option<Vec<usize>>,
     /// Layers whose hidden states are sent, numbered by `convention`.
     layers: Vec<usize>,
     /// What layer 0 and the last layer are: as in transformers and s3prl, or as in torchaudio and
@@ -57,6 +64,10 @@ pub struct Options {
     /// more time, the same numbers.
     #[serde(default)]
     recompute: bool,
+    /// How gradients of later layers add up in a layer: "sum", or "mean", ARMHuBERT's layer gradient
+    /// scaling.
+    #[serde(default)]
+    layer_gradients: LayerGradients,
     /// Weight of the mean square of the extractor's features, sent as `penalty`.
     #[serde(default)]
     feature_penalty: f64,
@@ -68,6 +79,14 @@ pub struct Options {
     ignore_keys: Vec<String>,
 }
 
+#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum LayerGradients {
+    #[default]
+    Sum,
+    Mean,
+}
+
 fn one() -> f64 {
     1.0
 }
@@ -75,6 +94,7 @@ fn one() -> f64 {
 const IN: &str = "speech";
 const GATES: &str = "gates";
 const OUT: &str = "hiddens";
+const MAPS_OUT: &str = "maps";
 const PENALTY: &str = "penalty";
 
 impl KindOptions for Options {
@@ -86,6 +106,7 @@ impl KindOptions for Options {
         ],
         outputs: &[
             Port::new(OUT, Carries::Hiddens),
+            Port::new(MAPS_OUT, Carries::Maps),
             Port::new(PENALTY, Carries::Scalar),
         ],
     };
@@ -98,10 +119,24 @@ impl Options {
             option: "init",
             folder: self.init.as_deref(),
             architecture: self.architecture.as_ref(),
+            may_reshape: true,
+            layers: self.init_layers.as_deref(),
             unknown_keys: UnknownKeys::Refuse {
                 except: &self.ignore_keys,
             },
         }
+    }
+
+    /// Checks that a layer can be computed again by itself, if it must be.
+    fn check_recompute(&self, architecture: &Architecture) -> Result<(), OptionError> {
+        let mut layers = 0..architecture.num_hidden_layers;
+        if self.recompute && layers.any(|layer| architecture.reuses_attention(layer)) {
+            return Err(OptionError::option(
+                "recompute",
+                "a layer that uses the attention map of another cannot be computed by itself",
+            ));
+        }
+        Ok(())
     }
 
     fn check_features(&self) -> Result<(), OptionError> {
@@ -147,20 +182,32 @@ impl Config for Options {
             .model_option()
             .plan(phase_outputs)
             .map_err(|e| vec![e])?;
+        let notes = planned
+            .transfer
+            .map(|transfer| transfer.describe(self.init.as_deref().unwrap_or_default()));
         let architecture = planned.architecture;
         check_layers(&self.layers, &architecture)?;
         check_mask(inputs, &architecture)?;
         self.check_features().map_err(|error| vec![error])?;
+        self.check_recompute(&architecture)
+            .map_err(|error| vec![error])?;
         let pruned = pruned_architecture(&architecture, inputs).map_err(|error| vec![error])?;
         let hiddens = Shape::Hiddens {
             layers: self.layers.clone(),
             width: architecture.hidden_size,
+            step: FrameStep {
+                joined: architecture.time_reduction,
+                ..FrameStep::default()
+            },
+        };
+        let maps = Shape::Maps {
+            layers: mapped_layers(&self.layers),
         };
         let precision = self.precision.on_device();
         let per_model = activation_bytes::per_model(&architecture, precision);
         let per_second = activation_bytes::per_row(&architecture, precision, self.recompute, 16000);
         Ok(NodeInfo {
-            outputs: shapes([(OUT, hiddens), (PENALTY, Shape::Plain)]),
+            outputs: shapes([(OUT, hiddens), (MAPS_OUT, maps), (PENALTY, Shape::Plain)]),
             parameters: Some(count::parameters(&architecture)),
             macs: Some(count::macs(&architecture)),
             activation_bytes: Some([per_model, per_second]),
@@ -170,6 +217,7 @@ impl Config for Options {
                 architecture: Box::new(pruned.unwrap_or(architecture)),
             }),
             reads: planned.reads.into_iter().collect(),
+            notes: notes.into_iter().collect(),
             warnings: self.precision.warning().into_iter().collect(),
         })
     }
@@ -183,6 +231,12 @@ impl Config for Options {
             convention: self.convention,
             precision: self.precision,
             recompute: self.recompute,
+            average_gradients: self.layer_gradients == LayerGradients::Mean,
+            mapped: if context.read_outputs.contains(MAPS_OUT) {
+                mapped_layers(&self.layers)
+            } else {
+                vec![]
+            },
             feature_penalty: self.feature_penalty as f32,
             feature_gradient: self.feature_gradient as f32,
             masked: context.inputs.contains_key(port::MASK.name),
@@ -197,6 +251,9 @@ struct Student {
     convention: Convention,
     precision: Precision,
     recompute: bool,
+    average_gradients: bool,
+    /// Layers whose attention maps are sent.
+    mapped: Vec<usize>,
     feature_penalty: f32,
     feature_gradient: f32,
     /// Whether `mask` is connected, and so the mask embedding is trained.
@@ -213,7 +270,7 @@ struct Rows<'a> {
 
 /// The result of a forward pass.
 struct ForwardOutput<T: Track> {
-    hiddens: Vec<Hidden<T>>,
+    encoded: Encoded<T>,
     /// The mean square of the extractor's features, if it is penalised.
     mean_square: Option<Number<T>>,
 }
@@ -232,12 +289,18 @@ impl Student {
             drops,
             precision: self.precision,
             recompute: self.recompute,
+            average_gradients: self.average_gradients,
             tape,
         };
         let features = gradient_scale(forward.features(rows.samples), self.feature_gradient);
         let mean_square = (self.feature_penalty > 0.0).then(|| mean_square(features.clone()));
+        let outputs = Outputs {
+            layers: &self.layers,
+            maps: &self.mapped,
+            convention: self.convention,
+        };
         ForwardOutput {
-            hiddens: forward.encode(features, rows.masks, &self.layers, self.convention),
+            encoded: forward.encode(features, rows.masks, outputs),
             mean_square,
         }
     }
@@ -251,9 +314,13 @@ impl Student {
             .collect();
         let output = self.forward(rows, &gates, DropoutKey(None), NoneTape);
         let tape = step.tape();
-        let hiddens = output.hiddens.into_iter();
+        let hiddens = output.encoded.hiddens.iter();
+        let maps = output.encoded.maps.iter();
         ForwardOutput {
-            hiddens: hiddens.map(|hidden| hidden.on(tape)).collect(),
+            encoded: Encoded {
+                hiddens: hiddens.map(|hidden| hidden.on(tape)).collect(),
+                maps: maps.map(|map| map.on(tape)).collect(),
+            },
             mean_square: output.mean_square.map(|square| put(&square, tape)),
         }
     }
@@ -284,8 +351,12 @@ impl Node for Student {
         } else {
             self.forward_dev(rows, gates, step)
         };
-        let layers = self.layers.iter().copied().zip(output.hiddens).collect();
+        let layers = self.layers.iter().copied();
+        let layers = layers.zip(output.encoded.hiddens).collect();
         step.send(OUT, Value::Hiddens(Hiddens { layers }));
+        let mapped = self.mapped.iter().copied();
+        let layers = mapped.zip(output.encoded.maps).collect();
+        step.send(MAPS_OUT, Value::Maps(Maps { layers }));
         let mut penalty = Scalar::zero(step.tape());
         if let Some(square) = output.mean_square {
             penalty.parts = vec![("loss_features".into(), read(&square)[0])];

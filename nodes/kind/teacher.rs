@@ -4,29 +4,33 @@
 //! the rows together.
 use crate::Result;
 use crate::data::column;
-use crate::data::column::{ID, SAMPLES, SPEECH, TARGETS};
+use crate::data::column::{FRAMES, ID, MAP, MAPS, SAMPLES, SPEECH, TARGETS};
 use crate::data::entry::Entry;
 use crate::data::targets;
 use crate::data::targets::Targets;
 use crate::model::row_memory::{check_frozen, row_lengths};
 use crate::model::{
-    Convention, Forward, Model, Normalization, OPEN, UnknownKeys, activation_bytes, count,
+    Architecture, Convention, Encoded, Forward, Model, Normalization, OPEN, Outputs, UnknownKeys,
+    activation_bytes, count,
 };
-use crate::node::model_option::{ModelOption, check_layers, check_mask};
+use crate::node::model_option::{ModelOption, check_layers, check_mask, mapped_layers};
 use crate::node::port;
-use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
+use crate::node::port::{Carries, FrameStep, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
     Cacheable, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
 };
+use arrow::array::{ArrayRef, UInt32Array};
 use arrow::record_batch::RecordBatch;
 use compute::gemm::Precision;
-use compute::tensor::{Hidden, by_rows};
+use compute::op::mean_map;
+use compute::tensor::{Hidden, by_rows, read};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A frozen model: its hiddens are the targets.
 #[derive(Clone, Deserialize, JsonSchema)]
@@ -58,6 +62,7 @@ pub struct Options {
 
 const IN: &str = "speech";
 const OUT: &str = "targets";
+const MAPS_OUT: &str = "maps";
 
 impl Options {
     fn model_option(&self) -> ModelOption<'_> {
@@ -65,10 +70,24 @@ impl Options {
             option: "model",
             folder: Some(&self.model),
             architecture: self.architecture.as_ref(),
+            may_reshape: false,
+            layers: None,
             unknown_keys: UnknownKeys::Refuse {
                 except: &self.ignore_keys,
             },
         }
+    }
+
+    /// Checks that all layers have the same frames, as the rows of a batch do.
+    fn check_frames(&self, architecture: &Architecture) -> Result<(), OptionError> {
+        let mixed = self.layers.contains(&0) && self.layers.len() > 1;
+        if architecture.time_reduction > 1 && mixed {
+            return Err(OptionError::option(
+                "layers",
+                "layer 0 of this model has more frames than the others; use two nodes",
+            ));
+        }
+        Ok(())
     }
 
     /// Returns the paths of the model's files that determine its outputs.
@@ -87,7 +106,10 @@ impl Options {
 impl KindOptions for Options {
     const PORTS: Ports = Ports {
         inputs: &[Port::new(IN, Carries::Batch(SPEECH)), port::MASK],
-        outputs: &[Port::new(OUT, Carries::Batch(TARGETS)).tensors()],
+        outputs: &[
+            Port::new(OUT, Carries::Batch(TARGETS)).tensors(),
+            Port::new(MAPS_OUT, Carries::Batch(MAPS)),
+        ],
     };
     const CACHEABLE: bool = true;
 }
@@ -105,14 +127,22 @@ impl Config for Options {
         let architecture = planned.architecture;
         check_layers(&self.layers, &architecture)?;
         check_mask(inputs, &architecture)?;
+        self.check_frames(&architecture).map_err(|e| vec![e])?;
         let targets = Shape::Hiddens {
             layers: self.layers.clone(),
             width: architecture.hidden_size,
+            step: FrameStep {
+                joined: architecture.time_reduction,
+                ..FrameStep::default()
+            },
+        };
+        let maps = Shape::Maps {
+            layers: mapped_layers(&self.layers),
         };
         let weight_copies =
             activation_bytes::weight_copies(&architecture, self.precision.on_device());
         Ok(NodeInfo {
-            outputs: shapes([(OUT, targets)]),
+            outputs: shapes([(OUT, targets), (MAPS_OUT, maps)]),
             parameters: Some(count::parameters(&architecture)),
             macs: Some(count::macs(&architecture)),
             activation_bytes: Some([weight_copies, 0]),
@@ -182,6 +212,7 @@ impl Cacheable for Options {
             layers: layers.to_vec(),
             convention: self.convention,
             precision: self.precision,
+            sends_maps: context.read_outputs.contains(MAPS_OUT),
         }))
     }
 
@@ -199,6 +230,29 @@ struct Teacher {
     layers: Vec<usize>,
     convention: Convention,
     precision: Precision,
+    /// Whether a node reads the attention maps.
+    sends_maps: bool,
+}
+
+/// Returns a batch with the columns [`MAPS`] for rows of these frames.
+fn maps_batch(ids: ArrayRef, frames: &[usize], layers: &[Hidden]) -> Result<RecordBatch> {
+    let numbers: Vec<_> = layers.iter().map(|layer| read(&layer.values)).collect();
+    let mut values: Vec<f32> = vec![];
+    let mut lengths = vec![];
+    for row in 0..frames.len() {
+        for (layer, numbers) in layers.iter().zip(&numbers) {
+            let pairs = layer.spans.of(row);
+            lengths.push(pairs.len());
+            values.extend_from_slice(&numbers[pairs]);
+        }
+    }
+    let maps = column::list_by_layer(values, lengths, frames.len(), layers.len())?;
+    let frames = UInt32Array::from_iter_values(frames.iter().map(|&frames| frames as u32));
+    column::batch(vec![
+        (ID, ids),
+        (FRAMES, Arc::new(frames)),
+        (MAP, Arc::new(maps)),
+    ])
 }
 
 impl Node for Teacher {
@@ -209,19 +263,38 @@ impl Node for Teacher {
         let rows = row_lengths(column::texts(&batch, ID)?, &samples);
         check_frozen(&self.model.architecture, self.layers.len(), &rows)?;
         let forward = Forward::frozen(&self.model, OPEN, self.precision);
+        let mapped = if self.sends_maps {
+            mapped_layers(&self.layers)
+        } else {
+            vec![]
+        };
         let encode = |rows: Range<usize>, features: Hidden| {
             let masks = masks.as_ref().map(|masks| &masks[rows]);
-            forward.encode(features, masks, &self.layers, self.convention)
+            let outputs = Outputs {
+                layers: &self.layers,
+                maps: &mapped,
+                convention: self.convention,
+            };
+            let Encoded { mut hiddens, maps } = forward.encode(features, masks, outputs);
+            hiddens.extend(maps.iter().map(mean_map));
+            hiddens
         };
-        let layers = by_rows(
+        let mut layers = by_rows(
             samples.len(),
             |rows| forward.features(&samples[rows]),
             encode,
         );
+        let maps = layers.split_off(self.layers.len());
+        let architecture = &self.model.architecture;
         let lengths = samples.iter().map(|row| row.len());
-        let macs = count::macs_of(&self.model.architecture, lengths);
+        let macs = count::macs_of(architecture, lengths.clone());
         step.record_products(self.precision, macs, false);
         let ids = column::get(&batch, ID)?.clone();
+        if self.sends_maps {
+            let frames: Vec<usize> = lengths.map(|n| architecture.layer_frames(1, n)).collect();
+            let batch = maps_batch(ids.clone(), &frames, &maps)?;
+            step.send(MAPS_OUT, Value::Batch(batch));
+        }
         step.send(OUT, Value::Targets(Targets::new(ids, layers)));
         Ok(())
     }

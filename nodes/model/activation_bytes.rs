@@ -9,9 +9,11 @@
 //! layer        T (2 W (4 + p) + p (4 A + F))
 //!                                        inputs of its norms, and of the products after them;
 //!                                        q, k, v, their mixture; the inner units
+//! map          T T heads (4 + p)          of a layer whose attention map another layer uses
 //! positional   4 (k + 4) W W/g (4 + p)   its weight of k taps and g groups, and the gradient
 //! weights      2 a parameter in bf16     copies that products read; a teacher has them too
 //! ```
+use super::components::RowFrames;
 use super::{Architecture, Component, count};
 use compute::gemm::Precision;
 
@@ -41,8 +43,11 @@ fn bytes_per_operand(precision: Precision) -> usize {
 /// while its gradients are computed.
 pub fn per_row(a: &Architecture, precision: Precision, recompute: bool, samples: usize) -> u64 {
     let p = bytes_per_operand(precision);
-    let frames = a.frames_by_conv(samples);
-    let bytes = |c: &Component| c.frames(&frames) * c.retained.bytes(p);
+    let frames = RowFrames::new(a, samples);
+    let bytes = |c: &Component| {
+        let n = c.frames(&frames);
+        n * c.retained.bytes(p) + n * n * c.retained_pairs.bytes(p)
+    };
 
     let mut outside_layers = 0;
     let mut by_layer = vec![0; a.num_hidden_layers];
@@ -53,7 +58,7 @@ pub fn per_row(a: &Architecture, precision: Precision, recompute: bool, samples:
         }
     }
     let layers: usize = if recompute {
-        let input = 4 * a.hidden_size * a.frames(samples);
+        let input = 4 * a.hidden_size * frames.of_layers;
         by_layer.len() * input + by_layer.into_iter().max().unwrap_or(0)
     } else {
         by_layer.into_iter().sum()

@@ -60,10 +60,25 @@ pub struct Architecture {
     /// Whether a sub-layer that is gone still adds its output bias, as when its last unit closed.
     #[serde(skip_serializing_if = "is_false")]
     pub encoder_keeps_bias: bool,
+
+    /// Of each layer, whether it uses the attention map of the nearest layer before it that
+    /// computes one (ARMHuBERT).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoder_reuse_attention: Option<Vec<bool>>,
+    /// Whether a layer normalises a reused map once more, as ARMHuBERT's released code does.
+    #[serde(skip_serializing_if = "is_false")]
+    pub reuse_as_released: bool,
+    /// Frames that a convolution before layer 1 joins to one (FitHuBERT: 2).
+    #[serde(skip_serializing_if = "is_one")]
+    pub time_reduction: usize,
 }
 
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+fn is_one(value: &usize) -> bool {
+    *value == 1
 }
 
 /// Norms of the convolutions.
@@ -71,8 +86,10 @@ fn is_false(value: &bool) -> bool {
 #[serde(rename_all = "lowercase")]
 pub enum ExtractNorm {
     /// A norm over time after the first convolution.
+    #[serde(alias = "compact_group")]
     Group,
     /// A norm over channels after each convolution.
+    #[serde(alias = "compact_layer")]
     Layer,
 }
 
@@ -113,6 +130,9 @@ impl Default for Architecture {
             feature_norm_width: None,
             feature_dummy_weight: false,
             encoder_keeps_bias: false,
+            encoder_reuse_attention: None,
+            reuse_as_released: false,
+            time_reduction: 1,
         }
     }
 }
@@ -121,9 +141,22 @@ impl Default for Architecture {
 pub(super) const WAVLM: &str = "wavlm";
 
 impl Architecture {
-    /// Returns the `model_type` before pruning.
+    /// Returns the `model_type` without what says that transformers cannot compute the model.
     pub(super) fn family(&self) -> &str {
-        self.model_type.trim_start_matches("pruned_")
+        let name = self.model_type.strip_prefix("pruned_");
+        let name = name.or(self.model_type.strip_prefix("compact_"));
+        name.unwrap_or(&self.model_type)
+    }
+
+    /// Whether a layer uses the attention map of a layer before it.
+    pub fn reuses_attention(&self, layer: usize) -> bool {
+        let reuse = self.encoder_reuse_attention.as_ref();
+        reuse.is_some_and(|reuse| reuse[layer])
+    }
+
+    /// Whether the layer after this one uses this one's attention map.
+    pub fn hands_on_attention(&self, layer: usize) -> bool {
+        layer + 1 < self.num_hidden_layers && self.reuses_attention(layer + 1)
     }
 
     /// Whether attention has WavLM's gated bias by relative position.
@@ -189,6 +222,16 @@ impl Architecture {
     /// not fit.
     pub fn frames(&self, samples: usize) -> usize {
         self.frames_by_conv(samples).last().copied().unwrap_or(0)
+    }
+
+    /// Returns the frames of a row in a layer: from layer 1 on ⌊frames / `time_reduction`⌋.
+    pub fn layer_frames(&self, layer: usize, samples: usize) -> usize {
+        let frames = self.frames(samples);
+        if layer == 0 {
+            frames
+        } else {
+            frames / self.time_reduction
+        }
     }
 
     /// Returns the frames of a row after each convolution.

@@ -29,6 +29,8 @@ pub enum ComponentKind {
     FeatureProjection,
     PositionalConvolution,
     EncoderNorm,
+    /// The convolution that joins frames before the first layer.
+    TimeReduction,
     /// WavLM's table of biases by relative position.
     PositionTable,
     Attention(usize),
@@ -54,6 +56,7 @@ impl ComponentKind {
             ComponentKind::FeatureProjection => "feature_projection.".into(),
             ComponentKind::PositionalConvolution => "encoder.pos_conv_embed.conv.".into(),
             ComponentKind::EncoderNorm => "encoder.layer_norm.".into(),
+            ComponentKind::TimeReduction => "encoder.time_reduction.".into(),
             ComponentKind::Attention(l) => format!("encoder.layers.{l}.attention."),
             ComponentKind::AttentionNorm(l) => format!("encoder.layers.{l}.layer_norm."),
             ComponentKind::FeedForward(l) => format!("encoder.layers.{l}.feed_forward."),
@@ -73,6 +76,8 @@ pub struct Component {
     pub macs: Macs,
     /// Activations retained for each frame.
     pub retained: Elements,
+    /// Activations retained for each pair of frames of a row.
+    pub retained_pairs: Elements,
     /// Elements that a GPU holds whatever the batch.
     pub workspace: Elements,
 }
@@ -86,15 +91,34 @@ impl Component {
             whole: None,
             macs: Macs::default(),
             retained: Elements::default(),
+            retained_pairs: Elements::default(),
             workspace: Elements::default(),
         }
     }
 
-    /// Returns the frames of the component's output, given those of every convolution.
-    pub fn frames(&self, by_convolution: &[usize]) -> usize {
+    /// Returns the frames of the component's output, given those of every convolution and of the
+    /// layers.
+    pub fn frames(&self, frames: &RowFrames) -> usize {
         match self.kind {
-            ComponentKind::Convolution(i) => by_convolution[i],
-            _ => by_convolution[by_convolution.len() - 1],
+            ComponentKind::Convolution(i) => frames.by_convolution[i],
+            ComponentKind::TimeReduction => frames.of_layers,
+            kind if kind.layer().is_some() => frames.of_layers,
+            _ => frames.by_convolution[frames.by_convolution.len() - 1],
+        }
+    }
+}
+
+/// The frames of a row.
+pub struct RowFrames {
+    pub by_convolution: Vec<usize>,
+    pub of_layers: usize,
+}
+
+impl RowFrames {
+    pub fn new(a: &Architecture, samples: usize) -> RowFrames {
+        RowFrames {
+            by_convolution: a.frames_by_conv(samples),
+            of_layers: a.layer_frames(1, samples),
         }
     }
 }
@@ -143,6 +167,7 @@ impl Architecture {
         all.push(projection::feature_projection(self));
         all.push(input::positional_convolution(self));
         all.push(input::encoder_norm(self));
+        all.extend(input::time_reduction(self));
         all.extend(attention::position_table(self));
         for layer in 0..self.num_hidden_layers {
             all.push(attention::attention(self, layer));

@@ -1,4 +1,5 @@
 //! Parameters and multiply-accumulates of an architecture, without its weights.
+use super::components::RowFrames;
 use super::{Architecture, Component};
 
 /// Lengths in samples of the 32 utterances over which SUPERB's profiler sums.
@@ -30,7 +31,7 @@ pub fn macs_of(a: &Architecture, samples: impl IntoIterator<Item = usize>) -> u6
 }
 
 fn macs_of_row(a: &Architecture, components: &[Component], samples: usize) -> u128 {
-    let frames = a.frames_by_conv(samples);
+    let frames = RowFrames::new(a, samples);
     components
         .iter()
         .map(|component| component.macs.count(component.frames(&frames)))

@@ -3,14 +3,17 @@
 //!
 //! The reader of a convolution's output applies the activation, so a convolution retains the value
 //! before GELU alone.
+mod attention;
 mod encoder;
 mod extractor;
 
 use super::components::MASK_EMBEDDING;
 use super::{Convention, Model, Unit, UnitGroup};
+use attention::AttentionMaps;
+pub use attention::LayerMap;
 use compute::gemm::Precision;
 use compute::math::Dropout;
-use compute::op::mask_frames;
+use compute::op::{gradient_scale, mask_frames};
 use compute::tensor::{Hidden, NoneTape, Track, Vector};
 use std::collections::BTreeMap;
 
@@ -37,9 +40,27 @@ pub struct Forward<'a, T: Track> {
     /// Precision of products; everything else is f32. So is the first convolution, which reads
     /// samples and is bound by what it writes.
     pub precision: Precision,
-    /// Retain each layer's input alone, and compute the layer again for its gradients.
+    /// Retain each layer's input alone, and compute the layer again for its gradients. Not for
+    /// models that reuse attention maps, nor for passes that return them.
     pub recompute: bool,
+    /// Average the gradients that later layers send to a layer instead of summing them.
+    pub average_gradients: bool,
     pub tape: T,
+}
+
+/// What a pass returns of a model's layers.
+pub struct Outputs<'a> {
+    /// Layers whose outputs are returned, numbered by `convention`.
+    pub layers: &'a [usize],
+    /// Layers whose attention maps are returned, from 1.
+    pub maps: &'a [usize],
+    pub convention: Convention,
+}
+
+/// What a pass returned, in the order in which it was asked for.
+pub struct Encoded<T: Track> {
+    pub hiddens: Vec<Hidden<T>>,
+    pub maps: Vec<LayerMap<T>>,
 }
 
 /// Gates of a model that has none.
@@ -58,6 +79,7 @@ impl<'a> Forward<'a, NoneTape> {
             drops: DropoutKey(None),
             precision,
             recompute: false,
+            average_gradients: false,
             tape: NoneTape,
         }
     }
@@ -72,7 +94,12 @@ impl<T: Track> Forward<'_, T> {
         layers: &[usize],
         convention: Convention,
     ) -> Vec<Hidden<T>> {
-        self.encode(self.features(rows), None, layers, convention)
+        let outputs = Outputs {
+            layers,
+            maps: &[],
+            convention,
+        };
+        self.encode(self.features(rows), None, outputs).hiddens
     }
 
     /// Returns the extractor's output, before the projection's norm.
@@ -87,7 +114,7 @@ impl<T: Track> Forward<'_, T> {
         self.extract(waves.collect())
     }
 
-    /// Returns the outputs of `layers` for the extractor's output.
+    /// Returns outputs of layers for the extractor's output.
     ///
     /// The mask embedding replaces masked frames from the positional convolution on, so not in the
     /// feature projection's output.
@@ -95,15 +122,19 @@ impl<T: Track> Forward<'_, T> {
         &self,
         features: Hidden<T>,
         masks: Option<&[Vec<bool>]>,
-        layers: &[usize],
-        convention: Convention,
-    ) -> Vec<Hidden<T>> {
+        outputs: Outputs,
+    ) -> Encoded<T> {
+        let Outputs {
+            layers,
+            maps,
+            convention,
+        } = outputs;
         let a = &self.model.architecture;
-        let deepest = layers.iter().copied().max().unwrap_or(0);
-        let mut wanted = BTreeMap::new();
+        let deepest = layers.iter().chain(maps).copied().max().unwrap_or(0);
+        let mut hiddens = BTreeMap::new();
         let mut keep = |layer: usize, x: &Hidden<T>| {
             if layers.contains(&layer) {
-                wanted.insert(layer, x.clone());
+                hiddens.insert(layer, x.clone());
             }
         };
         let mut x = self.project(features);
@@ -119,24 +150,56 @@ impl<T: Track> Forward<'_, T> {
         if convention == Convention::Hf {
             keep(0, &x);
         }
+        if deepest > 0 {
+            x = self.reduced_time(x);
+        }
+        let mut attention_maps = AttentionMaps::new(maps);
         for l in 0..deepest {
             x = if self.recompute {
                 self.recomputed_layer(l, x)
             } else {
-                self.layer(l, x)
+                self.layer(l, x, &mut attention_maps)
             };
-            if l + 1 < deepest {
-                keep(l + 1, &x);
+            let on_the_way = self.on_the_way_share(l);
+            x = gradient_scale(x, on_the_way);
+            let is_last = l + 1 == a.num_hidden_layers;
+            if is_last && a.do_stable_layer_norm && convention == Convention::Hf {
+                x = self.encoder_norm(x);
+            }
+            if layers.contains(&(l + 1)) {
+                keep(
+                    l + 1,
+                    &gradient_scale(x.clone(), self.head_share(on_the_way)),
+                );
             }
         }
-        if deepest == a.num_hidden_layers && a.do_stable_layer_norm && convention == Convention::Hf
-        {
-            x = self.encoder_norm(x);
+        Encoded {
+            hiddens: layers.iter().map(|layer| hiddens[layer].clone()).collect(),
+            maps: attention_maps.take(),
         }
-        if deepest > 0 {
-            keep(deepest, &x);
+    }
+
+    /// Returns the factor on the gradient that reaches layer `l`, from 0, from all that reads its
+    /// output: with L layers (L - l) / (L - l + 1) where gradients are averaged (ARMHuBERT's
+    /// `layer_grad_scale`; sungnyun/ARMHuBERT).
+    ///
+    /// With [`Forward::head_share`], what layer m sends to layer l <= m is then scaled by
+    /// (L - m) / ((L + 1 - m) (L + 1 - l)).
+    fn on_the_way_share(&self, l: usize) -> f32 {
+        if !self.average_gradients {
+            return 1.0;
         }
-        layers.iter().map(|layer| wanted[layer].clone()).collect()
+        let rest = (self.model.architecture.num_hidden_layers - l) as f32;
+        rest / (rest + 1.0)
+    }
+
+    /// Returns the further factor on the gradient that reaches a layer from its own reader.
+    fn head_share(&self, on_the_way: f32) -> f32 {
+        if self.average_gradients {
+            1.0 - on_the_way
+        } else {
+            1.0
+        }
     }
 
     /// Returns the gates on a group of units, if it has any.

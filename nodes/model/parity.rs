@@ -110,6 +110,7 @@ fn pass<'a, T: Track>(
         drops: DropoutKey(None),
         precision: Precision::F32,
         recompute: false,
+        average_gradients: false,
         tape,
     }
 }
@@ -138,6 +139,6 @@ fn weighted<S: Shape>(x: Tensor<S, f32, Device, Tape>, upstream: Vec<f32>) -> Nu
 }
 
 /// Takes out the gradient of `t`.
-fn gradient<S: Shape>(gradients: &mut Gradients, t: &Tensor<S, f32, Device>) -> Vec<f32> {
+pub fn gradient<S: Shape>(gradients: &mut Gradients, t: &Tensor<S, f32, Device>) -> Vec<f32> {
     read(&gradients.of(t)).into()
 }

@@ -90,10 +90,11 @@ impl Architecture {
     /// Reads the option `architecture`: keys that replace those of a folder's architecture (`base`)
     /// or the defaults, or a name. With a folder, a name changes nothing.
     ///
-    /// Fails if the result differs from the folder's in any shape.
+    /// Fails if the result differs from the folder's in any shape, unless it `may_reshape`.
     pub fn from_option(
         option: &Json,
         base: Option<&Architecture>,
+        may_reshape: bool,
     ) -> Result<Architecture, ArchitectureError> {
         let wrong = |message: String| {
             ArchitectureError::new("", format!("option `architecture`: {message}"))
@@ -109,7 +110,7 @@ impl Architecture {
             _ => return Err(wrong("expected a name or an object".into())),
         };
         architecture.validate().map_err(wrong)?;
-        if base.is_some_and(|base| base.tensors() != architecture.tensors()) {
+        if !may_reshape && base.is_some_and(|base| base.tensors() != architecture.tensors()) {
             return Err(wrong(
                 "may not change the shapes of a model folder that exists".into(),
             ));
@@ -144,11 +145,21 @@ impl Architecture {
             keys.retain(|key, _| !["num_buckets", "max_bucket_distance"].contains(&key.as_str()));
         }
         let family = self.family();
-        config["model_type"] = if self.is_transformers_own() {
-            json!(family)
-        } else {
-            json!(format!("pruned_{family}"))
+        let own = self.is_transformers_own();
+        config["model_type"] = match (own, self.is_pruned()) {
+            (true, _) => json!(family),
+            (false, true) => json!(format!("pruned_{family}")),
+            (false, false) => json!(format!("compact_{family}")),
         };
+        if !own {
+            // HubertModel only warns of another `model_type`, and would draw what it misses; it
+            // refuses a norm that it does not know.
+            let norm = match self.feat_extract_norm {
+                ExtractNorm::Group => "compact_group",
+                ExtractNorm::Layer => "compact_layer",
+            };
+            config["feat_extract_norm"] = json!(norm);
+        }
         config["apply_spec_augment"] = json!(false);
         config["num_feat_extract_layers"] = json!(self.conv_dim.len());
         config
@@ -157,15 +168,23 @@ impl Architecture {
     /// Whether transformers' class of the family computes this model.
     fn is_transformers_own(&self) -> bool {
         let mut layers = 0..self.num_hidden_layers;
+        !self.is_pruned()
+            && layers.all(|l| !self.reuses_attention(l))
+            && self.time_reduction == 1
+            && self.feature_projection
+            && (self.feat_proj_layer_norm || self.family() == "hubert")
+    }
+
+    /// Whether units or channels were cut out of the model.
+    fn is_pruned(&self) -> bool {
+        let mut layers = 0..self.num_hidden_layers;
         let whole_layers = layers.all(|l| {
             self.heads(l) == self.num_attention_heads && self.ffn(l) == self.intermediate_size
         });
-        whole_layers
-            && self.head_dim() * self.num_attention_heads == self.hidden_size
-            && self.feature_norm_width.is_none()
-            && !self.feature_dummy_weight
-            && self.feature_projection
-            && (self.feat_proj_layer_norm || self.family() == "hubert")
+        !whole_layers
+            || self.head_dim() * self.num_attention_heads != self.hidden_size
+            || self.feature_norm_width.is_some()
+            || self.feature_dummy_weight
     }
 }
 
@@ -201,6 +220,9 @@ fn known_keys() -> Vec<String> {
         feature_norm_width: Some(1),
         feature_dummy_weight: true,
         encoder_keeps_bias: true,
+        encoder_reuse_attention: Some(vec![]),
+        reuse_as_released: true,
+        time_reduction: 2,
         ..Architecture::default()
     };
     json!(all)

@@ -13,8 +13,9 @@
 //! trained     2 N + Σ z_i + max (layers, max (z_i + z_i+1))
 //!                          with T (4 W + 7 A + 2 F) for a layer's gradients beside what layers
 //!                          retain (activation_bytes.rs, in f32)
+//! map         T T heads    more in each, if a layer uses the attention map of another
 //! ```
-use super::components::ComponentKind;
+use super::components::{ComponentKind, RowFrames};
 use super::{Architecture, ExtractNorm, activation_bytes};
 use crate::Result;
 use crate::data::audio::piece::Piece;
@@ -190,11 +191,11 @@ fn encoding(a: &Architecture, layers: usize, samples: usize) -> u64 {
     let sent = layers * width;
     let largest_step = steps.into_iter().max().unwrap_or(0);
     let numbers = a.frames(samples) * (3 * sent).max(sent + largest_step);
-    4 * numbers as u64
+    4 * (numbers + map(a, samples)) as u64
 }
 
 fn trained(a: &Architecture, recompute: bool, samples: usize) -> u64 {
-    let frames = a.frames_by_conv(samples);
+    let frames = RowFrames::new(a, samples);
     let components = a.components().into_iter();
     let in_extractor = components.filter(|c| matches!(c.kind, ComponentKind::Convolution(_)));
     let of_extractor: usize = in_extractor
@@ -202,10 +203,18 @@ fn trained(a: &Architecture, recompute: bool, samples: usize) -> u64 {
         .sum();
     let retained = activation_bytes::per_row(a, Precision::F32, recompute, samples);
     let layer = 4 * a.hidden_size + 7 * attention_width(a) + 2 * inner_units(a);
-    let layers = retained - of_extractor as u64 + 4 * (a.frames(samples) * layer) as u64;
+    let gradients = a.frames(samples) * layer + map(a, samples);
+    let layers = retained - of_extractor as u64 + 4 * gradients as u64;
 
     let stored = Convolutions::of(a, samples);
     4 * (2 * samples as u64 + stored.total) + layers.max(4 * stored.neighbours)
+}
+
+/// Counts the probabilities of the largest attention map that another layer uses.
+fn map(a: &Architecture, samples: usize) -> usize {
+    let passed_on = (0..a.num_hidden_layers).filter(|&layer| a.hands_on_attention(layer));
+    let maps = passed_on.map(|layer| a.heads(layer) * a.layer_frames(layer + 1, samples).pow(2));
+    maps.max().unwrap_or(0)
 }
 
 /// Returns A of the layer with the most heads.

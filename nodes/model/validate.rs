@@ -28,13 +28,14 @@ impl Architecture {
             FAMILIES.contains(&self.family()),
             format!(
                 "`model_type` is \"{}\"; this version knows hubert, wav2vec2, wavlm and their \
-                 pruned forms",
+                 pruned and compact forms",
                 self.model_type
             ),
         )?;
         self.validate_convolutions()?;
         self.validate_sizes()?;
         self.validate_layers()?;
+        self.validate_reuse()?;
         self.validate_positions()?;
         self.validate_divisors()?;
         self.validate_projection()?;
@@ -76,8 +77,39 @@ impl Architecture {
             )?;
         }
         ensure(
+            (1..=16).contains(&self.time_reduction),
+            "`time_reduction` must be from 1 to 16",
+        )?;
+        ensure(
             self.num_hidden_layers <= LONGEST,
             format!("`num_hidden_layers` must be at most {LONGEST}"),
+        )
+    }
+
+    /// Checks which layers use the attention map of another.
+    fn validate_reuse(&self) -> Checked {
+        let Some(reuse) = &self.encoder_reuse_attention else {
+            return ensure(
+                !self.reuse_as_released,
+                "`reuse_as_released` says how a map is reused; say `encoder_reuse_attention` too",
+            );
+        };
+        let layers = self.num_hidden_layers;
+        ensure(
+            reuse.len() == layers,
+            format!("`encoder_reuse_attention` needs {layers} flags, one a layer"),
+        )?;
+        ensure(
+            reuse.first() != Some(&true),
+            "`encoder_reuse_attention`: layer 1 has no layer before it; its flag must be false",
+        )?;
+        let owner = |layer: usize| (0..layer).rev().find(|&before| !reuse[before]);
+        let fits = |layer: usize| {
+            !reuse[layer] || owner(layer).is_some_and(|own| self.heads(own) == self.heads(layer))
+        };
+        ensure(
+            (0..layers).all(fits),
+            "`encoder_reuse_attention`: a layer needs as many heads as the layer whose map it uses",
         )
     }
 
@@ -214,7 +246,7 @@ mod tests {
         assert_eq!(
             problem(r#"{"model_type": "data2vec-audio"}"#),
             "`model_type` is \"data2vec-audio\"; this version knows hubert, wav2vec2, wavlm and \
-             their pruned forms"
+             their pruned and compact forms"
         );
         let wavlm = |keys: &str| {
             problem(&format!(
@@ -243,6 +275,34 @@ mod tests {
             problem(r#"{"encoder_remaining_heads": []}"#),
             "`encoder_remaining_heads` is for WavLM; say `encoder_num_heads`"
         );
+        for (keys, sentence) in [
+            (
+                r#""encoder_reuse_attention": [false]"#,
+                "`encoder_reuse_attention` needs 2 flags, one a layer",
+            ),
+            (
+                r#""encoder_reuse_attention": [true, false]"#,
+                "`encoder_reuse_attention`: layer 1 has no layer before it; its flag must be false",
+            ),
+            (
+                r#""encoder_reuse_attention": [false, true], "encoder_num_heads": [3, 2]"#,
+                "`encoder_reuse_attention`: a layer needs as many heads as the layer whose map it \
+                 uses",
+            ),
+            (
+                r#""reuse_as_released": true"#,
+                "`reuse_as_released` says how a map is reused; say `encoder_reuse_attention` too",
+            ),
+            (
+                r#""time_reduction": 0"#,
+                "`time_reduction` must be from 1 to 16",
+            ),
+        ] {
+            assert_eq!(
+                problem(&format!(r#"{{"num_hidden_layers": 2, {keys}}}"#)),
+                sentence
+            );
+        }
         assert_eq!(
             problem(r#"{"hidden_size": 70}"#),
             "`hidden_size` must be a multiple of `num_attention_heads`"

@@ -4,6 +4,7 @@ use crate::node::info::PhaseOutputs;
 use crate::node::port::Shapes;
 use crate::node::report::Report;
 use compute::random::Key;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -45,6 +46,8 @@ pub struct NodeContext {
     pub node: String,
     /// Shapes of what comes in, as planned.
     pub inputs: Shapes,
+    /// Output ports that some node reads.
+    pub read_outputs: BTreeSet<&'static str>,
     pub run: Arc<RunContext>,
 }
 
@@ -110,6 +113,7 @@ impl NodeContext {
         NodeContext {
             node: node.into(),
             inputs: Shapes::default(),
+            read_outputs: BTreeSet::new(),
             run: Arc::new(run),
         }
     }

@@ -18,7 +18,7 @@ pub fn width(inputs: &Shapes) -> Result<Option<usize>, OptionError> {
     match inputs.get(PORT.name).and_then(|shapes| shapes.first()) {
         None => Ok(None),
         Some(Shape::Features { width }) => Ok(Some(*width)),
-        Some(Shape::Hiddens { layers, width }) if layers.len() == 1 => Ok(Some(*width)),
+        Some(Shape::Hiddens { layers, width, .. }) if layers.len() == 1 => Ok(Some(*width)),
         Some(Shape::Hiddens { layers, .. }) => Err(OptionError::input(
             PORT.name,
             format!("takes targets of one layer, not of layers {layers:?}"),

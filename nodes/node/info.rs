@@ -23,6 +23,8 @@ pub struct NodeInfo {
     /// Paths that must exist when the graph runs.
     pub reads: Vec<String>,
     pub warnings: Vec<String>,
+    /// What `check` says of the node beside its sizes.
+    pub notes: Vec<String>,
 }
 
 impl NodeInfo {
@@ -44,7 +46,11 @@ pub enum Artifact {
         estimated: bool,
     },
     /// Projection heads: the groups of layers that share one.
-    Heads { groups: Vec<Vec<usize>> },
+    Heads {
+        groups: Vec<Vec<usize>>,
+        /// Names and shapes.
+        tensors: Vec<(String, Vec<usize>)>,
+    },
     /// Centroids of clusters.
     Centroids { clusters: usize, width: usize },
     /// Labels of frames; the number of classes, if it is known.
@@ -138,10 +144,11 @@ pub struct SummaryMetric {
     pub constant: f64,
 }
 
-/// Counts the frames over which [`NodeInfo::macs`] sums: those of SUPERB's utterances.
-pub fn superb_frames() -> u64 {
+/// Counts the frames over which [`NodeInfo::macs`] sums: those of SUPERB's utterances, of which
+/// `joined` are joined to one.
+pub fn superb_frames(joined: usize) -> u64 {
     let architecture = Architecture::default();
-    let frames = count::SUPERB.map(|samples| architecture.frames(samples) as u64);
+    let frames = count::SUPERB.map(|samples| (architecture.frames(samples) / joined) as u64);
     frames.iter().sum()
 }
 

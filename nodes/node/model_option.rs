@@ -2,7 +2,9 @@
 //! architecture alone.
 use crate::Result;
 use crate::data::file;
-use crate::model::{Architecture, ArchitectureError, Model, UnknownKeys, read_architecture};
+use crate::model::{
+    Architecture, ArchitectureError, Model, Transfer, UnknownKeys, read_architecture,
+};
 use crate::node::port::{self, Shapes};
 use crate::node::{NodeContext, OptionError, PhaseOutputs};
 use compute::random::Key;
@@ -15,6 +17,11 @@ pub struct ModelOption<'a> {
     pub option: &'static str,
     pub folder: Option<&'a str>,
     pub architecture: Option<&'a Json>,
+    /// Whether `architecture` may have other shapes than the folder, whose tensors then fill those
+    /// that they fit.
+    pub may_reshape: bool,
+    /// The folder's layers, from 1, that fill layers 1, 2, ...; null: those of the same number.
+    pub layers: Option<&'a [usize]>,
     /// What happens to keys of config.json that this program does not know.
     pub unknown_keys: UnknownKeys<'a>,
 }
@@ -27,6 +34,8 @@ pub struct PlannedModel {
     pub estimated: bool,
     /// The path that must exist when the graph runs.
     pub reads: Option<String>,
+    /// What comes from the folder, if the architecture has other shapes or layers.
+    pub transfer: Option<Transfer>,
 }
 
 impl ModelOption<'_> {
@@ -39,6 +48,7 @@ impl ModelOption<'_> {
                 architecture: architecture.ok_or_else(|| OptionError::at("", message))?,
                 estimated: false,
                 reads: None,
+                transfer: None,
             });
         };
         if let Some(earlier) = folder.strip_prefix("$OUT/") {
@@ -49,8 +59,11 @@ impl ModelOption<'_> {
             let stored = read_architecture(path, self.unknown_keys)
                 .map_err(|e| OptionError::option(self.option, e))?;
             let weights = format!("{}/model.safetensors", folder.trim_end_matches('/'));
+            let architecture = self.with_option(Some(&stored))?;
+            let architecture = architecture.unwrap_or_else(|| stored.clone());
             return Ok(PlannedModel {
-                architecture: self.with_option(Some(&stored))?.unwrap_or(stored),
+                transfer: self.transfer(&architecture, &stored)?,
+                architecture,
                 estimated: false,
                 reads: Some(weights),
             });
@@ -64,6 +77,7 @@ impl ModelOption<'_> {
             architecture: architecture.ok_or_else(|| OptionError::option(self.option, missing))?,
             estimated: false,
             reads: Some(folder.to_owned()),
+            transfer: None,
         })
     }
 
@@ -90,11 +104,46 @@ impl ModelOption<'_> {
             ));
         };
         let architecture = self.with_option(Some(written))?;
+        let architecture = architecture.unwrap_or_else(|| written.clone());
         Ok(PlannedModel {
-            architecture: architecture.unwrap_or_else(|| written.clone()),
+            transfer: self.transfer(&architecture, written)?,
+            architecture,
             estimated,
             reads: None,
         })
+    }
+
+    /// Plans what the folder fills, if it is of other shapes or its layers are chosen.
+    fn transfer(
+        &self,
+        architecture: &Architecture,
+        stored: &Architecture,
+    ) -> Result<Option<Transfer>, OptionError> {
+        if let Some(layers) = self.layers {
+            let own = architecture.num_hidden_layers;
+            let available = stored.num_hidden_layers;
+            if layers.len() != own {
+                return Err(OptionError::option(
+                    "init_layers",
+                    format!("{} numbers for {own} layers", layers.len()),
+                ));
+            }
+            for (i, layer) in layers.iter().enumerate() {
+                if !(1..=available).contains(layer) {
+                    return Err(OptionError::element(
+                        &format!("init_layers.{i}"),
+                        "init_layers",
+                        format!(
+                            "there is no layer {layer}, `{}` has 1 to {available}",
+                            self.option
+                        ),
+                    ));
+                }
+            }
+        } else if architecture.tensors() == stored.tensors() {
+            return Ok(None);
+        }
+        Ok(Some(architecture.transfer_from(stored, self.layers)))
     }
 
     /// Returns the architecture when the phase begins.
@@ -116,14 +165,23 @@ impl ModelOption<'_> {
         Ok(architecture.or(stored).ok_or(neither)?)
     }
 
-    /// Opens the folder. Draws random weights if no folder is named, or if `bench` finds none.
+    /// Opens the folder. Draws random weights for what it does not fill; for all if no folder is
+    /// named, or if `bench` finds none.
     pub fn open(&self, context: &NodeContext, key: Key) -> Result<Model> {
         let architecture = self.architecture_at(context)?;
-        match self.folder.map(|text| context.path(text)) {
-            Some(folder) if folder.exists() => {
-                Model::load(&folder, Some(&architecture), self.unknown_keys)
+        let folder = self.folder.map(|text| context.path(text));
+        let Some(folder) = folder.filter(|folder| folder.exists()) else {
+            return Ok(Model::random(&architecture, key));
+        };
+        let stored = read_architecture(&folder, self.unknown_keys)?;
+        let transfer = self.transfer(&architecture, &stored);
+        match transfer.map_err(|error| error.message)? {
+            None => Model::load(&folder, Some(&architecture), self.unknown_keys),
+            Some(transfer) => {
+                let source = Model::load(&folder, None, self.unknown_keys)?;
+                context.say(transfer.describe(&folder.display().to_string()));
+                Ok(source.transferred(&architecture, &transfer, key))
             }
-            _ => Ok(Model::random(&architecture, key)),
         }
     }
 
@@ -132,7 +190,7 @@ impl ModelOption<'_> {
         &self,
         stored: Option<&Architecture>,
     ) -> Result<Option<Architecture>, OptionError> {
-        let read = |option| Architecture::from_option(option, stored);
+        let read = |option| Architecture::from_option(option, stored, self.may_reshape);
         Ok(self.architecture.map(read).transpose()?)
     }
 }
@@ -162,6 +220,11 @@ pub fn check_layers(layers: &[usize], a: &Architecture) -> Result<(), Vec<Option
         errors.push(OptionError::element(&path, "layers", problem));
     }
     OptionError::fail_if_any(errors)
+}
+
+/// Returns the layers that have an attention map.
+pub fn mapped_layers(layers: &[usize]) -> Vec<usize> {
+    layers.iter().copied().filter(|layer| *layer > 0).collect()
 }
 
 /// Checks the option `layers` of a command, outside of a graph.

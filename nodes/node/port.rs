@@ -3,6 +3,7 @@ use crate::Result;
 use crate::data::column;
 use crate::data::column::Column;
 use crate::data::targets::Targets;
+use crate::model::LayerMap;
 use crate::prune::{Finalize, Pruning};
 use arrow::record_batch::RecordBatch;
 use compute::tensor::{Hidden, Number, Tape, Vector, put, tensor};
@@ -14,6 +15,8 @@ pub enum Carries {
     /// Rows with these columns. Only these may cross threads.
     Batch(&'static [Column]),
     Hiddens,
+    /// Attention maps of layers.
+    Maps,
     Gates,
     Scalar,
 }
@@ -88,7 +91,13 @@ pub enum Shape {
     /// Rows or a number, with no property that a plan checks.
     Plain,
     /// Hidden states of these layers, with `width` values per frame.
-    Hiddens { layers: Vec<usize>, width: usize },
+    Hiddens {
+        layers: Vec<usize>,
+        width: usize,
+        step: FrameStep,
+    },
+    /// Attention maps of these layers, from 1.
+    Maps { layers: Vec<usize> },
     /// Frames of 10 ms, with `width` values each.
     Features { width: usize },
     /// Labels of frames, below `classes`.
@@ -101,14 +110,33 @@ impl Shape {
     /// Returns the number of layers and the width of hidden states.
     pub fn hiddens(&self) -> Option<(usize, usize)> {
         match self {
-            Shape::Hiddens { layers, width } => Some((layers.len(), *width)),
+            Shape::Hiddens { layers, width, .. } => Some((layers.len(), *width)),
             _ => None,
         }
     }
 }
 
-/// Shapes by port, one for each edge. A port is absent if an error upstream leaves its shape
-/// unknown.
+/// How the frames of hidden states lie against those of 20 ms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FrameStep {
+    /// Frames of 20 ms that are joined to one, except in layer 0. What is left of a row is dropped.
+    pub joined: usize,
+    /// Frames that each of them was split into again.
+    pub split: usize,
+}
+
+impl Default for FrameStep {
+    /// Returns the step of 20 ms.
+    fn default() -> Self {
+        FrameStep {
+            joined: 1,
+            split: 1,
+        }
+    }
+}
+
+/// Shapes by port, one for each edge. A port that is not connected is absent. One whose shape an
+/// error upstream leaves unknown has none.
 pub type Shapes = HashMap<&'static str, Vec<Shape>>;
 
 /// Outputs of a model's layers on the tape.
@@ -116,6 +144,13 @@ pub type Shapes = HashMap<&'static str, Vec<Shape>>;
 pub struct Hiddens {
     /// The number and the output of each layer, in the order of the option `layers`.
     pub layers: Vec<(usize, Hidden<Tape>)>,
+}
+
+/// Attention maps of a model's layers on the tape, before dropout.
+#[derive(Clone)]
+pub struct Maps {
+    /// The number and the map of each layer, in the order of the option `layers`.
+    pub layers: Vec<(usize, LayerMap<Tape>)>,
 }
 
 /// Factors in [0, 1] on the units of a model.
@@ -157,6 +192,7 @@ pub enum Value {
     Batch(RecordBatch),
     Targets(Targets),
     Hiddens(Hiddens),
+    Maps(Maps),
     Gates(Gates),
     Scalar(Scalar),
 }

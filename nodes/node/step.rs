@@ -3,7 +3,7 @@ use crate::Result;
 use crate::data::column;
 use crate::data::targets::Targets;
 use crate::node::port;
-use crate::node::port::{Gates, Hiddens, Scalar, Value};
+use crate::node::port::{Gates, Hiddens, Maps, Scalar, Value};
 use crate::node::report::Measurement;
 pub use crate::node::step_info::StepInfo;
 use crate::node::{Node, NodeContext, Parameter};
@@ -161,6 +161,14 @@ impl<'a> Step<'a> {
         match self.take(port) {
             Some(Value::Hiddens(hiddens)) => Ok(hiddens),
             _ => Err(format!("no hiddens came on `{port}`").into()),
+        }
+    }
+
+    /// Takes the attention maps of an input port.
+    pub fn maps(&mut self, port: &str) -> Result<Maps> {
+        match self.take(port) {
+            Some(Value::Maps(maps)) => Ok(maps),
+            _ => Err(format!("no maps came on `{port}`").into()),
         }
     }
 

@@ -1,39 +1,43 @@
-//! Measures what the layers of a frozen model know of phones: a linear classifier of frames on each
-//! layer's hidden states, trained on some speakers and measured on others.
+//! Measures what the layers of a frozen model, or log-mel frames, know of phones: a linear
+//! classifier of frames on each layer, trained on some speakers and measured on others.
 //!
 //! Utterances and their phones are a table (module `labels`). The label of a frame is the phone at
 //! its centre, sample 320 t + 200. The classifier (module `classifier`) is trained on a sample of
 //! the train frames and measured on all others.
 mod classifier;
+mod frames;
 mod labels;
 
 use crate::Result;
 use crate::data::audio::read_audio;
 use crate::data::error::error_at;
 use crate::data::subsample::Sample;
-use crate::model::row_memory::check_file;
 use crate::model::{Convention, Forward, Model, OPEN, UnknownKeys};
 use crate::node::model_option::check_command_layers;
 use classifier::Classifier;
 use compute::gemm::Precision;
 use compute::random::Key;
-use compute::tensor::{NoneTape, alone, read};
+use compute::tensor::alone;
+use frames::Source;
 use labels::LabelledUtterance;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Instant;
 
 /// The most frames to train on.
 const MAX_TRAIN_FRAMES: usize = 100_000;
 /// The number of utterances whose hidden states are in memory at once.
 const GROUP: usize = 16;
+/// Utterances over which a model is timed.
+const TIMED: usize = 32;
 const TRAIN: &str = "train";
 
 /// Values by split, except `train`.
 type BySplit<T> = BTreeMap<String, T>;
 
 /// The accuracies of all layers.
-#[derive(Serialize)]
+#[derive(Deserialize, Serialize)]
 pub struct ProbeResult {
     /// The number of phones in training.
     pub phones: usize,
@@ -47,7 +51,7 @@ pub struct ProbeResult {
 }
 
 /// The accuracy of one layer.
-#[derive(Serialize)]
+#[derive(Deserialize, Serialize)]
 pub struct LayerAccuracy {
     pub layer: usize,
     /// The share of frames whose phone is predicted.
@@ -71,13 +75,60 @@ pub fn probe(
     let model = Model::load(model, None, unknown)?;
     let layers = layers.unwrap_or_else(|| (0..=model.architecture.num_hidden_layers).collect());
     check_command_layers(&layers, &model.architecture)?;
+    let model = Box::new(model);
+    probe_source(Source::Model { model, layers }, table)
+}
+
+/// Probes log-mel frames: what a classifier knows without any model.
+///
+/// # Errors
+/// As [`probe`], without a model.
+pub fn probe_fbank(table: &Path) -> Result<ProbeResult> {
+    probe_source(Source::fbank(), table)
+}
+
+/// Returns the seconds that a model computes for a second of audio: one row at a time, in f32, over
+/// held-out utterances of the table, after one that is not timed.
+///
+/// # Errors
+/// As [`probe`]; or no utterance is held out.
+pub fn real_time_factor(model: &Path, ignore_keys: &[String], table: &Path) -> Result<f64> {
+    let unknown = UnknownKeys::Refuse {
+        except: ignore_keys,
+    };
+    let model = Model::load(model, None, unknown)?;
+    let held_out = labels::read(table)?
+        .into_iter()
+        .filter(|utterance| utterance.split != TRAIN);
+    let mut rows = vec![];
+    for utterance in held_out.take(TIMED) {
+        rows.push(read_audio(&utterance.path)?);
+    }
+    let Some(first) = rows.first() else {
+        return Err(error_at(
+            table,
+            "holds no utterance outside of the split `train`",
+        ));
+    };
+    let forward = Forward::frozen(&model, OPEN, Precision::F32);
+    let deepest = [model.architecture.num_hidden_layers];
+    let compute = |row: &[f32]| drop(forward.hiddens(&[row], &deepest, Convention::Hf));
+    compute(first);
+    let begun = Instant::now();
+    for row in &rows {
+        compute(row);
+    }
+    let samples: usize = rows.iter().map(Vec::len).sum();
+    Ok(begun.elapsed().as_secs_f64() / (samples as f64 / 16000.0))
+}
+
+fn probe_source(source: Source, table: &Path) -> Result<ProbeResult> {
     let (train, held_out): (Vec<_>, Vec<_>) = labels::read(table)?
         .into_iter()
         .partition(|utterance| utterance.split == TRAIN);
     let phones: BTreeSet<&str> = train.iter().flat_map(LabelledUtterance::phones).collect();
     let probe = Probe {
-        model: &model,
-        layers: &layers,
+        source: &source,
         phones: phones.into_iter().collect(),
     };
     let train_frames = probe.gather(&train)?;
@@ -98,6 +149,28 @@ struct SplitCounts {
     commonest: usize,
     /// Frames that each layer's classifier gets right.
     right: Vec<usize>,
+}
+
+impl ProbeResult {
+    /// Returns the accuracy of the best layer, a mean over the splits whose names end in `test`, or
+    /// over those named `dev` where there are none; `None` without such a split.
+    pub fn best(&self) -> Option<f64> {
+        let ending = |end: &str| -> Vec<&str> {
+            let names = self.frames.keys().map(String::as_str);
+            names.filter(|name| name.ends_with(end)).collect()
+        };
+        let mut splits = ending("test");
+        if splits.is_empty() {
+            splits = ending("dev");
+        }
+        let accuracies = self.layers.iter().filter_map(|layer| {
+            let of_splits = splits.iter().map(|split| layer.accuracy.get(*split));
+            let sum: Option<f64> = of_splits.map(|accuracy| accuracy.copied()).sum();
+            sum.filter(|_| !splits.is_empty())
+                .map(|sum| sum / splits.len() as f64)
+        });
+        accuracies.reduce(f64::max)
+    }
 }
 
 impl SplitCounts {
@@ -125,13 +198,17 @@ enum FrameLabel {
 }
 
 struct Probe<'a> {
-    model: &'a Model,
-    layers: &'a [usize],
+    source: &'a Source,
     /// The phones of the train utterances, in order. A class is an index of it.
     phones: Vec<&'a str>,
 }
 
 impl Probe<'_> {
+    /// Returns how many numbers a frame of all layers has.
+    fn frame_width(&self) -> usize {
+        self.source.layers().len() * self.source.width()
+    }
+
     fn class(&self, phone: &str) -> Option<usize> {
         self.phones.binary_search(&phone).ok()
     }
@@ -142,7 +219,7 @@ impl Probe<'_> {
 
     /// Samples the labelled frames of the train utterances.
     fn gather(&self, train: &[LabelledUtterance]) -> Result<TrainFrames> {
-        let width = self.layers.len() * self.model.architecture.hidden_size;
+        let width = self.frame_width();
         let mut sample = Sample::new(width, MAX_TRAIN_FRAMES, self.key());
         let mut classes = vec![];
         self.for_each(train, |utterance, frames| {
@@ -165,10 +242,10 @@ impl Probe<'_> {
 
     /// Trains a classifier for each layer.
     fn train(&self, frames: &TrainFrames) -> Vec<Classifier> {
-        let width = self.model.architecture.hidden_size;
+        let width = self.source.width();
         let classes = self.phones.len();
         let mut classifiers = vec![];
-        for l in 0..self.layers.len() {
+        for l in 0..self.source.layers().len() {
             let values = self.layer_values(&frames.values, l);
             let targets = &frames.classes;
             classifiers.push(Classifier::train(
@@ -195,7 +272,7 @@ impl Probe<'_> {
         classifiers: &[Classifier],
         commonest: usize,
     ) -> Result<BySplit<SplitCounts>> {
-        let frame_width = self.layers.len() * self.model.architecture.hidden_size;
+        let frame_width = self.frame_width();
         let mut by_split: BySplit<SplitCounts> = BySplit::new();
         self.for_each(held_out, |utterance, frames| {
             let labels: Vec<FrameLabel> = (0..frames.len() / frame_width)
@@ -241,7 +318,7 @@ impl Probe<'_> {
             let constant = counts.share(counts.commonest);
             result.constant.insert(split.clone(), constant);
         }
-        for (l, &layer) in self.layers.iter().enumerate() {
+        for (l, &layer) in self.source.layers().iter().enumerate() {
             let accuracy = by_split
                 .iter()
                 .map(|(split, counts)| (split.clone(), counts.share(counts.right[l])))
@@ -253,9 +330,9 @@ impl Probe<'_> {
 
     /// Copies the values of the `l`-th layer from frames with all layers side by side.
     fn layer_values(&self, frames: &[f32], l: usize) -> Vec<f32> {
-        let width = self.model.architecture.hidden_size;
-        let mut values = Vec::with_capacity(frames.len() / self.layers.len());
-        for frame in frames.chunks_exact(self.layers.len() * width) {
+        let width = self.source.width();
+        let mut values = Vec::with_capacity(frames.len() / self.source.layers().len());
+        for frame in frames.chunks_exact(self.frame_width()) {
             values.extend_from_slice(&frame[l * width..(l + 1) * width]);
         }
         values
@@ -267,36 +344,14 @@ impl Probe<'_> {
         utterances: &[LabelledUtterance],
         mut f: impl FnMut(&LabelledUtterance, &[f32]),
     ) -> Result<()> {
-        let forward = Forward::frozen(self.model, OPEN, Precision::F32);
         for group in utterances.chunks(GROUP) {
-            let frames = alone(group.len(), |i| self.hiddens(&forward, &group[i]));
+            let frames = alone(group.len(), |i| {
+                Ok::<_, crate::Error>(self.source.frames(&self.source.read(&group[i].path)?))
+            });
             for (utterance, frames) in group.iter().zip(frames) {
                 f(utterance, &frames?);
             }
         }
         Ok(())
-    }
-
-    /// Returns the hidden states of an utterance, the layers of a frame side by side.
-    fn hiddens(
-        &self,
-        forward: &Forward<NoneTape>,
-        utterance: &LabelledUtterance,
-    ) -> Result<Vec<f32>> {
-        let architecture = &self.model.architecture;
-        check_file(architecture, self.layers.len(), &utterance.path)?;
-        let samples = read_audio(&utterance.path)?;
-        let hiddens = forward.hiddens(&[&samples], self.layers, Convention::Hf);
-        let layers: Vec<_> = hiddens
-            .iter()
-            .map(|hidden| (read(&hidden.values), hidden.width()))
-            .collect();
-        let mut frames = vec![];
-        for t in 0..hiddens[0].spans.total() {
-            for (values, width) in &layers {
-                frames.extend_from_slice(&values[t * width..(t + 1) * width]);
-            }
-        }
-        Ok(frames)
     }
 }

@@ -4,17 +4,19 @@
 //! batch    step, and the columns of the batch (metrics have a step of their own)
 //! hiddens  step, layer, row, frames, width, hidden (frames x width, row-major):
 //!          one row per row of the batch and layer
+//! maps     step, layer, row, frames, maps (frames x frames, the mean over heads): as hiddens
 //! gates    step, unit, gates (one number per unit): one row per unit vector
 //! a loss   step, name, value: one row per logged number, the loss itself first
 //! ```
 use crate::Result;
 use crate::data::column::{NAME, STEP, VALUE, list};
 use crate::data::table::TableWriter;
-use crate::node::port::{Gates, Hiddens, Scalar, Value};
+use crate::node::port::{Gates, Hiddens, Maps, Scalar, Value};
 use crate::node::step::StepInfo;
 use arrow::array::{
     Array, ArrayRef, Float32Array, Int32Array, RecordBatch, StringArray, UInt64Array,
 };
+use compute::op::mean_map;
 use compute::tensor::read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,6 +70,7 @@ fn rows(update: u64, value: &Value) -> Result<RecordBatch> {
         Value::Batch(batch) => batch_columns(batch),
         Value::Targets(targets) => return rows(update, &Value::Batch(targets.batch()?)),
         Value::Hiddens(hiddens) => hiddens_columns(hiddens)?,
+        Value::Maps(maps) => maps_columns(maps)?,
         Value::Gates(gates) => gates_columns(gates)?,
         Value::Scalar(scalar) => scalar_columns(scalar),
     };
@@ -125,6 +128,31 @@ fn hiddens_columns(hiddens: &Hiddens) -> Result<NamedColumns> {
         ("frames", Arc::new(Int32Array::from(frames))),
         ("width", Arc::new(Int32Array::from(widths))),
         ("hidden", Arc::new(list(values, lengths)?)),
+    ]))
+}
+
+fn maps_columns(maps: &Maps) -> Result<NamedColumns> {
+    let mut layers = vec![];
+    let mut batch_rows = vec![];
+    let mut frames = vec![];
+    let mut values: Vec<f32> = vec![];
+    let mut lengths = vec![];
+    for (layer, map) in &maps.layers {
+        let mean = mean_map(&map.frozen());
+        let numbers = read(&mean.values);
+        for (row, pairs) in mean.spans.iter().enumerate() {
+            layers.push(*layer as i32);
+            batch_rows.push(row as i32);
+            frames.push(map.spans.of(row).len() as i32);
+            lengths.push(pairs.len());
+            values.extend_from_slice(&numbers[pairs]);
+        }
+    }
+    Ok(named([
+        ("layer", Arc::new(Int32Array::from(layers))),
+        ("row", Arc::new(Int32Array::from(batch_rows))),
+        ("frames", Arc::new(Int32Array::from(frames))),
+        ("maps", Arc::new(list(values, lengths)?)),
     ]))
 }
 

@@ -76,6 +76,7 @@ fn phase_json(phase: &Phase, name: &str) -> Value {
         "estimated": estimated,
         "cache_bytes": cache::bytes(phase),
         "warnings": warnings(phase),
+        "notes": notes(phase),
     });
     if let Some(bytes) = gpu_bytes(phase) {
         json["gpu_bytes"] = bytes;
@@ -109,6 +110,17 @@ fn warnings(phase: &Phase) -> Vec<String> {
     warnings
 }
 
+/// Returns what the nodes say beside their sizes.
+fn notes(phase: &Phase) -> Vec<String> {
+    let mut notes = vec![];
+    for node in &phase.nodes {
+        for note in &node.info.notes {
+            notes.push(format!("node `{}`: {note}", node.name()));
+        }
+    }
+    notes
+}
+
 /// Returns the estimate of a GPU's memory; `None` in a build for the CPU.
 fn gpu_bytes(phase: &Phase) -> Option<Value> {
     cfg!(feature = "cuda").then(|| gpu::bytes(phase)).flatten()
@@ -122,6 +134,9 @@ fn phase_text(phase: &Phase) -> String {
     }
     for node in &phase.nodes {
         text += &node_text(node);
+        for note in &node.info.notes {
+            text += &format!("  {:12}  {note}\n", "");
+        }
     }
     if let Some(bytes) = gpu_bytes(phase) {
         text += &gpu::text(&bytes);

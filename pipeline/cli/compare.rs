@@ -6,6 +6,7 @@ use nodes::KINDS;
 use nodes::model::{UnknownKeys, read_architecture};
 use nodes::node::SummaryMetric;
 use pipeline::report::format::thousands;
+use pipeline::report::measured::Measured;
 use pipeline::report::models::ModelSize;
 use pipeline::report::summary::{Summary, metrics};
 use serde::Serialize;
@@ -68,6 +69,26 @@ struct ComparedRun {
     finished: bool,
     /// Peak memory of the process that finished the run.
     peak_bytes: Option<u64>,
+    /// The graph's name, as `graph`.
+    name: String,
+    /// Of the student that the last phase wrote.
+    parameters: Option<u64>,
+    macs: Option<u64>,
+    /// Parameters of the student and of the heads beside it.
+    with_heads: Option<u64>,
+    /// Seconds that the student computes for a second of audio.
+    real_time_factor: Option<f64>,
+    /// Of all phases.
+    updates: u64,
+    audio_hours: Option<f64>,
+    /// Median seconds of an update of the last phase.
+    step_seconds: Option<f64>,
+    /// The last dev loss of the last phase.
+    dev: Option<f64>,
+    /// Share of the frames whose phone the student's best layer predicts.
+    probe: Option<f64>,
+    /// Share of the teacher's gain over log-mel frames that the student keeps.
+    gain_kept: Option<f64>,
     /// Sizes by node, of the model that the last phase wrote.
     models: BTreeMap<String, ModelSize>,
     phases: Vec<Summary>,
@@ -104,20 +125,63 @@ fn read_run(folder: &Path) -> nodes::Result<ComparedRun> {
             }
         }
     }
+    let summaries: Vec<Summary> = phases
+        .iter()
+        .map(|phase| {
+            let distance = declared_distance(phase.nodes);
+            Summary::new(phase.name, &metrics, BTreeMap::new(), distance)
+        })
+        .collect();
+    let student = phases.last().and_then(|phase| student_of(phase.nodes));
+    let size = student.and_then(|student| models.get(student));
+    let measured = Measured::read(folder)?;
+    let measured = measured.as_ref();
+    let last = summaries.last();
+    let name = graph["name"].as_str().unwrap_or_default();
     Ok(ComparedRun {
         run: folder.display().to_string(),
-        graph: graph["name"].as_str().unwrap_or_default().to_owned(),
+        graph: name.to_owned(),
+        name: name.to_owned(),
         finished: !record["finished"].is_null(),
         peak_bytes: record["peak_bytes"].as_u64(),
+        parameters: size.map(|size| size.parameters),
+        macs: size.map(|size| size.macs),
+        with_heads: match (size, phases.last()) {
+            (Some(size), Some(phase)) => Some(size.parameters + head_parameters(phase)?),
+            _ => None,
+        },
+        real_time_factor: measured.map(|measured| measured.real_time_factor),
+        updates: summaries.iter().map(|summary| summary.updates).sum(),
+        audio_hours: summaries.iter().map(|summary| summary.audio_hours).sum(),
+        step_seconds: last.and_then(|summary| summary.step_seconds),
+        dev: last.and_then(|summary| Some(summary.dev_loss?[1])),
+        probe: measured.and_then(|measured| measured.student_probe.best()),
+        gain_kept: measured.and_then(Measured::gain_kept),
         models,
-        phases: phases
-            .iter()
-            .map(|phase| {
-                let distance = declared_distance(phase.nodes);
-                Summary::new(phase.name, &metrics, BTreeMap::new(), distance)
-            })
-            .collect(),
+        phases: summaries,
     })
+}
+
+/// Returns the name of the first student of a phase.
+fn student_of(nodes: &Value) -> Option<&str> {
+    let mut nodes = nodes.as_object()?.iter();
+    nodes
+        .find(|(_, node)| node["kind"] == "student")
+        .map(|(name, _)| name.as_str())
+}
+
+/// Counts the parameters of the heads that a phase has written.
+fn head_parameters(phase: &RecordedPhase) -> nodes::Result<u64> {
+    let mut parameters = 0;
+    for (node, _) in phase.nodes.as_object().into_iter().flatten() {
+        let file = phase.folder.join(node).join("heads.safetensors");
+        if file.exists() {
+            let tensors = nodes::data::file::load(&file)?;
+            let counts = tensors.values().map(|(_, values)| values.len() as u64);
+            parameters += counts.sum::<u64>();
+        }
+    }
+    Ok(parameters)
 }
 
 /// Returns the phases of the graph in run.json; a graph without phases is one, called `main`.
@@ -192,6 +256,15 @@ fn table(runs: &[ComparedRun]) -> Vec<Vec<String>> {
     }
     add("peak memory", &|run| {
         Some(format!("{:.1} MB", run.peak_bytes? as f64 / 1e6))
+    });
+    add("real-time factor", &|run| {
+        Some(format!("{:.4}", run.real_time_factor?))
+    });
+    add("phones of the best layer", &|run| {
+        Some(format!("{:.1} %", 100.0 * run.probe?))
+    });
+    add("teacher's gain kept", &|run| {
+        Some(format!("{:.1} %", 100.0 * run.gain_kept?))
     });
     for phase in union(runs, |run| {
         run.phases.iter().map(|p| p.phase.clone()).collect()

@@ -1,15 +1,20 @@
-//! `pipeline probe MODEL --labels FILE [--layers all|0,4] [--format text|json]`: how well each
-//! layer of a model predicts phones.
+//! `pipeline probe MODEL|fbank --labels FILE [--layers all|0,4] [--format text|json]`: how well each
+//! layer of a model, or log-mel frames, predict phones.
+//!
+//! Of a student in a run's folder it also measures teacher, log-mel frames and speed, and keeps the
+//! numbers in the run's measured.json, which `compare` reads.
 use crate::ending::CommandResult;
 use crate::print::{print, print_json};
 use crate::table::columns;
 use crate::{Format, device};
-use nodes::tool::probe::{ProbeResult, probe};
-use std::path::PathBuf;
+use nodes::tool::probe::{ProbeResult, probe, probe_fbank, real_time_factor};
+use pipeline::report::measured::{Measured, StudentOfRun, student_of_run};
+use serde_json::to_value;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The model's folder
+    /// A model's folder, a run's student (DIR/student, DIR/PHASE/student), or fbank: log-mel frames
     model: PathBuf,
     /// A table of utterances, speakers, splits and phones
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
@@ -47,12 +52,77 @@ impl Arguments {
     /// Trains and measures a classifier on each layer.
     pub(crate) fn run(self) -> CommandResult {
         self.device.choose()?;
-        let found = probe(&self.model, &self.ignore_keys, &self.labels, self.layers.0)?;
-        match self.format {
-            Format::Text => print(&text(&found)),
-            Format::Json => print_json(&found),
+        if self.model == Path::new("fbank") {
+            return self.show(&probe_fbank(&self.labels)?);
+        }
+        match student_of_run(&self.model) {
+            Some(student) => self.measure(student),
+            None => self.show(&self.probe(&self.model)?),
         }
     }
+
+    fn probe(&self, model: &Path) -> nodes::Result<ProbeResult> {
+        let layers = self.layers.0.clone();
+        probe(model, &self.ignore_keys, &self.labels, layers)
+    }
+
+    fn show(&self, found: &ProbeResult) -> CommandResult {
+        match self.format {
+            Format::Text => print(&text(found)),
+            Format::Json => print_json(found),
+        }
+    }
+
+    /// Measures a run's student beside its teacher and log-mel frames, and keeps the numbers.
+    fn measure(&self, of_run: StudentOfRun) -> CommandResult {
+        let student_probe = self.probe(&self.model)?;
+        if !of_run.teacher.exists() {
+            let teacher = of_run.teacher.display();
+            eprintln!("warning: {teacher} is not there, so the student is measured alone");
+            return self.show(&student_probe);
+        }
+        let measured = Measured {
+            labels: self.labels.clone(),
+            student_probe,
+            teacher_probe: probe(&of_run.teacher, &[], &self.labels, None)?,
+            fbank_probe: probe_fbank(&self.labels)?,
+            real_time_factor: real_time_factor(&self.model, &self.ignore_keys, &self.labels)?,
+            student: of_run.student,
+            teacher: of_run.teacher,
+        };
+        measured.write(&of_run.run)?;
+        match self.format {
+            Format::Text => {
+                print(&text(&measured.student_probe))?;
+                print(&comparison(&measured))
+            }
+            Format::Json => {
+                let mut json = to_value(&measured.student_probe).map_err(nodes::Error::from)?;
+                json["teacher"] = to_value(&measured.teacher_probe).map_err(nodes::Error::from)?;
+                json["fbank"] = to_value(&measured.fbank_probe).map_err(nodes::Error::from)?;
+                json["gain_kept"] = measured.gain_kept().into();
+                json["real_time_factor"] = measured.real_time_factor.into();
+                print_json(&json)
+            }
+        }
+    }
+}
+
+/// Says in a sentence how the student stands between log-mel frames and its teacher.
+fn comparison(measured: &Measured) -> String {
+    let percent = |share: Option<f64>| match share {
+        Some(share) => format!("{:.1}", 100.0 * share),
+        None => "-".into(),
+    };
+    format!(
+        "best layer: student {}, teacher {}, log-mel frames {}: {} % of the teacher's gain are kept; \
+         {:.4} s of computation for a second of audio\n",
+        percent(measured.student_probe.best()),
+        percent(measured.teacher_probe.best()),
+        percent(measured.fbank_probe.best()),
+        percent(measured.gain_kept()),
+        measured.real_time_factor
+    )
 }
 
 /// Formats the accuracies in per cent of frames, a row for each layer and a column for each split.

@@ -152,6 +152,7 @@ pub fn describe(carries: Carries) -> String {
             format!("columns {}", names.join(", "))
         }
         Carries::Hiddens => "hiddens".into(),
+        Carries::Maps => "attention maps".into(),
         Carries::Gates => "gates".into(),
         Carries::Scalar => "a loss".into(),
     }

@@ -8,7 +8,7 @@ use crate::run::receiver::{EdgeReceiver, Message};
 use crate::run::stage::{Feed, Seat, Stage, Watch};
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use nodes::node::{NodeContext, RunContext};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Once};
 use std::thread;
@@ -147,6 +147,7 @@ fn seat(
         context: NodeContext {
             node: planned.name().into(),
             inputs: planned.inputs.clone(),
+            read_outputs: read_outputs(phase, node),
             run: context.clone(),
         },
         config: planned.config.clone(),
@@ -154,6 +155,12 @@ fn seat(
         feeds,
         sends,
     }
+}
+
+/// Returns the output ports of a node that some edge reads.
+fn read_outputs(phase: &Phase, node: usize) -> BTreeSet<&'static str> {
+    let edges = phase.edges.iter().filter(|edge| edge.from == node);
+    edges.map(|edge| edge.out).collect()
 }
 
 /// Returns [`EdgeReceiver::targets`] of an edge.

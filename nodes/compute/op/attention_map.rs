@@ -29,6 +29,28 @@ pub struct Map<T = NoneTape, D: Storage<f32> = Device> {
     pub heads: usize,
 }
 
+impl<D: Storage<f32>> Map<NoneTape, D> {
+    /// Puts a constant map on `tape`.
+    pub fn on<T: Track<D>>(&self, tape: &T) -> Map<T, D> {
+        Map {
+            values: tensor::put(&self.values, tape),
+            spans: self.spans.clone(),
+            heads: self.heads,
+        }
+    }
+}
+
+impl<T: Track<D>, D: Storage<f32>> Map<T, D> {
+    /// Returns the map off its tape.
+    pub fn frozen(&self) -> Map<NoneTape, D> {
+        Map {
+            values: split(self.values.clone()).0,
+            spans: self.spans.clone(),
+            heads: self.heads,
+        }
+    }
+}
+
 type Vector<D> = tensor::Vector<NoneTape, D>;
 
 /// What a device must do for [`attention_map`] and [`attend`].

@@ -11,18 +11,18 @@ mod cpu;
 mod cuda;
 use super::attention_map::Map;
 use crate::tensor::{
-    DeviceStorage, NoneTape, Number, Param, Slot, Spans, Track, Vector, len, record, split,
+    DeviceStorage, Hidden, Matrix, NoneTape, Number, Slot, Spans, Track, Vector, record, split,
 };
 
 /// What a device must do for [`mean_map`] and [`map_divergence`].
 pub trait MapDivergenceDevice: DeviceStorage {
     /// Returns the mean of P over heads, (frames, frames) a row, the rows one behind the other.
-    fn mean(p: &Vector<NoneTape, Self>, spans: &Spans, heads: usize) -> Param<Self>;
+    fn mean(p: &Vector<NoneTape, Self>, spans: &Spans, heads: usize) -> Matrix<NoneTape, Self>;
 
     /// Returns `unit` Σ T ln(T / S).
     fn forward(
-        mean: &Param<Self>,
-        target: &Param<Self>,
+        mean: &Matrix<NoneTape, Self>,
+        target: &Matrix<NoneTape, Self>,
         spans: &Spans,
         unit: f64,
     ) -> Number<NoneTape, Self>;
@@ -30,8 +30,8 @@ pub trait MapDivergenceDevice: DeviceStorage {
     /// Adds -`unit` / heads · dy T / S to the gradient of each head of P.
     fn backward(
         dy: Self::Upstream,
-        mean: &Param<Self>,
-        target: &Param<Self>,
+        mean: &Matrix<NoneTape, Self>,
+        target: &Matrix<NoneTape, Self>,
         map: MapShape,
         unit: f64,
         dp: Self::Accumulator<'_>,
@@ -44,25 +44,36 @@ pub struct MapShape<'a> {
     pub heads: usize,
 }
 
-/// Averages a map over its heads: (frames, frames) a row, the rows one behind the other.
-pub fn mean_map<D: MapDivergenceDevice>(map: &Map<NoneTape, D>) -> Param<D> {
-    D::mean(&map.values, &map.spans, map.heads)
+/// Averages a map over its heads: for each row frames · frames numbers, as frames of width 1.
+pub fn mean_map<D: MapDivergenceDevice>(map: &Map<NoneTape, D>) -> Hidden<NoneTape, D> {
+    Hidden {
+        values: D::mean(&map.values, &map.spans, map.heads),
+        spans: pairs(&map.spans),
+    }
+}
+
+/// Returns the rows of a map that is averaged over its heads, from the frames of its rows.
+pub fn pairs(spans: &Spans) -> Spans {
+    Spans::new(spans.lengths().map(|n| n * n))
 }
 
 /// Returns Σ KL(target ‖ mean over heads) over queries, a mean over the rows; 0 without frames.
 pub fn map_divergence<T: Track<D>, D: MapDivergenceDevice>(
     map: Map<T, D>,
-    target: &Param<D>,
+    target: &Hidden<NoneTape, D>,
 ) -> Number<T, D> {
     let (p, tape) = split(map.values);
     let spans = map.spans;
     let heads = map.heads;
-    let pairs: usize = spans.lengths().map(|n| n * n).sum();
-    assert_eq!(len(target), pairs, "student and target differ in frames");
+    assert_eq!(
+        target.spans,
+        pairs(&spans),
+        "student and target differ in frames"
+    );
     let rows = spans.lengths().filter(|n| *n > 0).count();
     let unit = 1.0 / rows.max(1) as f64;
     let mean = D::mean(&p, &spans, heads);
-    let target = target.clone();
+    let target = target.values.clone();
     let y = D::forward(&mean, &target, &spans, unit);
     let slot = Slot::of(&p);
     record(y, tape, move |dy, g| {
@@ -81,7 +92,7 @@ mod tests {
     use crate::op::attention::tests::{case, qkv};
     use crate::op::attention_map;
     use crate::op::check::{Case, ROWS, check_op, close, noise};
-    use crate::tensor::cpu::{param, read};
+    use crate::tensor::cpu::{hidden, read};
 
     const HEADS: usize = 2;
 
@@ -117,19 +128,19 @@ mod tests {
                 let heads = |i: usize| (0..HEADS).map(move |h| row[h * n * n + i] as f64);
                 mean.extend((0..n * n).map(|i| heads(i).sum::<f64>() / HEADS as f64));
             }
-            close(read(&mean_map(&map)), &mean, 1e-6);
+            close(mean_map(&map).read(), &mean, 1e-6);
             let of_pair = |(t, s): (&f32, &f64)| match *t as f64 {
                 0.0 => 0.0,
                 t => t * (t / s).ln(),
             };
             let divergence: f64 = target.iter().zip(&mean).map(of_pair).sum();
-            let y = map_divergence(map, &param(target.clone()));
+            let y = map_divergence(map, &hidden(target.clone(), 1, pairs(&spans)));
             // Three of the rows have frames.
             close(read(&y), &[divergence / 3.0], 1e-5);
             check_op!(case, |x, p, _, precision| {
                 let [q, k, _] = qkv(&x, p, precision);
                 let map = attention_map([q, k], HEADS, None, precision);
-                map_divergence(map, &param(target.clone()))
+                map_divergence(map, &hidden(target.clone(), 1, pairs(&spans)))
             });
         }
     }

@@ -26,11 +26,11 @@ fn logits_loss_and_accuracies_are_fairseqs() {
         labels: theirs("labels").iter().map(|l| Some(*l as u32)).collect(),
         masked: theirs("mask").iter().map(|m| *m == 1.0).collect(),
     };
-    let options = Options {
+    let weights = Weights::ByMask {
         masked: 1.0,
         unmasked: 0.5,
     };
-    let loss = options.loss(logits, &frames);
+    let loss = weights.loss(logits, &frames);
     close("loss", &read(&loss.value), &theirs("loss"));
     let metrics: Vec<f32> = loss.parts.iter().map(|(_, value)| *value).collect();
     let their_metrics = [theirs("loss"), theirs("accuracies")].concat();
@@ -86,11 +86,11 @@ fn frames_without_a_label_do_not_count() {
         labels: vec![Some(0), Some(0), None],
         masked: vec![true, false, true],
     };
-    let options = Options {
+    let weights = Weights::ByMask {
         masked: 1.0,
         unmasked: 0.0,
     };
-    let loss = options.loss(three_frames(), &frames);
+    let loss = weights.loss(three_frames(), &frames);
     let expected = (1.0 + (-2f32).exp()).ln();
     assert!((loss.parts[0].1 - expected).abs() < 1e-6);
     assert_eq!(loss.weight, 1.0);
@@ -99,4 +99,19 @@ fn frames_without_a_label_do_not_count() {
         ("accuracy_unmasked".to_owned(), 0.0),
     ];
     assert_eq!(loss.parts[1..], accuracies);
+}
+
+/// Without a mask every labelled frame has the same weight.
+#[test]
+fn all_frames_count_alike_without_a_mask() {
+    let frames = LabelledFrames {
+        labels: vec![Some(0), Some(1), None],
+        masked: vec![false; 3],
+    };
+    let loss = |weight: f64| Weights::Alike(weight).loss(three_frames(), &frames);
+    let once = loss(1.0);
+    let twice = loss(2.0);
+    assert_eq!(once.weight, 2.0);
+    assert_eq!(2.0 * once.parts[0].1, twice.parts[0].1);
+    assert_eq!(once.parts[1].0, "accuracy");
 }

@@ -69,12 +69,12 @@ type Span = (usize, usize);
 
 impl Options {
     /// Draws whether each frame is masked.
-    pub(super) fn mask(&self, frames: usize, draws: &mut Draws) -> Vec<bool> {
+    pub(super) fn mask(&self, frames: usize, probability: f64, draws: &mut Draws) -> Vec<bool> {
         let mut mask = vec![false; frames];
         if frames == 0 {
             return mask;
         }
-        let lengths = self.span_lengths(frames, draws);
+        let lengths = self.span_lengths(frames, probability, draws);
         let spans = if self.overlap {
             overlapping_spans(frames, &lengths, draws)
         } else {
@@ -86,8 +86,8 @@ impl Options {
         mask
     }
 
-    fn span_lengths(&self, frames: usize, draws: &mut Draws) -> Vec<usize> {
-        let expected = self.probability * frames as f64 / self.length as f64;
+    fn span_lengths(&self, frames: usize, probability: f64, draws: &mut Draws) -> Vec<usize> {
+        let expected = probability * frames as f64 / self.length as f64;
         let spans = self.min_masks.max((expected + draws.uniform()) as usize);
         let lengths: Vec<usize> = match self.lengths {
             Lengths::Static => vec![self.length; spans],

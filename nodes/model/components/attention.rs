@@ -19,8 +19,10 @@ pub(super) fn position_table(a: &Architecture) -> Option<Component> {
 }
 
 /// Describes the attention of a layer. One without heads is gone; its output bias may be stored.
+/// One that uses the map of a layer before it has no queries and keys, and computes one product for
+/// each pair of frames instead of two.
 ///
-/// Retained are the queries, keys, values and their mixture.
+/// Retained are the queries, keys, values and their mixture, and a map that another layer uses.
 pub(super) fn attention(a: &Architecture, layer: usize) -> Component {
     let kind = ComponentKind::Attention(layer);
     let prefix = kind.prefix();
@@ -32,10 +34,16 @@ pub(super) fn attention(a: &Architecture, layer: usize) -> Component {
         a.head_dim(),
     );
     let present = a.heads(layer) > 0;
+    let reuses = a.reuses_attention(layer);
+    let inputs: &[&str] = if reuses {
+        &["v_proj"]
+    } else {
+        &["k_proj", "v_proj", "q_proj"]
+    };
 
     let mut tensors = vec![];
     if present {
-        for map in ["k_proj", "v_proj", "q_proj"] {
+        for map in inputs {
             tensors.extend(linear(&format!("{prefix}{map}."), heads, width));
         }
         let name = format!("{prefix}out_proj.weight");
@@ -44,7 +52,7 @@ pub(super) fn attention(a: &Architecture, layer: usize) -> Component {
             &[width, heads.taking_gates()],
             LINEAR,
         ));
-        if a.has_position_bias() {
+        if a.has_position_bias() && !reuses {
             tensors.extend(position_gate(a, &prefix));
         }
     }
@@ -54,7 +62,7 @@ pub(super) fn attention(a: &Architecture, layer: usize) -> Component {
         ..bias.stored_if(present || a.encoder_keeps_bias)
     });
 
-    let gate_macs = if a.has_position_bias() {
+    let gate_macs = if a.has_position_bias() && !reuses {
         GATE_OUTPUTS * heads.len()
     } else {
         0
@@ -62,13 +70,21 @@ pub(super) fn attention(a: &Architecture, layer: usize) -> Component {
     Component {
         whole: present.then_some(whole),
         macs: Macs {
-            per_frame: 4 * width.len() * heads.len() + gate_macs,
-            per_pair: 2 * heads.len(),
+            per_frame: (inputs.len() + 1) * width.len() * heads.len() + gate_macs,
+            per_pair: if reuses { 1 } else { 2 } * heads.len(),
             ..Macs::default()
         },
         retained: Elements {
             f32s: 0,
-            operands: 4 * heads.len(),
+            operands: (inputs.len() + 1) * heads.len(),
+        },
+        retained_pairs: if a.hands_on_attention(layer) {
+            Elements {
+                f32s: a.heads(layer),
+                operands: a.heads(layer),
+            }
+        } else {
+            Elements::default()
         },
         ..Component::new(kind, tensors)
     }

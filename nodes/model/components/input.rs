@@ -1,5 +1,5 @@
 //! Between the feature projection and the first layer: mask embedding, positions, norm.
-use super::tensor::{Dim, Initial, TensorSpec, norm};
+use super::tensor::{Dim, Initial, TensorSpec, linear, norm};
 use super::{Component, ComponentKind, Elements, Macs};
 use crate::model::Architecture;
 
@@ -68,4 +68,26 @@ pub(super) fn positional_convolution(a: &Architecture) -> Component {
 pub(super) fn encoder_norm(a: &Architecture) -> Component {
     let kind = ComponentKind::EncoderNorm;
     Component::new(kind, norm(&kind.prefix(), Dim::fixed(a.hidden_size)))
+}
+
+/// Describes the convolution that joins frames before the first layer, if there is one: as many taps
+/// as frames that it joins, which is also its stride.
+///
+/// Its weight is that of a linear map of joined frames, (width, taps · width).
+pub(super) fn time_reduction(a: &Architecture) -> Option<Component> {
+    let kind = ComponentKind::TimeReduction;
+    let width = Dim::fixed(a.hidden_size);
+    let joined = Dim::fixed(a.time_reduction * a.hidden_size);
+    let component = Component {
+        macs: Macs {
+            per_frame: width.len() * joined.len(),
+            ..Macs::default()
+        },
+        retained: Elements {
+            f32s: 0,
+            operands: joined.len(),
+        },
+        ..Component::new(kind, linear(&kind.prefix(), width, joined))
+    };
+    (a.time_reduction > 1).then_some(component)
 }

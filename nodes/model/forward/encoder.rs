@@ -3,13 +3,14 @@
 //! Sites of dropout: 0 after the projection, 1 at the input of the first layer; of layer l, from 0,
 //! 2 + 4 l and 3 + 4 l after its sub-layers, 4 + 4 l on attention, 5 + 4 l on inner units.
 use super::Forward;
+use super::attention::AttentionMaps;
 use crate::model::Unit;
-use crate::model::components::{ComponentKind, POSITION_TABLE};
+use crate::model::components::ComponentKind;
 use compute::op::{
-    Branch, PositionBias, broadcast, dropout, feed_forward, layer_norm, linear, norm_projection,
-    position_gate, positional, residual, residual_norm, scale, self_attention,
+    Branch, broadcast, dropout, feed_forward, layer_norm, linear, norm_projection, positional,
+    residual, residual_norm, scale, select_frames,
 };
-use compute::tensor::{Hidden, Track, Vector, put, recomputed, split};
+use compute::tensor::{Hidden, Track, Vector, put, recomputed, regrouped, split};
 use std::collections::BTreeMap;
 
 const WEIGHT_AND_BIAS: [&str; 2] = ["weight", "bias"];
@@ -69,9 +70,28 @@ impl<T: Track> Forward<'_, T> {
         self.norm(x, &ComponentKind::EncoderNorm.prefix())
     }
 
-    pub(super) fn layer(&self, l: usize, x: Hidden<T>) -> Hidden<T> {
+    /// Joins frames to one by a convolution, if the model has it; what is left of a row is dropped.
+    pub(super) fn reduced_time(&self, x: Hidden<T>) -> Hidden<T> {
+        let joined = self.model.architecture.time_reduction;
+        if joined == 1 {
+            return x;
+        }
+        let mut keep = vec![];
+        for frames in x.spans.lengths() {
+            let whole = frames / joined * joined;
+            keep.extend((0..frames).map(|t| t < whole));
+        }
+        let prefix = ComponentKind::TimeReduction.prefix();
+        let [weight, bias] = self.model.weights.all(&prefix, WEIGHT_AND_BIAS);
+        let width = joined * x.width();
+        let groups = regrouped(select_frames(x, &keep), width);
+        linear(groups, weight, bias, self.precision)
+    }
+
+    /// Runs a layer, whose attention may use a map of `maps` or leave one there.
+    pub(super) fn layer(&self, l: usize, x: Hidden<T>, maps: &mut AttentionMaps<T>) -> Hidden<T> {
         let x = self.sub_layer(x, ComponentKind::AttentionNorm(l), 2 + 4 * l, |x| {
-            self.attention(l, x)
+            self.attention(l, x, maps)
         });
         self.sub_layer(x, ComponentKind::FeedForwardNorm(l), 3 + 4 * l, |x| {
             self.feed_forward(l, x)
@@ -84,6 +104,7 @@ impl<T: Track> Forward<'_, T> {
         let model = self.model.clone();
         let drops = self.drops;
         let precision = self.precision;
+        let average_gradients = self.average_gradients;
         let gates: BTreeMap<String, Vector> = self
             .gates
             .iter()
@@ -101,9 +122,10 @@ impl<T: Track> Forward<'_, T> {
                 drops,
                 precision,
                 recompute: false,
+                average_gradients,
                 tape,
             }
-            .layer(l, x)
+            .layer(l, x, &mut AttentionMaps::new(&[]))
         })
     }
 
@@ -133,54 +155,6 @@ impl<T: Track> Forward<'_, T> {
         }
     }
 
-    /// Returns `None` if the attention is gone and has left no bias.
-    fn attention(&self, l: usize, x: Hidden<T>) -> Option<Branch<T>> {
-        let a = &self.model.architecture;
-        let prefix = ComponentKind::Attention(l).prefix();
-        if a.heads(l) == 0 {
-            return self.bias_alone(&x, &format!("{prefix}out_proj.bias"));
-        }
-        let names = [
-            "q_proj.weight",
-            "q_proj.bias",
-            "k_proj.weight",
-            "k_proj.bias",
-            "v_proj.weight",
-            "v_proj.bias",
-            "out_proj.weight",
-            "out_proj.bias",
-        ];
-        let weights = self.model.weights.all(&prefix, names);
-        let gate = self.gate(Unit::Head, l);
-        let bias = a
-            .has_position_bias()
-            .then(|| self.position_bias(l, x.clone()));
-        let drop = self.drops.at(a.attention_dropout, 4 + 4 * l);
-        let y = self_attention(x, weights, a.heads(l), gate, bias, drop, self.precision);
-        Some(self.scaled_by_gate(y, Unit::AttentionLayer, l))
-    }
-
-    /// Returns WavLM's bias: every layer gates the shared table by its own input.
-    fn position_bias(&self, l: usize, x: Hidden<T>) -> PositionBias<'_, T> {
-        let a = &self.model.architecture;
-        let weights = &self.model.weights;
-        let columns = a.remaining_heads(l);
-        let names = [
-            "gru_rel_pos_linear.weight",
-            "gru_rel_pos_linear.bias",
-            "gru_rel_pos_const",
-        ];
-        let prefix = ComponentKind::Attention(l).prefix();
-        let gate = position_gate(x, weights.all(&prefix, names), &columns);
-        PositionBias {
-            table: weights.get(POSITION_TABLE),
-            columns,
-            buckets: a.num_buckets,
-            farthest: a.max_bucket_distance,
-            gate,
-        }
-    }
-
     /// Returns `None` if the feed-forward is gone and has left no bias.
     fn feed_forward(&self, l: usize, x: Hidden<T>) -> Option<Branch<T>> {
         let a = &self.model.architecture;
@@ -202,7 +176,7 @@ impl<T: Track> Forward<'_, T> {
     }
 
     /// Multiplies a sub-layer's output by the gate on the sub-layer as a whole, if it has one.
-    fn scaled_by_gate(&self, branch: Branch<T>, unit: Unit, l: usize) -> Branch<T> {
+    pub(super) fn scaled_by_gate(&self, branch: Branch<T>, unit: Unit, l: usize) -> Branch<T> {
         match self.gate(unit, l) {
             Some(gate) => Branch::of(scale(branch.whole(), gate)),
             None => branch,
@@ -210,7 +184,7 @@ impl<T: Track> Forward<'_, T> {
     }
 
     /// Returns what a sub-layer without units still adds: its output bias, if the model has it.
-    fn bias_alone(&self, x: &Hidden<T>, name: &str) -> Option<Branch<T>> {
+    pub(super) fn bias_alone(&self, x: &Hidden<T>, name: &str) -> Option<Branch<T>> {
         let bias = self.model.weights.find(name)?;
         let spans = x.spans.clone();
         Some(Branch::of(broadcast(bias, spans, self.tape.clone())))

@@ -33,6 +33,7 @@ fn gradients_in_bf16() {
             drops: DropoutKey(None),
             precision,
             recompute: false,
+            average_gradients: false,
             tape: Tape::default(),
         };
         let audio = values(&theirs, "4000/audio");

@@ -63,6 +63,7 @@ fn recomputing_layers_changes_no_bit() {
                 drops: DropoutKey(Some(5)),
                 precision: Precision::F32,
                 recompute,
+                average_gradients: false,
                 tape,
             };
             let hiddens = pass.hiddens(&[&long, &short], &[1, 2], Convention::Hf);

@@ -1,9 +1,18 @@
 //! Masked frames.
 use super::{close, gradient, load, load_model, pass, values, weighted};
-use crate::model::{Convention, Forward, MASK_EMBEDDING, OPEN};
+use crate::model::{Convention, Forward, MASK_EMBEDDING, OPEN, Outputs};
 use compute::gemm::Precision;
 use compute::tensor::{Tape, backward, read};
 use std::collections::BTreeMap;
+
+/// Asks for layers alone.
+fn layers(layers: &[usize], convention: Convention) -> Outputs<'_> {
+    Outputs {
+        layers,
+        maps: &[],
+        convention,
+    }
+}
 
 /// The mask embedding replaces masked frames from the positional convolution on.
 #[test]
@@ -15,7 +24,9 @@ fn hidden_states_of_masked_frames() {
     let gates = BTreeMap::new();
     let pass = pass(&model, &gates, Tape::default());
     let features = pass.features(&audio);
-    let mut states = pass.encode(features, Some(&mask), &[0, 1, 2], Convention::Hf);
+    let mut states = pass
+        .encode(features, Some(&mask), layers(&[0, 1, 2], Convention::Hf))
+        .hiddens;
     for (layer, ours) in states.iter().enumerate() {
         let name = layer.to_string();
         close(&name, &read(&ours.values), values(&theirs, &name));
@@ -37,7 +48,13 @@ fn masks_leave_the_projection() {
     let pass = Forward::frozen(&model, OPEN, Precision::F32);
     let plain = pass.hiddens(&audio, &[0, 1], Convention::Torchaudio);
     let features = pass.features(&audio);
-    let masked = pass.encode(features, Some(&mask), &[0, 1], Convention::Torchaudio);
+    let masked = pass
+        .encode(
+            features,
+            Some(&mask),
+            layers(&[0, 1], Convention::Torchaudio),
+        )
+        .hiddens;
     let is_same = |layer: usize| read(&plain[layer].values) == read(&masked[layer].values);
     assert!(is_same(0) && !is_same(1));
 }

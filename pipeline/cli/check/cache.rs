@@ -1,6 +1,6 @@
 //! The size of a full cache, from the lengths in the manifests:
 //! frames x width x 4 bytes x layers, summed over the nodes with the option `cache`.
-use nodes::kind::fbank;
+use nodes::data::mel;
 use nodes::model::Architecture;
 use nodes::node::PlannedRows;
 use nodes::node::port::Shape;
@@ -30,13 +30,13 @@ fn node_bytes(node: &PlannedNode, views: u64, rows: &PlannedRows) -> Option<u64>
     let frames: u64;
     let numbers: usize; // of a frame
     match shape {
-        Shape::Hiddens { layers, width } => {
+        Shape::Hiddens { layers, width, .. } => {
             let architecture = Architecture::default();
             frames = total_frames(views, rows, |samples| architecture.frames(samples));
             numbers = layers.len() * width;
         }
         Shape::Features { width } => {
-            frames = total_frames(views, rows, fbank::frames);
+            frames = total_frames(views, rows, mel::frames);
             numbers = *width;
         }
         _ => return None,

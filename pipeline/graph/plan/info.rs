@@ -2,7 +2,7 @@
 use crate::graph::edges::{EdgeGraph, incoming};
 use crate::graph::json::{Content, Json};
 use crate::graph::problem::Problems;
-use crate::graph::spec::PhaseSpec;
+use crate::graph::spec::{NodeSpec, PhaseSpec};
 use nodes::node::port::Shapes;
 use nodes::node::{NodeInfo, PhaseOutputs};
 use petgraph::visit::EdgeRef;
@@ -35,7 +35,9 @@ impl EarlierPhases {
             if node.broken || self.reads_unknown(&node.json) {
                 continue;
             }
-            match config.info(&self.outputs, &input_shapes(index, edge_graph, &info)) {
+            let mut inputs = input_shapes(index, edge_graph, &info);
+            add_unconnected(node, &mut inputs);
+            match config.info(&self.outputs, &inputs) {
                 Ok(node_info) => info[index] = Some(node_info),
                 Err(errors) => {
                     for error in errors {
@@ -78,7 +80,17 @@ impl EarlierPhases {
     }
 }
 
-/// Returns the shapes that reach a node, without ports of which any shape is unknown.
+/// Adds ports that the file feeds, though a problem left them unconnected.
+fn add_unconnected(node: &NodeSpec, inputs: &mut Shapes) {
+    let ports = node.known_kind.map_or(&[][..], |kind| kind.ports.inputs);
+    for input in &node.inputs {
+        if let Some(port) = ports.iter().find(|port| port.name == input.port) {
+            inputs.entry(port.name).or_default();
+        }
+    }
+}
+
+/// Returns the shapes that reach a node; none on ports of which any shape is unknown.
 pub(super) fn input_shapes(
     node: usize,
     edge_graph: &EdgeGraph,
@@ -100,6 +112,8 @@ pub(super) fn input_shapes(
             }
         }
     }
-    shapes.retain(|port, _| !unknown.contains(port));
+    for port in unknown {
+        shapes.insert(port, vec![]);
+    }
     shapes
 }

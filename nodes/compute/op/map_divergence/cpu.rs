@@ -3,13 +3,13 @@ use super::{MapDivergenceDevice, MapShape};
 use crate::math::{ln, sum};
 use crate::op::attention_map::cpu::squares;
 use crate::parallel::{Shared, for_each, map, wide};
-use crate::tensor::cpu::{Cpu, Number, Param, Spans, Vector, param, read, tensor};
+use crate::tensor::cpu::{Cpu, Matrix, Number, Spans, Vector, read, tensor};
 
 /// What S counts as at least.
 const LEAST: f32 = 1e-30;
 
 impl MapDivergenceDevice for Cpu {
-    fn mean(p: &Vector, spans: &Spans, heads: usize) -> Param {
+    fn mean(p: &Vector, spans: &Spans, heads: usize) -> Matrix {
         let rows = squares(spans, 1);
         let p = read(p);
         let mut mean = vec![0.0; rows.total()];
@@ -26,10 +26,10 @@ impl MapDivergenceDevice for Cpu {
             }
             wide!(mean.iter_mut().for_each(|s| *s *= share));
         });
-        param(mean)
+        tensor(mean, (rows.total(), 1))
     }
 
-    fn forward(mean: &Param, target: &Param, spans: &Spans, unit: f64) -> Number {
+    fn forward(mean: &Matrix, target: &Matrix, spans: &Spans, unit: f64) -> Number {
         let rows = squares(spans, 1);
         let divergences = map(rows.rows(), |row| {
             let square = rows.of(row);
@@ -48,8 +48,8 @@ impl MapDivergenceDevice for Cpu {
 
     fn backward(
         dy: Vec<f32>,
-        mean: &Param,
-        target: &Param,
+        mean: &Matrix,
+        target: &Matrix,
         shape: MapShape,
         unit: f64,
         dp: &mut Vec<f32>,

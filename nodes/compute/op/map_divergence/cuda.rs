@@ -1,6 +1,6 @@
 //! [`MapDivergenceDevice`] by kernels with a warp for each query of a row. P is padded
 //! ([`PaddedHeads`]); its mean is not.
-use super::{MapDivergenceDevice, MapShape};
+use super::{MapDivergenceDevice, MapShape, pairs};
 use crate::cuda::gpu::{Address, Memory, gpu};
 use crate::cuda::grid::for_rows;
 use crate::cuda::kernels;
@@ -10,12 +10,12 @@ use crate::gemm::Precision;
 use crate::math::Dropout;
 use crate::op::attention::cuda::padded_heads::PaddedHeads;
 use crate::tensor::Spans;
-use crate::tensor::cuda::{Cuda, Number, Param, Vector, address, zeros};
+use crate::tensor::cuda::{Cuda, Matrix, Number, Vector, address, zeros};
 
 impl MapDivergenceDevice for Cuda {
-    fn mean(p: &Vector, spans: &Spans, heads: usize) -> Param {
+    fn mean(p: &Vector, spans: &Spans, heads: usize) -> Matrix {
         let squares = Squares::new(spans, heads);
-        let mean = zeros((squares.pairs,));
+        let mean = zeros((squares.pairs, 1));
         kernels::mean_map(
             squares.grid(),
             address(p),
@@ -27,7 +27,7 @@ impl MapDivergenceDevice for Cuda {
         mean
     }
 
-    fn forward(mean: &Param, target: &Param, spans: &Spans, unit: f64) -> Number {
+    fn forward(mean: &Matrix, target: &Matrix, spans: &Spans, unit: f64) -> Number {
         let squares = Squares::new(spans, 1);
         let queries = spans.total();
         let divergences = gpu().memory(Precision::F32, queries);
@@ -46,8 +46,8 @@ impl MapDivergenceDevice for Cuda {
 
     fn backward(
         dy: Address,
-        mean: &Param,
-        target: &Param,
+        mean: &Matrix,
+        target: &Matrix,
         shape: MapShape,
         unit: f64,
         dp: Address,
@@ -77,7 +77,7 @@ struct Squares {
 
 impl Squares {
     fn new(spans: &Spans, heads: usize) -> Squares {
-        let squares = Spans::new(spans.lengths().map(|n| n * n));
+        let squares = pairs(spans);
         let without_dropout = Mask::from(Dropout::NONE);
         Squares {
             heads: PaddedHeads::new(spans, [heads, heads], 0, without_dropout, Precision::F32),

@@ -12,7 +12,11 @@ fn options(json: &Json) -> Options {
 }
 
 fn draw(options: &Options, frames: usize, view: u64) -> Vec<bool> {
-    options.mask(frames, &mut Draws::new(1, "a", view))
+    options.mask(
+        frames,
+        options.probability.last(),
+        &mut Draws::new(1, "a", view),
+    )
 }
 
 fn masked_frames(mask: &[bool]) -> usize {
@@ -105,7 +109,13 @@ fn rows_of_any_length() {
 #[test]
 fn a_mask_is_a_function_of_seed_utterance_and_view() {
     let options = options(&json!({}));
-    let mask = |seed, id, view| options.mask(99, &mut Draws::new(seed, id, view));
+    let mask = |seed, id, view| {
+        options.mask(
+            99,
+            options.probability.last(),
+            &mut Draws::new(seed, id, view),
+        )
+    };
     assert_eq!(mask(1, "a", 2), mask(1, "a", 2));
     for other in [mask(0, "a", 2), mask(1, "b", 2), mask(1, "a", 1)] {
         assert_ne!(mask(1, "a", 2), other);

@@ -1,0 +1,266 @@
+//! Checks the options of a loss against what comes in.
+use super::frames::Frames;
+use super::terms::TermType;
+use super::{LABELS, OUT, Options, STUDENT, STUDENT_MAPS, TARGET, TARGET_MAPS};
+use crate::Result;
+use crate::node::port::{self, FrameStep, Shape, Shapes};
+use crate::node::{NodeInfo, OptionError, shapes};
+
+impl Options {
+    /// Returns what the plan learns, or everything that is wrong.
+    pub(super) fn checked(&self, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
+        let mut errors = self.term_errors();
+        errors.extend(self.connection_errors(inputs));
+        errors.extend(self.hiddens_errors(inputs));
+        errors.extend(self.label_errors(inputs));
+        errors.extend(self.map_errors(inputs));
+        errors.extend(self.choice_errors(inputs));
+        OptionError::fail_if_any(errors)?;
+        Ok(NodeInfo {
+            outputs: shapes([(OUT, Shape::Plain)]),
+            warnings: self.gap_warning(inputs).into_iter().collect(),
+            ..NodeInfo::default()
+        })
+    }
+
+    fn has(&self, wanted: impl Fn(TermType) -> bool) -> bool {
+        self.terms.iter().any(|term| wanted(term.r#type))
+    }
+
+    fn term_errors(&self) -> Vec<OptionError> {
+        let mut errors = vec![];
+        if self.terms.is_empty() {
+            errors.push(OptionError::option("terms", "names nothing to measure"));
+        }
+        for (i, term) in self.terms.iter().enumerate() {
+            errors.extend(term.errors(i));
+        }
+        let mut logged = std::collections::BTreeSet::new();
+        for (i, term) in self.terms.iter().enumerate() {
+            let metric = term.r#type.metric();
+            if !logged.insert(metric) {
+                errors.push(OptionError::element(
+                    &format!("terms.{i}"),
+                    &format!("terms[{i}]"),
+                    format!("a term before it is logged as `{metric}` already"),
+                ));
+            }
+        }
+        errors
+    }
+
+    /// Checks that the terms get what they measure.
+    fn connection_errors(&self, inputs: &Shapes) -> Vec<OptionError> {
+        let reads_maps = self.has(|term| term == TermType::MapKl);
+        let reads_hiddens = self.has(|term| term != TermType::MapKl) || self.terms.is_empty();
+        let mut errors = vec![];
+        for (port, is_read) in [
+            (STUDENT, reads_hiddens),
+            (TARGET, reads_hiddens),
+            (STUDENT_MAPS, reads_maps),
+            (TARGET_MAPS, reads_maps),
+        ] {
+            let fed = inputs.contains_key(port);
+            if is_read && !fed {
+                errors.push(OptionError::at("", format!("nothing feeds input `{port}`")));
+            }
+            if fed && !is_read {
+                errors.push(OptionError::input(port, "no term reads it"));
+            }
+        }
+        errors
+    }
+
+    fn hiddens_errors(&self, inputs: &Shapes) -> Vec<OptionError> {
+        let mut errors = vec![];
+        let student = hiddens(inputs, STUDENT);
+        if let (Some(student), Some(target)) = (&student, hiddens(inputs, TARGET)) {
+            let layers = student.layers.len();
+            let target_layers = target.layers.len();
+            if layers != target_layers {
+                errors.push(OptionError::at(
+                    "inputs",
+                    format!(
+                        "`{STUDENT}` has {layers} layers, `{TARGET}` {target_layers}: they are \
+                         paired one by one"
+                    ),
+                ));
+            }
+            let has_logits = self.has(|term| term.logits().is_some());
+            let compares_frames = has_logits || self.has(|term| term.distance().is_some());
+            if student.width != target.width && has_logits {
+                errors.push(OptionError::at(
+                    "inputs",
+                    format!(
+                        "`{STUDENT}` has {} classes, `{TARGET}` {}",
+                        student.width, target.width
+                    ),
+                ));
+            } else if student.width != target.width && compares_frames {
+                errors.push(OptionError::at(
+                    "inputs",
+                    format!(
+                        "`{STUDENT}` is {} wide, `{TARGET}` {}: put a `project` between",
+                        student.width, target.width
+                    ),
+                ));
+            }
+            errors.extend(step_error(student.step, target.step));
+        }
+        if let (Some(weights), Some(student)) = (&self.layer_weights, student)
+            && weights.len() != student.layers.len()
+        {
+            errors.push(OptionError::option(
+                "layer_weights",
+                format!(
+                    "{} numbers for {} layers",
+                    weights.len(),
+                    student.layers.len()
+                ),
+            ));
+        }
+        errors
+    }
+
+    /// Checks the labels that name target classes.
+    fn label_errors(&self, inputs: &Shapes) -> Vec<OptionError> {
+        let mut errors = vec![];
+        if !inputs.contains_key(LABELS) {
+            return errors;
+        }
+        let decoupled = [TermType::TargetClass, TermType::OtherClasses];
+        if !self.has(|term| decoupled.contains(&term)) {
+            errors.push(OptionError::input(
+                LABELS,
+                "no term reads it: it is for \"target-class\" and \"other-classes\"",
+            ));
+        }
+        let labels = inputs.get(LABELS).and_then(|shapes| shapes.first());
+        if let (Some(Shape::Labels { classes }), Some(student)) = (labels, hiddens(inputs, STUDENT))
+            && *classes > student.width
+        {
+            errors.push(OptionError::at(
+                "inputs",
+                format!(
+                    "`{LABELS}` are of {classes} classes, `{STUDENT}` of {}",
+                    student.width
+                ),
+            ));
+        }
+        errors
+    }
+
+    fn map_errors(&self, inputs: &Shapes) -> Option<OptionError> {
+        let student = mapped(inputs, STUDENT_MAPS)?.len();
+        let target = mapped(inputs, TARGET_MAPS)?.len();
+        (student != target).then(|| {
+            OptionError::at(
+                "inputs",
+                format!(
+                    "`{STUDENT_MAPS}` has {student} maps, `{TARGET_MAPS}` {target}: they are paired \
+                     one by one"
+                ),
+            )
+        })
+    }
+
+    /// Checks the options that choose frames and layers.
+    fn choice_errors(&self, inputs: &Shapes) -> Vec<OptionError> {
+        let mut errors = vec![];
+        let is_masked = inputs.contains_key(port::MASK.name);
+        if self.frames != Frames::All && !is_masked {
+            errors.push(OptionError::option(
+                "frames",
+                "chooses by the input `mask`, which nothing feeds",
+            ));
+        }
+        if self.frames == Frames::All && is_masked {
+            errors.push(OptionError::input(
+                port::MASK.name,
+                "`frames` is \"all\", so no frame is chosen by it",
+            ));
+        }
+        let relates_frames = self.has(TermType::relates_frames);
+        if self.frames != Frames::All && relates_frames {
+            errors.push(OptionError::option(
+                "frames",
+                "a term relates all frames of a row to each other; put it into a `loss` of its own",
+            ));
+        }
+        let Some(counted) = self.random_layers else {
+            return errors;
+        };
+        if relates_frames {
+            errors.push(OptionError::option(
+                "random_layers",
+                "is for distances of frames; put the other terms into a `loss` of their own",
+            ));
+        }
+        if let Some(student) = hiddens(inputs, STUDENT) {
+            let most = student.layers.len().saturating_sub(1);
+            errors.extend(OptionError::outside("random_layers", counted, 0..=most));
+        }
+        errors
+    }
+
+    /// Warns if relations are taken between layers that are no neighbours.
+    fn gap_warning(&self, inputs: &Shapes) -> Option<String> {
+        let student = hiddens(inputs, STUDENT)?;
+        let gap = student
+            .layers
+            .windows(2)
+            .find(|pair| pair[0] + 1 != pair[1])?;
+        self.has(|term| term == TermType::GramBetween).then(|| {
+            format!(
+                "\"gram-between\" relates layers {} and {}, which are no neighbours",
+                gap[0], gap[1]
+            )
+        })
+    }
+}
+
+/// The layers, width and step of hidden states.
+pub(super) struct HiddensShape<'a> {
+    pub(super) layers: &'a [usize],
+    width: usize,
+    pub(super) step: FrameStep,
+}
+
+/// Returns the shape of an input, if it is known.
+pub(super) fn hiddens<'a>(inputs: &'a Shapes, port: &str) -> Option<HiddensShape<'a>> {
+    match inputs.get(port)?.first()? {
+        Shape::Hiddens {
+            layers,
+            width,
+            step,
+        } => Some(HiddensShape {
+            layers,
+            width: *width,
+            step: *step,
+        }),
+        _ => None,
+    }
+}
+
+fn mapped<'a>(inputs: &'a Shapes, port: &str) -> Option<&'a [usize]> {
+    match inputs.get(port)?.first()? {
+        Shape::Maps { layers } => Some(layers),
+        _ => None,
+    }
+}
+
+/// Returns what is wrong if the frames of student and target stand for other times.
+fn step_error(student: FrameStep, target: FrameStep) -> Option<OptionError> {
+    let milliseconds = |step: FrameStep| 20.0 * step.joined as f64 / step.split as f64;
+    let student_step = milliseconds(student);
+    let target_step = milliseconds(target);
+    (student_step != target_step).then(|| {
+        OptionError::at(
+            "inputs",
+            format!(
+                "`{STUDENT}` has a frame every {student_step} ms, `{TARGET}` every {target_step} \
+                 ms: a `project` of the type \"upsample\" makes two of one"
+            ),
+        )
+    })
+}

@@ -1,0 +1,89 @@
+//! measured.json of a run: what its student, its teacher and log-mel frames know of phones, and how
+//! fast the student is.
+use nodes::tool::probe::ProbeResult;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// The contents of measured.json.
+#[derive(Deserialize, Serialize)]
+pub struct Measured {
+    /// The student's folder, below the run's.
+    pub student: PathBuf,
+    /// The table of phones.
+    pub labels: PathBuf,
+    /// The teacher's folder.
+    pub teacher: PathBuf,
+    pub student_probe: ProbeResult,
+    pub teacher_probe: ProbeResult,
+    pub fbank_probe: ProbeResult,
+    /// Seconds that the student computes for a second of audio.
+    pub real_time_factor: f64,
+}
+
+impl Measured {
+    /// Returns the share of what the teacher's best layer gains over log-mel frames that the
+    /// student's best layer keeps.
+    pub fn gain_kept(&self) -> Option<f64> {
+        let fbank = self.fbank_probe.best()?;
+        let gain = self.teacher_probe.best()? - fbank;
+        (gain > 0.0).then_some((self.student_probe.best()? - fbank) / gain)
+    }
+
+    /// Reads the file of a run; `None` if there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(run: &Path) -> nodes::Result<Option<Measured>> {
+        let file = path(run);
+        if !file.exists() {
+            return Ok(None);
+        }
+        let named = |e: &dyn std::fmt::Display| format!("{}: {e}", file.display());
+        let text = std::fs::read_to_string(&file).map_err(|e| named(&e))?;
+        Ok(Some(serde_json::from_str(&text).map_err(|e| named(&e))?))
+    }
+
+    /// Writes the file of a run, whole or not at all.
+    pub fn write(&self, run: &Path) -> nodes::Result<()> {
+        let text = format!("{:#}\n", serde_json::to_value(self)?);
+        nodes::data::file::write_atomic(&path(run), text.as_bytes())
+    }
+}
+
+fn path(run: &Path) -> PathBuf {
+    run.join("measured.json")
+}
+
+/// A student's folder in a run.
+pub struct StudentOfRun {
+    pub run: PathBuf,
+    /// The folder below the run's.
+    pub student: PathBuf,
+    /// The model of the first teacher of the student's phase.
+    pub teacher: PathBuf,
+}
+
+/// Finds the run whose folder holds a student, and its teacher; `None` if the folder is of no run,
+/// or of one without a teacher.
+pub fn student_of_run(folder: &Path) -> Option<StudentOfRun> {
+    let mut ancestors = folder.ancestors().skip(1).take(2);
+    let run = ancestors.find(|parent| parent.join("run.json").is_file())?;
+    let student = folder.strip_prefix(run).ok()?.to_owned();
+    let text = std::fs::read_to_string(run.join("run.json")).ok()?;
+    let record: Value = serde_json::from_str(&text).ok()?;
+    let phase = student.parent().and_then(Path::to_str).unwrap_or_default();
+    let graph = &record["graph"];
+    let phases = graph["phases"].as_array();
+    let nodes = match phases {
+        Some(phases) => &phases.iter().find(|other| other["name"] == phase)?["nodes"],
+        None => &graph["nodes"],
+    };
+    let mut nodes = nodes.as_object()?.values();
+    let teacher = nodes.find(|node| node["kind"] == "teacher")?;
+    Some(StudentOfRun {
+        teacher: teacher["model"].as_str()?.into(),
+        run: run.to_owned(),
+        student,
+    })
+}
