@@ -15,6 +15,7 @@ mod normalization;
 pub mod parity;
 mod random;
 mod read;
+pub mod row_memory;
 mod transfer;
 mod units;
 mod validate;

@@ -10,6 +10,8 @@ mod failure;
 mod imports;
 mod leftovers;
 mod manifests;
+#[cfg(target_os = "linux")]
+mod memory;
 mod methods;
 mod models;
 mod pretraining;

@@ -33,6 +33,26 @@ pub fn reset_high_water_mark() {
     lock_heap().reset_high_water_mark();
 }
 
+/// Takes addresses for `bytes` more from the system, unless the heap has them in one piece; returns
+/// whether it has them now.
+///
+/// The next large buffers come from there. No memory is used until they are written to.
+pub fn reserve(bytes: usize) -> bool {
+    bytes
+        .checked_next_multiple_of(GRANULE)
+        .is_some_and(|bytes| lock_heap().reserve(bytes))
+}
+
+/// Returns whether the system would give `bytes` more, and takes none.
+pub fn can_map(bytes: usize) -> bool {
+    heap::can_map(bytes)
+}
+
+/// Returns the bytes of freed buffers whose memory the heap has not returned to the system.
+pub fn reusable_bytes() -> usize {
+    lock_heap().dirty_bytes()
+}
+
 /// Returns the bytes that the heap reserves for a large buffer; `None` for a small one.
 ///
 /// The layout alone decides, so a buffer is freed where it was allocated.

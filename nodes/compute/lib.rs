@@ -1,12 +1,14 @@
 //! Tensors, ops with gradients, GEMMs and devices. This crate knows no Arrow batch, no graph and no
 //! speech.
 pub mod adamw;
+pub mod allocated_bytes;
 #[cfg(target_os = "linux")]
 pub mod allocator;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 pub mod gemm;
 pub mod math;
+pub mod memory;
 pub mod op;
 pub mod parallel;
 pub mod random;

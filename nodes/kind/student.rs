@@ -6,7 +6,8 @@ mod cut;
 
 use crate::Result;
 use crate::data::column;
-use crate::data::column::{SAMPLES, SPEECH};
+use crate::data::column::{ID, SAMPLES, SPEECH};
+use crate::model::row_memory::{check_frozen, check_trained, row_lengths};
 use crate::model::{
     Architecture, Convention, DUMMY_WEIGHT, DropoutKey, Encoded, Forward, MASK_EMBEDDING, Model,
     Outputs, UnknownKeys, activation_bytes, count,
@@ -329,6 +330,12 @@ impl Node for Student {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let batch = step.batch(IN)?;
         let samples = column::floats_by_row(&batch, SAMPLES)?;
+        let rows = row_lengths(column::texts(&batch, ID)?, &samples);
+        if step.trains() {
+            check_trained(&self.model.architecture, self.recompute, &rows)?;
+        } else {
+            check_frozen(&self.model.architecture, self.layers.len(), &rows)?;
+        }
         let masks = step.masks()?;
         let lengths = samples.iter().map(|row| row.len());
         let macs = count::macs_of(&self.model.architecture, lengths);

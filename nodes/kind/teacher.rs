@@ -8,6 +8,7 @@ use crate::data::column::{FRAMES, ID, MAP, MAPS, SAMPLES, SPEECH, TARGETS};
 use crate::data::entry::Entry;
 use crate::data::targets;
 use crate::data::targets::Targets;
+use crate::model::row_memory::{check_frozen, row_lengths};
 use crate::model::{
     Architecture, Convention, Encoded, Forward, Model, Normalization, OPEN, Outputs, UnknownKeys,
     activation_bytes, count, weight_paths,
@@ -263,6 +264,8 @@ impl Node for Teacher {
         let batch = step.batch(IN)?;
         let samples = column::floats_by_row(&batch, SAMPLES)?;
         let masks = step.masks()?;
+        let rows = row_lengths(column::texts(&batch, ID)?, &samples);
+        check_frozen(&self.model.architecture, self.layers.len(), &rows)?;
         let forward = Forward::frozen(&self.model, OPEN, self.precision);
         let mapped = if self.sends_maps {
             mapped_layers(&self.layers)

@@ -5,6 +5,7 @@ use crate::Result;
 use crate::data::audio::read_audio;
 use crate::data::column::list;
 use crate::data::table::TableWriter;
+use crate::model::row_memory::check_file;
 use crate::model::{Convention, Forward, Model, OPEN, UnknownKeys};
 use crate::node::model_option::check_command_layers;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
@@ -36,6 +37,7 @@ pub fn extract(
     let mut table = TableWriter::create(out, schema())?;
     let forward = Forward::frozen(&model, OPEN, Precision::F32);
     for path in audio {
+        check_file(&model.architecture, layers.len(), Path::new(path))?;
         let samples = read_audio(Path::new(path))?;
         if model.architecture.frames(samples.len()) == 0 {
             let samples = samples.len();

@@ -346,7 +346,7 @@ impl Probe<'_> {
     ) -> Result<()> {
         for group in utterances.chunks(GROUP) {
             let frames = alone(group.len(), |i| {
-                Ok::<_, crate::Error>(self.source.frames(&read_audio(&group[i].path)?))
+                Ok::<_, crate::Error>(self.source.frames(&self.source.read(&group[i].path)?))
             });
             for (utterance, frames) in group.iter().zip(frames) {
                 f(utterance, &frames?);

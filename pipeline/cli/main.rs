@@ -1,5 +1,4 @@
 //! The program `pipeline`: parses the command line, runs one subcommand and exits with its code.
-mod allocated_bytes;
 mod bench;
 mod cache;
 mod check;
@@ -24,12 +23,18 @@ mod table;
 mod tap;
 use crate::ending::{CommandError, CommandResult};
 use clap::{Parser, Subcommand};
+use compute::allocated_bytes::CountingAllocator;
 use std::io::Write;
 use std::panic::catch_unwind;
 use std::process::exit;
 
+#[cfg(target_os = "linux")]
+use compute::allocator::Pages as Inner;
+#[cfg(not(target_os = "linux"))]
+use std::alloc::System as Inner;
+
 #[global_allocator]
-static ALLOCATOR: allocated_bytes::CountingAllocator = allocated_bytes::CountingAllocator;
+static ALLOCATOR: CountingAllocator<Inner> = CountingAllocator(Inner);
 
 /// Distil and prune speech models: one JSON graph a method.
 #[derive(Parser)]
@@ -101,6 +106,8 @@ enum Format {
 
 fn main() {
     let command_line = CommandLine::parse();
+    // Where it cannot be installed an abort stays an abort.
+    let _ = signal::name_file_on_abort();
     let result = catch_unwind(|| command_line.command.run()).unwrap_or_else(|_| {
         let message = "this is a bug in `pipeline`, please report it".to_owned();
         Err(CommandError::Failed(message))

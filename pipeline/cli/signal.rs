@@ -1,12 +1,16 @@
 //! Signals: the first one asks the run to stop with a checkpoint, a second Ctrl-C ends the process
 //! at once.
 use crate::ending::CommandError;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
-use signal_hook::flag;
+use compute::memory;
+use signal_hook::consts::{SIGABRT, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::{flag, low_level};
 use std::io;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+/// Exit code of a command that failed.
+const FAILED: i32 = 1;
 /// Exit code after Ctrl-C.
 const INTERRUPTED: usize = 130;
 /// Exit code after a scheduler's signal: the job can be queued again.
@@ -54,4 +58,24 @@ impl Signals {
             exit_code: self.exit_code.load(Ordering::Relaxed) as i32,
         }
     }
+}
+
+/// Ends the process with a message and an exit code instead of an abort, which is how the standard
+/// library ends it when an allocation fails. It has then printed the bytes; this names the file.
+pub(crate) fn name_file_on_abort() -> io::Result<()> {
+    let handler = || {
+        memory::with_purpose(|purpose| {
+            let mut stderr = io::stderr();
+            let _ = stderr.write_all(b"the process was aborted");
+            if !purpose.is_empty() {
+                let _ = stderr.write_all(b", perhaps for want of memory at ");
+                let _ = stderr.write_all(purpose.as_bytes());
+            }
+            let _ = stderr.write_all(b"\n");
+        });
+        low_level::exit(FAILED);
+    };
+    // SAFETY: the handler neither allocates nor waits for a lock of this thread's, and ends the
+    // process.
+    unsafe { low_level::register(SIGABRT, handler) }.map(|_| ())
 }

@@ -59,13 +59,7 @@ impl Heap {
         let first = match self.best_fit(bytes) {
             Some(first) => first,
             None => {
-                let sizes = [MIN_MAP.max(bytes), bytes];
-                let (address, mapped_bytes) = sizes.into_iter().find_map(map_pages)?;
-                self.insert(FreeRange {
-                    address,
-                    bytes: mapped_bytes,
-                    freed_at: None,
-                });
+                self.map(bytes)?;
                 self.best_fit(bytes)?
             }
         };
@@ -90,6 +84,28 @@ impl Heap {
         self.high_water_mark = self.high_water_mark.max(self.used_bytes);
         self.purge();
         Some((address, is_zero))
+    }
+
+    /// Maps addresses, unless `bytes` are free in one piece; returns whether they are now.
+    pub(super) fn reserve(&mut self, bytes: usize) -> bool {
+        self.best_fit(bytes).is_some() || self.map(bytes).is_some()
+    }
+
+    /// Returns the bytes of freed buffers that keep their memory.
+    pub(super) fn dirty_bytes(&self) -> usize {
+        self.dirty_bytes
+    }
+
+    /// Maps at least `bytes`, as a clean range; `None` if the system refuses.
+    fn map(&mut self, bytes: usize) -> Option<()> {
+        let sizes = [MIN_MAP.max(bytes), bytes];
+        let (address, mapped_bytes) = sizes.into_iter().find_map(map_pages)?;
+        self.insert(FreeRange {
+            address,
+            bytes: mapped_bytes,
+            freed_at: None,
+        });
+        Some(())
     }
 
     /// Returns the index of the range from whose start `bytes` should be taken.
@@ -195,12 +211,12 @@ impl Heap {
 ///
 /// Returns address and bytes, both multiples of a huge page, or `None` if the system refuses.
 fn map_pages(bytes: usize) -> Option<(usize, usize)> {
-    let bytes = bytes.next_multiple_of(HUGE_PAGE);
+    let bytes = bytes.checked_next_multiple_of(HUGE_PAGE)?;
     // SAFETY: the kernel chooses the address, so nothing else is mapped there.
     let address = unsafe {
         libc::mmap(
             null_mut(),
-            bytes + HUGE_PAGE, // for the alignment
+            bytes.checked_add(HUGE_PAGE)?, // for the alignment
             PROT_READ | PROT_WRITE,
             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
             -1,
@@ -214,6 +230,17 @@ fn map_pages(bytes: usize) -> Option<(usize, usize)> {
     // SAFETY: advice on pages just mapped; without huge pages it has no effect.
     unsafe { libc::madvise(aligned as *mut _, bytes, libc::MADV_HUGEPAGE) };
     Some((aligned, bytes))
+}
+
+/// Maps `bytes` and unmaps them again; returns whether the system allowed it.
+pub(super) fn can_map(bytes: usize) -> bool {
+    let protection = PROT_READ | PROT_WRITE;
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    // SAFETY: the kernel chooses the address, and nothing is written there.
+    unsafe {
+        let address = libc::mmap(null_mut(), bytes, protection, flags, -1, 0);
+        address != MAP_FAILED && libc::munmap(address, bytes) == 0
+    }
 }
 
 #[cfg(test)]
@@ -232,6 +259,19 @@ mod tests {
         }
         assert_eq!(heap.allocate(12 * MIB), Some((addresses[0], false)));
         assert!(heap.allocate(MIB).unwrap().1, "no range is dirty");
+    }
+
+    #[test]
+    fn reserved_addresses_are_found_by_the_next_buffers() {
+        let mut heap = Heap::new();
+        assert!(heap.reserve(600 * MIB));
+        let used = [heap.used_bytes, heap.dirty_bytes, heap.high_water_mark];
+        assert_eq!(used, [0; 3], "no buffer was allocated");
+        let (first, is_zero) = heap.allocate(500 * MIB).unwrap();
+        let (second, _) = heap.allocate(100 * MIB).unwrap();
+        assert_eq!(second, first + 500 * MIB);
+        assert!(is_zero);
+        assert!(!heap.reserve(usize::MAX - MIB));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::crop::{self, Crop};
 use super::speech::Speech;
 use crate::data::manifest;
 use crate::data::manifest::Utterance;
+use crate::model::row_memory::{RowLength, check_decoded};
 use crate::node::NodeContext;
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -87,6 +88,14 @@ impl UtteranceSet {
         bad_files: &mut BadFiles,
         context: &NodeContext,
     ) -> Result<Speech> {
+        let lengths: Vec<RowLength> = batch
+            .iter()
+            .map(|&row| RowLength {
+                name: &self.rows[row].utterance.id,
+                samples: self.rows[row].length as usize,
+            })
+            .collect();
+        check_decoded(&lengths)?;
         let seed = context.run.seed;
         let waveforms: Vec<_> = batch
             .par_iter()

@@ -1,8 +1,12 @@
 //! The frames that are probed: the layers of a model, or log-mel frames.
+use crate::Result;
+use crate::data::audio::read_audio;
 use crate::data::mel::Mel;
+use crate::model::row_memory::check_file;
 use crate::model::{Convention, Forward, Model, OPEN};
 use compute::gemm::Precision;
 use compute::tensor::read;
+use std::path::Path;
 
 /// Mel filters of the frames that models are measured against.
 const BINS: usize = 80;
@@ -41,6 +45,14 @@ impl Source {
             Source::Model { model, .. } => model.architecture.hidden_size,
             Source::Fbank(_) => BINS * (2 * CONTEXT + 1),
         }
+    }
+
+    /// Reads the samples of an audio file, if there is memory for its frames.
+    pub(super) fn read(&self, path: &Path) -> Result<Vec<f32>> {
+        if let Source::Model { model, layers } = self {
+            check_file(&model.architecture, layers.len(), path)?;
+        }
+        read_audio(path)
     }
 
     /// Returns the frames of 20 ms of a waveform, the layers of a frame side by side.

@@ -1,6 +1,6 @@
 //! What a benchmark records while the phase runs: the steps of the nodes, and what nodes measure.
-use crate::allocated_bytes::allocated_bytes;
 use crate::screen::Screen;
+use compute::allocated_bytes::allocated_bytes;
 use nodes::node::report::{Measurement, Progress, Report};
 use nodes::node::step::StepInfo;
 use std::cell::Cell;

@@ -81,6 +81,17 @@ fn layers(group: &mut Group, p: Precision, suffix: &str) {
         backward_of_sum!(map)
     });
 
+    // A row of 16 s; one of 60 s, whose queries are computed in blocks.
+    let drop = Dropout { rate: 0.1, key: 1 };
+    for frames in [799, 2999] {
+        let qkv = [(); 3].map(|_| noisy(1, frames, 768));
+        let name = format!("attention-1x{frames}x768-12heads-dropout");
+        time(group, &name, suffix, |t| {
+            let qkv = qkv.each_ref().map(|x| x.on(t));
+            backward_of(attention(qkv, 12, None, None, drop, p))
+        });
+    }
+
     let frames = noisy(1, 15999, 512);
     let channels = param(vec![0.5; 512]);
     let [conv] = params([512 * 512 * 3]);

@@ -1,6 +1,6 @@
 //! [`AttentionMapDevice`] with a task for each head of each row.
 use super::AttentionMapDevice;
-use crate::gemm::{Out, View, gemm_serial};
+use crate::gemm::{Out, View};
 use crate::math::sum;
 use crate::op::attention::AttentionHeads;
 use crate::parallel::{Shared, add, column_sums, for_each, map, wide};
@@ -33,9 +33,10 @@ impl AttentionMapDevice for Cpu {
         for_each(heads.count(), |i| {
             let Some(head) = heads.get(i) else { return };
             let square = squares.of(i);
+            let keys = head.transposed_factor(k);
             // SAFETY: each task has its own square.
             let p = unsafe { shared.part(square.start, square.len()) };
-            head.probabilities(head.view(q), head.view(k), p);
+            head.probabilities(&(0..head.frames()), head.view(q, 0), &keys, p);
         });
         let p = tensor(p, (squares.total(),));
         let saved = SavedMap {
@@ -57,12 +58,17 @@ impl AttentionMapDevice for Cpu {
         let of_bias = map(heads.count(), |i| {
             let head = heads.get(i)?;
             let square = saved.squares.of(i);
-            let [q, k] = [q, k].map(|x| head.view(x));
+            let queries = 0..head.frames();
             // SAFETY: each task has its own columns of its own frames, and its own square.
-            let dqk =
+            let [dq, dk] =
                 shared.map(|dx| unsafe { Out::columns(dx.tail(head.first()), heads.width, true) });
             let ds = unsafe { shared_ds.part(square.start, square.len()) };
-            head.backward(&p[square], ds, [q, k], dqk).1
+            let mut sums = head.no_sums();
+            head.scores_gradient(&queries, &p[square], ds, &mut sums);
+            let ds_rows = View::rows(ds, head.frames());
+            head.factor(k).multiply(head.frames(), ds_rows, dq);
+            head.add_to_frames(&queries, ds, head.view(q, 0), dk);
+            head.gradients(sums).1
         });
         for (input, dx) in inputs.iter().zip(gradients) {
             *g.at(input) = dx;
@@ -79,13 +85,17 @@ impl AttentionMapDevice for Cpu {
         let shared = Shared::new(&mut o);
         for_each(heads.count(), |i| {
             let Some(head) = heads.get(i) else { return };
-            let mut dropped = p[squares.of(i)].to_vec();
-            head.drop_and_gate(&mut dropped);
-            // SAFETY: each task has its own columns of its own frames.
-            let o = unsafe { Out::columns(shared.tail(head.first()), heads.width, false) };
-            let dropped = View::rows(&dropped, head.frames());
-            let v = head.view(read(&v));
-            gemm_serial(heads.precision, head.output_shape(), dropped, v, o);
+            let n = head.frames();
+            let p = &p[squares.of(i)];
+            let values = head.factor(read(&v));
+            for queries in head.blocks() {
+                let mut dropped = p[queries.start * n..queries.end * n].to_vec();
+                head.drop_and_gate(&queries, &mut dropped);
+                let first = head.first_of(queries.start);
+                // SAFETY: each task has its own columns of its own frames.
+                let o = unsafe { Out::columns(shared.tail(first), heads.width, false) };
+                values.multiply(queries.len(), View::rows(&dropped, n), o);
+            }
         });
         let o = tensor(o, dimensions(&v));
         (o, SavedAttend { v, heads, squares })
@@ -99,7 +109,6 @@ impl AttentionMapDevice for Cpu {
         g: &mut Grads,
     ) {
         let heads = &saved.heads;
-        let precision = heads.precision;
         let mut dp = g.take(p);
         let mut dv = std::mem::take(g.at(v));
         let shared_p = Shared::new(&mut dp);
@@ -108,29 +117,29 @@ impl AttentionMapDevice for Cpu {
             let Some(head) = heads.get(i) else { return 0.0 };
             let n = head.frames();
             let square = saved.squares.of(i);
-            let [v, dy] = [read(&saved.v), &dy].map(|x| head.view(x));
-            // SAFETY: each task has its own columns of its own frames, and its own square.
-            let dv = unsafe { Out::columns(shared_v.tail(head.first()), heads.width, true) };
-            let dp = unsafe { shared_p.part(square.start, square.len()) };
-            let p = &read(p)[square];
-            let mut d = p.to_vec();
-            head.drop_and_gate(&mut d);
-            let transposed = View::rows(&d, n).t();
-            gemm_serial(precision, head.output_shape(), transposed, dy, dv);
-            gemm_serial(
-                precision,
-                head.scores_shape(),
-                dy,
-                v.t(),
-                Out::set(&mut d, n),
-            );
-            wide!({
-                head.drop.apply(0, &mut d);
-                dp.iter_mut()
-                    .zip(&d)
-                    .for_each(|(dp, d)| *dp += d * head.gate);
-                sum(d.len(), |i| p[i] * d[i])
-            })
+            let values_transposed = head.transposed_factor(read(&saved.v));
+            let mut dgate = 0.0;
+            for queries in head.blocks() {
+                let dy = head.view(&dy, queries.start);
+                let numbers = queries.len() * n;
+                let from = square.start + queries.start * n;
+                let p = &read(p)[from..from + numbers];
+                // SAFETY: each task has its own columns of its own frames, and its own square.
+                let dv = unsafe { Out::columns(shared_v.tail(head.first()), heads.width, true) };
+                let dp = unsafe { shared_p.part(from, numbers) };
+                let mut d = p.to_vec();
+                head.drop_and_gate(&queries, &mut d);
+                head.add_to_frames(&queries, &d, dy, dv);
+                values_transposed.multiply(queries.len(), dy, Out::set(&mut d, n));
+                wide!({
+                    head.drop.apply(queries.start * n, &mut d);
+                    dp.iter_mut()
+                        .zip(&d)
+                        .for_each(|(dp, d)| *dp += d * head.gate);
+                    dgate += sum(numbers, |i| p[i] * d[i]);
+                })
+            }
+            dgate
         });
         *g.of(p) = dp;
         *g.at(v) = dv;

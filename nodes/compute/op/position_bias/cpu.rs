@@ -20,6 +20,28 @@ impl PositionBiasDevice for Cpu {
     }
 }
 
+/// The bias of one head in one row of n frames.
+pub struct HeadBias<'a> {
+    /// r, (2n - 1)
+    by_distance: Vec<f32>,
+    /// √d gate of each query, (n)
+    gates: Vec<f32>,
+    /// 1 / √d
+    scale: f32,
+    /// The bucket of each distance.
+    buckets: &'a [usize],
+    /// Buckets of the table.
+    count: usize,
+}
+
+/// The gradients of [`HeadBias`] as sums over blocks of queries.
+pub struct HeadBiasSums {
+    /// dgate, (n)
+    gate: Vec<f32>,
+    /// dr, (2n - 1)
+    by_distance: Vec<f32>,
+}
+
 /// Gradients from one head of one row: of the gate of each query, and of the head's column of the
 /// table.
 pub struct HeadBiasGradient {
@@ -27,48 +49,29 @@ pub struct HeadBiasGradient {
     table: Vec<f32>,
 }
 
-/// Arguments that methods share: the head, the frames of its row, and scale = 1 / √d.
 impl Bias<Cpu> {
-    /// Adds √d gate r to the scores S, (frames, frames).
-    pub fn add(&self, head: usize, frames: &Range<usize>, scale: f32, s: &mut [f32]) {
+    /// Returns the bias of a head in the row of these frames; `scale` is 1 / √d.
+    pub fn of_head(&self, head: usize, frames: &Range<usize>, scale: f32) -> HeadBias<'_> {
         let n = frames.len();
-        let r = self.table_by_distance(head, n);
-        let gates = self.scaled_gates(head, frames, scale);
-        wide!(for (query, s) in s.chunks_exact_mut(n).enumerate() {
-            s.iter_mut()
-                .zip(&r[n - 1 - query..])
-                .for_each(|(s, r)| *s += gates[query] * r);
-        })
-    }
-
-    /// Returns the bias's gradients from that of S.
-    pub fn backward(
-        &self,
-        head: usize,
-        frames: &Range<usize>,
-        scale: f32,
-        ds: &[f32],
-    ) -> HeadBiasGradient {
-        let n = frames.len();
-        let r = self.table_by_distance(head, n);
-        let gates = self.scaled_gates(head, frames, scale);
-        let mut dgate = vec![0.0; n];
-        let mut dr = vec![0.0; 2 * n - 1];
-        wide!(for (query, ds) in ds.chunks_exact(n).enumerate() {
-            let r = &r[n - 1 - query..][..n];
-            let dr = &mut dr[n - 1 - query..][..n];
-            dgate[query] = sum(n, |key| ds[key] * r[key]) / scale;
-            dr.iter_mut()
-                .zip(ds)
-                .for_each(|(dr, ds)| *dr += gates[query] * ds);
-        });
-        let mut dtable = vec![0.0; self.count];
-        for (bucket, dr) in self.row_buckets(n).iter().zip(dr) {
-            dtable[*bucket] += dr;
-        }
-        HeadBiasGradient {
-            gate: dgate,
-            table: dtable,
+        let table = read(&self.table);
+        let all_heads = self.all_heads();
+        let column = self.by_distance.columns[head];
+        let buckets = self.row_buckets(n);
+        let heads = self.by_distance.columns.len();
+        let gates = self.gate.read()[frames.start * heads + head..].iter();
+        HeadBias {
+            by_distance: buckets
+                .iter()
+                .map(|bucket| table[bucket * all_heads + column])
+                .collect(),
+            gates: gates
+                .step_by(heads)
+                .take(n)
+                .map(|gate| gate / scale)
+                .collect(),
+            scale,
+            buckets,
+            count: self.count,
         }
     }
 
@@ -105,26 +108,51 @@ impl Bias<Cpu> {
         let buckets = &self.by_distance.buckets;
         &buckets[buckets.len() / 2 + 1 - n..][..2 * n - 1]
     }
+}
 
-    /// Returns r, for a row of `n` frames.
-    fn table_by_distance(&self, head: usize, n: usize) -> Vec<f32> {
-        let table = read(&self.table);
-        let all_heads = self.all_heads();
-        let column = self.by_distance.columns[head];
-        self.row_buckets(n)
-            .iter()
-            .map(|bucket| table[bucket * all_heads + column])
-            .collect()
+impl HeadBias<'_> {
+    /// Adds √d gate r to the scores S of these queries, (queries, n).
+    pub fn add(&self, queries: &Range<usize>, s: &mut [f32]) {
+        let n = self.gates.len();
+        wide!(
+            for (query, s) in queries.clone().zip(s.chunks_exact_mut(n)) {
+                let gate = self.gates[query];
+                s.iter_mut()
+                    .zip(&self.by_distance[n - 1 - query..])
+                    .for_each(|(s, r)| *s += gate * r);
+            }
+        )
     }
 
-    /// Returns √d gate of each query.
-    fn scaled_gates(&self, head: usize, frames: &Range<usize>, scale: f32) -> Vec<f32> {
-        let heads = self.by_distance.columns.len();
-        self.gate.read()[frames.start * heads + head..]
-            .iter()
-            .step_by(heads)
-            .take(frames.len())
-            .map(|gate| gate / scale)
-            .collect()
+    /// Returns sums over no queries.
+    pub fn no_sums(&self) -> HeadBiasSums {
+        HeadBiasSums {
+            gate: vec![0.0; self.gates.len()],
+            by_distance: vec![0.0; self.by_distance.len()],
+        }
+    }
+
+    /// Adds the gradients from dS of these queries, (queries, n).
+    pub fn accumulate(&self, queries: &Range<usize>, ds: &[f32], sums: &mut HeadBiasSums) {
+        let n = self.gates.len();
+        wide!(for (query, ds) in queries.clone().zip(ds.chunks_exact(n)) {
+            let gate = self.gates[query];
+            let r = &self.by_distance[n - 1 - query..][..n];
+            let dr = &mut sums.by_distance[n - 1 - query..][..n];
+            sums.gate[query] = sum(n, |key| ds[key] * r[key]) / self.scale;
+            dr.iter_mut().zip(ds).for_each(|(dr, ds)| *dr += gate * ds);
+        });
+    }
+
+    /// Returns the gradients from sums over all queries.
+    pub fn gradient(&self, sums: HeadBiasSums) -> HeadBiasGradient {
+        let mut table = vec![0.0; self.count];
+        for (bucket, dr) in self.buckets.iter().zip(sums.by_distance) {
+            table[*bucket] += dr;
+        }
+        HeadBiasGradient {
+            gate: sums.gate,
+            table,
+        }
     }
 }
