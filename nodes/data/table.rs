@@ -6,7 +6,6 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// Writes a Parquet file under a temporary name until it is finished. Errors name the final path.
@@ -49,10 +48,4 @@ impl Drop for TableWriter {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.growing);
     }
-}
-
-/// Calls `read` and turns a panic into an error, because the parquet crate panics on some damaged
-/// files.
-pub(crate) fn catch_panic<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("is damaged".into()))
 }

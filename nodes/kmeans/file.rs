@@ -3,7 +3,8 @@
 use super::Centroids;
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
-use crate::data::file;
+use crate::data::{file, regular};
+use std::io::Read;
 use std::path::Path;
 
 const NAME: &str = "centroids";
@@ -20,7 +21,11 @@ impl Centroids {
     /// name the file.
     pub fn load(path: &Path) -> Result<Centroids> {
         let (shape, values) = if path.extension().is_some_and(|e| e == "npy") {
-            let bytes = std::fs::read(path).at(path)?;
+            let mut bytes = vec![];
+            regular::open(path)
+                .at(path)?
+                .read_to_end(&mut bytes)
+                .at(path)?;
             parse_npy(&bytes)
                 .ok_or("is no NumPy array of floats in C order")
                 .at(path)?

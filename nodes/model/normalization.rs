@@ -3,6 +3,7 @@
 use super::{Architecture, ExtractNorm};
 use crate::Result;
 use crate::data::error::PathContext;
+use crate::data::text;
 use serde_json::Value as Json;
 use std::path::Path;
 
@@ -76,7 +77,7 @@ impl Normalization {
 /// Returns `do_normalize` of one file; `None` if it holds no feature extractor.
 fn stated(path: &Path) -> Result<Option<bool>> {
     const TRANSFORMERS_DEFAULT: bool = true;
-    let text = std::fs::read_to_string(path).at(path)?;
+    let text = text::read_small(path).at(path)?;
     let keys: Json = serde_json::from_str(&text).at(path)?;
     let nested = &keys["feature_extractor"];
     let settings = if nested.is_object() { nested } else { &keys };

@@ -5,6 +5,7 @@ use super::normalization::Normalization;
 use crate::Result;
 use crate::data::error::PathContext;
 use crate::data::file;
+use crate::data::text;
 use compute::tensor::{Param, param, read};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -57,7 +58,7 @@ pub struct LoadedModel {
 /// Reads config.json of a model folder.
 pub fn read_architecture(folder: &Path, unknown: UnknownKeys) -> Result<Architecture> {
     let path = folder.join("config.json");
-    let text = std::fs::read_to_string(&path).at(&path)?;
+    let text = text::read_small(&path).at(&path)?;
     Architecture::from_config(&text, unknown).at(&path)
 }
 
@@ -120,7 +121,7 @@ impl Model {
         let normalization = Normalization::read(folder, &architecture)?;
         let is_encoder = |name: &String| ENCODER.iter().any(|prefix| name.starts_with(prefix));
         let config = folder.join("config.json");
-        let keys = serde_json::from_str(&std::fs::read_to_string(&config).at(&config)?);
+        let keys = serde_json::from_str(&text::read_small(&config).at(&config)?);
         Ok(LoadedModel {
             model: Model {
                 architecture,
