@@ -4,6 +4,7 @@ use crate::ending::CommandResult;
 use crate::print::{print, print_json};
 use crate::table::columns;
 use crate::{Format, device};
+use nodes::tool::layers::LayerChoice;
 use nodes::tool::probe::{ProbeResult, probe};
 use std::path::PathBuf;
 
@@ -14,9 +15,9 @@ pub(crate) struct Arguments {
     /// A table of utterances, speakers, splits and phones
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     labels: PathBuf,
-    /// Layers, by number: 0,4,8; or all
-    #[arg(long, default_value = "all", value_parser = parse_layers)]
-    layers: ProbedLayers,
+    /// Layers: 0,4,8 or 0-4 or -1 (the last) or all
+    #[arg(long, default_value = "all", allow_hyphen_values = true)]
+    layers: LayerChoice,
     /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -27,27 +28,11 @@ pub(crate) struct Arguments {
     device: device::Arguments,
 }
 
-/// The layers to probe; `None` means all. (A plain `Option` would make the argument optional.)
-#[derive(Clone)]
-struct ProbedLayers(Option<Vec<usize>>);
-
-fn parse_layers(text: &str) -> Result<ProbedLayers, String> {
-    if text == "all" {
-        return Ok(ProbedLayers(None));
-    }
-    let mut layers = vec![];
-    for number in text.split(',') {
-        let layer = number.parse();
-        layers.push(layer.map_err(|_| format!("`{number}` is not the number of a layer"))?);
-    }
-    Ok(ProbedLayers(Some(layers)))
-}
-
 impl Arguments {
     /// Trains and measures a classifier on each layer.
     pub(crate) fn run(self) -> CommandResult {
         self.device.choose()?;
-        let found = probe(&self.model, &self.ignore_keys, &self.labels, self.layers.0)?;
+        let found = probe(&self.model, &self.ignore_keys, &self.labels, &self.layers)?;
         match self.format {
             Format::Text => print(&text(&found)),
             Format::Json => print_json(&found),
