@@ -20,3 +20,4 @@ mod shipped;
 #[cfg(unix)]
 mod slurm;
 mod tap;
+mod wild;
