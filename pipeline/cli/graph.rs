@@ -5,6 +5,7 @@ use nodes::data::text::{read_graph, without_mark};
 use pipeline::graph::plan::{Plan, plan};
 use pipeline::graph::problem::{Location, Problems};
 use pipeline::graph::spec;
+use std::cell::OnceCell;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
@@ -19,6 +20,9 @@ pub(crate) struct Arguments {
     /// Set an option: `node.option=value`, `phase.node.option=value` or `seed=value`
     #[arg(long = "set", value_name = "OPTION=VALUE")]
     pub(crate) sets: Vec<String>,
+    /// The bytes of the file, once it is read: a pipe can be read only once.
+    #[arg(skip)]
+    bytes: OnceCell<Vec<u8>>,
 }
 
 impl Arguments {
@@ -33,8 +37,7 @@ impl Arguments {
     /// The file cannot be read, or the graph has problems: all of them are in the message.
     pub(crate) fn plan_with(&self, settings: &[String]) -> Result<Plan, CommandError> {
         let mut problems = Problems::default();
-        let bytes = self.read()?;
-        let bytes = match without_mark(&bytes) {
+        let bytes = match without_mark(self.read()?) {
             Ok(bytes) => bytes,
             Err(message) => {
                 problems.add(&Location::Byte(0), message);
@@ -57,14 +60,18 @@ impl Arguments {
         }
     }
 
-    fn read(&self) -> Result<Vec<u8>, CommandError> {
-        read_graph(&self.graph).map_err(|error| {
+    fn read(&self) -> Result<&[u8], CommandError> {
+        if let Some(bytes) = self.bytes.get() {
+            return Ok(bytes);
+        }
+        let bytes = read_graph(&self.graph).map_err(|error| {
             let hint = match error.kind() {
                 ErrorKind::NotFound => SHIPPED_GRAPHS,
                 _ => "",
             };
             CommandError::Usage(format!("{}: {error}{hint}", printable_path(&self.graph)))
-        })
+        })?;
+        Ok(self.bytes.get_or_init(|| bytes))
     }
 
     fn invalid(&self, problems: Problems, text: &str) -> CommandError {

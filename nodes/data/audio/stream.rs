@@ -58,6 +58,7 @@ impl Stream {
         if head.is_empty() {
             return Err("it is empty".into());
         }
+        unsupported::check_signature(&head)?;
         let edits = if mp4::is_mp4(&head) {
             mp4::edits(&mut source)?
         } else {
@@ -72,7 +73,7 @@ impl Stream {
                 Default::default(),
                 Default::default(),
             )
-            .map_err(|e| unsupported::format_error(name, &head, e))?;
+            .map_err(|e| unsupported::format_error(name, e))?;
 
         let track = format
             .default_track(TrackType::Audio)

@@ -1,5 +1,5 @@
 //! Errors for audio files of other formats and codecs, which name the format and how to convert it.
-use crate::Error;
+use crate::{Error, Result};
 use std::path::Path;
 use symphonia::core::codecs::audio::{AudioCodecId, well_known::CODEC_ID_OPUS};
 use symphonia::core::errors::Error as AudioError;
@@ -43,12 +43,12 @@ pub(super) fn convert(format: &str) -> Error {
     format!("it is {format}, which is not read; convert it, for instance with `{command}`").into()
 }
 
-/// Returns the error for a file that no reader accepts. `head` is its beginning; raw G.722 has no
-/// signature and is recognised by `name`.
-pub(super) fn format_error(name: &Path, head: &[u8], error: AudioError) -> Error {
+/// Checks that a file does not begin as one of a format that is not read, or that is no audio: in
+/// some of them a reader would find what looks like a frame of its own.
+pub(super) fn check_signature(head: &[u8]) -> Result<()> {
     for (signature, format) in SIGNATURES {
         if head.starts_with(signature) {
-            return convert(format);
+            return Err(convert(format));
         }
     }
     for (signature, message) in OTHER_FILES {
@@ -56,12 +56,21 @@ pub(super) fn format_error(name: &Path, head: &[u8], error: AudioError) -> Error
             .get(..signature.len())
             .is_some_and(|h| h.eq_ignore_ascii_case(signature))
         {
-            return (*message).into();
+            return Err((*message).into());
         }
     }
-    if head.starts_with(b"RIFF") && head.get(8..12) != Some(b"WAVE") {
-        return convert("a RIFF file, but no WAV");
+    if head.starts_with(b"RIFF") && head.get(8..12).is_some_and(|form| form != b"WAVE") {
+        return Err(convert("a RIFF file, but no WAV"));
     }
+    if head.starts_with(b"OggS") && head.get(28..36) == Some(b"Speex   ") {
+        return Err(convert("Speex"));
+    }
+    Ok(())
+}
+
+/// Returns the error for a file that no reader accepts. Raw G.722 has no signature and is recognised
+/// by `name`.
+pub(super) fn format_error(name: &Path, error: AudioError) -> Error {
     if name
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("g722"))
