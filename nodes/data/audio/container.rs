@@ -6,6 +6,7 @@
 mod aiff;
 mod caf;
 mod flac;
+mod ogg;
 mod patched;
 mod riff;
 mod wav;
@@ -70,6 +71,9 @@ fn correction(
         aiff::correction(source, length)
     } else if caf::is_caf(head) {
         caf::correction(source, length)
+    } else if ogg::is_ogg(head) {
+        ogg::check(source, length)?;
+        Ok(Correction::default())
     } else if purpose == Purpose::Samples {
         let end = flac::end(source, head, length)?;
         Ok(Correction {

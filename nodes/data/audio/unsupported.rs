@@ -85,10 +85,15 @@ pub(super) fn format_error(name: &Path, error: AudioError) -> Error {
     }
 }
 
+/// Returns the error for Ogg streams that follow each other.
+pub(super) fn chained_error() -> Error {
+    convert("an Ogg file of several streams, one after the other")
+}
+
 /// Returns the error for what a container's reader cannot go on with.
 pub(super) fn packet_error(error: AudioError) -> Error {
     match error {
-        AudioError::ResetRequired => convert("an Ogg file of several streams, one after the other"),
+        AudioError::ResetRequired => chained_error(),
         error => error.into(),
     }
 }
