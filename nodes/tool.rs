@@ -1,5 +1,6 @@
 //! What commands of the program do with models outside of a graph.
 pub mod extract;
 pub mod inspect;
+pub mod layers;
 pub mod probe;
 pub mod tap;

@@ -16,6 +16,7 @@ use crate::run::error::{PhaseEnd, RunError, RunOutcome};
 use crate::run::record::RunRecord;
 use crate::run::resume::ResumePoint;
 use crate::run::stage::NodeEvent;
+use nodes::data::printable::printable;
 use nodes::node::report::{Progress, Report};
 use nodes::node::step::StepInfo;
 use nodes::node::{Clock, RunContext};
@@ -282,6 +283,7 @@ pub fn missing<'a>(phases: impl Iterator<Item = &'a Phase>) -> Vec<String> {
                 continue;
             }
             let hint = nodes::data::file::hint(path);
+            let path = printable(path);
             let line = format!("node `{}`: there is no `{path}`{hint}", node.name());
             if !lines.contains(&line) {
                 lines.push(line);

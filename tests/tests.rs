@@ -26,3 +26,4 @@ mod shipped;
 #[cfg(unix)]
 mod slurm;
 mod tap;
+mod wild;

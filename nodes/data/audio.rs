@@ -1,7 +1,9 @@
 //! Reads audio files as f32 samples at 16 kHz: one channel, or the mean of all. Integers are
 //! divided by 2^(bits - 1).
+mod container;
 #[cfg(test)]
 mod damage;
+mod limits;
 mod mp4;
 pub(crate) mod piece;
 #[cfg(test)]
@@ -11,9 +13,11 @@ mod stream;
 mod unsupported;
 
 use crate::data::audio::piece::Piece;
-use crate::data::audio::stream::Stream;
+use crate::data::audio::stream::{Purpose, Stream};
+use crate::data::panic::catch_panic;
+use crate::data::printable::printable_path;
+use crate::data::{regular, unicode};
 use crate::{Error, Result};
-use std::fs::File;
 use std::path::Path;
 use symphonia::core::io::MediaSource;
 
@@ -22,9 +26,10 @@ pub fn read_audio(path: &Path) -> Result<Vec<f32>> {
     read(path, open_file(path)?, &Piece::default())
 }
 
-/// Opens a file for [`read`] or [`lengths`]. Errors name the file.
+/// Opens a file for [`read`] or [`lengths`], also by another Unicode form of its name. Errors name
+/// the file.
 pub(crate) fn open_file(path: &Path) -> Result<Box<dyn MediaSource>> {
-    match File::open(path) {
+    match regular::open(&unicode::existing(path)) {
         Ok(file) => Ok(Box::new(file)),
         Err(e) => Err(unreadable(path, e)),
     }
@@ -32,11 +37,11 @@ pub(crate) fn open_file(path: &Path) -> Result<Box<dyn MediaSource>> {
 
 /// Reads a piece of an opened file at 16 kHz. Errors begin with `name`.
 pub(crate) fn read(name: &Path, source: Box<dyn MediaSource>, piece: &Piece) -> Result<Vec<f32>> {
-    decode(name, source, piece).map_err(|e| unreadable(name, e))
+    catch_panic(|| decode(name, source, piece)).map_err(|e| unreadable(name, e))
 }
 
 fn decode(name: &Path, source: Box<dyn MediaSource>, piece: &Piece) -> Result<Vec<f32>> {
-    let (samples, rate) = Stream::open(name, source)?.decode(piece)?;
+    let (samples, rate) = Stream::open(name, source, Purpose::Samples)?.decode(piece)?;
     check_finite(&samples)?;
     resample::resample(samples, rate)
 }
@@ -66,11 +71,11 @@ pub(crate) fn lengths(
     source: Box<dyn MediaSource>,
     piece: &Piece,
 ) -> Result<AudioLengths> {
-    measure(name, source, piece).map_err(|e| unreadable(name, e))
+    catch_panic(|| measure(name, source, piece)).map_err(|e| unreadable(name, e))
 }
 
 fn measure(name: &Path, source: Box<dyn MediaSource>, piece: &Piece) -> Result<AudioLengths> {
-    let stream = Stream::open(name, source)?;
+    let stream = Stream::open(name, source, Purpose::Length)?;
     let rate = stream.rate;
     let slack = if stream.length_is_guessed {
         rate as u64 / 40
@@ -87,7 +92,8 @@ fn measure(name: &Path, source: Box<dyn MediaSource>, piece: &Piece) -> Result<A
 }
 
 fn unreadable(name: &Path, error: impl Into<Error>) -> Error {
-    format!("{} cannot be read: {}", name.display(), error.into()).into()
+    let name = printable_path(name);
+    format!("{name} cannot be read: {}", error.into()).into()
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 //! Errors that begin with the path of the file they are about.
+use crate::data::printable::printable_path;
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -16,5 +17,5 @@ impl<T, E: Into<Error>> PathContext<T> for Result<T, E> {
 
 /// Returns the error "PATH: error".
 pub(crate) fn error_at(path: &Path, error: impl Into<Error>) -> Error {
-    format!("{}: {}", path.display(), error.into()).into()
+    format!("{}: {}", printable_path(path), error.into()).into()
 }

@@ -24,7 +24,7 @@ pub(crate) fn has_ids(path: &str) -> bool {
 }
 
 /// Reads labels: from a `.km` whose lines are in the order of `ids`, or without `ids` from a
-/// Parquet file.
+/// Parquet file. The ids of what is read are in the Unicode form NFC.
 ///
 /// # Errors
 /// They name the file, and the line of a `.km`.

@@ -3,20 +3,33 @@
 mod fairseq;
 mod folder;
 mod kaldi;
+mod left_out;
 mod lhotse;
 mod parquet;
+mod rows;
 
 use self::parquet::AudioTable;
 use super::audio;
 use crate::Result;
 use crate::data::audio::piece::Piece;
-use crate::data::error::{PathContext, error_at};
+use crate::data::error::PathContext;
+use crate::data::printable::{printable, printable_path};
+use crate::data::text;
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use kaldi::segments;
+pub(crate) use left_out::LeftOut;
+use rows::{Rows, collect_rows};
+
+/// What a manifest lists.
+pub(crate) struct Listing {
+    /// In the order of the manifest.
+    pub(crate) utterances: Vec<Utterance>,
+    pub(crate) left_out: LeftOut,
+}
 
 /// An utterance of a manifest.
 pub(crate) struct Utterance {
@@ -71,7 +84,7 @@ impl Utterance {
         match self.declared_frames {
             Some(declared) if declared.abs_diff(lengths.frames) > lengths.slack => Err(format!(
                 "{} has {} samples, its manifest says {declared}",
-                path.display(),
+                printable_path(path),
                 lengths.frames
             )
             .into()),
@@ -116,10 +129,15 @@ fn list_reader(path: &Path) -> Option<ReadList> {
     Some(read)
 }
 
-/// Reads the utterances of a manifest, in its order. Errors name the manifest and every invalid
-/// line.
-pub(crate) fn read(manifest: &Path) -> Result<Vec<Utterance>> {
-    list_reader(manifest).unwrap_or(folder::read)(manifest)
+/// Reads a manifest. Errors name the manifest and its invalid lines.
+pub(crate) fn read(manifest: &Path) -> Result<Listing> {
+    match list_reader(manifest) {
+        Some(read) => Ok(Listing {
+            utterances: read(manifest)?,
+            left_out: LeftOut::default(),
+        }),
+        None => folder::read(manifest),
+    }
 }
 
 /// Reads the ids of a manifest's utterances, in their order, for a join with labels.
@@ -127,7 +145,7 @@ pub(crate) fn read(manifest: &Path) -> Result<Vec<Utterance>> {
 /// # Errors
 /// Two utterances have one id: each would get the other's labels.
 pub(crate) fn ids(manifest: &Path) -> Result<Vec<String>> {
-    let utterances = read(manifest)?;
+    let utterances = read(manifest)?.utterances;
     let ids: Vec<String> = utterances
         .into_iter()
         .map(|utterance| utterance.id)
@@ -136,9 +154,10 @@ pub(crate) fn ids(manifest: &Path) -> Result<Vec<String>> {
     for (number, id) in (1..).zip(&ids) {
         if let Some(earlier) = numbers.insert(id, number) {
             return Err(format!(
-                "{}: utterances {earlier} and {number} are both called `{id}`; labels need ids that \
+                "{}: utterances {earlier} and {number} are both called `{}`; labels need ids that \
                  are unique",
-                manifest.display()
+                printable_path(manifest),
+                printable(id)
             )
             .into());
         }
@@ -147,7 +166,7 @@ pub(crate) fn ids(manifest: &Path) -> Result<Vec<String>> {
 }
 
 fn read_text(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).at(path)
+    text::read_list(path).at(path)
 }
 
 /// Returns the lines that are not blank, with their numbers from 1.
@@ -155,31 +174,6 @@ fn numbered_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     (1..)
         .zip(text.lines())
         .filter(|(_, line)| !line.trim().is_empty())
-}
-
-/// How many invalid rows an error names; it counts the others.
-const MAX_NAMED: usize = 20;
-
-/// Collects rows, or their errors as one error with a line for each; the lines begin with `path`.
-fn collect_rows<T>(path: &Path, rows: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>> {
-    let mut valid = vec![];
-    let mut errors: Vec<String> = vec![];
-    let mut others = 0;
-    for row in rows {
-        match row {
-            Ok(row) => valid.push(row),
-            Err(e) if errors.len() < MAX_NAMED => errors.push(error_at(path, e).to_string()),
-            Err(_) => others += 1,
-        }
-    }
-    if others > 0 {
-        errors.push(error_at(path, format!("{others} more lines are wrong")).to_string());
-    }
-    if errors.is_empty() {
-        Ok(valid)
-    } else {
-        Err(errors.join("\n").into())
-    }
 }
 
 #[cfg(test)]
@@ -253,15 +247,6 @@ mod tests {
         for unknown in ["feats.scp", "cuts.json", "x.csv", "a.flac", ""] {
             assert!(!is_known(unknown), "{unknown}");
         }
-    }
-
-    #[test]
-    fn many_wrong_lines_are_counted() {
-        let scratch = TestFolder::new("many");
-        let lines = "root\n".to_owned() + &"nothing\n".repeat(50);
-        let error = scratch.error(&scratch.file("x.tsv", lines));
-        assert_eq!(error.lines().count(), 21);
-        assert!(error.ends_with("x.tsv: 30 more lines are wrong"), "{error}");
     }
 
     #[test]

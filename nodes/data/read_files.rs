@@ -2,6 +2,7 @@
 //! their hash, whatever happens to the files meanwhile.
 use crate::Result;
 use crate::data::error::PathContext;
+use crate::data::text;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -12,9 +13,9 @@ pub struct ReadFiles(BTreeMap<PathBuf, String>);
 impl ReadFiles {
     /// Reads a text file and remembers its hash. Errors name `path`.
     pub(crate) fn text(&mut self, path: &Path) -> Result<String> {
-        let bytes = std::fs::read(path).at(path)?;
+        let bytes = text::read_small_bytes(path).at(path)?;
         self.insert(path, blake3::hash(&bytes));
-        String::from_utf8(bytes).at(path)
+        text::decode(bytes).at(path)
     }
 
     /// Remembers the hash of a file that was read; the first of several counts.

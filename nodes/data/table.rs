@@ -5,7 +5,6 @@ use crate::data::file::{self, GrowingFile};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// Writes a Parquet file under a temporary name until it is finished. Errors name the final path.
@@ -37,10 +36,4 @@ impl TableWriter {
         let file = self.writer.into_inner().at(&self.path)?;
         file.finish().at(&self.path)
     }
-}
-
-/// Calls `read` and turns a panic into an error, because the parquet crate panics on some damaged
-/// files.
-pub(crate) fn catch_panic<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err("is damaged".into()))
 }

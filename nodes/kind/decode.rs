@@ -17,6 +17,7 @@ use crate::Result;
 use crate::data::audio::resample::RATE;
 use crate::data::column;
 use crate::data::manifest;
+use crate::data::text;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::node::{
     Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, PlannedRows, Role,
@@ -149,7 +150,7 @@ impl Options {
 
     /// Returns the number of samples that are sent of each row of a manifest.
     fn planned_lengths(&self, manifest: &str, crop: Crop) -> Result<Vec<u64>> {
-        let utterances = manifest::read(Path::new(manifest))?;
+        let utterances = manifest::read(Path::new(manifest))?.utterances;
         let declared = utterances.iter().map(|u| u.declared_samples);
         let mut lengths: Vec<u64> = match declared.collect() {
             Some(declared) => declared,
@@ -207,8 +208,12 @@ impl Source for Options {
     /// Uses the lengths that a TSV or lhotse declares; for other manifests it reads the headers of
     /// the audio files.
     fn planned_rows(&self) -> Result<Option<PlannedRows>> {
-        let exists = |manifest: &String| Path::new(manifest).exists();
-        if !exists(&self.manifest) || !self.dev.iter().all(exists) {
+        // A pipe can be read only once, by the run.
+        let can_be_read = |manifest: &String| {
+            let path = Path::new(manifest);
+            path.exists() && !text::is_pipe(path)
+        };
+        if !can_be_read(&self.manifest) || !self.dev.iter().all(can_be_read) {
             return Ok(None);
         }
         let dev = match &self.dev {

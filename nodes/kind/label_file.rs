@@ -6,6 +6,8 @@ use crate::data::column::{ID, LABELS, SAMPLES, SPEECH};
 use crate::data::labels;
 use crate::data::labels::{Labels, TABLE, has_ids};
 use crate::data::manifest;
+use crate::data::printable::printable;
+use crate::data::unicode::nfc;
 use crate::model::Architecture;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
@@ -132,9 +134,9 @@ impl LabelFile {
             let frames = Architecture::default().frames(samples);
             return Ok(vec![0; frames].into());
         };
-        match labels.get(id) {
+        match labels.get(&*nfc(id)) {
             Some(row) => Ok(row.into()),
-            None => Err(format!("{}: has no labels of `{id}`", self.file).into()),
+            None => Err(format!("{}: has no labels of `{}`", self.file, printable(id)).into()),
         }
     }
 }
@@ -149,8 +151,9 @@ impl LabelFile {
         let hash = hasher.finish();
         match self.heard.insert(id.to_owned(), hash) {
             Some(earlier) if earlier != hash => Err(format!(
-                "two different utterances are called `{id}`, so one would get the other's labels; \
-                 make the ids of the manifest unique"
+                "two different utterances are called `{}`, so one would get the other's labels; \
+                 make the ids of the manifest unique",
+                printable(id)
             )
             .into()),
             _ => Ok(()),

@@ -3,8 +3,9 @@
 use super::Centroids;
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
-use crate::data::file;
+use crate::data::{file, regular};
 use safetensors::Dtype;
+use std::io::Read;
 use std::path::Path;
 
 const NAME: &str = "centroids";
@@ -21,7 +22,11 @@ impl Centroids {
     /// name the file.
     pub fn load(path: &Path) -> Result<Centroids> {
         let (shape, values) = if path.extension().is_some_and(|e| e == "npy") {
-            let bytes = std::fs::read(path).at(path)?;
+            let mut bytes = vec![];
+            regular::open(path)
+                .at(path)?
+                .read_to_end(&mut bytes)
+                .at(path)?;
             parse_npy(&bytes)
                 .ok_or("is no NumPy array of floats in C order")
                 .at(path)?

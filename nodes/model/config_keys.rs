@@ -1,6 +1,7 @@
 //! Keys of a config.json beside those of [`Architecture`]: which of them change no hidden state, and
 //! what happens to those that this program does not know.
 use super::Architecture;
+use crate::data::printable::{printable, shortened};
 use serde_json::{Map, Value as Json};
 
 /// What happens to keys of a config.json that this program does not know.
@@ -171,8 +172,10 @@ pub(super) fn check_keys(config: &Map<String, Json>, unknown: UnknownKeys) -> Re
     {
         None => Ok(()),
         Some((key, value)) => Err(format!(
-            "`{key}` is {value}, which this version does not know; if it changes no hidden state, \
-             name it in `ignore_keys`"
+            "`{}` is {}, which this version does not know; if it changes no hidden state, name it \
+             in `ignore_keys`",
+            printable(&key),
+            printable(&shortened(&value.to_string()))
         )),
     }
 }

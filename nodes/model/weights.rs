@@ -8,6 +8,7 @@ use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::data::file::{self, GrowingFolder, Tensors};
 use crate::data::read_files::ReadFiles;
+use crate::data::text;
 use compute::tensor::{Param, param, read};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -66,7 +67,7 @@ pub struct LoadedModel {
 /// architecture: only masking needs it.
 pub fn read_architecture(folder: &Path, unknown: UnknownKeys) -> Result<Architecture> {
     let path = folder.join("config.json");
-    let text = std::fs::read_to_string(&path).at(&path)?;
+    let text = text::read_small(&path).at(&path)?;
     let mut architecture = Architecture::from_config(&text, unknown).at(&path)?;
     if architecture.has_mask_embedding() && lacks(folder, &architecture, MASK_EMBEDDING) {
         architecture.remove_mask_embedding();

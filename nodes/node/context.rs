@@ -1,4 +1,5 @@
 //! Where a node runs: its run, its phase, its name, its seed.
+use crate::data::printable::printable_lines;
 use crate::node::clock::Clock;
 use crate::node::info::PhaseOutputs;
 use crate::node::port::Shapes;
@@ -77,9 +78,9 @@ impl NodeContext {
 
     /// Tells the person who watches the run one line about this node.
     pub fn say(&self, text: impl Into<String>) {
-        self.run
-            .report
-            .say(&format!("node `{}`: {}", self.node, text.into()));
+        let text = text.into();
+        let line = format!("node `{}`: {}", self.node, printable_lines(&text));
+        self.run.report.say(&line);
     }
 }
 

@@ -4,10 +4,13 @@
 use crate::Result;
 use crate::data::audio::read_audio;
 use crate::data::column::list;
+use crate::data::manifest;
+use crate::data::printable::printable;
 use crate::data::table::TableWriter;
 use crate::model::row_memory::check_file;
 use crate::model::{Convention, Forward, Model, OPEN, UnknownKeys};
 use crate::node::model_option::check_command_layers;
+use crate::tool::layers::LayerChoice;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use compute::gemm::Precision;
@@ -15,40 +18,104 @@ use compute::tensor::{Hidden, len, read};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Writes the hidden states of `layers` for each audio file into `out`.
+/// What is extracted.
+pub struct ExtractOptions<'a> {
+    /// Keys of config.json that are let through though they are unknown.
+    pub ignore_keys: &'a [String],
+    pub layers: &'a LayerChoice,
+    pub convention: Convention,
+    /// How many audio files may be damaged or too short before it fails.
+    pub bad_files: u64,
+}
+
+/// Writes the hidden states of the layers for each audio file into `out`. A folder stands for the
+/// audio files in it and below. `say` is told what is left out.
 ///
 /// # Errors
-/// The model or an audio file cannot be read, or a layer does not exist. There is no `out` then.
+/// The model or more than `bad_files` audio files cannot be read, no file is left, or a layer does
+/// not exist. There is no `out` then.
 pub fn extract(
     model: &Path,
-    ignore_keys: &[String],
     audio: &[String],
-    layers: &[usize],
-    convention: Convention,
+    options: &ExtractOptions,
     out: &Path,
+    mut say: impl FnMut(&str),
 ) -> Result<()> {
     let unknown = UnknownKeys::Refuse {
-        except: ignore_keys,
+        except: options.ignore_keys,
     };
     let model = Model::load(model, unknown)?;
-    let mut layers = layers.to_vec();
-    layers.sort_unstable();
+    let layers = options
+        .layers
+        .layers(model.architecture.num_hidden_layers)?;
     check_command_layers(&layers, &model.architecture)?;
+    let files = audio_files(audio, &mut say)?;
     let mut table = TableWriter::create(out, schema())?;
     let forward = Forward::frozen(&model, OPEN, Precision::F32);
-    for path in audio {
-        check_file(&model.architecture, layers.len(), Path::new(path))?;
-        let samples = read_audio(Path::new(path))?;
-        if model.architecture.frames(samples.len()) == 0 {
-            let samples = samples.len();
-            return Err(
-                format!("{path}: {samples} samples are too short for a single frame").into(),
-            );
+    let mut bad_files = 0;
+    for path in &files {
+        match read_utterance(path, &model, layers.len()) {
+            Ok(samples) => {
+                let hiddens = forward.hiddens(&[&samples], &layers, options.convention);
+                table.write(&rows(path, &layers, &hiddens)?)?;
+            }
+            Err(error) => {
+                bad_files += 1;
+                if bad_files > options.bad_files {
+                    let allowed = options.bad_files;
+                    let count = format!("(bad file {bad_files}; `--bad-files` is {allowed})");
+                    return Err(format!("{error} {count}").into());
+                }
+                say(&format!("{error}: left out"));
+            }
         }
-        let hiddens = forward.hiddens(&[&samples], &layers, convention);
-        table.write(&rows(path, &layers, &hiddens)?)?;
+    }
+    if bad_files == files.len() as u64 {
+        return Err("no audio file is left".into());
     }
     table.finish()
+}
+
+/// Reads an audio file of at least one frame.
+fn read_utterance(path: &str, model: &Model, layers: usize) -> Result<Vec<f32>> {
+    check_file(&model.architecture, layers, Path::new(path))?;
+    let samples = read_audio(Path::new(path))?;
+    if model.architecture.frames(samples.len()) == 0 {
+        let samples = samples.len();
+        let path = printable(path);
+        return Err(format!("{path}: {samples} samples are too short for a single frame").into());
+    }
+    Ok(samples)
+}
+
+/// Replaces folders by the audio files in them and below.
+fn audio_files(audio: &[String], mut say: impl FnMut(&str)) -> Result<Vec<String>> {
+    let mut files = vec![];
+    for path in audio {
+        let folder = Path::new(path);
+        if !folder.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let listing = manifest::read(folder)?;
+        let left_out = listing.left_out;
+        if listing.utterances.is_empty() {
+            let left_out = if left_out.is_empty() {
+                String::new()
+            } else {
+                format!("; left out: {left_out}")
+            };
+            let path = printable(path);
+            return Err(format!("{path} has no audio file to read{left_out}").into());
+        }
+        if !left_out.is_empty() {
+            say(&format!("{}: left out: {left_out}", printable(path)));
+        }
+        for utterance in listing.utterances {
+            files.push(folder.join(utterance.id).to_string_lossy().into_owned());
+        }
+    }
+    Ok(files)
 }
 
 fn schema() -> Arc<Schema> {

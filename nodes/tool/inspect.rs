@@ -1,5 +1,6 @@
 //! Describes a model folder, as text or as JSON.
 use crate::Result;
+use crate::data::printable::printable;
 use crate::model::{ExtractNorm, LoadedModel, UnknownKeys, count};
 use compute::tensor::len;
 use serde::Serialize;
@@ -85,13 +86,16 @@ impl fmt::Display for Inspected {
             .unwrap_or("no file says so: by the type of the extractor");
         write!(f, "  waveforms   {waveforms} ({source})")?;
         for (key, value) in &self.unknown_keys {
+            let key = printable(key);
+            let value = value.to_string();
+            let value = printable(&value);
             write!(
                 f,
                 "\n  unknown key {key}: {value}; refused unless `ignore_keys` names it"
             )?;
         }
         for name in &self.unread_tensors {
-            write!(f, "\n  unread tensor {name}")?;
+            write!(f, "\n  unread tensor {}", printable(name))?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::data::error::error_at;
 use crate::data::subsample::Sample;
 use crate::model::{Convention, Forward, Model, OPEN, UnknownKeys};
 use crate::node::model_option::check_command_layers;
+use crate::tool::layers::LayerChoice;
 use classifier::Classifier;
 use compute::gemm::Precision;
 use compute::random::Key;
@@ -58,7 +59,7 @@ pub struct LayerAccuracy {
     pub accuracy: BySplit<f64>,
 }
 
-/// Probes `layers` of a model folder, or all of them, numbered as in transformers.
+/// Probes layers of a model folder, numbered as in transformers.
 ///
 /// # Errors
 /// The model, the table or an audio file cannot be read, a layer does not exist, a speaker is in
@@ -67,13 +68,13 @@ pub fn probe(
     model: &Path,
     ignore_keys: &[String],
     table: &Path,
-    layers: Option<Vec<usize>>,
+    layers: &LayerChoice,
 ) -> Result<ProbeResult> {
     let unknown = UnknownKeys::Refuse {
         except: ignore_keys,
     };
     let model = Model::load(model, unknown)?;
-    let layers = layers.unwrap_or_else(|| (0..=model.architecture.num_hidden_layers).collect());
+    let layers = layers.layers(model.architecture.num_hidden_layers)?;
     check_command_layers(&layers, &model.architecture)?;
     let model = Box::new(model);
     probe_source(Source::Model { model, layers }, table)

@@ -4,6 +4,7 @@ use crate::ending::{CommandError, CommandResult};
 use crate::print::{print, print_json};
 use nodes::cache::tools;
 use nodes::cache::tools::Listing;
+use nodes::data::printable::printable_path;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -56,7 +57,7 @@ fn list(path: &Path, format: Format) -> CommandResult {
 fn verify(path: &Path) -> CommandResult {
     let damages = tools::verify(path)?;
     for damage in &damages {
-        eprintln!("{}: {}", damage.path.display(), damage.says);
+        eprintln!("{}: {}", printable_path(&damage.path), damage.says);
     }
     eprintln!("{} damaged", damages.len());
     if damages.is_empty() {
@@ -68,7 +69,7 @@ fn verify(path: &Path) -> CommandResult {
 
 fn remove(path: &Path) -> CommandResult {
     for folder in tools::remove(path)? {
-        eprintln!("removed {}", folder.display());
+        eprintln!("removed {}", printable_path(&folder));
     }
     Ok(())
 }
@@ -88,7 +89,7 @@ fn listing_line(listing: &Listing) -> String {
     };
     format!(
         "{}  {}  {layers}{} rows  {} frames  {:.1} MB{unreadable}\n",
-        listing.folder.display(),
+        printable_path(&listing.folder),
         listing.kind.as_deref().unwrap_or("?"),
         listing.rows,
         listing.frames,

@@ -3,6 +3,7 @@ use crate::ending::{CommandResult, WithPath};
 use crate::print::{print, print_json};
 use crate::table::{columns, markdown};
 use nodes::KINDS;
+use nodes::data::printable::printable_path;
 use nodes::model::{UnknownKeys, read_architecture};
 use nodes::node::SummaryMetric;
 use pipeline::report::format::thousands;
@@ -107,7 +108,7 @@ struct RecordedPhase<'a> {
 fn read_run(folder: &Path) -> nodes::Result<ComparedRun> {
     let file = folder.join("run.json");
     if !file.exists() {
-        let folder = folder.display();
+        let folder = printable_path(folder);
         return Err(format!("{folder}: holds no run: there is no run.json").into());
     }
     let text = std::fs::read_to_string(&file).with_path(&file)?;

@@ -1,4 +1,5 @@
 //! How a command ends: one error type, which decides the message on stderr and the exit code.
+use nodes::data::printable::printable_path;
 use std::fmt::Display;
 use std::path::Path;
 
@@ -55,6 +56,6 @@ pub(crate) trait WithPath<T> {
 
 impl<T, E: Display> WithPath<T> for Result<T, E> {
     fn with_path(self, path: &Path) -> Result<T, String> {
-        self.map_err(|error| format!("{}: {error}", path.display()))
+        self.map_err(|error| format!("{}: {error}", printable_path(path)))
     }
 }

@@ -1,20 +1,23 @@
-//! `pipeline extract MODEL AUDIO... --layers 0,4,8 --out FILE.parquet [--convention hf|torchaudio]`
+//! `pipeline extract MODEL AUDIO... --layers 0,4,8 --out FILE.parquet [--convention hf|torchaudio]
+//! [--bad-files N]`
 use crate::device;
 use crate::ending::CommandResult;
+use nodes::data::printable::printable_lines;
 use nodes::model::Convention;
-use nodes::tool::extract::extract;
+use nodes::tool::extract::{ExtractOptions, extract};
+use nodes::tool::layers::LayerChoice;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The model's folder
     model: PathBuf,
-    /// Audio files
+    /// Audio files, or folders of them
     #[arg(required = true, value_hint = clap::ValueHint::FilePath)]
     audio: Vec<String>,
-    /// Layers, by number: 0,4,8
-    #[arg(long, value_delimiter = ',', required = true)]
-    layers: Vec<usize>,
+    /// Layers: 0,4,8 or 0-4 or -1 (the last) or all
+    #[arg(long, required = true, allow_hyphen_values = true)]
+    layers: LayerChoice,
     /// The Parquet file to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -24,6 +27,9 @@ pub(crate) struct Arguments {
     /// Keys of config.json that change no hidden state, though this version does not know them
     #[arg(long, value_delimiter = ',', value_name = "KEY,KEY")]
     ignore_keys: Vec<String>,
+    /// How many audio files may be damaged or too short; they are named and left out
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    bad_files: u64,
     #[command(flatten)]
     device: device::Arguments,
 }
@@ -42,14 +48,14 @@ impl Arguments {
             ConventionName::Torchaudio => Convention::Torchaudio,
         };
         self.device.choose()?;
-        extract(
-            &self.model,
-            &self.ignore_keys,
-            &self.audio,
-            &self.layers,
+        let options = ExtractOptions {
+            ignore_keys: &self.ignore_keys,
+            layers: &self.layers,
             convention,
-            &self.out,
-        )?;
+            bad_files: self.bad_files,
+        };
+        let say = |line: &str| eprintln!("{}", printable_lines(line));
+        extract(&self.model, &self.audio, &options, &self.out, say)?;
         Ok(())
     }
 }

@@ -1,8 +1,11 @@
 //! The arguments `GRAPH` and `--set`, and the plan that they make.
 use crate::ending::CommandError;
+use nodes::data::printable::printable_path;
+use nodes::data::text::{read_graph, without_mark};
 use pipeline::graph::plan::{Plan, plan};
 use pipeline::graph::problem::{Location, Problems};
 use pipeline::graph::spec;
+use std::cell::OnceCell;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
@@ -17,6 +20,9 @@ pub(crate) struct Arguments {
     /// Set an option: `node.option=value`, `phase.node.option=value` or `seed=value`
     #[arg(long = "set", value_name = "OPTION=VALUE")]
     pub(crate) sets: Vec<String>,
+    /// The bytes of the file, once it is read: a pipe can be read only once.
+    #[arg(skip)]
+    bytes: OnceCell<Vec<u8>>,
 }
 
 /// Parses a number of updates.
@@ -38,14 +44,19 @@ impl Arguments {
     /// # Errors
     /// The file cannot be read, or the graph has problems: all of them are in the message.
     pub(crate) fn plan_with(&self, settings: &[String]) -> Result<Plan, CommandError> {
-        let bytes = self.read()?;
-        let text = String::from_utf8_lossy(&bytes);
         let mut problems = Problems::default();
-        if let Err(error) = std::str::from_utf8(&bytes) {
-            problems.add(
-                &Location::Byte(error.valid_up_to()),
-                "this is not UTF-8 text",
-            );
+        let bytes = match without_mark(self.read()?) {
+            Ok(bytes) => bytes,
+            Err(message) => {
+                problems.add(&Location::Byte(0), message);
+                return Err(self.invalid(problems, ""));
+            }
+        };
+        let text = String::from_utf8_lossy(bytes);
+        if let Err(error) = std::str::from_utf8(bytes) {
+            let message = "this is not UTF-8 text; convert the file, for instance with `iconv -f \
+                           LATIN1 -t UTF-8 IN > OUT`";
+            problems.add(&Location::Byte(error.valid_up_to()), message);
             return Err(self.invalid(problems, &text));
         }
         let settings = [&self.sets, settings].concat();
@@ -57,14 +68,18 @@ impl Arguments {
         }
     }
 
-    fn read(&self) -> Result<Vec<u8>, CommandError> {
-        std::fs::read(&self.graph).map_err(|error| {
+    fn read(&self) -> Result<&[u8], CommandError> {
+        if let Some(bytes) = self.bytes.get() {
+            return Ok(bytes);
+        }
+        let bytes = read_graph(&self.graph).map_err(|error| {
             let hint = match error.kind() {
                 ErrorKind::NotFound => SHIPPED_GRAPHS,
                 _ => "",
             };
-            CommandError::Usage(format!("{}: {error}{hint}", self.graph.display()))
-        })
+            CommandError::Usage(format!("{}: {error}{hint}", printable_path(&self.graph)))
+        })?;
+        Ok(self.bytes.get_or_init(|| bytes))
     }
 
     fn invalid(&self, problems: Problems, text: &str) -> CommandError {

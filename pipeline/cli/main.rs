@@ -24,6 +24,7 @@ mod tap;
 use crate::ending::{CommandError, CommandResult};
 use clap::{Parser, Subcommand};
 use compute::allocated_bytes::CountingAllocator;
+use nodes::data::printable::printable_lines;
 use std::io::Write;
 use std::panic::catch_unwind;
 use std::process::exit;
@@ -115,7 +116,7 @@ fn main() {
     let Err(error) = result else { exit(0) };
     let message = error.message().trim_end();
     if !message.is_empty() {
-        let _ = writeln!(std::io::stderr(), "{message}");
+        let _ = writeln!(std::io::stderr(), "{}", printable_lines(message));
     }
     exit(error.exit_code())
 }

@@ -7,6 +7,7 @@ use crate::ending::CommandResult;
 use crate::print::{print, print_json};
 use crate::table::columns;
 use crate::{Format, device};
+use nodes::tool::layers::LayerChoice;
 use nodes::tool::probe::{ProbeResult, probe, probe_fbank, real_time_factor};
 use pipeline::report::measured::{Measured, StudentOfRun, student_of_run};
 use serde_json::to_value;
@@ -19,9 +20,9 @@ pub(crate) struct Arguments {
     /// A table of utterances, speakers, splits and phones
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     labels: PathBuf,
-    /// Layers, by number: 0,4,8; or all
-    #[arg(long, default_value = "all", value_parser = parse_layers)]
-    layers: ProbedLayers,
+    /// Layers: 0,4,8 or 0-4 or -1 (the last) or all
+    #[arg(long, default_value = "all", allow_hyphen_values = true)]
+    layers: LayerChoice,
     /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -30,22 +31,6 @@ pub(crate) struct Arguments {
     ignore_keys: Vec<String>,
     #[command(flatten)]
     device: device::Arguments,
-}
-
-/// The layers to probe; `None` means all. (A plain `Option` would make the argument optional.)
-#[derive(Clone)]
-struct ProbedLayers(Option<Vec<usize>>);
-
-fn parse_layers(text: &str) -> Result<ProbedLayers, String> {
-    if text == "all" {
-        return Ok(ProbedLayers(None));
-    }
-    let mut layers = vec![];
-    for number in text.split(',') {
-        let layer = number.parse();
-        layers.push(layer.map_err(|_| format!("`{number}` is not the number of a layer"))?);
-    }
-    Ok(ProbedLayers(Some(layers)))
 }
 
 impl Arguments {
@@ -62,8 +47,7 @@ impl Arguments {
     }
 
     fn probe(&self, model: &Path) -> nodes::Result<ProbeResult> {
-        let layers = self.layers.0.clone();
-        probe(model, &self.ignore_keys, &self.labels, layers)
+        probe(model, &self.ignore_keys, &self.labels, &self.layers)
     }
 
     fn show(&self, found: &ProbeResult) -> CommandResult {
@@ -84,7 +68,7 @@ impl Arguments {
         let measured = Measured {
             labels: self.labels.clone(),
             student_probe,
-            teacher_probe: probe(&of_run.teacher, &[], &self.labels, None)?,
+            teacher_probe: probe(&of_run.teacher, &[], &self.labels, &LayerChoice::all())?,
             fbank_probe: probe_fbank(&self.labels)?,
             real_time_factor: real_time_factor(&self.model, &self.ignore_keys, &self.labels)?,
             student: of_run.student,

@@ -3,6 +3,7 @@ use crate::ending::{CommandError, CommandResult};
 use crate::screen::Screen;
 use crate::signal::Signals;
 use crate::{device, graph};
+use nodes::data::printable::printable_path;
 use pipeline::run::Run;
 use pipeline::run::error::{RunError, RunOutcome};
 use serde_json::json;
@@ -57,7 +58,7 @@ impl Arguments {
         match outcome {
             Ok(RunOutcome::Finished) => Ok(()),
             Ok(RunOutcome::AlreadyFinished) => {
-                eprintln!("{} is finished already", out.display());
+                eprintln!("{} is finished already", printable_path(&out));
                 Ok(())
             }
             Ok(RunOutcome::Stopped) => {

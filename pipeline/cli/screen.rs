@@ -1,5 +1,6 @@
 //! Progress on stderr: a bar on a terminal, otherwise a line now and then.
 use indicatif::{ProgressBar, ProgressStyle};
+use nodes::data::printable::printable_lines;
 use nodes::node::report::{Progress, Report};
 use pipeline::report::format::duration;
 use std::io::{IsTerminal, Write};
@@ -155,6 +156,7 @@ impl Report for Screen {
     }
 
     fn say(&self, line: &str) {
+        let line = &*printable_lines(line);
         match &*self.lock() {
             Some(phase_bar) if self.is_terminal && !phase_bar.bar.is_finished() => {
                 phase_bar.bar.println(line);

@@ -8,6 +8,7 @@ use crate::ending::{CommandError, CommandResult};
 use crate::screen::Screen;
 use crate::signal::Signals;
 use crate::{device, graph};
+use nodes::data::printable::printable_path;
 use nodes::data::suggestion::suggestion;
 use nodes::node::step::StepInfo;
 use nodes::tool::tap::Tap;
@@ -42,7 +43,7 @@ impl Arguments {
     /// Runs the phase and writes the file.
     pub(crate) fn run(self) -> CommandResult {
         if self.out.is_dir() {
-            let out = self.out.display();
+            let out = printable_path(&self.out);
             return Err(CommandError::Usage(format!("{out} is a folder")));
         }
         let plan = self.graph.plan()?;

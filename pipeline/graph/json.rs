@@ -1,4 +1,5 @@
 //! JSON values that know their location in the graph file.
+mod hint;
 mod parser;
 
 use crate::graph::problem::Location;

@@ -1,9 +1,10 @@
 //! A hash of each manifest, so that a run is resumed only with the data it was begun with.
 use crate::graph::plan::Plan;
 use nodes::data::manifest::segments;
+use nodes::data::{folder_tree, regular};
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Returns BLAKE3 of each manifest of the graph, by its path as written; `None` where it cannot be
 /// read.
@@ -25,7 +26,10 @@ pub fn hash(path: &Path) -> io::Result<String> {
     let mut hasher = blake3::Hasher::new();
     if path.is_dir() {
         let mut files = vec![];
-        list_files(path, &mut files)?;
+        for file in folder_tree::list(path, true)?.files {
+            let size = std::fs::metadata(&file)?.len();
+            files.push((file, size));
+        }
         files.sort();
         for (file, size) in files {
             let name = file.strip_prefix(path).unwrap_or(&file).to_string_lossy();
@@ -35,21 +39,8 @@ pub fn hash(path: &Path) -> io::Result<String> {
         }
     } else {
         for file in [path].into_iter().chain(segments(path).as_deref()) {
-            hasher.update_reader(std::fs::File::open(file)?)?;
+            hasher.update_reader(regular::open(file)?)?;
         }
     }
     Ok(hasher.finalize().to_hex().to_string())
-}
-
-fn list_files(folder: &Path, files: &mut Vec<(PathBuf, u64)>) -> io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let metadata = std::fs::metadata(&path)?;
-        if metadata.is_dir() {
-            list_files(&path, files)?;
-        } else {
-            files.push((path, metadata.len()));
-        }
-    }
-    Ok(())
 }

@@ -1,6 +1,10 @@
 //! Tests that incomplete and damaged files are errors, and that files of other formats are named.
-use super::read_audio;
+use super::piece::Piece;
 use super::tests::{header, read_and_remove, shipped, spec, temporary, write};
+use super::{lengths, read, read_audio};
+use rayon::prelude::*;
+use std::io::Cursor;
+use std::path::Path;
 
 #[test]
 fn half_a_file_is_an_error() {
@@ -98,6 +102,10 @@ fn the_error_names_a_format_that_cannot_be_read() {
     std::fs::write(&raw, [0x5a; 1000]).unwrap();
     let text = temporary("text");
     std::fs::write(&text, "no audio at all").unwrap();
+    let empty = temporary("empty");
+    std::fs::write(&empty, "").unwrap();
+    let pointer = temporary("pointer");
+    std::fs::write(&pointer, "version https://git-lfs.github.com/spec/v1\n").unwrap();
     let convert =
         "which is not read; convert it, for instance with `ffmpeg -i IN -ar 16000 OUT.flac`";
     let none = "it is none of FLAC, WAV, AIFF, CAF, MP3, Ogg Vorbis and M4A";
@@ -110,11 +118,87 @@ fn the_error_names_a_format_that_cannot_be_read() {
         ),
         (raw.clone(), format!("it is G.722, {convert}")),
         (text.clone(), none.to_owned()),
+        (empty.clone(), "it is empty".to_owned()),
+        (
+            pointer.clone(),
+            "it is a Git LFS pointer, not the file; fetch the file with `git lfs pull`".to_owned(),
+        ),
     ];
     for (path, message) in cases {
         let expected = format!("{} cannot be read: {message}", path.display());
         assert_eq!(read_audio(&path).unwrap_err().to_string(), expected);
     }
-    std::fs::remove_file(&raw).unwrap();
-    std::fs::remove_file(&text).unwrap();
+    for path in [raw, text, empty, pointer] {
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+/// The checksum of a page of Ogg (RFC 3533).
+fn ogg_checksum(page: &[u8]) -> u32 {
+    let mut sum = 0u32;
+    for byte in page {
+        sum ^= (*byte as u32) << 24;
+        for _ in 0..8 {
+            sum = sum << 1 ^ (0x04c1_1db7 * (sum >> 31));
+        }
+    }
+    sum
+}
+
+/// Returns the Vorbis file with another byte in the page of its codebooks, whose checksum is right.
+fn vorbis(offset: usize, byte: u8) -> Vec<u8> {
+    const PAGE: std::ops::Range<usize> = 58..3404;
+    let mut bytes = std::fs::read(shipped("vorbis.ogg")).unwrap();
+    let page = &mut bytes[PAGE];
+    assert!(page.starts_with(b"OggS"));
+    page[offset] = byte;
+    page[22..26].fill(0);
+    let sum = ogg_checksum(page);
+    page[22..26].copy_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
+/// The decoder panics on some of these; such a file is an error as any other.
+#[test]
+fn damaged_codebooks_are_errors() {
+    assert!(read_bytes(vorbis(5, 0)).is_ok(), "the checksum is right");
+    let offsets = (30..3346).step_by(7).chain([1119, 1187, 3212]);
+    let cases: Vec<usize> = offsets.collect();
+    let errors: Vec<String> = cases
+        .into_par_iter()
+        .flat_map_iter(|offset| [vorbis(offset, 0), vorbis(offset, 0xff)])
+        .filter_map(|bytes| read_bytes(bytes).err())
+        .collect();
+    let caught = errors
+        .iter()
+        .filter(|e| *e == "x cannot be read: it is damaged");
+    assert!(caught.count() >= 3);
+}
+
+#[test]
+fn a_header_cannot_ask_for_more_memory_than_a_packet_needs() {
+    let mut bytes = std::fs::read(shipped("pcm.caf")).unwrap();
+    bytes[40..44].fill(0xff); // frames of a packet
+    let error = read_bytes(bytes).unwrap_err();
+    assert!(error.contains("a packet of 4294967295 samples"), "{error}");
+}
+
+/// Reads the length of a file and its samples.
+fn read_bytes(bytes: Vec<u8>) -> Result<Vec<f32>, String> {
+    let source = || Box::new(Cursor::new(bytes.clone()));
+    let piece = Piece::default();
+    let _ = lengths(Path::new("x"), source(), &piece);
+    read(Path::new("x"), source(), &piece).map_err(|e| e.to_string())
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_refused() {
+    for (path, kind) in [("/dev/zero", "a device or socket"), ("/", "a folder")] {
+        let error = read_audio(Path::new(path)).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("{path} cannot be read: it is {kind}, not a file")
+        );
+    }
 }

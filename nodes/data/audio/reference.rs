@@ -1,6 +1,6 @@
 //! Compares what is read of every codec with what ffmpeg decodes, and pieces with the whole.
 use super::piece::Piece;
-use super::stream::Stream;
+use super::stream::{Purpose, Stream};
 use super::tests::{header, shipped};
 use super::{open_file, read_audio};
 use crate::Result;
@@ -16,7 +16,7 @@ fn decode(
     channel: Option<usize>,
 ) -> Result<(Vec<f32>, u32)> {
     let piece = Piece { from, to, channel };
-    Stream::open(path, open_file(path)?)?.decode(&piece)
+    Stream::open(path, open_file(path)?, Purpose::Samples)?.decode(&piece)
 }
 
 fn md5(samples: &[f32]) -> String {

@@ -4,9 +4,9 @@
 //! the edit list (M4A). An incomplete file is an error, never a shorter row: packets must follow
 //! each other, hold as many frames as the header declares, and match FLAC's MD5 where there is one.
 use super::piece::Piece;
-use super::{mp4, unsupported};
-use crate::{Error, Result};
-use std::io::{ErrorKind, Read, Seek};
+use super::{container, limits, mp4, unsupported};
+use crate::Result;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error as AudioError;
@@ -15,6 +15,17 @@ use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::packet::Packet;
 use symphonia::core::units::{TimeBase, Timestamp};
 use symphonia::default::{get_codecs, get_probe};
+
+/// How many bytes tell what a file is.
+const HEAD_BYTES: u64 = 64;
+
+/// What a file is opened for.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Purpose {
+    /// Its length, for which the end of the file need not be read.
+    Length,
+    Samples,
+}
 
 /// The audio track of an opened file.
 pub(super) struct Stream {
@@ -37,16 +48,24 @@ pub(super) struct Stream {
 
 impl Stream {
     /// Reads the header of `source`. `name` is used to recognise a format that has no signature.
-    pub(super) fn open(name: &Path, mut source: Box<dyn MediaSource>) -> Result<Stream> {
+    pub(super) fn open(
+        name: &Path,
+        mut source: Box<dyn MediaSource>,
+        purpose: Purpose,
+    ) -> Result<Stream> {
         let mut head = vec![];
-        source.by_ref().take(12).read_to_end(&mut head)?;
+        source.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
+        if head.is_empty() {
+            return Err("it is empty".into());
+        }
+        unsupported::check_signature(&head)?;
         let edits = if mp4::is_mp4(&head) {
             mp4::edits(&mut source)?
         } else {
             vec![]
         };
-        source.rewind()?;
-        let stream = MediaSourceStream::new(source, Default::default());
+        let container = container::correct(source, &head, purpose)?;
+        let stream = MediaSourceStream::new(container.source, Default::default());
         let format = get_probe()
             .probe(
                 &Default::default(),
@@ -54,7 +73,7 @@ impl Stream {
                 Default::default(),
                 Default::default(),
             )
-            .map_err(|e| unsupported::format_error(name, &head, e))?;
+            .map_err(|e| unsupported::format_error(name, e))?;
 
         let track = format
             .default_track(TrackType::Audio)
@@ -69,6 +88,7 @@ impl Stream {
             .sample_rate
             .filter(|&rate| rate > 0)
             .ok_or("it has no sample rate")?;
+        limits::check(&parameters)?;
 
         let format_name = format.format_info().short_name;
         // An MP3's frames are guessed from its size unless it has LAME's tag; an ADTS stream's
@@ -84,7 +104,7 @@ impl Stream {
         let declared = track.num_frames.filter(|&n| n > 0 && !length_is_guessed);
         let frames = match edit {
             Some(edit) => declared.map(|n| edit.end.min(n).saturating_sub(edit.start)),
-            None => declared,
+            None => declared.or(container.frames),
         };
         let timestamps_are_frames = track.time_base == TimeBase::try_from_recip(rate);
         Ok(Stream {
@@ -205,7 +225,7 @@ impl Stream {
                 Err(AudioError::IoError(e)) if e.kind() == ErrorKind::UnexpectedEof => {
                     return Ok(None);
                 }
-                packet => return packet.map_err(Error::from),
+                packet => return packet.map_err(unsupported::packet_error),
             }
         }
     }

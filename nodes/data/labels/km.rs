@@ -3,12 +3,14 @@
 use super::Labels;
 use crate::Result;
 use crate::data::file;
+use crate::data::text;
+use crate::data::unicode::nfc;
 use std::num::ParseIntError;
 use std::path::Path;
 
 /// Reads a file whose lines are in the order of `ids`.
 pub(super) fn read(path: &Path, ids: Vec<String>) -> Result<Labels> {
-    let text = std::fs::read_to_string(path)?;
+    let text = text::read_list(path)?;
     let lines: Vec<&str> = text.lines().collect();
     if lines.len() != ids.len() {
         return Err(format!(
@@ -22,7 +24,7 @@ pub(super) fn read(path: &Path, ids: Vec<String>) -> Result<Labels> {
     for (number, (id, line)) in (1..).zip(ids.into_iter().zip(lines)) {
         let row =
             parse(line).map_err(|e| format!("line {number} is not numbers of clusters: {e}"))?;
-        labels.insert(id, row);
+        labels.insert(nfc(&id).into_owned(), row);
     }
     Ok(labels)
 }

@@ -4,10 +4,13 @@ use super::{Labels, rows};
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{ID, LABEL};
-use crate::data::table::{TableWriter, catch_panic};
+use crate::data::panic::catch_panic;
+use crate::data::printable::printable;
+use crate::data::regular;
+use crate::data::table::TableWriter;
+use crate::data::unicode::nfc;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::Path;
 
 /// Reads the columns `id` and `labels` of a file.
@@ -18,14 +21,15 @@ pub(super) fn read(path: &Path) -> Result<Labels> {
     catch_panic(|| {
         let mut labels = Labels::new();
         let mut numbers = HashMap::new();
-        for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?.build()? {
+        for batch in ParquetRecordBatchReaderBuilder::try_new(regular::open(path)?)?.build()? {
             let batch = batch?;
             let ids = column::texts(&batch, ID)?;
             let rows = column::labels_by_row(&batch, LABEL)?;
             for (id, row) in ids.iter().zip(rows) {
-                let id = id.unwrap_or_default().to_owned();
+                let id = nfc(id.unwrap_or_default()).into_owned();
                 let number = numbers.len() + 1;
                 if let Some(earlier) = numbers.insert(id.clone(), number) {
+                    let id = printable(&id);
                     return Err(
                         format!("rows {earlier} and {number} both have the id `{id}`").into(),
                     );

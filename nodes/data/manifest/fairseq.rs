@@ -3,6 +3,7 @@
 use super::{Utterance, collect_rows, numbered_lines, read_text};
 use crate::Result;
 use crate::data::error::error_at;
+use crate::data::printable::{printable, printable_path, shortened};
 use std::path::Path;
 
 /// Reads the utterances of a TSV.
@@ -12,7 +13,20 @@ pub(super) fn read(path: &Path) -> Result<Vec<Utterance>> {
         let message = "is empty; the first line names the root folder";
         return Err(error_at(path, message));
     };
+    if root.contains('\t') {
+        let message = format!(
+            "line 1 is `{}`, but the first line of a TSV names the root folder that the paths \
+             below it are relative to",
+            printable(&shortened(root))
+        );
+        return Err(error_at(path, message));
+    }
     let root = Path::new(root.trim());
+    if root.is_file() {
+        let root = printable_path(root);
+        let message = format!("line 1 names the root folder; {root} is a file");
+        return Err(error_at(path, message));
+    }
     let rows = numbered_lines(&text)
         .filter(|(number, _)| *number > 1)
         .map(|(number, line)| utterance(root, number, line));
@@ -51,7 +65,7 @@ mod tests {
 
         let expected = [
             "x.tsv: line 3 is not `path<TAB>samples`: b.flac",
-            "x.tsv: line 5 is not `path<TAB>samples`: c.flac\t-5",
+            "x.tsv: line 5 is not `path<TAB>samples`: c.flac\\t-5",
         ];
         let error = scratch.error(&file("root\na.flac\t5\nb.flac\n\nc.flac\t-5"));
         assert_eq!(error, expected.join("\n"));
@@ -61,6 +75,12 @@ mod tests {
             "x.tsv: is empty; the first line names the root folder"
         );
         assert!(read(&file("root\n")).unwrap().is_empty());
+        assert!(read(&file("\u{feff}root\na\t1\n")).is_ok());
+        let error = scratch.error(&file("a.wav\t5\nb.wav\t5\n"));
+        assert!(
+            error.starts_with("x.tsv: line 1 is `a.wav\\t5`, but"),
+            "{error}"
+        );
         let error = scratch.error(&scratch.0.join("y.tsv"));
         assert!(error.starts_with("y.tsv: No such file"), "{error}");
     }

@@ -1,20 +1,64 @@
 //! A folder, as LibriSpeech unpacks to: all audio files in it and below, in the order of their
 //! paths. An utterance's id is its path relative to the folder.
-use super::Utterance;
+//!
+//! Linked folders are followed. Names that begin with a dot are left out: macOS keeps data of its
+//! own in `._NAME` beside NAME.
+use super::{LeftOut, Listing, Utterance};
 use crate::Result;
-use crate::data::error::PathContext;
+use crate::data::error::{PathContext, error_at};
+use crate::data::{folder_tree, regular};
 use std::path::{Path, PathBuf};
 
-/// The extensions of audio files. Opus cannot be read; its files are listed so that they are
-/// reported.
-const EXTENSIONS: &[&str] = &[
-    "aac", "aif", "aiff", "caf", "flac", "m4a", "mp3", "oga", "ogg", "opus", "wav",
+/// The extensions of audio files that are read.
+const READ: &[&str] = &[
+    "aac", "aif", "aifc", "aiff", "caf", "flac", "m4a", "mp3", "oga", "ogg", "wav", "wave",
+];
+
+/// The extensions of audio files that are not read, and their formats.
+const NOT_READ: &[(&str, &str)] = &[
+    ("3gp", "3GPP"),
+    ("ac3", "AC-3"),
+    ("amr", "AMR"),
+    ("ape", "Monkey's Audio"),
+    ("au", "Sun AU"),
+    ("g722", "G.722"),
+    ("gsm", "GSM 6.10"),
+    ("mka", "Matroska"),
+    ("mkv", "Matroska"),
+    ("mp2", "MP2"),
+    ("mp4", "MP4"),
+    ("mov", "QuickTime"),
+    ("opus", "Opus"),
+    ("pcm", "samples without a header"),
+    ("ra", "RealAudio"),
+    ("raw", "samples without a header"),
+    ("rf64", "RF64"),
+    ("shn", "Shorten"),
+    ("snd", "Sun AU"),
+    ("sph", "NIST SPHERE"),
+    ("spx", "Speex"),
+    ("tta", "True Audio"),
+    ("voc", "VOC"),
+    ("w64", "Wave64"),
+    ("weba", "WebM"),
+    ("webm", "WebM"),
+    ("wma", "WMA"),
+    ("wv", "WavPack"),
+    ("wv1", "NIST SPHERE"),
+    ("wv2", "NIST SPHERE"),
 ];
 
 /// Finds the utterances of a folder.
-pub(super) fn read(root: &Path) -> Result<Vec<Utterance>> {
-    let mut paths = vec![];
-    find_audio(root, &mut paths).at(root)?;
+pub(super) fn read(root: &Path) -> Result<Listing> {
+    let file_type = std::fs::metadata(root).at(root)?.file_type();
+    if !file_type.is_dir() {
+        let kind = regular::other_kind(file_type).unwrap_or("a file of an unknown name");
+        return Err(error_at(
+            root,
+            format!("it is {kind}, neither a list nor a folder"),
+        ));
+    }
+    let (paths, left_out) = audio_files(root)?;
     let mut utterances = vec![];
     for path in paths {
         let relative = path.strip_prefix(root).unwrap_or(&path);
@@ -22,36 +66,54 @@ pub(super) fn read(root: &Path) -> Result<Vec<Utterance>> {
         utterances.push(Utterance::file(id, path));
     }
     utterances.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(utterances)
+    Ok(Listing {
+        utterances,
+        left_out,
+    })
 }
 
-/// Appends the audio files in `folder` and below to `found`. Links to folders are not followed:
-/// they could form a cycle.
-fn find_audio(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let path = entry.path();
-        if entry.file_type()?.is_dir() {
-            find_audio(&path, found)?;
-        } else if is_audio(&path) {
+/// Returns the audio files of a folder in no order, and what is left out.
+fn audio_files(root: &Path) -> Result<(Vec<PathBuf>, LeftOut)> {
+    let tree = folder_tree::list(root, false).at(root)?;
+    let mut left_out = LeftOut {
+        hidden: tree.hidden,
+        repeated_links: tree.repeated_links,
+        ..LeftOut::default()
+    };
+    let mut found = vec![];
+    for path in tree.files {
+        let extension = extension(&path);
+        if READ.contains(&&*extension) {
             found.push(path);
+        } else if let Some((_, format)) = NOT_READ.iter().find(|(known, _)| *known == extension) {
+            let kind = format!("{format} (.{extension})");
+            *left_out.formats.entry(kind).or_default() += 1;
         }
     }
-    Ok(())
+    for path in tree.dead_links {
+        if READ.contains(&&*extension(&path)) {
+            found.push(path); // reported as a file that cannot be read
+        } else {
+            left_out.dead_links += 1;
+        }
+    }
+    Ok((found, left_out))
 }
 
-fn is_audio(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| {
-        EXTENSIONS
-            .iter()
-            .any(|known| extension.eq_ignore_ascii_case(known))
-    })
+/// Returns the extension in lower case, empty without one.
+fn extension(path: &Path) -> String {
+    let extension = path.extension().unwrap_or_default();
+    extension.to_string_lossy().to_ascii_lowercase()
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::TestFolder;
     use super::*;
+
+    fn ids(listing: &Listing) -> Vec<&str> {
+        listing.utterances.iter().map(|u| &*u.id).collect()
+    }
 
     #[test]
     fn librispeech() {
@@ -65,15 +127,36 @@ mod tests {
         ] {
             scratch.file(name, "");
         }
-        let utterances = read(&scratch.0).unwrap();
-        let ids: Vec<&str> = utterances.iter().map(|u| &*u.id).collect();
+        let listing = read(&scratch.0).unwrap();
         let expected = [
             "103/1.WAV",
             "19/198/19-198-0000.flac",
             "19/198/19-198-0001.flac",
             "a.mp3",
         ];
-        assert_eq!(ids, expected);
+        assert_eq!(ids(&listing), expected);
+        assert!(listing.left_out.is_empty());
         assert!(read(&scratch.0.join("none")).is_err());
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_by_kind() {
+        let scratch = TestFolder::new("folder-kinds");
+        for name in [
+            "a.wav",
+            "._a.wav",
+            ".cache/b.wav",
+            "x.SPH",
+            "y.sph",
+            "z.webm",
+            "notes.txt",
+        ] {
+            scratch.file(name, "");
+        }
+        let listing = read(&scratch.0).unwrap();
+        assert_eq!(ids(&listing), ["a.wav"]);
+        let expected = "2 NIST SPHERE (.sph), 1 WebM (.webm) (convert these, for instance with \
+                        `ffmpeg -i IN -ar 16000 OUT.flac`), 2 with a name that begins with a dot";
+        assert_eq!(listing.left_out.to_string(), expected);
     }
 }

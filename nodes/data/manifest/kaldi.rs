@@ -38,7 +38,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Utterance>> {
 /// one.
 pub fn segments(manifest: &Path) -> Option<PathBuf> {
     let path = manifest.with_file_name("segments");
-    (manifest.file_name()? == "wav.scp" && path.is_file()).then_some(path)
+    (manifest.file_name()? == "wav.scp" && path.exists() && !path.is_dir()).then_some(path)
 }
 
 /// A line of `wav.scp`.

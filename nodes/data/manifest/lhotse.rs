@@ -2,38 +2,78 @@
 //! utterance's id is its cut's. Features and supervisions are ignored.
 mod cut;
 
-use super::{Utterance, collect_rows};
+use super::{Rows, Utterance};
 use crate::Result;
-use crate::data::error::PathContext;
+use crate::data::error::{PathContext, error_at};
+use crate::data::text::{self, Lines};
 use flate2::read::MultiGzDecoder;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::cell::Cell;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
+use std::rc::Rc;
+
+/// How many times longer a packed list may be than its file. Cuts become 10 to 50 times as long.
+const MAX_EXPANSION: u64 = 100;
+
+/// How long a packed list may be in any case, in bytes.
+const MIN_EXPANDED: u64 = 64 << 20;
 
 /// Reads the utterances of a file of cuts.
 pub(super) fn read(path: &Path) -> Result<Vec<Utterance>> {
-    let file = File::open(path).at(path)?;
+    let bytes_read = Rc::new(Cell::new(0));
+    let file = CountedRead {
+        source: text::open_list(path).at(path)?,
+        bytes: bytes_read.clone(),
+    };
     let is_packed = path.extension().is_some_and(|extension| extension == "gz");
     let text: Box<dyn BufRead> = if is_packed {
         Box::new(BufReader::new(MultiGzDecoder::new(file)))
     } else {
         Box::new(BufReader::new(file))
     };
-    let mut rows = vec![];
-    for (number, line) in (1..).zip(text.lines()) {
-        match line {
-            Ok(line) if line.trim().is_empty() => (),
-            Ok(line) => {
-                rows.push(cut::utterance(&line).map_err(|e| format!("line {number}: {e}").into()));
+    let mut lines = Lines::new(text);
+    let mut rows = Rows::new();
+    loop {
+        match lines.next() {
+            Ok(None) => break,
+            Ok(Some(line)) => {
+                let number = line.number;
+                if is_packed && line.bytes > MIN_EXPANDED + MAX_EXPANSION * bytes_read.get() {
+                    let message = format!(
+                        "line {number}: it unpacks to more than {MAX_EXPANSION} times its size, as \
+                         no list of cuts does"
+                    );
+                    return Err(error_at(path, message));
+                }
+                if !line.text.trim().is_empty() {
+                    let cut = cut::utterance(line.text);
+                    rows.push(path, cut.map_err(|e| format!("line {number}: {e}").into()));
+                }
+                if rows.has_too_many_errors() {
+                    break;
+                }
             }
-            Err(e) => {
-                let message = format!("is cut off or damaged in line {number}: {e}");
-                rows.push(Err(message.into()));
+            Err(error) => {
+                rows.push(path, Err(error));
                 break;
             }
         }
     }
-    collect_rows(path, rows)
+    rows.finish(path)
+}
+
+/// Counts the bytes that are read.
+struct CountedRead {
+    source: Box<dyn Read>,
+    bytes: Rc<Cell<u64>>,
+}
+
+impl Read for CountedRead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.source.read(buffer)?;
+        self.bytes.set(self.bytes.get() + length as u64);
+        Ok(length)
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +174,15 @@ mod tests {
         let error = scratch.error(&file(&packed[..packed.len() - 4]));
         let start = "x.jsonl.gz: is cut off or damaged in line ";
         assert!(error.starts_with(start), "{error}");
+        let mut bomb = GzEncoder::new(vec![], Compression::default());
+        for _ in 0..100 {
+            bomb.write_all(&[b'\n'; 1 << 20]).unwrap();
+        }
+        let error = scratch.error(&file(&bomb.finish().unwrap()));
+        assert!(
+            error.contains("it unpacks to more than 100 times its size"),
+            "{error}"
+        );
         let error = scratch.error(&file(CUT.as_bytes()));
         let end = "damaged in line 1: invalid gzip header";
         assert!(error.contains(end), "{error}");

@@ -1,13 +1,16 @@
 //! Parquet as Hugging Face's datasets write it: a column `audio` of struct<bytes, path>. A row
 //! without bytes is the file at `path`. An utterance's id is `path`, or without one the row's
 //! number from 0.
+mod pages;
 mod row;
+mod sizes;
 #[cfg(test)]
 mod tests;
 
 use super::{AudioSource, Utterance};
 use crate::data::error::PathContext;
-use crate::data::table::catch_panic;
+use crate::data::panic::catch_panic;
+use crate::data::regular;
 use crate::{Error, Result};
 use arrow::datatypes::DataType;
 use parquet::arrow::ProjectionMask;
@@ -23,7 +26,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How many rows of a row group are in memory together when all are read.
+/// How many rows of a row group are in memory together, at most.
 const BATCH_ROWS: usize = 16;
 
 /// The samples of a row at 16 kHz, or the error of reading them.
@@ -57,11 +60,22 @@ impl AudioTable {
     /// Reads the file. Returns the ids of its rows, `None` for a row without a path, and the table.
     fn open(path: &Path) -> Result<(Vec<Option<String>>, AudioTable)> {
         let mut table = AudioTable::from_footer(path)?;
-        let groups = (0..table.metadata.metadata().num_row_groups()).into_par_iter();
-        let rows: Vec<Vec<(Option<String>, RowLength)>> = groups
-            .map(|group| table.read_group(group))
-            .collect::<Result<_>>()?;
-        let (ids, lengths) = rows.into_iter().flatten().unzip();
+        let groups = table.metadata.metadata().num_row_groups();
+        let mut ids = vec![];
+        let mut lengths = vec![];
+        let mut group = 0;
+        while group < groups {
+            let end = table.end_of_parallel_groups(group);
+            let rows: Vec<Vec<(Option<String>, RowLength)>> = (group..end)
+                .into_par_iter()
+                .map(|group| catch_panic(|| table.read_group(group)))
+                .collect::<Result<_>>()?;
+            for (id, length) in rows.into_iter().flatten() {
+                ids.push(id);
+                lengths.push(length);
+            }
+            group = end;
+        }
         table.lengths = lengths;
         Ok((ids, table))
     }
@@ -71,7 +85,7 @@ impl AudioTable {
         let options = ArrowReaderOptions::new()
             .with_skip_arrow_metadata(true) // so that types are Parquet's own: binary and text
             .with_page_index_policy(PageIndexPolicy::Optional);
-        let metadata = ArrowReaderMetadata::load(&File::open(path)?, options)?;
+        let metadata = ArrowReaderMetadata::load(&regular::open(path)?, options)?;
         let table = AudioTable {
             path: path.into(),
             metadata,
@@ -79,6 +93,7 @@ impl AudioTable {
         };
         table.check_columns()?;
         table.check_compression()?;
+        table.check_sizes()?;
         Ok(table)
     }
 
@@ -137,13 +152,14 @@ impl AudioTable {
     }
 
     fn reader(&self, group: usize) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-        let file = File::open(&self.path)?;
+        let file = regular::open(&self.path)?;
+        let batch_rows = self.fitting_rows(group).min(BATCH_ROWS);
         let builder =
             ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
         Ok(builder
             .with_row_groups(vec![group])
             .with_projection(self.columns())
-            .with_batch_size(BATCH_ROWS))
+            .with_batch_size(batch_rows))
     }
 
     /// Reads the path and the length of each row of a row group.

@@ -4,7 +4,8 @@ use super::batch_plan::BatchPlan;
 use super::crop::{self, Crop};
 use super::speech::Speech;
 use crate::data::manifest;
-use crate::data::manifest::Utterance;
+use crate::data::manifest::{Listing, Utterance};
+use crate::data::printable::printable;
 use crate::model::row_memory::{RowLength, check_decoded};
 use crate::node::NodeContext;
 use crate::{Error, Result};
@@ -35,26 +36,45 @@ impl UtteranceSet {
         bad_files: &mut BadFiles,
         context: &NodeContext,
     ) -> Result<UtteranceSet> {
-        let utterances = manifest::read(&context.path(manifest))?;
+        let Listing {
+            utterances,
+            left_out,
+        } = manifest::read(&context.path(manifest))?;
+        if !left_out.is_empty() {
+            context.say(format!("{manifest}: left out: {left_out}"));
+        }
         let lengths = manifest::lengths(&utterances);
         let total = utterances.len();
         let mut rows = vec![];
+        let mut empty = 0;
         let mut short = 0;
         let mut long = 0;
         for (utterance, length) in utterances.into_iter().zip(lengths) {
             match length {
                 Err(error) => bad_files.add(error, context)?,
+                Ok(0) => empty += 1,
                 Ok(length) if options.is_too_short(length) => short += 1,
                 Ok(length) if options.is_too_long(length) => long += 1,
                 Ok(length) => rows.push(Row { utterance, length }),
             }
         }
         if rows.is_empty() {
-            let bad = total - short - long;
-            return Err(format!(
+            let bad = total - empty - short - long;
+            let mut message = format!(
                 "{manifest} has no utterance to use: {short} too short, {long} too long, {bad} bad"
-            )
-            .into());
+            );
+            if empty > 0 {
+                message += &format!(", {empty} without samples");
+            }
+            if !left_out.is_empty() {
+                message += &format!("; left out: {left_out}");
+            }
+            return Err(message.into());
+        }
+        if empty > 0 {
+            context.say(format!(
+                "{manifest}: {empty} of {total} utterances have no samples: left out"
+            ));
         }
         if short + long > 0 {
             context.say(format!(
@@ -116,7 +136,9 @@ impl UtteranceSet {
                         .extend_from_slice(&waveform[start..start + kept]);
                     speech.lengths.push(kept);
                 }
-                Ok(_) => bad_files.add(format!("`{id}` has changed").into(), context)?,
+                Ok(_) => {
+                    bad_files.add(format!("`{}` has changed", printable(id)).into(), context)?
+                }
                 Err(error) => bad_files.add(error, context)?,
             }
         }

@@ -5,6 +5,7 @@
 //! by spaces) and optionally `speaker`. Rows without phones are left out.
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
+use crate::data::text;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -42,7 +43,7 @@ impl LabelledUtterance {
 
 /// Reads a table. Errors name the table and the line.
 pub(super) fn read(table: &Path) -> Result<Vec<LabelledUtterance>> {
-    let text = std::fs::read_to_string(table).at(table)?;
+    let text = text::read_list(table).at(table)?;
     let folder = table.parent().unwrap_or(Path::new(""));
     parse(&text, folder).map_err(|message| error_at(table, message))
 }

@@ -3,6 +3,7 @@
 //! serde_json parses each level and borrows its keys and values as `RawValue`, a slice of the text;
 //! the offset of the slice is the location. Each level is thus read once more than the one above
 //! it, so the depth is limited.
+use crate::graph::json::hint::hint;
 use crate::graph::json::{Content, Json, JsonEntry};
 use crate::graph::problem::{Location, Problems};
 use serde::de::{MapAccess, Visitor};
@@ -12,6 +13,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 const MAX_DEPTH: usize = 64;
+
+/// The most items of a list, and keys of an object.
+const MAX_ITEMS: usize = 1024;
 
 /// Parses a graph file.
 ///
@@ -26,7 +30,8 @@ pub(crate) fn parse(text: &str, problems: &mut Problems) -> Option<Json> {
                 .take(error.line().saturating_sub(1));
             let line_start: usize = lines_before.map(str::len).sum();
             let offset = line_start + error.column().saturating_sub(1);
-            problems.add(&Location::Byte(offset), message(&error));
+            let message = hint(text, offset).unwrap_or_else(|| message(&error));
+            problems.add(&Location::Byte(offset), message);
             None
         }
     }
@@ -111,6 +116,7 @@ impl<'a> Parser<'a, '_> {
 
     fn parse_array(&mut self, slice: &'a str, depth: usize) -> Option<Vec<Json>> {
         let raw_items: Vec<&RawValue> = self.deserialize(slice)?;
+        self.check_length(slice, raw_items.len(), "items")?;
         let mut items = vec![];
         for raw in raw_items {
             items.push(self.parse(raw, depth + 1)?);
@@ -137,7 +143,18 @@ impl<'a> Parser<'a, '_> {
                 self.problems.add(&key_location, message);
             }
         }
+        self.check_length(slice, entries.len(), "keys")?;
         Some(entries)
+    }
+
+    /// Adds a problem and returns `None` if a list or object is longer than any graph needs.
+    fn check_length(&mut self, slice: &'a str, length: usize, what: &str) -> Option<()> {
+        if length <= MAX_ITEMS {
+            return Some(());
+        }
+        let message = format!("{length} {what}; at most {MAX_ITEMS} are possible");
+        self.problems.add(&self.location(slice), message);
+        None
     }
 
     /// Deserializes a slice of the text.

@@ -1,8 +1,11 @@
 //! The audio of one row of a Parquet file.
+use super::sizes::MAX_ROW_BYTES;
 use crate::Result;
 use crate::data::audio;
 use crate::data::audio::piece::Piece;
+use crate::data::printable::printable_path;
 use arrow::array::{Array, AsArray, BinaryArray, RecordBatch, StringArray};
+use arrow::buffer::Buffer;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use symphonia::core::io::MediaSource;
@@ -12,11 +15,12 @@ pub(super) struct AudioRow {
     /// The path of the file, or a description of the row that holds its bytes.
     name: PathBuf,
     pub(super) path: Option<String>,
-    bytes: Option<Vec<u8>>,
+    /// A part of its batch, not a copy.
+    bytes: Option<Buffer>,
 }
 
 impl AudioRow {
-    /// Copies the row at `index` of `batch`, which is the row `number` of the Parquet file `table`.
+    /// Takes the row at `index` of `batch`, which is the row `number` of the Parquet file `table`.
     pub(super) fn new(
         table: &Path,
         number: usize,
@@ -32,9 +36,14 @@ impl AudioRow {
         let (Some(bytes), Some(paths)) = (bytes, paths) else {
             return Err("its columns have changed".into());
         };
-        let bytes = bytes.is_valid(index).then(|| bytes.value(index).to_vec());
+        let bytes = bytes.is_valid(index).then(|| {
+            let start = bytes.value_offsets()[index] as usize;
+            bytes
+                .values()
+                .slice_with_length(start, bytes.value(index).len())
+        });
         let path = paths.is_valid(index).then(|| paths.value(index).to_owned());
-        let table = table.display();
+        let table = table.to_string_lossy();
         let name = match (&bytes, &path) {
             (None, Some(path)) => path.into(),
             (Some(_), Some(path)) => format!("{table}: row {number}, {path}").into(),
@@ -46,10 +55,19 @@ impl AudioRow {
     /// Returns the name for errors and the opened audio.
     fn open(self) -> Result<(PathBuf, Box<dyn MediaSource>)> {
         if let Some(bytes) = self.bytes {
+            if bytes.len() as u64 > MAX_ROW_BYTES {
+                return Err(format!(
+                    "{} has {} MiB; at most {} MiB are read",
+                    printable_path(&self.name),
+                    bytes.len() >> 20,
+                    MAX_ROW_BYTES >> 20
+                )
+                .into());
+            }
             return Ok((self.name, Box::new(Cursor::new(bytes))));
         }
         if self.path.is_none() {
-            let name = self.name.display();
+            let name = printable_path(&self.name);
             return Err(format!("{name} has neither bytes nor a path").into());
         }
         let file = audio::open_file(&self.name)?;

@@ -109,3 +109,26 @@ fn wrong_files() {
         assert!(error.starts_with("x.parquet: "), "{error}");
     }
 }
+
+#[test]
+fn the_headers_of_pages_tell_their_sizes() {
+    let scratch = TestFolder::new("parquet-pages");
+    let rows: Vec<_> = (0..40)
+        .map(|i| (Some(wav(i, 3000)), Some("a.wav")))
+        .collect();
+    let bytes = write(&batch(&rows), Compression::SNAPPY, 20);
+    let path = scratch.file("x.parquet", bytes);
+    let table = AudioTable::from_footer(&path).unwrap();
+    let mut columns = 0;
+    for group in table.metadata.metadata().row_groups() {
+        for column in group.columns() {
+            let (start, length) = column.byte_range();
+            let file = regular::open(&path).unwrap();
+            let page = pages::largest(file, start, start + length).unwrap();
+            let all = column.uncompressed_size() as u64;
+            assert!(page <= all && page > 0, "{page} of {all}");
+            columns += usize::from(page > 20 * 6000);
+        }
+    }
+    assert_eq!(columns, 2, "a page of 20 files in each row group");
+}
