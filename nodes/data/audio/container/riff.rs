@@ -78,9 +78,9 @@ pub(super) fn chunks(
 /// Returns the bytes of audio in a file of `length` bytes whose audio begins at `start` and by its
 /// chunk's header has `declared` bytes. `outer` is the size in the file's header.
 ///
-/// A size that is 0, a programs' stand-in for an unknown one, or larger than the file while
-/// `outer` does not confirm it was not filled in: the audio then extends to the end of the file.
-/// A confirmed size that the file does not reach is that of an incomplete file and is kept.
+/// The audio extends to the end of the file if its size was not filled in: it is 0, a known stand-in
+/// for an unknown size, or larger than the file while `outer` is not. If `outer` agrees with a size
+/// that the file does not reach, the file is incomplete, and the size is kept.
 pub(super) fn audio_bytes(declared: u64, outer: u64, start: u64, length: u64) -> u64 {
     let available = length.saturating_sub(start);
     let is_confirmed = outer + CHUNK_HEADER >= start.saturating_add(declared);
