@@ -45,6 +45,15 @@ fn write_atomic_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()
     growing.finish().at(path)
 }
 
+/// Opens a file to read. Fails at anything but a regular file, links followed: a pipe may never end.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    if fs::metadata(path)?.is_file() {
+        File::open(path)
+    } else {
+        Err(io::Error::other("is no regular file"))
+    }
+}
+
 /// Creates the folder of `path`. Errors name `path`.
 pub(crate) fn create_parent(path: &Path) -> Result<()> {
     match path.parent() {

@@ -2,7 +2,9 @@
 //! their hash, whatever happens to the files meanwhile.
 use crate::Result;
 use crate::data::error::PathContext;
+use crate::data::file::open_regular;
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// BLAKE3, in hex, of the bytes that were read, by path.
@@ -12,7 +14,10 @@ pub struct ReadFiles(BTreeMap<PathBuf, String>);
 impl ReadFiles {
     /// Reads a text file and remembers its hash. Errors name `path`.
     pub(crate) fn text(&mut self, path: &Path) -> Result<String> {
-        let bytes = std::fs::read(path).at(path)?;
+        let mut bytes = vec![];
+        open_regular(path)
+            .and_then(|mut file| file.read_to_end(&mut bytes))
+            .at(path)?;
         self.insert(path, blake3::hash(&bytes));
         String::from_utf8(bytes).at(path)
     }

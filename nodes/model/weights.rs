@@ -66,7 +66,7 @@ pub struct LoadedModel {
 /// architecture: only masking needs it.
 pub fn read_architecture(folder: &Path, unknown: UnknownKeys) -> Result<Architecture> {
     let path = folder.join("config.json");
-    let text = std::fs::read_to_string(&path).at(&path)?;
+    let text = ReadFiles::default().text(&path)?;
     let mut architecture = Architecture::from_config(&text, unknown).at(&path)?;
     if architecture.has_mask_embedding() && lacks(folder, &architecture, MASK_EMBEDDING) {
         architecture.remove_mask_embedding();

@@ -9,7 +9,7 @@
 mod header;
 mod loaded;
 
-use super::write_atomic_with;
+use super::{open_regular, write_atomic_with};
 use crate::Result;
 use crate::data::error::PathContext;
 use header::{Header, placeholder, text};
@@ -117,7 +117,7 @@ pub fn verify(path: &Path) -> Result<Verified, TensorError> {
 }
 
 fn open(path: &Path) -> Result<(BufReader<File>, Header), TensorError> {
-    let file = File::open(path)?;
+    let file = open_regular(path)?;
     let size = file.metadata()?.len();
     let mut reader = BufReader::new(file);
     let header = Header::read(&mut reader, size)?;
