@@ -78,6 +78,7 @@ pub fn remove(path: &Path) -> Result<Vec<PathBuf>> {
         fs::remove_dir_all(folder).at(folder)?;
     }
     if path.is_dir() {
+        files::remove_leftovers(path);
         let _ = fs::remove_file(path.join(files::FILE_HASHES));
         let _ = fs::remove_dir(path); // fails if the folder contains files of somebody else
     }

@@ -12,6 +12,7 @@ mod loaded;
 use super::write_atomic_with;
 use crate::Result;
 use crate::data::error::PathContext;
+use crate::data::regular;
 use header::{Header, placeholder, text};
 pub use loaded::Tensors;
 use std::borrow::Cow;
@@ -117,7 +118,7 @@ pub fn verify(path: &Path) -> Result<Verified, TensorError> {
 }
 
 fn open(path: &Path) -> Result<(BufReader<File>, Header), TensorError> {
-    let file = File::open(path)?;
+    let file = regular::open(path)?;
     let size = file.metadata()?.len();
     let mut reader = BufReader::new(file);
     let header = Header::read(&mut reader, size)?;
