@@ -232,7 +232,7 @@ fn inner_units(a: &Architecture) -> usize {
 #[cfg(all(test, not(feature = "cuda")))]
 mod tests {
     use super::*;
-    use crate::model::{Convention, DropoutKey, Forward, Model, OPEN};
+    use crate::model::{Convention, DropoutKey, Forward, Model, OPEN, Outputs};
     use compute::allocated_bytes::{CountingAllocator, peak_bytes};
     use compute::op::mean_square;
     use compute::random::Key;
@@ -283,7 +283,14 @@ mod tests {
         by_rows(
             1,
             |_| forward.features(&[wave]),
-            |_, features| forward.encode(features, None, layers, Convention::Hf),
+            |_, features| {
+                let outputs = Outputs {
+                    layers,
+                    maps: &[],
+                    convention: Convention::Hf,
+                };
+                forward.encode(features, None, outputs).hiddens
+            },
         );
     }
 
@@ -295,6 +302,7 @@ mod tests {
             drops: DropoutKey(Some(3)),
             precision: Precision::F32,
             recompute,
+            average_gradients: false,
             tape: Tape::default(),
         };
         let last = [model.architecture.num_hidden_layers];
