@@ -9,6 +9,7 @@ mod components;
 mod config_keys;
 pub mod count;
 mod forward;
+mod label_head;
 mod mask;
 mod normalization;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use components::{Component, DUMMY_WEIGHT, MASK_EMBEDDING};
 pub(crate) use components::{Dim, TensorSpec};
 pub use config_keys::UnknownKeys;
 pub use forward::{DropoutKey, Encoded, Forward, LayerMap, OPEN, Outputs};
+pub use label_head::{LabelHead, label_classes, label_embeddings, label_head_path};
 pub use normalization::Normalization;
 pub use read::{ArchitectureError, architecture_schema};
 pub use transfer::Transfer;

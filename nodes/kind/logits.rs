@@ -1,9 +1,13 @@
-//! HuBERT's head for pre-training (Hsu et al. 2021, arXiv:2106.07447, equation 3): z = x Wᵀ + b,
-//! and logits cos(z, e_c) / τ for the embedding e_c of each class.
+//! A head that maps one layer of a student, (frames, hidden), to logits, (frames, classes):
 //!
-//! It maps one layer of a student, (frames, hidden), to (frames, classes).
+//! ```text
+//! cosine    z = x Wᵀ + b, and cos(z, e_c) / τ for the embedding e_c of each class: the head of
+//!           HuBERT's pre-training (Hsu et al. 2021, arXiv:2106.07447, equation 3)
+//! linear    x Wᵀ + b
+//! ```
 use crate::Result;
 use crate::data::file;
+use crate::model::label_embeddings;
 use crate::node::port::{Carries, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
@@ -12,35 +16,50 @@ use crate::node::{
 };
 use compute::gemm::Precision;
 use compute::op::{cosine_logits, linear, linear_start};
-use compute::tensor::{Param, len, param, read};
+use compute::tensor::{Hidden, Param, Tape, len, param, read};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
 
-/// Logits of classes for each frame, as in HuBERT's pre-training: cosines with learned embeddings.
-#[derive(Deserialize, JsonSchema)]
+/// Logits of classes for each frame: cosines with embeddings, as in HuBERT's pre-training, or a
+/// linear map.
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// The number of classes.
-    classes: usize,
-    /// Width of the embeddings.
-    #[serde(default = "default_width")]
-    width: usize,
-    /// Divisor of the cosines.
-    #[serde(default = "default_temperature")]
-    temperature: f64,
+    /// "cosine": cosines with an embedding of each class. "linear": a linear map.
+    #[serde(default)]
+    r#type: Form,
+    /// The number of classes; null: that of `embeddings`.
+    #[serde(default)]
+    classes: Option<usize>,
+    /// Width of the embeddings; null: that of `embeddings`, or 256.
+    #[serde(default)]
+    width: Option<usize>,
+    /// Divisor of the cosines; null: 0.1.
+    #[serde(default)]
+    temperature: Option<f64>,
+    /// A model's folder, or its logits.safetensors, whose embeddings of classes are used and not
+    /// trained; null: they are drawn and trained.
+    #[serde(default)]
+    embeddings: Option<String>,
+    /// What operands of products are rounded to.
+    #[serde(default)]
+    precision: Precision,
 }
 
-fn default_width() -> usize {
-    256
-}
-
-fn default_temperature() -> f64 {
-    0.1
+#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Form {
+    #[default]
+    Cosine,
+    Linear,
 }
 
 const IN: &str = "hiddens";
 const OUT: &str = "logits";
 const MAX_WIDTH: usize = 1 << 16;
+const DEFAULT_WIDTH: usize = 256;
+const DEFAULT_TEMPERATURE: f64 = 0.1;
 
 impl KindOptions for Options {
     const PORTS: Ports = Ports {
@@ -50,16 +69,93 @@ impl KindOptions for Options {
     const TRAINS: bool = true;
 }
 
+/// Classes, and the width of what they are compared with.
+struct Sizes {
+    classes: usize,
+    width: usize,
+    /// Whether the embeddings are another model's.
+    given: bool,
+}
+
+impl Options {
+    fn errors(&self) -> Vec<OptionError> {
+        let mut errors = vec![];
+        for (option, value) in [("classes", self.classes), ("width", self.width)] {
+            if let Some(value) = value {
+                errors.extend(OptionError::outside(option, value, 1..=MAX_WIDTH));
+            }
+        }
+        let temperature = self.temperature.unwrap_or(1.0);
+        errors.extend(OptionError::unless(
+            temperature > 0.0 && temperature.is_finite(),
+            "temperature",
+            format!("{temperature} is not above 0"),
+        ));
+        if self.r#type == Form::Linear {
+            for (option, given) in [
+                ("width", self.width.is_some()),
+                ("temperature", self.temperature.is_some()),
+                ("embeddings", self.embeddings.is_some()),
+            ] {
+                let message = "is for the type \"cosine\"";
+                errors.extend(OptionError::unless(!given, option, message));
+            }
+        }
+        if self.classes.is_none() && self.embeddings.is_none() {
+            errors.push(OptionError::at("", "needs the option `classes`"));
+        }
+        errors
+    }
+
+    /// Returns the sizes; `None` if they are those of a file that is not there.
+    fn sizes(&self) -> Result<Option<Sizes>, OptionError> {
+        let width = self.width.unwrap_or(DEFAULT_WIDTH);
+        let Some(embeddings) = &self.embeddings else {
+            return Ok(self.classes.map(|classes| Sizes {
+                classes,
+                width,
+                given: false,
+            }));
+        };
+        let path = Path::new(embeddings);
+        if !path.exists() {
+            return Ok(self.classes.map(|classes| Sizes {
+                classes,
+                width,
+                given: true,
+            }));
+        }
+        let found = label_embeddings(path).map_err(|e| OptionError::option("embeddings", e))?;
+        for (option, stated, found) in [
+            ("classes", self.classes, found.classes),
+            ("width", self.width, found.size),
+        ] {
+            if stated.is_some_and(|stated| stated != found) {
+                return Err(OptionError::option(
+                    option,
+                    format!("`{embeddings}` has {found}"),
+                ));
+            }
+        }
+        Ok(Some(Sizes {
+            classes: found.classes,
+            width: found.size,
+            given: true,
+        }))
+    }
+
+    /// Returns the outputs of the linear map.
+    fn mapped_width(&self, sizes: &Sizes) -> usize {
+        match self.r#type {
+            Form::Cosine => sizes.width,
+            Form::Linear => sizes.classes,
+        }
+    }
+}
+
 impl Config for Options {
     fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        let mut errors = vec![];
-        errors.extend(OptionError::outside("classes", self.classes, 1..=MAX_WIDTH));
-        errors.extend(OptionError::outside("width", self.width, 1..=MAX_WIDTH));
-        errors.extend(OptionError::unless(
-            self.temperature > 0.0 && self.temperature.is_finite(),
-            "temperature",
-            format!("{} is not above 0", self.temperature),
-        ));
+        let mut errors = self.errors();
         let Some(
             [
                 Shape::Hiddens {
@@ -80,16 +176,32 @@ impl Config for Options {
             ));
         }
         OptionError::fail_if_any(errors)?;
-        let weights = (*width as u64 + self.classes as u64) * self.width as u64;
+        let reads = self.embeddings.clone().into_iter().collect();
+        let Some(sizes) = self.sizes().map_err(|error| vec![error])? else {
+            return Ok(NodeInfo {
+                reads,
+                ..NodeInfo::default()
+            });
+        };
+        let mapped = self.mapped_width(&sizes) as u64;
+        let cosines = match self.r#type {
+            Form::Cosine => sizes.classes as u64 * sizes.width as u64,
+            Form::Linear => 0,
+        };
+        let trained = if sizes.given { 0 } else { cosines };
         let output = Shape::Hiddens {
             layers: layers.clone(),
-            width: self.classes,
+            width: sizes.classes,
             step: *step,
         };
         Ok(NodeInfo {
             outputs: shapes([(OUT, output)]),
-            parameters: Some(weights + self.width as u64),
-            macs: Some(superb_frames(1) * weights),
+            parameters: Some((*width as u64 + 1) * mapped + trained),
+            macs: Some(
+                superb_frames(step.joined) * step.split as u64 * (*width as u64 * mapped + cosines),
+            ),
+            reads,
+            warnings: self.precision.warning().into_iter().collect(),
             ..NodeInfo::default()
         })
     }
@@ -98,14 +210,28 @@ impl Config for Options {
         let Some([Shape::Hiddens { width, .. }]) = context.inputs.get(IN).map(Vec::as_slice) else {
             return Err("the width of `hiddens` is unknown".into());
         };
-        let [weight, bias] = linear_start(context.key("final_proj"), 0, *width, self.width);
-        let key = context.key("label_embs");
-        let embeddings = (0..self.classes * self.width).map(|i| key.uniform(0, i as u64));
+        let sizes = self.sizes().map_err(|error| error.message)?;
+        let sizes = sizes.ok_or("the number of classes is unknown")?;
+        let mapped = self.mapped_width(&sizes);
+        let [weight, bias] = linear_start(context.key("final_proj"), 0, *width, mapped);
+        let embeddings = match (self.r#type, &self.embeddings) {
+            (Form::Linear, _) => None,
+            (Form::Cosine, Some(path)) if Path::new(path).exists() => {
+                Some(label_embeddings(Path::new(path))?.values)
+            }
+            (Form::Cosine, _) => {
+                let key = context.key("label_embs");
+                let numbers = 0..sizes.classes * sizes.width;
+                Some(numbers.map(|i| key.uniform(0, i as u64)).collect())
+            }
+        };
         Ok(Box::new(Logits {
             weight: param(weight),
             bias: param(bias),
-            embeddings: param(embeddings.collect()),
-            temperature: self.temperature as f32,
+            embeddings: embeddings.map(param),
+            trains_embeddings: !sizes.given,
+            temperature: self.temperature.unwrap_or(DEFAULT_TEMPERATURE) as f32,
+            precision: self.precision,
         }))
     }
 }
@@ -115,17 +241,46 @@ struct Logits {
     weight: Param,
     /// (width)
     bias: Param,
-    /// (classes, width), uniform in [0, 1) at the start, as in fairseq.
-    embeddings: Param,
+    /// (classes, width), uniform in [0, 1) at the start, as in fairseq; `None` if the linear map
+    /// gives the logits.
+    embeddings: Option<Param>,
+    trains_embeddings: bool,
     temperature: f32,
+    precision: Precision,
+}
+
+impl Logits {
+    fn logits(&self, x: Hidden<Tape>) -> Hidden<Tape> {
+        let z = linear(x, &self.weight, &self.bias, self.precision);
+        match &self.embeddings {
+            Some(embeddings) => cosine_logits(z, embeddings, self.temperature),
+            None => z,
+        }
+    }
+
+    /// Lists all tensors of the head.
+    fn tensors(&mut self) -> Vec<Parameter<'_>> {
+        let width = len(&self.bias);
+        let hidden = len(&self.weight) / width;
+        let mut weight = Parameter::flat("final_proj.weight".into(), &mut self.weight);
+        weight.shape = vec![width, hidden];
+        let bias = Parameter::flat("final_proj.bias".into(), &mut self.bias);
+        let mut tensors = vec![weight, bias];
+        if let Some(embeddings) = &mut self.embeddings {
+            let classes = len(embeddings) / width;
+            let mut embeddings = Parameter::flat("label_embs".into(), embeddings);
+            embeddings.shape = vec![classes, width];
+            tensors.push(embeddings);
+        }
+        tensors
+    }
 }
 
 impl Node for Logits {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let mut layers = vec![];
         for (layer, hidden) in step.hiddens(IN)?.layers {
-            let z = linear(hidden, &self.weight, &self.bias, Precision::F32);
-            layers.push((layer, cosine_logits(z, &self.embeddings, self.temperature)));
+            layers.push((layer, self.logits(hidden)));
         }
         step.send(OUT, Value::Hiddens(Hiddens { layers }));
         Ok(())
@@ -133,8 +288,8 @@ impl Node for Logits {
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
         let path = step.context.folder().join("logits.safetensors");
-        let parameters = self.parameters();
-        let tensors: Vec<_> = parameters
+        let all = self.tensors();
+        let tensors: Vec<_> = all
             .iter()
             .map(|p| (p.name.clone(), p.shape.clone(), read(&*p.weight)))
             .collect();
@@ -142,14 +297,9 @@ impl Node for Logits {
     }
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
-        let width = len(&self.bias);
-        let hidden = len(&self.weight) / width;
-        let classes = len(&self.embeddings) / width;
-        let mut weight = Parameter::flat("final_proj.weight".into(), &mut self.weight);
-        weight.shape = vec![width, hidden];
-        let bias = Parameter::flat("final_proj.bias".into(), &mut self.bias);
-        let mut embeddings = Parameter::flat("label_embs".into(), &mut self.embeddings);
-        embeddings.shape = vec![classes, width];
-        vec![weight, bias, embeddings]
+        let trains_embeddings = self.trains_embeddings;
+        let mut parameters = self.tensors();
+        parameters.retain(|p| trains_embeddings || p.name != "label_embs");
+        parameters
     }
 }

@@ -219,6 +219,7 @@ impl Config for Options {
             reads: planned.reads,
             notes: notes.into_iter().collect(),
             warnings: self.precision.warning().into_iter().collect(),
+            ..NodeInfo::default()
         })
     }
 
@@ -297,6 +298,7 @@ impl Student {
         let outputs = Outputs {
             layers: &self.layers,
             maps: &self.mapped,
+            encoder_output: false,
             convention: self.convention,
         };
         ForwardOutput {
@@ -320,6 +322,7 @@ impl Student {
             encoded: Encoded {
                 hiddens: hiddens.map(|hidden| hidden.on(tape)).collect(),
                 maps: maps.map(|map| map.on(tape)).collect(),
+                encoder_output: None,
             },
             mean_square: output.mean_square.map(|square| put(&square, tape)),
         }

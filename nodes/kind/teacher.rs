@@ -10,8 +10,8 @@ use crate::data::targets;
 use crate::data::targets::Targets;
 use crate::model::row_memory::{check_frozen, row_lengths};
 use crate::model::{
-    Architecture, Convention, Encoded, Forward, Model, Normalization, OPEN, Outputs, UnknownKeys,
-    activation_bytes, count, weight_paths,
+    Architecture, Convention, Forward, LabelHead, Model, Normalization, OPEN, Outputs, UnknownKeys,
+    activation_bytes, count, label_classes, weight_paths,
 };
 use crate::node::model_option::{ModelOption, check_layers, check_mask, mapped_layers};
 use crate::node::port;
@@ -56,14 +56,22 @@ pub struct Options {
     /// What operands of products are rounded to.
     #[serde(default)]
     precision: Precision,
+    /// Divisor of the cosines that are sent as `logits`.
+    #[serde(default = "default_temperature")]
+    temperature: f64,
     /// Keys of config.json that this program does not know and that change no hidden state.
     #[serde(default)]
     ignore_keys: Vec<String>,
 }
 
+fn default_temperature() -> f64 {
+    0.1
+}
+
 const IN: &str = "speech";
 const OUT: &str = "targets";
 const MAPS_OUT: &str = "maps";
+const LOGITS_OUT: &str = "logits";
 
 impl Options {
     fn model_option(&self) -> ModelOption<'_> {
@@ -77,6 +85,32 @@ impl Options {
                 except: &self.ignore_keys,
             },
         }
+    }
+
+    /// Returns the number of classes of the model's label head, if it has one.
+    fn classes(&self, architecture: &Architecture) -> Result<Option<usize>, OptionError> {
+        let folder = Path::new(&self.model);
+        if !folder.exists() {
+            return Ok(architecture.label_embeddings);
+        }
+        label_classes(folder).map_err(|error| OptionError::option("model", error))
+    }
+
+    /// Opens the label head; draws it in a dry run without a model.
+    fn open_head(&self, architecture: &Architecture, context: &NodeContext) -> Result<LabelHead> {
+        let folder = context.path(&self.model);
+        if folder.exists() {
+            return LabelHead::load(&folder, architecture);
+        }
+        let size = architecture.final_proj_size.unwrap_or(256);
+        let classes = architecture.label_embeddings.ok_or("has no label head")?;
+        let key = context.key("label-head");
+        Ok(LabelHead::random(
+            architecture.hidden_size,
+            size,
+            classes,
+            key,
+        ))
     }
 
     /// Checks that all layers have the same frames, as the rows of a batch do.
@@ -108,6 +142,7 @@ impl KindOptions for Options {
         outputs: &[
             Port::new(OUT, Carries::Batch(TARGETS)).tensors(),
             Port::new(MAPS_OUT, Carries::Batch(MAPS)),
+            Port::new(LOGITS_OUT, Carries::Batch(TARGETS)).tensors(),
         ],
     };
     const CACHEABLE: bool = true;
@@ -138,10 +173,37 @@ impl Config for Options {
         let maps = Shape::Maps {
             layers: mapped_layers(&self.layers),
         };
+        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            let message = format!("{} is not above 0", self.temperature);
+            return Err(vec![OptionError::option("temperature", message)]);
+        }
+        let mut outputs = shapes([(OUT, targets), (MAPS_OUT, maps)]);
+        let mut unsent = vec![];
+        match self.classes(&architecture).map_err(|error| vec![error])? {
+            Some(classes) => {
+                let logits = Shape::Hiddens {
+                    layers: vec![architecture.num_hidden_layers],
+                    width: classes,
+                    step: FrameStep {
+                        joined: architecture.time_reduction,
+                        ..FrameStep::default()
+                    },
+                };
+                outputs.insert(LOGITS_OUT, vec![logits]);
+            }
+            None => unsent.push((
+                LOGITS_OUT,
+                format!(
+                    "`{}` has no logits.safetensors, and `architecture` names no `label_embeddings`",
+                    self.model
+                ),
+            )),
+        }
         let weight_copies =
             activation_bytes::weight_copies(&architecture, self.precision.on_device());
         Ok(NodeInfo {
-            outputs: shapes([(OUT, targets), (MAPS_OUT, maps)]),
+            outputs,
+            unsent,
             parameters: Some(count::parameters(&architecture)),
             macs: Some(count::macs(&architecture)),
             activation_bytes: Some([weight_copies, 0]),
@@ -207,12 +269,19 @@ impl Cacheable for Options {
         let key = context.key("weights");
         let (mut model, read_files) = self.model_option().open_files(context, key)?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
+        let head = if context.read_outputs.contains(LOGITS_OUT) {
+            Some(self.open_head(&model.architecture, context)?)
+        } else {
+            None
+        };
         let teacher = Teacher {
             model,
             layers: layers.to_vec(),
             convention: self.convention,
             precision: self.precision,
             sends_maps: context.read_outputs.contains(MAPS_OUT),
+            head,
+            temperature: self.temperature as f32,
         };
         Ok(BuiltNode {
             node: Box::new(teacher),
@@ -236,6 +305,9 @@ struct Teacher {
     precision: Precision,
     /// Whether a node reads the attention maps.
     sends_maps: bool,
+    /// The label head, if a node reads the logits.
+    head: Option<LabelHead>,
+    temperature: f32,
 }
 
 /// Returns a batch with the columns [`MAPS`] for rows of these frames.
@@ -277,18 +349,23 @@ impl Node for Teacher {
             let outputs = Outputs {
                 layers: &self.layers,
                 maps: &mapped,
+                encoder_output: self.head.is_some(),
                 convention: self.convention,
             };
-            let Encoded { mut hiddens, maps } = forward.encode(features, masks, outputs);
-            hiddens.extend(maps.iter().map(mean_map));
-            hiddens
+            let encoded = forward.encode(features, masks, outputs);
+            let mut outputs = encoded.hiddens;
+            outputs.extend(encoded.maps.iter().map(mean_map));
+            let logits = self.head.as_ref().zip(encoded.encoder_output);
+            outputs.extend(logits.map(|(head, x)| head.logits(x, self.temperature)));
+            outputs
         };
         let mut layers = by_rows(
             samples.len(),
             |rows| forward.features(&samples[rows]),
             encode,
         );
-        let maps = layers.split_off(self.layers.len());
+        let mut maps = layers.split_off(self.layers.len());
+        let logits = maps.split_off(mapped.len());
         let architecture = &self.model.architecture;
         let lengths = samples.iter().map(|row| row.len());
         let macs = count::macs_of(architecture, lengths.clone());
@@ -298,6 +375,12 @@ impl Node for Teacher {
             let frames: Vec<usize> = lengths.map(|n| architecture.layer_frames(1, n)).collect();
             let batch = maps_batch(ids.clone(), &frames, &maps)?;
             step.send(MAPS_OUT, Value::Batch(batch));
+        }
+        if self.head.is_some() {
+            step.send(
+                LOGITS_OUT,
+                Value::Targets(Targets::new(ids.clone(), logits)),
+            );
         }
         step.send(OUT, Value::Targets(Targets::new(ids, layers)));
         Ok(())

@@ -68,6 +68,11 @@ pub struct Architecture {
     /// Whether a layer normalises a reused map once more, as ARMHuBERT's released code does.
     #[serde(skip_serializing_if = "is_false")]
     pub reuse_as_released: bool,
+    /// Size and number of the embeddings of a label head that a missing folder would have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub final_proj_size: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_embeddings: Option<usize>,
     /// Frames that a convolution before layer 1 joins to one (FitHuBERT: 2).
     #[serde(skip_serializing_if = "is_one")]
     pub time_reduction: usize,
@@ -132,6 +137,8 @@ impl Default for Architecture {
             encoder_keeps_bias: false,
             encoder_reuse_attention: None,
             reuse_as_released: false,
+            final_proj_size: None,
+            label_embeddings: None,
             time_reduction: 1,
         }
     }

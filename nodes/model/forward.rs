@@ -54,6 +54,8 @@ pub struct Outputs<'a> {
     pub layers: &'a [usize],
     /// Layers whose attention maps are returned, from 1.
     pub maps: &'a [usize],
+    /// Whether the encoder's output is returned, with its final norm whatever the convention.
+    pub encoder_output: bool,
     pub convention: Convention,
 }
 
@@ -61,6 +63,7 @@ pub struct Outputs<'a> {
 pub struct Encoded<T: Track> {
     pub hiddens: Vec<Hidden<T>>,
     pub maps: Vec<LayerMap<T>>,
+    pub encoder_output: Option<Hidden<T>>,
 }
 
 /// Gates of a model that has none.
@@ -97,6 +100,7 @@ impl<T: Track> Forward<'_, T> {
         let outputs = Outputs {
             layers,
             maps: &[],
+            encoder_output: false,
             convention,
         };
         self.encode(self.features(rows), None, outputs).hiddens
@@ -127,10 +131,13 @@ impl<T: Track> Forward<'_, T> {
         let Outputs {
             layers,
             maps,
+            encoder_output,
             convention,
         } = outputs;
         let a = &self.model.architecture;
-        let deepest = layers.iter().chain(maps).copied().max().unwrap_or(0);
+        let last = encoder_output.then_some(a.num_hidden_layers);
+        let asked = layers.iter().chain(maps).copied().chain(last);
+        let deepest = asked.max().unwrap_or(0);
         let mut hiddens = BTreeMap::new();
         let mut keep = |layer: usize, x: &Hidden<T>| {
             if layers.contains(&layer) {
@@ -173,7 +180,15 @@ impl<T: Track> Forward<'_, T> {
                 );
             }
         }
+        let encoder_output = encoder_output.then(|| {
+            if a.do_stable_layer_norm && convention == Convention::Torchaudio {
+                self.encoder_norm(x)
+            } else {
+                x
+            }
+        });
         Encoded {
+            encoder_output,
             hiddens: layers.iter().map(|layer| hiddens[layer].clone()).collect(),
             maps: attention_maps.take(),
         }

@@ -222,6 +222,8 @@ fn known_keys() -> Vec<String> {
         encoder_keeps_bias: true,
         encoder_reuse_attention: Some(vec![]),
         reuse_as_released: true,
+        final_proj_size: Some(1),
+        label_embeddings: Some(1),
         time_reduction: 2,
         ..Architecture::default()
     };

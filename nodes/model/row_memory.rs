@@ -287,6 +287,7 @@ mod tests {
                 let outputs = Outputs {
                     layers,
                     maps: &[],
+                    encoder_output: false,
                     convention: Convention::Hf,
                 };
                 forward.encode(features, None, outputs).hiddens

@@ -70,6 +70,8 @@ impl Architecture {
             ("num_conv_pos_embedding_groups", groups),
             ("encoder_head_dim", self.encoder_head_dim.unwrap_or(1)),
             ("feature_norm_width", self.feature_norm_width.unwrap_or(1)),
+            ("final_proj_size", self.final_proj_size.unwrap_or(1)),
+            ("label_embeddings", self.label_embeddings.unwrap_or(1)),
         ] {
             ensure(
                 (1..=WIDEST).contains(&n),

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Default)]
 pub struct NodeInfo {
     pub outputs: Shapes,
+    /// Outputs that the node cannot send as its options are, and why.
+    pub unsent: Vec<(&'static str, String)>,
     /// Parameters of its own.
     pub parameters: Option<u64>,
     /// Multiply-accumulates over SUPERB's lengths.

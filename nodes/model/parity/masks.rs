@@ -10,6 +10,7 @@ fn layers(layers: &[usize], convention: Convention) -> Outputs<'_> {
     Outputs {
         layers,
         maps: &[],
+        encoder_output: false,
         convention,
     }
 }

@@ -35,6 +35,7 @@ impl EarlierPhases {
             if node.broken || self.reads_unknown(&node.json) {
                 continue;
             }
+            check_sent(index, phase, edge_graph, &info, problems);
             let mut inputs = input_shapes(index, edge_graph, &info);
             add_unconnected(node, &mut inputs);
             match config.info(&self.outputs, &inputs) {
@@ -76,6 +77,33 @@ impl EarlierPhases {
             }
             Content::Array(items) => items.iter().any(|item| self.reads_unknown(item)),
             Content::Object(entries) => entries.iter().any(|e| self.reads_unknown(&e.value)),
+        }
+    }
+}
+
+/// Checks that the nodes before this one can send what it reads.
+fn check_sent(
+    index: usize,
+    phase: &PhaseSpec,
+    edge_graph: &EdgeGraph,
+    info: &[Option<NodeInfo>],
+    problems: &mut Problems,
+) {
+    let node = &phase.nodes[index];
+    for edge in incoming(edge_graph, index) {
+        let source = edge.source().index();
+        let connection = edge.weight();
+        let unsent = info[source].iter().flat_map(|info| &info.unsent);
+        for (port, reason) in unsent.filter(|(port, _)| *port == connection.output) {
+            let source = &phase.nodes[source].name;
+            let location = node
+                .json
+                .location_of(&["inputs".to_owned(), connection.input.to_owned()]);
+            let message = format!(
+                "input `{}`: `{source}` sends no `{port}`: {reason}",
+                connection.input
+            );
+            problems.add_for_node(&node.name, location, &message);
         }
     }
 }

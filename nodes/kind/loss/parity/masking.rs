@@ -185,6 +185,7 @@ fn an_update_by_masking_distillation() {
                 let outputs = Outputs {
                     layers: &[1, 2, 3, 4],
                     maps: &[],
+                    encoder_output: false,
                     convention: Convention::Hf,
                 };
                 let features = pass.features(&rows.each("audio"));

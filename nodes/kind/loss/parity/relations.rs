@@ -37,9 +37,10 @@ fn hidden_states_and_averaged_maps() {
         let outputs = Outputs {
             layers: &[0, 1, 2, 3, 4],
             maps: &[1, 2, 3, 4],
+            encoder_output: false,
             convention: Convention::Hf,
         };
-        let Encoded { hiddens, maps } = pass.encode(pass.features(&audio), None, outputs);
+        let Encoded { hiddens, maps, .. } = pass.encode(pass.features(&audio), None, outputs);
         for (l, hidden) in hiddens.iter().enumerate() {
             let name = format!("hidden/{row}/{l}");
             close(&name, &read(&hidden.values), values(&theirs, &name));
@@ -97,9 +98,11 @@ fn objectives_and_their_gradients() {
         let outputs = Outputs {
             layers: &[0, 1, 2, 3, 4],
             maps: &[1, 2, 3, 4],
+            encoder_output: false,
             convention: Convention::Hf,
         };
-        let Encoded { hiddens, maps } = pass.encode(pass.features(&by_row("audio")), None, outputs);
+        let Encoded { hiddens, maps, .. } =
+            pass.encode(pass.features(&by_row("audio")), None, outputs);
         let options: Options =
             serde_json::from_value(json!({ "terms": [{ "type": term }] })).expect("options");
         let mut context = NodeContext::alone("match", Arc::new(ReportedLines::default()), |_| ());

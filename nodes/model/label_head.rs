@@ -1,0 +1,213 @@
+//! The head with which HuBERT is pre-trained (Hsu et al. 2021, arXiv:2106.07447, equation 3): it
+//! gives each frame x of the encoder's output a logit for each class c,
+//! cos(W x + b, e_c) / temperature, e_c the embedding of the class.
+//!
+//! A model's head is `logits.safetensors` beside its weights: `final_proj.weight` (size, width),
+//! `final_proj.bias`, `label_embs` (classes, size).
+use super::Architecture;
+use crate::Result;
+use crate::data::error::error_at;
+use crate::data::file::{self, Tensors};
+use compute::gemm::Precision;
+use compute::op::{cosine_logits, linear, linear_start};
+use compute::random::Key;
+use compute::tensor::{Hidden, Param, Track, param};
+use std::path::{Path, PathBuf};
+
+const FILE: &str = "logits.safetensors";
+const EMBEDDINGS: &str = "label_embs";
+/// The key of the metadata for the rows of `label_embs` that come before those of clusters: symbols
+/// of a dictionary, such as fairseq's four.
+const SPECIAL: &str = "special_rows";
+
+/// The head of a model.
+pub struct LabelHead {
+    weight: Param,
+    bias: Param,
+    embeddings: Param,
+    pub classes: usize,
+}
+
+/// Returns the path of a model folder's head.
+pub fn label_head_path(folder: &Path) -> PathBuf {
+    folder.join(FILE)
+}
+
+/// Reads the number of classes of a model folder's head, without those of special symbols; `None`
+/// if the folder has no head.
+///
+/// # Errors
+/// The file cannot be read, or has no embeddings.
+pub fn label_classes(folder: &Path) -> Result<Option<usize>> {
+    let path = label_head_path(folder);
+    if !path.exists() {
+        return Ok(None);
+    }
+    Ok(Some(Embeddings::read(&path)?.classes()))
+}
+
+/// The embeddings of a file with a head.
+struct Embeddings {
+    tensors: Tensors,
+    /// Rows of the file, and those of special symbols before the others.
+    rows: usize,
+    special: usize,
+    size: usize,
+}
+
+impl Embeddings {
+    fn read(path: &Path) -> Result<Embeddings> {
+        let tensors = file::Tensors::read(path)?;
+        let shape = tensors
+            .floats
+            .get(EMBEDDINGS)
+            .map(|(shape, _)| shape.clone());
+        let Some([rows, size]) = shape.as_deref() else {
+            let message = format!("there is no tensor `{EMBEDDINGS}` of (classes, size)");
+            return Err(error_at(path, message));
+        };
+        let special = tensors.metadata.get(SPECIAL);
+        let special = special.map_or(Ok(0), |text| text.parse::<usize>());
+        let special = special.ok().filter(|special| special < rows);
+        let Some(special) = special else {
+            let message = format!("`{SPECIAL}` of its metadata is no number of rows");
+            return Err(error_at(path, message));
+        };
+        Ok(Embeddings {
+            rows: *rows,
+            size: *size,
+            special,
+            tensors,
+        })
+    }
+
+    fn classes(&self) -> usize {
+        self.rows - self.special
+    }
+
+    /// Takes the embeddings of the classes out.
+    fn take(&mut self) -> Result<Vec<f32>> {
+        let mut values = self.tensors.take(EMBEDDINGS, &[self.rows, self.size])?;
+        values.drain(..self.special * self.size);
+        Ok(values)
+    }
+}
+
+/// Reads the embeddings of a head's classes, (classes, size), from its file or its model's folder.
+///
+/// # Errors
+/// The file cannot be read, or has no embeddings.
+pub fn label_embeddings(path: &Path) -> Result<LabelEmbeddings> {
+    let path = if path.is_dir() {
+        label_head_path(path)
+    } else {
+        path.to_owned()
+    };
+    let mut embeddings = Embeddings::read(&path)?;
+    Ok(LabelEmbeddings {
+        values: embeddings.take()?,
+        classes: embeddings.classes(),
+        size: embeddings.size,
+    })
+}
+
+/// Embeddings of classes, row-major.
+pub struct LabelEmbeddings {
+    pub values: Vec<f32>,
+    pub classes: usize,
+    pub size: usize,
+}
+
+impl LabelHead {
+    /// Reads the head of a model folder.
+    ///
+    /// # Errors
+    /// The file cannot be read, or does not fit the model.
+    pub fn load(folder: &Path, architecture: &Architecture) -> Result<LabelHead> {
+        let mut file = Embeddings::read(&label_head_path(folder))?;
+        let size = file.size;
+        let width = architecture.hidden_size;
+        let weight = file.tensors.take("final_proj.weight", &[size, width])?;
+        let bias = file.tensors.take("final_proj.bias", &[size])?;
+        let embeddings = file.take()?;
+        Ok(LabelHead {
+            weight: param(weight),
+            bias: param(bias),
+            embeddings: param(embeddings),
+            classes: file.classes(),
+        })
+    }
+
+    /// Draws a head, for a dry run without a model.
+    pub fn random(width: usize, size: usize, classes: usize, key: Key) -> LabelHead {
+        let [weight, bias] = linear_start(key, 0, width, size);
+        let embeddings = (0..classes * size).map(|i| key.uniform(1, i as u64));
+        LabelHead {
+            weight: param(weight),
+            bias: param(bias),
+            embeddings: param(embeddings.collect()),
+            classes,
+        }
+    }
+
+    /// Returns the logits of each frame of the encoder's output, (frames, classes).
+    pub fn logits<T: Track>(&self, x: Hidden<T>, temperature: f32) -> Hidden<T> {
+        let z = linear(x, &self.weight, &self.bias, Precision::F32);
+        cosine_logits(z, &self.embeddings, temperature)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use compute::tensor::{Spans, hidden};
+    use std::borrow::Cow;
+
+    fn write(folder: &Path, special: Option<&str>) {
+        let tensors = [
+            (
+                "final_proj.weight".into(),
+                vec![2, 3],
+                vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+            ),
+            ("final_proj.bias".into(), vec![2], vec![0.0, 0.0]),
+            (
+                "label_embs".into(),
+                vec![3, 2],
+                vec![9.0, 9.0, 1.0, 0.0, 0.0, 2.0],
+            ),
+        ];
+        let tensors = tensors.map(|(name, shape, values)| (name, shape, Cow::Owned(values)));
+        let metadata = special.map(|rows| (SPECIAL.to_owned(), rows.to_owned()));
+        file::save(
+            &label_head_path(folder),
+            &tensors,
+            metadata.into_iter().collect(),
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn rows_of_special_symbols_are_no_classes() {
+        let folder = std::env::temp_dir().join(format!("label-head-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        assert_eq!(label_classes(&folder).unwrap(), None);
+        let architecture = Architecture {
+            hidden_size: 3,
+            ..Architecture::default()
+        };
+        write(&folder, Some("1"));
+        assert_eq!(label_classes(&folder).unwrap(), Some(2));
+        let head = LabelHead::load(&folder, &architecture).unwrap();
+        let x = hidden(vec![3.0, 4.0, 5.0], 3, Spans::new([1]));
+        let logits = head.logits(x, 0.1);
+        let numbers = compute::tensor::read(&logits.values);
+        assert!((numbers[0] - 6.0).abs() < 1e-5 && (numbers[1] - 8.0).abs() < 1e-5);
+        write(&folder, None);
+        assert_eq!(label_embeddings(&folder).unwrap().classes, 3);
+        write(&folder, Some("3"));
+        let error = label_classes(&folder).unwrap_err().to_string();
+        assert!(error.ends_with("`special_rows` of its metadata is no number of rows"));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
