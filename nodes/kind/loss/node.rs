@@ -290,7 +290,7 @@ impl Node for Loss {
         let mut total = Scalar::zero(step.tape()).value;
         for (term, parts) in self.options.terms.iter().zip(&parts_by_term) {
             for part in parts {
-                let factor = (part.factor * term.factor()) as f32;
+                let factor = (part.factor * term.weight * term.square()) as f32;
                 total = plus(total, scaled(part.value.clone(), factor));
             }
         }
@@ -301,7 +301,8 @@ impl Node for Loss {
         for (term, parts) in self.options.terms.iter().zip(&parts_by_term) {
             let sum: f64 = parts.iter().map(|part| next() as f64 * part.factor).sum();
             // A sum of nothing is -0.
-            metrics.push((term.r#type.metric().into(), sum as f32 + 0.0));
+            let value = (sum * term.square()) as f32 + 0.0;
+            metrics.push((term.r#type.metric().into(), value));
         }
 
         let weight = match (&compared, self.options.mean_over) {

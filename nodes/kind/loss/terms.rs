@@ -50,15 +50,15 @@ impl Term {
         }
     }
 
-    /// Returns the term's factor, the square of its temperature included.
-    pub(super) fn factor(&self) -> f64 {
+    /// Returns the factor of the divergence that is part of the term: the square of its
+    /// temperature, or 1.
+    pub(super) fn square(&self) -> f64 {
         let is_squared = self.r#type.logits().is_some() && self.squared.unwrap_or(true);
-        let square = if is_squared {
+        if is_squared {
             self.temperature.unwrap_or(1.0).powi(2)
         } else {
             1.0
-        };
-        self.weight * square
+        }
     }
 
     /// Returns what is wrong with the term at place `i` of `terms`.
