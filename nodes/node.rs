@@ -12,6 +12,7 @@ mod kind;
 pub mod model_option;
 pub mod port;
 pub mod report;
+mod shared_models;
 pub mod step;
 mod step_info;
 
@@ -30,6 +31,7 @@ pub use info::{
 pub use kind::{Kind, KindOptions, Parse, Role, parse};
 use port::Shapes;
 use serde_json::Value as Json;
+pub use shared_models::SharedModels;
 use step::{Step, StepInfo};
 
 /// A running node. It is built inside its stage's thread and never leaves it.

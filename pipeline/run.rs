@@ -235,6 +235,7 @@ impl Run<'_> {
             synthetic: None,
             phase_outputs: self.plan.phase_outputs.clone(),
             report: self.report.clone(),
+            models: Arc::default(),
             stop: self.stop.clone(),
         });
         let samples_done = AtomicU64::new(0);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// BLAKE3, in hex, of the bytes that were read, by path.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct ReadFiles(BTreeMap<PathBuf, String>);
 
 impl ReadFiles {

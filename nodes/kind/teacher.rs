@@ -267,7 +267,7 @@ impl Cacheable for Options {
 
     fn build_for(&self, layers: &[usize], context: &NodeContext) -> Result<BuiltNode> {
         let key = context.key("weights");
-        let (mut model, read_files) = self.model_option().open_files(context, key)?;
+        let (mut model, read_files) = self.model_option().open_shared(context, key)?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
         let head = if context.read_outputs.contains(LOGITS_OUT) {
             Some(self.open_head(&model.architecture, context)?)

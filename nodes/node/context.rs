@@ -4,6 +4,7 @@ use crate::node::clock::Clock;
 use crate::node::info::PhaseOutputs;
 use crate::node::port::Shapes;
 use crate::node::report::Report;
+use crate::node::shared_models::SharedModels;
 use compute::random::Key;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ pub struct RunContext {
     /// What earlier phases write, as planned: `bench` builds on it what they have not written.
     pub phase_outputs: Arc<PhaseOutputs>,
     pub report: Arc<dyn Report>,
+    /// Frozen models that nodes of the phase have opened.
+    pub models: Arc<SharedModels>,
     /// Set by a signal: finish the running update, write a checkpoint, end.
     pub stop: Arc<AtomicBool>,
 }
@@ -108,6 +111,7 @@ impl NodeContext {
             synthetic: None,
             phase_outputs: Arc::default(),
             report,
+            models: Arc::default(),
             stop: Arc::default(),
         };
         change(&mut run);

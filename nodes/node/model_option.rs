@@ -203,6 +203,22 @@ impl ModelOption<'_> {
         Ok((model, read_files))
     }
 
+    /// Opens a frozen model as [`ModelOption::open_files`]. Nodes of a phase that name equal models
+    /// share one copy of the weights.
+    pub fn open_shared(&self, context: &NodeContext, key: Key) -> Result<(Model, ReadFiles)> {
+        let folder = self.folder.map(|text| context.path(text));
+        let Some(folder) = folder.filter(|folder| folder.exists()) else {
+            return self.open_files(context, key);
+        };
+        let except = match self.unknown_keys {
+            UnknownKeys::Refuse { except } => except,
+            UnknownKeys::Allow => &[],
+        };
+        let name = format!("{:?}", (folder, self.architecture, except));
+        let models = &context.run.models;
+        models.open(name, || self.open_files(context, key))
+    }
+
     /// Applies the option `architecture`, if it is given, to a folder's architecture.
     fn with_option(
         &self,

@@ -1,0 +1,64 @@
+//! Frozen models of a phase, so that nodes of equal models share one copy of the weights.
+use crate::Result;
+use crate::data::read_files::ReadFiles;
+use crate::model::Model;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// A model and the files that it was loaded from.
+type Loaded = (Model, ReadFiles);
+
+/// The models that the nodes of a phase have opened.
+#[derive(Default)]
+pub struct SharedModels(Mutex<BTreeMap<String, Loaded>>);
+
+impl SharedModels {
+    /// Returns the model that was opened under `key`, or opens it: once, also if several threads
+    /// ask at the same time.
+    pub fn open(&self, key: String, open: impl FnOnce() -> Result<Loaded>) -> Result<Loaded> {
+        let mut models = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(opened) = models.get(&key) {
+            return Ok(opened.clone());
+        }
+        let opened = open()?;
+        models.insert(key, opened.clone());
+        Ok(opened)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Architecture;
+    use compute::random::Key;
+    use compute::tensor::read;
+
+    #[test]
+    fn equal_keys_share_the_weights() {
+        let small = Architecture {
+            conv_dim: vec![4; 7],
+            hidden_size: 8,
+            num_hidden_layers: 1,
+            num_attention_heads: 2,
+            intermediate_size: 6,
+            num_conv_pos_embeddings: 4,
+            num_conv_pos_embedding_groups: 2,
+            ..Architecture::default()
+        };
+        let models = SharedModels::default();
+        let open = |key: &str, seed: u64| {
+            let drawn = || {
+                let model = Model::random(&small, Key::new(seed, &["weights"]));
+                Ok((model, ReadFiles::default()))
+            };
+            models.open(key.into(), drawn).expect("a model").0
+        };
+        let name = "encoder.layer_norm.weight";
+        let first = open("a", 1);
+        let again = open("a", 2);
+        let other = open("b", 2);
+        let place = |model: &Model| read(model.weights.get(name)).as_ptr();
+        assert_eq!(place(&first), place(&again));
+        assert_ne!(place(&first), place(&other));
+    }
+}
