@@ -150,6 +150,7 @@ input target: columns id, frames, hidden, optional
 input mask: columns id, mask, view, optional
 input student_maps: attention maps, optional
 input target_maps: columns id, frames, maps, optional
+input labels: columns id, frames, labels, optional
 output loss: a loss
 ";
     let output = stdout(root(), &["nodes", "loss"]);

@@ -84,7 +84,7 @@ fn damaged_values_and_lost_ends_are_errors() {
     fs::remove_file(&file.0).unwrap();
     assert!(matches!(verify(&file.0), Err(TensorError::Io(_))));
     fs::create_dir(&file.0).unwrap();
-    assert!(file.error().ends_with("is no regular file"));
+    assert!(file.error().ends_with("it is a folder, not a file"));
 }
 
 #[test]
