@@ -315,7 +315,7 @@ fn logits_of_a_teacher_train_a_student() {
     let cluster = json!({
         "name": "head", "seed": 1,
         "phases": [
-            { "name": "cluster", "nodes": {
+            { "name": "clusters", "nodes": {
                 "speech": speech, "teacher": teacher,
                 "cluster": {
                     "kind": "cluster", "inputs": { "features": "teacher.targets" }, "clusters": 7
@@ -325,7 +325,7 @@ fn logits_of_a_teacher_train_a_student() {
                 "speech": speech, "teacher": teacher,
                 "label": {
                     "kind": "label", "inputs": { "features": "teacher.targets" },
-                    "centroids": "$OUT/cluster/cluster/centroids.safetensors"
+                    "centroids": "$OUT/clusters/cluster/centroids.safetensors"
                 },
                 "student": {
                     "kind": "student", "inputs": { "speech": "speech.speech" }, "init": "teacher",
