@@ -12,7 +12,9 @@ use crate::model::{
     Architecture, Convention, Encoded, Forward, Model, Normalization, OPEN, Outputs, UnknownKeys,
     activation_bytes, count,
 };
-use crate::node::model_option::{ModelOption, check_layers, check_mask, mapped_layers};
+use crate::node::model_option::{
+    ModelOption, check_layers, check_mask, common_width, mapped_layers, missing_maps,
+};
 use crate::node::port;
 use crate::node::port::{Carries, FrameStep, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
@@ -125,11 +127,12 @@ impl Config for Options {
             .map_err(|e| vec![e])?;
         let architecture = planned.architecture;
         check_layers(&self.layers, &architecture)?;
+        let width = common_width(&self.layers, &architecture)?;
         check_mask(inputs, &architecture)?;
         self.check_frames(&architecture).map_err(|e| vec![e])?;
         let targets = Shape::Hiddens {
             layers: self.layers.clone(),
-            width: architecture.hidden_size,
+            width,
             step: FrameStep {
                 joined: architecture.time_reduction,
                 ..FrameStep::default()
@@ -144,6 +147,7 @@ impl Config for Options {
             outputs: shapes([(OUT, targets), (MAPS_OUT, maps)]),
             parameters: Some(count::parameters(&architecture)),
             macs: Some(count::macs(&architecture)),
+            unavailable: missing_maps(MAPS_OUT, &architecture),
             activation_bytes: Some([weight_copies, 0]),
             estimated: planned.estimated,
             reads: planned.reads.into_iter().collect(),

@@ -23,6 +23,8 @@ pub struct NodeInfo {
     /// Paths that must exist when the graph runs.
     pub reads: Vec<String>,
     pub warnings: Vec<String>,
+    /// Outputs on which nothing would come, with the reason: no node may read them.
+    pub unavailable: Vec<(&'static str, String)>,
     /// What `check` says of the node beside its sizes.
     pub notes: Vec<String>,
 }

@@ -2,9 +2,10 @@
 use crate::graph::edges::{EdgeGraph, incoming};
 use crate::graph::json::{Content, Json};
 use crate::graph::problem::Problems;
-use crate::graph::spec::{NodeSpec, PhaseSpec};
+use crate::graph::spec::{InputSpec, NodeSpec, PhaseSpec};
 use nodes::node::port::Shapes;
 use nodes::node::{NodeInfo, PhaseOutputs};
+use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 use std::collections::BTreeSet;
 
@@ -38,7 +39,10 @@ impl EarlierPhases {
             let mut inputs = input_shapes(index, edge_graph, &info);
             add_unconnected(node, &mut inputs);
             match config.info(&self.outputs, &inputs) {
-                Ok(node_info) => info[index] = Some(node_info),
+                Ok(node_info) => {
+                    refuse_unavailable(phase, edge_graph, index, &node_info, problems);
+                    info[index] = Some(node_info);
+                }
                 Err(errors) => {
                     for error in errors {
                         let location = node.json.location_of(&error.path);
@@ -76,6 +80,31 @@ impl EarlierPhases {
             }
             Content::Array(items) => items.iter().any(|item| self.reads_unknown(item)),
             Content::Object(entries) => entries.iter().any(|e| self.reads_unknown(&e.value)),
+        }
+    }
+}
+
+/// Adds a problem for each node that reads an output on which nothing would come.
+fn refuse_unavailable(
+    phase: &PhaseSpec,
+    edge_graph: &EdgeGraph,
+    source: usize,
+    info: &NodeInfo,
+    problems: &mut Problems,
+) {
+    for (output, reason) in &info.unavailable {
+        let written = format!("{}.{output}", phase.nodes[source].name);
+        for edge in edge_graph.edges(NodeIndex::new(source)) {
+            if edge.weight().output != *output {
+                continue;
+            }
+            let reader = &phase.nodes[edge.target().index()];
+            let read = |input: &&InputSpec| input.source() == written;
+            for input in reader.inputs.iter().filter(read) {
+                let port = &input.port;
+                let message = format!("input `{port}` names `{written}`: {reason}");
+                problems.add_for_node(&reader.name, &input.location, message);
+            }
         }
     }
 }
