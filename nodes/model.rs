@@ -23,7 +23,7 @@ mod validate;
 mod weight_files;
 mod weights;
 
-pub use architecture::{Architecture, ExtractNorm};
+pub use architecture::{Architecture, EncoderType, ExtractNorm};
 pub use components::{Component, DUMMY_WEIGHT, MASK_EMBEDDING};
 pub(crate) use components::{Dim, TensorSpec};
 pub use config_keys::UnknownKeys;

@@ -308,7 +308,7 @@ fn logits_of_a_teacher_train_a_student() {
     let output = execute(&mut pipeline(path, &["check", &graph]));
     assert_eq!(output.status.code(), Some(78));
     let text = stderr(&output);
-    let missing = "`teacher` sends no `logits`: `teacher` has no logits.safetensors";
+    let missing = "names `teacher.logits`: `teacher` has no logits.safetensors";
     assert!(text.contains(missing), "{text}");
 
     // The head that a first graph trains, on clusters of the teacher's own frames.

@@ -151,6 +151,12 @@ impl Options {
             "\"head\" and \"attention-layer\" cannot be pruned where a layer uses the attention map \
              of another, whose heads it needs",
         ));
+        errors.extend(OptionError::unless(
+            !architecture.is_lstm(),
+            "units",
+            "are of transformers and their extractor; the layers of this model are an LSTM, which \
+             is not pruned",
+        ));
         if self.units.contains(&Unit::Conv) {
             let exact = self.finalize == Finalize::Exact;
             errors.extend(OptionError::unless(

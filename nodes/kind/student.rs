@@ -12,7 +12,9 @@ use crate::model::{
     Architecture, Convention, DUMMY_WEIGHT, DropoutKey, Encoded, Forward, MASK_EMBEDDING, Model,
     Outputs, UnknownKeys, activation_bytes, count,
 };
-use crate::node::model_option::{ModelOption, check_layers, check_mask, mapped_layers};
+use crate::node::model_option::{
+    ModelOption, check_layers, check_mask, common_width, mapped_layers, missing_maps,
+};
 use crate::node::port;
 use crate::node::port::{
     Carries, FrameStep, Gates, Hiddens, Maps, Port, Ports, Scalar, Shape, Shapes, Value,
@@ -129,6 +131,12 @@ impl Options {
 
     /// Checks that a layer can be computed again by itself, if it must be.
     fn check_recompute(&self, architecture: &Architecture) -> Result<(), OptionError> {
+        if self.recompute && architecture.is_lstm() {
+            return Err(OptionError::option(
+                "recompute",
+                "is for transformer layers; the model's are an LSTM",
+            ));
+        }
         let mut layers = 0..architecture.num_hidden_layers;
         if self.recompute && layers.any(|layer| architecture.reuses_attention(layer)) {
             return Err(OptionError::option(
@@ -187,6 +195,7 @@ impl Config for Options {
             .map(|transfer| transfer.describe(self.init.as_deref().unwrap_or_default()));
         let architecture = planned.architecture;
         check_layers(&self.layers, &architecture)?;
+        let width = common_width(&self.layers, &architecture)?;
         check_mask(inputs, &architecture)?;
         self.check_features().map_err(|error| vec![error])?;
         self.check_recompute(&architecture)
@@ -194,7 +203,7 @@ impl Config for Options {
         let pruned = pruned_architecture(&architecture, inputs).map_err(|error| vec![error])?;
         let hiddens = Shape::Hiddens {
             layers: self.layers.clone(),
-            width: architecture.hidden_size,
+            width,
             step: FrameStep {
                 joined: architecture.time_reduction,
                 ..FrameStep::default()
@@ -210,6 +219,7 @@ impl Config for Options {
             outputs: shapes([(OUT, hiddens), (MAPS_OUT, maps), (PENALTY, Shape::Plain)]),
             parameters: Some(count::parameters(&architecture)),
             macs: Some(count::macs(&architecture)),
+            unavailable: missing_maps(MAPS_OUT, &architecture),
             activation_bytes: Some([per_model, per_second]),
             estimated: planned.estimated,
             writes: Some(Artifact::Model {
@@ -219,7 +229,6 @@ impl Config for Options {
             reads: planned.reads,
             notes: notes.into_iter().collect(),
             warnings: self.precision.warning().into_iter().collect(),
-            ..NodeInfo::default()
         })
     }
 

@@ -13,7 +13,9 @@ use crate::model::{
     Architecture, Convention, Forward, LabelHead, Model, Normalization, OPEN, Outputs, UnknownKeys,
     activation_bytes, count, label_classes, weight_paths,
 };
-use crate::node::model_option::{ModelOption, check_layers, check_mask, mapped_layers};
+use crate::node::model_option::{
+    ModelOption, check_layers, check_mask, common_width, mapped_layers, missing_maps,
+};
 use crate::node::port;
 use crate::node::port::{Carries, FrameStep, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
@@ -106,7 +108,7 @@ impl Options {
         let classes = architecture.label_embeddings.ok_or("has no label head")?;
         let key = context.key("label-head");
         Ok(LabelHead::random(
-            architecture.hidden_size,
+            architecture.layer_width(architecture.num_hidden_layers),
             size,
             classes,
             key,
@@ -160,11 +162,12 @@ impl Config for Options {
             .map_err(|e| vec![e])?;
         let architecture = planned.architecture;
         check_layers(&self.layers, &architecture)?;
+        let width = common_width(&self.layers, &architecture)?;
         check_mask(inputs, &architecture)?;
         self.check_frames(&architecture).map_err(|e| vec![e])?;
         let targets = Shape::Hiddens {
             layers: self.layers.clone(),
-            width: architecture.hidden_size,
+            width,
             step: FrameStep {
                 joined: architecture.time_reduction,
                 ..FrameStep::default()
@@ -178,7 +181,7 @@ impl Config for Options {
             return Err(vec![OptionError::option("temperature", message)]);
         }
         let mut outputs = shapes([(OUT, targets), (MAPS_OUT, maps)]);
-        let mut unsent = vec![];
+        let mut unavailable = missing_maps(MAPS_OUT, &architecture);
         match self.classes(&architecture).map_err(|error| vec![error])? {
             Some(classes) => {
                 let logits = Shape::Hiddens {
@@ -191,7 +194,7 @@ impl Config for Options {
                 };
                 outputs.insert(LOGITS_OUT, vec![logits]);
             }
-            None => unsent.push((
+            None => unavailable.push((
                 LOGITS_OUT,
                 format!(
                     "`{}` has no logits.safetensors, and `architecture` names no `label_embeddings`",
@@ -203,9 +206,9 @@ impl Config for Options {
             activation_bytes::weight_copies(&architecture, self.precision.on_device());
         Ok(NodeInfo {
             outputs,
-            unsent,
             parameters: Some(count::parameters(&architecture)),
             macs: Some(count::macs(&architecture)),
+            unavailable,
             activation_bytes: Some([weight_copies, 0]),
             estimated: planned.estimated,
             reads: planned.reads,

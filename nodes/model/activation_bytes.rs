@@ -9,6 +9,7 @@
 //! layer        T (2 W (4 + p) + p (4 A + F))
 //!                                        inputs of its norms, and of the products after them;
 //!                                        q, k, v, their mixture; the inner units
+//! LSTM layer   T (24 H + p W)            of all directions H units: gates, state and cell; input
 //! map          T T heads (4 + p)          of a layer whose attention map another layer uses
 //! positional   4 (k + 4) W W/g (4 + p)   its weight of k taps and g groups, and the gradient
 //! weights      2 a parameter in bf16     copies that products read; a teacher has them too

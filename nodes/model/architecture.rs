@@ -76,6 +76,33 @@ pub struct Architecture {
     /// Frames that a convolution before layer 1 joins to one (FitHuBERT: 2).
     #[serde(skip_serializing_if = "is_one")]
     pub time_reduction: usize,
+
+    #[serde(skip_serializing_if = "is_transformer")]
+    pub encoder: EncoderType,
+    /// Units of one direction of an LSTM layer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lstm_hidden_size: Option<usize>,
+    /// Whether an LSTM layer also reads each row from its end.
+    #[serde(skip_serializing_if = "is_true")]
+    pub lstm_bidirectional: bool,
+}
+
+/// Kinds of layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EncoderType {
+    #[default]
+    Transformer,
+    /// Recurrent layers. They have no positions, no norms and no attention.
+    Lstm,
+}
+
+fn is_transformer(encoder: &EncoderType) -> bool {
+    *encoder == EncoderType::Transformer
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 fn is_false(value: &bool) -> bool {
@@ -140,6 +167,9 @@ impl Default for Architecture {
             final_proj_size: None,
             label_embeddings: None,
             time_reduction: 1,
+            encoder: EncoderType::Transformer,
+            lstm_hidden_size: None,
+            lstm_bidirectional: true,
         }
     }
 }
@@ -153,6 +183,38 @@ impl Architecture {
         let name = self.model_type.strip_prefix("pruned_");
         let name = name.or(self.model_type.strip_prefix("compact_"));
         name.unwrap_or(&self.model_type)
+    }
+
+    /// Whether the layers are recurrent.
+    pub fn is_lstm(&self) -> bool {
+        self.encoder == EncoderType::Lstm
+    }
+
+    /// Returns the units of one direction of an LSTM layer; 0 if the layers are transformers.
+    pub fn lstm_units(&self) -> usize {
+        self.lstm_hidden_size
+            .filter(|_| self.is_lstm())
+            .unwrap_or(0)
+    }
+
+    /// Returns the number of directions of an LSTM layer.
+    pub fn lstm_directions(&self) -> usize {
+        if self.lstm_bidirectional { 2 } else { 1 }
+    }
+
+    /// Returns the width of a layer's output, and of the first layer's input for layer 0.
+    pub fn layer_width(&self, layer: usize) -> usize {
+        match (self.encoder, layer) {
+            (EncoderType::Transformer, _) => self.hidden_size,
+            (EncoderType::Lstm, 0) if !self.feature_projection => self.channels(),
+            (EncoderType::Lstm, 0) => self.hidden_size,
+            (EncoderType::Lstm, _) => self.lstm_units() * self.lstm_directions(),
+        }
+    }
+
+    /// Whether layers have attention maps.
+    pub fn has_attention(&self) -> bool {
+        !self.is_lstm()
     }
 
     /// Whether a layer uses the attention map of a layer before it.
@@ -176,8 +238,11 @@ impl Architecture {
         self.conv_dim[self.conv_dim.len() - 1]
     }
 
-    /// Returns the number of heads of a layer; 0 if its attention is gone.
+    /// Returns the number of heads of a layer; 0 if it has no attention.
     pub fn heads(&self, layer: usize) -> usize {
+        if !self.has_attention() {
+            return 0;
+        }
         match (&self.encoder_remaining_heads, &self.encoder_num_heads) {
             (Some(remaining), _) => remaining[layer].len(),
             (None, Some(heads)) => heads[layer],
@@ -207,8 +272,11 @@ impl Architecture {
         }
     }
 
-    /// Returns the inner units of a layer's feed-forward; 0 if it is gone.
+    /// Returns the inner units of a layer's feed-forward; 0 if it has none.
     pub fn ffn(&self, layer: usize) -> usize {
+        if self.is_lstm() {
+            return 0;
+        }
         self.encoder_ff_interm_features
             .as_ref()
             .map_or(self.intermediate_size, |f| f[layer])

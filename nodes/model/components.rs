@@ -9,12 +9,14 @@ mod attention;
 mod extractor;
 mod feed_forward;
 mod input;
+mod lstm;
 mod projection;
 mod tensor;
 
 pub(super) use attention::POSITION_TABLE;
 pub use extractor::DUMMY_WEIGHT;
 pub use input::MASK_EMBEDDING;
+pub(super) use lstm::names as lstm_names;
 pub(crate) use tensor::{Dim, Initial, TensorSpec};
 
 use super::{Architecture, UnitGroup};
@@ -37,6 +39,8 @@ pub enum ComponentKind {
     AttentionNorm(usize),
     FeedForward(usize),
     FeedForwardNorm(usize),
+    /// A recurrent layer. Its number ends the names of its tensors, so all have one prefix.
+    Lstm(usize),
 }
 
 impl ComponentKind {
@@ -44,7 +48,9 @@ impl ComponentKind {
     pub fn layer(self) -> Option<usize> {
         use ComponentKind::*;
         match self {
-            Attention(l) | AttentionNorm(l) | FeedForward(l) | FeedForwardNorm(l) => Some(l),
+            Attention(l) | AttentionNorm(l) | FeedForward(l) | FeedForwardNorm(l) | Lstm(l) => {
+                Some(l)
+            }
             _ => None,
         }
     }
@@ -61,6 +67,7 @@ impl ComponentKind {
             ComponentKind::AttentionNorm(l) => format!("encoder.layers.{l}.layer_norm."),
             ComponentKind::FeedForward(l) => format!("encoder.layers.{l}.feed_forward."),
             ComponentKind::FeedForwardNorm(l) => format!("encoder.layers.{l}.final_layer_norm."),
+            ComponentKind::Lstm(_) => "encoder.lstm.".into(),
             ComponentKind::MaskEmbedding | ComponentKind::PositionTable => String::new(),
         }
     }
@@ -165,6 +172,10 @@ impl Architecture {
         all.extend(input::mask_embedding(self));
         all.extend((0..self.conv_dim.len()).map(|i| extractor::convolution(self, i)));
         all.push(projection::feature_projection(self));
+        if self.is_lstm() {
+            all.extend((0..self.num_hidden_layers).map(|layer| lstm::lstm(self, layer)));
+            return all;
+        }
         all.push(input::positional_convolution(self));
         all.push(input::encoder_norm(self));
         all.extend(input::time_reduction(self));

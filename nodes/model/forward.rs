@@ -6,6 +6,7 @@
 mod attention;
 mod encoder;
 mod extractor;
+mod lstm;
 
 use super::components::MASK_EMBEDDING;
 use super::{Convention, Model, Unit, UnitGroup};
@@ -41,7 +42,7 @@ pub struct Forward<'a, T: Track> {
     /// samples and is bound by what it writes.
     pub precision: Precision,
     /// Retain each layer's input alone, and compute the layer again for its gradients. Not for
-    /// models that reuse attention maps, nor for passes that return them.
+    /// models that reuse attention maps or have an LSTM, nor for passes that return maps.
     pub recompute: bool,
     /// Average the gradients that later layers send to a layer instead of summing them.
     pub average_gradients: bool,
@@ -152,7 +153,9 @@ impl<T: Track> Forward<'_, T> {
             if let Some(masks) = masks {
                 x = mask_frames(x, masks.concat(), self.model.weights.get(MASK_EMBEDDING));
             }
-            x = self.encoder_input(x);
+            if !a.is_lstm() {
+                x = self.encoder_input(x);
+            }
         }
         if convention == Convention::Hf {
             keep(0, &x);
@@ -162,7 +165,9 @@ impl<T: Track> Forward<'_, T> {
         }
         let mut attention_maps = AttentionMaps::new(maps);
         for l in 0..deepest {
-            x = if self.recompute {
+            x = if a.is_lstm() {
+                self.lstm_layer(l, x)
+            } else if self.recompute {
                 self.recomputed_layer(l, x)
             } else {
                 self.layer(l, x, &mut attention_maps)
@@ -170,7 +175,8 @@ impl<T: Track> Forward<'_, T> {
             let on_the_way = self.on_the_way_share(l);
             x = gradient_scale(x, on_the_way);
             let is_last = l + 1 == a.num_hidden_layers;
-            if is_last && a.do_stable_layer_norm && convention == Convention::Hf {
+            let has_norm = a.do_stable_layer_norm && !a.is_lstm();
+            if is_last && has_norm && convention == Convention::Hf {
                 x = self.encoder_norm(x);
             }
             if layers.contains(&(l + 1)) {

@@ -126,7 +126,7 @@ impl LabelHead {
     pub fn load(folder: &Path, architecture: &Architecture) -> Result<LabelHead> {
         let mut file = Embeddings::read(&label_head_path(folder))?;
         let size = file.size;
-        let width = architecture.hidden_size;
+        let width = architecture.layer_width(architecture.num_hidden_layers);
         let weight = file.tensors.take("final_proj.weight", &[size, width])?;
         let bias = file.tensors.take("final_proj.bias", &[size])?;
         let embeddings = file.take()?;

@@ -2,9 +2,10 @@
 use super::Architecture;
 
 impl Architecture {
-    /// As in transformers, a model has a mask embedding exactly if its config masks anything.
+    /// As in transformers, a model has a mask embedding exactly if its config masks anything; one
+    /// with an LSTM has none.
     pub fn has_mask_embedding(&self) -> bool {
-        self.mask_time_prob > 0.0 || self.mask_feature_prob > 0.0
+        !self.is_lstm() && (self.mask_time_prob > 0.0 || self.mask_feature_prob > 0.0)
     }
 
     /// Leaves the mask embedding out, since the model's folder has none.
@@ -15,6 +16,9 @@ impl Architecture {
 
     /// Returns why no frame of the model can be masked, if that is so.
     pub fn mask_problem(&self) -> Option<&'static str> {
+        if self.is_lstm() {
+            return Some("the model's layers are an LSTM, which has no mask embedding");
+        }
         if !self.has_mask_embedding() {
             return Some(
                 "the model has no mask embedding: its `mask_time_prob` and `mask_feature_prob` \

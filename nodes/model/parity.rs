@@ -5,6 +5,7 @@ mod cutting;
 mod forward;
 mod gates;
 mod losses;
+mod lstm;
 mod masks;
 mod update;
 mod whole_layers;

@@ -20,9 +20,10 @@ impl Model {
             weights.insert(tensor.name, param(values));
         }
         let prefix = ComponentKind::PositionalConvolution.prefix();
-        let direction = &weights[&format!("{prefix}weight_v")];
-        let norms = norms_by_tap(direction, architecture.num_conv_pos_embeddings);
-        weights.insert(format!("{prefix}weight_g"), param(norms));
+        if let Some(direction) = weights.get(&format!("{prefix}weight_v")) {
+            let norms = norms_by_tap(direction, architecture.num_conv_pos_embeddings);
+            weights.insert(format!("{prefix}weight_g"), param(norms));
+        }
         Model {
             architecture: architecture.clone(),
             weights: Weights(weights),
@@ -38,6 +39,9 @@ fn draw(initial: Initial, n: usize, key: Key, site: u64) -> Vec<f32> {
         Initial::Zeros | Initial::TapNorms => vec![0.0; n],
         Initial::Normal(deviation) => map(n, |i| key.normal(site, i as u64) * deviation as f32),
         Initial::Uniform => map(n, |i| key.uniform(site, i as u64)),
+        Initial::Within(bound) => map(n, |i| {
+            (2.0 * key.uniform(site, i as u64) - 1.0) * bound as f32
+        }),
     }
 }
 

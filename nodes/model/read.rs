@@ -1,6 +1,6 @@
 //! Reads an architecture from a graph's option or a config.json, and writes it to a config.json.
 use super::config_keys::{UnknownKeys, check_keys};
-use super::{Architecture, ExtractNorm};
+use super::{Architecture, EncoderType, ExtractNorm};
 use crate::Result;
 use crate::data::suggestion::suggestion;
 use serde_json::{Map, Value as Json, json};
@@ -171,6 +171,7 @@ impl Architecture {
         !self.is_pruned()
             && layers.all(|l| !self.reuses_attention(l))
             && self.time_reduction == 1
+            && !self.is_lstm()
             && self.feature_projection
             && (self.feat_proj_layer_norm || self.family() == "hubert")
     }
@@ -178,11 +179,12 @@ impl Architecture {
     /// Whether units or channels were cut out of the model.
     fn is_pruned(&self) -> bool {
         let mut layers = 0..self.num_hidden_layers;
-        let whole_layers = layers.all(|l| {
-            self.heads(l) == self.num_attention_heads && self.ffn(l) == self.intermediate_size
-        });
-        !whole_layers
-            || self.head_dim() * self.num_attention_heads != self.hidden_size
+        let mut whole_layers = || {
+            layers.all(|l| {
+                self.heads(l) == self.num_attention_heads && self.ffn(l) == self.intermediate_size
+            }) && self.head_dim() * self.num_attention_heads == self.hidden_size
+        };
+        !(self.is_lstm() || whole_layers())
             || self.feature_norm_width.is_some()
             || self.feature_dummy_weight
     }
@@ -225,6 +227,9 @@ fn known_keys() -> Vec<String> {
         final_proj_size: Some(1),
         label_embeddings: Some(1),
         time_reduction: 2,
+        encoder: EncoderType::Lstm,
+        lstm_hidden_size: Some(1),
+        lstm_bidirectional: false,
         ..Architecture::default()
     };
     json!(all)

@@ -34,12 +34,58 @@ impl Architecture {
         )?;
         self.validate_convolutions()?;
         self.validate_sizes()?;
+        self.validate_encoder()?;
+        self.validate_projection()?;
+        self.validate_constants()
+    }
+
+    fn validate_encoder(&self) -> Checked {
+        if self.is_lstm() {
+            return self.validate_lstm();
+        }
+        ensure(
+            self.lstm_hidden_size.is_none() && self.lstm_bidirectional,
+            "`lstm_hidden_size` and `lstm_bidirectional` need `encoder` to be \"lstm\"",
+        )?;
         self.validate_layers()?;
         self.validate_reuse()?;
         self.validate_positions()?;
-        self.validate_divisors()?;
-        self.validate_projection()?;
-        self.validate_constants()
+        self.validate_divisors()
+    }
+
+    /// Checks recurrent layers. Sizes of attention and feed-forward are not read, because a folder
+    /// whose front end an LSTM takes over has them.
+    fn validate_lstm(&self) -> Checked {
+        ensure(
+            self.lstm_hidden_size
+                .is_some_and(|units| (1..=WIDEST).contains(&units)),
+            format!(
+                "`encoder` is \"lstm\", so `lstm_hidden_size`, the units of one direction, must be \
+                 from 1 to {WIDEST}"
+            ),
+        )?;
+        for (name, given) in [
+            ("encoder_num_heads", self.encoder_num_heads.is_some()),
+            (
+                "encoder_remaining_heads",
+                self.encoder_remaining_heads.is_some(),
+            ),
+            (
+                "encoder_ff_interm_features",
+                self.encoder_ff_interm_features.is_some(),
+            ),
+            (
+                "encoder_reuse_attention",
+                self.encoder_reuse_attention.is_some(),
+            ),
+            ("time_reduction", self.time_reduction != 1),
+        ] {
+            ensure(
+                !given,
+                format!("`{name}` is of transformers, but `encoder` is \"lstm\""),
+            )?;
+        }
+        Ok(())
     }
 
     fn validate_convolutions(&self) -> Checked {
@@ -185,8 +231,9 @@ impl Architecture {
 
     fn validate_projection(&self) -> Checked {
         let norm_width = self.feature_norm_width;
+        let as_wide = self.is_lstm() || self.channels() == self.hidden_size;
         ensure(
-            self.feature_projection || self.channels() == self.hidden_size && norm_width.is_none(),
+            self.feature_projection || as_wide && norm_width.is_none(),
             "`feature_projection` is false, so the last of `conv_dim` must be `hidden_size`, \
              unpruned",
         )?;
@@ -278,6 +325,19 @@ mod tests {
             "`encoder_remaining_heads` is for WavLM; say `encoder_num_heads`"
         );
         for (keys, sentence) in [
+            (
+                r#""encoder": "lstm""#,
+                "`encoder` is \"lstm\", so `lstm_hidden_size`, the units of one direction, must be \
+                 from 1 to 65536",
+            ),
+            (
+                r#""lstm_hidden_size": 384"#,
+                "`lstm_hidden_size` and `lstm_bidirectional` need `encoder` to be \"lstm\"",
+            ),
+            (
+                r#""encoder": "lstm", "lstm_hidden_size": 384, "time_reduction": 2"#,
+                "`time_reduction` is of transformers, but `encoder` is \"lstm\"",
+            ),
             (
                 r#""encoder_reuse_attention": [false]"#,
                 "`encoder_reuse_attention` needs 2 flags, one a layer",

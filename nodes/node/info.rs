@@ -9,8 +9,6 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Default)]
 pub struct NodeInfo {
     pub outputs: Shapes,
-    /// Outputs that the node cannot send as its options are, and why.
-    pub unsent: Vec<(&'static str, String)>,
     /// Parameters of its own.
     pub parameters: Option<u64>,
     /// Multiply-accumulates over SUPERB's lengths.
@@ -25,6 +23,8 @@ pub struct NodeInfo {
     /// Paths that must exist when the graph runs.
     pub reads: Vec<String>,
     pub warnings: Vec<String>,
+    /// Outputs on which nothing would come, with the reason: no node may read them.
+    pub unavailable: Vec<(&'static str, String)>,
     /// What `check` says of the node beside its sizes.
     pub notes: Vec<String>,
 }

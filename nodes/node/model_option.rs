@@ -256,6 +256,35 @@ pub fn check_layers(layers: &[usize], a: &Architecture) -> Result<(), Vec<Option
     OptionError::fail_if_any(errors)
 }
 
+/// Returns the width of the layers that a node sends, which it must have in common.
+pub fn common_width(layers: &[usize], a: &Architecture) -> Result<usize, Vec<OptionError>> {
+    let width = |layer: &usize| a.layer_width(*layer);
+    let first = layers.first().map_or(a.hidden_size, width);
+    match layers.iter().position(|layer| width(layer) != first) {
+        None => Ok(first),
+        Some(i) => Err(vec![OptionError::element(
+            &format!("layers.{i}"),
+            "layers",
+            format!(
+                "layer {} is {} wide, but layer {} is {first} wide; use two nodes",
+                layers[i],
+                width(&layers[i]),
+                layers[0]
+            ),
+        )]),
+    }
+}
+
+/// Says that a model sends nothing on the port of attention maps, if its layers have none.
+pub fn missing_maps(port: &'static str, a: &Architecture) -> Vec<(&'static str, String)> {
+    let problem = "the model's layers are an LSTM, which has no attention maps";
+    let missing = !a.has_attention();
+    missing
+        .then(|| (port, problem.to_owned()))
+        .into_iter()
+        .collect()
+}
+
 /// Returns the layers that have an attention map.
 pub fn mapped_layers(layers: &[usize]) -> Vec<usize> {
     layers.iter().copied().filter(|layer| *layer > 0).collect()

@@ -51,7 +51,7 @@ pub fn inspect(folder: &Path) -> Result<Inspected> {
         parameters: model.weights.0.values().map(|p| len(p) as u64).sum(),
         macs: count::macs(a),
         layers: a.num_hidden_layers,
-        width: a.hidden_size,
+        width: a.layer_width(a.num_hidden_layers),
         heads: (0..a.num_hidden_layers).map(|l| a.heads(l)).collect(),
         ffn: (0..a.num_hidden_layers).map(|l| a.ffn(l)).collect(),
         conv: a.conv_dim.clone(),

@@ -207,7 +207,7 @@ struct Probe<'a> {
 impl Probe<'_> {
     /// Returns how many numbers a frame of all layers has.
     fn frame_width(&self) -> usize {
-        self.source.layers().len() * self.source.width()
+        self.source.widths().iter().sum()
     }
 
     fn class(&self, phone: &str) -> Option<usize> {
@@ -243,10 +243,9 @@ impl Probe<'_> {
 
     /// Trains a classifier for each layer.
     fn train(&self, frames: &TrainFrames) -> Vec<Classifier> {
-        let width = self.source.width();
         let classes = self.phones.len();
         let mut classifiers = vec![];
-        for l in 0..self.source.layers().len() {
+        for (l, width) in self.source.widths().into_iter().enumerate() {
             let values = self.layer_values(&frames.values, l);
             let targets = &frames.classes;
             classifiers.push(Classifier::train(
@@ -331,10 +330,11 @@ impl Probe<'_> {
 
     /// Copies the values of the `l`-th layer from frames with all layers side by side.
     fn layer_values(&self, frames: &[f32], l: usize) -> Vec<f32> {
-        let width = self.source.width();
-        let mut values = Vec::with_capacity(frames.len() / self.source.layers().len());
+        let widths = self.source.widths();
+        let start: usize = widths[..l].iter().sum();
+        let mut values = Vec::with_capacity(frames.len() / self.frame_width() * widths[l]);
         for frame in frames.chunks_exact(self.frame_width()) {
-            values.extend_from_slice(&frame[l * width..(l + 1) * width]);
+            values.extend_from_slice(&frame[start..start + widths[l]]);
         }
         values
     }

@@ -11,7 +11,7 @@ use crate::model::Architecture;
 pub(super) fn feature_projection(a: &Architecture) -> Component {
     let kind = ComponentKind::FeatureProjection;
     let prefix = kind.prefix();
-    let width = Dim::fixed(a.hidden_size);
+    let width = Dim::fixed(a.layer_width(0));
     let inputs = channels(a, a.conv_dim.len() - 1);
 
     let dummy = TensorSpec::new(DUMMY_WEIGHT.into(), &[inputs.taking_gates()], Initial::Ones);

@@ -56,6 +56,8 @@ pub enum Initial {
     Normal(f64),
     /// Uniform in [0, 1).
     Uniform,
+    /// Uniform between minus and plus this bound.
+    Within(f64),
     /// The norm of each tap of the weight-normed convolution's `weight_v`.
     TapNorms,
 }

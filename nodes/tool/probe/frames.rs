@@ -39,11 +39,16 @@ impl Source {
         }
     }
 
-    /// Returns how many numbers a frame of a layer has.
-    pub(super) fn width(&self) -> usize {
+    /// Returns how many numbers a frame of each layer has.
+    pub(super) fn widths(&self) -> Vec<usize> {
         match self {
-            Source::Model { model, .. } => model.architecture.hidden_size,
-            Source::Fbank(_) => BINS * (2 * CONTEXT + 1),
+            Source::Model { model, layers } => {
+                let layers = layers.iter();
+                layers
+                    .map(|layer| model.architecture.layer_width(*layer))
+                    .collect()
+            }
+            Source::Fbank(_) => vec![BINS * (2 * CONTEXT + 1)],
         }
     }
 
@@ -111,7 +116,7 @@ mod tests {
         // 8 frames of 10 ms, 4 of 20 ms.
         let samples: Vec<f32> = (0..400 + 7 * 160).map(|i| (i as f32 * 0.3).sin()).collect();
         let frames = source.frames(&samples);
-        let width = source.width();
+        let width = source.widths()[0];
         assert_eq!(frames.len(), 4 * width);
         let short = Mel::new(BINS).features(&samples);
         let part = |t: usize, place: usize| &frames[t * width + place * BINS..][..BINS];

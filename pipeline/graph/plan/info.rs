@@ -2,9 +2,10 @@
 use crate::graph::edges::{EdgeGraph, incoming};
 use crate::graph::json::{Content, Json};
 use crate::graph::problem::Problems;
-use crate::graph::spec::{NodeSpec, PhaseSpec};
+use crate::graph::spec::{InputSpec, NodeSpec, PhaseSpec};
 use nodes::node::port::Shapes;
 use nodes::node::{NodeInfo, PhaseOutputs};
+use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 use std::collections::BTreeSet;
 
@@ -35,11 +36,13 @@ impl EarlierPhases {
             if node.broken || self.reads_unknown(&node.json) {
                 continue;
             }
-            check_sent(index, phase, edge_graph, &info, problems);
             let mut inputs = input_shapes(index, edge_graph, &info);
             add_unconnected(node, &mut inputs);
             match config.info(&self.outputs, &inputs) {
-                Ok(node_info) => info[index] = Some(node_info),
+                Ok(node_info) => {
+                    refuse_unavailable(phase, edge_graph, index, &node_info, problems);
+                    info[index] = Some(node_info);
+                }
                 Err(errors) => {
                     for error in errors {
                         let location = node.json.location_of(&error.path);
@@ -81,29 +84,27 @@ impl EarlierPhases {
     }
 }
 
-/// Checks that the nodes before this one can send what it reads.
-fn check_sent(
-    index: usize,
+/// Adds a problem for each node that reads an output on which nothing would come.
+fn refuse_unavailable(
     phase: &PhaseSpec,
     edge_graph: &EdgeGraph,
-    info: &[Option<NodeInfo>],
+    source: usize,
+    info: &NodeInfo,
     problems: &mut Problems,
 ) {
-    let node = &phase.nodes[index];
-    for edge in incoming(edge_graph, index) {
-        let source = edge.source().index();
-        let connection = edge.weight();
-        let unsent = info[source].iter().flat_map(|info| &info.unsent);
-        for (port, reason) in unsent.filter(|(port, _)| *port == connection.output) {
-            let source = &phase.nodes[source].name;
-            let location = node
-                .json
-                .location_of(&["inputs".to_owned(), connection.input.to_owned()]);
-            let message = format!(
-                "input `{}`: `{source}` sends no `{port}`: {reason}",
-                connection.input
-            );
-            problems.add_for_node(&node.name, location, &message);
+    for (output, reason) in &info.unavailable {
+        let written = format!("{}.{output}", phase.nodes[source].name);
+        for edge in edge_graph.edges(NodeIndex::new(source)) {
+            if edge.weight().output != *output {
+                continue;
+            }
+            let reader = &phase.nodes[edge.target().index()];
+            let read = |input: &&InputSpec| input.source() == written;
+            for input in reader.inputs.iter().filter(read) {
+                let port = &input.port;
+                let message = format!("input `{port}` names `{written}`: {reason}");
+                problems.add_for_node(&reader.name, &input.location, message);
+            }
         }
     }
 }
