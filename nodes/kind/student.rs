@@ -3,13 +3,15 @@
 //! When its phase ends it shrinks to the fixed gates, if it has any, and writes its own model
 //! folder.
 mod cut;
+mod front_end;
+mod frozen;
+mod spec_augment;
 
 use crate::Result;
-use crate::data::column;
-use crate::data::column::{SAMPLES, SPEECH};
+use crate::data::column::{FBANK, SPEECH};
 use crate::model::{
     Architecture, Convention, DUMMY_WEIGHT, DropoutKey, Encoded, Forward, MASK_EMBEDDING, Model,
-    Outputs, UnknownKeys, activation_bytes, count,
+    OPEN, Outputs, UnknownKeys, activation_bytes, count,
 };
 use crate::node::model_option::{
     ModelOption, check_layers, check_mask, common_width, mapped_layers, missing_maps,
@@ -27,9 +29,12 @@ use crate::prune::shrink::{Fixed, shrink};
 use compute::gemm::Precision;
 use compute::op::{gradient_scale, mean_square};
 use compute::random::Key;
-use compute::tensor::{NoneTape, Number, Tape, Track, Vector, put, read, scaled, split};
+use compute::tensor::{Hidden, NoneTape, Number, Tape, Track, Vector, put, read, scaled, split};
+use front_end::{InputBatch, InputRows};
+use frozen::Frozen;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spec_augment::SpecAugment;
 use std::collections::BTreeMap;
 
 /// The model under training.
@@ -75,6 +80,16 @@ pub struct Options {
     /// Factor of the gradient that reaches the extractor.
     #[serde(default = "one")]
     feature_gradient: f64,
+    /// Beginnings of the names of tensors that stand still: no gradient, no decay.
+    #[serde(default)]
+    frozen: Vec<String>,
+    /// How log-mel frames are normalised: by the statistics of the model that the student begins
+    /// with ("model"), not at all ("none"), or by those of a cmvn.safetensors, whose path this is.
+    #[serde(default = "front_end::of_model")]
+    cmvn: String,
+    /// Masks on normalised log-mel frames in training; null: none.
+    #[serde(default)]
+    spec_augment: Option<SpecAugment>,
     /// Keys of config.json that this program does not know and that change no hidden state.
     #[serde(default)]
     ignore_keys: Vec<String>,
@@ -93,6 +108,7 @@ fn one() -> f64 {
 }
 
 const IN: &str = "speech";
+const FEATURES_IN: &str = "features";
 const GATES: &str = "gates";
 const OUT: &str = "hiddens";
 const MAPS_OUT: &str = "maps";
@@ -101,7 +117,8 @@ const PENALTY: &str = "penalty";
 impl KindOptions for Options {
     const PORTS: Ports = Ports {
         inputs: &[
-            Port::new(IN, Carries::Batch(SPEECH)),
+            Port::new(IN, Carries::Batch(SPEECH)).optional(),
+            Port::new(FEATURES_IN, Carries::Batch(FBANK)).optional(),
             port::MASK,
             Port::new(GATES, Carries::Gates).optional(),
         ],
@@ -189,6 +206,9 @@ impl Config for Options {
             .model_option()
             .plan(phase_outputs)
             .map_err(|e| vec![e])?;
+        OptionError::fail_if_any(self.front_end_errors(&planned, phase_outputs, inputs))?;
+        let frozen = Frozen(&self.frozen);
+        OptionError::fail_if_any(frozen.errors(&planned.architecture))?;
         let notes = planned
             .transfer
             .map(|transfer| transfer.describe(self.init.as_deref().unwrap_or_default()));
@@ -225,7 +245,11 @@ impl Config for Options {
                 estimated: planned.estimated || pruned.is_some(),
                 architecture: Box::new(pruned.unwrap_or(architecture)),
             }),
-            reads: planned.reads.into_iter().collect(),
+            reads: planned
+                .reads
+                .into_iter()
+                .chain(self.statistics_file())
+                .collect(),
             notes: notes.into_iter().collect(),
             warnings: self.precision.warning().into_iter().collect(),
         })
@@ -234,7 +258,14 @@ impl Config for Options {
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
         let mut model = self.model_option().open(context, context.key("weights"))?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
+        self.set_statistics(&mut model, context)?;
+        let frozen = Frozen(&self.frozen);
         Ok(Box::new(Student {
+            trains_extractor: !frozen.holds_extractor(&model.architecture)
+                || context.inputs.contains_key(GATES),
+            frozen: self.frozen.clone(),
+            spec_augment: self.spec_augment,
+            augmentation: context.key("spec-augment"),
             model,
             layers: self.layers.clone(),
             convention: self.convention,
@@ -256,6 +287,12 @@ impl Config for Options {
 
 struct Student {
     model: Model,
+    /// Beginnings of the names of tensors that stand still.
+    frozen: Vec<String>,
+    /// Whether a gradient reaches anything of the extractor.
+    trains_extractor: bool,
+    spec_augment: Option<SpecAugment>,
+    augmentation: Key,
     layers: Vec<usize>,
     convention: Convention,
     precision: Precision,
@@ -270,10 +307,9 @@ struct Student {
     noise: Key,
 }
 
-/// The input rows of a step: their samples, and whether each of their frames is masked.
-#[derive(Clone, Copy)]
+/// The input rows of a step, and whether each of their frames is masked.
 struct Rows<'a> {
-    samples: &'a [&'a [f32]],
+    input: InputRows<'a>,
     masks: Option<&'a [Vec<bool>]>,
 }
 
@@ -282,6 +318,14 @@ struct ForwardOutput<T: Track> {
     encoded: Encoded<T>,
     /// The mean square of the extractor's features, if it is penalised.
     mean_square: Option<Number<T>>,
+}
+
+/// Returns the extractor's output.
+fn extracted<T: Track>(forward: &Forward<T>, input: InputRows) -> Hidden<T> {
+    match input {
+        InputRows::Samples(rows) => forward.features(&rows),
+        InputRows::LogMel(rows) => forward.fbank_features(rows),
+    }
 }
 
 impl Student {
@@ -301,7 +345,13 @@ impl Student {
             average_gradients: self.average_gradients,
             tape,
         };
-        let features = gradient_scale(forward.features(rows.samples), self.feature_gradient);
+        let features = if self.trains_extractor {
+            let features = extracted(&forward, rows.input);
+            gradient_scale(features, self.feature_gradient)
+        } else {
+            let frozen = Forward::frozen(&self.model, OPEN, self.precision);
+            extracted(&frozen, rows.input).on(&forward.tape)
+        };
         let mean_square = (self.feature_penalty > 0.0).then(|| mean_square(features.clone()));
         let outputs = Outputs {
             layers: &self.layers,
@@ -311,6 +361,17 @@ impl Student {
         ForwardOutput {
             encoded: forward.encode(features, rows.masks, outputs),
             mean_square,
+        }
+    }
+
+    /// Masks bands and spans of log-mel frames, if the option says so.
+    fn augment(&self, input: &mut InputRows, step: u64) {
+        let (Some(augment), InputRows::LogMel(rows)) = (self.spec_augment, input) else {
+            return;
+        };
+        let bins = self.model.architecture.fbank_bins;
+        for (row, frames) in rows.iter_mut().enumerate() {
+            augment.apply(frames, bins, self.augmentation, step, row);
         }
     }
 
@@ -337,14 +398,17 @@ impl Student {
 
 impl Node for Student {
     fn run(&mut self, step: &mut Step) -> Result<()> {
-        let batch = step.batch(IN)?;
-        let samples = column::floats_by_row(&batch, SAMPLES)?;
+        let batch = InputBatch::take(step, &self.model)?;
+        let mut input = batch.rows(&self.model)?;
         let masks = step.masks()?;
-        let lengths = samples.iter().map(|row| row.len());
+        let lengths = input.lengths(&self.model.architecture);
         let macs = count::macs_of(&self.model.architecture, lengths);
         step.record_products(self.precision, macs, true);
+        if step.trains() {
+            self.augment(&mut input, step.info.step);
+        }
         let rows = Rows {
-            samples: &samples,
+            input,
             masks: masks.as_deref(),
         };
         let gates = step.gates(GATES).unwrap_or_default();
@@ -393,7 +457,8 @@ impl Node for Student {
         let mut shapes: BTreeMap<String, Vec<usize>> = tensors.into_iter().collect();
         let mut parameters = vec![];
         for (name, weight) in &mut self.model.weights.0 {
-            if name == DUMMY_WEIGHT || name == MASK_EMBEDDING && !self.masked {
+            let stands_still = Frozen(&self.frozen).holds(name);
+            if stands_still || name == DUMMY_WEIGHT || name == MASK_EMBEDDING && !self.masked {
                 continue;
             }
             parameters.push(Parameter {

@@ -9,8 +9,8 @@ use crate::data::entry::Entry;
 use crate::data::targets;
 use crate::data::targets::Targets;
 use crate::model::{
-    Architecture, Convention, Encoded, Forward, Model, Normalization, OPEN, Outputs, UnknownKeys,
-    activation_bytes, count,
+    Architecture, CMVN_FILE, Convention, Encoded, Forward, Model, Normalization, OPEN, Outputs,
+    UnknownKeys, activation_bytes, count,
 };
 use crate::node::model_option::{
     ModelOption, check_layers, check_mask, common_width, mapped_layers, missing_maps,
@@ -94,7 +94,7 @@ impl Options {
     /// Returns the paths of the model's files that determine its outputs.
     fn files(&self, context: &NodeContext) -> Vec<PathBuf> {
         let folder = context.path(&self.model);
-        let names = ["config.json", "model.safetensors"];
+        let names = ["config.json", "model.safetensors", CMVN_FILE];
         let normalization = Normalization::file(&folder);
         let paths = names
             .into_iter()

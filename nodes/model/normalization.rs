@@ -33,12 +33,24 @@ impl Normalization {
         FILES.into_iter().find(states)
     }
 
+    /// Whether a model wants normalised waveforms where no file says it.
+    pub(super) fn by_default(architecture: &Architecture) -> bool {
+        !architecture.is_fbank() && architecture.feat_extract_norm == ExtractNorm::Layer
+    }
+
     /// Reads `do_normalize` of a model folder. Where no file says it, models with layer norms in the
     /// extractor want normalised waveforms, others do not.
     ///
     /// # Errors
     /// A file cannot be read, wants another rate than 16 kHz, or contradicts another one.
     pub fn read(folder: &Path, architecture: &Architecture) -> Result<Normalization> {
+        if architecture.is_fbank() {
+            // Log-mel frames are of samples as they are.
+            return Ok(Normalization {
+                normalize: false,
+                file: None,
+            });
+        }
         let mut found: Option<Normalization> = None;
         for name in FILES {
             let path = folder.join(name);
@@ -67,7 +79,7 @@ impl Normalization {
             }
         }
         Ok(found.unwrap_or(Normalization {
-            normalize: architecture.feat_extract_norm == ExtractNorm::Layer,
+            normalize: Normalization::by_default(architecture),
             file: None,
         }))
     }

@@ -1,7 +1,7 @@
 //! A model's tensors by their Hugging Face names, and the folder that holds them.
-use super::Architecture;
 use super::config_keys::{UnknownKeys, unknown_keys};
 use super::normalization::Normalization;
+use super::{Architecture, CMVN_FILE, Cmvn};
 use crate::Result;
 use crate::data::error::PathContext;
 use crate::data::file;
@@ -42,6 +42,8 @@ pub struct Model {
     pub weights: Weights,
     /// Whether it wants each waveform brought to zero mean and unit variance.
     pub normalize: bool,
+    /// How a model of log-mel frames normalises them; `None`: not at all.
+    pub cmvn: Option<Cmvn>,
 }
 
 /// A model as it was loaded, with what its folder says beside it.
@@ -118,6 +120,10 @@ impl Model {
             weights.insert(name, param(values));
         }
         let normalization = Normalization::read(folder, &architecture)?;
+        let statistics = folder.join(CMVN_FILE);
+        let cmvn = (architecture.is_fbank() && statistics.exists())
+            .then(|| Cmvn::load(&statistics, architecture.fbank_bins))
+            .transpose()?;
         let is_encoder = |name: &String| ENCODER.iter().any(|prefix| name.starts_with(prefix));
         let config = folder.join("config.json");
         let keys = serde_json::from_str(&std::fs::read_to_string(&config).at(&config)?);
@@ -126,6 +132,7 @@ impl Model {
                 architecture,
                 weights: Weights(weights),
                 normalize: normalization.normalize,
+                cmvn,
             },
             normalization,
             unknown_keys: unknown_keys(&keys.at(&config)?),
@@ -163,6 +170,9 @@ impl Model {
             ("preprocessor_config.json", preprocessor),
         ] {
             file::write_atomic(&unfinished.join(name), format!("{json:#}\n").as_bytes())?;
+        }
+        if let Some(cmvn) = &self.cmvn {
+            cmvn.save(&unfinished.join(CMVN_FILE))?;
         }
         file::replace_folder(&unfinished, folder)
     }

@@ -53,7 +53,11 @@ pub fn inspect(folder: &Path) -> Result<Inspected> {
         width: a.layer_width(a.num_hidden_layers),
         heads: (0..a.num_hidden_layers).map(|l| a.heads(l)).collect(),
         ffn: (0..a.num_hidden_layers).map(|l| a.ffn(l)).collect(),
-        conv: a.conv_dim.clone(),
+        conv: if a.is_fbank() {
+            vec![]
+        } else {
+            a.conv_dim.clone()
+        },
         normalize: model.normalize,
         normalize_from: loaded.normalization.file,
         unknown_keys: loaded.unknown_keys.iter().cloned().collect(),

@@ -1,6 +1,8 @@
 //! Students with PyTorch's LSTM (tests/golden/lstm_student.py).
 use super::{close, gradient, load, load_model, values};
-use crate::model::{Architecture, Convention, DropoutKey, EncoderType, Forward, Model, OPEN, count};
+use crate::model::{
+    Architecture, Convention, DropoutKey, EncoderType, Forward, Model, OPEN, count,
+};
 use crate::model::{Component, ExtractNorm};
 use compute::gemm::Precision;
 use compute::op::mean_square;
@@ -135,7 +137,10 @@ fn the_published_student_has_these_parts() {
             .map(|tensor| tensor.parameters())
             .sum()
     };
-    assert_eq!(parts(&|name| name.starts_with("feature_extractor.")), 4_200_448);
+    assert_eq!(
+        parts(&|name| name.starts_with("feature_extractor.")),
+        4_200_448
+    );
     assert_eq!(parts(&|name| name.starts_with("feature_projection.")), 1024);
     assert_eq!(parts(&|name| name.starts_with("encoder.lstm.")), 13_393_920);
     assert_eq!(count::parameters(&a), 17_595_392);
@@ -164,7 +169,10 @@ fn a_folder_keeps_the_lstm_and_hubert_fills_its_convolutions() {
     assert_eq!(transfer.taken.len(), 7 + 2 + 2);
     assert_eq!(transfer.drawn.len(), 4 * 2 * 4);
     let sentence = transfer.describe("teacher");
-    assert!(sentence.contains("draws encoder.lstm.weight_ih_l0, "), "{sentence}");
+    assert!(
+        sentence.contains("draws encoder.lstm.weight_ih_l0, "),
+        "{sentence}"
+    );
 
     let small = Architecture {
         conv_dim: vec![4; 7],
@@ -174,10 +182,16 @@ fn a_folder_keeps_the_lstm_and_hubert_fills_its_convolutions() {
     };
     let model = Model::random(&small, Key::new(3, &["lstm"]));
     let bound = 1.0 / 3f32.sqrt();
-    for name in ["encoder.lstm.weight_hh_l1_reverse", "encoder.lstm.bias_ih_l0"] {
+    for name in [
+        "encoder.lstm.weight_hh_l1_reverse",
+        "encoder.lstm.bias_ih_l0",
+    ] {
         let drawn = read(model.weights.get(name));
         let largest = drawn.iter().fold(0f32, |m, x| m.max(x.abs()));
-        assert!(largest > 0.5 * bound && largest <= bound, "{name}: {largest}");
+        assert!(
+            largest > 0.5 * bound && largest <= bound,
+            "{name}: {largest}"
+        );
     }
     let folder = std::env::temp_dir().join(format!("lstm-{}", std::process::id()));
     model.save(&folder).expect("written");
@@ -187,5 +201,8 @@ fn a_folder_keeps_the_lstm_and_hubert_fills_its_convolutions() {
     assert_eq!(read_again.architecture.tensors(), small.tensors());
     assert_eq!(small.to_config()["model_type"], "compact_hubert");
     let name = "encoder.lstm.weight_ih_l1";
-    assert_eq!(read(read_again.weights.get(name)), read(model.weights.get(name)));
+    assert_eq!(
+        read(read_again.weights.get(name)),
+        read(model.weights.get(name))
+    );
 }
