@@ -228,6 +228,8 @@ fn a_front_end_over_log_mel_frames_is_adapted_and_distilled() {
         folder.path(),
         &["inspect", "out/adapt/student", "--format", "json"],
     );
+    assert_eq!(inspected["front_end"], json!("fbank"));
+    assert_eq!(inspected["cmvn"], json!(true));
     assert_eq!(inspected["normalize"], json!(false));
     assert_eq!(inspected["unread_tensors"], json!([]));
 }
