@@ -1,5 +1,6 @@
 //! Every kind of node, one module each. No kind imports another.
 pub mod cluster;
+pub mod cmvn;
 pub mod cross_entropy;
 pub mod decode;
 pub mod fbank;

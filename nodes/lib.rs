@@ -18,6 +18,7 @@ pub type Batch = arrow::record_batch::RecordBatch;
 /// All kinds of nodes.
 pub const KINDS: &[node::Kind] = &[
     node::Kind::of::<kind::cluster::Options>("cluster"),
+    node::Kind::of::<kind::cmvn::Options>("cmvn"),
     node::Kind::of::<kind::cross_entropy::Options>("cross-entropy"),
     node::Kind::of::<kind::decode::Options>("decode"),
     node::Kind::of::<kind::fbank::Options>("fbank"),

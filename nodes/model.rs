@@ -5,6 +5,7 @@
 //! retains nothing for a backward pass.
 pub mod activation_bytes;
 mod architecture;
+mod cmvn;
 mod components;
 mod config_keys;
 pub mod count;
@@ -23,7 +24,8 @@ mod validate;
 mod weight_files;
 mod weights;
 
-pub use architecture::{Architecture, EncoderType, ExtractNorm};
+pub use architecture::{Architecture, EncoderType, ExtractNorm, FrontEnd};
+pub use cmvn::{CMVN_FILE, Cmvn};
 pub use components::{Component, DUMMY_WEIGHT, MASK_EMBEDDING};
 pub(crate) use components::{Dim, TensorSpec};
 pub use config_keys::UnknownKeys;

@@ -73,6 +73,9 @@ fn counts_of_published_students() {
         ("distilhubert", &["student"], 23_491_200, None),
         ("fithubert", &["student"], 21_200_096, None),
         ("fithubert", with_heads, 31_168_352, None),
+        ("deep-thin", &["student"], 22_937_856, None),
+        ("deep-thin", &["heads"], 4_432_896, None),
+        ("shallow-wide", &["student"], 23_491_200, None),
     ] {
         let graph = check(&format!("graphs/librispeech/{recipe}.json"));
         assert_eq!(total(&graph, "parameters", nodes), parameters, "{recipe}");

@@ -7,6 +7,7 @@ mod compare;
 mod damage;
 mod earlier;
 mod failure;
+mod front_ends;
 mod imports;
 mod leftovers;
 mod manifests;

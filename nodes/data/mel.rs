@@ -33,6 +33,14 @@ pub fn frames(samples: usize) -> usize {
     }
 }
 
+/// Returns the fewest samples that hold a number of whole frames.
+pub fn samples(frames: usize) -> usize {
+    match frames {
+        0 => 0,
+        frames => (frames - 1) * SHIFT + FRAME,
+    }
+}
+
 /// Computes log-mel frames.
 pub struct Mel {
     fft: Arc<dyn RealToComplex<f64>>,

@@ -170,6 +170,11 @@ impl Options {
                 "units",
                 "\"conv\" cannot be pruned where no projection follows",
             ));
+            errors.extend(OptionError::unless(
+                !architecture.is_fbank(),
+                "units",
+                "\"conv\" is of convolutions over samples, but the model reads log-mel frames",
+            ));
         }
         errors
     }

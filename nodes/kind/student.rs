@@ -3,35 +3,28 @@
 //! When its phase ends it shrinks to the fixed gates, if it has any, and writes its own model
 //! folder.
 mod cut;
+mod front_end;
+mod frozen;
+mod node;
+mod spec_augment;
 
 use crate::Result;
-use crate::data::column;
-use crate::data::column::{ID, SAMPLES, SPEECH};
-use crate::model::row_memory::{check_frozen, check_trained, row_lengths};
-use crate::model::{
-    Architecture, Convention, DUMMY_WEIGHT, DropoutKey, Encoded, Forward, MASK_EMBEDDING, Model,
-    Outputs, UnknownKeys, activation_bytes, count,
-};
+use crate::data::column::{FBANK, SPEECH};
+use crate::model::{Architecture, Convention, UnknownKeys, activation_bytes, count};
 use crate::node::model_option::{
     ModelOption, check_layers, check_mask, common_width, mapped_layers, missing_maps,
 };
 use crate::node::port;
-use crate::node::port::{
-    Carries, FrameStep, Gates, Hiddens, Maps, Port, Ports, Scalar, Shape, Shapes, Value,
-};
-use crate::node::step::Step;
+use crate::node::port::{Carries, FrameStep, Port, Ports, Shape, Shapes};
 use crate::node::{
-    Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter,
-    PhaseOutputs, shapes,
+    Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
 };
-use crate::prune::shrink::{Fixed, shrink};
 use compute::gemm::Precision;
-use compute::op::{gradient_scale, mean_square};
-use compute::random::Key;
-use compute::tensor::{NoneTape, Number, Tape, Track, Vector, put, read, scaled, split};
+use frozen::Frozen;
+use node::Student;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use spec_augment::SpecAugment;
 
 /// The model under training.
 #[derive(Deserialize, JsonSchema)]
@@ -76,6 +69,16 @@ pub struct Options {
     /// Factor of the gradient that reaches the extractor.
     #[serde(default = "one")]
     feature_gradient: f64,
+    /// Beginnings of the names of tensors that stand still: no gradient, no decay.
+    #[serde(default)]
+    frozen: Vec<String>,
+    /// How log-mel frames are normalised: by the statistics of the model that the student begins
+    /// with ("model"), not at all ("none"), or by those of a cmvn.safetensors, whose path this is.
+    #[serde(default = "front_end::of_model")]
+    cmvn: String,
+    /// Masks on normalised log-mel frames in training; null: none.
+    #[serde(default)]
+    spec_augment: Option<SpecAugment>,
     /// Keys of config.json that this program does not know and that change no hidden state.
     #[serde(default)]
     ignore_keys: Vec<String>,
@@ -94,6 +97,7 @@ fn one() -> f64 {
 }
 
 const IN: &str = "speech";
+const FEATURES_IN: &str = "features";
 const GATES: &str = "gates";
 const OUT: &str = "hiddens";
 const MAPS_OUT: &str = "maps";
@@ -102,7 +106,8 @@ const PENALTY: &str = "penalty";
 impl KindOptions for Options {
     const PORTS: Ports = Ports {
         inputs: &[
-            Port::new(IN, Carries::Batch(SPEECH)),
+            Port::new(IN, Carries::Batch(SPEECH)).optional(),
+            Port::new(FEATURES_IN, Carries::Batch(FBANK)).optional(),
             port::MASK,
             Port::new(GATES, Carries::Gates).optional(),
         ],
@@ -190,6 +195,9 @@ impl Config for Options {
             .model_option()
             .plan(phase_outputs)
             .map_err(|e| vec![e])?;
+        OptionError::fail_if_any(self.front_end_errors(&planned, phase_outputs, inputs))?;
+        let frozen = Frozen(&self.frozen);
+        OptionError::fail_if_any(frozen.errors(&planned.architecture))?;
         let notes = planned
             .transfer
             .map(|transfer| transfer.describe(self.init.as_deref().unwrap_or_default()));
@@ -226,7 +234,11 @@ impl Config for Options {
                 estimated: planned.estimated || pruned.is_some(),
                 architecture: Box::new(pruned.unwrap_or(architecture)),
             }),
-            reads: planned.reads,
+            reads: planned
+                .reads
+                .into_iter()
+                .chain(self.statistics_file())
+                .collect(),
             notes: notes.into_iter().collect(),
             warnings: self.precision.warning().into_iter().collect(),
         })
@@ -235,7 +247,14 @@ impl Config for Options {
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
         let mut model = self.model_option().open(context, context.key("weights"))?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
+        self.set_statistics(&mut model, context)?;
+        let frozen = Frozen(&self.frozen);
         Ok(Box::new(Student {
+            trains_extractor: !frozen.holds_extractor(&model.architecture)
+                || context.inputs.contains_key(GATES),
+            frozen: self.frozen.clone(),
+            spec_augment: self.spec_augment,
+            augmentation: context.key("spec-augment"),
             model,
             layers: self.layers.clone(),
             convention: self.convention,
@@ -252,166 +271,5 @@ impl Config for Options {
             masked: context.inputs.contains_key(port::MASK.name),
             noise: context.key("dropout"),
         }))
-    }
-}
-
-struct Student {
-    model: Model,
-    layers: Vec<usize>,
-    convention: Convention,
-    precision: Precision,
-    recompute: bool,
-    average_gradients: bool,
-    /// Layers whose attention maps are sent.
-    mapped: Vec<usize>,
-    feature_penalty: f32,
-    feature_gradient: f32,
-    /// Whether `mask` is connected, and so the mask embedding is trained.
-    masked: bool,
-    noise: Key,
-}
-
-/// The input rows of a step: their samples, and whether each of their frames is masked.
-#[derive(Clone, Copy)]
-struct Rows<'a> {
-    samples: &'a [&'a [f32]],
-    masks: Option<&'a [Vec<bool>]>,
-}
-
-/// The result of a forward pass.
-struct ForwardOutput<T: Track> {
-    encoded: Encoded<T>,
-    /// The mean square of the extractor's features, if it is penalised.
-    mean_square: Option<Number<T>>,
-}
-
-impl Student {
-    fn forward<T: Track>(
-        &self,
-        rows: Rows,
-        gates: &BTreeMap<String, Vector<T>>,
-        drops: DropoutKey,
-        tape: T,
-    ) -> ForwardOutput<T> {
-        let forward = Forward {
-            model: &self.model,
-            gates,
-            drops,
-            precision: self.precision,
-            recompute: self.recompute,
-            average_gradients: self.average_gradients,
-            tape,
-        };
-        let features = gradient_scale(forward.features(rows.samples), self.feature_gradient);
-        let mean_square = (self.feature_penalty > 0.0).then(|| mean_square(features.clone()));
-        let outputs = Outputs {
-            layers: &self.layers,
-            maps: &self.mapped,
-            encoder_output: false,
-            convention: self.convention,
-        };
-        ForwardOutput {
-            encoded: forward.encode(features, rows.masks, outputs),
-            mean_square,
-        }
-    }
-
-    /// Runs the forward pass of a dev batch, without dropout and without gradients.
-    fn forward_dev(&self, rows: Rows, gates: Gates, step: &Step) -> ForwardOutput<Tape> {
-        let gates = gates
-            .vectors
-            .into_iter()
-            .map(|(name, gates)| (name, split(gates).0))
-            .collect();
-        let output = self.forward(rows, &gates, DropoutKey(None), NoneTape);
-        let tape = step.tape();
-        let hiddens = output.encoded.hiddens.iter();
-        let maps = output.encoded.maps.iter();
-        ForwardOutput {
-            encoded: Encoded {
-                hiddens: hiddens.map(|hidden| hidden.on(tape)).collect(),
-                maps: maps.map(|map| map.on(tape)).collect(),
-                encoder_output: None,
-            },
-            mean_square: output.mean_square.map(|square| put(&square, tape)),
-        }
-    }
-}
-
-impl Node for Student {
-    fn run(&mut self, step: &mut Step) -> Result<()> {
-        let batch = step.batch(IN)?;
-        let samples = column::floats_by_row(&batch, SAMPLES)?;
-        let rows = row_lengths(column::texts(&batch, ID)?, &samples);
-        if step.trains() {
-            check_trained(&self.model.architecture, self.recompute, &rows)?;
-        } else {
-            check_frozen(&self.model.architecture, self.layers.len(), &rows)?;
-        }
-        let masks = step.masks()?;
-        let lengths = samples.iter().map(|row| row.len());
-        let macs = count::macs_of(&self.model.architecture, lengths);
-        step.record_products(self.precision, macs, true);
-        let rows = Rows {
-            samples: &samples,
-            masks: masks.as_deref(),
-        };
-        let gates = step.gates(GATES).unwrap_or_default();
-        let output = if step.trains() {
-            let drops = DropoutKey(Some(self.noise.word(step.info.step)));
-            self.forward(rows, &gates.vectors, drops, step.tape().clone())
-        } else {
-            self.forward_dev(rows, gates, step)
-        };
-        let layers = self.layers.iter().copied();
-        let layers = layers.zip(output.encoded.hiddens).collect();
-        step.send(OUT, Value::Hiddens(Hiddens { layers }));
-        let mapped = self.mapped.iter().copied();
-        let layers = mapped.zip(output.encoded.maps).collect();
-        step.send(MAPS_OUT, Value::Maps(Maps { layers }));
-        let mut penalty = Scalar::zero(step.tape());
-        if let Some(square) = output.mean_square {
-            penalty.parts = vec![("loss_features".into(), read(&square)[0])];
-            penalty.value = scaled(square, self.feature_penalty);
-        }
-        step.send(PENALTY, Value::Scalar(penalty));
-        Ok(())
-    }
-
-    fn finish(&mut self, step: &mut Step) -> Result<()> {
-        let folder = step.context.folder();
-        let Some(Gates {
-            vectors,
-            finalize: Some(finalize),
-        }) = step.gates(GATES)
-        else {
-            return self.model.save(&folder);
-        };
-        let gates: Fixed = vectors
-            .into_iter()
-            .map(|(name, gates)| (name, read(&gates).into()))
-            .collect();
-        let small = shrink(&self.model, &gates, finalize);
-        step.context
-            .say(self.describe_cut(&small, &gates, finalize));
-        small.save(&folder)
-    }
-
-    fn parameters(&mut self) -> Vec<Parameter<'_>> {
-        let tensors = self.model.architecture.tensors();
-        let mut shapes: BTreeMap<String, Vec<usize>> = tensors.into_iter().collect();
-        let mut parameters = vec![];
-        for (name, weight) in &mut self.model.weights.0 {
-            if name == DUMMY_WEIGHT || name == MASK_EMBEDDING && !self.masked {
-                continue;
-            }
-            parameters.push(Parameter {
-                name: name.clone(),
-                shape: shapes.remove(name).unwrap_or_default(),
-                weight,
-                sign: 1.0,
-            });
-        }
-        parameters
     }
 }

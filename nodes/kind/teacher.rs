@@ -10,8 +10,8 @@ use crate::data::targets;
 use crate::data::targets::Targets;
 use crate::model::row_memory::{check_frozen, row_lengths};
 use crate::model::{
-    Architecture, Convention, Forward, LabelHead, Model, Normalization, OPEN, Outputs, UnknownKeys,
-    activation_bytes, count, label_classes, weight_paths,
+    Architecture, CMVN_FILE, Convention, Forward, LabelHead, Model, Normalization, OPEN, Outputs,
+    UnknownKeys, activation_bytes, count, label_classes, weight_paths,
 };
 use crate::node::model_option::{
     ModelOption, check_layers, check_mask, common_width, mapped_layers, missing_maps,
@@ -131,9 +131,11 @@ impl Options {
     fn files(&self, context: &NodeContext) -> Vec<PathBuf> {
         let folder = context.path(&self.model);
         let config = folder.join("config.json");
+        let statistics = folder.join(CMVN_FILE);
         let weights = weight_paths(&folder);
         let normalization = Normalization::file(&folder).map(|name| folder.join(name));
-        let paths = [config].into_iter().chain(weights).chain(normalization);
+        let paths = [config, statistics].into_iter().chain(weights);
+        let paths = paths.chain(normalization);
         paths.filter(|path| path.exists()).collect()
     }
 }

@@ -1,5 +1,6 @@
 //! The numbers of a model: keys of HubertConfig and WavLMConfig, and those of a pruned model
 //! (docs/nodes.md, "Model folders").
+use crate::data::mel;
 use serde::{Deserialize, Serialize};
 
 /// Keys and defaults of transformers' HubertConfig. Its keys that change nothing here are ignored.
@@ -77,6 +78,11 @@ pub struct Architecture {
     #[serde(skip_serializing_if = "is_one")]
     pub time_reduction: usize,
 
+    pub front_end: FrontEnd,
+    /// Log-mel bins that the model reads, if it does.
+    pub fbank_bins: usize,
+    /// Width of the convolution over log-mel frames, whose stride is 2. A list, as of convolutions.
+    pub fbank_conv_kernel: Vec<usize>,
     #[serde(skip_serializing_if = "is_transformer")]
     pub encoder: EncoderType,
     /// Units of one direction of an LSTM layer.
@@ -85,6 +91,17 @@ pub struct Architecture {
     /// Whether an LSTM layer also reads each row from its end.
     #[serde(skip_serializing_if = "is_true")]
     pub lstm_bidirectional: bool,
+}
+
+/// What a model computes its first frames from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FrontEnd {
+    /// Samples, by convolutions and a feature projection.
+    #[default]
+    Waveform,
+    /// Log-mel frames, by one convolution with a gate and a linear map.
+    Fbank,
 }
 
 /// Kinds of layers.
@@ -167,6 +184,9 @@ impl Default for Architecture {
             final_proj_size: None,
             label_embeddings: None,
             time_reduction: 1,
+            front_end: FrontEnd::Waveform,
+            fbank_bins: 80,
+            fbank_conv_kernel: vec![5],
             encoder: EncoderType::Transformer,
             lstm_hidden_size: None,
             lstm_bidirectional: true,
@@ -206,10 +226,17 @@ impl Architecture {
     pub fn layer_width(&self, layer: usize) -> usize {
         match (self.encoder, layer) {
             (EncoderType::Transformer, _) => self.hidden_size,
-            (EncoderType::Lstm, 0) if !self.feature_projection => self.channels(),
+            (EncoderType::Lstm, 0) if !self.feature_projection && !self.is_fbank() => {
+                self.channels()
+            }
             (EncoderType::Lstm, 0) => self.hidden_size,
             (EncoderType::Lstm, _) => self.lstm_units() * self.lstm_directions(),
         }
+    }
+
+    /// Whether the model reads log-mel frames.
+    pub fn is_fbank(&self) -> bool {
+        self.front_end == FrontEnd::Fbank
     }
 
     /// Whether layers have attention maps.
@@ -294,7 +321,7 @@ impl Architecture {
     }
 
     /// Returns the frames of a row: ⌊(n − k) / s⌋ + 1 through every convolution, 0 if a kernel does
-    /// not fit.
+    /// not fit. The padded convolution of stride 2 over log-mel frames has as many.
     pub fn frames(&self, samples: usize) -> usize {
         self.frames_by_conv(samples).last().copied().unwrap_or(0)
     }
@@ -311,6 +338,9 @@ impl Architecture {
 
     /// Returns the frames of a row after each convolution.
     pub fn frames_by_conv(&self, samples: usize) -> Vec<usize> {
+        if self.is_fbank() {
+            return vec![mel::frames(samples).div_ceil(2)];
+        }
         let mut by_convolution = vec![];
         let mut n = samples;
         for (&kernel, &stride) in self.conv_kernel.iter().zip(&self.conv_stride) {
@@ -334,5 +364,12 @@ mod tests {
         let a = Architecture::default();
         let frames = [0, 399, 400, 719, 720, 16000, 80000].map(|n| a.frames(n));
         assert_eq!(frames, [0, 0, 1, 1, 2, 49, 249]);
+        let fbank = Architecture {
+            front_end: FrontEnd::Fbank,
+            ..a.clone()
+        };
+        for samples in (0..2000).chain([16000, 80000, 326001]) {
+            assert_eq!(fbank.frames(samples), a.frames(samples), "{samples}");
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! place in [`Forward`](super::Forward).
 mod attention;
 mod extractor;
+mod fbank;
 mod feed_forward;
 mod input;
 mod lstm;
@@ -29,6 +30,9 @@ pub enum ComponentKind {
     Convolution(usize),
     /// Dummy weight, norm and linear map.
     FeatureProjection,
+    /// The convolution over log-mel frames.
+    FbankConvolution,
+    FbankProjection,
     PositionalConvolution,
     EncoderNorm,
     /// The convolution that joins frames before the first layer.
@@ -60,6 +64,8 @@ impl ComponentKind {
         match self {
             ComponentKind::Convolution(i) => format!("feature_extractor.conv_layers.{i}."),
             ComponentKind::FeatureProjection => "feature_projection.".into(),
+            ComponentKind::FbankConvolution => "feature_extractor.fbank_conv_layers.0.conv.".into(),
+            ComponentKind::FbankProjection => "feature_projection.fbank_projection.".into(),
             ComponentKind::PositionalConvolution => "encoder.pos_conv_embed.conv.".into(),
             ComponentKind::EncoderNorm => "encoder.layer_norm.".into(),
             ComponentKind::TimeReduction => "encoder.time_reduction.".into(),
@@ -170,8 +176,13 @@ impl Architecture {
     pub fn components(&self) -> Vec<Component> {
         let mut all = vec![];
         all.extend(input::mask_embedding(self));
-        all.extend((0..self.conv_dim.len()).map(|i| extractor::convolution(self, i)));
-        all.push(projection::feature_projection(self));
+        if self.is_fbank() {
+            all.push(fbank::convolution(self));
+            all.push(fbank::projection(self));
+        } else {
+            all.extend((0..self.conv_dim.len()).map(|i| extractor::convolution(self, i)));
+            all.push(projection::feature_projection(self));
+        }
         if self.is_lstm() {
             all.extend((0..self.num_hidden_layers).map(|layer| lstm::lstm(self, layer)));
             return all;

@@ -6,6 +6,7 @@
 mod attention;
 mod encoder;
 mod extractor;
+mod fbank;
 mod lstm;
 
 use super::components::MASK_EMBEDDING;
@@ -107,8 +108,12 @@ impl<T: Track> Forward<'_, T> {
         self.encode(self.features(rows), None, outputs).hiddens
     }
 
-    /// Returns the extractor's output, before the projection's norm.
+    /// Returns the extractor's output, before the projection's norm. A model of log-mel frames
+    /// computes and normalises these itself.
     pub fn features(&self, rows: &[&[f32]]) -> Hidden<T> {
+        if self.model.architecture.is_fbank() {
+            return self.fbank_features(self.model.log_mel(rows));
+        }
         let waves = rows.iter().map(|row| {
             if self.model.normalize {
                 normalized(row)

@@ -25,6 +25,9 @@ impl Architecture {
                  are 0, or there is no tensor `masked_spec_embed`",
             );
         }
+        if self.is_fbank() {
+            return None;
+        }
         let hubert = Architecture::default();
         (self.window_and_hop() != hubert.window_and_hop())
             .then_some("a mask has frames of 400 samples every 320, this model has others")

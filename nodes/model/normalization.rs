@@ -37,6 +37,11 @@ impl Normalization {
         FILES.into_iter().find(states)
     }
 
+    /// Whether a model wants normalised waveforms where no file says it.
+    pub(super) fn by_default(architecture: &Architecture) -> bool {
+        !architecture.is_fbank() && architecture.feat_extract_norm == ExtractNorm::Layer
+    }
+
     /// Reads `do_normalize` of a model folder. Where no file says it, models with layer norms in the
     /// extractor want normalised waveforms, others do not.
     ///
@@ -47,6 +52,13 @@ impl Normalization {
         architecture: &Architecture,
         read_files: &mut ReadFiles,
     ) -> Result<Normalization> {
+        if architecture.is_fbank() {
+            // Log-mel frames are of samples as they are.
+            return Ok(Normalization {
+                normalize: false,
+                file: None,
+            });
+        }
         let mut found: Option<Normalization> = None;
         for name in FILES {
             let path = folder.join(name);
@@ -75,7 +87,7 @@ impl Normalization {
             }
         }
         Ok(found.unwrap_or(Normalization {
-            normalize: architecture.feat_extract_norm == ExtractNorm::Layer,
+            normalize: Normalization::by_default(architecture),
             file: None,
         }))
     }

@@ -2,6 +2,7 @@
 //! (tests/golden/README.md).
 mod bf16;
 mod cutting;
+mod fbank;
 mod forward;
 mod gates;
 mod losses;

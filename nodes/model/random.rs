@@ -1,6 +1,6 @@
 //! Weights before training.
 use super::components::{ComponentKind, Initial};
-use super::{Architecture, ExtractNorm, Model, Weights};
+use super::{Architecture, Model, Normalization, Weights};
 use compute::parallel::map;
 use compute::random::Key;
 use compute::tensor::{Param, param, read};
@@ -27,7 +27,8 @@ impl Model {
         Model {
             architecture: architecture.clone(),
             weights: Weights(weights),
-            normalize: architecture.feat_extract_norm == ExtractNorm::Layer,
+            normalize: Normalization::by_default(architecture),
+            cmvn: None,
         }
     }
 }

@@ -144,6 +144,12 @@ impl Architecture {
         {
             keys.retain(|key, _| !["num_buckets", "max_bucket_distance"].contains(&key.as_str()));
         }
+        if !self.is_fbank()
+            && let Some(keys) = config.as_object_mut()
+        {
+            let of_fbank = ["front_end", "fbank_bins", "fbank_conv_kernel"];
+            keys.retain(|key, _| !of_fbank.contains(&key.as_str()));
+        }
         let family = self.family();
         let own = self.is_transformers_own();
         config["model_type"] = match (own, self.is_pruned()) {
@@ -172,6 +178,7 @@ impl Architecture {
             && layers.all(|l| !self.reuses_attention(l))
             && self.time_reduction == 1
             && !self.is_lstm()
+            && !self.is_fbank()
             && self.feature_projection
             && (self.feat_proj_layer_norm || self.family() == "hubert")
     }

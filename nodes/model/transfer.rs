@@ -88,7 +88,10 @@ impl Model {
         Model {
             architecture: architecture.clone(),
             weights: Weights(weights),
-            normalize: self.normalize,
+            normalize: self.normalize && !architecture.is_fbank(),
+            cmvn: self.cmvn.clone().filter(|cmvn| {
+                architecture.is_fbank() && cmvn.mean.len() == architecture.fbank_bins
+            }),
         }
     }
 }

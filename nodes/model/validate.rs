@@ -35,8 +35,29 @@ impl Architecture {
         self.validate_convolutions()?;
         self.validate_sizes()?;
         self.validate_encoder()?;
-        self.validate_projection()?;
+        self.validate_front_end()?;
         self.validate_constants()
+    }
+
+    fn validate_front_end(&self) -> Checked {
+        if !self.is_fbank() {
+            return self.validate_projection();
+        }
+        ensure(
+            (4..=256).contains(&self.fbank_bins),
+            "`fbank_bins` must be from 4 to 256",
+        )?;
+        let odd = |kernel: &usize| kernel % 2 == 1 && *kernel <= WIDEST;
+        ensure(
+            self.fbank_conv_kernel.len() == 1 && self.fbank_conv_kernel.iter().all(odd),
+            "`fbank_conv_kernel` must be one odd number, so that frames have 20 ms and lie as \
+             HuBERT's",
+        )?;
+        ensure(
+            self.feature_norm_width.is_none() && !self.feature_dummy_weight,
+            "`feature_norm_width` and `feature_dummy_weight` are of convolutions over samples, but \
+             `front_end` is \"fbank\"",
+        )
     }
 
     fn validate_encoder(&self) -> Checked {
@@ -329,6 +350,15 @@ mod tests {
                 r#""encoder": "lstm""#,
                 "`encoder` is \"lstm\", so `lstm_hidden_size`, the units of one direction, must be \
                  from 1 to 65536",
+            ),
+            (
+                r#""front_end": "fbank", "fbank_bins": 3"#,
+                "`fbank_bins` must be from 4 to 256",
+            ),
+            (
+                r#""front_end": "fbank", "fbank_conv_kernel": [5, 5]"#,
+                "`fbank_conv_kernel` must be one odd number, so that frames have 20 ms and lie as \
+                 HuBERT's",
             ),
             (
                 r#""lstm_hidden_size": 384"#,

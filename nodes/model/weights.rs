@@ -1,9 +1,9 @@
 //! A model's tensors by their Hugging Face names, and the folder that holds them.
-use super::Architecture;
 use super::MASK_EMBEDDING;
 use super::config_keys::{UnknownKeys, unknown_keys};
 use super::normalization::Normalization;
 use super::weight_files::{WeightFiles, lacks, prefix};
+use super::{Architecture, CMVN_FILE, Cmvn};
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::data::file::{self, GrowingFolder, Tensors};
@@ -47,6 +47,8 @@ pub struct Model {
     pub weights: Weights,
     /// Whether it wants each waveform brought to zero mean and unit variance.
     pub normalize: bool,
+    /// How a model of log-mel frames normalises them; `None`: not at all.
+    pub cmvn: Option<Cmvn>,
 }
 
 /// A model as it was loaded, with what its folder says beside it.
@@ -123,6 +125,16 @@ impl LoadedModel {
             weights.insert(name, param(values));
         }
         let normalization = Normalization::read(folder, &architecture, &mut read_files)?;
+        let statistics = folder.join(CMVN_FILE);
+        let cmvn = if architecture.is_fbank() && statistics.exists() {
+            Some(Cmvn::read(
+                &statistics,
+                architecture.fbank_bins,
+                &mut read_files,
+            )?)
+        } else {
+            None
+        };
         let is_encoder = |name: &&str| ENCODER.iter().any(|prefix| name.starts_with(prefix));
         let unread_tensors = tensors.names().filter(is_encoder);
         let keys = serde_json::from_str(&config).at(&config_path)?;
@@ -131,6 +143,7 @@ impl LoadedModel {
                 architecture,
                 weights: Weights(weights),
                 normalize: normalization.normalize,
+                cmvn,
             },
             normalization,
             unknown_keys: unknown_keys(&keys),
@@ -179,6 +192,11 @@ impl Model {
         growing.write("preprocessor_config.json", |file| {
             file.write_all(preprocessor.as_bytes())
         })?;
+        if let Some(cmvn) = &self.cmvn {
+            growing.write(CMVN_FILE, |file| {
+                file::write_tensors(file, &cmvn.tensors(), BTreeMap::new())
+            })?;
+        }
         growing.finish()
     }
 }

@@ -55,6 +55,8 @@ pub enum Artifact {
     },
     /// Centroids of clusters.
     Centroids { clusters: usize, width: usize },
+    /// Mean and standard deviation of log-mel frames.
+    Cmvn { bins: usize },
     /// Labels of frames; the number of classes, if it is known.
     Labels { classes: Option<usize> },
 }

@@ -15,6 +15,9 @@ pub trait KindOptions: Config + DeserializeOwned + JsonSchema + 'static {
     const TRAINS: bool = false;
     /// Whether a node may carry the option `cache`.
     const CACHEABLE: bool = false;
+    /// Whether a node gathers over its phase what no checkpoint holds, so that the phase may not be
+    /// resumed in its middle: it has no `optimize`.
+    const FORGETS: bool = false;
 }
 
 /// What a phase has at most one node of.
@@ -36,6 +39,7 @@ pub struct Kind {
     pub role: Role,
     pub trains: bool,
     pub cacheable: bool,
+    pub forgets: bool,
     pub parse: Parse,
     /// Returns the JSON Schema of the options; its `description` says what the node does.
     pub schema: fn() -> Json,
@@ -50,6 +54,7 @@ impl Kind {
             role: O::ROLE,
             trains: O::TRAINS,
             cacheable: O::CACHEABLE,
+            forgets: O::FORGETS,
             parse: parse::<O>,
             schema: schema::<O>,
         }

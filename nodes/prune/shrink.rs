@@ -40,6 +40,7 @@ pub fn shrink(model: &Model, gates: &Fixed, how: Finalize) -> Model {
         weights: Weights(weights.collect()),
         architecture,
         normalize: model.normalize,
+        cmvn: model.cmvn.clone(),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Describes a model folder, as text or as JSON.
 use crate::Result;
 use crate::data::printable::printable;
-use crate::model::{ExtractNorm, LoadedModel, UnknownKeys, count};
+use crate::model::{
+    CMVN_FILE, EncoderType, ExtractNorm, FrontEnd, LoadedModel, UnknownKeys, count,
+};
 use compute::tensor::len;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
@@ -25,6 +27,10 @@ pub struct Inspected {
     pub ffn: Vec<usize>,
     /// The number of channels of each convolution.
     pub conv: Vec<usize>,
+    pub encoder: EncoderType,
+    pub front_end: FrontEnd,
+    /// Whether the folder has statistics that normalise log-mel frames.
+    pub cmvn: bool,
     /// Whether waveforms are normalised.
     pub normalize: bool,
     /// The file that says so; `None` where the type of the extractor decides.
@@ -54,7 +60,14 @@ pub fn inspect(folder: &Path) -> Result<Inspected> {
         width: a.layer_width(a.num_hidden_layers),
         heads: (0..a.num_hidden_layers).map(|l| a.heads(l)).collect(),
         ffn: (0..a.num_hidden_layers).map(|l| a.ffn(l)).collect(),
-        conv: a.conv_dim.clone(),
+        conv: if a.is_fbank() {
+            vec![]
+        } else {
+            a.conv_dim.clone()
+        },
+        encoder: a.encoder,
+        front_end: a.front_end,
+        cmvn: model.cmvn.is_some(),
         normalize: model.normalize,
         normalize_from: loaded.normalization.file,
         unknown_keys: loaded.unknown_keys.iter().cloned().collect(),
@@ -78,13 +91,24 @@ impl fmt::Display for Inspected {
         writeln!(f, "  parameters  {}", self.parameters)?;
         writeln!(f, "  MACs        {} (SUPERB's 32 lengths)", self.macs)?;
         writeln!(f, "  layers      {} of width {}", self.layers, self.width)?;
-        writeln!(f, "  heads       {:?}", self.heads)?;
-        writeln!(f, "  FFN units   {:?}", self.ffn)?;
-        writeln!(f, "  channels    {:?}, {norm}", self.conv)?;
-        let source = self
-            .normalize_from
-            .unwrap_or("no file says so: by the type of the extractor");
-        write!(f, "  waveforms   {waveforms} ({source})")?;
+        match self.encoder {
+            EncoderType::Transformer => {
+                writeln!(f, "  heads       {:?}", self.heads)?;
+                writeln!(f, "  FFN units   {:?}", self.ffn)?;
+            }
+            EncoderType::Lstm => writeln!(f, "  encoder     LSTM")?,
+        }
+        match self.front_end {
+            FrontEnd::Fbank if self.cmvn => write!(f, "  log-mel     normalised by {CMVN_FILE}")?,
+            FrontEnd::Fbank => write!(f, "  log-mel     as it is: there is no {CMVN_FILE}")?,
+            FrontEnd::Waveform => {
+                writeln!(f, "  channels    {:?}, {norm}", self.conv)?;
+                let source = self
+                    .normalize_from
+                    .unwrap_or("no file says so: by the type of the extractor");
+                write!(f, "  waveforms   {waveforms} ({source})")?;
+            }
+        }
         for (key, value) in &self.unknown_keys {
             let key = printable(key);
             let value = value.to_string();

@@ -10,8 +10,9 @@ const OF_RUN: [&str; 4] = ["run.json", "metrics.jsonl", "loss.svg", "report.html
 /// What the names of TensorBoard's files begin with.
 const EVENTS: &str = "events.out.tfevents.";
 /// Files that nodes write into their own folders, besides models, which are written as folders.
-const OF_NODES: [&str; 5] = [
+const OF_NODES: [&str; 6] = [
     "centroids.safetensors",
+    "cmvn.safetensors",
     "heads.safetensors",
     "labels.km",
     "labels.parquet",

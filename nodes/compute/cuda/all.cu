@@ -22,6 +22,7 @@
 #include "../op/select_frames/select_frames.cu"
 #include "../op/map_divergence/map_divergence.cu"
 #include "../op/logit_divergence/logit_divergence.cu"
+#include "../op/glu/glu.cu"
 
 // The entry points, written by the build script. Their namespace lets them have the kernels' names.
 namespace entries {

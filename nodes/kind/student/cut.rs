@@ -1,5 +1,5 @@
 //! What the end of a phase tells about the pruned student.
-use super::Student;
+use super::node::Student;
 use crate::model::{Forward, Model, OPEN, count};
 use crate::prune::Finalize;
 use crate::prune::shrink::Fixed;

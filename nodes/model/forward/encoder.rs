@@ -21,7 +21,9 @@ impl<T: Track> Forward<'_, T> {
         let a = &self.model.architecture;
         let weights = &self.model.weights;
         let prefix = ComponentKind::FeatureProjection.prefix();
-        let projected = if let Some(norm_width) = a.feature_norm_width {
+        let projected = if a.is_fbank() {
+            self.fbank_projection(x)
+        } else if let Some(norm_width) = a.feature_norm_width {
             let names = [
                 "layer_norm.weight",
                 "layer_norm.bias",

@@ -197,6 +197,7 @@ fn what_the_kind_rejects_has_its_path_and_location() {
         role: Role::Ordinary,
         trains: false,
         cacheable: false,
+        forgets: false,
         parse: |_| {
             Err(OptionError {
                 path: vec!["terms".into(), "[1]".into(), "weight".into()],

@@ -2,7 +2,7 @@
 //! optimizer, which needs a rate for every node that it trains.
 use crate::graph::edges::EdgeGraph;
 use crate::graph::problem::Problems;
-use crate::graph::spec::PhaseSpec;
+use crate::graph::spec::{NodeSpec, PhaseSpec};
 use nodes::data::suggestion::suggestion;
 use nodes::node::Role;
 use petgraph::visit::EdgeRef;
@@ -18,6 +18,9 @@ pub(super) fn find(phase: &PhaseSpec, problems: &mut Problems) -> Roles {
     let source = find_role(phase, Role::Source, "source", problems);
     let optimizer = find_role(phase, Role::Optimizer, "optimizer", problems);
     find_role(phase, Role::Log, "log", problems);
+    if optimizer.is_some() {
+        refuse_forgetful(phase, problems);
+    }
     let kinds_known = phase.nodes.iter().all(|node| node.known_kind.is_some());
     if kinds_known && !phase.nodes.is_empty() {
         match source {
@@ -54,6 +57,15 @@ fn find_role(
         }
     }
     first
+}
+
+/// Adds a problem for each node that would lose what it has gathered when the phase is resumed.
+fn refuse_forgetful(phase: &PhaseSpec, problems: &mut Problems) {
+    let forgets = |node: &&NodeSpec| node.known_kind.is_some_and(|kind| kind.forgets);
+    for node in phase.nodes.iter().filter(forgets) {
+        let message = "needs a phase without an `optimize`: no checkpoint holds what it gathers";
+        problems.add_for_node(&node.name, &node.location, message);
+    }
 }
 
 /// Checks that the source of a phase without an optimizer ends.
