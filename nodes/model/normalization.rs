@@ -53,7 +53,10 @@ impl Normalization {
         read_files: &mut ReadFiles,
     ) -> Result<Normalization> {
         if architecture.is_fbank() {
-            // Log-mel frames are of samples as they are.
+            // Log-mel frames are of samples as they are; the file belongs to what the cache names.
+            if let Some(name) = Normalization::file(folder) {
+                read_files.text(&folder.join(name))?;
+            }
             return Ok(Normalization {
                 normalize: false,
                 file: None,
