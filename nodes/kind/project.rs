@@ -2,22 +2,24 @@
 //! number of layers or frames (module `forms`).
 //!
 //! Layers of a group share one head (in DPHuBERT layer 0 has its own, the others share one).
+mod check;
 mod file;
 mod forms;
+mod node;
 #[cfg(test)]
 mod parity;
 
 use crate::Result;
-use crate::node::port::{Carries, FrameStep, Hiddens, Port, Ports, Shape, Shapes, Value};
-use crate::node::step::Step;
+use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::node::{
-    Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter,
-    PhaseOutputs, artifact_owner, shapes, superb_frames,
+    Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
+    superb_frames,
 };
 use compute::gemm::Precision;
 use compute::tensor::param;
 use file::HeadsFile;
 use forms::{Form, Head, HeadSizes, HeadTensor, TensorPlan};
+use node::Project;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -71,165 +73,6 @@ impl KindOptions for Options {
 }
 
 impl Options {
-    /// Returns the groups, after a check against the layers of the input.
-    fn groups(&self, layers: &[usize]) -> Result<Groups, OptionError> {
-        let Some(groups) = &self.groups else {
-            return Ok(layers.iter().map(|&layer| vec![layer]).collect());
-        };
-        for (g, group) in groups.iter().enumerate() {
-            if group.is_empty() {
-                let path = format!("groups.{g}");
-                return Err(OptionError::element(&path, GROUPS, "names no layer"));
-            }
-            for (i, layer) in group.iter().enumerate() {
-                let path = format!("groups.{g}.{i}");
-                if !layers.contains(layer) {
-                    return Err(OptionError::element(
-                        &path,
-                        GROUPS,
-                        format!("layer {layer} does not come in; layers {layers:?} do"),
-                    ));
-                }
-                if groups.iter().flatten().filter(|l| *l == layer).count() > 1 {
-                    return Err(OptionError::element(
-                        &path,
-                        GROUPS,
-                        format!("layer {layer} stands in it twice"),
-                    ));
-                }
-            }
-        }
-        for layer in layers {
-            if !groups.iter().flatten().any(|grouped| grouped == layer) {
-                return Err(OptionError::option(
-                    GROUPS,
-                    format!("layer {layer} is in no group"),
-                ));
-            }
-        }
-        Ok(groups.clone())
-    }
-
-    /// Checks the option `init` and returns the file that must exist when the graph runs, if any.
-    fn check_init(
-        &self,
-        phase_outputs: &PhaseOutputs,
-        input_width: usize,
-        groups: &Groups,
-    ) -> Result<Option<String>, OptionError> {
-        let init = &self.init;
-        let width = self.width;
-        if init == IDENTITY && self.r#type != Form::Linear {
-            return Err(OptionError::option(
-                "init",
-                "\"identity\" is for heads of the type \"linear\"",
-            ));
-        }
-        if init == IDENTITY && width != input_width {
-            return Err(OptionError::option(
-                "init",
-                format!("an identity from width {input_width} to width {width} does not exist"),
-            ));
-        }
-        if init.starts_with("$OUT/") {
-            self.check_earlier(phase_outputs, input_width, groups)?;
-            return Ok(None);
-        }
-        if self.draws() {
-            return Ok(None);
-        }
-        if !init.ends_with(".safetensors") {
-            return Err(OptionError::option(
-                "init",
-                format!(
-                    "`{init}` is not \"default\", \"identity\" or the path of a heads.safetensors"
-                ),
-            ));
-        }
-        Ok(Some(init.clone()))
-    }
-
-    /// Checks that an earlier phase of the file writes such heads for the same groups.
-    fn check_earlier(
-        &self,
-        phase_outputs: &PhaseOutputs,
-        input_width: usize,
-        groups: &Groups,
-    ) -> Result<(), OptionError> {
-        let init = &self.init;
-        let owner = artifact_owner(init, FILE);
-        let Some(Artifact::Heads {
-            groups: written_groups,
-            tensors: written,
-        }) = owner.and_then(|owner| phase_outputs.0.get(owner))
-        else {
-            return Err(OptionError::option(
-                "init",
-                format!("no `project` of an earlier phase writes `{init}`"),
-            ));
-        };
-        if written_groups != groups {
-            return Err(OptionError::option(
-                "init",
-                format!("`{init}` has maps for the groups {written_groups:?}, not {groups:?}"),
-            ));
-        }
-        let planned = self.planned_tensors(groups, input_width);
-        for tensor in planned {
-            let name = &tensor.name;
-            let shape = &tensor.shape;
-            match written.iter().find(|(written, _)| written == name) {
-                Some((_, written)) if written == shape => {}
-                Some((_, written)) => {
-                    return Err(OptionError::option(
-                        "init",
-                        format!("`{name}` of `{init}` will be {written:?}, not {shape:?}"),
-                    ));
-                }
-                None => {
-                    return Err(OptionError::option(
-                        "init",
-                        format!("`{init}` will have no tensor `{name}`: it is of another `type`"),
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Checks the options of a form against the layers that come in.
-    fn check_form(&self, layers: &[usize], step: FrameStep) -> Vec<OptionError> {
-        let mut errors = vec![];
-        let expands = self.r#type == Form::Expand;
-        match self.targets {
-            Some(targets) if expands => {
-                errors.extend(OptionError::outside("targets", targets, 1..=MAX_TARGETS));
-            }
-            Some(_) => errors.push(OptionError::option(
-                "targets",
-                "is for heads of the type \"expand\"",
-            )),
-            None if expands => errors.push(OptionError::at(
-                "",
-                "the type \"expand\" needs the option `targets`",
-            )),
-            None => {}
-        }
-        if expands && layers.len() != 1 {
-            errors.push(OptionError::input(
-                PORT,
-                format!("\"expand\" takes one layer, not layers {layers:?}"),
-            ));
-        }
-        if self.r#type == Form::Upsample && step.joined > 1 && layers.contains(&0) {
-            errors.push(OptionError::input(
-                PORT,
-                "layer 0 has all frames already; \"upsample\" takes layers from 1",
-            ));
-        }
-        errors
-    }
-
     /// Returns whether `init` names no file.
     fn draws(&self) -> bool {
         [DEFAULT, IDENTITY].contains(&self.init.as_str())
@@ -359,49 +202,5 @@ impl Config for Options {
             sizes: self.sizes(*width),
             precision: self.precision,
         }))
-    }
-}
-
-struct Project {
-    heads: Vec<Head>,
-    form: Form,
-    sizes: HeadSizes,
-    precision: Precision,
-}
-
-impl Node for Project {
-    fn run(&mut self, step: &mut Step) -> Result<()> {
-        let mut outputs = vec![];
-        let mut macs = 0;
-        for (layer, hidden) in step.hiddens(PORT)?.layers {
-            let head = self
-                .heads
-                .iter()
-                .find(|head| head.layers.contains(&layer))
-                .ok_or("a layer came that is in no group")?;
-            macs += self.form.macs(self.sizes) * hidden.spans.total() as u64;
-            let mapped = self.form.apply(head, hidden, self.precision, step.tape());
-            let layers = self.form.layers(&[layer], self.sizes);
-            outputs.extend(layers.into_iter().zip(mapped));
-        }
-        step.record_products(self.precision, macs, true);
-        step.send(PORT, Value::Hiddens(Hiddens { layers: outputs }));
-        Ok(())
-    }
-
-    fn finish(&mut self, step: &mut Step) -> Result<()> {
-        file::save(&step.context.folder().join(FILE), &self.heads)
-    }
-
-    fn parameters(&mut self) -> Vec<Parameter<'_>> {
-        let tensors = self.heads.iter_mut().flat_map(|head| &mut head.tensors);
-        tensors
-            .map(|tensor| Parameter {
-                name: tensor.plan.name.clone(),
-                shape: tensor.plan.shape.clone(),
-                weight: &mut tensor.weight,
-                sign: 1.0,
-            })
-            .collect()
     }
 }

@@ -2,38 +2,32 @@
 //!
 //! On the CPU each row is computed alone, so that a target is a function of its row. A GPU computes
 //! the rows together.
+mod node;
+
 use crate::Result;
-use crate::data::column;
-use crate::data::column::{FRAMES, ID, MAP, MAPS, SAMPLES, SPEECH, TARGETS};
+use crate::data::column::{MAPS, SPEECH, TARGETS};
 use crate::data::entry::Entry;
 use crate::data::targets;
-use crate::data::targets::Targets;
-use crate::model::row_memory::{check_frozen, row_lengths};
 use crate::model::{
-    Architecture, CMVN_FILE, Convention, Forward, LabelHead, Model, Normalization, OPEN, Outputs,
-    UnknownKeys, activation_bytes, count, label_classes, weight_paths,
+    Architecture, CMVN_FILE, Convention, LabelHead, Normalization, UnknownKeys, activation_bytes,
+    count, label_classes, weight_paths,
 };
 use crate::node::model_option::{
     ModelOption, check_layers, check_mask, common_width, mapped_layers, missing_maps,
 };
 use crate::node::port;
-use crate::node::port::{Carries, FrameStep, Port, Ports, Shape, Shapes, Value};
-use crate::node::step::Step;
+use crate::node::port::{Carries, FrameStep, Port, Ports, Shape, Shapes};
 use crate::node::{
     BuiltNode, Cacheable, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError,
     PhaseOutputs, shapes,
 };
-use arrow::array::{ArrayRef, UInt32Array};
 use arrow::record_batch::RecordBatch;
 use compute::gemm::Precision;
-use compute::op::mean_map;
-use compute::tensor::{Hidden, by_rows, read};
+use node::Teacher;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// A frozen model: its hiddens are the targets.
 #[derive(Clone, Deserialize, JsonSchema)]
@@ -300,94 +294,5 @@ impl Cacheable for Options {
 
     fn entry(&self, sent: &RecordBatch, row: usize, layer_index: usize) -> Result<Entry> {
         targets::entry(sent, row, layer_index)
-    }
-}
-
-struct Teacher {
-    model: Model,
-    layers: Vec<usize>,
-    convention: Convention,
-    precision: Precision,
-    /// Whether a node reads the attention maps.
-    sends_maps: bool,
-    /// The label head, if a node reads the logits.
-    head: Option<LabelHead>,
-    temperature: f32,
-}
-
-/// Returns a batch with the columns [`MAPS`] for rows of these frames.
-fn maps_batch(ids: ArrayRef, frames: &[usize], layers: &[Hidden]) -> Result<RecordBatch> {
-    let numbers: Vec<_> = layers.iter().map(|layer| read(&layer.values)).collect();
-    let mut values: Vec<f32> = vec![];
-    let mut lengths = vec![];
-    for row in 0..frames.len() {
-        for (layer, numbers) in layers.iter().zip(&numbers) {
-            let pairs = layer.spans.of(row);
-            lengths.push(pairs.len());
-            values.extend_from_slice(&numbers[pairs]);
-        }
-    }
-    let maps = column::list_by_layer(values, lengths, frames.len(), layers.len())?;
-    let frames = UInt32Array::from_iter_values(frames.iter().map(|&frames| frames as u32));
-    column::batch(vec![
-        (ID, ids),
-        (FRAMES, Arc::new(frames)),
-        (MAP, Arc::new(maps)),
-    ])
-}
-
-impl Node for Teacher {
-    fn run(&mut self, step: &mut Step) -> Result<()> {
-        let batch = step.batch(IN)?;
-        let samples = column::floats_by_row(&batch, SAMPLES)?;
-        let masks = step.masks()?;
-        let rows = row_lengths(column::texts(&batch, ID)?, &samples);
-        check_frozen(&self.model.architecture, self.layers.len(), &rows)?;
-        let forward = Forward::frozen(&self.model, OPEN, self.precision);
-        let mapped = if self.sends_maps {
-            mapped_layers(&self.layers)
-        } else {
-            vec![]
-        };
-        let encode = |rows: Range<usize>, features: Hidden| {
-            let masks = masks.as_ref().map(|masks| &masks[rows]);
-            let outputs = Outputs {
-                layers: &self.layers,
-                maps: &mapped,
-                encoder_output: self.head.is_some(),
-                convention: self.convention,
-            };
-            let encoded = forward.encode(features, masks, outputs);
-            let mut outputs = encoded.hiddens;
-            outputs.extend(encoded.maps.iter().map(mean_map));
-            let logits = self.head.as_ref().zip(encoded.encoder_output);
-            outputs.extend(logits.map(|(head, x)| head.logits(x, self.temperature)));
-            outputs
-        };
-        let mut layers = by_rows(
-            samples.len(),
-            |rows| forward.features(&samples[rows]),
-            encode,
-        );
-        let mut maps = layers.split_off(self.layers.len());
-        let logits = maps.split_off(mapped.len());
-        let architecture = &self.model.architecture;
-        let lengths = samples.iter().map(|row| row.len());
-        let macs = count::macs_of(architecture, lengths.clone());
-        step.record_products(self.precision, macs, false);
-        let ids = column::get(&batch, ID)?.clone();
-        if self.sends_maps {
-            let frames: Vec<usize> = lengths.map(|n| architecture.layer_frames(1, n)).collect();
-            let batch = maps_batch(ids.clone(), &frames, &maps)?;
-            step.send(MAPS_OUT, Value::Batch(batch));
-        }
-        if self.head.is_some() {
-            step.send(
-                LOGITS_OUT,
-                Value::Targets(Targets::new(ids.clone(), logits)),
-            );
-        }
-        step.send(OUT, Value::Targets(Targets::new(ids, layers)));
-        Ok(())
     }
 }
