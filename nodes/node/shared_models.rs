@@ -1,8 +1,12 @@
 //! Frozen models of a phase, so that nodes of equal models share one copy of the weights.
+//!
+//! On a GPU a tensor belongs to the thread that made it, so that there each node has a copy.
 use crate::Result;
 use crate::data::read_files::ReadFiles;
 use crate::model::Model;
+#[cfg(not(feature = "cuda"))]
 use std::collections::BTreeMap;
+#[cfg(not(feature = "cuda"))]
 use std::sync::{Mutex, PoisonError};
 
 /// A model and the files that it was loaded from.
@@ -10,23 +14,33 @@ type Loaded = (Model, ReadFiles);
 
 /// The models that the nodes of a phase have opened.
 #[derive(Default)]
-pub struct SharedModels(Mutex<BTreeMap<String, Loaded>>);
+pub struct SharedModels {
+    #[cfg(not(feature = "cuda"))]
+    opened: Mutex<BTreeMap<String, Loaded>>,
+}
 
 impl SharedModels {
     /// Returns the model that was opened under `key`, or opens it: once, also if several threads
     /// ask at the same time.
+    #[cfg(not(feature = "cuda"))]
     pub fn open(&self, key: String, open: impl FnOnce() -> Result<Loaded>) -> Result<Loaded> {
-        let mut models = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(opened) = models.get(&key) {
-            return Ok(opened.clone());
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = opened.get(&key) {
+            return Ok(loaded.clone());
         }
-        let opened = open()?;
-        models.insert(key, opened.clone());
-        Ok(opened)
+        let loaded = open()?;
+        opened.insert(key, loaded.clone());
+        Ok(loaded)
+    }
+
+    /// Opens the model.
+    #[cfg(feature = "cuda")]
+    pub fn open(&self, _: String, open: impl FnOnce() -> Result<Loaded>) -> Result<Loaded> {
+        open()
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "cuda")))]
 mod tests {
     use super::*;
     use crate::model::Architecture;

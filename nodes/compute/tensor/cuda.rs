@@ -91,15 +91,20 @@ pub fn read_all<'a, S: Shape, T: Track<Cuda>>(
         .collect()
 }
 
-/// Reads the numbers of each row as frames of another width, without a copy.
+/// Copies the numbers of each row to frames of another width. (A reshape of dfdx compiles its kernel
+/// at run time.)
 ///
 /// The numbers of every row must be a multiple of `width`.
 pub fn regrouped<T: Track<Cuda>>(x: Hidden<T, Cuda>, width: usize) -> Hidden<T, Cuda> {
     let spans = x.spans.regrouped(x.width(), width);
-    Hidden {
-        values: x.values.reshape_like(&(spans.total(), width)),
-        spans,
-    }
+    let (x, tape) = split(x.values);
+    let y = zeros((spans.total(), width));
+    let count = len(&x);
+    add(address(&x), address(&y), count, Mask::times(1.0));
+    let slot = Slot::of(&x);
+    record_hidden(y, spans, tape, move |dy, g| {
+        add(dy, g.at(&slot), count, Mask::times(1.0));
+    })
 }
 
 /// Returns a + b.
