@@ -202,14 +202,17 @@ fn a_front_end_over_log_mel_frames_is_adapted_and_distilled() {
         "heads": heads(), "match": matching(), "step": optimize()
     } });
     let audio = write_graph(&folder, "audio", reads_audio);
-    run(&folder, &audio, "first", &[]);
+    let unnormalized = "no cmvn.safetensors is beside the model";
+    let said = run(&folder, &audio, "first", &[]);
+    assert!(!said.contains(unnormalized), "{said}");
     run(&folder, &audio, "second", &[]);
     let student = |out: &str| fs::read(folder.path().join(out).join("student/model.safetensors"));
     assert!(student("first").unwrap() == student("second").unwrap());
     let caches = || fs::read_dir(folder.path().join("cache")).unwrap().count();
     let before = caches();
     fs::remove_file(folder.path().join("out/distill/student/cmvn.safetensors")).unwrap();
-    run(&folder, &audio, "third", &[]);
+    let said = run(&folder, &audio, "third", &[]);
+    assert!(said.contains(unnormalized), "{said}");
     assert!(student("first").unwrap() != student("third").unwrap());
     assert_eq!(caches(), before + 1);
     let arguments = [

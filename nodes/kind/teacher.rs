@@ -268,6 +268,9 @@ impl Cacheable for Options {
         let key = context.key("weights");
         let (mut model, read_files) = self.model_option().open_shared(context, key)?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
+        if let Some(reason) = model.why_not_normalized() {
+            context.say(reason);
+        }
         let head = if context.read_outputs.contains(LOGITS_OUT) {
             Some(self.open_head(&model.architecture, context)?)
         } else {

@@ -83,6 +83,17 @@ impl Model {
     pub fn load(folder: &Path, unknown: UnknownKeys) -> Result<Model> {
         Ok(LoadedModel::load(folder, unknown)?.model)
     }
+
+    /// Says that log-mel frames stay as they are, for a model that was loaded without statistics.
+    pub(crate) fn why_not_normalized(&self) -> Option<String> {
+        let lacks = self.architecture.is_fbank() && self.cmvn.is_none();
+        lacks.then(|| {
+            format!(
+                "log-mel frames are not normalised, since no {CMVN_FILE} is beside the model; if it \
+                 was trained with one, copy it there"
+            )
+        })
+    }
 }
 
 impl LoadedModel {

@@ -49,6 +49,9 @@ pub fn extract(
         .layers
         .layers(model.architecture.num_hidden_layers)?;
     check_command_layers(&layers, &model.architecture)?;
+    if let Some(reason) = model.why_not_normalized() {
+        say(&reason);
+    }
     let files = audio_files(audio, &mut say)?;
     let mut table = TableWriter::create(out, schema())?;
     let forward = Forward::frozen(&model, OPEN, Precision::F32);
