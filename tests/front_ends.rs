@@ -25,6 +25,13 @@ fn run(folder: &Folder, graph: &str, out: &str, extra: &[&str]) -> String {
     stderr(&output)
 }
 
+/// Extracts layers of a model for one file; it must succeed.
+fn extract(folder: &Folder, model: &str, layers: &str) {
+    let mut arguments = vec!["extract", model, "0.wav", "--layers", layers];
+    arguments.extend(["--out", "hidden.parquet"]);
+    stdout(folder.path(), &arguments);
+}
+
 /// Returns the dev losses of a phase, the first and the last.
 fn dev_losses(folder: &Folder, run: &str, phase: &str) -> [f64; 2] {
     let text = fs::read_to_string(folder.path().join(run).join("metrics.jsonl")).unwrap();
@@ -215,18 +222,7 @@ fn a_front_end_over_log_mel_frames_is_adapted_and_distilled() {
     assert!(said.contains(unnormalized), "{said}");
     assert!(student("first").unwrap() != student("third").unwrap());
     assert_eq!(caches(), before + 1);
-    let arguments = [
-        "extract",
-        "out/adapt/student",
-        "0.wav",
-        "--layers",
-        "0,1,2",
-        "--out",
-    ];
-    stdout(
-        folder.path(),
-        &[&arguments[..], &["hidden.parquet"]].concat(),
-    );
+    extract(&folder, "out/adapt/student", "0,1,2");
     let inspected = stdout_json(
         folder.path(),
         &["inspect", "out/adapt/student", "--format", "json"],
@@ -287,18 +283,7 @@ fn an_lstm_is_trained_and_teaches() {
     let file = write_graph(&folder, "again", again);
     run(&folder, &file, "again", &["--set", "teacher.cache=cache"]);
     for layers in ["0,1,2", "1,2"] {
-        let arguments = [
-            "extract",
-            "one/student",
-            "0.wav",
-            "--layers",
-            layers,
-            "--out",
-        ];
-        stdout(
-            folder.path(),
-            &[&arguments[..], &["hidden.parquet"]].concat(),
-        );
+        extract(&folder, "one/student", layers);
     }
     let inspected = stdout_json(
         folder.path(),

@@ -75,6 +75,8 @@ struct Sizes {
     width: usize,
     /// Whether the embeddings are another model's.
     given: bool,
+    /// Those embeddings, if their file is there.
+    embeddings: Option<Vec<f32>>,
 }
 
 impl Options {
@@ -109,22 +111,15 @@ impl Options {
 
     /// Returns the sizes; `None` if they are those of a file that is not there.
     fn sizes(&self) -> Result<Option<Sizes>, OptionError> {
-        let width = self.width.unwrap_or(DEFAULT_WIDTH);
-        let Some(embeddings) = &self.embeddings else {
+        let file = self.embeddings.as_deref().map(Path::new);
+        let Some(path) = file.filter(|path| path.exists()) else {
             return Ok(self.classes.map(|classes| Sizes {
                 classes,
-                width,
-                given: false,
+                width: self.width.unwrap_or(DEFAULT_WIDTH),
+                given: file.is_some(),
+                embeddings: None,
             }));
         };
-        let path = Path::new(embeddings);
-        if !path.exists() {
-            return Ok(self.classes.map(|classes| Sizes {
-                classes,
-                width,
-                given: true,
-            }));
-        }
         let found = label_embeddings(path).map_err(|e| OptionError::option("embeddings", e))?;
         for (option, stated, found) in [
             ("classes", self.classes, found.classes),
@@ -133,7 +128,7 @@ impl Options {
             if stated.is_some_and(|stated| stated != found) {
                 return Err(OptionError::option(
                     option,
-                    format!("`{embeddings}` has {found}"),
+                    format!("`{}` has {found}", path.display()),
                 ));
             }
         }
@@ -141,6 +136,7 @@ impl Options {
             classes: found.classes,
             width: found.size,
             given: true,
+            embeddings: Some(found.values),
         }))
     }
 
@@ -214,16 +210,13 @@ impl Config for Options {
         let sizes = sizes.ok_or("the number of classes is unknown")?;
         let mapped = self.mapped_width(&sizes);
         let [weight, bias] = linear_start(context.key("final_proj"), 0, *width, mapped);
-        let embeddings = match (self.r#type, &self.embeddings) {
-            (Form::Linear, _) => None,
-            (Form::Cosine, Some(path)) if Path::new(path).exists() => {
-                Some(label_embeddings(Path::new(path))?.values)
-            }
-            (Form::Cosine, _) => {
+        let embeddings = match self.r#type {
+            Form::Linear => None,
+            Form::Cosine => Some(sizes.embeddings.unwrap_or_else(|| {
                 let key = context.key("label_embs");
                 let numbers = 0..sizes.classes * sizes.width;
-                Some(numbers.map(|i| key.uniform(0, i as u64)).collect())
-            }
+                numbers.map(|i| key.uniform(0, i as u64)).collect()
+            })),
         };
         Ok(Box::new(Logits {
             weight: param(weight),

@@ -12,10 +12,10 @@ use crate::Result;
 use crate::data::column::{FBANK, SPEECH};
 use crate::model::{Architecture, Convention, UnknownKeys, activation_bytes, count};
 use crate::node::model_option::{
-    ModelOption, check_layers, check_mask, common_width, mapped_layers, missing_maps,
+    ModelOption, check_layers, check_mask, common_width, hiddens_shape, mapped_layers, missing_maps,
 };
 use crate::node::port;
-use crate::node::port::{Carries, FrameStep, Port, Ports, Shape, Shapes};
+use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::node::{
     Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
 };
@@ -209,14 +209,7 @@ impl Config for Options {
         self.check_recompute(&architecture)
             .map_err(|error| vec![error])?;
         let pruned = pruned_architecture(&architecture, inputs).map_err(|error| vec![error])?;
-        let hiddens = Shape::Hiddens {
-            layers: self.layers.clone(),
-            width,
-            step: FrameStep {
-                joined: architecture.time_reduction,
-                ..FrameStep::default()
-            },
-        };
+        let hiddens = hiddens_shape(&self.layers, width, &architecture);
         let maps = Shape::Maps {
             layers: mapped_layers(&self.layers),
         };

@@ -13,10 +13,10 @@ use crate::model::{
     count, label_classes, weight_paths,
 };
 use crate::node::model_option::{
-    ModelOption, check_layers, check_mask, common_width, mapped_layers, missing_maps,
+    ModelOption, check_layers, check_mask, common_width, hiddens_shape, mapped_layers, missing_maps,
 };
 use crate::node::port;
-use crate::node::port::{Carries, FrameStep, Port, Ports, Shape, Shapes};
+use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::node::{
     BuiltNode, Cacheable, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError,
     PhaseOutputs, shapes,
@@ -161,14 +161,7 @@ impl Config for Options {
         let width = common_width(&self.layers, &architecture)?;
         check_mask(inputs, &architecture)?;
         self.check_frames(&architecture).map_err(|e| vec![e])?;
-        let targets = Shape::Hiddens {
-            layers: self.layers.clone(),
-            width,
-            step: FrameStep {
-                joined: architecture.time_reduction,
-                ..FrameStep::default()
-            },
-        };
+        let targets = hiddens_shape(&self.layers, width, &architecture);
         let maps = Shape::Maps {
             layers: mapped_layers(&self.layers),
         };
@@ -180,14 +173,8 @@ impl Config for Options {
         let mut unavailable = missing_maps(MAPS_OUT, &architecture);
         match self.classes(&architecture).map_err(|error| vec![error])? {
             Some(classes) => {
-                let logits = Shape::Hiddens {
-                    layers: vec![architecture.num_hidden_layers],
-                    width: classes,
-                    step: FrameStep {
-                        joined: architecture.time_reduction,
-                        ..FrameStep::default()
-                    },
-                };
+                let last = [architecture.num_hidden_layers];
+                let logits = hiddens_shape(&last, classes, &architecture);
                 outputs.insert(LOGITS_OUT, vec![logits]);
             }
             None => unavailable.push((

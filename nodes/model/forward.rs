@@ -78,6 +78,18 @@ impl<'a> Forward<'a, NoneTape> {
         gates: &'a BTreeMap<String, Vector>,
         precision: Precision,
     ) -> Self {
+        Forward::without_dropout(model, gates, precision, NoneTape)
+    }
+}
+
+impl<'a, T: Track> Forward<'a, T> {
+    /// Builds a pass without dropout.
+    pub fn without_dropout(
+        model: &'a Model,
+        gates: &'a BTreeMap<String, Vector<T>>,
+        precision: Precision,
+        tape: T,
+    ) -> Self {
         Forward {
             model,
             gates,
@@ -85,7 +97,7 @@ impl<'a> Forward<'a, NoneTape> {
             precision,
             recompute: false,
             average_gradients: false,
-            tape: NoneTape,
+            tape,
         }
     }
 }

@@ -12,7 +12,7 @@ mod update;
 mod whole_layers;
 
 use crate::data::file::{self, Loaded};
-use crate::model::{Convention, DropoutKey, Forward, Model, OPEN, UnknownKeys};
+use crate::model::{Convention, Forward, Model, OPEN, UnknownKeys};
 use compute::gemm::Precision;
 use compute::op::given_number;
 use compute::tensor::{
@@ -106,15 +106,7 @@ fn pass<'a, T: Track>(
     gates: &'a BTreeMap<String, Vector<T>>,
     tape: T,
 ) -> Forward<'a, T> {
-    Forward {
-        model,
-        gates,
-        drops: DropoutKey(None),
-        precision: Precision::F32,
-        recompute: false,
-        average_gradients: false,
-        tape,
-    }
+    Forward::without_dropout(model, gates, Precision::F32, tape)
 }
 
 /// Returns the states 0, 1 and 2 of one waveform without gates.

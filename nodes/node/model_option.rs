@@ -7,7 +7,7 @@ use crate::model::{
     Architecture, ArchitectureError, LoadedModel, Model, Transfer, UnknownKeys, read_architecture,
     weight_paths,
 };
-use crate::node::port::{self, Shapes};
+use crate::node::port::{self, FrameStep, Shape, Shapes};
 use crate::node::{NodeContext, OptionError, PhaseOutputs};
 use compute::random::Key;
 use serde_json::Value as Json;
@@ -254,6 +254,18 @@ pub fn check_layers(layers: &[usize], a: &Architecture) -> Result<(), Vec<Option
         errors.push(OptionError::element(&path, "layers", problem));
     }
     OptionError::fail_if_any(errors)
+}
+
+/// Returns the shape of hidden states of a model's layers, `width` wide.
+pub fn hiddens_shape(layers: &[usize], width: usize, a: &Architecture) -> Shape {
+    Shape::Hiddens {
+        layers: layers.to_vec(),
+        width,
+        step: FrameStep {
+            joined: a.time_reduction,
+            ..FrameStep::default()
+        },
+    }
 }
 
 /// Returns the width of the layers that a node sends, which it must have in common.

@@ -1,6 +1,6 @@
 //! Products of operands in bf16, against those in f32.
 use super::{gradient, load, load_model, values};
-use crate::model::{Convention, DropoutKey, Forward, OPEN};
+use crate::model::{Convention, Forward, OPEN};
 use compute::gemm::Precision;
 use compute::op::mse;
 use compute::tensor::{Tape, backward, hidden, len, read};
@@ -27,15 +27,8 @@ fn gradients_in_bf16() {
     let model = load_model("base");
     let theirs = load("base_hidden.safetensors");
     let gradients = |precision: Precision| -> Vec<(&str, Vec<f32>)> {
-        let pass = Forward {
-            model: &model,
-            gates: &BTreeMap::new(),
-            drops: DropoutKey(None),
-            precision,
-            recompute: false,
-            average_gradients: false,
-            tape: Tape::default(),
-        };
+        let gates = BTreeMap::new();
+        let pass = Forward::without_dropout(&model, &gates, precision, Tape::default());
         let audio = values(&theirs, "4000/audio");
         let state = pass.hiddens(&[audio], &[1], Convention::Hf).remove(0);
         let target = vec![0.1; len(&state.values)];

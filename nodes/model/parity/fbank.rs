@@ -1,8 +1,7 @@
 //! The front end over log-mel frames (tests/golden/front_end.py).
 use super::{close, gradient, load, load_model, values};
 use crate::model::{
-    Architecture, Convention, DropoutKey, Forward, FrontEnd, Model, OPEN, Outputs, UnknownKeys,
-    count,
+    Architecture, Convention, Forward, FrontEnd, Model, OPEN, Outputs, UnknownKeys, count,
 };
 use compute::gemm::Precision;
 use compute::op::mean_square;
@@ -43,15 +42,7 @@ fn convolution_gate_and_map_are_pytorchs() {
     }
 
     let gates = BTreeMap::new();
-    let pass = Forward {
-        model: &model,
-        gates: &gates,
-        drops: DropoutKey(None),
-        precision: Precision::F32,
-        recompute: false,
-        average_gradients: false,
-        tape: Tape::default(),
-    };
+    let pass = super::pass(&model, &gates, Tape::default());
     let last = hiddens(&pass, &rows).remove(1);
     let mut gradients = backward(mean_square(last), 1.0);
     for (tensor, weight) in &model.weights.0 {

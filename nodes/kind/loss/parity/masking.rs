@@ -4,7 +4,7 @@ use crate::data::file::Loaded;
 use crate::data::targets::Targets;
 use crate::kind::loss::Options;
 use crate::model::parity::{close, golden, gradient, load, values};
-use crate::model::{Convention, DropoutKey, Forward, Model, OPEN, Outputs, UnknownKeys};
+use crate::model::{Convention, Forward, Model, OPEN, Outputs, UnknownKeys};
 use crate::node::port::{self, FrameStep, Hiddens, Scalar, Shape, Value};
 use crate::node::report::ReportedLines;
 use crate::node::step::{Step, StepInfo};
@@ -174,13 +174,8 @@ fn an_update_by_masking_distillation() {
                 let tape = Tape::default();
                 let gates = BTreeMap::new();
                 let pass = Forward {
-                    model: &model,
-                    gates: &gates,
-                    drops: DropoutKey(None),
-                    precision: Precision::F32,
-                    recompute: false,
                     average_gradients,
-                    tape: tape.clone(),
+                    ..Forward::without_dropout(&model, &gates, Precision::F32, tape.clone())
                 };
                 let outputs = Outputs {
                     layers: &[1, 2, 3, 4],

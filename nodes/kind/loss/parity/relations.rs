@@ -4,7 +4,7 @@ use crate::data::column::{self, FRAMES, ID, MAP};
 use crate::data::targets::Targets;
 use crate::kind::loss::Options;
 use crate::model::parity::{close, golden, gradient, load, values};
-use crate::model::{Convention, DropoutKey, Encoded, Forward, Model, OPEN, Outputs, UnknownKeys};
+use crate::model::{Convention, Encoded, Forward, Model, OPEN, Outputs, UnknownKeys};
 use crate::node::port::{FrameStep, Hiddens, Maps, Shape, Value};
 use crate::node::report::ReportedLines;
 use crate::node::step::{Step, StepInfo};
@@ -86,15 +86,7 @@ fn objectives_and_their_gradients() {
     for term in ["gram", "gram-between", "map-kl"] {
         let tape = Tape::default();
         let gates = BTreeMap::new();
-        let pass = Forward {
-            model: &model,
-            gates: &gates,
-            drops: DropoutKey(None),
-            precision: Precision::F32,
-            recompute: false,
-            average_gradients: false,
-            tape: tape.clone(),
-        };
+        let pass = Forward::without_dropout(&model, &gates, Precision::F32, tape.clone());
         let outputs = Outputs {
             layers: &[0, 1, 2, 3, 4],
             maps: &[1, 2, 3, 4],
