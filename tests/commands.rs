@@ -60,11 +60,11 @@ fn the_doctor_finds_what_is_damaged() {
 
 /// An installed program knows no folder except the working directory.
 #[test]
-fn away_from_the_repository_messages_name_it() {
+fn away_from_the_repository_messages_name_the_remedy() {
     let folder = Folder::new("away");
     let output = call(folder.path(), &["check", "graphs/dphubert.json"]);
     assert!(
-        stderr(&output).contains("lie in the folder `graphs` of the project's repository"),
+        stderr(&output).contains("`pipeline new DIR` writes a shipped one"),
         "{}",
         stderr(&output)
     );
@@ -72,7 +72,7 @@ fn away_from_the_repository_messages_name_it() {
     let output = call(folder.path(), &["run", graph.to_str().unwrap()]);
     assert!(
         output.status.code() == Some(78)
-            && stderr(&output).contains("lies in the project's repository")
+            && stderr(&output).contains("`pipeline new DIR --sample` writes it")
     );
 }
 

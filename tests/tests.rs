@@ -15,6 +15,7 @@ mod manifests;
 mod memory;
 mod methods;
 mod models;
+mod new;
 mod pretraining;
 mod probe;
 mod problems;

@@ -25,7 +25,7 @@ pub use tensors::{
 /// shipped graphs, or an empty string.
 pub fn hint(path: &str) -> &'static str {
     if path.starts_with("data/sample") {
-        " (it lies in the project's repository; paths are relative to the working directory)"
+        " (`pipeline new DIR --sample` writes it; paths are relative to the working directory)"
     } else {
         ""
     }

@@ -154,7 +154,7 @@ fn gigabytes(bytes: u64) -> String {
 /// Names the files that are missing or damaged.
 fn check_sample(folder: &Path) -> Result<String, String> {
     let Ok(sums) = std::fs::read_to_string(folder.join("BLAKE3SUMS")) else {
-        return Ok("not in this folder; it is `data/sample` of the project's repository".into());
+        return Ok("not in this folder; `pipeline new DIR --sample` writes it".into());
     };
     let mut files = 0;
     let mut damaged = vec![];

@@ -10,8 +10,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// What the message adds if the graph file does not exist.
-const SHIPPED_GRAPHS: &str =
-    "; the shipped ones lie in the folder `graphs` of the project's repository";
+const SHIPPED_GRAPHS: &str = "; `pipeline new DIR` writes a shipped one";
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {

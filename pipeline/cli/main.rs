@@ -12,6 +12,7 @@ mod extract;
 mod graph;
 mod inspect;
 mod kinds;
+mod new;
 mod print;
 mod probe;
 mod run_graph;
@@ -21,6 +22,7 @@ mod show;
 mod signal;
 mod table;
 mod tap;
+mod version;
 use crate::ending::{CommandError, CommandResult};
 use clap::{Parser, Subcommand};
 use compute::allocated_bytes::CountingAllocator;
@@ -39,7 +41,7 @@ static ALLOCATOR: CountingAllocator<Inner> = CountingAllocator(Inner);
 
 /// Distil and prune speech models: one JSON graph a method.
 #[derive(Parser)]
-#[command(name = "pipeline", version, arg_required_else_help = true)]
+#[command(name = "pipeline", version = version::version(), arg_required_else_help = true)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -47,6 +49,8 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write a folder to work in: a graph and, with `--sample`, speech and a teacher
+    New(new::Arguments),
     /// Run a graph: train, prune, write models
     Run(run_graph::Arguments),
     /// Check a graph and print the size of its models; needs no data
@@ -80,6 +84,7 @@ enum Command {
 impl Command {
     fn run(self) -> CommandResult {
         match self {
+            Command::New(arguments) => arguments.run(),
             Command::Run(arguments) => arguments.run(),
             Command::Check(arguments) => arguments.run(),
             Command::Show(arguments) => arguments.run(),

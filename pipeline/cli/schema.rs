@@ -21,7 +21,8 @@ impl Arguments {
     }
 }
 
-fn graph() -> Value {
+/// Returns the schema of a graph file.
+pub(crate) fn graph() -> Value {
     let name = json!({ "type": "string", "pattern": NAME });
     let mut definitions = json!({
         "nodes": {
