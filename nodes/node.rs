@@ -4,6 +4,7 @@
 //! are constants, [`Config::info`] checks the options when planning, and [`Config::build`] makes
 //! the [`Node`] that runs.
 mod clock;
+pub mod contents;
 mod context;
 mod error;
 pub mod frames;

@@ -1,22 +1,27 @@
 //! Runs a plan: locks and checks the run's folder, records the run, and runs its phases in order.
-pub mod data;
 pub mod error;
+pub mod growth;
 mod leftovers;
 pub mod machine;
+pub mod named_files;
 pub mod phase;
 pub mod receiver;
 pub mod record;
 pub mod resume;
+pub mod settings;
 pub mod stage;
 
 use crate::graph::plan::{Phase, Plan};
 use crate::report;
 use crate::report::summary;
 use crate::run::error::{PhaseEnd, RunError, RunOutcome};
-use crate::run::record::RunRecord;
+use crate::run::growth::RunState;
+use crate::run::named_files::hashes;
+use crate::run::record::{Comparison, RunRecord};
 use crate::run::resume::ResumePoint;
 use crate::run::stage::NodeEvent;
 use nodes::data::printable::printable;
+use nodes::node::contents::Contents;
 use nodes::node::report::{Progress, Report};
 use nodes::node::step::StepInfo;
 use nodes::node::{Clock, RunContext};
@@ -51,8 +56,8 @@ impl Run<'_> {
         let earlier = self.earlier_record(&file)?;
         let record = self.record(earlier.as_ref());
         if let Some(earlier) = &earlier {
-            self.check_resume(earlier, &record)?;
-            if earlier.finished.is_some() {
+            let Comparison { grows, .. } = self.check_resume(earlier, &record)?;
+            if earlier.finished.is_some() && !grows {
                 return Ok(RunOutcome::AlreadyFinished);
             }
         }
@@ -67,7 +72,7 @@ impl Run<'_> {
         leftovers::remove(&self.out, self.plan);
         let point = resume::newest(&self.out, self.plan, &*self.report)?;
         if let Some(point) = point.as_ref().filter(|_| earlier.is_none()) {
-            self.check_graph(point)?;
+            self.check_graph(point, &record)?;
         }
         record.write(&file)?;
         if self.run_phases(&record, point.as_ref())? == PhaseEnd::Stopped {
@@ -146,22 +151,19 @@ impl Run<'_> {
     }
 
     /// Checks that a checkpoint in a folder without run.json is of this graph.
-    fn check_graph(&self, point: &ResumePoint) -> Result<(), RunError> {
+    fn check_graph(&self, point: &ResumePoint, record: &RunRecord) -> Result<(), RunError> {
         let metadata = nodes::data::file::metadata(&point.path)?;
-        if metadata.get("graph") == Some(&self.graph_hash()) {
+        // Earlier versions hashed the whole graph, with its paths.
+        let whole = blake3::hash(self.plan.resolved.to_string().as_bytes());
+        let accepted = [record.identity(), whole.to_hex().to_string()];
+        let is_accepted = |hash: &String| accepted.contains(hash);
+        if metadata.get("graph").is_some_and(is_accepted) {
             return Ok(());
         }
         let out = self.out.display();
         Err(RunError::Failed(format!(
             "{out} was begun with another graph, so it does not go on"
         )))
-    }
-
-    /// Returns BLAKE3 of the resolved graph.
-    fn graph_hash(&self) -> String {
-        blake3::hash(self.plan.resolved.to_string().as_bytes())
-            .to_hex()
-            .to_string()
     }
 
     fn record(&self, earlier: Option<&RunRecord>) -> RunRecord {
@@ -172,7 +174,8 @@ impl Run<'_> {
             seed: self.plan.seed,
             threads: threads(),
             device: self.device.clone(),
-            data: data::hashes(self.plan),
+            data: hashes(&self.plan.resolved, Contents::Manifest),
+            models: Some(hashes(&self.plan.resolved, Contents::Files)),
             started: earlier.map_or_else(now, |earlier| earlier.started),
             finished: None,
             peak_bytes: None,
@@ -181,17 +184,24 @@ impl Run<'_> {
     }
 
     /// Checks that the run is resumed with the settings it was begun with.
-    fn check_resume(&self, earlier: &RunRecord, record: &RunRecord) -> Result<(), RunError> {
-        let differences = record.differences(earlier);
-        if !differences.is_empty() {
+    fn check_resume(
+        &self,
+        earlier: &RunRecord,
+        record: &RunRecord,
+    ) -> Result<Comparison, RunError> {
+        let finished = earlier.finished.is_some();
+        let state = RunState::read(&self.out, self.plan, finished, self.steps.is_some());
+        let comparison = record.compare(earlier, self.plan, &state);
+        if !comparison.differences.is_empty() {
             return Err(RunError::Failed(format!(
                 "{} was begun otherwise, so it does not go on; different: {}",
                 self.out.display(),
-                differences.join(", ")
+                comparison.differences.join(", ")
             )));
         }
         record.warn_of_other_machine(earlier, &*self.report);
-        Ok(())
+        record.warn_of_unknown_contents(earlier, &*self.report);
+        Ok(comparison)
     }
 
     fn run_phases(
@@ -228,7 +238,7 @@ impl Run<'_> {
             phase: phase.name.clone(),
             phased: self.plan.phased,
             folder: self.out.clone(),
-            graph: self.graph_hash(),
+            graph: record.identity(),
             seed: self.plan.seed,
             clock: phase.clock(self.steps, point.map_or(0, |p| p.update)),
             bench: false,

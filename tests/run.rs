@@ -159,7 +159,10 @@ fn a_run_resumes_only_with_its_settings() {
     };
     assert_eq!(
         resume(&["--resume", "--set", "step.steps=50"]),
-        refused("distill.step.steps, prune.step.steps, --steps")
+        refused(
+            "prune.step.steps (only `distill`, the newest phase begun, may have more updates), \
+             --steps"
+        )
     );
     let free = [
         "--set",

@@ -10,11 +10,13 @@ mod failure;
 mod front_ends;
 mod imports;
 mod leftovers;
+mod longer;
 mod manifests;
 #[cfg(target_os = "linux")]
 mod memory;
 mod methods;
 mod models;
+mod moved;
 mod new;
 mod pretraining;
 mod probe;

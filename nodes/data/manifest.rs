@@ -2,6 +2,7 @@
 //! format has a module.
 mod fairseq;
 mod folder;
+mod hash;
 mod kaldi;
 mod left_out;
 mod lhotse;
@@ -20,7 +21,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use kaldi::segments;
+pub(crate) use hash::hash;
 pub(crate) use left_out::LeftOut;
 use rows::{Rows, collect_rows};
 

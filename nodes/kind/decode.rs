@@ -18,6 +18,7 @@ use crate::data::audio::resample::RATE;
 use crate::data::column;
 use crate::data::manifest;
 use crate::data::text;
+use crate::node::contents::FileOption;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::node::{
     Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, PlannedRows, Role,
@@ -91,6 +92,10 @@ impl KindOptions for Options {
         outputs: &[Port::new(OUT, Carries::Batch(column::SPEECH))],
     };
     const ROLE: Role = Role::Source;
+    const FILES: &[FileOption] = &[
+        FileOption::manifest("manifest"),
+        FileOption::manifest("dev"),
+    ];
 }
 
 impl Options {

@@ -8,6 +8,7 @@ use crate::data::column;
 use crate::data::column::{ID, LABELS};
 use crate::data::labels;
 use crate::kmeans::Centroids;
+use crate::node::contents::FileOption;
 use crate::node::frames;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
@@ -107,6 +108,7 @@ impl KindOptions for Options {
         inputs: &[frames::PORT],
         outputs: &[Port::new(OUT, Carries::Batch(LABELS))],
     };
+    const FILES: &[FileOption] = &[FileOption::files("centroids")];
 }
 
 impl Config for Options {

@@ -9,6 +9,7 @@ use crate::data::manifest;
 use crate::data::printable::printable;
 use crate::data::unicode::nfc;
 use crate::model::Architecture;
+use crate::node::contents::FileOption;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
@@ -71,6 +72,7 @@ impl KindOptions for Options {
         inputs: &[Port::new(IN, Carries::Batch(SPEECH))],
         outputs: &[Port::new(OUT, Carries::Batch(LABELS))],
     };
+    const FILES: &[FileOption] = &[FileOption::files("file"), FileOption::manifest("manifest")];
 }
 
 impl Config for Options {

@@ -8,6 +8,7 @@
 use crate::Result;
 use crate::data::file;
 use crate::model::label_embeddings;
+use crate::node::contents::FileOption;
 use crate::node::port::{Carries, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
@@ -67,6 +68,7 @@ impl KindOptions for Options {
         outputs: &[Port::new(OUT, Carries::Hiddens)],
     };
     const TRAINS: bool = true;
+    const FILES: &[FileOption] = &[FileOption::files("embeddings")];
 }
 
 /// Classes, and the width of what they are compared with.

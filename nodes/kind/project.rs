@@ -10,6 +10,7 @@ mod node;
 mod parity;
 
 use crate::Result;
+use crate::node::contents::FileOption;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::node::{
     Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
@@ -70,6 +71,7 @@ impl KindOptions for Options {
         outputs: &[Port::new(PORT, Carries::Hiddens)],
     };
     const TRAINS: bool = true;
+    const FILES: &[FileOption] = &[FileOption::files("init")];
 }
 
 impl Options {

@@ -10,6 +10,7 @@ mod node;
 
 use crate::Result;
 use crate::model::{Architecture, ExtractNorm, Unit, UnknownKeys};
+use crate::node::contents::FileOption;
 use crate::node::model_option::ModelOption;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::node::{
@@ -189,6 +190,7 @@ impl KindOptions for Options {
         ],
     };
     const TRAINS: bool = true;
+    const FILES: &[FileOption] = &[FileOption::files("model")];
 }
 
 impl Config for Options {

@@ -5,6 +5,7 @@ use crate::data::column;
 use crate::data::column::{ID, LABEL, LABELS};
 use crate::data::labels::{Labels, TABLE, km, table};
 use crate::data::manifest;
+use crate::node::contents::FileOption;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::node::step::Step;
 use crate::node::{
@@ -29,6 +30,7 @@ impl KindOptions for Options {
         inputs: &[Port::new(IN, Carries::Batch(LABELS))],
         outputs: &[],
     };
+    const FILES: &[FileOption] = &[FileOption::manifest("manifest")];
 }
 
 impl Config for Options {

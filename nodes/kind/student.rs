@@ -11,6 +11,7 @@ mod spec_augment;
 use crate::Result;
 use crate::data::column::{FBANK, SPEECH};
 use crate::model::{Architecture, Convention, UnknownKeys, activation_bytes, count};
+use crate::node::contents::FileOption;
 use crate::node::model_option::{
     ModelOption, check_layers, check_mask, common_width, hiddens_shape, mapped_layers, missing_maps,
 };
@@ -118,6 +119,7 @@ impl KindOptions for Options {
         ],
     };
     const TRAINS: bool = true;
+    const FILES: &[FileOption] = &[FileOption::files("init"), FileOption::files("cmvn")];
 }
 
 impl Options {

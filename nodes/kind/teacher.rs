@@ -9,9 +9,10 @@ use crate::data::column::{MAPS, SPEECH, TARGETS};
 use crate::data::entry::Entry;
 use crate::data::targets;
 use crate::model::{
-    Architecture, CMVN_FILE, Convention, LabelHead, Normalization, UnknownKeys, activation_bytes,
-    count, label_classes, weight_paths,
+    Architecture, Convention, LabelHead, UnknownKeys, activation_bytes, count, encoder_files,
+    label_classes,
 };
+use crate::node::contents::FileOption;
 use crate::node::model_option::{
     ModelOption, check_layers, check_mask, common_width, hiddens_shape, mapped_layers, missing_maps,
 };
@@ -121,16 +122,9 @@ impl Options {
         Ok(())
     }
 
-    /// Returns the paths of the model's files that determine its outputs.
+    /// Returns the paths of the model's files that determine its hidden states.
     fn files(&self, context: &NodeContext) -> Vec<PathBuf> {
-        let folder = context.path(&self.model);
-        let config = folder.join("config.json");
-        let statistics = folder.join(CMVN_FILE);
-        let weights = weight_paths(&folder);
-        let normalization = Normalization::file(&folder).map(|name| folder.join(name));
-        let paths = [config, statistics].into_iter().chain(weights);
-        let paths = paths.chain(normalization);
-        paths.filter(|path| path.exists()).collect()
+        encoder_files(&context.path(&self.model))
     }
 }
 
@@ -144,6 +138,7 @@ impl KindOptions for Options {
         ],
     };
     const CACHEABLE: bool = true;
+    const FILES: &[FileOption] = &[FileOption::files("model")];
 }
 
 impl Config for Options {

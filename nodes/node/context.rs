@@ -19,7 +19,7 @@ pub struct RunContext {
     pub phased: bool,
     /// The run's folder, `$OUT`.
     pub folder: PathBuf,
-    /// BLAKE3 of the resolved graph.
+    /// BLAKE3 of what a resumed run must keep of the resolved graph.
     pub graph: String,
     pub seed: u64,
     pub clock: Clock,

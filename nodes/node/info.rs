@@ -136,6 +136,8 @@ pub struct OptimizerSettings {
     pub rates: BTreeMap<String, f64>,
     pub accumulate: u64,
     pub checkpoint_every: u64,
+    /// First updates whose learning rates do not depend on `steps`.
+    pub fixed_rates: u64,
 }
 
 /// A number that the summary of a run prints as it was before and after a phase:

@@ -1,5 +1,6 @@
 //! Kinds of nodes by their name in the graph file.
 use super::{Config, OptionError};
+use crate::node::contents::FileOption;
 use crate::node::port::Ports;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
@@ -18,6 +19,9 @@ pub trait KindOptions: Config + DeserializeOwned + JsonSchema + 'static {
     /// Whether a node gathers over its phase what no checkpoint holds, so that the phase may not be
     /// resumed in its middle: it has no `optimize`.
     const FORGETS: bool = false;
+    /// The options that name files or folders which a node reads, by whose contents a run knows
+    /// them again.
+    const FILES: &[FileOption] = &[];
 }
 
 /// What a phase has at most one node of.
@@ -40,6 +44,7 @@ pub struct Kind {
     pub trains: bool,
     pub cacheable: bool,
     pub forgets: bool,
+    pub files: &'static [FileOption],
     pub parse: Parse,
     /// Returns the JSON Schema of the options; its `description` says what the node does.
     pub schema: fn() -> Json,
@@ -55,6 +60,7 @@ impl Kind {
             trains: O::TRAINS,
             cacheable: O::CACHEABLE,
             forgets: O::FORGETS,
+            files: O::FILES,
             parse: parse::<O>,
             schema: schema::<O>,
         }

@@ -5,8 +5,9 @@ use crate::print::print;
 use crate::table::columns;
 use compute::gemm::Precision;
 use compute::parallel::Vectors;
+use nodes::node::contents::Contents;
+use pipeline::run::machine;
 use pipeline::run::threads;
-use pipeline::run::{data, machine};
 use std::path::Path;
 
 #[derive(clap::Args)]
@@ -160,7 +161,7 @@ fn check_sample(folder: &Path) -> Result<String, String> {
     let mut damaged = vec![];
     for (expected, path) in sums.lines().filter_map(|line| line.split_once("  ")) {
         files += 1;
-        let hash = data::hash(&folder.join(path)).ok();
+        let hash = Contents::Files.hash(&folder.join(path)).ok();
         if hash.as_deref() != Some(expected) {
             damaged.push(path);
         }

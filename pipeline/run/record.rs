@@ -1,5 +1,8 @@
 //! run.json: what a run was begun with, and how it ended.
-use crate::run::resume;
+use crate::graph::plan::Plan;
+use crate::run::growth::{Growth, RunState, compare_steps};
+use crate::run::named_files::{Hashes, named_files};
+use crate::run::settings;
 use nodes::node::report::Report;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,13 +20,25 @@ pub struct RunRecord {
     pub seed: u64,
     pub threads: usize,
     pub device: String,
-    /// BLAKE3 of each manifest; `None` where it could not be read.
-    pub data: BTreeMap<String, Option<String>>,
+    /// BLAKE3 of what each manifest lists.
+    pub data: Hashes,
+    /// BLAKE3 of each model, and of each other file that a node names; `None` in the record of an
+    /// earlier version, whose `data` are hashes of other things.
+    #[serde(default)]
+    pub models: Option<Hashes>,
     /// Unix seconds.
     pub started: u64,
     pub finished: Option<u64>,
     pub peak_bytes: Option<u64>,
     pub summary: Option<Value>,
+}
+
+/// How the settings of a resumed run compare with those it was begun with.
+pub struct Comparison {
+    /// Whether the newest phase begun gets more updates.
+    pub grows: bool,
+    /// The settings that differ and that a resumed run must keep.
+    pub differences: Vec<String>,
 }
 
 impl RunRecord {
@@ -46,21 +61,99 @@ impl RunRecord {
         nodes::data::file::write_atomic(file, text.as_bytes())
     }
 
-    /// Lists the settings that differ from an earlier record and that a resumed run must keep.
-    pub fn differences(&self, earlier: &RunRecord) -> Vec<String> {
-        let mut differences = resume::differences(&earlier.graph, &self.graph);
+    /// Returns the hash of the contents at a path of the graph, if it is known.
+    fn hash(&self, path: &str) -> Option<&str> {
+        let models = self.models.as_ref()?;
+        let hash = self.data.get(path).or_else(|| models.get(path))?;
+        hash.as_deref()
+    }
+
+    /// Returns BLAKE3 of what a resumed run must keep of the graph.
+    pub fn identity(&self) -> String {
+        let models = self.models.iter();
+        let hashes: Vec<&Hashes> = models.chain([&self.data]).collect();
+        settings::identity(&self.graph, &hashes)
+    }
+
+    /// Compares the settings with those of an earlier record.
+    pub fn compare(&self, earlier: &RunRecord, plan: &Plan, state: &RunState) -> Comparison {
+        let mut graph = self.graph.clone();
+        let other_contents = self.use_earlier_paths(&mut graph, earlier);
+        let Growth { grows, refused } = compare_steps(&mut graph, &earlier.graph, plan, state);
+        let mut differences = vec![];
+        for option in settings::differences(&earlier.graph, &graph) {
+            let reason = refused.get(&option).or_else(|| other_contents.get(&option));
+            differences.push(match reason {
+                Some(reason) => format!("{option} ({reason})"),
+                None => option,
+            });
+        }
         if earlier.arguments["steps"] != self.arguments["steps"] {
             differences.push("--steps".to_owned());
         }
-        for (path, hash) in &self.data {
-            match earlier.data.get(path) {
-                Some(Some(old)) if hash.as_ref().is_some_and(|new| new != old) => {
-                    differences.push(format!("the data in {path}"));
+        differences.extend(self.changed_contents(earlier));
+        Comparison { grows, differences }
+    }
+
+    /// Replaces paths of `graph` by those of the earlier graph, if they have the same contents.
+    /// Returns what is to be said of the others, by their option.
+    fn use_earlier_paths(
+        &self,
+        graph: &mut Value,
+        earlier: &RunRecord,
+    ) -> BTreeMap<String, String> {
+        let mut reasons = BTreeMap::new();
+        for file in named_files(graph) {
+            let before = earlier.graph.pointer(&file.pointer).and_then(Value::as_str);
+            let Some(before) = before.filter(|before| *before != file.path) else {
+                continue;
+            };
+            let Some(old_hash) = earlier.hash(before) else {
+                continue;
+            };
+            let path = &file.path;
+            match self.hash(path) {
+                Some(hash) if hash == old_hash => {
+                    if let Some(value) = graph.pointer_mut(&file.pointer) {
+                        *value = before.into();
+                    }
                 }
-                _ => {}
+                Some(_) => {
+                    let reason = format!("`{path}` has other contents than `{before}`");
+                    reasons.insert(file.option, reason);
+                }
+                None => {
+                    let reason = format!("`{path}` cannot be read");
+                    reasons.insert(file.option, reason);
+                }
             }
         }
-        differences
+        reasons
+    }
+
+    /// Says which paths have other contents than in the earlier record.
+    fn changed_contents(&self, earlier: &RunRecord) -> Vec<String> {
+        let mut changed = vec![];
+        let models = self.models.iter().flatten();
+        let named = self.data.iter().map(|(path, hash)| ("data", path, hash));
+        let named = named.chain(models.map(|(path, hash)| ("files", path, hash)));
+        for (what, path, hash) in named {
+            let old = earlier.hash(path);
+            if old.is_some_and(|old| hash.as_ref().is_some_and(|new| new != old)) {
+                changed.push(format!("the {what} in {path}"));
+            }
+        }
+        changed
+    }
+
+    /// Says if the earlier record has no hashes that can be compared.
+    pub fn warn_of_unknown_contents(&self, earlier: &RunRecord, report: &dyn Report) {
+        if earlier.models.is_none() {
+            report.say(
+                "warning: an earlier version began this run, so its data and models are compared \
+                 by their paths alone",
+            );
+        }
     }
 
     /// Warns of settings that may differ, but move the last digits of numbers.

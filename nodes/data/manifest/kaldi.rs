@@ -36,7 +36,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Utterance>> {
 
 /// Returns the path of the file `segments` beside `manifest`, if `manifest` is a `wav.scp` and has
 /// one.
-pub fn segments(manifest: &Path) -> Option<PathBuf> {
+pub(super) fn segments(manifest: &Path) -> Option<PathBuf> {
     let path = manifest.with_file_name("segments");
     (manifest.file_name()? == "wav.scp" && path.exists() && !path.is_dir()).then_some(path)
 }

@@ -184,6 +184,7 @@ impl Config for Options {
             rates: self.rates.clone(),
             accumulate: self.accumulate,
             checkpoint_every: self.checkpoint_every,
+            fixed_rates: self.schedule.fixed_rates(),
         })
     }
 }

@@ -76,6 +76,15 @@ impl Schedule {
         }
     }
 
+    /// Returns the number of first updates whose factors are the same whatever the number of all.
+    pub(super) fn fixed_rates(self) -> u64 {
+        match self.r#type {
+            Decay::Constant => u64::MAX,
+            Decay::TriStage => self.warmup_steps + self.hold_steps,
+            Decay::Linear | Decay::Cosine => self.warmup_steps,
+        }
+    }
+
     /// Returns what is wrong with the schedule in a phase of `updates`.
     pub(super) fn errors(self, updates: u64) -> Vec<OptionError> {
         let warmup = self.warmup_steps;
@@ -183,5 +192,21 @@ mod tests {
             ),
             &[1.0, 1.0],
         );
+    }
+
+    #[test]
+    fn the_first_factors_do_not_depend_on_the_number_of_updates() {
+        for schedule in [
+            serde_json::json!({ "type": "linear", "warmup_steps": 3 }),
+            serde_json::json!({ "type": "cosine", "warmup_steps": 3 }),
+            serde_json::json!({ "type": "tri-stage", "warmup_steps": 3, "hold_steps": 2 }),
+            serde_json::json!({ "type": "constant", "warmup_steps": 3 }),
+        ] {
+            let fewer = factors(schedule.clone(), 8);
+            let more = factors(schedule.clone(), 12);
+            let equal = fewer.iter().zip(&more).take_while(|(a, b)| a == b);
+            let fixed = serde_json::from_value::<Schedule>(schedule).unwrap();
+            assert_eq!(equal.count() as u64, fixed.fixed_rates().min(8));
+        }
     }
 }

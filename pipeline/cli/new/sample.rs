@@ -2,7 +2,7 @@
 use crate::ending::{CommandResult, WithPath};
 use nodes::data::file::create_temporary_folder;
 use nodes::data::printable::printable_path;
-use pipeline::run::data;
+use nodes::node::contents::Contents;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -44,7 +44,7 @@ fn copy_files(source: &Path, target: &Path) -> CommandResult {
         }
         let bytes = fs::read(&from).with_path(&from)?;
         fs::write(&to, bytes).with_path(&to)?;
-        if data::hash(&to).with_path(&to)? != expected {
+        if Contents::Files.hash(&to)? != expected {
             let from = printable_path(&from);
             return Err(format!("{from} is damaged: install the program again").into());
         }

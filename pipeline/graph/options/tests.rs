@@ -198,6 +198,7 @@ fn what_the_kind_rejects_has_its_path_and_location() {
         trains: false,
         cacheable: false,
         forgets: false,
+        files: &[],
         parse: |_| {
             Err(OptionError {
                 path: vec!["terms".into(), "[1]".into(), "weight".into()],

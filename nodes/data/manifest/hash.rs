@@ -1,0 +1,117 @@
+//! A hash of what a manifest lists, which stays when the list or its audio moves.
+//!
+//! It is over the rows as parsed: id, piece and stated length of each, in order. A folder states no
+//! lengths, so the sizes of its files stand for them. A Parquet file contains its audio, so its
+//! bytes are hashed.
+use super::{AudioSource, Utterance, kaldi, read};
+use crate::Result;
+use crate::data::error::PathContext;
+use crate::data::regular;
+use blake3::{Hash, Hasher};
+use std::path::Path;
+
+/// Returns BLAKE3 of a manifest's utterances.
+///
+/// # Errors
+/// The manifest cannot be read, or is a pipe, which can be read only once.
+pub(crate) fn hash(manifest: &Path) -> Result<Hash> {
+    let mut hasher = Hasher::new();
+    if manifest.is_dir() {
+        for utterance in read(manifest)?.utterances {
+            add_row(&mut hasher, &utterance);
+            hasher.update(&file_size(&utterance).to_le_bytes());
+        }
+        return Ok(hasher.finalize());
+    }
+    let mut file = regular::open(manifest).at(manifest)?;
+    if let Some(segments) = kaldi::segments(manifest) {
+        regular::open(&segments).at(&segments)?;
+    }
+    if manifest.extension().is_some_and(|name| name == "parquet") {
+        hasher.update_reader(&mut file).at(manifest)?;
+    } else {
+        for utterance in read(manifest)?.utterances {
+            add_row(&mut hasher, &utterance);
+        }
+    }
+    Ok(hasher.finalize())
+}
+
+fn add_row(hasher: &mut Hasher, utterance: &Utterance) {
+    let Utterance {
+        id,
+        piece,
+        declared_frames,
+        declared_samples,
+        ..
+    } = utterance;
+    hasher.update(&(id.len() as u64).to_le_bytes());
+    hasher.update(id.as_bytes());
+    hasher.update(&piece.from.to_le_bytes());
+    // No piece ends at a negative second.
+    hasher.update(&piece.to.unwrap_or(-1.0).to_le_bytes());
+    for number in [
+        piece.channel.map(|channel| channel as u64),
+        *declared_frames,
+        *declared_samples,
+    ] {
+        hasher.update(&number.unwrap_or(u64::MAX).to_le_bytes());
+    }
+}
+
+/// Returns the size of an utterance's file; the largest number where there is none.
+fn file_size(utterance: &Utterance) -> u64 {
+    match &utterance.source {
+        AudioSource::File(path) => std::fs::metadata(path).map_or(u64::MAX, |file| file.len()),
+        AudioSource::Row(..) => u64::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::TestFolder;
+    use super::*;
+
+    #[test]
+    fn roots_do_not_count_but_rows_do() {
+        let scratch = TestFolder::new("hash");
+        let of = |text: &str| hash(&scratch.file("x.tsv", text)).unwrap();
+        let first = of("a/root\n1.wav\t5\n2.wav\t6\n");
+        assert_eq!(first, of("another\n1.wav\t5\n2.wav\t6\n"));
+        for other in [
+            "a/root\n1.wav\t5\n",
+            "a/root\n1.wav\t5\n2.wav\t7\n",
+            "a/root\n2.wav\t6\n1.wav\t5\n",
+            "a/root\n1.wav\t5\n3.wav\t6\n",
+        ] {
+            assert_ne!(first, of(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn segments_are_pieces() {
+        let scratch = TestFolder::new("hash-kaldi");
+        let list = scratch.file("wav.scp", "r somewhere/r.wav\n");
+        let whole = hash(&list).unwrap();
+        scratch.file("segments", "a r 0 1\n");
+        let second = hash(&list).unwrap();
+        scratch.file("wav.scp", "r elsewhere/r.wav\n");
+        assert_eq!(hash(&list).unwrap(), second);
+        scratch.file("segments", "a r 0 2\n");
+        assert!(whole != second && hash(&list).unwrap() != second);
+    }
+
+    #[test]
+    fn folders_are_names_and_sizes() {
+        let scratch = TestFolder::new("hash-folder");
+        for folder in ["a", "b"] {
+            scratch.file(&format!("{folder}/s/1.wav"), "12");
+            scratch.file(&format!("{folder}/2.wav"), "123");
+        }
+        let of = |folder: &str| hash(&scratch.0.join(folder)).unwrap();
+        assert_eq!(of("a"), of("b"));
+        scratch.file("b/2.wav", "1234");
+        assert_ne!(of("a"), of("b"));
+        assert!(hash(&scratch.0.join("none")).is_err());
+    }
+}

@@ -1,0 +1,78 @@
+//! What the files that a node reads contain, whatever their paths: by it a run that goes on knows
+//! its data and models again.
+use crate::Result;
+use crate::data::error::PathContext;
+use crate::data::{manifest, regular};
+use crate::model::model_files;
+use std::path::Path;
+
+/// An option that names a file or folder.
+#[derive(Debug)]
+pub struct FileOption {
+    pub name: &'static str,
+    pub contents: Contents,
+}
+
+/// What a path stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// A list of utterances, or a folder of audio files.
+    Manifest,
+    /// A model's folder, or another file.
+    Files,
+}
+
+impl FileOption {
+    /// Describes the option `name` that names a manifest.
+    pub const fn manifest(name: &'static str) -> FileOption {
+        FileOption {
+            name,
+            contents: Contents::Manifest,
+        }
+    }
+
+    /// Describes the option `name` that names a model's folder or another file.
+    pub const fn files(name: &'static str) -> FileOption {
+        FileOption {
+            name,
+            contents: Contents::Files,
+        }
+    }
+}
+
+impl Contents {
+    /// Returns BLAKE3, in hex, of what is at `path`: of a manifest's utterances, or of the bytes of
+    /// the files that are read. The path itself is not part of it.
+    ///
+    /// # Errors
+    /// Something cannot be read, or is a pipe, which can be read only once.
+    pub fn hash(self, path: &Path) -> Result<String> {
+        let hash = match self {
+            Contents::Manifest => manifest::hash(path)?,
+            Contents::Files => files_hash(path)?,
+        };
+        Ok(hash.to_hex().to_string())
+    }
+}
+
+fn files_hash(path: &Path) -> Result<blake3::Hash> {
+    if !path.is_dir() {
+        return file_hash(path);
+    }
+    let mut hasher = blake3::Hasher::new();
+    for file in model_files(path) {
+        let name = file.file_name().unwrap_or_default();
+        hasher.update(name.as_encoded_bytes());
+        hasher.update(&[0]); // no name contains it
+        hasher.update(file_hash(&file)?.as_bytes());
+    }
+    Ok(hasher.finalize())
+}
+
+fn file_hash(path: &Path) -> Result<blake3::Hash> {
+    let mut hasher = blake3::Hasher::new();
+    hasher
+        .update_reader(regular::open(path).at(path)?)
+        .at(path)?;
+    Ok(hasher.finalize())
+}
