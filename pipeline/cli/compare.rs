@@ -262,7 +262,7 @@ fn table(runs: &[ComparedRun]) -> Vec<Vec<String>> {
     add("real-time factor", &|run| {
         Some(format!("{:.4}", run.real_time_factor?))
     });
-    add("phones of the best layer", &|run| {
+    add("probe of the best layer", &|run| {
         Some(format!("{:.1} %", 100.0 * run.probe?))
     });
     add("teacher's gain kept", &|run| {

@@ -71,7 +71,7 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Write the hidden states of audio files to a Parquet file
     Extract(extract::Arguments),
-    /// Measure how well each layer of a model predicts phones
+    /// Measure how well each layer of a model predicts phones, or labels of utterances
     Probe(probe::Arguments),
     /// List, verify or remove a cache of targets
     Cache(cache::Arguments),

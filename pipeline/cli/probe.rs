@@ -1,5 +1,5 @@
 //! `pipeline probe MODEL|fbank --labels FILE [--layers all|0,4] [--format text|json]`: how well each
-//! layer of a model, or log-mel frames, predict phones.
+//! layer of a model, or log-mel frames, predict phones, or a label an utterance.
 //!
 //! Of a student in a run's folder it also measures teacher, log-mel frames and speed, and keeps the
 //! numbers in the run's measured.json, which `compare` reads.
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Arguments {
     /// A model's folder, a run's student (DIR/student, DIR/PHASE/student), or fbank: log-mel frames
     model: PathBuf,
-    /// A table of utterances, speakers, splits and phones
+    /// A table of utterances, speakers, splits, and phones or labels
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     labels: PathBuf,
     /// Layers: 0,4,8 or 0-4 or -1 (the last) or all
@@ -109,24 +109,25 @@ fn comparison(measured: &Measured) -> String {
     )
 }
 
-/// Formats the accuracies in per cent of frames, a row for each layer and a column for each split.
+/// Formats the accuracies in per cent, a row for each layer and a column for each split.
 ///
 /// The row `constant` is what a classifier without input reaches.
 fn text(found: &ProbeResult) -> String {
-    let row = |name: String, cell: &dyn Fn(&str) -> String| -> Vec<String> {
-        let mut row = vec![name];
-        row.extend(found.frames.keys().map(|split| cell(split)));
+    let measured = found.counts.measured();
+    let row = |name: &str, cell: &dyn Fn(&str) -> String| -> Vec<String> {
+        let mut row = vec![name.to_owned()];
+        row.extend(measured.keys().map(|split| cell(split)));
         row
     };
     let percent = |share: f64| format!("{:.1}", 100.0 * share);
     let mut rows = vec![
-        row("layer".into(), &str::to_owned),
-        row("frames".into(), &|split| found.frames[split].to_string()),
-        row("constant".into(), &|split| percent(found.constant[split])),
+        row("layer", &str::to_owned),
+        row(found.counts.unit(), &|split| measured[split].to_string()),
+        row("constant", &|split| percent(found.constant[split])),
     ];
     for layer in &found.layers {
         let name = layer.layer.to_string();
-        rows.push(row(name, &|split| percent(layer.accuracy[split])));
+        rows.push(row(&name, &|split| percent(layer.accuracy[split])));
     }
     columns(&rows)
 }

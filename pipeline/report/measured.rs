@@ -1,5 +1,5 @@
-//! measured.json of a run: what its student, its teacher and log-mel frames know of phones, and how
-//! fast the student is.
+//! measured.json of a run: what its student, its teacher and log-mel frames know of phones or labels,
+//! and how fast the student is.
 use nodes::tool::probe::ProbeResult;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub struct Measured {
     /// The student's folder, below the run's.
     pub student: PathBuf,
-    /// The table of phones.
+    /// The table of phones or labels.
     pub labels: PathBuf,
     /// The teacher's folder.
     pub teacher: PathBuf,
