@@ -2,5 +2,6 @@
 pub mod extract;
 pub mod inspect;
 pub mod layers;
+pub mod manifest;
 pub mod probe;
 pub mod tap;

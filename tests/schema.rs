@@ -69,6 +69,7 @@ fn shipped_graphs_fit_the_schema_they_name_and_bad_ones_do_not() {
         "maskhubert",
         "starhubert",
         "distilhubert",
+        "distil",
         "fithubert",
         "librispeech/armhubert",
         "librispeech/starhubert",

@@ -1,6 +1,6 @@
 //! What ships with the program: graphs are valid, the sample data is as documented, and the docs
 //! name every kind and option.
-use crate::program::{call, root, stdout_json};
+use crate::program::{call, root, stdout, stdout_json};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -104,6 +104,19 @@ fn students_of_the_sample_are_small() {
             "{graph}"
         );
     }
+}
+
+/// The plain graph to begin with takes all its weights from the teacher's layers.
+#[test]
+fn the_plain_student_is_made_of_the_teachers_layers() {
+    let checked = check("graphs/distil.json");
+    assert!(checked["warnings"].as_array().unwrap().is_empty());
+    let share = total(&checked, "parameters", &["student"]) as f64 / 4_495_296.0;
+    assert!(share < 0.7, "{share}");
+    let text = stdout(root(), &["check", "graphs/distil.json"]);
+    let taken = text.lines().find(|line| line.contains("tensors, "));
+    let taken = taken.unwrap_or_else(|| panic!("{text}"));
+    assert!(!taken.contains("draws"), "{taken}");
 }
 
 /// WavLM Base+ with the same recipe has its position biases in addition.

@@ -4,6 +4,7 @@ mod cache;
 mod checkpoints;
 mod commands;
 mod compare;
+mod corpus;
 mod damage;
 mod earlier;
 mod failure;

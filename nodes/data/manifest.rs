@@ -12,6 +12,7 @@ mod rows;
 use self::parquet::AudioTable;
 use super::audio;
 use crate::Result;
+use crate::data::audio::AudioLengths;
 use crate::data::audio::piece::Piece;
 use crate::data::error::PathContext;
 use crate::data::printable::{printable, printable_path};
@@ -69,6 +70,14 @@ impl Utterance {
         match &self.source {
             AudioSource::File(path) => audio::read(path, audio::open_file(path)?, &self.piece),
             AudioSource::Row(table, row) => table.read(*row),
+        }
+    }
+
+    /// Returns the lengths of a whole file by its header. Errors name the file.
+    pub(crate) fn file_lengths(&self) -> Result<AudioLengths> {
+        match &self.source {
+            AudioSource::File(path) => audio::lengths(path, audio::open_file(path)?, &self.piece),
+            AudioSource::Row(..) => Err(format!("`{}` is in a Parquet file", self.id).into()),
         }
     }
 
@@ -139,6 +148,11 @@ pub(crate) fn read(manifest: &Path) -> Result<Listing> {
         }),
         None => folder::read(manifest),
     }
+}
+
+/// Lists the audio files of a folder and below.
+pub(crate) fn read_folder(folder: &Path) -> Result<Listing> {
+    folder::read(folder)
 }
 
 /// Reads the ids of a manifest's utterances, in their order, for a join with labels.

@@ -12,6 +12,7 @@ mod extract;
 mod graph;
 mod inspect;
 mod kinds;
+mod manifest;
 mod new;
 mod print;
 mod probe;
@@ -73,6 +74,8 @@ enum Command {
     Extract(extract::Arguments),
     /// Measure how well each layer of a model predicts phones, or labels of utterances
     Probe(probe::Arguments),
+    /// List a folder of audio files as a train and a dev manifest
+    Manifest(manifest::Arguments),
     /// List, verify or remove a cache of targets
     Cache(cache::Arguments),
     /// Print what this machine has, and check the sample data in this folder
@@ -96,6 +99,7 @@ impl Command {
             Command::Inspect(arguments) => arguments.run(),
             Command::Extract(arguments) => arguments.run(),
             Command::Probe(arguments) => arguments.run(),
+            Command::Manifest(arguments) => arguments.run(),
             Command::Cache(arguments) => arguments.run(),
             Command::Doctor(arguments) => arguments.run(),
             Command::Completions(arguments) => arguments.run(),
