@@ -53,15 +53,35 @@ fn copy_files(source: &Path, target: &Path) -> CommandResult {
     Ok(())
 }
 
-/// Returns the folder of the sample: beside an installed program, else in the repository that the
-/// program was built in, else in the working directory.
+/// Returns the folder of the sample: in the Python package that the program was installed with, else
+/// in the repository that it was built in, else in the working directory.
 fn find() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let mut places = vec![];
-    for folder in program.ancestors().skip(1) {
-        places.push(folder.join("share/ssl-compression/sample"));
-        places.push(folder.join("data/sample"));
+    if let Some(prefix) = program.parent().and_then(Path::parent) {
+        let packages = package_folders(prefix).into_iter();
+        places.extend(packages.map(|folder| folder.join("ssl_compression/sample")));
     }
-    places.push("data/sample".into());
+    for folder in program.ancestors().skip(1) {
+        places.push(folder.join(super::SAMPLE));
+    }
+    places.push(super::SAMPLE.into());
     places.into_iter().find(|place| place.join(SUMS).is_file())
+}
+
+/// Returns where Python packages may lie that belong to a program in `prefix/bin`.
+fn package_folders(prefix: &Path) -> Vec<PathBuf> {
+    let mut folders = vec![prefix.to_owned()]; // pip install --target
+    for library in ["lib", "lib64", "Lib"] {
+        let library = prefix.join(library);
+        folders.push(library.join("site-packages"));
+        for entry in fs::read_dir(&library).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("python3") {
+                folders.push(entry.path().join("site-packages"));
+                folders.push(entry.path().join("dist-packages"));
+            }
+        }
+    }
+    folders.sort();
+    folders
 }

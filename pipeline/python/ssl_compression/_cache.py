@@ -1,0 +1,170 @@
+"""A cache of targets or features."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ._part import DamagedPart, Floats, list_parts, read_index, read_rows, verify
+
+if TYPE_CHECKING:
+    from ._dataset import CacheDataset
+
+__all__ = ["Cache", "DamagedPart"]
+
+_FINGERPRINT = re.compile("[0-9a-f]{16}")
+_PARTS_IN_MEMORY = 4
+
+
+class Place(NamedTuple):
+    """Where a row is."""
+
+    part: Path
+    row: int
+    id: str
+    frames: int
+
+
+class Cache:
+    """A cache that runs have filled, or the folder of one fingerprint in it.
+
+    A part is hashed when it is first read, and a damaged one raises DamagedPart, which names it.
+    Without the package ``blake3`` that takes about a second for a part of 64 MB.
+
+    Raises FileNotFoundError if ``path`` is no cache.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(os.fspath(path))
+        absolute = self.path.resolve()
+        if _is_fingerprint(absolute):
+            self._folders = {absolute.name: absolute}
+        elif absolute.is_dir():
+            folders = sorted(folder for folder in absolute.iterdir() if _is_fingerprint(folder))
+            self._folders = {folder.name: folder for folder in folders}
+        else:
+            raise FileNotFoundError(f"there is no folder {self.path}")
+        if not self._folders:
+            raise FileNotFoundError(
+                f"{self.path} is no cache: no fingerprint.json is in it or one folder below"
+            )
+        self._verified: set[Path] = set()
+        self._rows: OrderedDict[Path, list[Floats]] = OrderedDict()
+        self._indices: dict[Path, dict[bytes, Place]] = {}
+
+    def __repr__(self) -> str:
+        return f"Cache({str(self.path)!r})"
+
+    @property
+    def fingerprints(self) -> dict[str, dict[str, Any]]:
+        """What each folder of the cache was computed by: kind, options, model's hashes, codec."""
+        return {
+            name: json.loads((folder / "fingerprint.json").read_text(encoding="utf-8"))
+            for name, folder in self._folders.items()
+        }
+
+    def layers(self, fingerprint: str | None = None) -> list[int | None]:
+        """Returns the layers that the cache has; ``[None]`` for a kind without layers."""
+        folder = self._folder(fingerprint)
+        names = sorted(child.name for child in folder.iterdir() if child.is_dir())
+        layers: list[int | None] = [None] if "rows" in names else []
+        layers += [int(name[6:]) for name in names if re.fullmatch(r"layer-\d{2,}", name)]
+        return layers
+
+    def hidden(self, id: str, layer: int | None, fingerprint: str | None = None) -> Floats:
+        """Returns the layer of an utterance: float32 (frames, width), 50 frames a second.
+
+        ``id`` is what its manifest calls it; ``layer`` is None for a kind without layers, as
+        ``fbank`` (100 frames a second). ``fingerprint`` may be left out if the cache has one.
+
+        Raises KeyError if the cache has no such row, ValueError if it has several, as crops and
+        views make them; ``rows`` gives all.
+        """
+        places = [place for place in self._places(layer, fingerprint).values() if place.id == id]
+        if not places:
+            raise KeyError(f"{self.path} has no row of {id!r} in layer {layer}")
+        if len(places) > 1:
+            lengths = ", ".join(str(place.frames) for place in places)
+            raise ValueError(
+                f"{id!r} has {len(places)} rows in layer {layer}, of {lengths} frames; "
+                "`rows` gives all"
+            )
+        return self._read(places[0])
+
+    def rows(
+        self, layer: int | None, fingerprint: str | None = None
+    ) -> Iterator[tuple[str, Floats]]:
+        """Returns the rows of a layer part by part: id, float32 (frames, width)."""
+        places = self._places(layer, fingerprint)
+        return ((place.id, self._read(place)) for place in places.values())
+
+    def dataset(
+        self, layers: Sequence[int | None], fingerprint: str | None = None
+    ) -> CacheDataset:
+        """Returns a torch Dataset of the rows that have all of ``layers``.
+
+        An item is ``(id, states)``: ``states`` has a float32 tensor (frames, width) for each layer,
+        in the order of ``layers``. Items are in the order of the cache's parts, of which few stay
+        in memory: reading in another order reads a part for an item.
+        """
+        from ._dataset import CacheDataset
+
+        name = self._folder(fingerprint).name
+        places = [self._places(layer, name) for layer in layers]
+        keys = [key for key in places[0] if all(key in layer for layer in places)] if places else []
+        return CacheDataset(self, [[layer[key] for layer in places] for key in keys])
+
+    def _folder(self, fingerprint: str | None) -> Path:
+        if fingerprint is None:
+            if len(self._folders) > 1:
+                names = ", ".join(self._folders)
+                raise ValueError(f"{self.path} has several fingerprints, name one: {names}")
+            return next(iter(self._folders.values()))
+        if fingerprint not in self._folders:
+            names = ", ".join(self._folders)
+            raise KeyError(f"{self.path} has no fingerprint {fingerprint}, but {names}")
+        return self._folders[fingerprint]
+
+    def _places(self, layer: int | None, fingerprint: str | None) -> dict[bytes, Place]:
+        """Returns where the rows of a layer are, by key; of equal keys the first."""
+        parent = self._folder(fingerprint)
+        folder = parent / ("rows" if layer is None else f"layer-{layer:02}")
+        if not folder.is_dir():
+            layers = self.layers(fingerprint)
+            raise KeyError(f"{parent} has no layer {layer}, but {layers}")
+        if folder not in self._indices:
+            places: dict[bytes, Place] = {}
+            for part in list_parts(folder):
+                self._verify(part)
+                index = read_index(part)
+                for row, key in enumerate(index.keys):
+                    places.setdefault(key, Place(part, row, index.ids[row], index.frames[row]))
+            self._indices[folder] = places
+        return self._indices[folder]
+
+    def _verify(self, part: Path) -> None:
+        if part not in self._verified:
+            verify(part)
+            self._verified.add(part)
+
+    def _read(self, place: Place) -> Floats:
+        rows = self._rows.pop(place.part, None)
+        if rows is None:
+            rows = read_rows(place.part)
+        self._rows[place.part] = rows
+        while len(self._rows) > _PARTS_IN_MEMORY:
+            self._rows.popitem(last=False)
+        return rows[place.row].copy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_rows": OrderedDict()}
+
+
+def _is_fingerprint(folder: Path) -> bool:
+    named = _FINGERPRINT.fullmatch(folder.name) is not None
+    return named and (folder / "fingerprint.json").is_file()

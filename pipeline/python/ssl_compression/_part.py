@@ -1,0 +1,93 @@
+"""A part of a cache: one Parquet file with rows of one layer, named by the hash of its bytes."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
+from numpy.typing import NDArray
+
+from ._blake3 import digest
+
+Floats = NDArray[np.float32]
+
+_NAME = re.compile(r"part-[0-9a-f]{16}\.parquet")
+
+
+class DamagedPart(ValueError):
+    """A part of a cache whose bytes are not those that were written; the message names it."""
+
+
+@dataclass(frozen=True)
+class RowIndex:
+    """The rows of a part without their floats, in its order."""
+
+    keys: list[bytes]
+    ids: list[str]
+    frames: list[int]
+
+
+def list_parts(folder: Path) -> list[Path]:
+    """Returns the parts in a folder by name; none if there is no folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+
+
+def verify(path: Path) -> None:
+    """Raises DamagedPart if the hash of the bytes is not the one in the name."""
+    expected = path.name.removeprefix("part-").removesuffix(".parquet")
+    if path.stat().st_size == 0 or not _hash(path).startswith(expected):
+        raise DamagedPart(
+            f"{path} is damaged: its bytes are not those it was written with; "
+            "`pipeline cache verify` checks all parts, and a run replaces damaged ones"
+        )
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        with memoryview(mapped) as view:
+            return digest(view)
+
+
+def read_index(path: Path) -> RowIndex:
+    """Reads what rows a part has."""
+    table = _read(path, ["key", "id", "frames"])
+    return RowIndex(
+        keys=table["key"].to_pylist(),
+        ids=table["id"].to_pylist(),
+        frames=table["frames"].to_pylist(),
+    )
+
+
+def read_rows(path: Path) -> list[Floats]:
+    """Reads the rows of a part, each (frames, width). They share memory and are read-only.
+
+    Raises DamagedPart if the part cannot be decoded.
+    """
+    table = _read(path, ["frames", "width", "hidden"])
+    rows: list[Floats] = []
+    for batch in table.to_batches():
+        frames = batch["frames"].to_numpy()
+        width = batch["width"].to_numpy()
+        hidden = batch["hidden"]
+        ends = hidden.offsets.to_numpy()
+        floats = hidden.values.to_numpy(zero_copy_only=False)
+        for row in range(batch.num_rows):
+            values = floats[ends[row] : ends[row + 1]]
+            if len(values) != int(frames[row]) * int(width[row]):
+                raise DamagedPart(f"{path} is damaged: row {row} is not frames x width numbers")
+            rows.append(values.reshape(int(frames[row]), int(width[row])))
+    return rows
+
+
+def _read(path: Path, columns: list[str]) -> pa.Table:
+    try:
+        return pq.ParquetFile(path, memory_map=True).read(columns=columns)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise DamagedPart(f"{path} is damaged: {error}") from error

@@ -1,0 +1,117 @@
+"""The program ``pipeline``: where it is, how it is called, and how it fails."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+StrPath = str | os.PathLike[str]
+
+_GRAPH_PROBLEMS = 78
+_STOPPED = (75, 130)
+
+
+class PipelineError(Exception):
+    """A call of the program that did not succeed."""
+
+
+class GraphProblems(PipelineError):
+    """A graph that the program refuses.
+
+    ``lines`` has a line for each problem: ``FILE:LINE:COLUMN: sentence``.
+    """
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+    def __reduce__(self) -> tuple[type[GraphProblems], tuple[list[str]]]:
+        return GraphProblems, (self.lines,)
+
+
+class RunFailed(PipelineError):
+    """A call that failed; ``message`` is the end of what the program said.
+
+    ``exit_code`` is 1 for a failure and 2 for a wrong call, as when the folder holds a run already.
+    """
+
+    def __init__(self, exit_code: int, message: str) -> None:
+        super().__init__(message or f"the program ended with exit code {exit_code}")
+        self.exit_code = exit_code
+        self.message = message
+
+    def __reduce__(self) -> tuple[type[RunFailed], tuple[int, str]]:
+        return type(self), (self.exit_code, self.message)
+
+
+class RunStopped(RunFailed):
+    """A run that a signal stopped, with a checkpoint: ``resume=True`` goes on.
+
+    ``exit_code`` is 130 for SIGINT and 75 for SIGTERM.
+    """
+
+
+def program() -> str:
+    """Returns the path of the program that the functions of this module call.
+
+    It is the one that was installed with this module, else the first ``pipeline`` on ``PATH``.
+
+    Raises FileNotFoundError if there is none.
+    """
+    for path in _installed():
+        if path.is_file():
+            return str(path)
+    found = shutil.which("pipeline")
+    if found is None:
+        raise FileNotFoundError(
+            "there is no program `pipeline`: install the wheel, or put the program on PATH"
+        )
+    return found
+
+
+def _installed() -> list[Path]:
+    try:
+        files = importlib.metadata.files("ssl-compression") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    names = ("pipeline", "pipeline.exe")
+    own = [Path(str(file.locate())) for file in files if file.name in names]
+    beside = [Path(sys.executable).parent / name for name in names]
+    return own + beside
+
+
+def settings(options: Mapping[str, object]) -> list[str]:
+    """Returns ``--set`` arguments. Values are written as JSON, so that text stays text."""
+    arguments = []
+    for option, value in options.items():
+        arguments += ["--set", f"{option}={json.dumps(value)}"]
+    return arguments
+
+
+def call(arguments: list[str]) -> str:
+    """Runs ``pipeline ARGUMENTS`` and returns its stdout.
+
+    What it says on stderr goes to ``sys.stderr`` if it succeeds, and into the error if not.
+    """
+    done = subprocess.run(
+        [program(), *arguments], capture_output=True, text=True, encoding="utf-8", check=False
+    )
+    if done.returncode != 0:
+        raise error(done.returncode, done.stderr.splitlines())
+    if done.stderr:
+        print(done.stderr, end="", file=sys.stderr)
+    return done.stdout
+
+
+def error(exit_code: int, lines: list[str]) -> PipelineError:
+    """Returns the error for an exit code and the lines of stderr."""
+    if exit_code == _GRAPH_PROBLEMS:
+        return GraphProblems(lines)
+    kind = RunStopped if exit_code in _STOPPED else RunFailed
+    return kind(exit_code, "\n".join(lines[-20:]))
