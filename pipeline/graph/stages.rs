@@ -98,8 +98,10 @@ pub(super) fn check_cycles(
     }
 }
 
-/// Lists the nodes of each stage in the order in which they run: the source's stage first, the
-/// others by their first node.
+/// Lists the nodes of each stage in the order in which they run.
+///
+/// The source's stage is the first. The others follow by the longest way to them, then in the order
+/// of the file, so that stages of phases alike have equal numbers.
 ///
 /// The optimizer runs last in its stage, after all nodes with parameters, unless a node of the
 /// stage waits for it.
@@ -110,8 +112,11 @@ pub(super) fn list(
     source: usize,
     optimizer: Option<usize>,
 ) -> Vec<Vec<usize>> {
+    let depths = depths(edge_graph, order, stage_of);
+    let mut others: Vec<usize> = order.to_vec();
+    others.sort_by_key(|&node| (depths[stage_of[node]], node));
     let mut labels = vec![stage_of[source]];
-    for &node in order {
+    for node in others {
         if !labels.contains(&stage_of[node]) {
             labels.push(stage_of[node]);
         }
@@ -129,6 +134,22 @@ pub(super) fn list(
         stages.push(stage);
     }
     stages
+}
+
+/// Returns, by label, how many edges between stages the longest way to a stage has.
+fn depths(edge_graph: &EdgeGraph, order: &[usize], stage_of: &[usize]) -> Vec<usize> {
+    let mut depths = vec![0; edge_graph.node_count()];
+    // Each round follows one more edge; stages have no cycle.
+    for _ in order {
+        for edge in edge_graph.edge_references() {
+            let from = stage_of[edge.source().index()];
+            let to = stage_of[edge.target().index()];
+            if from != to {
+                depths[to] = depths[to].max(depths[from] + 1);
+            }
+        }
+    }
+    depths
 }
 
 #[cfg(test)]
@@ -229,6 +250,18 @@ mod tests {
         assert_eq!(listed(&edges), [vec![0], vec![1, 3, 2]]);
         let waits = [(0, 1, BATCH), (1, 2, TAPE), (1, 3, TAPE), (2, 3, BATCH)];
         assert_eq!(listed(&waits), [vec![0], vec![1, 2, 3]]);
+    }
+
+    #[test]
+    fn stages_are_numbered_by_the_way_to_them() {
+        // A student `a` that needs the teacher `c`, whose source is `d`, and a log `b`.
+        let edges = [(3, 0, BATCH), (3, 2, BATCH), (2, 0, BATCH), (0, 1, BATCH)];
+        let (phase, edge_graph) = phase(4, &edges);
+        let stage_of = assign(&edge_graph, &phase);
+        for order in [[3, 2, 0, 1], [3, 0, 2, 1]] {
+            let stages = list(&edge_graph, &order, &stage_of, 3, None);
+            assert_eq!(stages, [vec![3], vec![2], vec![0], vec![1]]);
+        }
     }
 
     /// A teacher `a`; losses `b` and `c` in one stage, `d` in another.
