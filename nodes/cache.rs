@@ -25,6 +25,7 @@ mod layer;
 mod part;
 mod rows;
 mod store;
+mod stored_rows;
 #[cfg(test)]
 mod tests;
 pub mod tools;

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 /// The width of a chart in pixels.
 pub const WIDTH: f64 = 360.0;
 /// The height of a chart in pixels.
-pub const HEIGHT: f64 = 220.0;
+pub const HEIGHT: f64 = 236.0;
 const MAX_BINS: u64 = 80;
 /// The approximate width of a letter of the legend in pixels.
 const LETTER: f64 = 6.2;
@@ -29,6 +29,8 @@ const LETTER: f64 = 6.2;
 /// A chart of one or more series.
 pub struct Chart {
     title: String,
+    /// The name of the vertical axis. The horizontal one counts updates.
+    axis: String,
     series: Vec<Series>,
     /// The lowest and highest value of the vertical axis; `None` for a little more than the range
     /// of all values.
@@ -63,7 +65,7 @@ impl Chart {
         let title = escape(&self.title);
         let mut svg = format!("<text class=\"title\" x=\"8\" y=\"18\">{title}</text>\n");
         svg += &legend;
-        svg += &area.axes();
+        svg += &area.axes(&self.axis);
         for (series, bins) in self.series.iter().zip(&binned) {
             svg += &series.draw(bins, &area);
         }
@@ -148,6 +150,7 @@ mod tests {
         };
         let chart = Chart {
             title: "a < b".into(),
+            axis: "a".into(),
             series: vec![series],
             range: None,
         };
@@ -167,6 +170,9 @@ mod tests {
         let svg = draw(vec![(1, 0.5), (2, f64::NAN), (3, 0.25)]);
         assert!(svg.contains("not finite at update 2"), "{svg}");
         assert!(svg.contains("a &lt; b"), "{svg}");
+        for axis in [">a</text>", ">update</text>"] {
+            assert!(svg.contains(axis), "{svg}");
+        }
         assert!(!svg.contains("NaN"), "{svg}");
         assert!(!draw(vec![]).contains("NaN"));
         assert!(!draw(vec![(1, f64::NAN)]).contains("NaN"));

@@ -13,6 +13,7 @@ mod kind;
 pub mod model_option;
 pub mod port;
 pub mod report;
+pub mod row_counts;
 mod shared_models;
 pub mod step;
 mod step_info;

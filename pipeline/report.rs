@@ -10,6 +10,7 @@ pub mod measured;
 pub mod models;
 mod section;
 pub mod summary;
+mod text;
 mod tiles;
 mod values;
 mod written;

@@ -2,6 +2,7 @@
 pub mod error;
 pub mod growth;
 mod leftovers;
+mod lines;
 pub mod machine;
 pub mod named_files;
 pub mod phase;
@@ -75,6 +76,8 @@ impl Run<'_> {
             self.check_graph(point, &record)?;
         }
         record.write(&file)?;
+        let start = lines::start(self.plan, &self.device, record.threads, &self.out);
+        self.report.say(&start);
         if self.run_phases(&record, point.as_ref())? == PhaseEnd::Stopped {
             return Ok(RunOutcome::Stopped);
         }
@@ -98,6 +101,9 @@ impl Run<'_> {
         )?;
         for phase in &summary {
             self.report.say(&phase.to_string());
+        }
+        for line in lines::results(self.plan, &self.out) {
+            self.report.say(&line);
         }
         Ok(())
     }
@@ -228,30 +234,38 @@ impl Run<'_> {
         point: Option<&ResumePoint>,
         record: &RunRecord,
     ) -> Result<PhaseEnd, RunError> {
+        let clock = phase.clock(self.steps, point.map_or(0, |p| p.update));
+        self.report.say(&lines::phase(phase, &clock));
         if let Some(point) = point {
             self.report.say(&format!(
                 "going on after update {} of phase `{}`",
                 point.update, phase.name
             ));
         }
+        self.report.phase_started(&phase.name, &clock);
         let context = Arc::new(RunContext {
             phase: phase.name.clone(),
             phased: self.plan.phased,
             folder: self.out.clone(),
             graph: record.identity(),
             seed: self.plan.seed,
-            clock: phase.clock(self.steps, point.map_or(0, |p| p.update)),
+            clock,
             bench: false,
             synthetic: None,
             phase_outputs: self.plan.phase_outputs.clone(),
             report: self.report.clone(),
+            rows: Arc::default(),
             models: Arc::default(),
             stop: self.stop.clone(),
         });
         let samples_done = AtomicU64::new(0);
         let started = Instant::now();
+        let first_of_last_stage = phase.first_of_last_stage().name();
         // An optimizer reports its progress itself.
         let watch = |node: &str, info: StepInfo, event: NodeEvent| {
+            if matches!(event, NodeEvent::Started) && node == first_of_last_stage {
+                self.report.step_started(&phase.name, &info);
+            }
             let finished = matches!(event, NodeEvent::Finished(..));
             if finished && phase.optimizer.is_none() && node == phase.last().name() {
                 let done = samples_done.fetch_add(info.samples, Ordering::Relaxed) + info.samples;

@@ -155,7 +155,8 @@ fn manifests_of_segments_agree() {
         bounds,
     );
     assert!(
-        stderr(&output).contains("of 3 utterances 1 are too short, 1 too long: left out"),
+        stderr(&output)
+            .contains("pieces.jsonl: 1 utterance, 1.5 seconds; left out: 1 too short, 1 too long"),
         "{}",
         stderr(&output)
     );

@@ -23,6 +23,7 @@ mod pretraining;
 mod probe;
 mod problems;
 mod program;
+mod progress;
 mod report;
 mod run;
 mod sample;

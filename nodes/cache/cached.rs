@@ -7,6 +7,7 @@ use super::{cacheable, stored_layers};
 use crate::Result;
 use crate::data::column;
 use crate::data::entry::Entry;
+use crate::data::printable::printable_path;
 use crate::node::port;
 use crate::node::port::Value;
 use crate::node::step::{Step, StepInfo};
@@ -28,6 +29,8 @@ pub(super) struct CachedNode {
     is_read: bool,
     /// Whether rows of this store were sent.
     has_served: bool,
+    /// Whether the person who watches knows how many rows are stored.
+    has_told: bool,
     /// The node, from the first miss on.
     node: Option<Box<dyn Node>>,
     /// The layers that `node` computes.
@@ -51,8 +54,25 @@ impl CachedNode {
             store,
             is_read,
             has_served: false,
+            has_told: false,
             node: None,
             computed_layers: vec![],
+        }
+    }
+
+    /// Tells once how many of the phase's rows are stored.
+    fn tell_stored(&mut self) {
+        let run = &self.context.run;
+        if self.has_told || run.bench {
+            return;
+        }
+        self.has_told = true;
+        if let Some(rows) = run.rows.get() {
+            let stored = self.store.stored(rows);
+            let total = rows.total();
+            let root = printable_path(&self.root);
+            self.context
+                .say(format!("{root} has {stored} of {total} rows"));
         }
     }
 
@@ -205,6 +225,7 @@ impl CachedNode {
 
 impl Node for CachedNode {
     fn run(&mut self, step: &mut Step) -> Result<()> {
+        self.tell_stored();
         let config = self.config.clone();
         let cacheable = cacheable(&*config)?;
         let rows = InputRows {

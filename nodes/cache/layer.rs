@@ -2,8 +2,10 @@
 use super::fingerprint::Fingerprint;
 use super::part::{self, RowLocation};
 use super::rows::{RowKey, UnwrittenRows};
+use super::stored_rows;
 use crate::data::entry::Entry;
 use crate::node::NodeContext;
+use crate::node::row_counts::RowCounts;
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::fs;
@@ -99,6 +101,11 @@ impl LayerStore {
             }
         }
         self.parts.push(part);
+    }
+
+    /// Returns the rows of all parts, by name and length.
+    pub(super) fn row_counts(&self) -> RowCounts {
+        stored_rows::count(&self.folder)
     }
 
     /// Returns the entry of a row, if it is stored. If its part turns out to be damaged, all rows

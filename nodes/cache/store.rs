@@ -5,6 +5,7 @@ use super::rows::RowKey;
 use crate::Result;
 use crate::data::entry::Entry;
 use crate::node::NodeContext;
+use crate::node::row_counts::RowCounts;
 use std::path::{Path, PathBuf};
 
 /// Entries of a step, (rows)(layers); `None` if an entry is missing.
@@ -44,6 +45,13 @@ impl Store {
             let _ = store.describe_folder(); // only the commands on a cache need it
         }
         Ok(store)
+    }
+
+    /// Returns how many of `rows` are stored, by name and length: of the layer that has the fewest.
+    pub(super) fn stored(&self, rows: &RowCounts) -> u64 {
+        let layers = self.layers.iter();
+        let stored = layers.map(|layer| rows.common(&layer.row_counts()));
+        stored.min().unwrap_or(0)
     }
 
     pub(super) fn find(&mut self, keys: &[RowKey]) -> FoundEntries {

@@ -1,11 +1,12 @@
 //! The plot area of a chart: where updates and values are in the picture, and the axes.
 use super::scale::{number, ticks};
+use super::svg::escape;
 use super::{HEIGHT, WIDTH};
 
 /// The edges of the plot area in pixels; its top depends on the legend.
-pub(super) const LEFT: f64 = 52.0;
+pub(super) const LEFT: f64 = 64.0;
 pub(super) const RIGHT: f64 = WIDTH - 12.0;
-pub(super) const BOTTOM: f64 = HEIGHT - 26.0;
+pub(super) const BOTTOM: f64 = HEIGHT - 40.0;
 
 /// The scales of a chart.
 pub(super) struct PlotArea {
@@ -29,9 +30,10 @@ impl PlotArea {
         BOTTOM - (value - low) / (high - low) * (BOTTOM - self.top)
     }
 
-    /// Draws grid lines with their values, and the numbers of updates.
-    pub(super) fn axes(&self) -> String {
-        let mut svg = String::new();
+    /// Draws grid lines with their values, the numbers of updates, and the names of both axes, of
+    /// which `vertical` is the one of the values.
+    pub(super) fn axes(&self, vertical: &str) -> String {
+        let mut svg = self.names(vertical);
         for value in ticks(self.range, 5.0) {
             let y = self.y(value);
             let text_x = LEFT - 6.0;
@@ -56,5 +58,19 @@ impl PlotArea {
             );
         }
         svg
+    }
+
+    /// Draws the names of the axes.
+    fn names(&self, vertical: &str) -> String {
+        let x = (LEFT + RIGHT) / 2.0;
+        let y = BOTTOM + 33.0;
+        let horizontal = format!("x=\"{x:.1}\" y=\"{y}\"");
+        let middle = (self.top + BOTTOM) / 2.0;
+        let turned = format!("transform=\"translate(13 {middle:.1}) rotate(-90)\"");
+        let class = "class=\"small faint\" text-anchor=\"middle\"";
+        format!(
+            "<text {class} {horizontal}>update</text>\n<text {class} {turned}>{}</text>\n",
+            escape(vertical)
+        )
     }
 }

@@ -15,11 +15,13 @@ const NOT_ALONE: &[&str] = &[
     "audio_seconds",
 ];
 
-/// Titles of metrics whose names would not do.
-const TITLES: &[(&str, &str)] = &[
-    ("audio_per_second", "audio, seconds a second"),
-    ("grad_norm", "gradient norm"),
-    ("loss_reg", "penalty"),
+/// Titles of metrics whose names would not do, and what their axes are called.
+const TITLES: &[(&str, &str, &str)] = &[
+    ("audio_per_second", "speed", "seconds of audio a second"),
+    ("grad_norm", "gradient norm", "norm before clipping"),
+    ("lambda1", "λ₁, multiplier of the size constraint", "λ₁"),
+    ("lambda2", "λ₂, multiplier of its square", "λ₂"),
+    ("loss_reg", "penalty of the size constraint", "penalty"),
 ];
 
 /// What the names of learning rates begin with; the node follows.
@@ -80,6 +82,7 @@ pub fn loss(phase: &PhaseCurves) -> Option<Chart> {
     }
     Some(Chart {
         title: "loss".into(),
+        axis: "loss".into(),
         series,
         range: None,
     })
@@ -100,6 +103,7 @@ pub fn sparsity(phase: &PhaseCurves) -> Option<Chart> {
     }
     (!series.is_empty()).then(|| Chart {
         title: "sparsity".into(),
+        axis: "share removed".into(),
         series,
         range: Some([0.0, 1.0]),
     })
@@ -118,12 +122,11 @@ fn metric(phase: &PhaseCurves, name: &str) -> Chart {
             });
         }
     }
-    let title = TITLES
-        .iter()
-        .find(|(key, _)| *key == name)
-        .map_or(name, |(_, title)| title);
+    let titled = TITLES.iter().find(|(key, ..)| *key == name);
+    let (title, axis) = titled.map_or((name, name), |(_, title, axis)| (*title, *axis));
     Chart {
         title: title.into(),
+        axis: axis.into(),
         series,
         range: None,
     }
@@ -151,6 +154,7 @@ fn rates(phase: &PhaseCurves) -> Vec<Chart> {
         };
         charts.push(Chart {
             title: format!("learning rate of {}", nodes.join(", ")),
+            axis: "learning rate".into(),
             series: vec![series],
             range: None,
         });
@@ -239,7 +243,7 @@ mod tests {
             ("learning rate of a, c", 1),
             ("learning rate of b", 1),
             ("accuracy", 2),
-            ("penalty", 1),
+            ("penalty of the size constraint", 1),
         ];
         assert_eq!(drawn, expected);
     }

@@ -4,12 +4,13 @@ use crate::node::clock::Clock;
 use crate::node::info::PhaseOutputs;
 use crate::node::port::Shapes;
 use crate::node::report::Report;
+use crate::node::row_counts::RowCounts;
 use crate::node::shared_models::SharedModels;
 use compute::random::Key;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 /// What all nodes of a phase share.
 #[derive(Clone)]
@@ -31,6 +32,9 @@ pub struct RunContext {
     /// What earlier phases write, as planned: `bench` builds on it what they have not written.
     pub phase_outputs: Arc<PhaseOutputs>,
     pub report: Arc<dyn Report>,
+    /// The rows of the phase, each view by itself; set by the source before the first step if they
+    /// are known then.
+    pub rows: Arc<OnceLock<RowCounts>>,
     /// Frozen models that nodes of the phase have opened.
     pub models: Arc<SharedModels>,
     /// Set by a signal: finish the running update, write a checkpoint, end.
@@ -111,6 +115,7 @@ impl NodeContext {
             synthetic: None,
             phase_outputs: Arc::default(),
             report,
+            rows: Arc::default(),
             models: Arc::default(),
             stop: Arc::default(),
         };

@@ -1,5 +1,6 @@
 //! What a run reports while it goes on. Nodes report events; how they are shown is up to the
 //! program.
+use crate::node::clock::Clock;
 use crate::node::step_info::StepInfo;
 use compute::gemm::Precision;
 use std::time::Duration;
@@ -30,6 +31,10 @@ pub enum Measurement {
 
 /// Receives what happens in a run.
 pub trait Report: Send + Sync {
+    /// Receives that a phase begins, before its nodes are built.
+    fn phase_started(&self, _phase: &str, _clock: &Clock) {}
+    /// Receives that the stage which completes steps begins one.
+    fn step_started(&self, _phase: &str, _step: &StepInfo) {}
     /// Receives the state of a phase after an update.
     fn update(&self, phase: &str, progress: Progress);
     /// Receives a line of text for the person who watches the run.

@@ -3,6 +3,7 @@
 //! row-major).
 use crate::Result;
 use crate::data::audio::read_audio;
+use crate::data::audio::resample::RATE;
 use crate::data::column::list;
 use crate::data::manifest;
 use crate::data::printable::printable;
@@ -17,6 +18,7 @@ use compute::gemm::Precision;
 use compute::tensor::{Hidden, len, read};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What is extracted.
 pub struct ExtractOptions<'a> {
@@ -28,8 +30,35 @@ pub struct ExtractOptions<'a> {
     pub bad_files: u64,
 }
 
+/// How far an extraction is.
+#[derive(Clone, Copy)]
+pub struct ExtractProgress {
+    pub files: u64,
+    pub files_done: u64,
+    /// Seconds of audio in the files that are done and not left out.
+    pub audio_seconds: f64,
+    /// Since the first file was begun.
+    pub elapsed: Duration,
+}
+
+impl ExtractProgress {
+    /// Returns the seconds that a second of audio takes; `None` before the first file.
+    pub fn real_time_factor(&self) -> Option<f64> {
+        let seconds = self.elapsed.as_secs_f64();
+        (self.audio_seconds > 0.0).then(|| seconds / self.audio_seconds)
+    }
+}
+
+/// Receives what happens in an extraction.
+pub trait ExtractReport {
+    /// Receives a line about a file, such as that it is left out.
+    fn say(&mut self, line: &str);
+    /// Receives that one file more is done.
+    fn advance(&mut self, progress: ExtractProgress);
+}
+
 /// Writes the hidden states of the layers for each audio file into `out`. A folder stands for the
-/// audio files in it and below. `say` is told what is left out.
+/// audio files in it and below.
 ///
 /// # Errors
 /// The model or more than `bad_files` audio files cannot be read, no file is left, or a layer does
@@ -39,8 +68,8 @@ pub fn extract(
     audio: &[String],
     options: &ExtractOptions,
     out: &Path,
-    mut say: impl FnMut(&str),
-) -> Result<()> {
+    report: &mut impl ExtractReport,
+) -> Result<ExtractProgress> {
     let unknown = UnknownKeys::Refuse {
         except: options.ignore_keys,
     };
@@ -50,17 +79,25 @@ pub fn extract(
         .layers(model.architecture.num_hidden_layers)?;
     check_command_layers(&layers, &model.architecture)?;
     if let Some(reason) = model.why_not_normalized() {
-        say(&reason);
+        report.say(&reason);
     }
-    let files = audio_files(audio, &mut say)?;
+    let files = audio_files(audio, report)?;
     let mut table = TableWriter::create(out, schema())?;
     let forward = Forward::frozen(&model, OPEN, Precision::F32);
     let mut bad_files = 0;
+    let started = Instant::now();
+    let mut progress = ExtractProgress {
+        files: files.len() as u64,
+        files_done: 0,
+        audio_seconds: 0.0,
+        elapsed: Duration::ZERO,
+    };
     for path in &files {
         match read_utterance(path, &model, layers.len()) {
             Ok(samples) => {
                 let hiddens = forward.hiddens(&[&samples], &layers, options.convention);
                 table.write(&rows(path, &layers, &hiddens)?)?;
+                progress.audio_seconds += samples.len() as f64 / RATE as f64;
             }
             Err(error) => {
                 bad_files += 1;
@@ -69,14 +106,18 @@ pub fn extract(
                     let count = format!("(bad file {bad_files}; `--bad-files` is {allowed})");
                     return Err(format!("{error} {count}").into());
                 }
-                say(&format!("{error}: left out"));
+                report.say(&format!("{error}: left out"));
             }
         }
+        progress.files_done += 1;
+        progress.elapsed = started.elapsed();
+        report.advance(progress);
     }
     if bad_files == files.len() as u64 {
         return Err("no audio file is left".into());
     }
-    table.finish()
+    table.finish()?;
+    Ok(progress)
 }
 
 /// Reads an audio file of at least one frame.
@@ -92,7 +133,7 @@ fn read_utterance(path: &str, model: &Model, layers: usize) -> Result<Vec<f32>> 
 }
 
 /// Replaces folders by the audio files in them and below.
-fn audio_files(audio: &[String], mut say: impl FnMut(&str)) -> Result<Vec<String>> {
+fn audio_files(audio: &[String], report: &mut impl ExtractReport) -> Result<Vec<String>> {
     let mut files = vec![];
     for path in audio {
         let folder = Path::new(path);
@@ -112,7 +153,7 @@ fn audio_files(audio: &[String], mut say: impl FnMut(&str)) -> Result<Vec<String
             return Err(format!("{path} has no audio file to read{left_out}").into());
         }
         if !left_out.is_empty() {
-            say(&format!("{}: left out: {left_out}", printable(path)));
+            report.say(&format!("{}: left out: {left_out}", printable(path)));
         }
         for utterance in listing.utterances {
             files.push(folder.join(utterance.id).to_string_lossy().into_owned());

@@ -2,7 +2,7 @@
 //! before anything runs: problems, stages, parameters, multiply-accumulates and bytes.
 use crate::ending::CommandResult;
 use crate::print::{print, print_json};
-use crate::{Format, graph};
+use crate::{Format, graph, terminal};
 use pipeline::graph::plan::{Phase, PlannedNode};
 use pipeline::report::format::thousands;
 use pipeline::run::missing;
@@ -47,7 +47,7 @@ fn print_warnings(phases: &[Phase]) {
     let mut printed: Vec<String> = vec![];
     for warning in phases.iter().flat_map(warnings) {
         if !printed.contains(&warning) {
-            eprintln!("warning: {warning}");
+            terminal::print_line(&format!("warning: {warning}"));
             printed.push(warning);
         }
     }

@@ -96,6 +96,7 @@ impl DryRun<'_> {
             synthetic: self.synthetic,
             phase_outputs: self.plan.phase_outputs.clone(),
             report: self.report,
+            rows: Arc::default(),
             models: Arc::default(),
             stop: self.stop,
         })

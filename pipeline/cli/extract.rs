@@ -1,11 +1,12 @@
 //! `pipeline extract MODEL AUDIO... --layers 0,4,8 --out FILE.parquet [--convention hf|torchaudio]
 //! [--bad-files N]`
-use crate::device;
 use crate::ending::CommandResult;
-use nodes::data::printable::printable_lines;
+use crate::screen::file_bar::FileBar;
+use crate::{device, terminal};
 use nodes::model::Convention;
-use nodes::tool::extract::{ExtractOptions, extract};
+use nodes::tool::extract::{ExtractOptions, ExtractProgress, ExtractReport, extract};
 use nodes::tool::layers::LayerChoice;
+use pipeline::report::format::{duration, thousands};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -54,8 +55,36 @@ impl Arguments {
             convention,
             bad_files: self.bad_files,
         };
-        let say = |line: &str| eprintln!("{}", printable_lines(line));
-        extract(&self.model, &self.audio, &options, &self.out, say)?;
+        let mut screen = FileBar::new("extract");
+        let done = extract(&self.model, &self.audio, &options, &self.out, &mut screen);
+        screen.leave();
+        terminal::print_line(&summary(&done?));
         Ok(())
+    }
+}
+
+/// Describes a finished extraction: its length, its time and how one relates to the other.
+fn summary(done: &ExtractProgress) -> String {
+    let files = thousands(done.files_done);
+    let noun = if done.files_done == 1 {
+        "file"
+    } else {
+        "files"
+    };
+    let audio = duration(done.audio_seconds);
+    let time = duration(done.elapsed.as_secs_f64());
+    let factor = done.real_time_factor().unwrap_or(0.0);
+    format!("{files} {noun}, {audio} of audio in {time}: real-time factor {factor:.3}")
+}
+
+impl ExtractReport for FileBar {
+    fn say(&mut self, line: &str) {
+        FileBar::say(self, line);
+    }
+
+    fn advance(&mut self, progress: ExtractProgress) {
+        let seconds = progress.elapsed.as_secs_f64();
+        let speed = progress.audio_seconds / seconds.max(1e-9);
+        self.show(progress.files_done, progress.files, speed, seconds);
     }
 }

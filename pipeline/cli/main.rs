@@ -23,12 +23,12 @@ mod show;
 mod signal;
 mod table;
 mod tap;
+mod terminal;
 mod version;
+
 use crate::ending::{CommandError, CommandResult};
 use clap::{Parser, Subcommand};
 use compute::allocated_bytes::CountingAllocator;
-use nodes::data::printable::printable_lines;
-use std::io::Write;
 use std::panic::catch_unwind;
 use std::process::exit;
 
@@ -125,7 +125,7 @@ fn main() {
     let Err(error) = result else { exit(0) };
     let message = error.message().trim_end();
     if !message.is_empty() {
-        let _ = writeln!(std::io::stderr(), "{}", printable_lines(message));
+        terminal::print_error(message);
     }
     exit(error.exit_code())
 }

@@ -6,7 +6,7 @@
 use crate::ending::CommandResult;
 use crate::print::{print, print_json};
 use crate::table::columns;
-use crate::{Format, device};
+use crate::{Format, device, terminal};
 use nodes::tool::layers::LayerChoice;
 use nodes::tool::probe::{ProbeResult, probe, probe_fbank, real_time_factor};
 use pipeline::report::measured::{Measured, StudentOfRun, student_of_run};
@@ -62,7 +62,9 @@ impl Arguments {
         let student_probe = self.probe(&self.model)?;
         if !of_run.teacher.exists() {
             let teacher = of_run.teacher.display();
-            eprintln!("warning: {teacher} is not there, so the student is measured alone");
+            terminal::print_line(&format!(
+                "warning: {teacher} is not there, so the student is measured alone"
+            ));
             return self.show(&student_probe);
         }
         let measured = Measured {

@@ -35,8 +35,8 @@ impl Arguments {
             Some(out) => out.clone(),
             None => Path::new("runs").join(&plan.name),
         };
-        let signals = Signals::catch()?;
         let screen = Arc::new(Screen::new());
+        let signals = Signals::catch_and_answer(&screen)?;
         let run = Run {
             plan: &plan,
             out: out.clone(),

@@ -1,13 +1,19 @@
 //! Signals: the first one asks the run to stop with a checkpoint, a second Ctrl-C ends the process
 //! at once.
 use crate::ending::CommandError;
+use crate::screen::Screen;
 use compute::memory;
 use signal_hook::consts::{SIGABRT, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator;
 use signal_hook::{flag, low_level};
+use std::fs::File;
 use std::io;
 use std::io::Write;
+use std::mem::ManuallyDrop;
+use std::os::fd::FromRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
 /// Exit code of a command that failed.
 const FAILED: i32 = 1;
@@ -15,6 +21,13 @@ const FAILED: i32 = 1;
 const INTERRUPTED: usize = 130;
 /// Exit code after a scheduler's signal: the job can be queued again.
 const REQUEUE: usize = 75;
+/// The signals that ask a run to stop, and the exit codes after them.
+const STOPPING: [(i32, usize); 4] = [
+    (SIGINT, INTERRUPTED),
+    (SIGTERM, REQUEUE),
+    (SIGUSR1, REQUEUE),
+    (SIGUSR2, REQUEUE),
+];
 
 /// The handlers of signals.
 pub(crate) struct Signals {
@@ -30,20 +43,24 @@ impl Signals {
             stop: Arc::default(),
             exit_code: Arc::new(AtomicUsize::new(REQUEUE)),
         };
-        let interrupted = Arc::new(AtomicBool::new(false));
-        // The shutdown comes before the flag that it depends on, so that the first Ctrl-C only
-        // sets the flag.
-        flag::register_conditional_shutdown(SIGINT, INTERRUPTED as i32, interrupted.clone())?;
-        flag::register(SIGINT, interrupted)?;
-        for (signal, exit_code) in [
-            (SIGINT, INTERRUPTED),
-            (SIGTERM, REQUEUE),
-            (SIGUSR1, REQUEUE),
-            (SIGUSR2, REQUEUE),
-        ] {
+        stop_at_second_interrupt()?;
+        for (signal, exit_code) in STOPPING {
             flag::register_usize(signal, signals.exit_code.clone(), exit_code)?;
             flag::register(signal, signals.stop.clone())?;
         }
+        Ok(signals)
+    }
+
+    /// Installs the handlers, and answers the first signal on the screen.
+    pub(crate) fn catch_and_answer(screen: &Arc<Screen>) -> io::Result<Signals> {
+        let signals = Signals::catch()?;
+        let mut received = iterator::Signals::new(STOPPING.map(|(signal, _)| signal))?;
+        let screen = screen.clone();
+        thread::Builder::new().spawn(move || {
+            if let Some(signal) = received.forever().next() {
+                screen.answer_signal(signal == SIGINT);
+            }
+        })?;
         Ok(signals)
     }
 
@@ -58,6 +75,22 @@ impl Signals {
             exit_code: self.exit_code.load(Ordering::Relaxed) as i32,
         }
     }
+}
+
+/// Ends the process at the second SIGINT, whatever its threads do.
+fn stop_at_second_interrupt() -> io::Result<()> {
+    let interrupted = AtomicBool::new(false);
+    let handler = move || {
+        if interrupted.swap(true, Ordering::Relaxed) {
+            // The file is a view of stderr without its lock, which a thread may hold for good.
+            // SAFETY: the descriptor is open as long as the process, and is not closed here.
+            let mut stderr = ManuallyDrop::new(unsafe { File::from_raw_fd(2) });
+            let _ = stderr.write_all(b"\nstopped at once, without a checkpoint\n");
+            low_level::exit(INTERRUPTED as i32);
+        }
+    };
+    // SAFETY: the handler neither allocates nor waits for a lock.
+    unsafe { low_level::register(SIGINT, handler) }.map(|_| ())
 }
 
 /// Ends the process with a message and an exit code instead of an abort, which is how the standard

@@ -56,8 +56,8 @@ impl Arguments {
         self.device.choose()?;
 
         let folder = TemporaryFolder::new("tap")?;
-        let signals = Signals::catch()?;
         let screen = Arc::new(Screen::new());
+        let signals = Signals::catch_and_answer(&screen)?;
         let dry_run = DryRun {
             plan: &plan,
             phase,

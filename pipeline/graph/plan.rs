@@ -99,6 +99,14 @@ impl Phase {
         &self.nodes[self.optimizer.or(last).unwrap_or(self.source)]
     }
 
+    /// Returns the node that begins a step in the stage of [`Phase::last`].
+    pub fn first_of_last_stage(&self) -> &PlannedNode {
+        let last = self.last().name();
+        let is_last = |node: &usize| self.nodes[*node].name() == last;
+        let stage = self.stages.iter().find(|stage| stage.iter().any(is_last));
+        stage.map_or(self.last(), |stage| &self.nodes[stage[0]])
+    }
+
     /// Returns the clock of a run from update `from` on, which ends after `steps` updates; `None`
     /// is the number in the file.
     pub fn clock(&self, steps: Option<u64>, from: u64) -> Clock {

@@ -7,7 +7,7 @@ const MARGIN: f64 = 16.0;
 /// The top of a full bar.
 const TOP: f64 = 48.0;
 /// The bottom of all bars.
-const BOTTOM: f64 = HEIGHT - 28.0;
+const BOTTOM: f64 = HEIGHT - 40.0;
 const FULL_HEIGHT: f64 = BOTTOM - TOP;
 /// With more bars than this, there are no counts above the bars, and only every second, third, ...
 /// bar has a number below it.
@@ -51,6 +51,10 @@ pub(super) fn bars(units: &str, layer: &str, color: usize, layers: &[LayerUnits]
         }
         svg += "</g>\n";
     }
+    let x = WIDTH / 2.0;
+    let y = BOTTOM + 33.0;
+    let position = format!("x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\"");
+    svg += &format!("<text class=\"small faint\" {position}>{layer}</text>\n");
     svg
 }
 
@@ -84,7 +88,7 @@ mod tests {
             0,
             &[LayerUnits { left: 1, before: 2 }; 24],
         );
-        assert_eq!(many.matches("<text").count(), 1 + 12);
+        assert_eq!(many.matches("<text").count(), 2 + 12);
         assert!(bars("heads", "layer", 0, &[]).contains("0 of 0"));
     }
 }

@@ -1,5 +1,6 @@
 //! The models of a run before and after their phases.
 use super::bars::{LayerUnits, bars};
+use super::summary::teacher;
 use super::written::written_models;
 use crate::graph::plan::{Plan, PlannedNode};
 use nodes::model::{Architecture, UnknownKeys, count, read_architecture};
@@ -8,7 +9,7 @@ use serde::Serialize;
 use std::path::Path;
 
 /// The size of a model.
-#[derive(PartialEq, Serialize)]
+#[derive(Clone, Copy, PartialEq, Serialize)]
 pub struct ModelSize {
     pub parameters: u64,
     /// Multiply-accumulates, as SUPERB counts them.
@@ -33,6 +34,8 @@ pub(super) struct ModelChange {
     pub(super) before: Option<Architecture>,
     /// `None` until its phase ends.
     pub(super) after: Option<Architecture>,
+    /// The size of the phase's first teacher.
+    pub(super) teacher: Option<ModelSize>,
     /// Whether gates prune it.
     is_pruned: bool,
 }
@@ -40,9 +43,11 @@ pub(super) struct ModelChange {
 /// Returns, by phase, the models that the run's nodes write.
 pub(super) fn read(plan: &Plan, run: &Path) -> Vec<Vec<ModelChange>> {
     let mut phases = vec![];
-    for models in written_models(plan, run, |folder| {
+    let written = written_models(plan, run, |folder| {
         read_architecture(folder, UnknownKeys::Allow).ok()
-    }) {
+    });
+    for (phase, models) in plan.phases.iter().zip(written) {
+        let teacher = teacher(phase).and_then(planned_size);
         let mut changes = vec![];
         for model in models {
             let node = model.node;
@@ -55,12 +60,21 @@ pub(super) fn read(plan: &Plan, run: &Path) -> Vec<Vec<ModelChange>> {
                 name: node.name().to_owned(),
                 before,
                 after: model.after,
+                teacher,
                 is_pruned: gated_architecture(node).is_some(),
             });
         }
         phases.push(changes);
     }
     phases
+}
+
+/// Returns the size of a node's model, if the plan knows it.
+fn planned_size(node: &PlannedNode) -> Option<ModelSize> {
+    Some(ModelSize {
+        parameters: node.info.parameters?,
+        macs: node.info.macs?,
+    })
 }
 
 /// Returns the architecture that the plan knows: the one that is pruned, or else the one that is
@@ -74,7 +88,7 @@ fn planned_architecture(node: &PlannedNode) -> Option<Architecture> {
 }
 
 /// Returns the architecture whose units have gates, if the node takes gates.
-fn gated_architecture(node: &PlannedNode) -> Option<&Architecture> {
+pub(super) fn gated_architecture(node: &PlannedNode) -> Option<&Architecture> {
     let mut shapes = node.inputs.values().flatten();
     shapes.find_map(|shape| match shape {
         Shape::Gates(pruning) => Some(&pruning.architecture),

@@ -36,6 +36,7 @@ pub(super) fn section(
         .collect();
     let mut html = format!("<h2>{name}</h2>\n<p class=\"faint\">{facts}</p>\n");
     html += &format!("<div class=\"grid\">\n{charts}</div>\n");
+    html += &format!("<p class=\"faint\">{}</p>\n", legend(curves));
     html += &models_table(models);
     html
 }
@@ -52,12 +53,36 @@ fn facts(summary: &Summary) -> String {
         facts.push(format!("dev loss {loss}"));
     }
     if let Some([expected, target]) = summary.sparsity {
-        facts.push(format!("sparsity {expected:.4} of {target:.4}"));
+        let written = summary.written_sparsity;
+        let written = written.map_or(String::new(), |share| format!("{share:.4} written, "));
+        facts.push(format!(
+            "sparsity {expected:.4} expected, {written}aimed at {target:.4}"
+        ));
     }
     facts.join(" · ")
 }
 
-/// Returns the table of the models whose size has changed and their bars; empty if none has.
+/// Explains what the charts of a phase show.
+fn legend(curves: &curves::PhaseCurves) -> String {
+    let mut text =
+        "A line is the mean over neighbouring updates, the band behind it their range; a \
+                    dot is a pass over the dev set."
+            .to_owned();
+    if curves.curves.contains_key("sparsity_expected") {
+        text += " Sparsity is the share of parameters that is removed: expected over the draws of \
+                 the gates while they are trained, written in the model's files when they are \
+                 decided.";
+    }
+    if curves.curves.contains_key("lambda1") {
+        text += " λ₁ and λ₂ are the multipliers of the size constraint. The penalty λ₁ (s − t) + \
+                 λ₂ (s − t)² draws the expected sparsity s to its target t: while s misses it, λ₂ grows, \
+                 and λ₁ moves to the side of the miss.";
+    }
+    text
+}
+
+/// Returns the table of the models that the phase has written, below their teacher, and their bars;
+/// empty if there is none.
 fn models_table(models: &[ModelChange]) -> String {
     let mut rows = String::new();
     let mut bars = String::new();
@@ -70,31 +95,50 @@ fn models_table(models: &[ModelChange]) -> String {
     if rows.is_empty() {
         return String::new();
     }
+    let teacher = models.iter().find_map(|model| model.teacher);
+    let compared_with = if teacher.is_some() {
+        "of the teacher's parameters"
+    } else {
+        "parameters left"
+    };
     let mut head = "<tr><th>model</th>".to_owned();
-    for column in ["parameters", "multiply-accumulates", "parameters left"] {
+    for column in ["parameters", "multiply-accumulates", compared_with] {
         head += &format!("<th class=\"number\">{column}</th>");
     }
     head += "</tr>";
-    format!("<table>\n{head}\n{rows}</table>\n<div class=\"grid\">\n{bars}</div>\n")
+    if let Some(teacher) = teacher {
+        let cells = [
+            thousands(teacher.parameters),
+            short(teacher.macs),
+            String::new(),
+        ];
+        rows = row("teacher", cells) + &rows;
+    }
+    format!(
+        "<div class=\"wide\"><table>\n{head}\n{rows}</table></div>\n<div class=\"grid\">\n{bars}</div>\n"
+    )
 }
 
-/// Returns the row of a model before and after its phase; empty if the phase has not written it or
-/// has not changed its size.
+/// Returns the row of a model before and after its phase; empty if the phase has not written it.
 fn model_row(model: &ModelChange) -> String {
-    let (Some(before), Some(after)) = (&model.before, &model.after) else {
+    let Some(after) = model.after.as_ref().map(ModelSize::new) else {
         return String::new();
     };
-    let before = ModelSize::new(before);
-    let after = ModelSize::new(after);
-    if before == after {
-        return String::new();
-    }
+    let before = model.before.as_ref().map(ModelSize::new);
+    let changed = before.filter(|before| *before != after);
     let name = escape(&model.name);
-    let cells = [
-        change(&thousands(before.parameters), &thousands(after.parameters)),
-        change(&short(before.macs), &short(after.macs)),
-        percent(after.parameters, before.parameters),
-    ];
+    let mut parameters = thousands(after.parameters);
+    let mut macs = short(after.macs);
+    if let Some(before) = changed {
+        parameters = change(&thousands(before.parameters), &parameters);
+        macs = change(&short(before.macs), &macs);
+    }
+    let compared = model.teacher.or(before);
+    let share = compared.map(|other| percent(after.parameters, other.parameters));
+    row(&name, [parameters, macs, share.unwrap_or_default()])
+}
+
+fn row(name: &str, cells: [String; 3]) -> String {
     let cells = cells
         .map(|cell| format!("<td class=\"number\">{cell}</td>"))
         .concat();

@@ -1,15 +1,14 @@
 //! What a run did, phase by phase, from its plan, its metrics and the models that it wrote.
 use super::distance::distance_ends;
-use super::format::{duration, thousands};
+use super::models::gated_architecture;
 use super::values::{ends, finite_values};
 use super::written::written_models;
-use crate::graph::plan::Plan;
+use crate::graph::plan::{Phase, Plan, PlannedNode};
 use nodes::chart::curves;
 use nodes::node::SummaryMetric;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
@@ -29,6 +28,10 @@ pub struct Summary {
     pub distance_label: Option<&'static str>,
     /// Expected and target sparsity after the last update.
     pub sparsity: Option<[f64; 2]>,
+    /// The share of parameters that the model with gates has lost, as it was written.
+    pub written_sparsity: Option<f64>,
+    /// Parameters of the phase's first teacher.
+    pub teacher_parameters: Option<u64>,
     /// Hours of audio trained on; a batch that was used twice counts twice.
     pub audio_hours: Option<f64>,
     /// Median seconds of an update.
@@ -49,14 +52,32 @@ pub fn read(plan: &Plan, run: &Path, metrics: &[curves::PhaseCurves]) -> Vec<Sum
     let mut summaries = vec![];
     for (phase, models) in plan.phases.iter().zip(models) {
         let mut parameters = BTreeMap::new();
+        let mut written_sparsity = None;
         for model in models {
             let before = model.earlier.or(model.node.info.parameters);
+            if let (Some(before), Some(after)) = (before, model.after)
+                && gated_architecture(model.node).is_some()
+            {
+                written_sparsity = Some(1.0 - after as f64 / before as f64);
+            }
             parameters.insert(model.node.name().to_owned(), [before, model.after]);
         }
         let distance = phase.nodes.iter().find_map(|node| node.config.summary());
-        summaries.push(Summary::new(&phase.name, metrics, parameters, distance));
+        summaries.push(Summary {
+            written_sparsity,
+            teacher_parameters: teacher(phase).and_then(|teacher| teacher.info.parameters),
+            ..Summary::new(&phase.name, metrics, parameters, distance)
+        });
     }
     summaries
+}
+
+/// Returns the first teacher of a phase.
+pub(super) fn teacher(phase: &Phase) -> Option<&PlannedNode> {
+    phase
+        .nodes
+        .iter()
+        .find(|node| node.kind().name == "teacher")
 }
 
 /// Reads the metrics.jsonl of a run, phase by phase; empty if the file is missing.
@@ -96,6 +117,8 @@ impl Summary {
             audio_hours: (!audio_seconds.is_empty()).then_some(audio_hours),
             step_seconds: median(&step_seconds(phase)),
             dev_losses: last_dev_losses(phase),
+            written_sparsity: None,
+            teacher_parameters: None,
             parameters,
         }
     }
@@ -154,46 +177,4 @@ fn element_count(path: &Path) -> Option<u64> {
         }
     }
     Some(count)
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let phase = &self.phase;
-        if self.updates == 0 {
-            write!(f, "phase `{phase}`: done")?;
-        } else {
-            let updates = thousands(self.updates);
-            let time = duration(self.seconds);
-            write!(f, "phase `{phase}`: {updates} updates in {time}")?;
-        }
-        for (node, [before, after]) in &self.parameters {
-            let count = |count: &Option<u64>| count.map_or("?".into(), thousands);
-            let before_text = count(before);
-            let after_text = count(after);
-            write!(f, "\n  {node:9}{before_text} -> {after_text} parameters")?;
-            if let (Some(before), Some(after)) = (before, after)
-                && before != after
-            {
-                let percent = 100.0 * *after as f64 / *before as f64;
-                write!(f, ", {percent:.1} % of it")?;
-            }
-        }
-        if let Some([expected, target]) = self.sparsity {
-            write!(
-                f,
-                "\n  sparsity {expected:.4} expected, aimed at {target:.4}"
-            )?;
-        }
-        if let Some([before, after]) = self.dev_loss {
-            write!(f, "\n  dev loss {before:.4} -> {after:.4}")?;
-        }
-        if let Some([before, after]) = self.l1_and_cosine_distance {
-            let label = self.distance_label.unwrap_or("distance");
-            write!(f, "\n  dev {label} {before:.4} -> {after:.4}")?;
-            if before > 0.0 {
-                write!(f, ", {:.2} of it", after / before)?;
-            }
-        }
-        Ok(())
-    }
 }

@@ -12,21 +12,37 @@ pub(super) fn tiles(
     metrics: &[curves::PhaseCurves],
 ) -> String {
     let mut tiles = String::new();
-    if let Some((before, after)) = size_change(models) {
-        let changes = [
-            ("parameters", before.parameters, after.parameters),
-            ("multiply-accumulates", before.macs, after.macs),
+    if let Some(change) = size_change(models) {
+        let counts = [
+            (
+                "parameters",
+                change.before.parameters,
+                change.after.parameters,
+            ),
+            (
+                "multiply-accumulates",
+                change.before.macs,
+                change.after.macs,
+            ),
         ];
-        for (name, before, after) in changes {
-            let counts = change(&short(before), &short(after));
-            let note = format!("{} are left", percent(after, before));
-            tiles += &tile(name, &counts, &note);
+        for (name, before, after) in counts {
+            let share = percent(after, before);
+            let before = short(before);
+            let note = match change.is_from_teacher {
+                true => format!("{share} of the teacher's {before}"),
+                false => format!("{share} of {before} before"),
+            };
+            tiles += &tile(name, &short(after), &note);
         }
     }
-    let sparsity = summaries.iter().rev().find_map(|summary| summary.sparsity);
-    if let Some([expected, target]) = sparsity {
-        let note = format!("aimed at {target:.4}");
-        tiles += &tile("expected sparsity", &format!("{expected:.4}"), &note);
+    let mut pruning = summaries.iter().rev();
+    if let Some(summary) = pruning.find(|summary| summary.sparsity.is_some())
+        && let Some([expected, target]) = summary.sparsity
+    {
+        let written = summary.written_sparsity;
+        let written = written.map_or(String::new(), |share| format!("{share:.4} written, "));
+        let note = format!("{written}aimed at {target:.4}");
+        tiles += &tile("sparsity", &format!("{expected:.4} expected"), &note);
     }
     if let Some(distance) = first_and_last(summaries, |summary| summary.l1_and_cosine_distance) {
         let label = summaries.iter().find_map(|summary| summary.distance_label);
@@ -50,19 +66,39 @@ fn tile(name: &str, value: &str, note: &str) -> String {
     format!("<div class=\"tile\"><span>{name}</span><b>{value}</b><span>{note}</span></div>\n")
 }
 
-/// Returns the sizes of the model that was written last: before its first phase, and now.
-fn size_change(models: &[Vec<ModelChange>]) -> Option<(ModelSize, ModelSize)> {
+/// How the size of a model changed.
+struct SizeChange {
+    before: ModelSize,
+    /// Whether `before` is the teacher's size, not the model's own.
+    is_from_teacher: bool,
+    after: ModelSize,
+}
+
+/// Returns the sizes of the model that was written last, and of its teacher. Without a teacher, of
+/// the model before its first phase.
+fn size_change(models: &[Vec<ModelChange>]) -> Option<SizeChange> {
     let last = models
         .iter()
         .flatten()
         .rfind(|model| model.after.is_some())?;
-    let first = models
+    let after = ModelSize::new(last.after.as_ref()?);
+    if let Some(teacher) = &last.teacher {
+        return Some(SizeChange {
+            before: *teacher,
+            is_from_teacher: true,
+            after,
+        });
+    }
+    let mut same = models
         .iter()
         .flatten()
-        .find(|model| model.name == last.name)?;
-    let before = ModelSize::new(first.before.as_ref()?);
-    let after = ModelSize::new(last.after.as_ref()?);
-    Some((before, after))
+        .filter(|model| model.name == last.name);
+    let before = ModelSize::new(same.next()?.before.as_ref()?);
+    Some(SizeChange {
+        before,
+        is_from_teacher: false,
+        after,
+    })
 }
 
 /// Formats the value before the first phase that has one and the value after the last such phase.

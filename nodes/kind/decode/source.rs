@@ -3,6 +3,7 @@ use super::clock::StepClock;
 use super::utterances::{BadFiles, UtteranceSet};
 use super::{Crop, OUT, Options};
 use crate::Result;
+use crate::node::row_counts::RowCounts;
 use crate::node::step::{Step, StepInfo};
 use crate::node::{Node, NodeContext};
 
@@ -32,6 +33,9 @@ impl Decode {
             Some(manifest) => Some(open(manifest, Crop::None)?),
             None => None,
         };
+        if let Some(rows) = row_counts(options, context.run.seed, &train, dev.as_ref()) {
+            let _ = context.run.rows.set(rows); // a phase has one source
+        }
         let clock = StepClock::new(
             context.run.clock,
             options.views,
@@ -91,6 +95,24 @@ impl Node for Decode {
         }
         Err("no file of the epoch can be read".into())
     }
+}
+
+/// Counts the rows of the phase; `None` if they are not known before its end.
+fn row_counts(
+    options: &Options,
+    seed: u64,
+    train: &UtteranceSet,
+    dev: Option<&UtteranceSet>,
+) -> Option<RowCounts> {
+    if options.views == 0 || matches!(options.crop, Crop::Batch) {
+        return None;
+    }
+    let mut counts = RowCounts::default();
+    train.count_rows(seed, options.views, &mut counts);
+    if let Some(dev) = dev {
+        dev.count_rows(seed, 1, &mut counts);
+    }
+    Some(counts)
 }
 
 /// Returns the set of a step. Only a clock with a dev set makes dev steps.

@@ -3,11 +3,13 @@ use super::Options;
 use super::batch_plan::BatchPlan;
 use super::crop::{self, Crop};
 use super::speech::Speech;
+use crate::data::audio::resample::RATE;
 use crate::data::manifest;
 use crate::data::manifest::{Listing, Utterance};
 use crate::data::printable::printable;
 use crate::model::row_memory::{RowLength, check_decoded};
 use crate::node::NodeContext;
+use crate::node::row_counts::RowCounts;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
@@ -19,6 +21,9 @@ pub(super) struct UtteranceSet {
     /// The batches in the order of the current epoch, each a list of rows.
     pub order: Vec<Vec<usize>>,
 }
+
+/// With more files than this the reading of their headers is announced.
+const MANY_FILES: usize = 10_000;
 
 struct Row {
     utterance: Utterance,
@@ -43,8 +48,11 @@ impl UtteranceSet {
         if !left_out.is_empty() {
             context.say(format!("{manifest}: left out: {left_out}"));
         }
-        let lengths = manifest::lengths(&utterances);
         let total = utterances.len();
+        if total > MANY_FILES {
+            context.say(format!("{manifest}: reading the headers of {total} files"));
+        }
+        let lengths = manifest::lengths(&utterances);
         let mut rows = vec![];
         let mut empty = 0;
         let mut short = 0;
@@ -71,22 +79,34 @@ impl UtteranceSet {
             }
             return Err(message.into());
         }
-        if empty > 0 {
-            context.say(format!(
-                "{manifest}: {empty} of {total} utterances have no samples: left out"
-            ));
-        }
-        if short + long > 0 {
-            context.say(format!(
-                "{manifest}: of {total} utterances {short} are too short, {long} too long: left out"
-            ));
-        }
+        let reasons = [
+            (short, "too short"),
+            (long, "too long"),
+            (empty, "without samples"),
+            (total - rows.len() - short - long - empty, "bad"),
+        ];
+        let samples = rows.iter().map(|row| row.length).sum();
+        let summary = summary(rows.len(), samples, &reasons);
+        context.say(format!("{manifest}: {summary}"));
         let plan = options.batch_plan(rows.iter().map(|row| row.length), crop);
         Ok(UtteranceSet {
             order: plan.in_order(),
             plan,
             rows,
         })
+    }
+
+    /// Adds the crops of all rows in `views` views; equal crops of a row count once.
+    pub(super) fn count_rows(&self, seed: u64, views: u64, counts: &mut RowCounts) {
+        for batch in &self.order {
+            for (&row, kept) in batch.iter().zip(self.plan.kept(batch)) {
+                let Row { utterance, length } = &self.rows[row];
+                let starts: BTreeSet<u64> = (0..views)
+                    .map(|view| crop::start(seed, &utterance.id, view, *length, kept))
+                    .collect();
+                counts.add(&utterance.id, kept, starts.len() as u64);
+            }
+        }
     }
 
     /// Puts the batches in the order of an epoch.
@@ -144,6 +164,31 @@ impl UtteranceSet {
         }
         Ok(speech)
     }
+}
+
+/// Describes a set: how much it is, and how many utterances are left out for which reason.
+fn summary(utterances: usize, samples: u64, reasons: &[(usize, &str)]) -> String {
+    let noun = if utterances == 1 {
+        "utterance"
+    } else {
+        "utterances"
+    };
+    let seconds = samples as f64 / RATE as f64;
+    let length = match seconds {
+        0.0..60.0 => format!("{seconds:.1} seconds"),
+        60.0..3600.0 => format!("{:.1} minutes", seconds / 60.0),
+        _ => format!("{:.1} hours", seconds / 3600.0),
+    };
+    let mut text = format!("{utterances} {noun}, {length}");
+    let left_out: Vec<String> = reasons
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, reason)| format!("{count} {reason}"))
+        .collect();
+    if !left_out.is_empty() {
+        text += &format!("; left out: {}", left_out.join(", "));
+    }
+    text
 }
 
 /// The files that could not be used, up to the number that the option `bad_files` allows.

@@ -111,6 +111,7 @@ fn run_failing(fails: fn() -> Result<StepInfo>) -> String {
         synthetic: None,
         phase_outputs: Arc::new(PhaseOutputs::default()),
         report: Arc::new(Silence),
+        rows: Arc::default(),
         models: Arc::default(),
         stop: Arc::new(AtomicBool::new(false)),
     });

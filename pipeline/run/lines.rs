@@ -1,0 +1,51 @@
+//! Lines for the person who watches a run: what it begins with, and where its results are.
+use crate::graph::plan::{Phase, Plan};
+use crate::report::format::thousands;
+use nodes::data::printable::printable_path;
+use nodes::node::Clock;
+use std::path::Path;
+
+/// Returns the line that a run begins with: what computes, and where the results go.
+pub(super) fn start(plan: &Plan, device: &str, threads: usize, out: &Path) -> String {
+    let name = &plan.name;
+    let out = printable_path(out);
+    let threads = match threads {
+        1 => "1 thread".to_owned(),
+        count => format!("{count} threads"),
+    };
+    format!("run `{name}` on {device}, {threads}, into {out}")
+}
+
+/// Returns the line that a phase begins with: how long it is.
+pub(super) fn phase(phase: &Phase, clock: &Clock) -> String {
+    let name = &phase.name;
+    match clock.updates {
+        Some(1) => format!("phase `{name}`: 1 update"),
+        Some(updates) => format!("phase `{name}`: {} updates", thousands(updates)),
+        None => match phase.source().settings().views {
+            1 => format!("phase `{name}`: one pass over the speech, nothing is trained"),
+            views => format!("phase `{name}`: {views} passes over the speech, nothing is trained"),
+        },
+    }
+}
+
+/// Returns where the models of the last phase and the report of a finished run are.
+pub(super) fn results(plan: &Plan, out: &Path) -> Vec<String> {
+    let mut lines = vec![];
+    if let Some(phase) = plan.phases.last() {
+        let folder = if plan.phased {
+            out.join(&phase.name)
+        } else {
+            out.to_owned()
+        };
+        for node in &phase.nodes {
+            if node.info.model().is_some() {
+                let model = printable_path(&folder.join(node.name()));
+                lines.push(format!("{}: {model}", node.name()));
+            }
+        }
+    }
+    let report = printable_path(&out.join("report.html"));
+    lines.push(format!("report: {report}"));
+    lines
+}
