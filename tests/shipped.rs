@@ -178,6 +178,38 @@ fn docs_name_every_kind_and_option() {
     }
 }
 
+/// A run that resumes knows files by their contents, so each kind must name its options that are
+/// paths; the tables of the docs say which are.
+#[test]
+fn kinds_name_their_options_that_are_paths() {
+    let docs = fs::read_to_string(root().join("docs/nodes.md")).unwrap();
+    let mut paths = BTreeSet::new();
+    for section in docs.split("\n## ") {
+        let kind = section.lines().next().unwrap_or_default();
+        for row in section.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let is_path = cells[2].split([' ', ',']).any(|word| word == "path");
+            // The cache is the program's to fill, and may be another one.
+            if is_path
+                && cells[1] != "`cache`"
+                && nodes::KINDS.iter().any(|known| known.name == kind)
+            {
+                paths.insert(format!("{kind}.{}", cells[1].trim_matches('`')));
+            }
+        }
+    }
+    let mut named = BTreeSet::new();
+    for kind in nodes::KINDS {
+        named.extend(
+            kind.files
+                .iter()
+                .map(|o| format!("{}.{}", kind.name, o.name)),
+        );
+    }
+    assert!(paths.len() > 8);
+    assert_eq!(named, paths);
+}
+
 #[test]
 fn drawings_hold_every_node() {
     for (format, begin) in [
