@@ -7,6 +7,7 @@ mod clock;
 pub mod contents;
 mod context;
 mod error;
+mod finite;
 pub mod frames;
 mod info;
 mod kind;
@@ -26,6 +27,7 @@ pub use clock::Clock;
 use compute::tensor::Param;
 pub use context::{NodeContext, RunContext, Synthetic};
 pub use error::OptionError;
+pub use finite::check_finite;
 pub use info::{
     Artifact, NodeInfo, OptimizerSettings, PhaseOutputs, PlannedRows, Source, SourceSettings,
     SummaryMetric, artifact_owner, shapes, superb_frames,

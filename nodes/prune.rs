@@ -4,6 +4,7 @@
 mod estimate;
 pub mod expected;
 pub mod gate;
+pub mod outcome;
 pub mod penalty;
 pub mod shrink;
 

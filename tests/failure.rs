@@ -64,8 +64,26 @@ fn a_failure_names_its_node_and_leaves_the_checkpoint() {
         "{}",
         stderr(&output)
     );
+    // Skipped updates leave the student as it was, which is no model if the NaN is its own.
     let skip = ["--steps", "2", "--set", "step.not_finite=skip"];
     let output = run(&folder, "skip", &skip);
+    assert_eq!(output.status.code(), Some(1));
+    let last = last_line(&output);
+    let start = "node `student`: `encoder.layers.0.attention.q_proj.weight` is not finite";
+    assert!(
+        last.starts_with(start) && stderr(&output).contains("update 1 is left out"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!folder.path().join("skip/prune/student").exists());
+    let whole = folder.path().join("whole");
+    fs::create_dir(&whole).unwrap();
+    fs::write(whole.join("model.safetensors"), &intact).unwrap();
+    for file in ["config.json", "preprocessor_config.json"] {
+        fs::copy(folder.path().join("teacher").join(file), whole.join(file)).unwrap();
+    }
+    let whole_student = [&skip[..], &["--set", "prune.student.init=whole"]].concat();
+    let output = run(&folder, "skip-teacher", &whole_student);
     assert!(
         output.status.success() && stderr(&output).contains("update 1 is left out"),
         "{}",

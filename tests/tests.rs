@@ -24,6 +24,7 @@ mod probe;
 mod problems;
 mod program;
 mod progress;
+mod pruning;
 mod report;
 mod run;
 mod sample;

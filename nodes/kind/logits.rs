@@ -12,8 +12,8 @@ use crate::node::contents::FileOption;
 use crate::node::port::{Carries, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
-    Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs, shapes,
-    superb_frames,
+    Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs,
+    check_finite, shapes, superb_frames,
 };
 use compute::gemm::Precision;
 use compute::op::{cosine_logits, linear, linear_start};
@@ -284,6 +284,7 @@ impl Node for Logits {
     fn finish(&mut self, step: &mut Step) -> Result<()> {
         let path = step.context.folder().join("logits.safetensors");
         let all = self.tensors();
+        check_finite(all.iter().map(|p| (p.name.as_str(), &*p.weight)))?;
         let tensors: Vec<_> = all
             .iter()
             .map(|p| (p.name.clone(), p.shape.clone(), read(&*p.weight)))

@@ -89,6 +89,12 @@ impl NodeContext {
         let line = format!("node `{}`: {}", self.node, printable_lines(&text));
         self.run.report.say(&line);
     }
+
+    /// Warns the person who watches the run of something about this node.
+    pub fn warn(&self, text: &str) {
+        let line = format!("warning: node `{}`: {}", self.node, printable_lines(text));
+        self.run.report.say(&line);
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@
 //! WavLM's position gates and biases are numbered by the heads before pruning: their tensors stay
 //! whole, and `encoder_remaining_heads` says which heads are left.
 use super::{Finalize, groups};
+use crate::Result;
 use crate::model::{Architecture, DUMMY_WEIGHT, Dim, Model, TensorSpec, Unit, UnitGroup, Weights};
 use compute::tensor::{param, read};
 use std::collections::BTreeMap;
@@ -24,8 +25,12 @@ use std::collections::BTreeMap;
 pub type Fixed = BTreeMap<String, Vec<f32>>;
 
 /// Returns the smaller model.
-pub fn shrink(model: &Model, gates: &Fixed, how: Finalize) -> Model {
+///
+/// # Errors
+/// A convolution has no open channel, so that nothing would reach the layers.
+pub fn shrink(model: &Model, gates: &Fixed, how: Finalize) -> Result<Model> {
     let cut = ModelCut::new(model, gates, how);
+    cut.check_convolutions()?;
     let architecture = cut.architecture();
     let replaced = cut.replaced_tensors();
     let weights = architecture.stored_tensors().into_iter().map(|tensor| {
@@ -36,12 +41,12 @@ pub fn shrink(model: &Model, gates: &Fixed, how: Finalize) -> Model {
         let values = cut.cut(&tensor, values);
         (tensor.name, param(values))
     });
-    Model {
+    Ok(Model {
         weights: Weights(weights.collect()),
         architecture,
         normalize: model.normalize,
         cmvn: model.cmvn.clone(),
-    }
+    })
 }
 
 /// The units of a gated group that stay.
@@ -91,6 +96,22 @@ impl<'a> ModelCut<'a> {
             how,
             gated,
         }
+    }
+
+    fn check_convolutions(&self) -> Result<()> {
+        for (group, units) in &self.gated {
+            if group.unit == Unit::Conv && units.open.is_empty() {
+                let number = group.index + 1;
+                let convolutions = self.model.architecture.conv_dim.len();
+                return Err(format!(
+                    "cannot be cut: every gate of `{group}` is 0, and convolution {number} of \
+                     {convolutions} needs a channel; lower the rate of the gates in `rates`, or \
+                     `sparsity`, or leave \"conv\" out of `units`"
+                )
+                .into());
+            }
+        }
+        Ok(())
     }
 
     /// Returns the architecture after the cut.

@@ -4,7 +4,7 @@ use super::{FILE, PORT, file};
 use crate::Result;
 use crate::node::port::{Hiddens, Value};
 use crate::node::step::Step;
-use crate::node::{Node, Parameter};
+use crate::node::{Node, Parameter, check_finite};
 use compute::gemm::Precision;
 
 pub(super) struct Project {
@@ -35,6 +35,8 @@ impl Node for Project {
     }
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
+        let tensors = self.heads.iter().flat_map(|head| &head.tensors);
+        check_finite(tensors.map(|tensor| (tensor.plan.name.as_str(), &tensor.weight)))?;
         file::save(&step.context.folder().join(FILE), &self.heads)
     }
 

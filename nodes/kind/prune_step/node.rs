@@ -4,11 +4,12 @@ use crate::Result;
 use crate::model::Architecture;
 use crate::node::port::{Gates, Scalar, Value};
 use crate::node::step::Step;
-use crate::node::{Node, Parameter};
+use crate::node::{Node, Parameter, check_finite};
+use crate::prune::outcome::PruningOutcome;
 use crate::prune::penalty::{Penalty, penalty};
-use crate::prune::{Finalize, gate};
+use crate::prune::{Finalize, expected, gate};
 use compute::random::Key;
-use compute::tensor::{Param, Tape, Vector, param, put, read_all};
+use compute::tensor::{Param, Tape, Vector, param, put, read, read_all};
 use std::collections::BTreeMap;
 
 /// The gates' weights and the multipliers of the penalty.
@@ -66,6 +67,27 @@ impl PruneStep {
         }
         gates
     }
+
+    /// Returns what the phase leaves of the model, to be compared with what was asked for.
+    fn outcome(&self, vectors: &BTreeMap<String, Vector<Tape>>, step: &Step) -> PruningOutcome {
+        let mut open = BTreeMap::new();
+        for (vector, values) in self.log_alpha.keys().zip(read_all(self.log_alpha.values())) {
+            open.insert(vector.clone(), gate::open(&values).0);
+        }
+        let all = expected::parameters(&self.architecture, &BTreeMap::new()).count;
+        let left = expected::parameters(&self.architecture, &open).count;
+        let is_closed = |gates: &Vector<Tape>| read(gates).iter().all(|gate| *gate == 0.0);
+        PruningOutcome {
+            expected: 1.0 - left / all,
+            sparsity: self.sparsity,
+            updates: step.info.update,
+            warmup: self.warmup,
+            closed: vectors
+                .iter()
+                .map(|(vector, gates)| (vector.clone(), is_closed(gates)))
+                .collect(),
+        }
+    }
 }
 
 /// Returns the penalty with the numbers to log.
@@ -118,8 +140,15 @@ impl Node for PruneStep {
     }
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
+        for (vector, values) in &self.log_alpha {
+            check_finite([(format!("log_alpha.{vector}").as_str(), values)])?;
+        }
+        let vectors = self.fixed_gates(step.tape());
+        for warning in self.outcome(&vectors, step).warnings() {
+            step.context.warn(&warning);
+        }
         let gates = Gates {
-            vectors: self.fixed_gates(step.tape()),
+            vectors,
             finalize: Some(self.finalize),
         };
         step.send(GATES, Value::Gates(gates));

@@ -11,7 +11,7 @@ use crate::model::{
 };
 use crate::node::port::{Gates, Hiddens, Maps, Scalar, Value};
 use crate::node::step::Step;
-use crate::node::{Node, Parameter};
+use crate::node::{Node, Parameter, check_finite};
 use crate::prune::shrink::{Fixed, shrink};
 use compute::gemm::Precision;
 use compute::op::{gradient_scale, mean_square};
@@ -184,6 +184,8 @@ impl Node for Student {
     }
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
+        let tensors = self.model.weights.0.iter();
+        check_finite(tensors.map(|(name, weight)| (name.as_str(), weight)))?;
         let folder = step.context.folder();
         let Some(Gates {
             vectors,
@@ -196,7 +198,7 @@ impl Node for Student {
             .into_iter()
             .map(|(name, gates)| (name, read(&gates).into()))
             .collect();
-        let small = shrink(&self.model, &gates, finalize);
+        let small = shrink(&self.model, &gates, finalize)?;
         step.context
             .say(self.describe_cut(&small, &gates, finalize));
         small.save(&folder)

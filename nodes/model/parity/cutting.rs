@@ -19,7 +19,7 @@ fn cutting_a_model() {
         close(&vector, &gates[&vector], &z);
     }
     for (how, word) in [(Finalize::Exact, "before"), (Finalize::Reference, "after")] {
-        let small = shrink(&model, &gates, how);
+        let small = shrink(&model, &gates, how).expect("a model");
         let ours = states(&small, audio, Convention::Torchaudio);
         for (layer, state) in ours.iter().enumerate() {
             let name = format!("{word}/{layer}");
@@ -43,13 +43,13 @@ fn cutting_twice() {
     let audio = values(&theirs, "audio");
     let model = load_model("base");
     let gates = by_vector(&theirs, "z/");
-    let once = shrink(&model, &gates, Finalize::Exact);
+    let once = shrink(&model, &gates, Finalize::Exact).expect("a model");
     let mut more = BTreeMap::new();
     for (vector, n) in vectors(&once.architecture, &[Unit::Conv, Unit::Head, Unit::Ffn]) {
         let every_second = (0..n).map(|i| if i % 2 == 0 { 0.75 } else { 0.0 });
         more.insert(vector, every_second.collect());
     }
-    let twice = shrink(&once, &more, Finalize::Exact);
+    let twice = shrink(&once, &more, Finalize::Exact).expect("a model");
     assert!(count::parameters(&twice.architecture) < count::parameters(&once.architecture));
     let gated = gated_states(&once, &more, audio, Convention::Hf);
     let cut = states(&twice, audio, Convention::Hf);
@@ -68,7 +68,7 @@ fn cutting_a_wavlm_model() {
     let folder = std::env::temp_dir().join(format!("wavlm-cut-{}", std::process::id()));
     let cut = |from: &Model, heads: [&[f32]; 2], remaining: [Vec<usize>; 2]| {
         let gates = BTreeMap::from([0, 1].map(|l| (format!("head.{l}"), heads[l].to_vec())));
-        let small = shrink(from, &gates, Finalize::Exact);
+        let small = shrink(from, &gates, Finalize::Exact).expect("a model");
         let heads = &small.architecture.encoder_remaining_heads;
         assert_eq!(*heads, Some(remaining.into()));
         assert_eq!(stored(&small), count::parameters(&small.architecture));

@@ -65,7 +65,7 @@ fn cutting_whole_layers() {
     let gated = gated_states(&model, &fixed, audio, Convention::Torchaudio);
     agree(gated, "before");
     for (how, word) in [(Finalize::Exact, "before"), (Finalize::Reference, "after")] {
-        let small = shrink(&model, &fixed, how);
+        let small = shrink(&model, &fixed, how).expect("a model");
         let a = &small.architecture;
         let present = [a.heads(0), a.heads(1), a.ffn(0), a.ffn(1)].map(|n| n > 0);
         assert_eq!(present, [false, true, true, false], "{a:?}");
@@ -94,7 +94,7 @@ fn cutting_any_layers() {
                 .into_iter()
                 .map(|(vector, n)| (vector.clone(), fixed_gates(&vector, n, closed)))
                 .collect();
-            let small = shrink(&model, &gates, Finalize::Exact);
+            let small = shrink(&model, &gates, Finalize::Exact).expect("a model");
             let gated = gated_states(&model, &gates, audio, Convention::Torchaudio);
             let cut = states(&small, audio, Convention::Torchaudio);
             for (gated, cut) in gated.iter().zip(cut) {
