@@ -1,6 +1,6 @@
 //! Whole runs of students that read log-mel frames, or whose layers are an LSTM, on the small task
 //! of `sample`.
-use crate::program::{Folder, execute, pipeline, read_json, stderr, stdout, stdout_json};
+use crate::program::{Folder, call, execute, pipeline, read_json, stderr, stdout, stdout_json};
 use crate::sample::sample;
 use nodes::data::file;
 use serde_json::{Value, json};
@@ -222,6 +222,20 @@ fn a_front_end_over_log_mel_frames_is_adapted_and_distilled() {
     assert!(said.contains(unnormalized), "{said}");
     assert!(student("first").unwrap() != student("third").unwrap());
     assert_eq!(caches(), before + 1);
+    let mut phones = String::from("path\tsplit\tphones\n");
+    for i in 0..10 {
+        let split = if i < 8 { "train" } else { "dev" };
+        phones += &format!("{i}.wav\t{split}\t0:0.25:A 0.25:0.5:B\n");
+    }
+    fs::write(folder.path().join("phones.tsv"), phones).unwrap();
+    for (student, is_said) in [("adapt", false), ("distill", true)] {
+        let student = format!("out/{student}/student");
+        let probe = ["probe", &student, "--labels", "phones.tsv"];
+        let output = call(folder.path(), &probe);
+        let said = stderr(&output);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.contains(unnormalized), is_said, "{said}");
+    }
     extract(&folder, "out/adapt/student", "0,1,2");
     let inspected = stdout_json(
         folder.path(),

@@ -29,7 +29,7 @@ pub use result::{Counts, LayerAccuracy, ProbeResult};
 /// Utterances over which a model is timed.
 const TIMED: usize = 32;
 
-/// Probes layers of a model folder, numbered as in transformers.
+/// Probes layers of a model folder, numbered as in transformers. `say` is told what the folder lacks.
 ///
 /// # Errors
 /// The model, the table or an audio file cannot be read, a layer does not exist, a speaker is in
@@ -39,6 +39,7 @@ pub fn probe(
     ignore_keys: &[String],
     table: &Path,
     layers: &LayerChoice,
+    say: impl Fn(&str),
 ) -> Result<ProbeResult> {
     let unknown = UnknownKeys::Refuse {
         except: ignore_keys,
@@ -46,6 +47,9 @@ pub fn probe(
     let model = Model::load(model, unknown)?;
     let layers = layers.layers(model.architecture.num_hidden_layers)?;
     check_command_layers(&layers, &model.architecture)?;
+    if let Some(reason) = model.why_not_normalized() {
+        say(&reason);
+    }
     let model = Box::new(model);
     probe_table(&Source::Model { model, layers }, table)
 }

@@ -7,6 +7,7 @@ use crate::ending::CommandResult;
 use crate::print::{print, print_json};
 use crate::table::columns;
 use crate::{Format, device, terminal};
+use nodes::data::printable::printable_lines;
 use nodes::tool::layers::LayerChoice;
 use nodes::tool::probe::{ProbeResult, probe, probe_fbank, real_time_factor};
 use pipeline::report::measured::{Measured, StudentOfRun, student_of_run};
@@ -47,7 +48,7 @@ impl Arguments {
     }
 
     fn probe(&self, model: &Path) -> nodes::Result<ProbeResult> {
-        probe(model, &self.ignore_keys, &self.labels, &self.layers)
+        probe(model, &self.ignore_keys, &self.labels, &self.layers, say)
     }
 
     fn show(&self, found: &ProbeResult) -> CommandResult {
@@ -70,7 +71,7 @@ impl Arguments {
         let measured = Measured {
             labels: self.labels.clone(),
             student_probe,
-            teacher_probe: probe(&of_run.teacher, &[], &self.labels, &LayerChoice::all())?,
+            teacher_probe: probe(&of_run.teacher, &[], &self.labels, &LayerChoice::all(), say)?,
             fbank_probe: probe_fbank(&self.labels)?,
             real_time_factor: real_time_factor(&self.model, &self.ignore_keys, &self.labels)?,
             student: of_run.student,
@@ -92,6 +93,11 @@ impl Arguments {
             }
         }
     }
+}
+
+/// Tells the person at the screen something about a model.
+fn say(line: &str) {
+    eprintln!("{}", printable_lines(line));
 }
 
 /// Says in a sentence how the student stands between log-mel frames and its teacher.
