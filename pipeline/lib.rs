@@ -4,3 +4,4 @@ pub mod draw;
 pub mod graph;
 pub mod report;
 pub mod run;
+pub mod speed;

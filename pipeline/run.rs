@@ -329,7 +329,7 @@ pub fn threads() -> usize {
 }
 
 /// Returns Unix seconds.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_secs())

@@ -115,3 +115,42 @@ fn a_device_that_the_build_does_not_have_is_refused() {
     }
     assert!(run_on(own).status.success());
 }
+
+#[test]
+fn a_flag_that_takes_a_number_names_itself_and_what_is_no_number() {
+    let calls = [
+        (&["bench", "g.json", "--steps"][..], "--steps"),
+        (&["run", "g.json", "--steps"], "--steps"),
+        (
+            &["tap", "g.json", "a.b", "--out", "x", "--steps"],
+            "--steps",
+        ),
+        (
+            &["bench", "g.json", "--steps", "1", "--synthetic"],
+            "--synthetic",
+        ),
+        (
+            &[
+                "extract",
+                "m",
+                "a",
+                "--layers",
+                "0",
+                "--out",
+                "x",
+                "--bad-files",
+            ],
+            "--bad-files",
+        ),
+    ];
+    for (arguments, flag) in calls {
+        for value in ["", "-1", "1.5", "x", "1x0.01", "99999999999999999999"] {
+            let output = call(root(), &[arguments, &[value]].concat());
+            let text = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{text}");
+            let named = text.contains(&format!("'{flag} <"));
+            let said = text.contains(&format!("'{value}' is no "));
+            assert!(named && said, "{arguments:?} {value:?}: {text}");
+        }
+    }
+}

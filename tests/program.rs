@@ -8,10 +8,12 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Returns the command `pipeline ARGUMENTS`, to be run in `folder`.
+/// Returns the command `pipeline ARGUMENTS`, to be run in `folder`. What it keeps for the user is
+/// not kept in the folder of the user who tests.
 pub(crate) fn pipeline(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pipeline"));
     command.current_dir(folder).args(arguments);
+    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 

@@ -25,6 +25,7 @@ mod problems;
 mod program;
 mod progress;
 mod pruning;
+mod recipe;
 mod report;
 mod run;
 mod sample;

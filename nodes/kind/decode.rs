@@ -153,8 +153,8 @@ impl Options {
         BatchPlan::new(sizes, to_samples(self.seconds_per_batch), crop)
     }
 
-    /// Returns the number of samples that are sent of each row of a manifest.
-    fn planned_lengths(&self, manifest: &str, crop: Crop) -> Result<Vec<u64>> {
+    /// Returns the number of samples that are sent of each row of a manifest, by batch.
+    fn planned_lengths(&self, manifest: &str, crop: Crop) -> Result<Vec<Vec<u64>>> {
         let utterances = manifest::read(Path::new(manifest))?.utterances;
         let declared = utterances.iter().map(|u| u.declared_samples);
         let mut lengths: Vec<u64> = match declared.collect() {
@@ -167,7 +167,7 @@ impl Options {
         lengths.retain(|&length| !self.is_too_short(length) && !self.is_too_long(length));
         let plan = self.batch_plan(lengths.into_iter(), crop);
         let batches = plan.in_order();
-        Ok(batches.iter().flat_map(|batch| plan.kept(batch)).collect())
+        Ok(batches.iter().map(|batch| plan.kept(batch)).collect())
     }
 }
 
@@ -226,6 +226,10 @@ impl Source for Options {
             None => vec![],
         };
         let train = self.planned_lengths(&self.manifest, self.crop)?;
-        Ok(Some(PlannedRows { train, dev }))
+        Ok(Some(PlannedRows {
+            train_batches: train.len() as u64,
+            train: train.concat(),
+            dev: dev.concat(),
+        }))
     }
 }

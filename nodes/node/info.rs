@@ -125,6 +125,8 @@ impl SourceSettings {
 pub struct PlannedRows {
     pub train: Vec<u64>,
     pub dev: Vec<u64>,
+    /// Batches of an epoch.
+    pub train_batches: u64,
 }
 
 /// Settings of an optimizer that the engine needs.

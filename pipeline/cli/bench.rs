@@ -6,12 +6,13 @@ use crate::ending::{CommandError, CommandResult};
 use crate::print::{print, print_json};
 use crate::screen::Screen;
 use crate::signal::Signals;
-use crate::{Format, device, graph};
+use crate::{Format, device, graph, numbers, recipe};
 use compute::roofline::Roofline;
 use nodes::node::Synthetic;
 use pipeline::graph::plan::{Phase, Plan};
 use pipeline::run::phase;
 use pipeline::run::stage::NodeEvent;
+use pipeline::speed::record::{BenchRecord, BenchRecords, Speech};
 use recording::{BenchReport, StepRecording};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -25,6 +26,8 @@ mod summary;
 
 /// Updates before the measurement starts.
 const WARM_UP: u64 = 2;
+/// The audio of one frame; a shorter row has none.
+const FRAME_SECONDS: f64 = 0.025;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -33,10 +36,10 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     device: device::Arguments,
     /// Updates to time, after two to warm up
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", value_parser = numbers::timed_updates, allow_negative_numbers = true)]
     steps: u64,
     /// Rows and seconds of a batch of noise that replaces the manifest: 4x5
-    #[arg(long, value_name = "BxS", value_parser = parse_synthetic)]
+    #[arg(long, value_name = "BxS", value_parser = parse_synthetic, allow_negative_numbers = true)]
     synthetic: Option<Synthetic>,
     /// The phase to run [default: the first]
     #[arg(long, value_name = "P")]
@@ -57,13 +60,18 @@ fn parse_synthetic(text: &str) -> Result<Synthetic, String> {
         Some((rows, seconds))
     };
     match parse() {
-        Some((rows, seconds)) if rows > 0 && seconds > 0.0 && rows as f64 * seconds <= 3600.0 => {
+        Some((rows, seconds))
+            if rows > 0 && seconds >= FRAME_SECONDS && rows as f64 * seconds <= 3600.0 =>
+        {
             Ok(Synthetic {
                 rows,
                 samples: (seconds * 16000.0) as usize,
             })
         }
-        _ => Err("write it as rows x seconds, at most an hour in all: 4x5".into()),
+        _ => Err(format!(
+            "'{text}' is no rows x seconds; write for instance 4x5, a row of at least \
+             {FRAME_SECONDS} s, at most an hour in all"
+        )),
     }
 }
 
@@ -71,9 +79,9 @@ impl Arguments {
     /// Runs the phase, with `--cached` twice, and prints what the last pass measured.
     pub(crate) fn run(self) -> CommandResult {
         let folder = TemporaryFolder::new("bench")?;
-        let plan = self.graph.plan()?;
-        let phase = find_phase(&plan, self.phase.as_deref())?;
-        let settings = self.settings(&plan, phase, folder.path());
+        let recipe = self.graph.plan()?;
+        let recipe_phase = find_phase(&recipe, self.phase.as_deref())?;
+        let settings = self.settings(&recipe, recipe_phase, folder.path());
         let plan = self.graph.plan_with(&settings)?;
         let phase = find_phase(&plan, self.phase.as_deref())?;
         if self.synthetic.is_none() {
@@ -96,9 +104,38 @@ impl Arguments {
             recording = self.record(&plan, phase, &out, &signals)?;
         }
         let summary = summary::summarize(phase, self.steps, roofline.as_ref(), &recording)?;
+        self.keep(&recipe, recipe_phase, &summary);
         match self.format {
             Format::Json => print_json(&summary),
-            Format::Text => print(&summary::text(&summary)),
+            Format::Text => {
+                let recipe = recipe::text(&self.graph, &recipe, &recipe::planned_rows(&recipe));
+                print(&format!("{}{recipe}", summary::text(&summary)))
+            }
+        }
+    }
+
+    /// Keeps the speed for `check`. A failure is told and changes nothing else.
+    fn keep(&self, recipe: &Plan, phase: &Phase, summary: &Value) {
+        let step_seconds = summary["step_seconds"]["median"].as_f64();
+        let audio_per_second = summary["audio_per_second"].as_f64();
+        let (Some(step_seconds), Some(audio_per_second)) = (step_seconds, audio_per_second) else {
+            return;
+        };
+        let speech = match self.synthetic {
+            Some(Synthetic { rows, samples }) => Speech::Noise {
+                rows,
+                seconds: samples as f64 / 16000.0,
+            },
+            None if self.cached => Speech::Cached,
+            None => Speech::Manifest,
+        };
+        let record = BenchRecord::new(recipe, phase, speech, step_seconds, audio_per_second);
+        let kept = match BenchRecords::of_user() {
+            Some(records) => records.keep(recipe, phase, &record),
+            None => Err("neither XDG_CACHE_HOME nor HOME names a folder".into()),
+        };
+        if let Err(error) = kept {
+            eprintln!("warning: `check` will not know these figures: {error}");
         }
     }
 
@@ -151,7 +188,7 @@ impl Arguments {
         let report = Arc::new(BenchReport {
             screen: Screen::new(),
             recording: recording.clone(),
-            updates: last_update,
+            timed_updates: self.steps,
         });
         let dry_run = DryRun {
             plan,

@@ -2,13 +2,13 @@
 //! before anything runs: problems, stages, parameters, multiply-accumulates and bytes.
 use crate::ending::CommandResult;
 use crate::print::{print, print_json};
-use crate::{Format, graph, terminal};
+use crate::{Format, cache_bytes, graph, recipe, terminal};
+use nodes::node::PlannedRows;
 use pipeline::graph::plan::{Phase, PlannedNode};
 use pipeline::report::format::thousands;
 use pipeline::run::missing;
 use serde_json::{Map, Value, json};
 
-mod cache;
 mod gpu;
 
 #[derive(clap::Args)]
@@ -36,7 +36,13 @@ impl Arguments {
             Format::Json => print_json(&phase_json(&plan.phases[0], &plan.name)),
             Format::Text => {
                 print_warnings(&plan.phases);
-                print(&plan.phases.iter().map(phase_text).collect::<String>())
+                let rows = recipe::planned_rows(&plan);
+                let phases = plan.phases.iter().zip(&rows);
+                let mut text: String = phases
+                    .map(|(phase, rows)| phase_text(phase, rows.as_ref()))
+                    .collect();
+                text += &recipe::text(&self.graph, &plan, &rows);
+                print(&text)
             }
         }
     }
@@ -74,7 +80,7 @@ fn phase_json(phase: &Phase, name: &str) -> Value {
         "parameters": counts(phase, |node| node.info.parameters),
         "macs": counts(phase, |node| node.info.macs),
         "estimated": estimated,
-        "cache_bytes": cache::bytes(phase),
+        "cache_bytes": cache_bytes::of_phase(phase, recipe::rows_of(phase).as_ref()),
         "warnings": warnings(phase),
         "notes": notes(phase),
     });
@@ -127,7 +133,7 @@ fn gpu_bytes(phase: &Phase) -> Option<Value> {
 }
 
 /// Lists the stages of a phase, the nodes that have a size, and the bytes.
-fn phase_text(phase: &Phase) -> String {
+fn phase_text(phase: &Phase, rows: Option<&PlannedRows>) -> String {
     let mut text = format!("phase `{}`\n", phase.name);
     for (i, stage) in phase.stages.iter().enumerate() {
         text += &format!("  stage {i}: {}\n", stage_names(phase, stage).join(", "));
@@ -141,7 +147,7 @@ fn phase_text(phase: &Phase) -> String {
     if let Some(bytes) = gpu_bytes(phase) {
         text += &gpu::text(&bytes);
     }
-    match cache::bytes(phase) {
+    match cache_bytes::of_phase(phase, rows) {
         None | Some(0) => {}
         Some(bytes) => text += &format!("  a full cache: {:.3} GB\n", bytes as f64 / 1e9),
     }

@@ -2,7 +2,7 @@
 //! [--bad-files N]`
 use crate::ending::CommandResult;
 use crate::screen::file_bar::FileBar;
-use crate::{device, terminal};
+use crate::{device, numbers, terminal};
 use nodes::model::Convention;
 use nodes::tool::extract::{ExtractOptions, ExtractProgress, ExtractReport, extract};
 use nodes::tool::layers::LayerChoice;
@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_delimiter = ',', value_name = "KEY,KEY")]
     ignore_keys: Vec<String>,
     /// How many audio files may be damaged or too short; they are named and left out
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = numbers::files, allow_negative_numbers = true)]
     bad_files: u64,
     #[command(flatten)]
     device: device::Arguments,

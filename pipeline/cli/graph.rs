@@ -24,14 +24,6 @@ pub(crate) struct Arguments {
     bytes: OnceCell<Vec<u8>>,
 }
 
-/// Parses a number of updates.
-pub(crate) fn updates(text: &str) -> Result<u64, String> {
-    match text.parse() {
-        Ok(updates) if updates > 0 => Ok(updates),
-        _ => Err("this is no number of updates, from 1 on".to_owned()),
-    }
-}
-
 impl Arguments {
     /// Reads and checks the graph.
     pub(crate) fn plan(&self) -> Result<Plan, CommandError> {

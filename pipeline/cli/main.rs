@@ -1,6 +1,7 @@
 //! The program `pipeline`: parses the command line, runs one subcommand and exits with its code.
 mod bench;
 mod cache;
+mod cache_bytes;
 mod check;
 mod compare;
 mod completions;
@@ -14,8 +15,10 @@ mod inspect;
 mod kinds;
 mod manifest;
 mod new;
+mod numbers;
 mod print;
 mod probe;
+mod recipe;
 mod run_graph;
 mod schema;
 mod screen;

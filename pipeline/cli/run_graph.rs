@@ -2,7 +2,7 @@
 use crate::ending::{CommandError, CommandResult};
 use crate::screen::Screen;
 use crate::signal::Signals;
-use crate::{device, graph};
+use crate::{device, graph, numbers};
 use nodes::data::printable::printable_path;
 use pipeline::run::Run;
 use pipeline::run::error::{RunError, RunOutcome};
@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     resume: bool,
     /// End every phase after N updates; schedules stay those of the graph
-    #[arg(long, value_name = "N", value_parser = graph::updates)]
+    #[arg(long, value_name = "N", value_parser = numbers::updates, allow_negative_numbers = true)]
     steps: Option<u64>,
     #[command(flatten)]
     device: device::Arguments,

@@ -7,7 +7,7 @@ use crate::dry_run::{self, DryRun, TemporaryFolder, check_files, find_phase};
 use crate::ending::{CommandError, CommandResult};
 use crate::screen::Screen;
 use crate::signal::Signals;
-use crate::{device, graph};
+use crate::{device, graph, numbers};
 use nodes::data::printable::printable_path;
 use nodes::data::suggestion::suggestion;
 use nodes::node::step::StepInfo;
@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "NODE.PORT")]
     port: String,
     /// Updates to run
-    #[arg(long, value_name = "N", value_parser = graph::updates)]
+    #[arg(long, value_name = "N", value_parser = numbers::updates, allow_negative_numbers = true)]
     steps: u64,
     /// The Parquet file to write
     #[arg(long, value_name = "FILE")]

@@ -33,13 +33,16 @@ pub fn short(count: u64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
-/// Formats a time: `2 h 3 min`, `3 min 5 s` or `5.2 s`.
+/// Formats a time: `3 days 4 h`, `2 h 3 min`, `3 min 5 s` or `5.2 s`.
 pub fn duration(seconds: f64) -> String {
+    const TWO_DAYS: u64 = 48 * 3600;
     let whole_seconds = seconds as u64;
+    let hours = whole_seconds / 3600;
     match whole_seconds {
         0..60 => format!("{seconds:.1} s"),
         60..3600 => format!("{} min {} s", whole_seconds / 60, whole_seconds % 60),
-        _ => format!("{} h {} min", whole_seconds / 3600, whole_seconds / 60 % 60),
+        3600..TWO_DAYS => format!("{hours} h {} min", whole_seconds / 60 % 60),
+        _ => format!("{} days {} h", hours / 24, hours % 24),
     }
 }
 
@@ -68,8 +71,14 @@ mod tests {
             ["999", "1.20 k", "94.4 M", "1.67 T"]
         );
         assert_eq!(
-            [5.23, 185.0, 7380.0].map(duration),
-            ["5.2 s", "3 min 5 s", "2 h 3 min"]
+            [5.23, 185.0, 7380.0, 172_799.0, 273_600.0].map(duration),
+            [
+                "5.2 s",
+                "3 min 5 s",
+                "2 h 3 min",
+                "47 h 59 min",
+                "3 days 4 h"
+            ]
         );
     }
 }

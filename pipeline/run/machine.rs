@@ -59,6 +59,22 @@ pub fn gpus() -> Option<(String, Vec<String>)> {
     Some((driver.to_owned(), models))
 }
 
+/// Returns the model of the CPU, in a build for GPUs those of the GPUs; if the system does not
+/// tell, the kind of CPU.
+pub fn processor() -> String {
+    if compute::tensor::ON_GPU
+        && let Some((_, gpus)) = gpus()
+    {
+        return gpus.join(", ");
+    }
+    let text = read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+    let model = lines.find(|(key, _)| key.trim() == "model name");
+    model.map_or(std::env::consts::ARCH.to_owned(), |(_, name)| {
+        name.trim().to_owned()
+    })
+}
+
 /// Returns the number of a line such as `MemTotal:  4096 kB`, in bytes.
 fn bytes_of_line(file: &str, key: &str) -> Option<u64> {
     let text = read_to_string(file).ok()?;

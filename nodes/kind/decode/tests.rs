@@ -149,6 +149,7 @@ fn epochs_have_every_row_once_and_steps_count_samples() {
             batches.retain(|batch| !batch.info.dev && batch.info.epoch == epoch);
             let rows: Vec<&SentRow> = batches.iter().flat_map(|batch| &batch.rows).collect();
             let ids: BTreeSet<_> = rows.iter().map(|row| &row.id).collect();
+            assert_eq!(planned.train_batches, batches.len() as u64, "{crop}");
             assert_eq!(rows.len(), 12);
             assert_eq!(ids.len(), 12);
             assert!(rows.iter().all(|row| row.view == epoch));

@@ -1,4 +1,5 @@
 //! What a benchmark records while the phase runs: the steps of the nodes, and what nodes measure.
+use super::WARM_UP;
 use crate::screen::Screen;
 use compute::allocated_bytes::allocated_bytes;
 use nodes::node::report::{Measurement, Progress, Report};
@@ -77,17 +78,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) struct BenchReport {
     pub(super) screen: Screen,
     pub(super) recording: Arc<StepRecording>,
-    /// Updates of the benchmark, without those that only feed stages that run ahead.
-    pub(super) updates: u64,
+    pub(super) timed_updates: u64,
+}
+
+/// Returns the progress among the timed updates: `None` of those that warm up, and of those behind,
+/// which only keep stages that run ahead from being idle.
+fn timed_progress(progress: Progress, timed_updates: u64) -> Option<Progress> {
+    let update = progress.update.checked_sub(WARM_UP)?;
+    let timed = Progress {
+        update,
+        updates: timed_updates,
+        ..progress
+    };
+    (1..=timed_updates).contains(&update).then_some(timed)
 }
 
 impl Report for BenchReport {
     fn update(&self, phase: &str, progress: Progress) {
-        let progress = Progress {
-            updates: self.updates,
-            ..progress
-        };
-        self.screen.update(phase, progress);
+        if let Some(progress) = timed_progress(progress, self.timed_updates) {
+            self.screen.update(phase, progress);
+        }
     }
     fn say(&self, line: &str) {
         self.screen.say(line);
@@ -99,5 +109,31 @@ impl Report for BenchReport {
             measurement,
         };
         lock(&self.recording.measurements).push(measurement);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_counts_timed_updates_alone() {
+        let progress = |update: u64| Progress {
+            update,
+            updates: 99,
+            loss: 0.5,
+            sparsity: None,
+            audio_seconds: 1.0,
+            audio_per_second: 1.0,
+        };
+        let shown = |update: u64| {
+            let timed = timed_progress(progress(update), 3)?;
+            Some((timed.update, timed.updates))
+        };
+        let found: Vec<_> = (0..=8).map(shown).collect();
+        let timed = [Some((1, 3)), Some((2, 3)), Some((3, 3))];
+        assert_eq!(found[..3], [None; 3]);
+        assert_eq!(found[3..6], timed);
+        assert_eq!(found[6..], [None; 3]);
     }
 }

@@ -6,24 +6,24 @@ use nodes::node::PlannedRows;
 use nodes::node::port::Shape;
 use pipeline::graph::plan::{Phase, PlannedNode};
 
-/// Returns the bytes of all caches of a phase.
+/// Returns the bytes of all caches of a phase, whose source sends `rows`.
 ///
 /// `None` if a manifest is missing or has no lengths, or if the source makes new views in every
 /// epoch.
-pub(super) fn bytes(phase: &Phase) -> Option<u64> {
-    let source = phase.source();
-    let views = source.settings().views;
-    let rows = source.planned_rows().ok()?.filter(|_| views > 0)?;
+pub(crate) fn of_phase(phase: &Phase, rows: Option<&PlannedRows>) -> Option<u64> {
+    let views = phase.source().settings().views;
+    let rows = rows.filter(|_| views > 0)?;
     let mut total: u64 = 0;
     for node in &phase.nodes {
-        if let Some(bytes) = node_bytes(node, views, &rows) {
+        if let Some(bytes) = of_node(node, views, rows) {
             total = total.saturating_add(bytes);
         }
     }
     Some(total)
 }
 
-fn node_bytes(node: &PlannedNode, views: u64, rows: &PlannedRows) -> Option<u64> {
+/// Returns the bytes of the cache of one node; `None` if it has none.
+pub(crate) fn of_node(node: &PlannedNode, views: u64, rows: &PlannedRows) -> Option<u64> {
     node.spec.cache.as_ref()?;
     let output = node.config.cacheable()?.output();
     let shape = node.info.outputs.get(output)?.first()?;

@@ -1,0 +1,29 @@
+//! Numbers of the command line. The messages of `str::parse` name neither the text nor what would
+//! be right.
+
+/// Parses a number of updates.
+pub(crate) fn updates(text: &str) -> Result<u64, String> {
+    whole(text, 1, u64::MAX, "number of updates")
+}
+
+/// Parses a number of updates to time.
+pub(crate) fn timed_updates(text: &str) -> Result<u64, String> {
+    whole(text, 1, 1_000_000, "number of updates")
+}
+
+/// Parses a number of files.
+pub(crate) fn files(text: &str) -> Result<u64, String> {
+    whole(text, 0, u64::MAX, "number of files")
+}
+
+fn whole(text: &str, least: u64, most: u64, what: &str) -> Result<u64, String> {
+    let number = text.parse().ok();
+    let fits = |number: &u64| (least..=most).contains(number);
+    number.filter(fits).ok_or_else(|| {
+        let range = match most {
+            u64::MAX => format!("from {least} on"),
+            most => format!("from {least} to {most}"),
+        };
+        format!("'{text}' is no {what}; write a whole number {range}")
+    })
+}

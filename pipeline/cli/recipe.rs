@@ -1,0 +1,191 @@
+//! What a whole recipe costs on this machine: updates, time at the speed that `bench` measured, hours
+//! of audio, bytes of caches. Phases that were not measured are named with the command that does.
+use crate::{cache_bytes, graph};
+use nodes::data::printable::printable;
+use nodes::node::PlannedRows;
+use pipeline::graph::plan::{Phase, Plan};
+use pipeline::report::format::{duration, thousands};
+use pipeline::run::missing;
+use pipeline::speed::needs::Needs;
+use pipeline::speed::record::{BenchRecord, BenchRecords, Found, Speech, phase_nodes};
+use std::collections::BTreeSet;
+
+/// Returns the rows of each phase; `None` for those whose manifest is missing.
+pub(crate) fn planned_rows(plan: &Plan) -> Vec<Option<PlannedRows>> {
+    plan.phases.iter().map(rows_of).collect()
+}
+
+/// Returns the rows of a phase; `None` if its manifest is missing.
+pub(crate) fn rows_of(phase: &Phase) -> Option<PlannedRows> {
+    phase.source().planned_rows().ok().flatten()
+}
+
+/// Returns a line for each phase, and one for all of them if there are several.
+pub(crate) fn text(graph: &graph::Arguments, plan: &Plan, rows: &[Option<PlannedRows>]) -> String {
+    let mut text = "recipe on this machine\n".to_owned();
+    let mut total = Total::default();
+    for (phase, rows) in plan.phases.iter().zip(rows) {
+        let needs = Needs::of(phase, rows.as_ref());
+        let found = match BenchRecords::of_user() {
+            Some(records) => records.find(plan, phase),
+            None => Ok(Found::Nothing),
+        };
+        let (record, why_not) = match found {
+            Ok(Found::Here(record)) => (Some(record), String::new()),
+            Ok(Found::Elsewhere(machine)) => (None, format!(" (measured only on {machine})")),
+            Ok(Found::Nothing) => (None, String::new()),
+            Err(error) => (None, format!(" ({error})")),
+        };
+        let seconds = record.as_ref().and_then(|record| needs.seconds(record));
+        let time = match (&record, seconds) {
+            (Some(record), Some(seconds)) => time_text(record, seconds),
+            (Some(_), None) => ": the time depends on the manifest, which is not there".to_owned(),
+            (None, _) => {
+                let command = bench_command(graph, plan, phase);
+                format!("; not measured{why_not}: `{command}`")
+            }
+        };
+        text += &format!("  {:9} {}{time}\n", phase.name, needs_text(&needs));
+        total.add(phase, &needs, seconds);
+    }
+    let cache = caches(plan, rows);
+    let cache = match cache {
+        Some(bytes) if bytes > 0 => format!(", caches of {:.3} GB", bytes as f64 / 1e9),
+        Some(_) => String::new(),
+        None => ", caches of unknown size".to_owned(),
+    };
+    text + &format!("  {:9} {}{cache}\n", "in all", total.text())
+}
+
+/// Formats the needs of a phase: `400 updates, 2.09 h of audio`.
+fn needs_text(needs: &Needs) -> String {
+    let updates = match needs.updates {
+        Some(updates) => format!("{} updates", thousands(updates)),
+        None => "updates by the manifest, which is not there".to_owned(),
+    };
+    match needs.audio_seconds {
+        Some(seconds) => {
+            let audio = audio_text(seconds, needs.audio_is_at_most);
+            format!("{updates}, {audio}")
+        }
+        None => updates,
+    }
+}
+
+fn audio_text(seconds: f64, is_at_most: bool) -> String {
+    let at_most = if is_at_most { "at most " } else { "" };
+    format!("{at_most}{:.2} h of audio", seconds / 3600.0)
+}
+
+/// Formats how the time of a phase comes about: ` x 0.2453 s = 1 min 38 s`.
+fn time_text(record: &BenchRecord, seconds: f64) -> String {
+    let time = duration(seconds);
+    let step = record.step_seconds;
+    match record.speech {
+        Speech::Manifest => format!(": {step:.4} s an update, {time}"),
+        Speech::Cached => format!(": {step:.4} s an update with targets from a cache, {time}"),
+        Speech::Noise { rows, seconds } => {
+            let speed = record.audio_per_second;
+            format!(": {speed:.1} s of audio a second (noise of {rows}x{seconds}), {time}")
+        }
+    }
+}
+
+/// What all phases need together.
+#[derive(Default)]
+struct Total {
+    updates: u64,
+    audio_seconds: f64,
+    audio_is_at_most: bool,
+    seconds: f64,
+    /// Phases whose time is not known.
+    without_time: Vec<String>,
+    phases: usize,
+}
+
+impl Total {
+    fn add(&mut self, phase: &Phase, needs: &Needs, seconds: Option<f64>) {
+        self.phases += 1;
+        self.updates = self.updates.saturating_add(needs.updates.unwrap_or(0));
+        self.audio_seconds += needs.audio_seconds.unwrap_or(0.0);
+        self.audio_is_at_most |= needs.audio_is_at_most;
+        match seconds {
+            Some(seconds) => self.seconds += seconds,
+            None => self.without_time.push(format!("`{}`", phase.name)),
+        }
+    }
+
+    /// Formats the sums: `900 updates, 4.70 h of audio, 2 min 30 s`.
+    fn text(&self) -> String {
+        let updates = thousands(self.updates);
+        let audio = audio_text(self.audio_seconds, self.audio_is_at_most);
+        let time = if self.without_time.is_empty() {
+            duration(self.seconds)
+        } else if self.without_time.len() == self.phases {
+            "time not known".to_owned()
+        } else {
+            let without = self.without_time.join(", ");
+            format!("{} without {without}", duration(self.seconds))
+        };
+        format!("{updates} updates, {audio}, {time}")
+    }
+}
+
+/// Returns the bytes of all caches, counted once where phases share their rows; `None` if a manifest
+/// is missing or makes new views in every epoch.
+fn caches(plan: &Plan, rows: &[Option<PlannedRows>]) -> Option<u64> {
+    let mut counted = BTreeSet::new();
+    let mut total: u64 = 0;
+    for (phase, rows) in plan.phases.iter().zip(rows) {
+        let views = phase.source().settings().views;
+        let nodes = phase_nodes(plan, phase);
+        let source = &nodes[phase.nodes[phase.source].name()];
+        for node in phase.nodes.iter().filter(|node| node.spec.cache.is_some()) {
+            let rows = rows.as_ref().filter(|_| views > 0)?;
+            let identity = format!("{} {source}", nodes[node.name()]);
+            if counted.insert(identity) {
+                let bytes = cache_bytes::of_node(node, views, rows).unwrap_or(0);
+                total = total.saturating_add(bytes);
+            }
+        }
+    }
+    Some(total)
+}
+
+/// Returns the command that measures a phase.
+fn bench_command(graph: &graph::Arguments, plan: &Plan, phase: &Phase) -> String {
+    let file = graph.graph.to_string_lossy();
+    let mut command = format!("pipeline bench {} --steps 5", quoted(&file));
+    if phase.name != plan.phases[0].name {
+        command += &format!(" --phase {}", phase.name);
+    }
+    if !missing([phase].into_iter()).is_empty() {
+        command += " --synthetic 4x5";
+    }
+    for setting in &graph.sets {
+        command += &format!(" --set {}", quoted(setting));
+    }
+    printable(&command).into_owned()
+}
+
+/// Quotes a word for a shell if it needs it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(quoted("graphs/a-b_c.json"), "graphs/a-b_c.json");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("x=\"it's\""), "'x=\"it'\\''s\"'");
+        assert_eq!(quoted(""), "''");
+    }
+}
