@@ -6,7 +6,7 @@ use crate::ending::{CommandError, CommandResult};
 use crate::print::{print, print_json};
 use crate::screen::Screen;
 use crate::signal::Signals;
-use crate::{Format, device, graph, numbers, recipe};
+use crate::{Format, device, graph, numbers, recipe, terminal};
 use compute::roofline::Roofline;
 use nodes::node::Synthetic;
 use pipeline::graph::plan::{Phase, Plan};
@@ -135,7 +135,8 @@ impl Arguments {
             None => Err("neither XDG_CACHE_HOME nor HOME names a folder".into()),
         };
         if let Err(error) = kept {
-            eprintln!("warning: `check` will not know these figures: {error}");
+            let line = format!("warning: `check` will not know these figures: {error}");
+            terminal::print_line(&line);
         }
     }
 

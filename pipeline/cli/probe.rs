@@ -7,7 +7,6 @@ use crate::ending::CommandResult;
 use crate::print::{print, print_json};
 use crate::table::columns;
 use crate::{Format, device, terminal};
-use nodes::data::printable::printable_lines;
 use nodes::tool::layers::LayerChoice;
 use nodes::tool::probe::{ProbeResult, probe, probe_fbank, real_time_factor};
 use pipeline::report::measured::{Measured, StudentOfRun, student_of_run};
@@ -48,7 +47,13 @@ impl Arguments {
     }
 
     fn probe(&self, model: &Path) -> nodes::Result<ProbeResult> {
-        probe(model, &self.ignore_keys, &self.labels, &self.layers, say)
+        probe(
+            model,
+            &self.ignore_keys,
+            &self.labels,
+            &self.layers,
+            terminal::print_line,
+        )
     }
 
     fn show(&self, found: &ProbeResult) -> CommandResult {
@@ -71,7 +76,13 @@ impl Arguments {
         let measured = Measured {
             labels: self.labels.clone(),
             student_probe,
-            teacher_probe: probe(&of_run.teacher, &[], &self.labels, &LayerChoice::all(), say)?,
+            teacher_probe: probe(
+                &of_run.teacher,
+                &[],
+                &self.labels,
+                &LayerChoice::all(),
+                terminal::print_line,
+            )?,
             fbank_probe: probe_fbank(&self.labels)?,
             real_time_factor: real_time_factor(&self.model, &self.ignore_keys, &self.labels)?,
             student: of_run.student,
@@ -93,11 +104,6 @@ impl Arguments {
             }
         }
     }
-}
-
-/// Tells the person at the screen something about a model.
-fn say(line: &str) {
-    eprintln!("{}", printable_lines(line));
 }
 
 /// Says in a sentence how the student stands between log-mel frames and its teacher.
