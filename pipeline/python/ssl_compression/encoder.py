@@ -1,0 +1,1 @@
+../../../nodes/tool/export/python/encoder.py

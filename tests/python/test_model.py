@@ -1,0 +1,125 @@
+"""Models as torch modules, held against `pipeline extract`."""
+
+import json
+import shutil
+import struct
+import subprocess
+import unittest
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from support import FIRST, InFolder, needs_torch
+
+import ssl_compression as sc
+
+AUDIO = sorted(Path("data/sample/audio").glob("*.flac"))[:3]
+SAMPLES = [16000, 9011, 5333]
+
+
+def write_wav(path: Path, samples: "np.ndarray[tuple[int], np.dtype[np.int16]]") -> None:
+    import wave
+
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(samples.astype("<i2").tobytes())
+
+
+@needs_torch
+class Models(InFolder):
+    def setUp(self) -> None:
+        super().setUp()
+        import torch
+
+        self.torch = torch
+        draw = np.random.default_rng(1)
+        self.paths = [self.folder / f"{i}.wav" for i in range(len(SAMPLES))]
+        self.batch = torch.full((len(SAMPLES), max(SAMPLES)), 0.5)  # what is behind an end
+        for row, (path, count) in enumerate(zip(self.paths, SAMPLES)):
+            samples = draw.integers(-9000, 9000, count).astype(np.int16)
+            write_wav(path, samples)
+            self.batch[row, :count] = torch.from_numpy(samples.astype(np.float32) / 32768)
+
+    def hold_against_extract(self, model: Path) -> None:
+        file = self.folder / "hidden.parquet"
+        audio = [str(path) for path in self.paths]
+        arguments = ["extract", str(model), *audio, "--layers", "all", "--out", str(file)]
+        subprocess.run([sc.program(), *arguments], check=True, capture_output=True)
+        module = sc.load_model(model)
+        output = module(self.batch, SAMPLES)
+        rows = pq.read_table(file).to_pylist()
+        self.assertEqual(len(rows), len(SAMPLES) * len(output.hidden_states))
+        for row in rows:
+            index = audio.index(row["id"])
+            frames = row["frames"]
+            self.assertEqual(output.frames[row["layer"]][index], frames)
+            state = output.hidden_states[row["layer"]][index].detach().numpy()
+            expected = np.float32(row["hidden"]).reshape(frames, row["width"])
+            np.testing.assert_allclose(state[:frames], expected, atol=1e-4)
+            self.assertTrue((state[frames:] == 0).all())
+        output.hidden_states[-1].square().mean().backward()
+        without = [name for name, x in module.named_parameters() if x.grad is None]
+        self.assertLessEqual(set(without), {"masked_spec_embed"})
+
+    def test_a_teacher(self) -> None:
+        self.hold_against_extract(Path("data/sample/teacher"))
+
+    def test_a_pruned_student(self) -> None:
+        self.hold_against_extract(sc.Run(FIRST).models["distill/student"])
+
+    def test_students_of_other_methods(self) -> None:
+        for method in ("armhubert", "fithubert", "lstm-dkd", "fbank-hubert"):
+            with self.subTest(method):
+                subprocess.run(
+                    [sc.program(), "new", ".", "--method", method], check=True, capture_output=True
+                )
+                self.addCleanup(Path(f"graphs/{method}.json").unlink)
+                out = self.folder / method
+                set_ = {"speech.dev": None}
+                graph = f"graphs/{method}.json"
+                run = sc.run(graph, out=out, set=set_, steps=1, quiet=True).wait()
+                self.hold_against_extract(list(run.models.values())[-1])
+
+    def test_a_module_can_be_saved(self) -> None:
+        module = sc.load_model("data/sample/teacher")
+        file = self.folder / "module.pt"
+        self.torch.save(module, file)
+        again = self.torch.load(file, weights_only=False)
+        one = module(self.batch).hidden_states[2]
+        self.assertTrue(one.equal(again(self.batch).hidden_states[2]))
+
+    def test_a_damaged_model_is_named(self) -> None:
+        model = self.folder / "model"
+        shutil.copytree(sc.Run(FIRST).models["distill/student"], model)
+        file = model / "model.safetensors"
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(data)
+        with self.assertRaisesRegex(ValueError, "model.safetensors is damaged"):
+            sc.load_model(model)
+        (length,) = struct.unpack("<Q", data[:8])
+        file.write_bytes(data[: 8 + length])
+        with self.assertRaisesRegex(ValueError, "model.safetensors is damaged"):
+            sc.load_model(model)
+
+    def test_weights_that_do_not_fit_are_named(self) -> None:
+        model = self.folder / "model"
+        shutil.copytree("data/sample/teacher", model)
+        config = json.loads((model / "config.json").read_text())
+        for layers, words in ((6, "lack encoder.layers.5"), (4, "asks for the weights")):
+            config["num_hidden_layers"] = layers
+            (model / "config.json").write_text(json.dumps(config))
+            with self.assertRaisesRegex(ValueError, words):
+                sc.load_model(model)
+
+    def test_wrong_input_is_refused(self) -> None:
+        module = sc.load_model("data/sample/teacher")
+        for wrong, lengths in ((self.batch[0], None), (self.batch, [1, 2]), (self.batch[:, :9], None)):
+            with self.assertRaises(ValueError):
+                module(wrong, lengths)
+
+
+if __name__ == "__main__":
+    unittest.main()
