@@ -12,6 +12,7 @@ pub mod mel;
 pub(crate) mod metrics;
 pub(crate) mod panic;
 pub mod printable;
+pub(crate) mod protobuf;
 pub mod read_files;
 pub mod regular;
 pub(crate) mod subsample;

@@ -31,6 +31,7 @@ pub use components::{Component, DUMMY_WEIGHT, MASK_EMBEDDING};
 pub(crate) use components::{Dim, TensorSpec};
 pub use config_keys::UnknownKeys;
 pub use folder_files::{encoder_files, model_files};
+pub(crate) use forward::normalized;
 pub use forward::{DropoutKey, Encoded, Forward, LayerMap, OPEN, Outputs};
 pub use label_head::{LabelHead, label_classes, label_embeddings, label_head_path};
 pub use normalization::Normalization;

@@ -1,4 +1,5 @@
 //! What commands of the program do with models outside of a graph.
+pub mod export;
 pub mod extract;
 pub mod inspect;
 pub mod layers;

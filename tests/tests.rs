@@ -7,6 +7,7 @@ mod compare;
 mod corpus;
 mod damage;
 mod earlier;
+mod export;
 mod failure;
 mod front_ends;
 mod imports;

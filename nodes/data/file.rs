@@ -38,7 +38,10 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Writes what `write` puts into the file to `path` atomically, creating its folder. Errors name
 /// `path`.
-fn write_atomic_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
+pub(crate) fn write_atomic_with(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<()> {
     create_parent(path)?;
     let mut growing = GrowingFile::create(path).at(path)?;
     write(growing.file()).at(path)?;

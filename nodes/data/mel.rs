@@ -18,9 +18,9 @@ use compute::parallel::wide;
 use realfft::{RealFftPlanner, RealToComplex, num_complex::Complex};
 use std::sync::Arc;
 
-const FRAME: usize = 400;
-const SHIFT: usize = 160;
-const FFT: usize = 512;
+pub(crate) const FRAME: usize = 400;
+pub(crate) const SHIFT: usize = 160;
+pub(crate) const FFT: usize = 512;
 const PREEMPHASIS: f64 = 0.97;
 const SCALE: f64 = 32768.0;
 
@@ -84,6 +84,38 @@ impl Mel {
             wide!(self.filter(&spectrum, &mut power, features));
         }
         features
+    }
+
+    /// Returns the weights of the spectrum of a frame, (400, 512): the real parts of the bins
+    /// below 256, then the imaginary parts. Its square sums to the power of the windowed frame.
+    pub(crate) fn spectrum_weights(&self) -> Vec<f64> {
+        let mut spectrum = self.fft.make_output_vec();
+        let mut scratch = self.fft.make_scratch_vec();
+        let mut frame = [0.0; FFT];
+        let mut weights = vec![];
+        for i in 0..FRAME {
+            let mut impulse = [0.0; FRAME];
+            impulse[i] = 1.0;
+            self.window_frame(&impulse, &mut frame);
+            self.fft
+                .process_with_scratch(&mut frame, &mut spectrum, &mut scratch)
+                .expect("the plan's sizes");
+            weights.extend(spectrum[..FFT / 2].iter().map(|bin| bin.re));
+            weights.extend(spectrum[..FFT / 2].iter().map(|bin| bin.im));
+        }
+        weights
+    }
+
+    /// Returns the weights of the filters on bins of the power spectrum, (256, bins).
+    pub(crate) fn filter_weights(&self) -> Vec<f32> {
+        let bins = self.filters.len();
+        let mut weights = vec![0.0; FFT / 2 * bins];
+        for (bin, filter) in self.filters.iter().enumerate() {
+            for (i, weight) in filter.weights.iter().enumerate() {
+                weights[(filter.first + i) * bins + bin] = *weight;
+            }
+        }
+        weights
     }
 
     /// Writes one frame without its mean, with preemphasis and under the window.

@@ -199,7 +199,7 @@ pub(super) const WAVLM: &str = "wavlm";
 
 impl Architecture {
     /// Returns the `model_type` without what says that transformers cannot compute the model.
-    pub(super) fn family(&self) -> &str {
+    pub(crate) fn family(&self) -> &str {
         let name = self.model_type.strip_prefix("pruned_");
         let name = name.or(self.model_type.strip_prefix("compact_"));
         name.unwrap_or(&self.model_type)

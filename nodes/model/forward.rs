@@ -247,7 +247,7 @@ impl<T: Track> Forward<'_, T> {
 }
 
 /// Returns (x - mean) / sqrt(variance + 1e-7), as transformers' feature extractor; sums in f64.
-fn normalized(x: &[f32]) -> Vec<f32> {
+pub(crate) fn normalized(x: &[f32]) -> Vec<f32> {
     let n = x.len().max(1) as f64;
     let mean = x.iter().map(|&x| x as f64).sum::<f64>() / n;
     let variance = x.iter().map(|&x| (x as f64 - mean).powi(2)).sum::<f64>() / n;

@@ -172,7 +172,7 @@ impl Architecture {
     }
 
     /// Whether transformers' class of the family computes this model.
-    fn is_transformers_own(&self) -> bool {
+    pub(crate) fn is_transformers_own(&self) -> bool {
         let mut layers = 0..self.num_hidden_layers;
         !self.is_pruned()
             && layers.all(|l| !self.reuses_attention(l))
@@ -184,7 +184,7 @@ impl Architecture {
     }
 
     /// Whether units or channels were cut out of the model.
-    fn is_pruned(&self) -> bool {
+    pub(crate) fn is_pruned(&self) -> bool {
         let mut layers = 0..self.num_hidden_layers;
         let mut whole_layers = || {
             layers.all(|l| {

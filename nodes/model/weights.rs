@@ -184,17 +184,8 @@ impl Model {
             .iter()
             .map(|(name, shape)| (name.clone(), shape.clone(), read(self.weights.get(name))))
             .collect();
-        let preprocessor = json!({
-            "do_normalize": self.normalize,
-            "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-            "feature_size": 1,
-            "padding_side": "right",
-            "padding_value": 0.0,
-            "return_attention_mask": self.normalize,
-            "sampling_rate": 16000,
-        });
         let config = format!("{:#}\n", self.architecture.to_config());
-        let preprocessor = format!("{preprocessor:#}\n");
+        let preprocessor = self.preprocessor_config();
         let format = [("format".to_owned(), "pt".to_owned())].into();
         let mut growing = GrowingFolder::create(folder, "config.json", config.as_bytes())?;
         growing.write("model.safetensors", |file| {
@@ -209,6 +200,20 @@ impl Model {
             })?;
         }
         growing.finish()
+    }
+
+    /// Returns the text of preprocessor_config.json, which says whether waveforms are normalised.
+    pub(crate) fn preprocessor_config(&self) -> String {
+        let keys = json!({
+            "do_normalize": self.normalize,
+            "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+            "feature_size": 1,
+            "padding_side": "right",
+            "padding_value": 0.0,
+            "return_attention_mask": self.normalize,
+            "sampling_rate": 16000,
+        });
+        format!("{keys:#}\n")
     }
 }
 

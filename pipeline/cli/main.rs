@@ -9,6 +9,7 @@ mod device;
 mod doctor;
 mod dry_run;
 mod ending;
+mod export;
 mod extract;
 mod graph;
 mod inspect;
@@ -75,6 +76,8 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Write the hidden states of audio files to a Parquet file
     Extract(extract::Arguments),
+    /// Write a model in the form that another program reads
+    Export(export::Arguments),
     /// Measure how well each layer of a model predicts phones, or labels of utterances
     Probe(probe::Arguments),
     /// List a folder of audio files as a train and a dev manifest
@@ -101,6 +104,7 @@ impl Command {
             Command::Schema(arguments) => arguments.run(),
             Command::Inspect(arguments) => arguments.run(),
             Command::Extract(arguments) => arguments.run(),
+            Command::Export(arguments) => arguments.run(),
             Command::Probe(arguments) => arguments.run(),
             Command::Manifest(arguments) => arguments.run(),
             Command::Cache(arguments) => arguments.run(),

@@ -160,6 +160,11 @@ impl GrowingFolder {
         Ok(())
     }
 
+    /// Creates a folder in the folder, for names of files such as `name/file`.
+    pub(crate) fn create_folder(&mut self, name: &str) -> Result<()> {
+        fs::create_dir_all(self.growing.join(name)).at(&self.path.join(name))
+    }
+
     /// Replaces the folder of the final name, if there is one. Errors name it.
     pub(crate) fn finish(self) -> Result<()> {
         let path = &self.path;

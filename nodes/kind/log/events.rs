@@ -3,11 +3,12 @@
 //! A record is [length u64][CRC of the length u32][bytes][CRC of the bytes u32], little-endian; its
 //! bytes are an event ([`super::protobuf`]). A CRC is CRC-32C, masked:
 //! ((c >> 15) | (c << 17)) + 0xa282ead8.
-use super::protobuf::{Message, markdown, scalar, session_start, version};
+use super::protobuf::{markdown, scalar, session_start, version};
 use crate::Result;
 use crate::data::error::PathContext;
 use crate::data::file;
 use crate::data::metrics::{MetricLine, now};
+use crate::data::protobuf::Message;
 use serde_json::Value as Json;
 use std::fs::File;
 use std::io::Write;

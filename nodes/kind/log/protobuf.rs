@@ -1,55 +1,11 @@
-//! Messages of protobuf, and TensorBoard's `Event` in them
-//! (tensorboard/compat/proto: event, summary, tensor).
+//! TensorBoard's `Event` as messages of protobuf (tensorboard/compat/proto: event, summary, tensor).
 use crate::data::metrics::MetricLine;
+use crate::data::protobuf::Message;
 
 /// `SessionLog.START`.
 const START: u64 = 1;
 /// `DataType.DT_STRING`.
 const STRING: u64 = 7;
-
-/// The bytes of a message. A field is varint(number << 3 | wire type), then its value.
-#[derive(Default)]
-pub(super) struct Message(pub(super) Vec<u8>);
-
-impl Message {
-    fn varint(mut self, mut n: u64) -> Message {
-        while n >= 0x80 {
-            self.0.push(n as u8 | 0x80);
-            n >>= 7;
-        }
-        self.0.push(n as u8);
-        self
-    }
-
-    fn int(self, field: u64, value: u64) -> Message {
-        self.varint(field << 3).varint(value)
-    }
-
-    fn double(self, field: u64, value: f64) -> Message {
-        self.varint(field << 3 | 1).bytes(&value.to_le_bytes())
-    }
-
-    fn float(self, field: u64, value: f32) -> Message {
-        self.varint(field << 3 | 5).bytes(&value.to_le_bytes())
-    }
-
-    fn text(self, field: u64, value: &str) -> Message {
-        self.varint(field << 3 | 2)
-            .varint(value.len() as u64)
-            .bytes(value.as_bytes())
-    }
-
-    fn message(self, field: u64, value: Message) -> Message {
-        self.varint(field << 3 | 2)
-            .varint(value.0.len() as u64)
-            .bytes(&value.0)
-    }
-
-    fn bytes(mut self, bytes: &[u8]) -> Message {
-        self.0.extend_from_slice(bytes);
-        self
-    }
-}
 
 /// Builds the event that states the version of the file format.
 pub(super) fn version(now: f64) -> Message {
@@ -60,7 +16,7 @@ pub(super) fn version(now: f64) -> Message {
 pub(super) fn session_start(now: f64) -> Message {
     Message::default()
         .double(1, now)
-        .message(7, Message::default().int(1, START))
+        .message(7, &Message::default().int(1, START))
 }
 
 /// Builds the event of one metric.
@@ -71,24 +27,24 @@ pub(super) fn scalar(line: &MetricLine) -> Message {
     Message::default()
         .double(1, line.wall_time)
         .int(2, line.step)
-        .message(5, Message::default().message(1, value))
+        .message(5, &Message::default().message(1, &value))
 }
 
 /// Builds the event of a text in Markdown: a tensor of one string, for the `text` plugin.
 pub(super) fn markdown(now: f64, tag: &str, text: &str) -> Message {
-    let shape = Message::default().message(2, Message::default().int(1, 1));
+    let shape = Message::default().message(2, &Message::default().int(1, 1));
     let tensor = Message::default()
         .int(1, STRING)
-        .message(2, shape)
+        .message(2, &shape)
         .text(8, text);
-    let plugin = Message::default().message(1, Message::default().text(1, "text"));
+    let plugin = Message::default().message(1, &Message::default().text(1, "text"));
     let value = Message::default()
         .text(1, tag)
-        .message(8, tensor)
-        .message(9, plugin);
+        .message(8, &tensor)
+        .message(9, &plugin);
     Message::default()
         .double(1, now)
-        .message(5, Message::default().message(1, value))
+        .message(5, &Message::default().message(1, &value))
 }
 
 #[cfg(test)]
