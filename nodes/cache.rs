@@ -5,11 +5,13 @@
 //! row key      first 16 bytes of BLAKE3(number of samples, samples, mask) of the row received
 //! fingerprint  first 16 hex digits of BLAKE3(canonical JSON of the node's identity)
 //! entry        (row key, layer) -> frames, width, hidden
+//!              (row key, logits) -> frames, classes, logits, under a fingerprint of their own
 //!
 //! <cache>/files.json                                     hashes of the models' files, by path,
 //!                                                        size, times and inode
 //! <cache>/<fingerprint>/fingerprint.json
-//! <cache>/<fingerprint>/layer-03/part-<16 hex>.parquet   rows/ for kinds without layers
+//! <cache>/<fingerprint>/layer-03/part-<16 hex>.parquet   logits/ for logits,
+//!                                                        rows/ for kinds without layers
 //! ```
 //!
 //! The content of a row is its only address, so nothing upstream has to be remembered: a wrong hit
@@ -22,6 +24,7 @@ mod files;
 mod fingerprint;
 mod input_rows;
 mod layer;
+mod output;
 mod part;
 mod rows;
 mod store;
@@ -33,10 +36,9 @@ pub mod tools;
 use crate::Result;
 use crate::node::{Cacheable, Config, Node, NodeContext};
 use cached::CachedNode;
-use fingerprint::Fingerprint;
+use output::CachedOutput;
 use std::path::Path;
 use std::sync::Arc;
-use store::Store;
 
 /// Builds the node of `config` behind the cache in the folder `root`. Indexes what earlier runs
 /// have stored.
@@ -52,17 +54,17 @@ pub fn wrap(
     context: &NodeContext,
 ) -> Result<Box<dyn Node>> {
     let cacheable = cacheable(&*config)?;
+    let ports = cacheable.ports();
     let mut others = context.read_outputs.iter();
-    if let Some(other) = others.find(|port| **port != cacheable.output()) {
+    if let Some(other) = others.find(|port| !ports.contains(port)) {
         context.say(format!(
             "`{other}` is not cached, so every row is computed and the cache is not used"
         ));
         return config.build(context);
     }
     files::remove_leftovers(root);
-    let fingerprint = Fingerprint::of(cacheable, root, context)?;
-    let store = Store::open(root, fingerprint, stored_layers(cacheable), context)?;
-    let node = CachedNode::new(config, context, root, store, is_read);
+    let outputs = CachedOutput::open(cacheable, root, context)?;
+    let node = CachedNode::new(config, context, root, outputs, is_read);
     Ok(Box::new(node))
 }
 
@@ -70,13 +72,4 @@ fn cacheable(config: &dyn Config) -> Result<&dyn Cacheable> {
     config
         .cacheable()
         .ok_or_else(|| "what it sends is not a function of its rows, so it cannot be cached".into())
-}
-
-/// Returns the layers of a node in the order in which it sends them; `None` for the one entry of a
-/// kind without layers.
-fn stored_layers(node: &dyn Cacheable) -> Vec<Option<usize>> {
-    match node.layers() {
-        Some(layers) => layers.iter().map(|&layer| Some(layer)).collect(),
-        None => vec![None],
-    }
 }

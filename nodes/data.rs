@@ -11,6 +11,7 @@ pub mod manifest;
 pub mod mel;
 pub(crate) mod metrics;
 pub(crate) mod panic;
+pub(crate) mod placeholder;
 pub mod printable;
 pub(crate) mod protobuf;
 pub mod read_files;

@@ -33,7 +33,10 @@ pub use config_keys::UnknownKeys;
 pub use folder_files::{encoder_files, model_files};
 pub(crate) use forward::normalized;
 pub use forward::{DropoutKey, Encoded, Forward, LayerMap, OPEN, Outputs};
-pub use label_head::{LabelHead, label_classes, label_embeddings, label_head_path};
+pub use label_head::{
+    Classes, HeadClasses, LabelEmbeddings, LabelHead, Numbering, label_classes, label_embeddings,
+    label_head_metadata, label_head_path,
+};
 pub use normalization::Normalization;
 pub use read::{ArchitectureError, architecture_schema};
 pub use transfer::Transfer;

@@ -3,6 +3,7 @@
 //! A kind of node is a struct of options that implements [`KindOptions`]: its ports and its role
 //! are constants, [`Config::info`] checks the options when planning, and [`Config::build`] makes
 //! the [`Node`] that runs.
+mod cacheable;
 mod clock;
 pub mod contents;
 mod context;
@@ -11,6 +12,7 @@ mod finite;
 pub mod frames;
 mod info;
 mod kind;
+mod layers_option;
 pub mod model_option;
 pub mod port;
 pub mod report;
@@ -20,9 +22,7 @@ pub mod step;
 mod step_info;
 
 use crate::Result;
-use crate::data::entry::Entry;
-use crate::data::read_files::ReadFiles;
-use arrow::record_batch::RecordBatch;
+pub use cacheable::{BuiltNode, Cacheable, StoredEntry};
 pub use clock::Clock;
 use compute::tensor::Param;
 pub use context::{NodeContext, RunContext, Synthetic};
@@ -33,8 +33,8 @@ pub use info::{
     SummaryMetric, artifact_owner, shapes, superb_frames,
 };
 pub use kind::{Kind, KindOptions, Parse, Role, parse};
+pub use layers_option::LayersOption;
 use port::Shapes;
-use serde_json::Value as Json;
 pub use shared_models::SharedModels;
 use step::{Step, StepInfo};
 
@@ -116,41 +116,4 @@ pub trait Config: Send + Sync {
     fn summary(&self) -> Option<SummaryMetric> {
         None
     }
-}
-
-/// A node with the files that it was built from.
-pub struct BuiltNode {
-    pub node: Box<dyn Node>,
-    /// The bytes of each file that decide the node's values, as they were read.
-    pub read_files: ReadFiles,
-}
-
-/// A node that may carry the option `cache`.
-///
-/// It takes waveforms on `input`, and may take their masks on [`port::MASK`]. The batch that it
-/// sends on `output` has one entry for each row and layer.
-pub trait Cacheable: Send + Sync {
-    /// Returns the JSON of what the values depend on: the kind, the options that change values
-    /// (without `layers`), and under `model` the hash that `hash_of` returns for each file of the
-    /// model.
-    fn identity(
-        &self,
-        context: &NodeContext,
-        hash_of: &mut dyn FnMut(&std::path::Path) -> Result<String>,
-    ) -> Result<Json>;
-    /// Returns the layers in the order in which they are sent; `None` if a row is one entry, stored
-    /// as layer 0.
-    fn layers(&self) -> Option<&[usize]> {
-        None
-    }
-    /// Returns the name of the input port for waveforms.
-    fn input(&self) -> &'static str;
-    /// Returns the name of the output port.
-    fn output(&self) -> &'static str;
-    /// Builds the node so that it computes these layers only.
-    fn build_for(&self, layers: &[usize], context: &NodeContext) -> Result<BuiltNode>;
-    /// Builds the output batch for the input batch `rows` from the entries, (rows)(layers).
-    fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch>;
-    /// Extracts the entry of a row and of the layer at `layer_index` from an output batch.
-    fn entry(&self, sent: &RecordBatch, row: usize, layer_index: usize) -> Result<Entry>;
 }

@@ -21,7 +21,9 @@ use crate::run::named_files::hashes;
 use crate::run::record::{Comparison, RunRecord};
 use crate::run::resume::ResumePoint;
 use crate::run::stage::NodeEvent;
+use nodes::data::file::hint;
 use nodes::data::printable::printable;
+use nodes::data::regular;
 use nodes::node::contents::Contents;
 use nodes::node::report::{Progress, Report};
 use nodes::node::step::StepInfo;
@@ -255,6 +257,7 @@ impl Run<'_> {
             phase_outputs: self.plan.phase_outputs.clone(),
             report: self.report.clone(),
             rows: Arc::default(),
+            tapped: None,
             models: Arc::default(),
             stop: self.stop.clone(),
         });
@@ -299,17 +302,22 @@ fn progress(info: StepInfo, clock: &Clock, samples: u64, time: Duration) -> Prog
     }
 }
 
-/// Returns a line for each file that a node reads and that does not exist.
+/// Returns a line for each file that a node reads and that does not exist, or in whose place
+/// something else stands, such as a Git LFS pointer.
 pub fn missing<'a>(phases: impl Iterator<Item = &'a Phase>) -> Vec<String> {
     let mut lines: Vec<String> = vec![];
     for node in phases.flat_map(|phase| &phase.nodes) {
         for path in &node.info.reads {
-            if path.starts_with("$OUT/") || Path::new(path).exists() {
+            if path.starts_with("$OUT/") {
                 continue;
             }
-            let hint = nodes::data::file::hint(path);
-            let path = printable(path);
-            let line = format!("node `{}`: there is no `{path}`{hint}", node.name());
+            let name = node.name();
+            let written = printable(path);
+            let line = match regular::stand_in(Path::new(path)) {
+                Some(what) => format!("node `{name}`: `{written}`: {what}"),
+                None if Path::new(path).exists() => continue,
+                None => format!("node `{name}`: there is no `{written}`{}", hint(path)),
+            };
             if !lines.contains(&line) {
                 lines.push(line);
             }

@@ -10,6 +10,7 @@ mod earlier;
 mod export;
 mod failure;
 mod front_ends;
+mod hints;
 mod imports;
 mod leftovers;
 mod longer;
@@ -35,4 +36,5 @@ mod shipped;
 #[cfg(unix)]
 mod slurm;
 mod tap;
+mod teacher;
 mod wild;

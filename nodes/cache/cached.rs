@@ -1,9 +1,10 @@
 //! A node behind its cache.
+use super::cacheable;
 use super::fingerprint::Fingerprint;
 use super::input_rows::InputRows;
+use super::output::CachedOutput;
 use super::rows::RowKey;
 use super::store::{FoundEntries, Store};
-use super::{cacheable, stored_layers};
 use crate::Result;
 use crate::data::column;
 use crate::data::entry::Entry;
@@ -11,7 +12,7 @@ use crate::data::printable::printable_path;
 use crate::node::port;
 use crate::node::port::Value;
 use crate::node::step::{Step, StepInfo};
-use crate::node::{Cacheable, Config, Node, NodeContext};
+use crate::node::{Config, Node, NodeContext, StoredEntry};
 use arrow::array::RecordBatch;
 use compute::tensor::Tape;
 use std::collections::HashMap;
@@ -24,39 +25,42 @@ pub(super) struct CachedNode {
     context: NodeContext,
     /// The cache's folder.
     root: PathBuf,
-    store: Store,
+    outputs: Vec<CachedOutput>,
     /// Whether another node reads the rows.
     is_read: bool,
-    /// Whether rows of this store were sent.
+    /// Whether stored rows were sent.
     has_served: bool,
     /// Whether the person who watches knows how many rows are stored.
     has_told: bool,
     /// The node, from the first miss on.
     node: Option<Box<dyn Node>>,
-    /// The layers that `node` computes.
-    computed_layers: Vec<usize>,
+    /// What `node` computes of a row.
+    computed: Vec<StoredEntry>,
 }
 
+/// What the node sent, by port.
+type Sent = HashMap<&'static str, RecordBatch>;
+
 impl CachedNode {
-    /// Wraps a node whose entries are in `store`. `is_read` is false if its rows go nowhere but into
-    /// the cache.
+    /// Wraps a node that sends these outputs. `is_read` is false if its rows go nowhere but into the
+    /// cache.
     pub(super) fn new(
         config: Arc<dyn Config>,
         context: &NodeContext,
         root: &Path,
-        store: Store,
+        outputs: Vec<CachedOutput>,
         is_read: bool,
     ) -> CachedNode {
         CachedNode {
             config,
             context: context.clone(),
             root: root.to_owned(),
-            store,
+            outputs,
             is_read,
             has_served: false,
             has_told: false,
             node: None,
-            computed_layers: vec![],
+            computed: vec![],
         }
     }
 
@@ -68,7 +72,9 @@ impl CachedNode {
         }
         self.has_told = true;
         if let Some(rows) = run.rows.get() {
-            let stored = self.store.stored(rows);
+            let outputs = self.outputs.iter();
+            let stored = outputs.map(|output| output.store.stored(rows));
+            let stored = stored.min().unwrap_or(0);
             let total = rows.total();
             let root = printable_path(&self.root);
             self.context
@@ -76,10 +82,15 @@ impl CachedNode {
         }
     }
 
-    /// Returns the stored entries of these rows, and builds the node for those that are missing.
+    /// Returns the stored entries of these rows, of all outputs, and builds the node for those that
+    /// are missing.
     fn find(&mut self, keys: &[RowKey]) -> Result<FoundEntries> {
         loop {
-            let found = self.store.find(keys);
+            let mut found: FoundEntries = vec![];
+            for key in keys {
+                let outputs = self.outputs.iter_mut();
+                found.push(outputs.flat_map(|output| output.store.find(key)).collect());
+            }
             let is_complete = found.iter().flatten().all(Option::is_some);
             if is_complete || !self.build_node(&found)? {
                 return Ok(found);
@@ -87,7 +98,7 @@ impl CachedNode {
         }
     }
 
-    /// Computes the rows that miss an entry, and stores the entries that were missing.
+    /// Computes the rows that miss an entry, all their missing entries in one pass, and stores these.
     fn fill(
         &mut self,
         info: StepInfo,
@@ -103,77 +114,93 @@ impl CachedNode {
         if missing.is_empty() {
             return Ok(());
         }
-        let computed = self.compute(info, rows.take(&missing)?)?;
+        let sent = self.compute(info, rows.take(&missing)?)?;
         let cacheable = cacheable(&*self.config)?;
         let ids = column::texts(&rows.speech, column::ID)?;
         for (computed_row, row) in missing.into_iter().enumerate() {
             let row = row as usize;
             let samples = column::floats(&rows.speech, column::SAMPLES, row)?.len();
-            for (l, layer) in layer_numbers(cacheable).iter().enumerate() {
-                if found[row][l].is_some() {
-                    continue;
+            let mut places = found[row].iter_mut();
+            for output in &mut self.outputs {
+                let is_sent = |entry: &&StoredEntry| output.entries.contains(entry);
+                let sent_entries: Vec<_> = self.computed.iter().filter(is_sent).collect();
+                for (i, entry) in output.entries.iter().enumerate() {
+                    let place = places.next().ok_or("a row has too few entries")?;
+                    if place.is_some() {
+                        continue;
+                    }
+                    let index = sent_entries.iter().position(|sent| *sent == entry);
+                    let index = index.ok_or("a missing entry was not computed")?;
+                    let batch = sent
+                        .get(output.port)
+                        .ok_or_else(|| format!("nothing came from `{}`", output.port))?;
+                    let entry = cacheable.entry(output.port, batch, computed_row, index)?;
+                    let id = ids.value(row);
+                    output.store.put(i, keys[row], id, samples, &entry)?;
+                    *place = Some(entry);
                 }
-                let mut computed_layers = self.computed_layers.iter();
-                let layer_index = computed_layers
-                    .position(|computed| computed == layer)
-                    .ok_or("a missing layer was not computed")?;
-                let entry = cacheable.entry(&computed, computed_row, layer_index)?;
-                self.store
-                    .put(l, keys[row], ids.value(row), samples, &entry)?;
-                found[row][l] = Some(entry);
             }
         }
-        let written = self.store.write_full();
-        self.check_written(written)
+        for output in 0..self.outputs.len() {
+            let written = self.outputs[output].store.write_full();
+            self.check_written(written)?;
+        }
+        Ok(())
     }
 
-    /// Builds the node so that it computes every layer that is missing, unless it does already.
+    /// Builds the node so that it computes every entry that is missing, unless it does already.
     ///
-    /// Returns true if it was built from other bytes than those that the store is for, which is now
-    /// the one of these bytes.
+    /// Returns true if it was built from other bytes than those that the stores are for, which are
+    /// now those of these bytes.
     fn build_node(&mut self, found: &FoundEntries) -> Result<bool> {
         let config = self.config.clone();
         let cacheable = cacheable(&*config)?;
         let mut wanted = vec![];
-        for (l, &number) in layer_numbers(cacheable).iter().enumerate() {
-            let missing = found.iter().any(|entries| entries[l].is_none());
-            if missing || self.computed_layers.contains(&number) {
-                wanted.push(number);
+        let all = self.outputs.iter().flat_map(|output| &output.entries);
+        for (place, entry) in all.enumerate() {
+            let missing = found.iter().any(|entries| entries[place].is_none());
+            if missing || self.computed.contains(entry) {
+                wanted.push(*entry);
             }
         }
-        if wanted == self.computed_layers {
+        if wanted == self.computed {
             return Ok(false);
         }
         self.node = None; // two teachers at once might not fit into memory
         let built = cacheable.build_for(&wanted, &self.context)?;
-        let fingerprint = Fingerprint::of_built(cacheable, &built.read_files, &self.context)?;
         self.node = Some(built.node);
-        self.computed_layers = wanted;
-        let is_other_model = fingerprint != self.store.fingerprint;
-        if is_other_model {
-            self.change_store(fingerprint)?;
-        }
-        if self.store.keeps_rows() {
-            // A cache that cannot be written is noticed before the first row is computed.
-            let written = self.store.write_fingerprint();
-            self.check_written(written)?;
+        self.computed = wanted;
+        let mut is_other_model = false;
+        for output in 0..self.outputs.len() {
+            let port = self.outputs[output].port;
+            let files = &built.read_files;
+            let fingerprint = Fingerprint::of_built(cacheable, port, files, &self.context)?;
+            if fingerprint != self.outputs[output].store.fingerprint {
+                self.change_store(output, fingerprint)?;
+                is_other_model = true;
+            }
+            if self.outputs[output].store.keeps_rows() {
+                // A cache that cannot be written is noticed before the first row is computed.
+                let written = self.outputs[output].store.write_fingerprint();
+                self.check_written(written)?;
+            }
         }
         Ok(is_other_model)
     }
 
-    /// Changes to the store of the model that was loaded, which is not the one that was hashed at
-    /// the start.
-    fn change_store(&mut self, fingerprint: Fingerprint) -> Result<()> {
+    /// Changes an output to the store of the model that was loaded, which is not the one that was
+    /// hashed at the start.
+    fn change_store(&mut self, output: usize, fingerprint: Fingerprint) -> Result<()> {
         if self.has_served {
             let message = "the model's files have changed during the run, and its rows so far are \
                            those of the model before; run again";
             return Err(message.into());
         }
-        let layers = stored_layers(cacheable(&*self.config)?);
-        let keeps_rows = self.store.keeps_rows();
-        self.store = Store::open(&self.root, fingerprint, layers, &self.context)?;
+        let output = &mut self.outputs[output];
+        let keeps_rows = output.store.keeps_rows();
+        output.store = Store::open(&self.root, fingerprint, &output.entries, &self.context)?;
         if !keeps_rows {
-            self.store.stop_keeping();
+            output.store.stop_keeping();
         }
         Ok(())
     }
@@ -192,17 +219,19 @@ impl CachedNode {
             )
             .into());
         }
-        if self.store.keeps_rows() {
+        if self.outputs.iter().any(|output| output.store.keeps_rows()) {
             self.context.say(format!(
                 "the cache cannot be written: {error}; rows that it has are read, others are \
                  computed and not kept"
             ));
-            self.store.stop_keeping();
+            for output in &mut self.outputs {
+                output.store.stop_keeping();
+            }
         }
         Ok(())
     }
 
-    fn compute(&mut self, info: StepInfo, rows: InputRows) -> Result<RecordBatch> {
+    fn compute(&mut self, info: StepInfo, rows: InputRows) -> Result<Sent> {
         let cacheable = cacheable(&*self.config)?;
         let mut inputs = HashMap::new();
         inputs.insert(
@@ -215,11 +244,11 @@ impl CachedNode {
         let mut step = Step::new(info, &self.context, Tape::default(), inputs, &mut []);
         let node = self.node.as_mut().ok_or("the node was not built")?;
         node.run(&mut step)?;
-        let output = cacheable.output();
-        match step.into_outputs().remove(output) {
-            Some(value) => value.batch(),
-            None => Err(format!("nothing came from `{output}`").into()),
+        let mut sent = Sent::new();
+        for (port, value) in step.into_outputs() {
+            sent.insert(port, value.batch()?);
         }
+        Ok(sent)
     }
 }
 
@@ -239,12 +268,17 @@ impl Node for CachedNode {
         if step.info.checkpoint {
             self.leave()?;
         }
-        let mut entries: Vec<Vec<Entry>> = vec![];
+        let mut all: Vec<Vec<Entry>> = vec![];
         for row in found {
-            entries.push(row.into_iter().flatten().collect());
+            all.push(row.into_iter().flatten().collect());
         }
-        let batch = cacheable.batch(&rows.speech, &entries)?;
-        step.send(cacheable.output(), Value::Batch(batch));
+        for output in &self.outputs {
+            let later = |row: &mut Vec<Entry>| row.split_off(output.entries.len());
+            let rest: Vec<Vec<Entry>> = all.iter_mut().map(later).collect();
+            let batch = cacheable.batch(output.port, &rows.speech, &all)?;
+            step.send(output.port, Value::Batch(batch));
+            all = rest;
+        }
         Ok(())
     }
 
@@ -254,13 +288,10 @@ impl Node for CachedNode {
 
     /// Writes the rows that are in no part yet.
     fn leave(&mut self) -> Result<()> {
-        let written = self.store.write();
-        self.check_written(written)
+        for output in 0..self.outputs.len() {
+            let written = self.outputs[output].store.write();
+            self.check_written(written)?;
+        }
+        Ok(())
     }
-}
-
-/// Returns the layers of a node in the order in which it sends them; layer 0 of a kind without
-/// layers.
-fn layer_numbers(node: &dyn Cacheable) -> &[usize] {
-    node.layers().unwrap_or(&[0])
 }

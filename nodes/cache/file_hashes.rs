@@ -2,6 +2,7 @@
 use crate::Result;
 use crate::data::error::PathContext;
 use crate::data::file;
+use crate::data::regular;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -125,6 +126,6 @@ impl FileHashes {
 /// Returns the BLAKE3 of a file's bytes, without keeping them in memory.
 pub(super) fn hash_file(path: &Path) -> std::io::Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(fs::File::open(path)?)?;
+    hasher.update_reader(regular::open(path)?)?;
     Ok(hasher.finalize())
 }

@@ -17,7 +17,7 @@ pub(super) fn remove_leftovers(root: &Path) {
         if is_short_hash(&name) {
             file::remove_leftovers(&folder, &|name| name == FINGERPRINT);
             for (name, layer) in entries(&folder) {
-                if layer::layer_of_folder(&name).is_some() {
+                if layer::entry_of_folder(&name).is_some() {
                     file::remove_leftovers(&layer, &part::is_name);
                 }
             }

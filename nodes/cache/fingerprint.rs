@@ -1,4 +1,4 @@
-//! What identifies a node in a cache: canonical JSON, and its hash as the name of a folder.
+//! What identifies an output of a node in a cache: canonical JSON, and its hash as the name of a folder.
 use super::file_hashes::FileHashes;
 use super::files::{FILE_HASHES, FINGERPRINT, HASH_DIGITS};
 use crate::Result;
@@ -21,25 +21,28 @@ const CODEC: &str = "f32";
 pub(super) struct Fingerprint(Arc<str>);
 
 impl Fingerprint {
-    /// Computes the fingerprint of a node as its options and the model's files say. The folder
-    /// `root` of the cache remembers the hashes of these.
+    /// Computes the fingerprint of an output as the node's options and the model's files say. The
+    /// folder `root` of the cache remembers the hashes of these.
     pub(super) fn of(
         node: &dyn Cacheable,
+        port: &str,
         root: &Path,
         context: &NodeContext,
     ) -> Result<Fingerprint> {
         let mut hashes = FileHashes::open(root.join(FILE_HASHES));
-        let identity = node.identity(context, &mut |path| hashes.hash(path))?;
+        let identity = node.identity(port, context, &mut |path| hashes.hash(path))?;
         hashes.save();
         Fingerprint::new(identity)
     }
 
-    /// Computes the fingerprint of a node that was built from the bytes in `read_files`.
+    /// Computes the fingerprint of an output of a node that was built from the bytes in
+    /// `read_files`.
     ///
     /// # Errors
     /// The folder of the model has other files now.
     pub(super) fn of_built(
         node: &dyn Cacheable,
+        port: &str,
         read_files: &ReadFiles,
         context: &NodeContext,
     ) -> Result<Fingerprint> {
@@ -50,7 +53,7 @@ impl Fingerprint {
                 "has come while the model was loaded; run again",
             )),
         };
-        Fingerprint::new(node.identity(context, &mut hash_of)?)
+        Fingerprint::new(node.identity(port, context, &mut hash_of)?)
     }
 
     fn new(mut identity: Json) -> Result<Fingerprint> {

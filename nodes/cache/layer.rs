@@ -4,8 +4,8 @@ use super::part::{self, RowLocation};
 use super::rows::{RowKey, UnwrittenRows};
 use super::stored_rows;
 use crate::data::entry::Entry;
-use crate::node::NodeContext;
 use crate::node::row_counts::RowCounts;
+use crate::node::{NodeContext, StoredEntry};
 use crate::{Error, Result};
 use std::collections::HashMap;
 use std::fs;
@@ -15,27 +15,31 @@ use std::path::PathBuf;
 const PART_BYTES: usize = 64 << 20;
 
 const ROWS: &str = "rows";
+const LOGITS: &str = "logits";
 const LAYER: &str = "layer-";
 
-/// Returns the name of the folder of a layer, or for `None` of a kind without layers.
-pub(super) fn folder_name(layer: Option<usize>) -> String {
-    match layer {
-        Some(layer) => format!("{LAYER}{layer:02}"),
-        None => ROWS.into(),
+/// Returns the name of the folder of entries.
+pub(super) fn folder_name(entry: StoredEntry) -> String {
+    match entry {
+        StoredEntry::Layer(layer) => format!("{LAYER}{layer:02}"),
+        StoredEntry::Logits => LOGITS.into(),
+        StoredEntry::Rows => ROWS.into(),
     }
 }
 
-/// Returns whose folder has this name: of a layer (`Some(Some)`), of a kind without layers
-/// (`Some(None)`), or of neither (`None`).
-pub(super) fn layer_of_folder(name: &str) -> Option<Option<usize>> {
-    if name == ROWS {
-        return Some(None);
+/// Returns what is in a folder of this name; `None` if it is no folder of entries.
+pub(super) fn entry_of_folder(name: &str) -> Option<StoredEntry> {
+    match name {
+        ROWS => Some(StoredEntry::Rows),
+        LOGITS => Some(StoredEntry::Logits),
+        _ => {
+            let layer = name.strip_prefix(LAYER)?.parse().ok()?;
+            Some(StoredEntry::Layer(layer))
+        }
     }
-    let layer = name.strip_prefix(LAYER)?.parse().ok()?;
-    Some(Some(layer))
 }
 
-/// The rows of one layer, or of a kind without layers.
+/// The rows of one layer, of logits, or of a kind without layers.
 pub(super) struct LayerStore {
     folder: PathBuf,
     fingerprint: Fingerprint,

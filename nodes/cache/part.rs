@@ -14,6 +14,7 @@ use crate::data::column::Column;
 use crate::data::entry::Entry;
 use crate::data::error::PathContext;
 use crate::data::file;
+use crate::data::regular;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt32Type;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -135,7 +136,8 @@ pub(super) fn locations(
 
 fn read_locations(path: &Path, fingerprint: &Fingerprint) -> Result<Vec<(RowKey, RowLocation)>> {
     let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Required);
-    let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(File::open(path)?, options)?;
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new_with_options(regular::open(path)?, options)?;
     check(&reader, fingerprint)?;
     let pages = pages(reader.metadata())
         .ok_or("its rows are not stored one a page, plain and uncompressed")?;
@@ -242,7 +244,7 @@ pub(super) fn verify(path: &Path) -> Result<()> {
 /// returns.
 pub(super) fn decode(path: &Path, fingerprint: &Fingerprint) -> Result<()> {
     let mut locations = locations(path, fingerprint)?.into_iter();
-    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(regular::open(path)?)?;
     for batch in reader.with_batch_size(64).build()? {
         let batch = batch?;
         for row in 0..batch.num_rows() {

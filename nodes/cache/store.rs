@@ -1,14 +1,15 @@
-//! The stored rows of one fingerprint, in all layers that a node sends.
+//! The stored rows of one output, which has a fingerprint of its own, in all layers that a node
+//! sends.
 use super::fingerprint::Fingerprint;
 use super::layer::{self, LayerStore};
 use super::rows::RowKey;
 use crate::Result;
 use crate::data::entry::Entry;
-use crate::node::NodeContext;
 use crate::node::row_counts::RowCounts;
+use crate::node::{NodeContext, StoredEntry};
 use std::path::{Path, PathBuf};
 
-/// Entries of a step, (rows)(layers); `None` if an entry is missing.
+/// Entries of a step, (rows)(entries of a row); `None` if an entry is missing.
 pub(super) type FoundEntries = Vec<Vec<Option<Entry>>>;
 
 /// The folder of a fingerprint.
@@ -22,17 +23,17 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Indexes the parts of these layers below the cache's folder `root`.
+    /// Indexes the parts of these entries below the cache's folder `root`.
     pub(super) fn open(
         root: &Path,
         fingerprint: Fingerprint,
-        layers: Vec<Option<usize>>,
+        entries: &[StoredEntry],
         context: &NodeContext,
     ) -> Result<Store> {
         let folder = root.join(fingerprint.name());
         let mut stores = vec![];
-        for layer in layers {
-            let folder = folder.join(layer::folder_name(layer));
+        for entry in entries {
+            let folder = folder.join(layer::folder_name(*entry));
             stores.push(LayerStore::open(folder, fingerprint.clone(), context)?);
         }
         let store = Store {
@@ -54,10 +55,9 @@ impl Store {
         stored.min().unwrap_or(0)
     }
 
-    pub(super) fn find(&mut self, keys: &[RowKey]) -> FoundEntries {
-        keys.iter()
-            .map(|key| self.layers.iter_mut().map(|layer| layer.get(key)).collect())
-            .collect()
+    /// Returns the stored entries of a row.
+    pub(super) fn find(&mut self, key: &RowKey) -> Vec<Option<Entry>> {
+        self.layers.iter_mut().map(|layer| layer.get(key)).collect()
     }
 
     /// Whether rows are kept: until [`Store::stop_keeping`].
@@ -73,10 +73,10 @@ impl Store {
             .for_each(LayerStore::forget_unwritten);
     }
 
-    /// Keeps an entry of the layer at `layer_index`, if rows are kept.
+    /// Keeps the entry at `index` of a row, if rows are kept.
     pub(super) fn put(
         &mut self,
-        layer_index: usize,
+        index: usize,
         key: RowKey,
         id: &str,
         samples: usize,
@@ -85,7 +85,7 @@ impl Store {
         if !self.keeps_rows {
             return Ok(());
         }
-        self.layers[layer_index].put(key, id, samples, entry)
+        self.layers[index].put(key, id, samples, entry)
     }
 
     /// Writes fingerprint.json. Fails if the cache cannot be written.

@@ -3,6 +3,7 @@ mod commands;
 mod damage;
 mod fake;
 mod folders;
+mod logits;
 mod models;
 mod serving;
 
@@ -14,10 +15,11 @@ use crate::data::targets::{batch_from_entries, entry};
 use crate::node::port::{Shapes, Value};
 use crate::node::report::ReportedLines;
 use crate::node::step::{Step, StepInfo};
-use crate::node::{BuiltNode, NodeInfo, OptionError, PhaseOutputs};
+use crate::node::{BuiltNode, NodeInfo, OptionError, PhaseOutputs, StoredEntry};
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use compute::tensor::Tape;
-use fake::{FakeConfig, FakeNode, Served, fake, served};
+use fake::{FakeConfig, FakeNode, LOGITS_LAYER, Served, fake, served};
+use fingerprint::Fingerprint;
 use layer::LayerStore;
 use rows::row_key;
 use serde_json::{Value as Json, json};
@@ -25,6 +27,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use store::Store;
 
 const WIDTH: usize = 3;
 
@@ -166,14 +169,8 @@ impl TestCache {
     fn open_store(&self) -> Store {
         let folder = self.layer_folder();
         let fingerprint = Fingerprint::read(folder.parent().unwrap()).unwrap();
-        let layer = layer::layer_of_folder(folder.file_name().unwrap().to_str().unwrap());
-        Store::open(
-            &self.root,
-            fingerprint,
-            vec![layer.unwrap()],
-            &self.context(),
-        )
-        .unwrap()
+        let layer = layer::entry_of_folder(folder.file_name().unwrap().to_str().unwrap());
+        Store::open(&self.root, fingerprint, &[layer.unwrap()], &self.context()).unwrap()
     }
 }
 

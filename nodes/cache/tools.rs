@@ -4,6 +4,7 @@ use super::fingerprint::Fingerprint;
 use super::{files, layer, part};
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
+use crate::node::StoredEntry;
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::collections::HashMap;
@@ -18,8 +19,10 @@ pub struct Listing {
     pub kind: Option<String>,
     /// The model, as the fingerprint describes it.
     pub model: Option<Json>,
-    /// The numbers of the layers; empty for a kind without layers.
+    /// The numbers of the layers; empty for logits and for a kind without layers.
     pub layers: Vec<usize>,
+    /// Whether it has logits.
+    pub logits: bool,
     /// The number of rows that have at least one layer.
     pub rows: u64,
     /// The number of frames of these rows.
@@ -112,21 +115,30 @@ fn is_fingerprint(folder: &Path) -> bool {
     name.is_some_and(files::is_short_hash) && folder.join(files::FINGERPRINT).is_file()
 }
 
-/// The folder of a layer, or of the rows of a kind without layers.
+/// The folder of a layer, of logits, or of the rows of a kind without layers.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct LayerFolder {
-    layer: Option<usize>,
+    entry: StoredEntry,
     path: PathBuf,
 }
 
-/// Returns the layers' folders of a fingerprint, by layer.
+impl LayerFolder {
+    fn layer(&self) -> Option<usize> {
+        match self.entry {
+            StoredEntry::Layer(layer) => Some(layer),
+            StoredEntry::Logits | StoredEntry::Rows => None,
+        }
+    }
+}
+
+/// Returns the folders of entries of a fingerprint, by layer.
 fn layer_folders(folder: &Path) -> Result<Vec<LayerFolder>> {
     let mut folders = vec![];
     for entry in fs::read_dir(folder).at(folder)? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str());
-        if let Some(layer) = name.and_then(layer::layer_of_folder) {
-            folders.push(LayerFolder { layer, path });
+        if let Some(entry) = name.and_then(layer::entry_of_folder) {
+            folders.push(LayerFolder { entry, path });
         }
     }
     folders.sort();
@@ -163,7 +175,10 @@ fn listing(folder: PathBuf) -> Result<Listing> {
     Ok(Listing {
         kind: identity["kind"].as_str().map(str::to_owned),
         model: identity.get("model").cloned(),
-        layers: layers.iter().filter_map(|folder| folder.layer).collect(),
+        logits: layers
+            .iter()
+            .any(|folder| folder.entry == StoredEntry::Logits),
+        layers: layers.iter().filter_map(LayerFolder::layer).collect(),
         rows: frames_by_row.len() as u64,
         frames: frames_by_row.values().sum(),
         bytes,

@@ -2,6 +2,7 @@
 //! synced and renamed.
 mod floats;
 mod growing;
+mod hint;
 mod leftovers;
 mod tensors;
 
@@ -14,22 +15,13 @@ use std::path::{Path, PathBuf};
 pub(crate) use floats::decode_floats;
 pub use growing::create_temporary_folder;
 pub(crate) use growing::{GrowingFile, GrowingFolder};
+pub use hint::hint;
 pub use leftovers::{remove_leftover_folders, remove_leftovers};
 pub(crate) use tensors::write_tensors;
 pub use tensors::{
     FileMetadata, Loaded, Tensor, TensorError, Tensors, Verified, load, metadata, save,
     tensor_names, verify,
 };
-
-/// Returns a hint for the error that `path` is missing, if it is one of the sample files of the
-/// shipped graphs, or an empty string.
-pub fn hint(path: &str) -> &'static str {
-    if path.starts_with("data/sample") {
-        " (`pipeline new DIR --sample` writes it; paths are relative to the working directory)"
-    } else {
-        ""
-    }
-}
 
 /// Writes `bytes` to `path` atomically, creating its folder. Errors name `path`.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {

@@ -16,7 +16,7 @@ use crate::data::audio::AudioLengths;
 use crate::data::audio::piece::Piece;
 use crate::data::error::PathContext;
 use crate::data::printable::{printable, printable_path};
-use crate::data::text;
+use crate::data::{text, unicode};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -62,6 +62,14 @@ impl Utterance {
             piece: Piece::default(),
             declared_frames: None,
             declared_samples: None,
+        }
+    }
+
+    /// Whether the file of its audio exists.
+    pub(crate) fn is_there(&self) -> bool {
+        match &self.source {
+            AudioSource::File(path) => unicode::existing(path).exists(),
+            AudioSource::Row(..) => true,
         }
     }
 

@@ -6,6 +6,7 @@ mod lines;
 mod pipe;
 
 use crate::Result;
+use crate::data::placeholder::placeholder;
 use crate::data::regular;
 use std::io::{self, Cursor, Read};
 use std::path::Path;
@@ -66,7 +67,11 @@ pub fn is_pipe(path: &Path) -> bool {
 
 fn read_bytes(path: &Path, limit: u64, may_be_pipe: bool) -> io::Result<Vec<u8>> {
     if may_be_pipe && is_pipe(path) {
-        return pipe::read(path, limit);
+        let bytes = pipe::read(path, limit)?;
+        return match placeholder(&bytes) {
+            Some(message) => Err(io::Error::other(message)),
+            None => Ok(bytes),
+        };
     }
     let file = regular::open(path)?;
     if file.metadata()?.len() > limit {

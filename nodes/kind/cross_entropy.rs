@@ -11,7 +11,7 @@ mod tests;
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{ID, LABEL, LABELS};
-use crate::node::port::{self, Carries, Port, Ports, Scalar, Shape, Shapes, Value};
+use crate::node::port::{self, Carries, Content, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
     Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
@@ -65,17 +65,25 @@ impl Config for Options {
     fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let mut errors = self.weight_errors(inputs.contains_key(port::MASK.name));
         let first = |port: &str| inputs.get(port).and_then(|shapes| shapes.first());
-        if let Some(Shape::Hiddens { layers, width, .. }) = first(LOGITS) {
+        if let Some(Shape::Hiddens {
+            layers,
+            width,
+            content,
+            ..
+        }) = first(LOGITS)
+        {
             if layers.len() != 1 {
                 errors.push(OptionError::input(LOGITS, "takes the logits of one layer"));
             }
-            if let Some(Shape::Labels { classes }) = first(IN)
-                && classes > width
-            {
-                errors.push(OptionError::at(
-                    "inputs",
-                    format!("`{IN}` are of {classes} clusters, `{LOGITS}` of {width} classes"),
-                ));
+            if let Some(Shape::Labels { classes, numbering }) = first(IN) {
+                if let Some(classes) = classes.filter(|classes| classes > width) {
+                    errors.push(OptionError::at(
+                        "inputs",
+                        format!("`{IN}` are of {classes} clusters, `{LOGITS}` of {width} classes"),
+                    ));
+                }
+                let labels = Content::Logits(*numbering);
+                errors.extend(labels.numbering_error(IN, *content, LOGITS));
             }
         }
         OptionError::fail_if_any(errors)?;

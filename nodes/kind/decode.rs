@@ -6,6 +6,7 @@
 mod batch_plan;
 mod clock;
 mod crop;
+mod dev_set;
 mod noise;
 mod source;
 mod speech;
@@ -171,6 +172,11 @@ impl Options {
     }
 }
 
+/// Whether a manifest may be read before the run: a pipe can be read only once, by the run.
+fn can_be_read(manifest: &Path) -> bool {
+    manifest.exists() && !text::is_pipe(manifest)
+}
+
 /// Rounds to the nearest sample.
 fn to_samples(seconds: f64) -> u64 {
     (seconds * RATE as f64).round() as u64
@@ -184,6 +190,7 @@ impl Config for Options {
         Ok(NodeInfo {
             outputs: shapes([(OUT, Shape::Plain)]),
             reads,
+            warnings: dev_set::warnings(self),
             ..NodeInfo::default()
         })
     }
@@ -213,11 +220,7 @@ impl Source for Options {
     /// Uses the lengths that a TSV or lhotse declares; for other manifests it reads the headers of
     /// the audio files.
     fn planned_rows(&self) -> Result<Option<PlannedRows>> {
-        // A pipe can be read only once, by the run.
-        let can_be_read = |manifest: &String| {
-            let path = Path::new(manifest);
-            path.exists() && !text::is_pipe(path)
-        };
+        let can_be_read = |manifest: &String| can_be_read(Path::new(manifest));
         if !can_be_read(&self.manifest) || !self.dev.iter().all(can_be_read) {
             return Ok(None);
         }

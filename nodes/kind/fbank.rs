@@ -12,7 +12,7 @@ use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
     BuiltNode, Cacheable, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError,
-    PhaseOutputs, shapes,
+    PhaseOutputs, StoredEntry, shapes,
 };
 use arrow::record_batch::RecordBatch;
 use rayon::prelude::*;
@@ -95,6 +95,7 @@ impl Config for Options {
 impl Cacheable for Options {
     fn identity(
         &self,
+        _: &str,
         _: &NodeContext,
         _: &mut dyn FnMut(&Path) -> Result<String>,
     ) -> Result<Json> {
@@ -110,18 +111,22 @@ impl Cacheable for Options {
         IN
     }
 
-    fn output(&self) -> &'static str {
-        OUT
+    fn ports(&self) -> &'static [&'static str] {
+        &[OUT]
     }
 
-    fn build_for(&self, _: &[usize], context: &NodeContext) -> Result<BuiltNode> {
+    fn entries(&self, _: &str, _: &NodeContext) -> Result<Vec<StoredEntry>> {
+        Ok(vec![StoredEntry::Rows])
+    }
+
+    fn build_for(&self, _: &[StoredEntry], context: &NodeContext) -> Result<BuiltNode> {
         Ok(BuiltNode {
             node: self.build(context)?,
             read_files: ReadFiles::default(),
         })
     }
 
-    fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
+    fn batch(&self, _: &str, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
         let features: Vec<&[f32]> = entries
             .iter()
             .flatten()
@@ -130,7 +135,7 @@ impl Cacheable for Options {
         features_batch(rows, &features)
     }
 
-    fn entry(&self, sent: &RecordBatch, row: usize, _: usize) -> Result<Entry> {
+    fn entry(&self, _: &str, sent: &RecordBatch, row: usize, _: usize) -> Result<Entry> {
         let values = column::floats(sent, FEATURES, row)?.to_vec();
         Ok(Entry {
             frames: (values.len() / self.width()) as u32,

@@ -8,9 +8,10 @@ use crate::data::column;
 use crate::data::column::{ID, LABELS};
 use crate::data::labels;
 use crate::kmeans::Centroids;
+use crate::model::Numbering;
 use crate::node::contents::FileOption;
 use crate::node::frames;
-use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
+use crate::node::port::{Carries, Content, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
     Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
@@ -129,7 +130,16 @@ impl Config for Options {
                         "needs the option `centroids`, since `features` are no logits",
                     )]);
                 }
-                Some(_) => input_width.map(|classes| Shape::Labels { classes }),
+                Some(shape) => input_width.map(|classes| Shape::Labels {
+                    classes: Some(classes),
+                    numbering: match shape {
+                        Shape::Hiddens {
+                            content: Content::Logits(numbering),
+                            ..
+                        } => *numbering,
+                        _ => Numbering::Learned,
+                    },
+                }),
                 None => None,
             };
             let labels = labels.into_iter().map(|labels| (OUT, vec![labels]));
@@ -143,13 +153,13 @@ impl Config for Options {
                 .planned_clusters(centroids, phase_outputs, input_width)
                 .map_err(|error| vec![error])?;
             return Ok(NodeInfo {
-                outputs: shapes([(OUT, Shape::Labels { classes })]),
+                outputs: shapes([(OUT, labels_of_clusters(Some(classes)))]),
                 ..NodeInfo::default()
             });
         }
         Options::check_extension(centroids).map_err(|error| vec![error])?;
         Ok(NodeInfo {
-            outputs: shapes([(OUT, Shape::Plain)]),
+            outputs: shapes([(OUT, labels_of_clusters(None))]),
             reads: vec![centroids.clone()],
             ..NodeInfo::default()
         })
@@ -171,6 +181,14 @@ impl Config for Options {
             .into());
         }
         Ok(Box::new(Label { centroids }))
+    }
+}
+
+/// Returns the shape of labels by centroids.
+fn labels_of_clusters(classes: Option<usize>) -> Shape {
+    Shape::Labels {
+        classes,
+        numbering: Numbering::Clusters,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::data::labels::{Labels, TABLE, has_ids};
 use crate::data::manifest;
 use crate::data::printable::printable;
 use crate::data::unicode::nfc;
-use crate::model::Architecture;
+use crate::model::{Architecture, Numbering};
 use crate::node::contents::FileOption;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
@@ -37,16 +37,14 @@ pub struct Options {
 const IN: &str = "speech";
 const OUT: &str = "labels";
 
-/// Labels that an earlier phase of the file writes.
-struct EarlierLabels {
-    /// The number of classes, if it is known.
-    classes: Option<usize>,
-}
-
 impl Options {
-    fn earlier(&self, phase_outputs: &PhaseOutputs) -> Option<EarlierLabels> {
+    /// Returns the shape of labels that an earlier phase of the file writes.
+    fn earlier(&self, phase_outputs: &PhaseOutputs) -> Option<Shape> {
         match phase_outputs.0.get(artifact_owner(&self.file, TABLE)?)? {
-            Artifact::Labels { classes } => Some(EarlierLabels { classes: *classes }),
+            Artifact::Labels { classes, numbering } => Some(Shape::Labels {
+                classes: *classes,
+                numbering: *numbering,
+            }),
             _ => None,
         }
     }
@@ -90,10 +88,11 @@ impl Config for Options {
         if earlier.is_none() {
             reads.push(file.clone());
         }
-        let shape = match earlier.and_then(|labels| labels.classes) {
-            Some(classes) => Shape::Labels { classes },
-            None => Shape::Plain,
-        };
+        // Label files of other programs number clusters.
+        let shape = earlier.unwrap_or(Shape::Labels {
+            classes: None,
+            numbering: Numbering::Clusters,
+        });
         Ok(NodeInfo {
             outputs: shapes([(OUT, shape)]),
             reads,

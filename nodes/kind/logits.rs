@@ -7,9 +7,9 @@
 //! ```
 use crate::Result;
 use crate::data::file;
-use crate::model::label_embeddings;
+use crate::model::{Classes, LabelEmbeddings, Numbering, label_embeddings, label_head_metadata};
 use crate::node::contents::FileOption;
-use crate::node::port::{Carries, Hiddens, Port, Ports, Shape, Shapes, Value};
+use crate::node::port::{Carries, Content, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
     Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs,
@@ -30,9 +30,10 @@ pub struct Options {
     /// "cosine": cosines with an embedding of each class. "linear": a linear map.
     #[serde(default)]
     r#type: Form,
-    /// The number of classes; null: that of `embeddings`.
+    /// The number of classes; with `embeddings` "clusters" (null too), those without special symbols,
+    /// or "rows", all.
     #[serde(default)]
-    classes: Option<usize>,
+    classes: Option<ClassesOption>,
     /// Width of the embeddings; null: that of `embeddings`, or 256.
     #[serde(default)]
     width: Option<usize>,
@@ -43,6 +44,9 @@ pub struct Options {
     /// trained; null: they are drawn and trained.
     #[serde(default)]
     embeddings: Option<String>,
+    /// The layer that is read, of several that come in; null: the only one.
+    #[serde(default)]
+    layer: Option<usize>,
     /// What operands of products are rounded to.
     #[serde(default)]
     precision: Precision,
@@ -54,6 +58,17 @@ enum Form {
     #[default]
     Cosine,
     Linear,
+}
+
+/// A number of classes, or which rows of other embeddings they are.
+#[derive(Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(
+    untagged,
+    expecting = "expected a whole number from 0, \"clusters\" or \"rows\""
+)]
+enum ClassesOption {
+    Count(usize),
+    Of(Classes),
 }
 
 const IN: &str = "hiddens";
@@ -74,6 +89,7 @@ impl KindOptions for Options {
 /// Classes, and the width of what they are compared with.
 struct Sizes {
     classes: usize,
+    numbering: Numbering,
     width: usize,
     /// Whether the embeddings are another model's.
     given: bool,
@@ -84,7 +100,7 @@ struct Sizes {
 impl Options {
     fn errors(&self) -> Vec<OptionError> {
         let mut errors = vec![];
-        for (option, value) in [("classes", self.classes), ("width", self.width)] {
+        for (option, value) in [("classes", self.count()), ("width", self.width)] {
             if let Some(value) = value {
                 errors.extend(OptionError::outside(option, value, 1..=MAX_WIDTH));
             }
@@ -105,26 +121,64 @@ impl Options {
                 errors.extend(OptionError::unless(!given, option, message));
             }
         }
-        if self.classes.is_none() && self.embeddings.is_none() {
-            errors.push(OptionError::at("", "needs the option `classes`"));
+        if self.embeddings.is_none() {
+            match self.classes {
+                None => errors.push(OptionError::at("", "needs the option `classes`")),
+                Some(ClassesOption::Of(_)) => errors.push(OptionError::option(
+                    "classes",
+                    "is a number here; \"clusters\" and \"rows\" are of `embeddings`",
+                )),
+                Some(ClassesOption::Count(_)) => {}
+            }
         }
         errors
+    }
+
+    /// Returns the number of classes that the option states.
+    fn count(&self) -> Option<usize> {
+        match self.classes? {
+            ClassesOption::Count(count) => Some(count),
+            ClassesOption::Of(_) => None,
+        }
+    }
+
+    /// Reads the embeddings, of the rows that the option `classes` names or has the number of.
+    fn read_embeddings(&self, path: &Path) -> Result<LabelEmbeddings, OptionError> {
+        let read = |classes| {
+            label_embeddings(path, classes).map_err(|e| OptionError::option("embeddings", e))
+        };
+        let found = match self.classes {
+            Some(ClassesOption::Of(classes)) => return read(classes),
+            _ => read(Classes::Clusters)?,
+        };
+        if self
+            .count()
+            .is_none_or(|count| count == found.classes.count)
+        {
+            return Ok(found);
+        }
+        let rows = read(Classes::Rows)?;
+        Ok(match self.count() == Some(rows.classes.count) {
+            true => rows,
+            false => found,
+        })
     }
 
     /// Returns the sizes; `None` if they are those of a file that is not there.
     fn sizes(&self) -> Result<Option<Sizes>, OptionError> {
         let file = self.embeddings.as_deref().map(Path::new);
         let Some(path) = file.filter(|path| path.exists()) else {
-            return Ok(self.classes.map(|classes| Sizes {
+            return Ok(self.count().map(|classes| Sizes {
                 classes,
+                numbering: Numbering::Learned,
                 width: self.width.unwrap_or(DEFAULT_WIDTH),
                 given: file.is_some(),
                 embeddings: None,
             }));
         };
-        let found = label_embeddings(path).map_err(|e| OptionError::option("embeddings", e))?;
+        let found = self.read_embeddings(path)?;
         for (option, stated, found) in [
-            ("classes", self.classes, found.classes),
+            ("classes", self.count(), found.classes.count),
             ("width", self.width, found.size),
         ] {
             if stated.is_some_and(|stated| stated != found) {
@@ -135,7 +189,8 @@ impl Options {
             }
         }
         Ok(Some(Sizes {
-            classes: found.classes,
+            classes: found.classes.count,
+            numbering: found.classes.numbering,
             width: found.size,
             given: true,
             embeddings: Some(found.values),
@@ -160,6 +215,7 @@ impl Config for Options {
                     layers,
                     width,
                     step,
+                    ..
                 },
             ],
         ) = inputs.get(IN).map(Vec::as_slice)
@@ -167,13 +223,20 @@ impl Config for Options {
             OptionError::fail_if_any(errors)?;
             return Ok(NodeInfo::default());
         };
-        if layers.len() != 1 {
-            errors.push(OptionError::input(
+        match self.layer {
+            Some(layer) => errors.extend(OptionError::unless(
+                layers.contains(&layer),
+                "layer",
+                format!("layer {layer} does not come in; layers {layers:?} do"),
+            )),
+            None if layers.len() != 1 => errors.push(OptionError::input(
                 IN,
-                format!("takes one layer, not layers {layers:?}"),
-            ));
+                format!("takes one layer, not layers {layers:?}: choose one by the option `layer`"),
+            )),
+            None => {}
         }
         OptionError::fail_if_any(errors)?;
+        let layers = self.layer.map_or(layers.clone(), |layer| vec![layer]);
         let reads = self.embeddings.clone().into_iter().collect();
         let Some(sizes) = self.sizes().map_err(|error| vec![error])? else {
             return Ok(NodeInfo {
@@ -188,9 +251,10 @@ impl Config for Options {
         };
         let trained = if sizes.given { 0 } else { cosines };
         let output = Shape::Hiddens {
-            layers: layers.clone(),
+            layers,
             width: sizes.classes,
             step: *step,
+            content: Content::Logits(sizes.numbering),
         };
         Ok(NodeInfo {
             outputs: shapes([(OUT, output)]),
@@ -225,6 +289,8 @@ impl Config for Options {
             bias: param(bias),
             embeddings: embeddings.map(param),
             trains_embeddings: !sizes.given,
+            numbering: sizes.numbering,
+            layer: self.layer,
             temperature: self.temperature.unwrap_or(DEFAULT_TEMPERATURE) as f32,
             precision: self.precision,
         }))
@@ -240,6 +306,9 @@ struct Logits {
     /// gives the logits.
     embeddings: Option<Param>,
     trains_embeddings: bool,
+    numbering: Numbering,
+    /// The layer that is read; `None`: the only one.
+    layer: Option<usize>,
     temperature: f32,
     precision: Precision,
 }
@@ -275,7 +344,9 @@ impl Node for Logits {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let mut layers = vec![];
         for (layer, hidden) in step.hiddens(IN)?.layers {
-            layers.push((layer, self.logits(hidden)));
+            if self.layer.is_none_or(|chosen| chosen == layer) {
+                layers.push((layer, self.logits(hidden)));
+            }
         }
         step.send(OUT, Value::Hiddens(Hiddens { layers }));
         Ok(())
@@ -283,13 +354,14 @@ impl Node for Logits {
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
         let path = step.context.folder().join("logits.safetensors");
+        let metadata = label_head_metadata(self.numbering);
         let all = self.tensors();
         check_finite(all.iter().map(|p| (p.name.as_str(), &*p.weight)))?;
         let tensors: Vec<_> = all
             .iter()
             .map(|p| (p.name.clone(), p.shape.clone(), read(&*p.weight)))
             .collect();
-        file::save(&path, &tensors, Default::default())
+        file::save(&path, &tensors, metadata)
     }
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {

@@ -11,7 +11,7 @@ mod parity;
 
 use crate::Result;
 use crate::node::contents::FileOption;
-use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
+use crate::node::port::{Carries, Content, Port, Ports, Shape, Shapes};
 use crate::node::{
     Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
     superb_frames,
@@ -137,31 +137,45 @@ impl Config for Options {
         phase_outputs: &PhaseOutputs,
         inputs: &Shapes,
     ) -> Result<NodeInfo, Vec<OptionError>> {
-        if let Some(error) = OptionError::outside("width", self.width, 1..=MAX_WIDTH) {
-            return Err(vec![error]);
-        }
+        let mut errors: Vec<_> = OptionError::outside("width", self.width, 1..=MAX_WIDTH)
+            .into_iter()
+            .collect();
         let Some(
             [
                 Shape::Hiddens {
                     layers,
                     width,
                     step,
+                    ..
                 },
             ],
         ) = inputs.get(PORT).map(Vec::as_slice)
         else {
+            OptionError::fail_if_any(errors)?;
             return Ok(NodeInfo::default());
         };
-        OptionError::fail_if_any(self.check_form(layers, *step))?;
-        let groups = self.groups(layers).map_err(|error| vec![error])?;
-        let reads = self
-            .check_init(phase_outputs, *width, &groups)
-            .map_err(|error| vec![error])?;
+        errors.extend(self.check_form(layers, *step));
+        let groups = match self.groups(layers) {
+            Ok(groups) => groups,
+            Err(error) => {
+                errors.push(error);
+                return Err(errors);
+            }
+        };
+        let reads = match self.check_init(phase_outputs, *width, &groups) {
+            Ok(reads) => reads,
+            Err(error) => {
+                errors.push(error);
+                None
+            }
+        };
+        OptionError::fail_if_any(errors)?;
         let tensors = self.planned_tensors(&groups, *width);
         let output = Shape::Hiddens {
             layers: self.r#type.layers(layers, self.sizes(*width)),
             width: self.width,
             step: self.r#type.step(*step),
+            content: Content::Projections,
         };
         let macs_per_frame = self.r#type.macs(self.sizes(*width)) * layers.len() as u64;
         Ok(NodeInfo {

@@ -5,6 +5,7 @@ use crate::data::column;
 use crate::data::column::{ID, LABEL, LABELS};
 use crate::data::labels::{Labels, TABLE, km, table};
 use crate::data::manifest;
+use crate::model::Numbering;
 use crate::node::contents::FileOption;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::node::step::Step;
@@ -35,12 +36,12 @@ impl KindOptions for Options {
 
 impl Config for Options {
     fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        let classes = match inputs.get(IN).map(Vec::as_slice) {
-            Some([Shape::Labels { classes }]) => Some(*classes),
-            _ => None,
+        let (classes, numbering) = match inputs.get(IN).map(Vec::as_slice) {
+            Some([Shape::Labels { classes, numbering }]) => (*classes, *numbering),
+            _ => (None, Numbering::Clusters),
         };
         Ok(NodeInfo {
-            writes: Some(Artifact::Labels { classes }),
+            writes: Some(Artifact::Labels { classes, numbering }),
             reads: self.manifest.iter().cloned().collect(),
             ..NodeInfo::default()
         })

@@ -10,15 +10,18 @@ mod spec_augment;
 
 use crate::Result;
 use crate::data::column::{FBANK, SPEECH};
-use crate::model::{Architecture, Convention, UnknownKeys, activation_bytes, count};
+use crate::model::{
+    Architecture, Convention, MASK_EMBEDDING, UnknownKeys, activation_bytes, count,
+};
 use crate::node::contents::FileOption;
 use crate::node::model_option::{
-    ModelOption, check_layers, check_mask, common_width, hiddens_shape, mapped_layers, missing_maps,
+    ModelOption, common_width, hiddens_shape, mapped_layers, mask_error, missing_maps,
 };
 use crate::node::port;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::node::{
-    Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
+    Artifact, Config, KindOptions, LayersOption, Node, NodeContext, NodeInfo, OptionError,
+    PhaseOutputs, shapes,
 };
 use compute::gemm::Precision;
 use frozen::Frozen;
@@ -44,8 +47,8 @@ pub struct Options {
     /// number.
     #[serde(default)]
     init_layers: Option<Vec<usize>>,
-    /// Layers whose hidden states are sent, numbered by `convention`.
-    layers: Vec<usize>,
+    /// Layers whose hidden states are sent, numbered by `convention`; "all": 0 to the last.
+    layers: LayersOption,
     /// What layer 0 and the last layer are: as in transformers and s3prl, or as in torchaudio and
     /// DPHuBERT.
     #[serde(default)]
@@ -136,36 +139,37 @@ impl Options {
         }
     }
 
-    /// Checks that a layer can be computed again by itself, if it must be.
-    fn check_recompute(&self, architecture: &Architecture) -> Result<(), OptionError> {
+    /// Returns why a layer cannot be computed again by itself, if it must be.
+    fn recompute_error(&self, architecture: &Architecture) -> Option<OptionError> {
         if self.recompute && architecture.is_lstm() {
-            return Err(OptionError::option(
+            return Some(OptionError::option(
                 "recompute",
                 "is for transformer layers; the model's are an LSTM",
             ));
         }
         let mut layers = 0..architecture.num_hidden_layers;
-        if self.recompute && layers.any(|layer| architecture.reuses_attention(layer)) {
-            return Err(OptionError::option(
-                "recompute",
-                "a layer that uses the attention map of another cannot be computed by itself",
-            ));
-        }
-        Ok(())
+        let reuses = self.recompute && layers.any(|layer| architecture.reuses_attention(layer));
+        OptionError::unless(
+            !reuses,
+            "recompute",
+            "a layer that uses the attention map of another cannot be computed by itself",
+        )
     }
 
-    fn check_features(&self) -> Result<(), OptionError> {
+    fn factor_errors(&self) -> Vec<OptionError> {
         let factors = [
             ("feature_penalty", self.feature_penalty),
             ("feature_gradient", self.feature_gradient),
         ];
+        let mut errors = vec![];
         for (option, factor) in factors {
-            if !(factor >= 0.0 && factor.is_finite()) {
-                let message = format!("{factor} is not a number from 0");
-                return Err(OptionError::option(option, message));
-            }
+            errors.extend(OptionError::unless(
+                factor >= 0.0 && factor.is_finite(),
+                option,
+                format!("{factor} is not a number from 0"),
+            ));
         }
-        Ok(())
+        errors
     }
 }
 
@@ -193,27 +197,36 @@ impl Config for Options {
         phase_outputs: &PhaseOutputs,
         inputs: &Shapes,
     ) -> Result<NodeInfo, Vec<OptionError>> {
-        let planned = self
-            .model_option()
-            .plan(phase_outputs)
-            .map_err(|e| vec![e])?;
-        OptionError::fail_if_any(self.front_end_errors(&planned, phase_outputs, inputs))?;
-        let frozen = Frozen(&self.frozen);
-        OptionError::fail_if_any(frozen.errors(&planned.architecture))?;
+        let mut errors = self.factor_errors();
+        let planned = match self.model_option().plan(phase_outputs) {
+            Ok(planned) => planned,
+            Err(error) => {
+                errors.push(error);
+                return Err(errors);
+            }
+        };
+        errors.extend(self.front_end_errors(&planned, phase_outputs, inputs));
         let notes = planned
             .transfer
             .map(|transfer| transfer.describe(self.init.as_deref().unwrap_or_default()));
         let architecture = planned.architecture;
-        check_layers(&self.layers, &architecture)?;
-        let width = common_width(&self.layers, &architecture)?;
-        check_mask(inputs, &architecture)?;
-        self.check_features().map_err(|error| vec![error])?;
-        self.check_recompute(&architecture)
-            .map_err(|error| vec![error])?;
-        let pruned = pruned_architecture(&architecture, inputs).map_err(|error| vec![error])?;
-        let hiddens = hiddens_shape(&self.layers, width, &architecture);
+        errors.extend(Frozen(&self.frozen).errors(&architecture));
+        errors.extend(self.layers.errors(&architecture));
+        errors.extend(mask_error(inputs, &architecture));
+        errors.extend(self.recompute_error(&architecture));
+        let pruned = match pruned_architecture(&architecture, inputs) {
+            Ok(pruned) => pruned,
+            Err(error) => {
+                errors.push(error);
+                None
+            }
+        };
+        OptionError::fail_if_any(errors)?;
+        let layers = self.layers.of(&architecture);
+        let width = common_width(&layers, &architecture).map_err(|error| vec![error])?;
+        let hiddens = hiddens_shape(&layers, width, &architecture);
         let maps = Shape::Maps {
-            layers: mapped_layers(&self.layers),
+            layers: mapped_layers(&layers),
         };
         let precision = self.precision.on_device();
         let per_model = activation_bytes::per_model(&architecture, precision);
@@ -244,26 +257,34 @@ impl Config for Options {
         model.normalize = self.normalize.unwrap_or(model.normalize);
         self.set_statistics(&mut model, context)?;
         let frozen = Frozen(&self.frozen);
+        let layers = self.layers.of(&model.architecture);
+        let has_gates = context.inputs.contains_key(GATES);
+        let masked = context.inputs.contains_key(port::MASK.name);
+        let mapped = match context.read_outputs.contains(MAPS_OUT) {
+            true => mapped_layers(&layers),
+            false => vec![],
+        };
+        let trained_mask = masked && !frozen.holds(MASK_EMBEDDING);
+        let frozen_parts = match has_gates {
+            true => 0,
+            false => frozen.parts(&model.architecture, trained_mask, &mapped),
+        };
         Ok(Box::new(Student {
-            trains_extractor: !frozen.holds_extractor(&model.architecture)
-                || context.inputs.contains_key(GATES),
+            trains_extractor: !frozen.holds_extractor(&model.architecture) || has_gates,
+            frozen_parts,
             frozen: self.frozen.clone(),
             spec_augment: self.spec_augment,
             augmentation: context.key("spec-augment"),
             model,
-            layers: self.layers.clone(),
             convention: self.convention,
             precision: self.precision,
             recompute: self.recompute,
             average_gradients: self.layer_gradients == LayerGradients::Mean,
-            mapped: if context.read_outputs.contains(MAPS_OUT) {
-                mapped_layers(&self.layers)
-            } else {
-                vec![]
-            },
+            mapped,
+            layers,
             feature_penalty: self.feature_penalty as f32,
             feature_gradient: self.feature_gradient as f32,
-            masked: context.inputs.contains_key(port::MASK.name),
+            masked,
             noise: context.key("dropout"),
         }))
     }

@@ -2,33 +2,27 @@
 //!
 //! On the CPU each row is computed alone, so that a target is a function of its row. A GPU computes
 //! the rows together.
+mod cached;
+mod head;
 mod node;
 
 use crate::Result;
 use crate::data::column::{MAPS, SPEECH, TARGETS};
-use crate::data::entry::Entry;
-use crate::data::targets;
-use crate::model::{
-    Architecture, Convention, LabelHead, UnknownKeys, activation_bytes, count, encoder_files,
-    label_classes,
-};
+use crate::model::{Architecture, Classes, Convention, UnknownKeys, activation_bytes, count};
 use crate::node::contents::FileOption;
 use crate::node::model_option::{
-    ModelOption, check_layers, check_mask, common_width, hiddens_shape, mapped_layers, missing_maps,
+    ModelOption, common_width, hiddens_shape, mapped_layers, mask_error, missing_maps,
 };
 use crate::node::port;
-use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
+use crate::node::port::{Carries, Content, FrameStep, Port, Ports, Shape, Shapes};
 use crate::node::{
-    BuiltNode, Cacheable, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError,
+    Cacheable, Config, KindOptions, LayersOption, Node, NodeContext, NodeInfo, OptionError,
     PhaseOutputs, shapes,
 };
-use arrow::record_batch::RecordBatch;
 use compute::gemm::Precision;
-use node::Teacher;
 use schemars::JsonSchema;
-use serde::Deserialize;
-use serde_json::{Value as Json, json};
-use std::path::{Path, PathBuf};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 /// A frozen model: its hiddens are the targets.
 #[derive(Clone, Deserialize, JsonSchema)]
@@ -41,8 +35,8 @@ pub struct Options {
     #[serde(default)]
     #[schemars(schema_with = "crate::model::architecture_schema")]
     architecture: Option<Json>,
-    /// Layers whose hidden states are sent, numbered by `convention`.
-    layers: Vec<usize>,
+    /// Layers whose hidden states are sent, numbered by `convention`; "all": 0 to the last.
+    layers: LayersOption,
     /// What layer 0 and the last layer are: as in transformers and s3prl, or as in torchaudio and
     /// DPHuBERT.
     #[serde(default)]
@@ -56,9 +50,23 @@ pub struct Options {
     /// Divisor of the cosines that are sent as `logits`.
     #[serde(default = "default_temperature")]
     temperature: f64,
+    /// Rows of the label embeddings that are classes of the `logits`: "clusters", in the order of
+    /// the dictionary and without special symbols, or all "rows".
+    #[serde(default)]
+    classes: Classes,
+    /// "mean": each row of `targets` is one frame, the mean over its frames; null: all frames.
+    #[serde(default)]
+    pool: Option<Pool>,
     /// Keys of config.json that this program does not know and that change no hidden state.
     #[serde(default)]
     ignore_keys: Vec<String>,
+}
+
+/// What the frames of a row are reduced to.
+#[derive(Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Pool {
+    Mean,
 }
 
 fn default_temperature() -> f64 {
@@ -84,47 +92,45 @@ impl Options {
         }
     }
 
-    /// Returns the number of classes of the model's label head, if it has one.
-    fn classes(&self, architecture: &Architecture) -> Result<Option<usize>, OptionError> {
-        let folder = Path::new(&self.model);
-        if !folder.exists() {
-            return Ok(architecture.label_embeddings);
-        }
-        label_classes(folder).map_err(|error| OptionError::option("model", error))
+    /// Returns what is wrong with options by themselves.
+    fn own_errors(&self) -> Option<OptionError> {
+        OptionError::unless(
+            self.temperature > 0.0 && self.temperature.is_finite(),
+            "temperature",
+            format!("{} is not above 0", self.temperature),
+        )
     }
 
-    /// Opens the label head; draws it in a dry run without a model.
-    fn open_head(&self, architecture: &Architecture, context: &NodeContext) -> Result<LabelHead> {
-        let folder = context.path(&self.model);
-        if folder.exists() {
-            return LabelHead::load(&folder, architecture);
-        }
-        let size = architecture.final_proj_size.unwrap_or(256);
-        let classes = architecture.label_embeddings.ok_or("has no label head")?;
-        let key = context.key("label-head");
-        Ok(LabelHead::random(
-            architecture.layer_width(architecture.num_hidden_layers),
-            size,
-            classes,
-            key,
-        ))
+    /// Returns an error unless all layers have the same frames, as the rows of a batch do.
+    fn frames_error(&self, layers: &[usize], architecture: &Architecture) -> Option<OptionError> {
+        let mixed = layers.contains(&0) && layers.len() > 1;
+        OptionError::unless(
+            architecture.time_reduction == 1 || !mixed,
+            "layers",
+            "layer 0 of this model has more frames than the others; use two nodes",
+        )
     }
 
-    /// Checks that all layers have the same frames, as the rows of a batch do.
-    fn check_frames(&self, architecture: &Architecture) -> Result<(), OptionError> {
-        let mixed = self.layers.contains(&0) && self.layers.len() > 1;
-        if architecture.time_reduction > 1 && mixed {
-            return Err(OptionError::option(
-                "layers",
-                "layer 0 of this model has more frames than the others; use two nodes",
-            ));
+    /// Returns the shape of the hidden states that are sent.
+    fn targets_shape(&self, layers: &[usize], width: usize, architecture: &Architecture) -> Shape {
+        let shape = hiddens_shape(layers, width, architecture);
+        match shape {
+            Shape::Hiddens {
+                layers,
+                width,
+                step,
+                content,
+            } if self.pool.is_some() => Shape::Hiddens {
+                layers,
+                width,
+                content,
+                step: FrameStep {
+                    pooled: true,
+                    ..step
+                },
+            },
+            shape => shape,
         }
-        Ok(())
-    }
-
-    /// Returns the paths of the model's files that determine its hidden states.
-    fn files(&self, context: &NodeContext) -> Vec<PathBuf> {
-        encoder_files(&context.path(&self.model))
     }
 }
 
@@ -147,30 +153,34 @@ impl Config for Options {
         phase_outputs: &PhaseOutputs,
         inputs: &Shapes,
     ) -> Result<NodeInfo, Vec<OptionError>> {
-        let planned = self
-            .model_option()
-            .plan(phase_outputs)
-            .map_err(|e| vec![e])?;
-        let architecture = planned.architecture;
-        check_layers(&self.layers, &architecture)?;
-        let width = common_width(&self.layers, &architecture)?;
-        check_mask(inputs, &architecture)?;
-        self.check_frames(&architecture).map_err(|e| vec![e])?;
-        let targets = hiddens_shape(&self.layers, width, &architecture);
-        let maps = Shape::Maps {
-            layers: mapped_layers(&self.layers),
+        let mut errors: Vec<_> = self.own_errors().into_iter().collect();
+        let planned = match self.model_option().plan(phase_outputs) {
+            Ok(planned) => planned,
+            Err(error) => {
+                errors.push(error);
+                return Err(errors);
+            }
         };
-        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            let message = format!("{} is not above 0", self.temperature);
-            return Err(vec![OptionError::option("temperature", message)]);
-        }
+        let architecture = planned.architecture;
+        let layers = self.layers.of(&architecture);
+        errors.extend(self.layers.errors(&architecture));
+        errors.extend(mask_error(inputs, &architecture));
+        errors.extend(self.frames_error(&layers, &architecture));
+        OptionError::fail_if_any(errors)?;
+        let width = common_width(&layers, &architecture).map_err(|error| vec![error])?;
+        let targets = self.targets_shape(&layers, width, &architecture);
+        let maps = Shape::Maps {
+            layers: mapped_layers(&layers),
+        };
         let mut outputs = shapes([(OUT, targets), (MAPS_OUT, maps)]);
         let mut unavailable = missing_maps(MAPS_OUT, &architecture);
-        match self.classes(&architecture).map_err(|error| vec![error])? {
+        let classes = self.head_classes(&architecture);
+        match classes.map_err(|error| vec![error])? {
             Some(classes) => {
                 let last = [architecture.num_hidden_layers];
-                let logits = hiddens_shape(&last, classes, &architecture);
-                outputs.insert(LOGITS_OUT, vec![logits]);
+                let logits = hiddens_shape(&last, classes.count, &architecture);
+                let content = Content::Logits(classes.numbering);
+                outputs.insert(LOGITS_OUT, vec![logits.with_content(content)]);
             }
             None => unavailable.push((
                 LOGITS_OUT,
@@ -196,88 +206,16 @@ impl Config for Options {
     }
 
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        Ok(self.build_for(&self.layers, context)?.node)
+        let mut entries = vec![];
+        for port in self.ports() {
+            if context.read_outputs.contains(port) {
+                entries.extend(self.entries(port, context)?);
+            }
+        }
+        Ok(self.build_for(&entries, context)?.node)
     }
 
     fn cacheable(&self) -> Option<&dyn Cacheable> {
         Some(self)
-    }
-}
-
-impl Cacheable for Options {
-    fn identity(
-        &self,
-        context: &NodeContext,
-        hash_of: &mut dyn FnMut(&Path) -> Result<String>,
-    ) -> Result<Json> {
-        let mut model = serde_json::Map::new();
-        for path in self.files(context) {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            model.insert(name.into_owned(), hash_of(&path)?.into());
-        }
-        if model.is_empty() {
-            // A dry run without a model draws random weights: from the seed, the node, and the
-            // architecture.
-            let run = &context.run;
-            let planned = self.model_option().plan(&run.phase_outputs);
-            let architecture = planned.map_err(|error| error.message)?.architecture;
-            let drawn_from = json!([run.seed, run.phase, context.node, architecture.to_config()]);
-            model.insert("random".into(), drawn_from);
-        }
-        Ok(json!({
-            "kind": "teacher",
-            "convention": self.convention,
-            "normalize": self.normalize,
-            "precision": self.precision.on_device(),
-            "architecture": self.architecture,
-            "model": model,
-        }))
-    }
-
-    fn layers(&self) -> Option<&[usize]> {
-        Some(&self.layers)
-    }
-
-    fn input(&self) -> &'static str {
-        IN
-    }
-
-    fn output(&self) -> &'static str {
-        OUT
-    }
-
-    fn build_for(&self, layers: &[usize], context: &NodeContext) -> Result<BuiltNode> {
-        let key = context.key("weights");
-        let (mut model, read_files) = self.model_option().open_shared(context, key)?;
-        model.normalize = self.normalize.unwrap_or(model.normalize);
-        if let Some(reason) = model.why_not_normalized() {
-            context.say(reason);
-        }
-        let head = if context.read_outputs.contains(LOGITS_OUT) {
-            Some(self.open_head(&model.architecture, context)?)
-        } else {
-            None
-        };
-        let teacher = Teacher {
-            model,
-            layers: layers.to_vec(),
-            convention: self.convention,
-            precision: self.precision,
-            sends_maps: context.read_outputs.contains(MAPS_OUT),
-            head,
-            temperature: self.temperature as f32,
-        };
-        Ok(BuiltNode {
-            node: Box::new(teacher),
-            read_files,
-        })
-    }
-
-    fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
-        targets::batch_from_entries(rows, entries)
-    }
-
-    fn entry(&self, sent: &RecordBatch, row: usize, layer_index: usize) -> Result<Entry> {
-        targets::entry(sent, row, layer_index)
     }
 }

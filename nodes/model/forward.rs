@@ -47,6 +47,9 @@ pub struct Forward<'a, T: Track> {
     pub recompute: bool,
     /// Average the gradients that later layers send to a layer instead of summing them.
     pub average_gradients: bool,
+    /// The first parts that stand still and retain nothing for gradients: 0 none, 1 the feature
+    /// projection, 2 what leads to the first layer too, 2 + n also n layers.
+    pub frozen_parts: usize,
     pub tape: T,
 }
 
@@ -97,6 +100,7 @@ impl<'a, T: Track> Forward<'a, T> {
             precision,
             recompute: false,
             average_gradients: false,
+            frozen_parts: 0,
             tape,
         }
     }
@@ -162,17 +166,18 @@ impl<T: Track> Forward<'_, T> {
                 hiddens.insert(layer, x.clone());
             }
         };
-        let mut x = self.project(features);
+        let mut x = match self.frozen_parts {
+            0 => self.project(features),
+            _ => self.standing_still(features, |forward, x| forward.project(x)),
+        };
         if convention == Convention::Torchaudio {
             keep(0, &x);
         }
         if deepest > 0 || convention == Convention::Hf {
-            if let Some(masks) = masks {
-                x = mask_frames(x, masks.concat(), self.model.weights.get(MASK_EMBEDDING));
-            }
-            if !a.is_lstm() {
-                x = self.encoder_input(x);
-            }
+            x = match self.frozen_parts {
+                0 | 1 => self.begin_layers(x, masks),
+                _ => self.standing_still(x, |forward, x| forward.begin_layers(x, masks)),
+            };
         }
         if convention == Convention::Hf {
             keep(0, &x);
@@ -182,7 +187,11 @@ impl<T: Track> Forward<'_, T> {
         }
         let mut attention_maps = AttentionMaps::new(maps);
         for l in 0..deepest {
-            x = if a.is_lstm() {
+            x = if l + 2 < self.frozen_parts {
+                self.standing_still(x, |forward, x| {
+                    forward.layer(l, x, &mut AttentionMaps::new(&[]))
+                })
+            } else if a.is_lstm() {
                 self.lstm_layer(l, x)
             } else if self.recompute {
                 self.recomputed_layer(l, x)
@@ -215,6 +224,38 @@ impl<T: Track> Forward<'_, T> {
             hiddens: layers.iter().map(|layer| hiddens[layer].clone()).collect(),
             maps: attention_maps.take(),
         }
+    }
+
+    /// Masks frames of the projection's output, and makes it the input of the first layer.
+    fn begin_layers(&self, mut x: Hidden<T>, masks: Option<&[Vec<bool>]>) -> Hidden<T> {
+        if let Some(masks) = masks {
+            x = mask_frames(x, masks.concat(), self.model.weights.get(MASK_EMBEDDING));
+        }
+        if !self.model.architecture.is_lstm() {
+            x = self.encoder_input(x);
+        }
+        x
+    }
+
+    /// Computes a part of the model that has no gates and stands still, as does all before it: with
+    /// the pass's dropouts, and without retaining anything for gradients.
+    fn standing_still(
+        &self,
+        x: Hidden<T>,
+        part: impl FnOnce(&Forward<NoneTape>, Hidden) -> Hidden,
+    ) -> Hidden<T> {
+        let (x, tape) = x.split();
+        let forward = Forward {
+            model: self.model,
+            gates: OPEN,
+            drops: self.drops,
+            precision: self.precision,
+            recompute: false,
+            average_gradients: false,
+            frozen_parts: 0,
+            tape: NoneTape,
+        };
+        part(&forward, x).on(&tape)
     }
 
     /// Returns the factor on the gradient that reaches layer `l`, from 0, from all that reads its

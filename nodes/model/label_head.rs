@@ -7,11 +7,15 @@
 use super::Architecture;
 use crate::Result;
 use crate::data::error::error_at;
-use crate::data::file::{self, Tensors};
+use crate::data::file::{FileMetadata, Tensors};
+use crate::data::read_files::ReadFiles;
 use compute::gemm::Precision;
 use compute::op::{cosine_logits, linear, linear_start};
 use compute::random::Key;
 use compute::tensor::{Hidden, Param, Track, param};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 const FILE: &str = "logits.safetensors";
@@ -25,7 +29,57 @@ pub struct LabelHead {
     weight: Param,
     bias: Param,
     embeddings: Param,
-    pub classes: usize,
+}
+
+/// Which rows of the label embeddings are classes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Classes {
+    /// All, those of special symbols too.
+    Rows,
+    /// Those of clusters, in the order of the dictionary.
+    #[default]
+    Clusters,
+}
+
+/// Which numbers the classes of labels and logits have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Numbering {
+    /// Those of what the logits are trained against, whatever these are.
+    Learned,
+    /// Those of clusters.
+    Clusters,
+    /// Rows of label embeddings, of which this many are special symbols before the clusters.
+    Rows { special: usize },
+}
+
+impl Numbering {
+    /// Whether labels or logits of both numberings may meet.
+    pub fn agrees_with(self, other: Numbering) -> bool {
+        self == other || self == Numbering::Learned || other == Numbering::Learned
+    }
+}
+
+impl fmt::Display for Numbering {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Numbering::Learned => f.write_str("as they are learned"),
+            Numbering::Clusters => f.write_str("as clusters"),
+            Numbering::Rows { special } => {
+                write!(
+                    f,
+                    "as rows of label embeddings, the first {special} of which are special"
+                )
+            }
+        }
+    }
+}
+
+/// The classes of a head.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeadClasses {
+    pub count: usize,
+    pub numbering: Numbering,
 }
 
 /// Returns the path of a model folder's head.
@@ -33,17 +87,16 @@ pub fn label_head_path(folder: &Path) -> PathBuf {
     folder.join(FILE)
 }
 
-/// Reads the number of classes of a model folder's head, without those of special symbols; `None`
-/// if the folder has no head.
+/// Reads what the classes of a model folder's head are; `None` if the folder has no head.
 ///
 /// # Errors
 /// The file cannot be read, or has no embeddings.
-pub fn label_classes(folder: &Path) -> Result<Option<usize>> {
+pub fn label_classes(folder: &Path, classes: Classes) -> Result<Option<HeadClasses>> {
     let path = label_head_path(folder);
     if !path.exists() {
         return Ok(None);
     }
-    Ok(Some(Embeddings::read(&path)?.classes()))
+    Ok(Some(Embeddings::read(&path)?.classes(classes)))
 }
 
 /// The embeddings of a file with a head.
@@ -57,7 +110,10 @@ struct Embeddings {
 
 impl Embeddings {
     fn read(path: &Path) -> Result<Embeddings> {
-        let tensors = file::Tensors::read(path)?;
+        Embeddings::of(path, Tensors::read(path)?)
+    }
+
+    fn of(path: &Path, tensors: Tensors) -> Result<Embeddings> {
         let shape = tensors
             .floats
             .get(EMBEDDINGS)
@@ -81,14 +137,27 @@ impl Embeddings {
         })
     }
 
-    fn classes(&self) -> usize {
-        self.rows - self.special
+    fn classes(&self, classes: Classes) -> HeadClasses {
+        match classes {
+            Classes::Rows if self.special > 0 => HeadClasses {
+                count: self.rows,
+                numbering: Numbering::Rows {
+                    special: self.special,
+                },
+            },
+            // Without special symbols the rows are the clusters.
+            Classes::Rows | Classes::Clusters => HeadClasses {
+                count: self.rows - self.special,
+                numbering: Numbering::Clusters,
+            },
+        }
     }
 
     /// Takes the embeddings of the classes out.
-    fn take(&mut self) -> Result<Vec<f32>> {
+    fn take(&mut self, classes: Classes) -> Result<Vec<f32>> {
         let mut values = self.tensors.take(EMBEDDINGS, &[self.rows, self.size])?;
-        values.drain(..self.special * self.size);
+        let left_out = self.rows - self.classes(classes).count;
+        values.drain(..left_out * self.size);
         Ok(values)
     }
 }
@@ -97,7 +166,7 @@ impl Embeddings {
 ///
 /// # Errors
 /// The file cannot be read, or has no embeddings.
-pub fn label_embeddings(path: &Path) -> Result<LabelEmbeddings> {
+pub fn label_embeddings(path: &Path, classes: Classes) -> Result<LabelEmbeddings> {
     let path = if path.is_dir() {
         label_head_path(path)
     } else {
@@ -105,36 +174,51 @@ pub fn label_embeddings(path: &Path) -> Result<LabelEmbeddings> {
     };
     let mut embeddings = Embeddings::read(&path)?;
     Ok(LabelEmbeddings {
-        values: embeddings.take()?,
-        classes: embeddings.classes(),
+        values: embeddings.take(classes)?,
+        classes: embeddings.classes(classes),
         size: embeddings.size,
     })
+}
+
+/// Returns the metadata of a file with a head whose classes are numbered so.
+pub fn label_head_metadata(numbering: Numbering) -> FileMetadata {
+    match numbering {
+        Numbering::Rows { special } => [(SPECIAL.to_owned(), special.to_string())].into(),
+        Numbering::Learned | Numbering::Clusters => FileMetadata::new(),
+    }
 }
 
 /// Embeddings of classes, row-major.
 pub struct LabelEmbeddings {
     pub values: Vec<f32>,
-    pub classes: usize,
+    pub classes: HeadClasses,
     pub size: usize,
 }
 
 impl LabelHead {
-    /// Reads the head of a model folder.
+    /// Reads the head of a model folder, and adds its file to those that were read.
     ///
     /// # Errors
     /// The file cannot be read, or does not fit the model.
-    pub fn load(folder: &Path, architecture: &Architecture) -> Result<LabelHead> {
-        let mut file = Embeddings::read(&label_head_path(folder))?;
+    pub fn load(
+        folder: &Path,
+        architecture: &Architecture,
+        classes: Classes,
+        read_files: &mut ReadFiles,
+    ) -> Result<LabelHead> {
+        let path = label_head_path(folder);
+        let (tensors, hash) = Tensors::read_and_hash(&path)?;
+        read_files.insert(&path, hash);
+        let mut file = Embeddings::of(&path, tensors)?;
         let size = file.size;
         let width = architecture.layer_width(architecture.num_hidden_layers);
         let weight = file.tensors.take("final_proj.weight", &[size, width])?;
         let bias = file.tensors.take("final_proj.bias", &[size])?;
-        let embeddings = file.take()?;
+        let embeddings = file.take(classes)?;
         Ok(LabelHead {
             weight: param(weight),
             bias: param(bias),
             embeddings: param(embeddings),
-            classes: file.classes(),
         })
     }
 
@@ -146,7 +230,6 @@ impl LabelHead {
             weight: param(weight),
             bias: param(bias),
             embeddings: param(embeddings.collect()),
-            classes,
         }
     }
 
@@ -160,6 +243,7 @@ impl LabelHead {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::file;
     use compute::tensor::{Spans, hidden};
     use std::borrow::Cow;
 
@@ -191,22 +275,34 @@ mod tests {
     fn rows_of_special_symbols_are_no_classes() {
         let folder = std::env::temp_dir().join(format!("label-head-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        assert_eq!(label_classes(&folder).unwrap(), None);
+        let clusters = |folder| label_classes(folder, Classes::Clusters);
+        assert_eq!(clusters(&folder).unwrap(), None);
         let architecture = Architecture {
             hidden_size: 3,
             ..Architecture::default()
         };
         write(&folder, Some("1"));
-        assert_eq!(label_classes(&folder).unwrap(), Some(2));
-        let head = LabelHead::load(&folder, &architecture).unwrap();
+        let numbered = |count, numbering| HeadClasses { count, numbering };
+        let two = numbered(2, Numbering::Clusters);
+        assert_eq!(clusters(&folder).unwrap(), Some(two));
+        let rows = label_classes(&folder, Classes::Rows).unwrap();
+        assert_eq!(rows, Some(numbered(3, Numbering::Rows { special: 1 })));
+        let mut read = ReadFiles::default();
+        let head = LabelHead::load(&folder, &architecture, Classes::Clusters, &mut read).unwrap();
+        assert!(read.hash(&label_head_path(&folder)).is_some());
         let x = hidden(vec![3.0, 4.0, 5.0], 3, Spans::new([1]));
         let logits = head.logits(x, 0.1);
         let numbers = compute::tensor::read(&logits.values);
         assert!((numbers[0] - 6.0).abs() < 1e-5 && (numbers[1] - 8.0).abs() < 1e-5);
+        let embeddings = label_embeddings(&folder, Classes::Rows).unwrap();
+        assert_eq!(embeddings.values, [9.0, 9.0, 1.0, 0.0, 0.0, 2.0]);
         write(&folder, None);
-        assert_eq!(label_embeddings(&folder).unwrap().classes, 3);
+        for classes in [Classes::Rows, Classes::Clusters] {
+            let embeddings = label_embeddings(&folder, classes).unwrap();
+            assert_eq!(embeddings.classes, numbered(3, Numbering::Clusters));
+        }
         write(&folder, Some("3"));
-        let error = label_classes(&folder).unwrap_err().to_string();
+        let error = clusters(&folder).unwrap_err().to_string();
         assert!(error.ends_with("`special_rows` of its metadata is no number of rows"));
         std::fs::remove_dir_all(&folder).unwrap();
     }

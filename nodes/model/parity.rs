@@ -4,6 +4,7 @@ mod bf16;
 mod cutting;
 mod fbank;
 mod forward;
+mod frozen;
 mod gates;
 mod losses;
 mod lstm;

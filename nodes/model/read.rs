@@ -2,7 +2,7 @@
 use super::config_keys::{UnknownKeys, check_keys};
 use super::{Architecture, EncoderType, ExtractNorm};
 use crate::Result;
-use crate::data::suggestion::suggestion;
+use crate::data::suggestion::{option_hint, suggestion};
 use serde_json::{Map, Value as Json, json};
 
 /// Keys of HubertConfig and of any transformers configuration that change nothing here.
@@ -208,7 +208,7 @@ fn replace_keys(
     let known = known_keys();
     for (key, value) in keys {
         if !known.contains(key) && !IGNORED.contains(&key.as_str()) {
-            let hint = suggestion(key, known.iter().map(String::as_str));
+            let hint = option_hint(key, known.iter().map(String::as_str));
             let message = format!("unknown option `{key}`{hint}");
             return Err(ArchitectureError::new(key, message));
         }

@@ -304,6 +304,7 @@ mod tests {
             precision: Precision::F32,
             recompute,
             average_gradients: false,
+            frozen_parts: 0,
             tape: Tape::default(),
         };
         let last = [model.architecture.num_hidden_layers];

@@ -7,6 +7,7 @@ use super::{Architecture, CMVN_FILE, Cmvn};
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::data::file::{self, GrowingFolder, Tensors};
+use crate::data::printable::printable_path;
 use crate::data::read_files::ReadFiles;
 use crate::data::text;
 use compute::tensor::{Param, param, read};
@@ -68,6 +69,7 @@ pub struct LoadedModel {
 /// A mask embedding that config.json asks for and the folder does not have is left out of the
 /// architecture: only masking needs it.
 pub fn read_architecture(folder: &Path, unknown: UnknownKeys) -> Result<Architecture> {
+    check_exists(folder)?;
     let path = folder.join("config.json");
     let text = text::read_small(&path).at(&path)?;
     let mut architecture = Architecture::from_config(&text, unknown).at(&path)?;
@@ -75,6 +77,15 @@ pub fn read_architecture(folder: &Path, unknown: UnknownKeys) -> Result<Architec
         architecture.remove_mask_embedding();
     }
     Ok(architecture)
+}
+
+fn check_exists(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        return Ok(());
+    }
+    let hint = file::hint(&folder.to_string_lossy());
+    let name = printable_path(folder);
+    Err(format!("there is no folder `{name}`{hint}").into())
 }
 
 impl Model {
@@ -113,6 +124,7 @@ impl LoadedModel {
     /// Reads each file of a folder once: config.json, the tensors, and who says whether waveforms
     /// are normalised.
     pub fn read(folder: &Path, unknown: UnknownKeys) -> Result<LoadedModel> {
+        check_exists(folder)?;
         let mut read_files = ReadFiles::default();
         let config_path = folder.join("config.json");
         let config = read_files.text(&config_path)?;

@@ -35,6 +35,8 @@ pub struct RunContext {
     /// The rows of the phase, each view by itself; set by the source before the first step if they
     /// are known then.
     pub rows: Arc<OnceLock<RowCounts>>,
+    /// A node and its output port that is read though no edge leaves it.
+    pub tapped: Option<(String, &'static str)>,
     /// Frozen models that nodes of the phase have opened.
     pub models: Arc<SharedModels>,
     /// Set by a signal: finish the running update, write a checkpoint, end.
@@ -122,6 +124,7 @@ impl NodeContext {
             phase_outputs: Arc::default(),
             report,
             rows: Arc::default(),
+            tapped: None,
             models: Arc::default(),
             stop: Arc::default(),
         };

@@ -1,6 +1,6 @@
 //! What a plan learns about nodes before anything runs.
 use crate::Result;
-use crate::model::{Architecture, count};
+use crate::model::{Architecture, Numbering, count};
 use crate::node::clock::Clock;
 use crate::node::port::{Shape, Shapes};
 use std::collections::{BTreeMap, HashMap};
@@ -58,7 +58,10 @@ pub enum Artifact {
     /// Mean and standard deviation of log-mel frames.
     Cmvn { bins: usize },
     /// Labels of frames; the number of classes, if it is known.
-    Labels { classes: Option<usize> },
+    Labels {
+        classes: Option<usize>,
+        numbering: Numbering,
+    },
 }
 
 /// What the phases of a graph file leave, by `phase/node`.

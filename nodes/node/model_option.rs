@@ -7,7 +7,8 @@ use crate::model::{
     Architecture, ArchitectureError, LoadedModel, Model, Transfer, UnknownKeys, read_architecture,
     weight_paths,
 };
-use crate::node::port::{self, FrameStep, Shape, Shapes};
+use crate::node::layers_option::layer_errors;
+use crate::node::port::{self, Content, FrameStep, Shape, Shapes};
 use crate::node::{NodeContext, OptionError, PhaseOutputs};
 use compute::random::Key;
 use serde_json::Value as Json;
@@ -235,27 +236,6 @@ impl From<ArchitectureError> for OptionError {
     }
 }
 
-/// Checks the option `layers` of a teacher or student.
-pub fn check_layers(layers: &[usize], a: &Architecture) -> Result<(), Vec<OptionError>> {
-    let deepest = a.num_hidden_layers;
-    let mut errors = vec![];
-    if layers.is_empty() {
-        errors.push(OptionError::option("layers", "names no layer"));
-    }
-    for (i, layer) in layers.iter().enumerate() {
-        let problem = if *layer > deepest {
-            format!("there is no layer {layer}, the model has 0 to {deepest}")
-        } else if layers[..i].contains(layer) {
-            format!("layer {layer} stands in it twice")
-        } else {
-            continue;
-        };
-        let path = format!("layers.{i}");
-        errors.push(OptionError::element(&path, "layers", problem));
-    }
-    OptionError::fail_if_any(errors)
-}
-
 /// Returns the shape of hidden states of a model's layers, `width` wide.
 pub fn hiddens_shape(layers: &[usize], width: usize, a: &Architecture) -> Shape {
     Shape::Hiddens {
@@ -265,16 +245,17 @@ pub fn hiddens_shape(layers: &[usize], width: usize, a: &Architecture) -> Shape 
             joined: a.time_reduction,
             ..FrameStep::default()
         },
+        content: Content::Layers,
     }
 }
 
 /// Returns the width of the layers that a node sends, which it must have in common.
-pub fn common_width(layers: &[usize], a: &Architecture) -> Result<usize, Vec<OptionError>> {
+pub fn common_width(layers: &[usize], a: &Architecture) -> Result<usize, OptionError> {
     let width = |layer: &usize| a.layer_width(*layer);
     let first = layers.first().map_or(a.hidden_size, width);
     match layers.iter().position(|layer| width(layer) != first) {
         None => Ok(first),
-        Some(i) => Err(vec![OptionError::element(
+        Some(i) => Err(OptionError::element(
             &format!("layers.{i}"),
             "layers",
             format!(
@@ -283,7 +264,7 @@ pub fn common_width(layers: &[usize], a: &Architecture) -> Result<usize, Vec<Opt
                 width(&layers[i]),
                 layers[0]
             ),
-        )]),
+        )),
     }
 }
 
@@ -304,19 +285,19 @@ pub fn mapped_layers(layers: &[usize]) -> Vec<usize> {
 
 /// Checks the option `layers` of a command, outside of a graph.
 pub fn check_command_layers(layers: &[usize], a: &Architecture) -> Result<()> {
-    check_layers(layers, a).map_err(|errors| {
-        let messages: Vec<_> = errors.into_iter().map(|error| error.message).collect();
-        messages.join("; ").into()
-    })
-}
-
-/// Checks the input `mask` of a teacher or student.
-pub fn check_mask(inputs: &Shapes, a: &Architecture) -> Result<(), Vec<OptionError>> {
-    if !inputs.contains_key(port::MASK.name) {
+    let errors = layer_errors(layers, a);
+    if errors.is_empty() {
         return Ok(());
     }
-    match a.mask_problem() {
-        Some(problem) => Err(vec![OptionError::input(port::MASK.name, problem)]),
-        None => Ok(()),
+    let messages: Vec<_> = errors.into_iter().map(|error| error.message).collect();
+    Err(messages.join("; ").into())
+}
+
+/// Returns what is wrong with the input `mask` of a teacher or student.
+pub fn mask_error(inputs: &Shapes, a: &Architecture) -> Option<OptionError> {
+    if !inputs.contains_key(port::MASK.name) {
+        return None;
     }
+    a.mask_problem()
+        .map(|problem| OptionError::input(port::MASK.name, problem))
 }

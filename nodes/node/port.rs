@@ -3,7 +3,8 @@ use crate::Result;
 use crate::data::column;
 use crate::data::column::Column;
 use crate::data::targets::Targets;
-use crate::model::LayerMap;
+use crate::model::{LayerMap, Numbering};
+use crate::node::OptionError;
 use crate::prune::{Finalize, Pruning};
 use arrow::record_batch::RecordBatch;
 use compute::tensor::{Hidden, Number, Tape, Vector, put, tensor};
@@ -95,24 +96,79 @@ pub enum Shape {
         layers: Vec<usize>,
         width: usize,
         step: FrameStep,
+        content: Content,
     },
     /// Attention maps of these layers, from 1.
     Maps { layers: Vec<usize> },
     /// Frames of 10 ms, with `width` values each.
     Features { width: usize },
-    /// Labels of frames, below `classes`.
-    Labels { classes: usize },
+    /// Labels of frames, below `classes` if that is known.
+    Labels {
+        classes: Option<usize>,
+        numbering: Numbering,
+    },
     /// One gate for each of these units.
     Gates(Box<Pruning>),
 }
 
 impl Shape {
+    /// Returns hidden states with other content; other shapes as they are.
+    pub fn with_content(self, content: Content) -> Shape {
+        match self {
+            Shape::Hiddens {
+                layers,
+                width,
+                step,
+                ..
+            } => Shape::Hiddens {
+                layers,
+                width,
+                step,
+                content,
+            },
+            other => other,
+        }
+    }
+
     /// Returns the number of layers and the width of hidden states.
     pub fn hiddens(&self) -> Option<(usize, usize)> {
         match self {
             Shape::Hiddens { layers, width, .. } => Some((layers.len(), *width)),
             _ => None,
         }
+    }
+}
+
+/// What the values of hidden states are.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Content {
+    /// Outputs of a model's layers.
+    #[default]
+    Layers,
+    /// Outputs of projection heads.
+    Projections,
+    /// Logits of classes.
+    Logits(Numbering),
+}
+
+impl Content {
+    /// Returns the error that what comes on two inputs of one node numbers classes in two ways.
+    pub fn numbering_error(
+        self,
+        port: &str,
+        other: Content,
+        other_port: &str,
+    ) -> Option<OptionError> {
+        let (Content::Logits(numbering), Content::Logits(other)) = (self, other) else {
+            return None;
+        };
+        (!numbering.agrees_with(other)).then(|| {
+            let message = format!(
+                "classes of `{port}` are numbered {numbering}, those of `{other_port}` {other}: give \
+                 both the same `classes`"
+            );
+            OptionError::at("inputs", message)
+        })
     }
 }
 
@@ -123,6 +179,8 @@ pub struct FrameStep {
     pub joined: usize,
     /// Frames that each of them was split into again.
     pub split: usize,
+    /// Whether a row is one frame, the mean of all.
+    pub pooled: bool,
 }
 
 impl Default for FrameStep {
@@ -131,6 +189,7 @@ impl Default for FrameStep {
         FrameStep {
             joined: 1,
             split: 1,
+            pooled: false,
         }
     }
 }

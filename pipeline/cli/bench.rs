@@ -197,6 +197,7 @@ impl Arguments {
             updates: last_update + updates_ahead,
             folder,
             synthetic: self.synthetic,
+            tapped: None,
             report: report.clone(),
             stop: signals.stop.clone(),
         };

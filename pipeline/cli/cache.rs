@@ -77,7 +77,9 @@ fn remove(path: &Path) -> CommandResult {
 /// Formats one fingerprint's folder, such as
 /// `cache/32ffeb92bc3a5b10  teacher  layers [0, 2]  18 rows  640 frames  0.3 MB`.
 fn listing_line(listing: &Listing) -> String {
-    let layers = if listing.layers.is_empty() {
+    let layers = if listing.logits {
+        "logits  ".to_owned()
+    } else if listing.layers.is_empty() {
         String::new()
     } else {
         format!("layers {:?}  ", listing.layers)

@@ -1,5 +1,5 @@
 //! The size of a full cache, from the lengths in the manifests:
-//! frames x width x 4 bytes x layers, summed over the nodes with the option `cache`.
+//! frames x width x 4 bytes x layers, summed over the outputs that nodes with the option `cache` store.
 use nodes::data::mel;
 use nodes::model::Architecture;
 use nodes::node::PlannedRows;
@@ -14,25 +14,60 @@ pub(crate) fn of_phase(phase: &Phase, rows: Option<&PlannedRows>) -> Option<u64>
     let views = phase.source().settings().views;
     let rows = rows.filter(|_| views > 0)?;
     let mut total: u64 = 0;
-    for node in &phase.nodes {
-        if let Some(bytes) = of_node(node, views, rows) {
+    for node in 0..phase.nodes.len() {
+        if let Some(bytes) = of_node(phase, node, views, rows) {
             total = total.saturating_add(bytes);
         }
     }
     Some(total)
 }
 
-/// Returns the bytes of the cache of one node; `None` if it has none.
-pub(crate) fn of_node(node: &PlannedNode, views: u64, rows: &PlannedRows) -> Option<u64> {
-    node.spec.cache.as_ref()?;
-    let output = node.config.cacheable()?.output();
-    let shape = node.info.outputs.get(output)?.first()?;
+/// Returns the bytes of the cache of one node, by its index; `None` if it has none.
+pub(crate) fn of_node(phase: &Phase, node: usize, views: u64, rows: &PlannedRows) -> Option<u64> {
+    let ports = stored_ports(phase, node)?;
+    let planned = &phase.nodes[node];
+    let bytes = ports
+        .into_iter()
+        .filter_map(|port| output_bytes(planned, port, views, rows));
+    Some(bytes.fold(0, u64::saturating_add))
+}
+
+/// Returns the outputs of a node that its cache stores: those that are read, or the first; `None` if
+/// it has no cache.
+fn stored_ports(phase: &Phase, node: usize) -> Option<Vec<&'static str>> {
+    let planned = &phase.nodes[node];
+    planned.spec.cache.as_ref()?;
+    let mut ports = planned.config.cacheable()?.ports().to_vec();
+    let edges = phase.edges.iter().filter(|edge| edge.from == node);
+    let read: Vec<&str> = edges.map(|edge| edge.out).collect();
+    if read.is_empty() {
+        ports.truncate(1);
+    } else if read.iter().all(|port| ports.contains(port)) {
+        ports.retain(|port| read.contains(port));
+    } else {
+        ports.clear(); // another output is read, so the cache is not used
+    }
+    Some(ports)
+}
+
+fn output_bytes(node: &PlannedNode, port: &str, views: u64, rows: &PlannedRows) -> Option<u64> {
+    let shape = node.info.outputs.get(port)?.first()?;
     let frames: u64;
     let numbers: usize; // of a frame
     match shape {
-        Shape::Hiddens { layers, width, .. } => {
+        Shape::Hiddens {
+            layers,
+            width,
+            step,
+            ..
+        } => {
             let architecture = Architecture::default();
-            frames = total_frames(views, rows, |samples| architecture.frames(samples));
+            let joined = if layers.contains(&0) { 1 } else { step.joined };
+            let frames_of = |samples| match step.pooled {
+                true => 1,
+                false => architecture.frames(samples) / joined,
+            };
+            frames = total_frames(views, rows, frames_of);
             numbers = layers.len() * width;
         }
         Shape::Features { width } => {

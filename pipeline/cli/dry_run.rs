@@ -77,6 +77,8 @@ pub(crate) struct DryRun<'a> {
     /// The run's folder.
     pub(crate) folder: &'a Path,
     pub(crate) synthetic: Option<Synthetic>,
+    /// A node and its output port that is read though no edge leaves it.
+    pub(crate) tapped: Option<(String, &'static str)>,
     pub(crate) report: Arc<dyn Report>,
     /// Ends the phase early when set.
     pub(crate) stop: Arc<AtomicBool>,
@@ -97,6 +99,7 @@ impl DryRun<'_> {
             phase_outputs: self.plan.phase_outputs.clone(),
             report: self.report,
             rows: Arc::default(),
+            tapped: self.tapped,
             models: Arc::default(),
             stop: self.stop,
         })

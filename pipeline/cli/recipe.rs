@@ -140,11 +140,16 @@ fn caches(plan: &Plan, rows: &[Option<PlannedRows>]) -> Option<u64> {
         let views = phase.source().settings().views;
         let nodes = phase_nodes(plan, phase);
         let source = &nodes[phase.nodes[phase.source].name()];
-        for node in phase.nodes.iter().filter(|node| node.spec.cache.is_some()) {
+        let nodes_with_cache = phase
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(_, node)| node.spec.cache.is_some());
+        for (index, node) in nodes_with_cache {
             let rows = rows.as_ref().filter(|_| views > 0)?;
             let identity = format!("{} {source}", nodes[node.name()]);
             if counted.insert(identity) {
-                let bytes = cache_bytes::of_node(node, views, rows).unwrap_or(0);
+                let bytes = cache_bytes::of_node(phase, index, views, rows).unwrap_or(0);
                 total = total.saturating_add(bytes);
             }
         }

@@ -64,6 +64,7 @@ impl Arguments {
             updates: self.steps,
             folder: folder.path(),
             synthetic: None,
+            tapped: Some((node.to_owned(), port)),
             report: screen.clone(),
             stop: signals.stop.clone(),
         };

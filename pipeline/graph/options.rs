@@ -5,37 +5,64 @@ mod tests;
 
 use crate::graph::json::{Content, Json, JsonEntry};
 use crate::graph::problem::{Location, Problems};
-use nodes::data::suggestion::suggestion;
+use nodes::data::suggestion::{option_hint, variant_hint};
 use nodes::node::{Config, Kind};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
-/// Parses the options of a node; `None`, after adding problems, if they are wrong.
+/// The options of a node as far as they can be parsed.
+pub(super) struct ParsedOptions {
+    /// `None` if an option that the kind needs is missing or wrong.
+    pub(super) config: Option<Box<dyn Config>>,
+    /// Whether there are problems. `config` then only serves to find what is wrong with the options
+    /// that it has.
+    pub(super) partial: bool,
+    /// The options that `config` lacks, since they are wrong.
+    pub(super) wrong: BTreeSet<String>,
+}
+
+/// Parses the options of a node. Those that are wrong are problems and left out.
 pub(super) fn parse(
     node: &str,
     options: &Json,
     kind: &Kind,
     problems: &mut Problems,
-) -> Option<Box<dyn Config>> {
+) -> ParsedOptions {
     let problems_before = problems.len();
     let mut checker = Checker {
         node,
         problems,
         path: vec![],
+        wrong: BTreeSet::new(),
     };
     checker.check_object(options, &(kind.schema)());
-    if problems.len() > problems_before {
-        return None;
-    }
-    match (kind.parse)(options.to_value()) {
-        Ok(config) => Some(config),
-        Err(error) => {
-            // An index is written `[1]`.
-            let steps = error.path.iter().map(|step| step.trim_matches(['[', ']']));
-            let path: Vec<String> = steps.map(str::to_owned).collect();
+    let mut wrong = std::mem::take(&mut checker.wrong);
+    let config = loop {
+        let mut right = options.clone();
+        for key in &wrong {
+            right.remove(key);
+        }
+        let error = match (kind.parse)(right.to_value()) {
+            Ok(config) => break Some(config),
+            Err(error) => error,
+        };
+        // An index is written `[1]`.
+        let steps = error.path.iter().map(|step| step.trim_matches(['[', ']']));
+        let path: Vec<String> = steps.map(str::to_owned).collect();
+        let option = path.first().filter(|key| right.get(key).is_some());
+        if option.is_some() || problems.len() == problems_before {
             let message = format!("{}{}", option_prefix(&path), error.message);
             problems.add_for_node(node, options.location_of(&path), message);
-            None
         }
+        match option {
+            Some(option) => wrong.insert(option.clone()),
+            None => break None,
+        };
+    };
+    ParsedOptions {
+        config,
+        partial: problems.len() > problems_before,
+        wrong,
     }
 }
 
@@ -45,11 +72,14 @@ struct Checker<'a> {
     problems: &'a mut Problems,
     /// Keys and list indices from the node to the checked value.
     path: Vec<String>,
+    /// The options of the node in which something is wrong.
+    wrong: BTreeSet<String>,
 }
 
 impl Checker<'_> {
     /// Adds a problem with the value at `path`.
     fn reject(&mut self, location: &Location, message: String) {
+        self.wrong.extend(self.path.first().cloned());
         let message = format!("{}{message}", option_prefix(&self.path));
         self.problems.add_for_node(self.node, location, message);
     }
@@ -65,8 +95,10 @@ impl Checker<'_> {
                         .into_iter()
                         .flatten()
                         .map(|(name, _)| name.as_str());
-                    let suggestion = suggestion(&entry.key, names);
-                    let message = format!("unknown option `{}`{suggestion}", entry.key);
+                    let hint = option_hint(&entry.key, names);
+                    let option = self.path.first().unwrap_or(&entry.key);
+                    self.wrong.insert(option.clone());
+                    let message = format!("unknown option `{}`{hint}", entry.key);
                     self.problems
                         .add_for_node(self.node, &entry.key_location, message);
                 }
@@ -99,7 +131,8 @@ impl Checker<'_> {
     }
 
     /// Checks a value that may be null, if there is one other alternative. Among several (an
-    /// architecture: a name or an object) the kind's own parser decides.
+    /// architecture: a name or an object) it checks lists and objects; of what is neither, the kind's
+    /// own parser decides.
     fn check_alternatives(&mut self, location: &Location, value: &Json, alternatives: &[Value]) {
         let (null, others): (Vec<&Value>, Vec<&Value>) = alternatives
             .iter()
@@ -107,8 +140,14 @@ impl Checker<'_> {
         if value.is_null() && !null.is_empty() {
             return;
         }
-        if let [only] = others[..] {
-            self.check(location, value, only);
+        let alternative = match (&others[..], &value.content) {
+            ([only], _) => Some(*only),
+            (_, Content::Array(_)) => others.into_iter().find(|o| o["type"] == "array"),
+            (_, Content::Object(_)) => others.into_iter().find(|o| o["type"] == "object"),
+            (_, Content::Leaf(_)) => None,
+        };
+        if let Some(alternative) = alternative {
+            self.check(location, value, alternative);
         }
     }
 
@@ -117,8 +156,8 @@ impl Checker<'_> {
         let message = match value.text() {
             Some(text) if variants.contains(&text) => return,
             Some(text) => {
-                let suggestion = suggestion(text, variants.iter().copied());
-                format!("unknown variant `{text}`, expected {expected}{suggestion}")
+                let hint = variant_hint(text, variants);
+                format!("unknown variant `{text}`, expected {expected}{hint}")
             }
             None => format!("invalid type: {}, expected {expected}", found(value)),
         };

@@ -5,9 +5,10 @@ mod set;
 use crate::graph::json;
 use crate::graph::json::{Content, Json};
 use crate::graph::problem::{Location, Problems};
-use nodes::data::suggestion::suggestion;
+use nodes::data::suggestion::option_hint;
 use nodes::node::{Config, Kind};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A graph file after `--set`.
@@ -42,6 +43,10 @@ pub struct NodeSpec {
     pub(crate) json: Json,
     /// The options; `None` if they are wrong.
     pub config: Option<Arc<dyn Config>>,
+    /// The options that are right, where others are wrong.
+    pub(crate) partial_config: Option<Arc<dyn Config>>,
+    /// Options that `partial_config` lacks.
+    pub(crate) wrong_options: BTreeSet<String>,
     /// Whether reading this node found problems, so that its neighbours do not add theirs.
     pub broken: bool,
     pub cache: Option<String>,
@@ -81,6 +86,8 @@ impl NodeSpec {
             known_kind: None,
             json,
             config: None,
+            partial_config: None,
+            wrong_options: BTreeSet::new(),
             broken: false,
             cache: None,
             inputs: vec![],
@@ -275,11 +282,8 @@ fn check_keys(object: &Json, known: &[&str], problems: &mut Problems) {
     for entry in object.entries() {
         let key = entry.key.as_str();
         if !known.contains(&key) {
-            let suggestion = suggestion(key, known.iter().copied());
-            problems.add(
-                &entry.key_location,
-                format!("unknown key `{key}`{suggestion}"),
-            );
+            let hint = option_hint(key, known.iter().copied());
+            problems.add(&entry.key_location, format!("unknown key `{key}`{hint}"));
         }
     }
 }

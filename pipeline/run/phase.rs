@@ -147,21 +147,26 @@ fn seat(
         context: NodeContext {
             node: planned.name().into(),
             inputs: planned.inputs.clone(),
-            read_outputs: read_outputs(phase, node),
+            read_outputs: read_outputs(phase, node, context),
             run: context.clone(),
         },
         config: planned.config.clone(),
         cache: planned.spec.cache.clone(),
-        is_read: phase.edges.iter().any(|edge| edge.from == node),
+        is_read: !read_outputs(phase, node, context).is_empty(),
         feeds,
         sends,
     }
 }
 
-/// Returns the output ports of a node that some edge reads.
-fn read_outputs(phase: &Phase, node: usize) -> BTreeSet<&'static str> {
+/// Returns the output ports of a node that some edge reads, or that is tapped.
+fn read_outputs(phase: &Phase, node: usize, context: &RunContext) -> BTreeSet<&'static str> {
     let edges = phase.edges.iter().filter(|edge| edge.from == node);
-    edges.map(|edge| edge.out).collect()
+    let tapped = context.tapped.iter();
+    let tapped = tapped.filter(|(name, _)| name == phase.nodes[node].name());
+    edges
+        .map(|edge| edge.out)
+        .chain(tapped.map(|(_, port)| *port))
+        .collect()
 }
 
 /// Returns [`EdgeReceiver::targets`] of an edge.

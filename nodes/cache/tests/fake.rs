@@ -6,6 +6,8 @@ use super::*;
 #[derive(Clone, Default)]
 pub(super) struct FakeConfig {
     pub(super) layers: Vec<usize>,
+    /// Whether it has a second output, the logits: hidden states of [`LOGITS_LAYER`].
+    pub(super) has_logits: bool,
     /// The path of the model, if it has one.
     pub(super) model: &'static str,
     /// What somebody writes to the model's file before it is read, by the count of builds.
@@ -13,7 +15,11 @@ pub(super) struct FakeConfig {
     pub(super) record: Arc<Mutex<Served>>,
 }
 
-/// What a node has done: the layers of each node that was built, and the number of computed rows.
+/// The layer whose hidden states are the logits.
+pub(super) const LOGITS_LAYER: usize = 99;
+
+/// What a node has done: the layers of each node that was built, [`LOGITS_LAYER`] for logits, and
+/// the number of computed rows.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Served {
     pub(super) built: Vec<Vec<usize>>,
@@ -39,7 +45,8 @@ impl Config for FakeConfig {
         Ok(NodeInfo::default())
     }
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        Ok(self.build_for(&self.layers, context)?.node)
+        let entries = self.entries("targets", context)?;
+        Ok(self.build_for(&entries, context)?.node)
     }
     fn cacheable(&self) -> Option<&dyn Cacheable> {
         Some(self)
@@ -49,6 +56,7 @@ impl Config for FakeConfig {
 impl Cacheable for FakeConfig {
     fn identity(
         &self,
+        port: &str,
         _: &NodeContext,
         hash_of: &mut dyn FnMut(&Path) -> Result<String>,
     ) -> Result<Json> {
@@ -57,29 +65,50 @@ impl Cacheable for FakeConfig {
         } else {
             hash_of(Path::new(self.model))?
         };
-        Ok(json!({ "model": model, "kind": "fake" }))
+        Ok(match port {
+            "logits" => json!({ "model": model, "kind": "fake", "temperature": 0.1 }),
+            _ => json!({ "model": model, "kind": "fake" }),
+        })
     }
-    fn layers(&self) -> Option<&[usize]> {
-        Some(&self.layers)
+    fn ports(&self) -> &'static [&'static str] {
+        match self.has_logits {
+            true => &["targets", "logits"],
+            false => &["targets"],
+        }
+    }
+    fn entries(&self, port: &str, _: &NodeContext) -> Result<Vec<StoredEntry>> {
+        Ok(match port {
+            "logits" => vec![StoredEntry::Logits],
+            _ => self
+                .layers
+                .iter()
+                .copied()
+                .map(StoredEntry::Layer)
+                .collect(),
+        })
     }
     fn input(&self) -> &'static str {
         "speech"
     }
-    fn output(&self) -> &'static str {
-        "targets"
-    }
-    fn build_for(&self, layers: &[usize], _: &NodeContext) -> Result<BuiltNode> {
+    fn build_for(&self, entries: &[StoredEntry], _: &NodeContext) -> Result<BuiltNode> {
+        let layers: Vec<usize> = entries
+            .iter()
+            .map(|entry| match entry {
+                StoredEntry::Layer(layer) => *layer,
+                StoredEntry::Logits | StoredEntry::Rows => LOGITS_LAYER,
+            })
+            .collect();
         let mut record = self.record.lock().unwrap();
         if let Some(swap) = self.swaps.get(record.built.len()) {
             fs::write(self.model, swap)?;
         }
-        record.built.push(layers.to_vec());
+        record.built.push(layers.clone());
         let mut read_files = ReadFiles::default();
         if !self.model.is_empty() {
             read_files.text(Path::new(self.model))?;
         }
         let node = FakeNode {
-            layers: layers.to_vec(),
+            layers,
             record: self.record.clone(),
         };
         Ok(BuiltNode {
@@ -87,11 +116,11 @@ impl Cacheable for FakeConfig {
             read_files,
         })
     }
-    fn batch(&self, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
+    fn batch(&self, _: &str, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
         batch_from_entries(rows, entries)
     }
-    fn entry(&self, sent: &RecordBatch, row: usize, layer_index: usize) -> Result<Entry> {
-        entry(sent, row, layer_index)
+    fn entry(&self, _: &str, sent: &RecordBatch, row: usize, index: usize) -> Result<Entry> {
+        entry(sent, row, index)
     }
 }
 
@@ -104,13 +133,22 @@ impl Node for FakeNode {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let rows = step.batch("speech")?;
         self.record.lock().unwrap().rows += rows.num_rows();
-        let mut entries = vec![];
-        for samples in column::floats_by_row(&rows, column::SAMPLES)? {
-            let layers = self.layers.iter();
-            entries.push(layers.map(|&layer| hidden(samples, layer)).collect());
+        let samples = column::floats_by_row(&rows, column::SAMPLES)?;
+        let (logits, layers): (Vec<usize>, Vec<usize>) = self
+            .layers
+            .iter()
+            .partition(|layer| **layer == LOGITS_LAYER);
+        for (port, layers) in [("targets", layers), ("logits", logits)] {
+            if layers.is_empty() {
+                continue;
+            }
+            let mut entries = vec![];
+            for samples in &samples {
+                entries.push(layers.iter().map(|&layer| hidden(samples, layer)).collect());
+            }
+            let batch = batch_from_entries(&rows, &entries)?;
+            step.send(port, Value::Batch(batch));
         }
-        let batch = batch_from_entries(&rows, &entries)?;
-        step.send("targets", Value::Batch(batch));
         Ok(())
     }
 }

@@ -102,7 +102,7 @@ fn a_part_is_written_when_it_is_large() {
     store.put(0, [7; 16], "large", 0, &large).unwrap();
     store.write_full().unwrap();
     assert_eq!(cache.files("parquet").len(), 2);
-    assert!(store.find(&[[7; 16]]) == [[Some(large)]]);
+    assert!(store.find(&[7; 16]) == [Some(large)]);
 }
 
 /// A kind without layers: uncached, and from an empty, half-filled and full cache.

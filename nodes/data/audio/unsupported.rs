@@ -1,4 +1,5 @@
 //! Errors for audio files of other formats and codecs, which name the format and how to convert it.
+use crate::data::placeholder::placeholder;
 use crate::{Error, Result};
 use std::path::Path;
 use symphonia::core::codecs::audio::{AudioCodecId, well_known::CODEC_ID_OPUS};
@@ -24,19 +25,6 @@ const SIGNATURES: &[(&[u8], &str)] = &[
     (b"MThd", "MIDI"),
 ];
 
-/// The first bytes of files that are no audio, and what they are.
-const OTHER_FILES: &[(&[u8], &str)] = &[
-    (
-        b"version https://git-lfs",
-        "it is a Git LFS pointer, not the file; fetch the file with `git lfs pull`",
-    ),
-    (
-        b"<!DOCTYPE",
-        "it is a web page, not audio; download it again",
-    ),
-    (b"<html", "it is a web page, not audio; download it again"),
-];
-
 /// Returns the error that a file is of `format`, and how to convert it.
 pub(super) fn convert(format: &str) -> Error {
     let command = "ffmpeg -i IN -ar 16000 OUT.flac";
@@ -51,13 +39,8 @@ pub(super) fn check_signature(head: &[u8]) -> Result<()> {
             return Err(convert(format));
         }
     }
-    for (signature, message) in OTHER_FILES {
-        if head
-            .get(..signature.len())
-            .is_some_and(|h| h.eq_ignore_ascii_case(signature))
-        {
-            return Err((*message).into());
-        }
+    if let Some(message) = placeholder(head) {
+        return Err(message.into());
     }
     if head.starts_with(b"RIFF") && head.get(8..12).is_some_and(|form| form != b"WAVE") {
         return Err(convert("a RIFF file, but no WAV"));

@@ -3,7 +3,7 @@ use super::frames::Frames;
 use super::terms::TermType;
 use super::{LABELS, OUT, Options, STUDENT, STUDENT_MAPS, TARGET, TARGET_MAPS};
 use crate::Result;
-use crate::node::port::{self, FrameStep, Shape, Shapes};
+use crate::node::port::{self, Content, FrameStep, Shape, Shapes};
 use crate::node::{NodeInfo, OptionError, shapes};
 
 impl Options {
@@ -86,24 +86,13 @@ impl Options {
                     ),
                 ));
             }
-            let has_logits = self.has(|term| term.logits().is_some());
-            let compares_frames = has_logits || self.has(|term| term.distance().is_some());
-            if student.width != target.width && has_logits {
-                errors.push(OptionError::at(
-                    "inputs",
-                    format!(
-                        "`{STUDENT}` has {} classes, `{TARGET}` {}",
-                        student.width, target.width
-                    ),
-                ));
-            } else if student.width != target.width && compares_frames {
-                errors.push(OptionError::at(
-                    "inputs",
-                    format!(
-                        "`{STUDENT}` is {} wide, `{TARGET}` {}: put a `project` between",
-                        student.width, target.width
-                    ),
-                ));
+            errors.extend(self.width_error(student, &target));
+            if self.has_logits() {
+                errors.extend(
+                    student
+                        .content
+                        .numbering_error(STUDENT, target.content, TARGET),
+                );
             }
             errors.extend(step_error(student.step, target.step));
         }
@@ -122,6 +111,41 @@ impl Options {
         errors
     }
 
+    fn has_logits(&self) -> bool {
+        self.has(|term| term.logits().is_some())
+    }
+
+    /// Checks that student and target are as wide as each other, if a term needs it.
+    fn width_error(&self, student: &HiddensShape, target: &HiddensShape) -> Option<OptionError> {
+        if student.width == target.width {
+            return None;
+        }
+        let widths = format!(
+            "`{STUDENT}` is {} wide, `{TARGET}` {}",
+            student.width, target.width
+        );
+        let message = if self.has_logits() {
+            format!(
+                "`{STUDENT}` has {} classes, `{TARGET}` {}",
+                student.width, target.width
+            )
+        } else if !self.has(|term| term.distance().is_some()) {
+            return None;
+        } else {
+            match (student.content, target.content) {
+                (Content::Layers, Content::Layers) => format!("{widths}: put a `project` between"),
+                (Content::Projections, Content::Layers) => format!(
+                    "{widths}: give the `project` before it the option `width` {}",
+                    target.width
+                ),
+                _ => {
+                    format!("{widths}: logits are compared with logits, hidden states with others")
+                }
+            }
+        };
+        Some(OptionError::at("inputs", message))
+    }
+
     /// Checks the labels that name target classes.
     fn label_errors(&self, inputs: &Shapes) -> Vec<OptionError> {
         let mut errors = vec![];
@@ -136,9 +160,12 @@ impl Options {
             ));
         }
         let labels = inputs.get(LABELS).and_then(|shapes| shapes.first());
-        if let (Some(Shape::Labels { classes }), Some(student)) = (labels, hiddens(inputs, STUDENT))
-            && *classes > student.width
-        {
+        let (Some(Shape::Labels { classes, numbering }), Some(student)) =
+            (labels, hiddens(inputs, STUDENT))
+        else {
+            return errors;
+        };
+        if let Some(classes) = classes.filter(|classes| *classes > student.width) {
             errors.push(OptionError::at(
                 "inputs",
                 format!(
@@ -147,6 +174,8 @@ impl Options {
                 ),
             ));
         }
+        let labels = Content::Logits(*numbering);
+        errors.extend(labels.numbering_error(LABELS, student.content, STUDENT));
         errors
     }
 
@@ -219,11 +248,12 @@ impl Options {
     }
 }
 
-/// The layers, width and step of hidden states.
+/// The layers, width, step and content of hidden states.
 pub(super) struct HiddensShape<'a> {
     pub(super) layers: &'a [usize],
     width: usize,
     pub(super) step: FrameStep,
+    content: Content,
 }
 
 /// Returns the shape of an input, if it is known.
@@ -233,10 +263,12 @@ pub(super) fn hiddens<'a>(inputs: &'a Shapes, port: &str) -> Option<HiddensShape
             layers,
             width,
             step,
+            content,
         } => Some(HiddensShape {
             layers,
             width: *width,
             step: *step,
+            content: *content,
         }),
         _ => None,
     }
@@ -251,6 +283,13 @@ fn mapped<'a>(inputs: &'a Shapes, port: &str) -> Option<&'a [usize]> {
 
 /// Returns what is wrong if the frames of student and target stand for other times.
 fn step_error(student: FrameStep, target: FrameStep) -> Option<OptionError> {
+    if student.pooled != target.pooled {
+        let message = format!(
+            "`{TARGET}` is the mean of a row, `{STUDENT}` has a frame every few milliseconds: leave \
+             out the option `pool` of the teacher"
+        );
+        return Some(OptionError::at("inputs", message));
+    }
     let milliseconds = |step: FrameStep| 20.0 * step.joined as f64 / step.split as f64;
     let student_step = milliseconds(student);
     let target_step = milliseconds(target);

@@ -156,6 +156,21 @@ impl Options {
     }
 }
 
+impl Options {
+    /// Warns of learning rates with which AdamW moves weights further than they are large.
+    fn warnings(&self) -> Vec<String> {
+        let large = self.rates.iter().filter(|(_, rate)| **rate > 1.0);
+        large
+            .map(|(node, rate)| {
+                format!(
+                    "the learning rate {rate} of `{node}` is above 1: an update moves each weight by \
+                     about its rate; 0.0001 to 0.001 is usual"
+                )
+            })
+            .collect()
+    }
+}
+
 impl KindOptions for Options {
     const PORTS: Ports = Ports {
         inputs: &[Port::new(IN, Carries::Scalar).many()],
@@ -169,6 +184,7 @@ impl Config for Options {
         OptionError::fail_if_any(self.errors())?;
         Ok(NodeInfo {
             outputs: shapes([(OUT, Shape::Plain)]),
+            warnings: self.warnings(),
             ..NodeInfo::default()
         })
     }

@@ -21,6 +21,44 @@ impl Frozen<'_> {
             .all(|(name, _)| self.holds(&name))
     }
 
+    /// Returns the first parts of the encoder that stand still, as [`Forward::frozen_parts`] counts
+    /// them. `trained_mask` says that the mask embedding is trained; the layers in `mapped` send
+    /// their attention maps, which are on the tape.
+    ///
+    /// [`Forward::frozen_parts`]: crate::model::Forward::frozen_parts
+    pub(super) fn parts(
+        self,
+        architecture: &Architecture,
+        trained_mask: bool,
+        mapped: &[usize],
+    ) -> usize {
+        let tensors = architecture.tensors();
+        let stands_still = |prefix: &str| {
+            let mut of_part = tensors.iter().filter(|(name, _)| name.starts_with(prefix));
+            of_part.all(|(name, _)| self.holds(name))
+        };
+        if !stands_still("feature_extractor.") || !stands_still("feature_projection.") {
+            return 0;
+        }
+        let norm_is_first = !architecture.do_stable_layer_norm;
+        let begins_layers = stands_still("encoder.pos_conv_embed.")
+            && (!norm_is_first || stands_still("encoder.layer_norm."))
+            && !trained_mask;
+        if !begins_layers {
+            return 1;
+        }
+        if architecture.is_lstm() || architecture.time_reduction > 1 {
+            return 2;
+        }
+        let is_alone = |l: usize| {
+            let shares_map = architecture.reuses_attention(l) || architecture.hands_on_attention(l);
+            !shares_map && !mapped.contains(&(l + 1))
+        };
+        let layers = (0..architecture.num_hidden_layers)
+            .take_while(|l| is_alone(*l) && stands_still(&format!("encoder.layers.{l}.")));
+        2 + layers.count()
+    }
+
     /// Returns an error for each prefix that no tensor has.
     pub(super) fn errors(self, architecture: &Architecture) -> Vec<OptionError> {
         let tensors = architecture.tensors();
@@ -48,6 +86,51 @@ impl Frozen<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_stand_still_from_the_first_on() {
+        let base = Architecture::named("hubert-base").expect("known");
+        let large = Architecture::named("hubert-large").expect("known");
+        let extractor = "feature_extractor.";
+        let cases: [(&[&str], usize, usize); 6] = [
+            (&[extractor], 0, 0),
+            (&["feature_", "encoder.layers."], 1, 1),
+            (&["feature_", "encoder.pos_conv_embed."], 1, 2),
+            (
+                &["feature_", "encoder.pos_conv_embed.", "encoder.layer_norm."],
+                2,
+                2,
+            ),
+            (
+                &[
+                    "feature_",
+                    "encoder.pos_conv_embed.",
+                    "encoder.layer_norm.",
+                    "encoder.layers.0.",
+                    "encoder.layers.2.",
+                ],
+                3,
+                3,
+            ),
+            (&["feature_", "encoder."], 14, 26),
+        ];
+        for (prefixes, of_base, of_large) in cases {
+            let prefixes: Vec<String> = prefixes.iter().map(|p| (*p).to_owned()).collect();
+            let frozen = Frozen(&prefixes);
+            assert_eq!(frozen.parts(&base, false, &[]), of_base, "{prefixes:?}");
+            assert_eq!(frozen.parts(&large, false, &[]), of_large, "{prefixes:?}");
+            assert_eq!(
+                frozen.parts(&base, true, &[]),
+                of_base.min(1),
+                "{prefixes:?}"
+            );
+            assert_eq!(
+                frozen.parts(&base, false, &[1]),
+                of_base.min(2),
+                "{prefixes:?}"
+            );
+        }
+    }
 
     #[test]
     fn prefixes_name_tensors() {

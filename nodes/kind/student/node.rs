@@ -25,6 +25,8 @@ pub(super) struct Student {
     pub(super) frozen: Vec<String>,
     /// Whether a gradient reaches anything of the extractor.
     pub(super) trains_extractor: bool,
+    /// The first parts of the encoder that no gradient reaches.
+    pub(super) frozen_parts: usize,
     pub(super) spec_augment: Option<SpecAugment>,
     pub(super) augmentation: Key,
     pub(super) layers: Vec<usize>,
@@ -77,6 +79,7 @@ impl Student {
             precision: self.precision,
             recompute: self.recompute,
             average_gradients: self.average_gradients,
+            frozen_parts: self.frozen_parts,
             tape,
         };
         let features = if self.trains_extractor {

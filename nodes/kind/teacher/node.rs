@@ -7,20 +7,22 @@ use crate::data::targets::Targets;
 use crate::model::row_memory::{check_frozen, row_lengths};
 use crate::model::{Convention, Forward, LabelHead, Model, OPEN, Outputs, count};
 use crate::node::Node;
-use crate::node::model_option::mapped_layers;
 use crate::node::port::Value;
 use crate::node::step::Step;
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::record_batch::RecordBatch;
 use compute::gemm::Precision;
 use compute::op::mean_map;
-use compute::tensor::{Hidden, by_rows, read};
+use compute::tensor::{Hidden, Spans, by_rows, hidden, read};
 use std::ops::Range;
 use std::sync::Arc;
 
 pub(super) struct Teacher {
     pub(super) model: Model,
+    /// Layers whose hidden states are sent; none if no node reads them.
     pub(super) layers: Vec<usize>,
+    /// Layers whose attention maps are sent.
+    pub(super) mapped: Vec<usize>,
     pub(super) convention: Convention,
     pub(super) precision: Precision,
     /// Whether a node reads the attention maps.
@@ -28,6 +30,31 @@ pub(super) struct Teacher {
     /// The label head, if a node reads the logits.
     pub(super) head: Option<LabelHead>,
     pub(super) temperature: f32,
+    /// Whether a row's hidden states are sent as their mean.
+    pub(super) pools: bool,
+}
+
+/// Returns the mean over the frames of each row, as one frame; a row without frames stays so.
+fn row_means(x: Hidden) -> Hidden {
+    let width = x.width();
+    let numbers = read(&x.values);
+    let mut means = vec![];
+    let mut frames = vec![];
+    for row in x.spans.iter() {
+        frames.push(usize::from(!row.is_empty()));
+        if row.is_empty() {
+            continue;
+        }
+        let count = row.len() as f64;
+        let mut sums = vec![0.0f64; width];
+        for frame in numbers[row.start * width..row.end * width].chunks_exact(width) {
+            for (sum, x) in sums.iter_mut().zip(frame) {
+                *sum += f64::from(*x);
+            }
+        }
+        means.extend(sums.into_iter().map(|sum| (sum / count) as f32));
+    }
+    hidden(means, width, Spans::new(frames))
 }
 
 /// Returns a batch with the columns [`MAPS`] for rows of these frames.
@@ -59,21 +86,19 @@ impl Node for Teacher {
         let rows = row_lengths(column::texts(&batch, ID)?, &samples);
         check_frozen(&self.model.architecture, self.layers.len(), &rows)?;
         let forward = Forward::frozen(&self.model, OPEN, self.precision);
-        let mapped = if self.sends_maps {
-            mapped_layers(&self.layers)
-        } else {
-            vec![]
-        };
         let encode = |rows: Range<usize>, features: Hidden| {
             let masks = masks.as_ref().map(|masks| &masks[rows]);
             let outputs = Outputs {
                 layers: &self.layers,
-                maps: &mapped,
+                maps: &self.mapped,
                 encoder_output: self.head.is_some(),
                 convention: self.convention,
             };
             let encoded = forward.encode(features, masks, outputs);
             let mut outputs = encoded.hiddens;
+            if self.pools {
+                outputs = outputs.into_iter().map(row_means).collect();
+            }
             outputs.extend(encoded.maps.iter().map(mean_map));
             let logits = self.head.as_ref().zip(encoded.encoder_output);
             outputs.extend(logits.map(|(head, x)| head.logits(x, self.temperature)));
@@ -85,7 +110,7 @@ impl Node for Teacher {
             encode,
         );
         let mut maps = layers.split_off(self.layers.len());
-        let logits = maps.split_off(mapped.len());
+        let logits = maps.split_off(self.mapped.len());
         let architecture = &self.model.architecture;
         let lengths = samples.iter().map(|row| row.len());
         let macs = count::macs_of(architecture, lengths.clone());
@@ -102,7 +127,9 @@ impl Node for Teacher {
                 Value::Targets(Targets::new(ids.clone(), logits)),
             );
         }
-        step.send(OUT, Value::Targets(Targets::new(ids, layers)));
+        if !layers.is_empty() {
+            step.send(OUT, Value::Targets(Targets::new(ids, layers)));
+        }
         Ok(())
     }
 }

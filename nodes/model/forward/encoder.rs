@@ -125,6 +125,7 @@ impl<T: Track> Forward<'_, T> {
                 precision,
                 recompute: false,
                 average_gradients,
+                frozen_parts: 0,
                 tape,
             }
             .layer(l, x, &mut AttentionMaps::new(&[]))

@@ -64,6 +64,7 @@ fn recomputing_layers_changes_no_bit() {
                 precision: Precision::F32,
                 recompute,
                 average_gradients: false,
+                frozen_parts: 0,
                 tape,
             };
             let hiddens = pass.hiddens(&[&long, &short], &[1, 2], Convention::Hf);

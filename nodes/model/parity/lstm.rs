@@ -25,6 +25,7 @@ fn tracked(
         precision: Precision::F32,
         recompute: false,
         average_gradients: false,
+        frozen_parts: 0,
         tape: Tape::default(),
     };
     pass.hiddens(rows, layers, Convention::Hf)

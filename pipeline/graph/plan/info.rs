@@ -30,14 +30,18 @@ impl EarlierPhases {
         let mut info: Vec<Option<NodeInfo>> = phase.nodes.iter().map(|_| None).collect();
         for &index in order {
             let node = &phase.nodes[index];
-            let Some(config) = &node.config else {
-                continue;
-            };
-            if node.broken || self.reads_unknown(&node.json) {
+            if self.reads_unknown(&node.json) {
                 continue;
             }
             let mut inputs = input_shapes(index, edge_graph, &info);
             add_unconnected(node, &mut inputs);
+            if node.broken {
+                self.add_other_errors(node, &inputs, problems);
+                continue;
+            }
+            let Some(config) = &node.config else {
+                continue;
+            };
             match config.info(&self.outputs, &inputs) {
                 Ok(node_info) => {
                     refuse_unavailable(phase, edge_graph, index, &node_info, problems);
@@ -52,6 +56,26 @@ impl EarlierPhases {
             }
         }
         info
+    }
+
+    /// Adds what is wrong with the values of options of a node of which other options are wrong,
+    /// so that all wrong options of a node are told at once. What is wrong with the node as a whole,
+    /// such as a missing option, may come from those others.
+    fn add_other_errors(&self, node: &NodeSpec, inputs: &Shapes, problems: &mut Problems) {
+        let config = node.config.as_ref().or(node.partial_config.as_ref());
+        let Some(Err(errors)) = config.map(|config| config.info(&self.outputs, inputs)) else {
+            return;
+        };
+        let is_read = |option: &String| {
+            let is_written = option != "inputs" && node.json.get(option).is_some();
+            is_written && !node.wrong_options.contains(option)
+        };
+        for error in errors {
+            if error.path.first().is_some_and(is_read) {
+                let location = node.json.location_of(&error.path);
+                problems.add_for_node(&node.name, location, &error.message);
+            }
+        }
     }
 
     /// Adds what the nodes of a phase will write.

@@ -1,11 +1,12 @@
 //! Reads one node of a graph file: its kind, options, cache and inputs.
 use super::{InputSpec, NodeSpec, check_name};
 use crate::graph::json::{Content, Json, JsonEntry};
-use crate::graph::options;
-use crate::graph::problem::Problems;
+use crate::graph::options::{self, ParsedOptions};
+use crate::graph::problem::{Problems, quoted};
 use nodes::KINDS;
 use nodes::data::suggestion::suggestion;
 use nodes::node::{Config, Kind};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Reads the node that an entry of `nodes` describes.
@@ -19,12 +20,21 @@ pub(super) fn read(entry: &JsonEntry, problems: &mut Problems) -> NodeSpec {
     check_name(name, &json.location, problems);
     let kind = json.get("kind").and_then(Json::text).unwrap_or_default();
     let known_kind = KINDS.iter().find(|known| known.name == kind);
-    let config = match known_kind {
+    let parsed = match known_kind {
         Some(kind) => read_options(name, &json, kind, problems),
         None => {
             report_unknown_kind(name, &json, problems);
-            None
+            ParsedOptions {
+                config: None,
+                partial: true,
+                wrong: BTreeSet::new(),
+            }
         }
+    };
+    let config: Option<Arc<dyn Config>> = parsed.config.map(Arc::from);
+    let (config, partial_config) = match parsed.partial {
+        true => (None, config),
+        false => (config, None),
     };
     let cache = read_cache(name, &json, known_kind, problems);
     let inputs = read_inputs(name, &json, problems);
@@ -33,7 +43,9 @@ pub(super) fn read(entry: &JsonEntry, problems: &mut Problems) -> NodeSpec {
         location: json.location.clone(),
         kind: kind.into(),
         known_kind,
-        config: config.map(Arc::from),
+        config,
+        partial_config,
+        wrong_options: parsed.wrong,
         broken: problems.len() > problems_before,
         cache,
         inputs,
@@ -41,12 +53,7 @@ pub(super) fn read(entry: &JsonEntry, problems: &mut Problems) -> NodeSpec {
     }
 }
 
-fn read_options(
-    name: &str,
-    json: &Json,
-    kind: &Kind,
-    problems: &mut Problems,
-) -> Option<Box<dyn Config>> {
+fn read_options(name: &str, json: &Json, kind: &Kind, problems: &mut Problems) -> ParsedOptions {
     let mut options = json.clone();
     for key in ["kind", "inputs", "cache"] {
         options.remove(key);
@@ -59,12 +66,19 @@ fn report_unknown_kind(name: &str, json: &Json, problems: &mut Problems) {
     let message = match kind {
         Some(kind) => match kind.text() {
             Some(text) => {
-                let suggestion = suggestion(text, KINDS.iter().map(|kind| kind.name));
-                format!("no kind `{text}`{suggestion}")
+                let names = KINDS.iter().map(|kind| kind.name);
+                let list = quoted(names.clone());
+                match suggestion(text, names).as_str() {
+                    "" => format!("no kind `{text}`; the kinds are {list}"),
+                    suggestion => format!("no kind `{text}`{suggestion} The kinds are {list}"),
+                }
             }
             None => "`kind` is text".into(),
         },
-        None if json.is_object() => "needs a `kind`".into(),
+        None if json.is_object() => format!(
+            "needs a `kind`: {}",
+            quoted(KINDS.iter().map(|kind| kind.name))
+        ),
         None => "a node is an object".into(),
     };
     let location = &kind.unwrap_or(json).location;

@@ -112,6 +112,7 @@ fn run_failing(fails: fn() -> Result<StepInfo>) -> String {
         phase_outputs: Arc::new(PhaseOutputs::default()),
         report: Arc::new(Silence),
         rows: Arc::default(),
+        tapped: None,
         models: Arc::default(),
         stop: Arc::new(AtomicBool::new(false)),
     });

@@ -5,7 +5,7 @@ use crate::data::targets::Targets;
 use crate::kind::loss::Options;
 use crate::model::parity::{close, golden, gradient, load, values};
 use crate::model::{Convention, Forward, Model, OPEN, Outputs, UnknownKeys};
-use crate::node::port::{self, FrameStep, Hiddens, Scalar, Shape, Value};
+use crate::node::port::{self, Content, FrameStep, Hiddens, Scalar, Shape, Value};
 use crate::node::report::ReportedLines;
 use crate::node::step::{Step, StepInfo};
 use crate::node::{Config, NodeContext};
@@ -126,6 +126,7 @@ fn run_loss(
         layers: (1..=LAYERS).collect(),
         width: 24,
         step: FrameStep::default(),
+        content: Content::Layers,
     };
     let mut context = NodeContext::alone("match", Arc::new(ReportedLines::default()), |_| ());
     for port in ["student", "target"] {
@@ -175,6 +176,7 @@ fn an_update_by_masking_distillation() {
                 let gates = BTreeMap::new();
                 let pass = Forward {
                     average_gradients,
+                    frozen_parts: 0,
                     ..Forward::without_dropout(&model, &gates, Precision::F32, tape.clone())
                 };
                 let outputs = Outputs {

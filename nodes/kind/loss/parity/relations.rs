@@ -5,7 +5,7 @@ use crate::data::targets::Targets;
 use crate::kind::loss::Options;
 use crate::model::parity::{close, golden, gradient, load, values};
 use crate::model::{Convention, Encoded, Forward, Model, OPEN, Outputs, UnknownKeys};
-use crate::node::port::{FrameStep, Hiddens, Maps, Shape, Value};
+use crate::node::port::{Content, FrameStep, Hiddens, Maps, Shape, Value};
 use crate::node::report::ReportedLines;
 use crate::node::step::{Step, StepInfo};
 use crate::node::{Config, NodeContext};
@@ -114,6 +114,7 @@ fn objectives_and_their_gradients() {
                     layers: (0..=LAYERS).collect(),
                     width,
                     step: FrameStep::default(),
+                    content: Content::Layers,
                 };
                 context.inputs.insert(port, vec![shape]);
             }

@@ -1,0 +1,42 @@
+//! One output of a cached node: its port, and what is stored of it.
+use super::fingerprint::Fingerprint;
+use super::store::Store;
+use crate::Result;
+use crate::node::{Cacheable, NodeContext, StoredEntry};
+use std::path::Path;
+
+/// An output that is served from a cache.
+pub(super) struct CachedOutput {
+    pub(super) port: &'static str,
+    /// What a row has, in the order in which it is sent.
+    pub(super) entries: Vec<StoredEntry>,
+    pub(super) store: Store,
+}
+
+impl CachedOutput {
+    /// Indexes what is stored of the outputs that are read, or of the first if none is.
+    pub(super) fn open(
+        node: &dyn Cacheable,
+        root: &Path,
+        context: &NodeContext,
+    ) -> Result<Vec<CachedOutput>> {
+        let mut ports: Vec<&'static str> = node.ports().to_vec();
+        if context.read_outputs.is_empty() {
+            ports.truncate(1);
+        } else {
+            ports.retain(|port| context.read_outputs.contains(port));
+        }
+        let mut outputs = vec![];
+        for port in ports {
+            let entries = node.entries(port, context)?;
+            let fingerprint = Fingerprint::of(node, port, root, context)?;
+            let store = Store::open(root, fingerprint, &entries, context)?;
+            outputs.push(CachedOutput {
+                port,
+                entries,
+                store,
+            });
+        }
+        Ok(outputs)
+    }
+}

@@ -1,0 +1,147 @@
+//! What a cache keeps of a teacher: hidden states layer by layer, and logits. Attention maps are not
+//! kept.
+use super::node::Teacher;
+use super::{IN, LOGITS_OUT, MAPS_OUT, OUT, Options};
+use crate::Result;
+use crate::data::entry::Entry;
+use crate::data::targets;
+use crate::model::{encoder_files, label_head_path};
+use crate::node::model_option::mapped_layers;
+use crate::node::{BuiltNode, Cacheable, LayersOption, NodeContext, StoredEntry};
+use arrow::record_batch::RecordBatch;
+use serde_json::{Map, Value as Json, json};
+use std::path::{Path, PathBuf};
+
+impl Options {
+    /// Returns the hashes of files by their names.
+    fn hashes(
+        paths: Vec<PathBuf>,
+        hash_of: &mut dyn FnMut(&Path) -> Result<String>,
+    ) -> Result<Map<String, Json>> {
+        let mut hashes = Map::new();
+        for path in paths {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            hashes.insert(name.into_owned(), hash_of(&path)?.into());
+        }
+        Ok(hashes)
+    }
+
+    /// Returns what hidden states depend on.
+    fn targets_identity(
+        &self,
+        context: &NodeContext,
+        hash_of: &mut dyn FnMut(&Path) -> Result<String>,
+    ) -> Result<Map<String, Json>> {
+        let mut model = Options::hashes(encoder_files(&context.path(&self.model)), hash_of)?;
+        if model.is_empty() {
+            // A dry run without a model draws random weights: from the seed, the node, and the
+            // architecture.
+            let run = &context.run;
+            let planned = self.model_option().plan(&run.phase_outputs);
+            let architecture = planned.map_err(|error| error.message)?.architecture;
+            let drawn_from = json!([run.seed, run.phase, context.node, architecture.to_config()]);
+            model.insert("random".into(), drawn_from);
+        }
+        let mut identity = Map::new();
+        identity.insert("kind".into(), json!("teacher"));
+        identity.insert("convention".into(), json!(self.convention));
+        identity.insert("normalize".into(), json!(self.normalize));
+        identity.insert("precision".into(), json!(self.precision.on_device()));
+        identity.insert("architecture".into(), json!(self.architecture));
+        identity.insert("model".into(), model.into());
+        if let Some(pool) = self.pool {
+            identity.insert("pool".into(), json!(pool));
+        }
+        Ok(identity)
+    }
+}
+
+impl Cacheable for Options {
+    fn identity(
+        &self,
+        port: &str,
+        context: &NodeContext,
+        hash_of: &mut dyn FnMut(&Path) -> Result<String>,
+    ) -> Result<Json> {
+        let mut identity = self.targets_identity(context, hash_of)?;
+        if port == LOGITS_OUT {
+            // Logits are of the encoder's output, whatever the layers and their numbering are.
+            identity.remove("convention");
+            identity.remove("pool");
+            let head = label_head_path(&context.path(&self.model));
+            let paths = if head.exists() { vec![head] } else { vec![] };
+            identity.insert("head".into(), Options::hashes(paths, hash_of)?.into());
+            identity.insert("temperature".into(), json!(self.temperature));
+            identity.insert("classes".into(), json!(self.classes));
+        }
+        Ok(identity.into())
+    }
+
+    fn ports(&self) -> &'static [&'static str] {
+        &[OUT, LOGITS_OUT]
+    }
+
+    fn entries(&self, port: &str, context: &NodeContext) -> Result<Vec<StoredEntry>> {
+        if port == LOGITS_OUT {
+            return Ok(vec![StoredEntry::Logits]);
+        }
+        let layers = match &self.layers {
+            LayersOption::Listed(layers) => layers.clone(),
+            LayersOption::Every(_) => {
+                let architecture = self.model_option().architecture_at(context)?;
+                self.layers.of(&architecture)
+            }
+        };
+        Ok(layers.into_iter().map(StoredEntry::Layer).collect())
+    }
+
+    fn input(&self) -> &'static str {
+        IN
+    }
+
+    fn build_for(&self, entries: &[StoredEntry], context: &NodeContext) -> Result<BuiltNode> {
+        let key = context.key("weights");
+        let (mut model, mut read_files) = self.model_option().open_shared(context, key)?;
+        model.normalize = self.normalize.unwrap_or(model.normalize);
+        if let Some(reason) = model.why_not_normalized() {
+            context.say(reason);
+        }
+        // A cache compares the files of all that it serves, also where only layers are missing.
+        let head = match context.read_outputs.contains(LOGITS_OUT) {
+            true => Some(self.open_head(&model.architecture, context, &mut read_files)?),
+            false => None,
+        };
+        let sends_maps = context.read_outputs.contains(MAPS_OUT);
+        let mapped = match sends_maps {
+            true => mapped_layers(&self.layers.of(&model.architecture)),
+            false => vec![],
+        };
+        let layers = entries.iter().filter_map(|entry| match entry {
+            StoredEntry::Layer(layer) => Some(*layer),
+            StoredEntry::Logits | StoredEntry::Rows => None,
+        });
+        let teacher = Teacher {
+            layers: layers.collect(),
+            mapped,
+            sends_maps,
+            head: head.filter(|_| entries.contains(&StoredEntry::Logits)),
+            model,
+            convention: self.convention,
+            precision: self.precision,
+            temperature: self.temperature as f32,
+            pools: self.pool.is_some(),
+        };
+        Ok(BuiltNode {
+            node: Box::new(teacher),
+            read_files,
+        })
+    }
+
+    fn batch(&self, _: &str, rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
+        targets::batch_from_entries(rows, entries)
+    }
+
+    fn entry(&self, _: &str, sent: &RecordBatch, row: usize, index: usize) -> Result<Entry> {
+        targets::entry(sent, row, index)
+    }
+}
