@@ -11,7 +11,7 @@ fn check(graph: &str) -> Value {
 
 #[test]
 fn shipped_graphs_check() {
-    for folder in ["graphs", "graphs/librispeech"] {
+    for folder in ["graphs", "graphs/librispeech", "graphs/wang"] {
         for file in fs::read_dir(root().join(folder))
             .unwrap()
             .map(|entry| entry.unwrap().path())

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-/// Folders of graphs that ship: of the sample, and of whole corpora.
-const FOLDERS: [&str; 2] = ["graphs", "graphs/librispeech"];
+/// Folders of graphs that ship: of the sample, of whole corpora, and variants of one method.
+const FOLDERS: [&str; 3] = ["graphs", "graphs/librispeech", "graphs/wang"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
