@@ -4,6 +4,7 @@ mod cache;
 mod checkpoints;
 mod commands;
 mod compare;
+mod completions;
 mod corpus;
 mod damage;
 mod earlier;

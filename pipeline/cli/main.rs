@@ -122,6 +122,10 @@ enum Format {
 }
 
 fn main() {
+    // No subcommand: scripts would offer it.
+    if completions::answer() {
+        return;
+    }
     let command_line = CommandLine::parse();
     // Where it cannot be installed an abort stays an abort.
     let _ = signal::name_file_on_abort();
