@@ -21,4 +21,6 @@ pub mod suggestion;
 pub(crate) mod table;
 pub mod targets;
 pub mod text;
+pub(crate) mod torch;
 pub(crate) mod unicode;
+pub(crate) mod whisper_mel;

@@ -5,44 +5,49 @@
 //! retains nothing for a backward pass.
 pub mod activation_bytes;
 mod architecture;
+mod checkpoint;
 mod cmvn;
 mod components;
 mod config_keys;
 pub mod count;
-mod folder_files;
+mod formats;
 mod forward;
 mod label_head;
 mod mask;
+mod model_files;
 mod normalization;
 #[cfg(test)]
 pub mod parity;
 mod random;
 mod read;
 pub mod row_memory;
+mod stored;
 mod transfer;
 mod units;
 mod validate;
 mod weight_files;
 mod weights;
+mod whisper;
 
 pub use architecture::{Architecture, EncoderType, ExtractNorm, FrontEnd};
+pub use checkpoint::{has_statistics, read_architecture};
 pub use cmvn::{CMVN_FILE, Cmvn};
 pub use components::{Component, DUMMY_WEIGHT, MASK_EMBEDDING};
 pub(crate) use components::{Dim, TensorSpec};
 pub use config_keys::UnknownKeys;
-pub use folder_files::{encoder_files, model_files};
 pub(crate) use forward::normalized;
 pub use forward::{DropoutKey, Encoded, Forward, LayerMap, OPEN, Outputs};
 pub use label_head::{
     Classes, HeadClasses, LabelEmbeddings, LabelHead, Numbering, label_classes, label_embeddings,
     label_head_metadata, label_head_path,
 };
-pub use normalization::Normalization;
+pub use model_files::{model_files, named_encoder_files};
+pub use normalization::{HUGGING_FACE_EPSILON, Normalization};
 pub use read::{ArchitectureError, architecture_schema};
 pub use transfer::Transfer;
 pub use units::{Unit, UnitGroup};
 pub use weight_files::weight_paths;
-pub use weights::{FILES, LoadedModel, Model, Weights, read_architecture};
+pub use weights::{FILES, LoadedModel, Model, Weights};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -46,7 +46,7 @@ impl Fingerprint {
         read_files: &ReadFiles,
         context: &NodeContext,
     ) -> Result<Fingerprint> {
-        let mut hash_of = |path: &Path| match read_files.hash(path) {
+        let mut hash_of = |path: &Path| match read_files.hash(path)? {
             Some(hash) => Ok(hash.to_owned()),
             None => Err(error_at(
                 path,

@@ -199,6 +199,9 @@ impl Config for Options {
             .model_option()
             .plan(phase_outputs)
             .map_err(|error| vec![error])?;
+        if let Some(problem) = planned.architecture.only_teaches() {
+            return Err(vec![OptionError::at("", format!("the model {problem}"))]);
+        }
         OptionError::fail_if_any(self.errors(&planned.architecture))?;
         let vectors = vectors(&planned.architecture, &self.units);
         let gates: u64 = vectors.values().map(|&gates| gates as u64).sum();

@@ -11,7 +11,8 @@ mod spec_augment;
 use crate::Result;
 use crate::data::column::{FBANK, SPEECH};
 use crate::model::{
-    Architecture, Convention, MASK_EMBEDDING, UnknownKeys, activation_bytes, count,
+    Architecture, Convention, HUGGING_FACE_EPSILON, MASK_EMBEDDING, UnknownKeys, activation_bytes,
+    count,
 };
 use crate::node::contents::FileOption;
 use crate::node::model_option::{
@@ -34,8 +35,8 @@ use spec_augment::SpecAugment;
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// Model folder to begin with (`$OUT/phase/node`: an earlier phase's); null: random weights of
-    /// `architecture`.
+    /// Model to begin with, a folder or a checkpoint as teacher's (`$OUT/phase/node`: an earlier
+    /// phase's); null: random weights of `architecture`.
     #[serde(default)]
     init: Option<String>,
     /// Architecture to draw; with a folder, keys that replace the folder's. Where they change shapes,
@@ -205,6 +206,11 @@ impl Config for Options {
                 return Err(errors);
             }
         };
+        let only_teaches = planned.architecture.only_teaches();
+        if let Some(problem) = only_teaches {
+            errors.push(OptionError::at("", format!("the model {problem}")));
+            return Err(errors);
+        }
         errors.extend(self.front_end_errors(&planned, phase_outputs, inputs));
         let notes = planned
             .transfer
@@ -255,6 +261,8 @@ impl Config for Options {
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
         let mut model = self.model_option().open(context, context.key("weights"))?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
+        // The folder that the student writes is read as one of transformers.
+        model.normalize_epsilon = HUGGING_FACE_EPSILON;
         self.set_statistics(&mut model, context)?;
         let frozen = Frozen(&self.frozen);
         let layers = self.layers.of(&model.architecture);

@@ -28,7 +28,7 @@ use serde_json::Value as Json;
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// Folder with config.json and model.safetensors.
+    /// Model folder, or a checkpoint of fairseq, s3prl, torchaudio, ... (docs/models.md).
     model: String,
     /// Architecture to count and to draw if the folder is missing; with a folder, options such as
     /// dropouts that replace the folder's.

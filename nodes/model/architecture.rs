@@ -25,6 +25,10 @@ pub struct Architecture {
     pub hidden_act: String,
     pub num_conv_pos_embeddings: usize,
     pub num_conv_pos_embedding_groups: usize,
+    /// Positional convolutions one after another; more than one have norms in place of weight norm
+    /// (data2vec: 5).
+    #[serde(skip_serializing_if = "is_one")]
+    pub conv_pos_depth: usize,
     pub conv_pos_batch_norm: bool,
     /// Whether norms precede the sub-layers (Large) or follow them (Base).
     pub do_stable_layer_norm: bool,
@@ -83,6 +87,9 @@ pub struct Architecture {
     pub fbank_bins: usize,
     /// Width of the convolution over log-mel frames, whose stride is 2. A list, as of convolutions.
     pub fbank_conv_kernel: Vec<usize>,
+    /// Whether Whisper's encoder computes 30 s for every row, as transformers does.
+    #[serde(skip_serializing_if = "is_true")]
+    pub pad_to_30_seconds: bool,
     #[serde(skip_serializing_if = "is_transformer")]
     pub encoder: EncoderType,
     /// Units of one direction of an LSTM layer.
@@ -102,6 +109,8 @@ pub enum FrontEnd {
     Waveform,
     /// Log-mel frames, by one convolution with a gate and a linear map.
     Fbank,
+    /// Whisper's own log-mel frames of 30 s, by two convolutions.
+    Whisper,
 }
 
 /// Kinds of layers.
@@ -161,6 +170,7 @@ impl Default for Architecture {
             hidden_act: "gelu".into(),
             num_conv_pos_embeddings: 128,
             num_conv_pos_embedding_groups: 16,
+            conv_pos_depth: 1,
             conv_pos_batch_norm: false,
             do_stable_layer_norm: false,
             layer_norm_eps: 1e-5,
@@ -187,6 +197,7 @@ impl Default for Architecture {
             front_end: FrontEnd::Waveform,
             fbank_bins: 80,
             fbank_conv_kernel: vec![5],
+            pad_to_30_seconds: true,
             encoder: EncoderType::Transformer,
             lstm_hidden_size: None,
             lstm_bidirectional: true,
@@ -194,6 +205,8 @@ impl Default for Architecture {
     }
 }
 
+/// `model_type` of data2vec's encoder of speech.
+pub(super) const DATA2VEC: &str = "data2vec-audio";
 /// `model_type` of an unpruned WavLM.
 pub(super) const WAVLM: &str = "wavlm";
 
@@ -315,6 +328,26 @@ impl Architecture {
         self.encoder_ff_interm_features.get_or_insert(before)[layer] = kept;
     }
 
+    /// Leaves out lists of units that say what holds for all layers.
+    pub(super) fn without_plain_lists(mut self) -> Architecture {
+        let layers = 0..self.num_hidden_layers;
+        if layers
+            .clone()
+            .all(|l| self.ffn(l) == self.intermediate_size)
+        {
+            self.encoder_ff_interm_features = None;
+        }
+        let all_heads = |l: usize| self.heads(l) == self.num_attention_heads;
+        if layers.clone().all(all_heads)
+            && self.head_dim() * self.num_attention_heads == self.hidden_size
+        {
+            self.encoder_num_heads = None;
+            self.encoder_head_dim = None;
+            self.encoder_remaining_heads = None;
+        }
+        self
+    }
+
     pub fn head_dim(&self) -> usize {
         self.encoder_head_dim
             .unwrap_or(self.hidden_size / self.num_attention_heads)
@@ -323,6 +356,16 @@ impl Architecture {
     /// Returns the frames of a row: ⌊(n − k) / s⌋ + 1 through every convolution, 0 if a kernel does
     /// not fit. The padded convolution of stride 2 over log-mel frames has as many.
     pub fn frames(&self, samples: usize) -> usize {
+        if self.is_whisper() {
+            let hubert = Architecture::default();
+            return convolved(&hubert, samples).last().copied().unwrap_or(0);
+        }
+        self.computed_frames(samples)
+    }
+
+    /// Returns the frames that are computed of a row in front of the layers: Whisper's encoder
+    /// computes more than the row has.
+    pub fn computed_frames(&self, samples: usize) -> usize {
         self.frames_by_conv(samples).last().copied().unwrap_or(0)
     }
 
@@ -341,18 +384,26 @@ impl Architecture {
         if self.is_fbank() {
             return vec![mel::frames(samples).div_ceil(2)];
         }
-        let mut by_convolution = vec![];
-        let mut n = samples;
-        for (&kernel, &stride) in self.conv_kernel.iter().zip(&self.conv_stride) {
-            n = if n < kernel {
-                0
-            } else {
-                (n - kernel) / stride + 1
-            };
-            by_convolution.push(n);
+        if self.is_whisper() {
+            return self.whisper_frames(samples).to_vec();
         }
-        by_convolution
+        convolved(self, samples)
     }
+}
+
+/// Returns the frames of a row after each convolution over samples.
+fn convolved(a: &Architecture, samples: usize) -> Vec<usize> {
+    let mut by_convolution = vec![];
+    let mut n = samples;
+    for (&kernel, &stride) in a.conv_kernel.iter().zip(&a.conv_stride) {
+        n = if n < kernel {
+            0
+        } else {
+            (n - kernel) / stride + 1
+        };
+        by_convolution.push(n);
+    }
+    by_convolution
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Mean and standard deviation of log-mel frames over a training set, which bring each bin to zero
 //! mean and unit variance (cepstral mean and variance normalisation).
 use crate::Result;
+use crate::data::error::PathContext;
 use crate::data::file::{self, Tensors};
 use crate::data::read_files::ReadFiles;
 use std::borrow::Cow;
@@ -47,16 +48,18 @@ impl Cmvn {
             mean: take("mean")?,
             std: take("std")?,
         };
-        let sound = cmvn.mean.iter().all(|mean| mean.is_finite())
-            && cmvn.std.iter().all(|std| *std > 0.0 && std.is_finite());
-        if !sound {
-            return Err(format!(
-                "{}: a mean is not finite, or a standard deviation is not above 0",
-                path.display()
-            )
-            .into());
-        }
+        cmvn.validate().at(path)?;
         Ok(cmvn)
+    }
+
+    /// Fails if frames cannot be normalised by these numbers.
+    pub(super) fn validate(&self) -> Result<(), &'static str> {
+        let sound = self.mean.iter().all(|mean| mean.is_finite())
+            && self.std.iter().all(|std| *std > 0.0 && std.is_finite());
+        if !sound {
+            return Err("a mean is not finite, or a standard deviation is not above 0");
+        }
+        Ok(())
     }
 
     /// Writes a file.

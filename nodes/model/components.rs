@@ -13,10 +13,12 @@ mod input;
 mod lstm;
 mod projection;
 mod tensor;
+mod whisper;
 
 pub(super) use attention::POSITION_TABLE;
 pub use extractor::DUMMY_WEIGHT;
 pub use input::MASK_EMBEDDING;
+pub(super) use input::stacked_prefix;
 pub(super) use lstm::names as lstm_names;
 pub(crate) use tensor::{Dim, Initial, TensorSpec};
 
@@ -43,6 +45,9 @@ pub enum ComponentKind {
     AttentionNorm(usize),
     FeedForward(usize),
     FeedForwardNorm(usize),
+    /// One of the two convolutions of Whisper's encoder.
+    WhisperConvolution(usize),
+    WhisperPositions,
     /// A recurrent layer. Its number ends the names of its tensors, so all have one prefix.
     Lstm(usize),
 }
@@ -73,6 +78,10 @@ impl ComponentKind {
             ComponentKind::AttentionNorm(l) => format!("encoder.layers.{l}.layer_norm."),
             ComponentKind::FeedForward(l) => format!("encoder.layers.{l}.feed_forward."),
             ComponentKind::FeedForwardNorm(l) => format!("encoder.layers.{l}.final_layer_norm."),
+            ComponentKind::WhisperConvolution(i) => {
+                format!("feature_extractor.whisper_conv_layers.{i}.conv.")
+            }
+            ComponentKind::WhisperPositions => "encoder.embed_positions.".into(),
             ComponentKind::Lstm(_) => "encoder.lstm.".into(),
             ComponentKind::MaskEmbedding | ComponentKind::PositionTable => String::new(),
         }
@@ -113,7 +122,9 @@ impl Component {
     /// layers.
     pub fn frames(&self, frames: &RowFrames) -> usize {
         match self.kind {
-            ComponentKind::Convolution(i) => frames.by_convolution[i],
+            ComponentKind::Convolution(i) | ComponentKind::WhisperConvolution(i) => {
+                frames.by_convolution[i]
+            }
             ComponentKind::TimeReduction => frames.of_layers,
             kind if kind.layer().is_some() => frames.of_layers,
             _ => frames.by_convolution[frames.by_convolution.len() - 1],
@@ -131,7 +142,11 @@ impl RowFrames {
     pub fn new(a: &Architecture, samples: usize) -> RowFrames {
         RowFrames {
             by_convolution: a.frames_by_conv(samples),
-            of_layers: a.layer_frames(1, samples),
+            of_layers: if a.is_whisper() {
+                a.computed_frames(samples)
+            } else {
+                a.layer_frames(1, samples)
+            },
         }
     }
 }
@@ -176,7 +191,9 @@ impl Architecture {
     pub fn components(&self) -> Vec<Component> {
         let mut all = vec![];
         all.extend(input::mask_embedding(self));
-        if self.is_fbank() {
+        if self.is_whisper() {
+            all.extend((0..self.conv_dim.len()).map(|i| whisper::convolution(self, i)));
+        } else if self.is_fbank() {
             all.push(fbank::convolution(self));
             all.push(fbank::projection(self));
         } else {
@@ -187,7 +204,11 @@ impl Architecture {
             all.extend((0..self.num_hidden_layers).map(|layer| lstm::lstm(self, layer)));
             return all;
         }
-        all.push(input::positional_convolution(self));
+        if self.is_whisper() {
+            all.push(whisper::positions(self));
+        } else {
+            all.push(input::positional_convolution(self));
+        }
         all.push(input::encoder_norm(self));
         all.extend(input::time_reduction(self));
         all.extend(attention::position_table(self));

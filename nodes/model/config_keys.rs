@@ -1,6 +1,7 @@
 //! Keys of a config.json beside those of [`Architecture`]: which of them change no hidden state, and
 //! what happens to those that this program does not know.
 use super::Architecture;
+use super::whisper::{self, WHISPER};
 use crate::data::printable::{printable, shortened};
 use serde_json::{Map, Value as Json};
 
@@ -66,6 +67,16 @@ const OF_MODELS: &[&str] = &[
     "use_weighted_layer_sum",
     "vocab_size",
     "xvector_output_dim",
+];
+
+/// Keys of Data2VecAudioConfig that are read under another name, or that older versions wrote.
+const OF_DATA2VEC: &[&str] = &[
+    "attention_probs_dropout_prob",
+    "classifier_dropout",
+    "conv_pos_kernel_size",
+    "max_position_embeddings",
+    "position_embedding_type",
+    "type_vocab_size",
 ];
 
 /// Keys of any configuration of transformers, its generation settings included.
@@ -139,9 +150,14 @@ const OF_TRANSFORMERS: &[&str] = &[
 /// A key whose value is null, false, 0 or empty switches something off and is not listed.
 pub(super) fn unknown_keys(config: &Map<String, Json>) -> Vec<(String, Json)> {
     let own = Architecture::keys();
-    let is_known = |key: &str| {
-        own.iter().any(|k| k == key) || OF_MODELS.contains(&key) || OF_TRANSFORMERS.contains(&key)
+    let of_family = match config.get("model_type").and_then(Json::as_str) {
+        Some(WHISPER) => whisper::OTHERS,
+        Some("data2vec-audio" | "data2vec") => OF_DATA2VEC,
+        _ => &[],
     };
+    let lists = [OF_MODELS, OF_TRANSFORMERS, of_family];
+    let is_known =
+        |key: &str| own.iter().any(|k| k == key) || lists.iter().any(|list| list.contains(&key));
     let unknown = config
         .iter()
         .filter(|(key, value)| !is_known(key) && !is_off(value));

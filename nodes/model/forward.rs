@@ -8,6 +8,8 @@ mod encoder;
 mod extractor;
 mod fbank;
 mod lstm;
+mod positions;
+mod whisper;
 
 use super::components::MASK_EMBEDDING;
 use super::{Convention, Model, Unit, UnitGroup};
@@ -121,7 +123,10 @@ impl<T: Track> Forward<'_, T> {
             encoder_output: false,
             convention,
         };
-        self.encode(self.features(rows), None, outputs).hiddens
+        let hiddens = self.encode(self.features(rows), None, outputs).hiddens;
+        let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
+        let hiddens = hiddens.into_iter();
+        hiddens.map(|x| self.own_frames(x, &lengths)).collect()
     }
 
     /// Returns the extractor's output, before the projection's norm. A model of log-mel frames
@@ -130,9 +135,12 @@ impl<T: Track> Forward<'_, T> {
         if self.model.architecture.is_fbank() {
             return self.fbank_features(self.model.log_mel(rows));
         }
+        if self.model.architecture.is_whisper() {
+            return self.whisper_features(rows);
+        }
         let waves = rows.iter().map(|row| {
             if self.model.normalize {
-                normalized(row)
+                normalized(row, self.model.normalize_epsilon)
             } else {
                 row.to_vec()
             }
@@ -258,6 +266,17 @@ impl<T: Track> Forward<'_, T> {
         part(&forward, x).on(&tape)
     }
 
+    /// Returns a row's own frames of a layer, given the samples of each row: Whisper's encoder
+    /// computes more.
+    pub fn own_frames(&self, x: Hidden<T>, samples: &[usize]) -> Hidden<T> {
+        let a = &self.model.architecture;
+        if !a.is_whisper() {
+            return x;
+        }
+        let frames: Vec<usize> = samples.iter().map(|n| a.frames(*n)).collect();
+        whisper::first_frames(x, &frames)
+    }
+
     /// Returns the factor on the gradient that reaches layer `l`, from 0, from all that reads its
     /// output: with L layers (L - l) / (L - l + 1) where gradients are averaged (ARMHuBERT's
     /// `layer_grad_scale`; sungnyun/ARMHuBERT).
@@ -287,12 +306,12 @@ impl<T: Track> Forward<'_, T> {
     }
 }
 
-/// Returns (x - mean) / sqrt(variance + 1e-7), as transformers' feature extractor; sums in f64.
-pub(crate) fn normalized(x: &[f32]) -> Vec<f32> {
+/// Returns (x - mean) / sqrt(variance + epsilon); sums in f64.
+pub(crate) fn normalized(x: &[f32], epsilon: f32) -> Vec<f32> {
     let n = x.len().max(1) as f64;
     let mean = x.iter().map(|&x| x as f64).sum::<f64>() / n;
     let variance = x.iter().map(|&x| (x as f64 - mean).powi(2)).sum::<f64>() / n;
-    let scale = 1.0 / (variance + 1e-7).sqrt();
+    let scale = 1.0 / (variance + f64::from(epsilon)).sqrt();
     x.iter()
         .map(|&x| ((x as f64 - mean) * scale) as f32)
         .collect()

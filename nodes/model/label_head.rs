@@ -3,12 +3,16 @@
 //! cos(W x + b, e_c) / temperature, e_c the embedding of the class.
 //!
 //! A model's head is `logits.safetensors` beside its weights: `final_proj.weight` (size, width),
-//! `final_proj.bias`, `label_embs` (classes, size).
+//! `final_proj.bias`, `label_embs` (classes, size). Checkpoints of fairseq hold it themselves.
 use super::Architecture;
+use super::checkpoint::open_file;
+use super::formats::{Foreign, head};
+use super::stored::Stored;
 use crate::Result;
-use crate::data::error::error_at;
+use crate::data::error::{PathContext, error_at};
 use crate::data::file::{FileMetadata, Tensors};
 use crate::data::read_files::ReadFiles;
+use crate::data::torch::is_torch_file;
 use compute::gemm::Precision;
 use compute::op::{cosine_logits, linear, linear_start};
 use compute::random::Key;
@@ -20,6 +24,8 @@ use std::path::{Path, PathBuf};
 
 const FILE: &str = "logits.safetensors";
 const EMBEDDINGS: &str = "label_embs";
+/// What fairseq calls them.
+const EMBEDDINGS_OF_FAIRSEQ: &str = "label_embs_concat";
 /// The key of the metadata for the rows of `label_embs` that come before those of clusters: symbols
 /// of a dictionary, such as fairseq's four.
 const SPECIAL: &str = "special_rows";
@@ -87,53 +93,80 @@ pub fn label_head_path(folder: &Path) -> PathBuf {
     folder.join(FILE)
 }
 
-/// Reads what the classes of a model folder's head are; `None` if the folder has no head.
+/// Reads what the classes of a model's head are; `None` if the model has no head.
 ///
 /// # Errors
-/// The file cannot be read, or has no embeddings.
-pub fn label_classes(folder: &Path, classes: Classes) -> Result<Option<HeadClasses>> {
-    let path = label_head_path(folder);
-    if !path.exists() {
-        return Ok(None);
-    }
-    Ok(Some(Embeddings::read(&path)?.classes(classes)))
+/// A file cannot be read, or does not say which row is of which class.
+pub fn label_classes(model: &Path, classes: Classes) -> Result<Option<HeadClasses>> {
+    let found = Embeddings::find(model, &mut ReadFiles::default())?;
+    Ok(found.map(|found| found.classes(classes)))
 }
 
-/// The embeddings of a file with a head.
+/// The embeddings of a head, in a file of its own or with a checkpoint.
 struct Embeddings {
-    tensors: Tensors,
-    /// Rows of the file, and those of special symbols before the others.
+    stored: Stored,
+    /// The name of the embeddings, (rows, size).
+    name: &'static str,
     rows: usize,
-    special: usize,
     size: usize,
+    /// Rows of special symbols before the others.
+    special: usize,
+    /// The row of each cluster.
+    clusters: Vec<usize>,
 }
 
 impl Embeddings {
-    fn read(path: &Path) -> Result<Embeddings> {
-        Embeddings::of(path, Tensors::read(path)?)
+    /// Finds the head of a model, and adds its file to those that were read; `None` if it has none.
+    fn find(model: &Path, read_files: &mut ReadFiles) -> Result<Option<Embeddings>> {
+        if model.is_file() {
+            let foreign = open_file(model, read_files)?;
+            let has_head = foreign.stored.tensors.contains_key(EMBEDDINGS_OF_FAIRSEQ);
+            return has_head
+                .then(|| Embeddings::of_foreign(foreign))
+                .transpose();
+        }
+        let path = label_head_path(model);
+        let read = || {
+            let (tensors, hash) = Tensors::read_and_hash(&path)?;
+            read_files.insert(&path, hash);
+            Embeddings::of(&path, tensors)
+        };
+        path.exists().then(read).transpose()
     }
 
+    /// Opens the head that a checkpoint of fairseq holds, whose dictionary names the rows.
+    fn of_foreign(foreign: Foreign) -> Result<Embeddings> {
+        let (rows, size) = shape(&foreign.stored, EMBEDDINGS_OF_FAIRSEQ)?;
+        let path = foreign.stored.path();
+        let clusters = head::rows(foreign.symbols.as_deref(), rows).at(path)?;
+        Ok(Embeddings {
+            stored: foreign.stored,
+            name: EMBEDDINGS_OF_FAIRSEQ,
+            rows,
+            size,
+            special: clusters.iter().copied().min().unwrap_or(0),
+            clusters,
+        })
+    }
+
+    /// Takes the tensors of a file of this program.
     fn of(path: &Path, tensors: Tensors) -> Result<Embeddings> {
-        let shape = tensors
-            .floats
-            .get(EMBEDDINGS)
-            .map(|(shape, _)| shape.clone());
-        let Some([rows, size]) = shape.as_deref() else {
-            let message = format!("there is no tensor `{EMBEDDINGS}` of (classes, size)");
-            return Err(error_at(path, message));
-        };
-        let special = tensors.metadata.get(SPECIAL);
+        let special = tensors.metadata.get(SPECIAL).cloned();
+        let stored = Stored::of_tensors(path, tensors);
+        let (rows, size) = shape(&stored, EMBEDDINGS)?;
         let special = special.map_or(Ok(0), |text| text.parse::<usize>());
-        let special = special.ok().filter(|special| special < rows);
+        let special = special.ok().filter(|special| *special < rows);
         let Some(special) = special else {
             let message = format!("`{SPECIAL}` of its metadata is no number of rows");
             return Err(error_at(path, message));
         };
         Ok(Embeddings {
-            rows: *rows,
-            size: *size,
+            stored,
+            name: EMBEDDINGS,
+            rows,
+            size,
             special,
-            tensors,
+            clusters: (special..rows).collect(),
         })
     }
 
@@ -147,7 +180,7 @@ impl Embeddings {
             },
             // Without special symbols the rows are the clusters.
             Classes::Rows | Classes::Clusters => HeadClasses {
-                count: self.rows - self.special,
+                count: self.clusters.len(),
                 numbering: Numbering::Clusters,
             },
         }
@@ -155,27 +188,48 @@ impl Embeddings {
 
     /// Takes the embeddings of the classes out.
     fn take(&mut self, classes: Classes) -> Result<Vec<f32>> {
-        let mut values = self.tensors.take(EMBEDDINGS, &[self.rows, self.size])?;
-        let left_out = self.rows - self.classes(classes).count;
-        values.drain(..left_out * self.size);
-        Ok(values)
+        let values = self.stored.take(self.name, &[self.rows, self.size])?;
+        if matches!(self.classes(classes).numbering, Numbering::Rows { .. }) {
+            return Ok(values);
+        }
+        let rows = self.clusters.iter();
+        Ok(rows
+            .flat_map(|row| &values[row * self.size..(row + 1) * self.size])
+            .copied()
+            .collect())
     }
 }
 
-/// Reads the embeddings of a head's classes, (classes, size), from its file or its model's folder.
+/// Returns the shape of embeddings, (rows, size).
+fn shape(stored: &Stored, name: &str) -> Result<(usize, usize)> {
+    let tensor = stored.tensors.get(name);
+    match tensor.map(|tensor| tensor.shape.as_slice()) {
+        Some([rows, size]) => Ok((*rows, *size)),
+        _ => {
+            let message = format!("there is no tensor `{name}` of (classes, size)");
+            Err(error_at(stored.path(), message))
+        }
+    }
+}
+
+/// Reads the embeddings of a head's classes, (classes, size), from its file or its model.
 ///
 /// # Errors
 /// The file cannot be read, or has no embeddings.
 pub fn label_embeddings(path: &Path, classes: Classes) -> Result<LabelEmbeddings> {
-    let path = if path.is_dir() {
-        label_head_path(path)
+    let mut embeddings = if path.is_dir() {
+        let path = label_head_path(path);
+        Embeddings::of(&path, Tensors::read(&path)?)?
+    } else if is_torch_file(path) {
+        let message = "has no label head (`label_embs_concat`)";
+        let found = Embeddings::find(path, &mut ReadFiles::default())?;
+        found.ok_or_else(|| error_at(path, message))?
     } else {
-        path.to_owned()
+        Embeddings::of(path, Tensors::read(path)?)?
     };
-    let mut embeddings = Embeddings::read(&path)?;
     Ok(LabelEmbeddings {
-        values: embeddings.take(classes)?,
         classes: embeddings.classes(classes),
+        values: embeddings.take(classes)?,
         size: embeddings.size,
     })
 }
@@ -196,25 +250,23 @@ pub struct LabelEmbeddings {
 }
 
 impl LabelHead {
-    /// Reads the head of a model folder, and adds its file to those that were read.
+    /// Reads the head of a model, and adds its file to those that were read.
     ///
     /// # Errors
-    /// The file cannot be read, or does not fit the model.
+    /// There is none, a file cannot be read, or it does not fit the model.
     pub fn load(
-        folder: &Path,
+        model: &Path,
         architecture: &Architecture,
         classes: Classes,
         read_files: &mut ReadFiles,
     ) -> Result<LabelHead> {
-        let path = label_head_path(folder);
-        let (tensors, hash) = Tensors::read_and_hash(&path)?;
-        read_files.insert(&path, hash);
-        let mut file = Embeddings::of(&path, tensors)?;
-        let size = file.size;
+        let found = Embeddings::find(model, read_files)?;
+        let mut found = found.ok_or_else(|| error_at(model, "has no label head"))?;
+        let size = found.size;
         let width = architecture.layer_width(architecture.num_hidden_layers);
-        let weight = file.tensors.take("final_proj.weight", &[size, width])?;
-        let bias = file.tensors.take("final_proj.bias", &[size])?;
-        let embeddings = file.take(classes)?;
+        let weight = found.stored.take("final_proj.weight", &[size, width])?;
+        let bias = found.stored.take("final_proj.bias", &[size])?;
+        let embeddings = found.take(classes)?;
         Ok(LabelHead {
             weight: param(weight),
             bias: param(bias),
@@ -289,7 +341,7 @@ mod tests {
         assert_eq!(rows, Some(numbered(3, Numbering::Rows { special: 1 })));
         let mut read = ReadFiles::default();
         let head = LabelHead::load(&folder, &architecture, Classes::Clusters, &mut read).unwrap();
-        assert!(read.hash(&label_head_path(&folder)).is_some());
+        assert!(read.hash(&label_head_path(&folder)).unwrap().is_some());
         let x = hidden(vec![3.0, 4.0, 5.0], 3, Spans::new([1]));
         let logits = head.logits(x, 0.1);
         let numbers = compute::tensor::read(&logits.values);

@@ -1,6 +1,6 @@
 //! Whether a model wants its waveforms at zero mean and unit variance, and which file of its folder
 //! says so.
-use super::{Architecture, ExtractNorm};
+use super::{Architecture, ExtractNorm, FrontEnd};
 use crate::Result;
 use crate::data::error::PathContext;
 use crate::data::read_files::ReadFiles;
@@ -26,7 +26,18 @@ pub struct Normalization {
     pub file: Option<&'static str>,
 }
 
+/// What transformers' feature extractor adds to the variance of a waveform.
+pub const HUGGING_FACE_EPSILON: f32 = 1e-7;
+
 impl Normalization {
+    /// Returns what a checkpoint says that is one file.
+    pub(super) fn of_checkpoint(normalize: bool) -> Normalization {
+        Normalization {
+            normalize,
+            file: Some("the checkpoint"),
+        }
+    }
+
     /// Returns the file of a model folder that decides; `None` if no file does, or if it cannot be
     /// read.
     pub fn file(folder: &Path) -> Option<&'static str> {
@@ -39,7 +50,8 @@ impl Normalization {
 
     /// Whether a model wants normalised waveforms where no file says it.
     pub(super) fn by_default(architecture: &Architecture) -> bool {
-        !architecture.is_fbank() && architecture.feat_extract_norm == ExtractNorm::Layer
+        architecture.front_end == FrontEnd::Waveform
+            && architecture.feat_extract_norm == ExtractNorm::Layer
     }
 
     /// Reads `do_normalize` of a model folder. Where no file says it, models with layer norms in the
@@ -52,7 +64,7 @@ impl Normalization {
         architecture: &Architecture,
         read_files: &mut ReadFiles,
     ) -> Result<Normalization> {
-        if architecture.is_fbank() {
+        if architecture.front_end != FrontEnd::Waveform {
             // Log-mel frames are of samples as they are; the file belongs to what the cache names.
             if let Some(name) = Normalization::file(folder) {
                 read_files.text(&folder.join(name))?;

@@ -3,6 +3,7 @@
 mod bf16;
 mod cutting;
 mod fbank;
+mod formats;
 mod forward;
 mod frozen;
 mod gates;

@@ -1,5 +1,6 @@
 //! Weights before training.
 use super::components::{ComponentKind, Initial};
+use super::normalization::HUGGING_FACE_EPSILON;
 use super::{Architecture, Model, Normalization, Weights};
 use compute::parallel::map;
 use compute::random::Key;
@@ -28,6 +29,7 @@ impl Model {
             architecture: architecture.clone(),
             weights: Weights(weights),
             normalize: Normalization::by_default(architecture),
+            normalize_epsilon: HUGGING_FACE_EPSILON,
             cmvn: None,
         }
     }

@@ -1,5 +1,7 @@
 //! Reads an architecture from a graph's option or a config.json, and writes it to a config.json.
+use super::architecture::DATA2VEC;
 use super::config_keys::{UnknownKeys, check_keys};
+use super::whisper::{self, WHISPER};
 use super::{Architecture, EncoderType, ExtractNorm};
 use crate::Result;
 use crate::data::suggestion::{option_hint, suggestion};
@@ -123,7 +125,8 @@ impl Architecture {
         let Json::Object(keys) = serde_json::from_str(text)? else {
             return Err("is no JSON object".into());
         };
-        let architecture = read(keys.clone()).map_err(|(key, e)| format!("key `{key}`: {e}"))?;
+        let own = translated(&keys)?;
+        let architecture = read(own).map_err(|(key, e)| format!("key `{key}`: {e}"))?;
         architecture.validate()?;
         check_keys(&keys, unknown)?;
         Ok(architecture)
@@ -139,6 +142,14 @@ impl Architecture {
     /// Its `model_type` is transformers' own only if that class gives the same outputs.
     pub fn to_config(&self) -> Json {
         let mut config = json!(self);
+        if self.family() == DATA2VEC
+            && let Some(keys) = config.as_object_mut()
+        {
+            // As transformers calls them.
+            let depth = keys.shift_remove("conv_pos_depth").unwrap_or(json!(1));
+            let kernel = keys.insert("num_conv_pos_embeddings".into(), depth);
+            keys.insert("conv_pos_kernel_size".into(), kernel.unwrap_or_default());
+        }
         if !self.has_position_bias()
             && let Some(keys) = config.as_object_mut()
         {
@@ -234,6 +245,8 @@ fn known_keys() -> Vec<String> {
         final_proj_size: Some(1),
         label_embeddings: Some(1),
         time_reduction: 2,
+        conv_pos_depth: 2,
+        pad_to_30_seconds: false,
         encoder: EncoderType::Lstm,
         lstm_hidden_size: Some(1),
         lstm_bidirectional: false,
@@ -264,6 +277,30 @@ pub fn architecture_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schem
         { "type": "object", "properties": keys, "additionalProperties": false },
         { "type": "null" },
     ] })
+}
+
+/// Returns the keys of a config.json in this program's words: those of Whisper and of data2vec have
+/// other names.
+fn translated(keys: &Map<String, Json>) -> Result<Map<String, Json>, String> {
+    match keys.get("model_type").and_then(Json::as_str) {
+        Some(WHISPER) if !keys.contains_key("front_end") => whisper::translated(keys),
+        Some(DATA2VEC | "data2vec") if !keys.contains_key("conv_pos_depth") => {
+            let mut own = keys.clone();
+            own.insert("model_type".into(), json!(DATA2VEC));
+            let depth = keys.get("num_conv_pos_embeddings").cloned();
+            own.insert("conv_pos_depth".into(), depth.unwrap_or(json!(5)));
+            let kernel = own.shift_remove("conv_pos_kernel_size");
+            own.insert(
+                "num_conv_pos_embeddings".into(),
+                kernel.unwrap_or(json!(19)),
+            );
+            if !keys.contains_key("feat_extract_norm") {
+                own.insert("feat_extract_norm".into(), json!(ExtractNorm::Layer));
+            }
+            Ok(own)
+        }
+        _ => Ok(keys.clone()),
+    }
 }
 
 /// Deserializes an architecture. An error is the dotted key, and what is wrong with its value.

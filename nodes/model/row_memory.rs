@@ -58,6 +58,9 @@ pub fn row_lengths<'a>(ids: &'a StringArray, rows: &[&[f32]]) -> Vec<RowLength<'
 /// # Errors
 /// It cannot; the error names the longest row.
 pub fn check_frozen(a: &Architecture, layers: usize, rows: &[RowLength]) -> Result<()> {
+    for row in rows {
+        check_length(a, row, IN_A_GRAPH)?;
+    }
     check(rows, frozen_bytes(a, layers, rows), IN_A_GRAPH)
 }
 
@@ -79,9 +82,20 @@ pub fn check_file(a: &Architecture, layers: usize, path: &Path) -> Result<()> {
         name: &name,
         samples: lengths.row as usize,
     };
+    check_length(a, &row, "split it")?;
     let decoded = decoded_bytes(lengths.frames, lengths.row);
     let computed = 4 * lengths.row + frozen_bytes(a, layers, &[row]);
     check(&[row], decoded.max(computed), "split it")
+}
+
+/// Checks that a model reads rows of this length.
+fn check_length(a: &Architecture, row: &RowLength, remedy: &str) -> Result<()> {
+    let Some(problem) = a.length_problem(row.samples) else {
+        return Ok(());
+    };
+    let seconds = row.samples as f64 / RATE;
+    let name = row.name;
+    Err(format!("`{name}` has {seconds:.1} s of audio, but {problem}; {remedy}").into())
 }
 
 /// Checks that the samples of a batch's rows can be decoded; `rows` have them at 16 kHz.
@@ -190,7 +204,7 @@ fn encoding(a: &Architecture, layers: usize, samples: usize) -> u64 {
     ];
     let sent = layers * width;
     let largest_step = steps.into_iter().max().unwrap_or(0);
-    let numbers = a.frames(samples) * (3 * sent).max(sent + largest_step);
+    let numbers = a.computed_frames(samples) * (3 * sent).max(sent + largest_step);
     4 * (numbers + map(a, samples)) as u64
 }
 

@@ -89,6 +89,7 @@ impl Model {
             architecture: architecture.clone(),
             weights: Weights(weights),
             normalize: self.normalize && !architecture.is_fbank(),
+            normalize_epsilon: self.normalize_epsilon,
             cmvn: self.cmvn.clone().filter(|cmvn| {
                 architecture.is_fbank() && cmvn.mean.len() == architecture.fbank_bins
             }),

@@ -1,9 +1,10 @@
 //! Checks that an architecture can be built and counted: no count overflows, no shape is empty.
 use super::Architecture;
-use super::architecture::WAVLM;
+use super::architecture::{DATA2VEC, WAVLM};
+use super::whisper::WHISPER;
 
 /// Values of `model_type`, without `pruned_`.
-const FAMILIES: &[&str] = &["hubert", "wav2vec2", WAVLM];
+const FAMILIES: &[&str] = &["hubert", "wav2vec2", WAVLM, DATA2VEC, WHISPER];
 /// The largest width, kernel or stride.
 const WIDEST: usize = 1 << 16;
 /// The most convolutions or layers.
@@ -28,7 +29,7 @@ impl Architecture {
             FAMILIES.contains(&self.family()),
             format!(
                 "`model_type` is \"{}\"; this version knows hubert, wav2vec2, wavlm and their \
-                 pruned and compact forms",
+                 pruned and compact forms, and data2vec-audio and whisper as teachers",
                 self.model_type
             ),
         )?;
@@ -40,6 +41,16 @@ impl Architecture {
     }
 
     fn validate_front_end(&self) -> Checked {
+        ensure(
+            self.is_whisper() == (self.model_type == WHISPER),
+            "`front_end` \"whisper\" is of the `model_type` \"whisper\", and of no other",
+        )?;
+        if self.is_whisper() {
+            return ensure(
+                (4..=256).contains(&self.fbank_bins) && self.conv_dim.len() == 2,
+                "`num_mel_bins` must be from 4 to 256",
+            );
+        }
         if !self.is_fbank() {
             return self.validate_projection();
         }
@@ -145,6 +156,10 @@ impl Architecture {
                 format!("`{name}` must be from 1 to {WIDEST}"),
             )?;
         }
+        ensure(
+            (1..=16).contains(&self.conv_pos_depth),
+            "`conv_pos_depth` must be from 1 to 16",
+        )?;
         ensure(
             (1..=16).contains(&self.time_reduction),
             "`time_reduction` must be from 1 to 16",
@@ -314,9 +329,9 @@ mod tests {
                 .to_string()
         };
         assert_eq!(
-            problem(r#"{"model_type": "data2vec-audio"}"#),
-            "`model_type` is \"data2vec-audio\"; this version knows hubert, wav2vec2, wavlm and \
-             their pruned and compact forms"
+            problem(r#"{"model_type": "wav2vec2-bert"}"#),
+            "`model_type` is \"wav2vec2-bert\"; this version knows hubert, wav2vec2, wavlm and \
+             their pruned and compact forms, and data2vec-audio and whisper as teachers"
         );
         let wavlm = |keys: &str| {
             problem(&format!(

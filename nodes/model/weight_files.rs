@@ -1,16 +1,22 @@
-//! The files of a model folder that hold its tensors: model.safetensors, or the shards that
-//! model.safetensors.index.json names.
+//! The files of a model folder that hold its tensors: model.safetensors or pytorch_model.bin, or the
+//! shards that model.safetensors.index.json or pytorch_model.bin.index.json names.
 use super::Architecture;
+use super::stored::{Stored, described};
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::data::file::{self, Tensors};
 use crate::data::read_files::ReadFiles;
+use crate::data::torch::{TorchFile, is_torch_file};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-const WHOLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+/// A file with all tensors, and the index of shards; the first that is there counts, as in
+/// transformers.
+const FILES: [(&str, &str); 2] = [
+    ("model.safetensors", "model.safetensors.index.json"),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+];
 /// A tensor that every encoder has: what precedes this name precedes the others too.
 const ANCHOR: &str = "feature_extractor.conv_layers.0.conv.weight";
 
@@ -32,18 +38,18 @@ pub(super) enum WeightFiles {
 }
 
 impl WeightFiles {
-    /// Finds the files of a folder; model.safetensors comes first, as in transformers.
+    /// Finds the files of a folder.
     pub(super) fn find(folder: &Path, read: &mut ReadFiles) -> Result<WeightFiles> {
-        let whole = folder.join(WHOLE);
-        if whole.exists() {
-            return Ok(WeightFiles::Whole(whole));
-        }
-        let index = folder.join(INDEX);
-        if !index.exists() {
-            let message = "is not there; convert the checkpoint to safetensors \
-                           (`model.save_pretrained(folder)` in transformers)";
-            return Err(error_at(&whole, message));
-        }
+        let Some(index) = find_index(folder) else {
+            return match find_whole(folder) {
+                Some(whole) => Ok(WeightFiles::Whole(whole)),
+                None => Err(error_at(
+                    &folder.join(FILES[0].0),
+                    "is not there, nor is pytorch_model.bin; a model folder of transformers has \
+                     one of them",
+                )),
+            };
+        };
         let text = read.text(&index)?;
         let parsed: Index = serde_json::from_str(&text).at(&index)?;
         let mut shards: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
@@ -57,32 +63,26 @@ impl WeightFiles {
         Ok(WeightFiles::Shards { index, shards })
     }
 
-    /// Returns the file that messages about tensors name.
-    pub(super) fn path(&self) -> &Path {
-        match self {
-            WeightFiles::Whole(path) => path,
-            WeightFiles::Shards { index, .. } => index,
-        }
-    }
-
     /// Returns the names of all tensors, without reading any.
     fn names(&self) -> Result<BTreeSet<String>> {
         match self {
+            WeightFiles::Whole(path) if is_torch_file(path) => {
+                let file = TorchFile::open(path)?;
+                Ok(described(file.root()).into_keys().collect())
+            }
             WeightFiles::Whole(path) => Ok(file::tensor_names(path)?.into_iter().collect()),
             WeightFiles::Shards { shards, .. } => Ok(shards.values().flatten().cloned().collect()),
         }
     }
 
-    /// Reads all tensors.
-    pub(super) fn load(&self, read: &mut ReadFiles) -> Result<Tensors> {
+    /// Opens all files; those of safetensors are read at once.
+    pub(super) fn open(&self, read: &mut ReadFiles) -> Result<Stored> {
         match self {
-            WeightFiles::Whole(path) => read_tensors(path, read),
+            WeightFiles::Whole(path) => open_tensors(path, read),
             WeightFiles::Shards { index, shards } => {
-                let mut all = Tensors::none(index);
+                let mut all = Stored::none(index);
                 for (path, names) in shards {
-                    let mut shard = read_tensors(path, read)?;
-                    shard.retain(|name| names.contains(name));
-                    all.append(shard);
+                    all.append(open_tensors(path, read)?, names);
                 }
                 Ok(all)
             }
@@ -90,21 +90,53 @@ impl WeightFiles {
     }
 }
 
-fn read_tensors(path: &Path, read: &mut ReadFiles) -> Result<Tensors> {
-    let (tensors, hash) = Tensors::read_and_hash(path)?;
-    read.insert(path, hash);
-    Ok(tensors)
+/// Returns the index of shards, if no file with all tensors comes before it.
+fn find_index(folder: &Path) -> Option<PathBuf> {
+    for (whole, index) in FILES {
+        if folder.join(whole).exists() {
+            return None;
+        }
+        let index = folder.join(index);
+        if index.exists() {
+            return Some(index);
+        }
+    }
+    None
 }
 
-/// Returns the paths of the files that hold the tensors of a folder, whether they exist or not.
+fn find_whole(folder: &Path) -> Option<PathBuf> {
+    let mut paths = FILES.iter().map(|(whole, _)| folder.join(whole));
+    paths.find(|path| path.exists())
+}
+
+fn open_tensors(path: &Path, read: &mut ReadFiles) -> Result<Stored> {
+    if is_torch_file(path) {
+        let file = TorchFile::open(path)?;
+        read.insert_open(path, file.reopened()?)?;
+        let tensors = described(file.root());
+        return Ok(Stored::of_torch(file, tensors));
+    }
+    let (tensors, hash) = Tensors::read_and_hash(path)?;
+    read.insert(path, hash);
+    Ok(Stored::of_tensors(path, tensors))
+}
+
+/// Whether a file is one of safetensors.
+pub(super) fn is_safetensors(path: &Path) -> bool {
+    file::tensor_names(path).is_ok()
+}
+
+/// Returns the paths of the files that hold the tensors of a model, whether they exist or not.
 pub fn weight_paths(folder: &Path) -> Vec<PathBuf> {
+    if folder.is_file() {
+        return vec![folder.to_owned()];
+    }
     match WeightFiles::find(folder, &mut ReadFiles::default()) {
         Ok(WeightFiles::Shards { index, shards }) => {
             [index].into_iter().chain(shards.into_keys()).collect()
         }
         Ok(WeightFiles::Whole(path)) => vec![path],
-        Err(_) if folder.join(INDEX).exists() => vec![folder.join(INDEX)],
-        Err(_) => vec![folder.join(WHOLE)],
+        Err(_) => vec![find_index(folder).unwrap_or_else(|| folder.join(FILES[0].0))],
     }
 }
 

@@ -1,23 +1,19 @@
-//! A model's tensors by their Hugging Face names, and the folder that holds them.
-use super::MASK_EMBEDDING;
-use super::config_keys::{UnknownKeys, unknown_keys};
+//! A model's tensors by their Hugging Face names: loaded from a checkpoint of any format, written as
+//! a folder.
+use super::checkpoint::Checkpoint;
+use super::config_keys::UnknownKeys;
 use super::normalization::Normalization;
-use super::weight_files::{WeightFiles, lacks, prefix};
-use super::{Architecture, CMVN_FILE, Cmvn};
+use super::stored::listed;
+use super::{Architecture, CMVN_FILE, Cmvn, MASK_EMBEDDING};
 use crate::Result;
-use crate::data::error::{PathContext, error_at};
-use crate::data::file::{self, GrowingFolder, Tensors};
-use crate::data::printable::printable_path;
+use crate::data::error::error_at;
+use crate::data::file::{self, GrowingFolder};
 use crate::data::read_files::ReadFiles;
-use crate::data::text;
 use compute::tensor::{Param, param, read};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
-
-/// What the names of an encoder's own tensors begin with; others are heads of a task.
-const ENCODER: [&str; 3] = ["encoder.", "feature_extractor.", "feature_projection."];
+use std::path::{Path, PathBuf};
 
 /// Parameters by their Hugging Face names, without prefix.
 #[derive(Clone)]
@@ -48,13 +44,17 @@ pub struct Model {
     pub weights: Weights,
     /// Whether it wants each waveform brought to zero mean and unit variance.
     pub normalize: bool,
+    /// What is added to the variance then; it differs between the programs that trained models.
+    pub normalize_epsilon: f32,
     /// How a model of log-mel frames normalises them; `None`: not at all.
     pub cmvn: Option<Cmvn>,
 }
 
-/// A model as it was loaded, with what its folder says beside it.
+/// A model as it was loaded, with what its checkpoint says beside it.
 pub struct LoadedModel {
     pub model: Model,
+    /// The program whose checkpoints have this form, such as `huggingface` or `fairseq`.
+    pub format: &'static str,
     pub normalization: Normalization,
     /// Keys of config.json that this program does not know, with their values.
     pub unknown_keys: Vec<(String, Json)>,
@@ -64,35 +64,11 @@ pub struct LoadedModel {
     pub read_files: ReadFiles,
 }
 
-/// Reads config.json of a model folder, and the names of its tensors if they are there.
-///
-/// A mask embedding that config.json asks for and the folder does not have is left out of the
-/// architecture: only masking needs it.
-pub fn read_architecture(folder: &Path, unknown: UnknownKeys) -> Result<Architecture> {
-    check_exists(folder)?;
-    let path = folder.join("config.json");
-    let text = text::read_small(&path).at(&path)?;
-    let mut architecture = Architecture::from_config(&text, unknown).at(&path)?;
-    if architecture.has_mask_embedding() && lacks(folder, &architecture, MASK_EMBEDDING) {
-        architecture.remove_mask_embedding();
-    }
-    Ok(architecture)
-}
-
-fn check_exists(folder: &Path) -> Result<()> {
-    if folder.exists() {
-        return Ok(());
-    }
-    let hint = file::hint(&folder.to_string_lossy());
-    let name = printable_path(folder);
-    Err(format!("there is no folder `{name}`{hint}").into())
-}
-
 impl Model {
-    /// Loads a folder, as [`LoadedModel::read`]; a tensor of the encoder that nothing reads is an
+    /// Loads a checkpoint, as [`LoadedModel::read`]; a tensor of the encoder that nothing reads is an
     /// error, since it would change the numbers.
-    pub fn load(folder: &Path, unknown: UnknownKeys) -> Result<Model> {
-        Ok(LoadedModel::load(folder, unknown)?.model)
+    pub fn load(path: &Path, unknown: UnknownKeys) -> Result<Model> {
+        Ok(LoadedModel::load(path, unknown)?.model)
     }
 
     /// Says that log-mel frames stay as they are, for a model that was loaded without statistics.
@@ -100,90 +76,79 @@ impl Model {
         let lacks = self.architecture.is_fbank() && self.cmvn.is_none();
         lacks.then(|| {
             format!(
-                "log-mel frames are not normalised, since no {CMVN_FILE} is beside the model; if it \
-                 was trained with one, copy it there"
+                "log-mel frames are not normalised, since no {CMVN_FILE} is beside the model (of a \
+                 checkpoint of TCL606/s3prl: no global_cmvn.npy); if it was trained with one, copy \
+                 it there"
             )
         })
     }
 }
 
 impl LoadedModel {
-    /// Loads a folder, as [`Model::load`].
-    pub fn load(folder: &Path, unknown: UnknownKeys) -> Result<LoadedModel> {
-        let loaded = LoadedModel::read(folder, unknown)?;
-        if let Some(name) = loaded.unread_tensors.first() {
-            let message = format!(
-                "nothing reads the tensor `{name}`: config.json describes another model, or one \
-                 that this version does not know"
-            );
-            return Err(error_at(&folder.join("model.safetensors"), message));
-        }
-        Ok(loaded)
+    /// Loads a checkpoint, as [`Model::load`].
+    pub fn load(path: &Path, unknown: UnknownKeys) -> Result<LoadedModel> {
+        let (loaded, weights) = LoadedModel::read_from(path, unknown)?;
+        let unread = loaded.unread_tensors.iter();
+        let mut problems: Vec<String> = unread
+            .map(|name| format!("nothing reads the tensor `{name}`"))
+            .collect();
+        let Some(last) = problems.last_mut() else {
+            return Ok(loaded);
+        };
+        last.push_str(
+            ": its configuration describes another model, or one that this version does not know",
+        );
+        Err(error_at(&weights, listed(problems)))
     }
 
-    /// Reads each file of a folder once: config.json, the tensors, and who says whether waveforms
-    /// are normalised.
-    pub fn read(folder: &Path, unknown: UnknownKeys) -> Result<LoadedModel> {
-        check_exists(folder)?;
-        let mut read_files = ReadFiles::default();
-        let config_path = folder.join("config.json");
-        let config = read_files.text(&config_path)?;
-        let mut architecture = Architecture::from_config(&config, unknown).at(&config_path)?;
-        let files = WeightFiles::find(folder, &mut read_files)?;
-        let tensors = files.load(&mut read_files)?;
-        let mut tensors = encoder_tensors(tensors, &architecture).at(files.path())?;
-        if !tensors.floats.contains_key(MASK_EMBEDDING) {
+    /// Reads each file of a checkpoint once: its configuration, the tensors, and who says whether
+    /// waveforms are normalised.
+    ///
+    /// # Errors
+    /// A file cannot be read, or tensors are missing or have other shapes or types; all are listed.
+    pub fn read(path: &Path, unknown: UnknownKeys) -> Result<LoadedModel> {
+        Ok(LoadedModel::read_from(path, unknown)?.0)
+    }
+
+    /// Reads a checkpoint, and returns the file that messages about its tensors name.
+    fn read_from(path: &Path, unknown: UnknownKeys) -> Result<(LoadedModel, PathBuf)> {
+        let Checkpoint {
+            format,
+            mut architecture,
+            mut stored,
+            normalization,
+            epsilon,
+            cmvn,
+            unknown_keys,
+            read_files,
+            described_by,
+        } = Checkpoint::open(path, unknown)?;
+        if !stored.tensors.contains_key(MASK_EMBEDDING) {
             architecture.remove_mask_embedding();
         }
+        stored.check(&architecture, described_by)?;
+        let unread_tensors = stored.unread(&architecture);
         let mut weights = BTreeMap::new();
         for (name, shape) in architecture.tensors() {
-            let Some((found_shape, values)) = tensors.floats.remove(&name) else {
-                return Err(error_at(files.path(), tensors.why_missing(&name)));
-            };
-            if found_shape != shape {
-                let message =
-                    format!("`{name}` is {found_shape:?}, but config.json says {shape:?}");
-                return Err(error_at(files.path(), message));
-            }
+            let values = stored.take(&name, &shape)?;
             weights.insert(name, param(values));
         }
-        let normalization = Normalization::read(folder, &architecture, &mut read_files)?;
-        let statistics = folder.join(CMVN_FILE);
-        let cmvn = if architecture.is_fbank() && statistics.exists() {
-            Some(Cmvn::read(
-                &statistics,
-                architecture.fbank_bins,
-                &mut read_files,
-            )?)
-        } else {
-            None
-        };
-        let is_encoder = |name: &&str| ENCODER.iter().any(|prefix| name.starts_with(prefix));
-        let unread_tensors = tensors.names().filter(is_encoder);
-        let keys = serde_json::from_str(&config).at(&config_path)?;
-        Ok(LoadedModel {
+        let loaded = LoadedModel {
             model: Model {
                 architecture,
                 weights: Weights(weights),
                 normalize: normalization.normalize,
+                normalize_epsilon: epsilon,
                 cmvn,
             },
+            format,
             normalization,
-            unknown_keys: unknown_keys(&keys),
-            unread_tensors: unread_tensors.map(str::to_owned).collect(),
+            unknown_keys,
+            unread_tensors,
             read_files,
-        })
+        };
+        Ok((loaded, stored.path().to_owned()))
     }
-}
-
-/// Returns the tensors of the encoder by their names in an [`Architecture`]: without a prefix such
-/// as `hubert.`, and with the older names of the weight norm's tensors.
-///
-/// Tensors that are not below the prefix belong to the head of a task.
-fn encoder_tensors(tensors: Tensors, architecture: &Architecture) -> Result<Tensors> {
-    let tensors = tensors.rename(|name| Some(older_name(name)));
-    let prefix = prefix(tensors.names(), architecture)?;
-    Ok(tensors.rename(|name| name.strip_prefix(&prefix).map(str::to_owned)))
 }
 
 impl Model {
@@ -230,7 +195,7 @@ impl Model {
 }
 
 /// Returns the older names of the weight norm's tensors.
-fn older_name(name: &str) -> String {
+pub(super) fn older_name(name: &str) -> String {
     name.replace("parametrizations.weight.original0", "weight_g")
         .replace("parametrizations.weight.original1", "weight_v")
 }

@@ -18,7 +18,7 @@ pub struct FileOption {
 pub enum Contents {
     /// A list of utterances, or a folder of audio files.
     Manifest,
-    /// A model's folder, or another file.
+    /// A model, or another file.
     Files,
 }
 
@@ -56,11 +56,12 @@ impl Contents {
 }
 
 fn files_hash(path: &Path) -> Result<blake3::Hash> {
-    if !path.is_dir() {
+    let files = model_files(path);
+    if !path.is_dir() && files.len() < 2 {
         return file_hash(path);
     }
     let mut hasher = blake3::Hasher::new();
-    for file in model_files(path) {
+    for file in files {
         let name = file.file_name().unwrap_or_default();
         hasher.update(name.as_encoded_bytes());
         hasher.update(&[0]); // no name contains it

@@ -270,10 +270,15 @@ pub fn common_width(layers: &[usize], a: &Architecture) -> Result<usize, OptionE
 
 /// Says that a model sends nothing on the port of attention maps, if its layers have none.
 pub fn missing_maps(port: &'static str, a: &Architecture) -> Vec<(&'static str, String)> {
-    let problem = "the model's layers are an LSTM, which has no attention maps";
-    let missing = !a.has_attention();
-    missing
-        .then(|| (port, problem.to_owned()))
+    let problem = if !a.has_attention() {
+        Some("the model's layers are an LSTM, which has no attention maps")
+    } else if a.is_whisper() {
+        Some("the maps of Whisper's encoder are of 30 s, not of a row's frames")
+    } else {
+        None
+    };
+    problem
+        .map(|problem| (port, problem.to_owned()))
         .into_iter()
         .collect()
 }

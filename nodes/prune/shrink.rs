@@ -45,6 +45,7 @@ pub fn shrink(model: &Model, gates: &Fixed, how: Finalize) -> Result<Model> {
         weights: Weights(weights.collect()),
         architecture,
         normalize: model.normalize,
+        normalize_epsilon: model.normalize_epsilon,
         cmvn: model.cmvn.clone(),
     })
 }

@@ -11,7 +11,7 @@ mod s3prl;
 mod torchaudio;
 
 use crate::Result;
-use crate::model::{Architecture, Model, UnknownKeys};
+use crate::model::{Architecture, HUGGING_FACE_EPSILON, Model, UnknownKeys};
 use crate::tool::layers::LayerChoice;
 pub use onnx::OnnxPrecision;
 use std::path::Path;
@@ -58,7 +58,12 @@ pub fn export(
     let unknown = UnknownKeys::Refuse {
         except: options.ignore_keys,
     };
-    let model = Model::load(model, unknown)?;
+    let mut model = Model::load(model, unknown)?;
+    if let Some(problem) = model.architecture.only_teaches() {
+        return Err(format!("the model {problem}; it is not exported").into());
+    }
+    // That of the forms that are written.
+    model.normalize_epsilon = HUGGING_FACE_EPSILON;
     if let Some(reason) = model.why_not_normalized() {
         say(&reason);
     }

@@ -52,7 +52,7 @@ pub fn inspect(folder: &Path) -> Result<Inspected> {
     let model = &loaded.model;
     let a = &model.architecture;
     Ok(Inspected {
-        format: "huggingface",
+        format: loaded.format,
         architecture: a.model_type.clone(),
         parameters: model.weights.0.values().map(|p| len(p) as u64).sum(),
         macs: count::macs(a),
@@ -101,6 +101,7 @@ impl fmt::Display for Inspected {
         match self.front_end {
             FrontEnd::Fbank if self.cmvn => write!(f, "  log-mel     normalised by {CMVN_FILE}")?,
             FrontEnd::Fbank => write!(f, "  log-mel     as it is: there is no {CMVN_FILE}")?,
+            FrontEnd::Whisper => write!(f, "  log-mel     Whisper's, of 30 s")?,
             FrontEnd::Waveform => {
                 writeln!(f, "  channels    {:?}, {norm}", self.conv)?;
                 let source = self

@@ -3,7 +3,7 @@ use super::{FEATURES_IN, IN, Options};
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{FEATURES, ID, SAMPLES};
-use crate::model::{Architecture, CMVN_FILE, Cmvn, Model, read_architecture};
+use crate::model::{Architecture, CMVN_FILE, Cmvn, Model, has_statistics};
 use crate::node::model_option::PlannedModel;
 use crate::node::port::{Shape, Shapes};
 use crate::node::step::Step;
@@ -95,7 +95,7 @@ impl Options {
                     .is_none_or(|(written, _)| written.is_fbank()),
                 None => {
                     let folder = Path::new(init);
-                    !folder.exists() || holds_statistics(folder, self)
+                    !folder.exists() || has_statistics(folder, self.model_option().unknown_keys)
                 }
             },
         };
@@ -139,12 +139,6 @@ impl Options {
         }
         Ok(())
     }
-}
-
-/// Whether a folder has statistics that its model uses.
-fn holds_statistics(folder: &Path, options: &Options) -> bool {
-    let stored = read_architecture(folder, options.model_option().unknown_keys);
-    stored.is_ok_and(|stored| stored.is_fbank()) && folder.join(CMVN_FILE).exists()
 }
 
 /// Checks that the input is what the model's front end reads.

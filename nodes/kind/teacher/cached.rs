@@ -5,7 +5,7 @@ use super::{IN, LOGITS_OUT, MAPS_OUT, OUT, Options};
 use crate::Result;
 use crate::data::entry::Entry;
 use crate::data::targets;
-use crate::model::{encoder_files, label_head_path};
+use crate::model::{label_head_path, named_encoder_files};
 use crate::node::model_option::mapped_layers;
 use crate::node::{BuiltNode, Cacheable, LayersOption, NodeContext, StoredEntry};
 use arrow::record_batch::RecordBatch;
@@ -15,13 +15,12 @@ use std::path::{Path, PathBuf};
 impl Options {
     /// Returns the hashes of files by their names.
     fn hashes(
-        paths: Vec<PathBuf>,
+        files: Vec<(String, PathBuf)>,
         hash_of: &mut dyn FnMut(&Path) -> Result<String>,
     ) -> Result<Map<String, Json>> {
         let mut hashes = Map::new();
-        for path in paths {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            hashes.insert(name.into_owned(), hash_of(&path)?.into());
+        for (name, path) in files {
+            hashes.insert(name, hash_of(&path)?.into());
         }
         Ok(hashes)
     }
@@ -32,7 +31,8 @@ impl Options {
         context: &NodeContext,
         hash_of: &mut dyn FnMut(&Path) -> Result<String>,
     ) -> Result<Map<String, Json>> {
-        let mut model = Options::hashes(encoder_files(&context.path(&self.model)), hash_of)?;
+        let files = named_encoder_files(&context.path(&self.model));
+        let mut model = Options::hashes(files, hash_of)?;
         if model.is_empty() {
             // A dry run without a model draws random weights: from the seed, the node, and the
             // architecture.
@@ -69,8 +69,12 @@ impl Cacheable for Options {
             identity.remove("convention");
             identity.remove("pool");
             let head = label_head_path(&context.path(&self.model));
-            let paths = if head.exists() { vec![head] } else { vec![] };
-            identity.insert("head".into(), Options::hashes(paths, hash_of)?.into());
+            // A checkpoint that is one file holds its head itself.
+            let file = head
+                .exists()
+                .then(|| ("logits.safetensors".to_owned(), head));
+            let files = file.into_iter().collect();
+            identity.insert("head".into(), Options::hashes(files, hash_of)?.into());
             identity.insert("temperature".into(), json!(self.temperature));
             identity.insert("classes".into(), json!(self.classes));
         }

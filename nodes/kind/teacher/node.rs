@@ -87,15 +87,18 @@ impl Node for Teacher {
         check_frozen(&self.model.architecture, self.layers.len(), &rows)?;
         let forward = Forward::frozen(&self.model, OPEN, self.precision);
         let encode = |rows: Range<usize>, features: Hidden| {
-            let masks = masks.as_ref().map(|masks| &masks[rows]);
+            let masks = masks.as_ref().map(|masks| &masks[rows.clone()]);
             let outputs = Outputs {
                 layers: &self.layers,
                 maps: &self.mapped,
                 encoder_output: self.head.is_some(),
                 convention: self.convention,
             };
+            let own: Vec<usize> = samples[rows].iter().map(|row| row.len()).collect();
             let encoded = forward.encode(features, masks, outputs);
-            let mut outputs = encoded.hiddens;
+            let hiddens = encoded.hiddens.into_iter();
+            let hiddens = hiddens.map(|x| forward.own_frames(x, &own));
+            let mut outputs: Vec<Hidden> = hiddens.collect();
             if self.pools {
                 outputs = outputs.into_iter().map(row_means).collect();
             }

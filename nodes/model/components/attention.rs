@@ -46,6 +46,9 @@ pub(super) fn attention(a: &Architecture, layer: usize) -> Component {
         for map in inputs {
             tensors.extend(linear(&format!("{prefix}{map}."), heads, width));
         }
+        // Whisper's keys have no bias.
+        let key_bias = format!("{prefix}k_proj.bias");
+        tensors.retain(|tensor| !a.is_whisper() || tensor.name != key_bias);
         let name = format!("{prefix}out_proj.weight");
         tensors.push(TensorSpec::new(
             name,

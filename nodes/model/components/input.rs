@@ -28,6 +28,9 @@ pub(super) fn positional_convolution(a: &Architecture) -> Component {
     let one = Dim::fixed(1);
 
     let direction = Initial::Normal((4.0 / (taps.len() * width.len()) as f64).sqrt());
+    if a.conv_pos_depth > 1 {
+        return stacked_convolutions(a, [width, width_of_group, taps], direction);
+    }
     let tensors = vec![
         TensorSpec::new(format!("{prefix}bias"), &[width], Initial::Zeros),
         TensorSpec::new(
@@ -61,6 +64,40 @@ pub(super) fn positional_convolution(a: &Architecture) -> Component {
             operands: written,
         },
         ..Component::new(kind, tensors)
+    }
+}
+
+/// Returns what the names of a stacked positional convolution begin with, the dot included.
+pub(in crate::model) fn stacked_prefix(i: usize) -> String {
+    format!("encoder.pos_conv_embed.layers.{i}.conv.")
+}
+
+/// Describes data2vec's positional convolutions, whose norms have no parameters. They are not
+/// trained.
+fn stacked_convolutions(a: &Architecture, dims: [Dim; 3], initial: Initial) -> Component {
+    let mut tensors = vec![];
+    for i in 0..a.conv_pos_depth {
+        let prefix = stacked_prefix(i);
+        tensors.push(TensorSpec::new(
+            format!("{prefix}bias"),
+            &dims[..1],
+            Initial::Zeros,
+        ));
+        tensors.push(TensorSpec::new(format!("{prefix}weight"), &dims, initial));
+    }
+    let per_frame: usize = dims.iter().map(Dim::len).product();
+    let extra = a.conv_pos_depth * per_frame;
+    Component {
+        macs: Macs {
+            per_frame: extra,
+            per_row: if dims[2].len().is_multiple_of(2) {
+                extra
+            } else {
+                0
+            },
+            ..Macs::default()
+        },
+        ..Component::new(ComponentKind::PositionalConvolution, tensors)
     }
 }
 

@@ -7,7 +7,7 @@ use compute::op::{
     Branch, Map, PositionBias, attend, attention_map, linear, map_softmax, position_gate,
     self_attention,
 };
-use compute::tensor::{Device, Hidden, Track};
+use compute::tensor::{Device, Hidden, Track, param};
 use std::collections::BTreeMap;
 
 /// The attention map of a layer, before dropout.
@@ -101,7 +101,12 @@ impl<T: Track> Forward<'_, T> {
             "out_proj.bias",
         ];
         let prefix = ComponentKind::Attention(l).prefix();
-        let weights = self.model.weights.all(&prefix, names);
+        let no_bias = param(vec![0.0; a.hidden_size]);
+        let weights = names.map(|name| {
+            let found = self.model.weights.find(&format!("{prefix}{name}"));
+            // Whisper's keys have none.
+            found.unwrap_or(&no_bias)
+        });
         let gate = self.gate(Unit::Head, l);
         let bias = self.position_bias(l, &x);
         let drop = self.drops.at(a.attention_dropout, 4 + 4 * l);

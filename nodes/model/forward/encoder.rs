@@ -21,7 +21,9 @@ impl<T: Track> Forward<'_, T> {
         let a = &self.model.architecture;
         let weights = &self.model.weights;
         let prefix = ComponentKind::FeatureProjection.prefix();
-        let projected = if a.is_fbank() {
+        let projected = if a.is_whisper() {
+            x
+        } else if a.is_fbank() {
             self.fbank_projection(x)
         } else if let Some(norm_width) = a.feature_norm_width {
             let names = [
@@ -57,11 +59,17 @@ impl<T: Track> Forward<'_, T> {
     /// Returns the input of the first layer: adds positions, and in Base normalises.
     pub(super) fn encoder_input(&self, x: Hidden<T>) -> Hidden<T> {
         let a = &self.model.architecture;
-        let weights = self.model.weights.all(
-            &ComponentKind::PositionalConvolution.prefix(),
-            ["weight_g", "weight_v", "bias"],
-        );
-        let mut x = positional(x, weights, a.num_conv_pos_embedding_groups, self.precision);
+        let mut x = if a.is_whisper() {
+            self.whisper_positions(x)
+        } else if a.conv_pos_depth > 1 {
+            self.stacked_positions(x)
+        } else {
+            let weights = self.model.weights.all(
+                &ComponentKind::PositionalConvolution.prefix(),
+                ["weight_g", "weight_v", "bias"],
+            );
+            positional(x, weights, a.num_conv_pos_embedding_groups, self.precision)
+        };
         if !a.do_stable_layer_norm {
             x = self.encoder_norm(x);
         }

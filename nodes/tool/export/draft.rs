@@ -1,6 +1,6 @@
 //! A model that is being rewritten: its architecture, and tensors that need not fit it yet.
 use crate::Result;
-use crate::model::{Architecture, Model, Weights};
+use crate::model::{Architecture, HUGGING_FACE_EPSILON, Model, Weights};
 use compute::tensor::{param, read};
 use std::collections::BTreeMap;
 
@@ -67,6 +67,7 @@ impl Draft {
             architecture: self.architecture,
             weights: Weights(weights),
             normalize: self.normalize,
+            normalize_epsilon: HUGGING_FACE_EPSILON,
             cmvn: None,
         })
     }

@@ -69,7 +69,7 @@ fn greatest_difference(model: &Model, graph: &Graph, layers: &[usize]) -> Result
     let mut input = vec![];
     for row in &rows {
         let row = if model.normalize {
-            normalized(row)
+            normalized(row, model.normalize_epsilon)
         } else {
             row.clone()
         };

@@ -18,7 +18,7 @@ pub struct Tensors {
 
 impl Tensors {
     /// Returns no tensors; errors about them name `path`.
-    pub(crate) fn none(path: &Path) -> Tensors {
+    fn none(path: &Path) -> Tensors {
         Tensors {
             path: path.to_owned(),
             floats: Loaded::new(),
@@ -60,40 +60,11 @@ impl Tensors {
         Ok(tensors)
     }
 
-    /// Keeps the tensors whose names `keep` accepts.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        self.floats.retain(|name, _| keep(name));
-        self.other_types.retain(|name, _| keep(name));
-    }
-
-    /// Adds the tensors of another file.
-    pub(crate) fn append(&mut self, mut other: Tensors) {
-        self.floats.append(&mut other.floats);
-        self.other_types.append(&mut other.other_types);
-    }
-
-    /// Returns the names of all tensors, whatever their type.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.floats
-            .keys()
-            .chain(self.other_types.keys())
-            .map(String::as_str)
-    }
-
-    /// Gives tensors other names, and leaves those out for which `rename` returns `None`.
-    pub(crate) fn rename(self, rename: impl Fn(&str) -> Option<String>) -> Tensors {
-        let mut renamed = Tensors::none(&self.path);
-        for (name, tensor) in self.floats {
-            renamed
-                .floats
-                .extend(rename(&name).map(|name| (name, tensor)));
-        }
-        for (name, dtype) in self.other_types {
-            renamed
-                .other_types
-                .extend(rename(&name).map(|name| (name, dtype)));
-        }
-        renamed
+    /// Returns the names and types of tensors that are not floats.
+    pub(crate) fn other_types(&self) -> impl Iterator<Item = (&str, Dtype)> {
+        self.other_types
+            .iter()
+            .map(|(name, dtype)| (name.as_str(), *dtype))
     }
 
     /// Takes the values of a tensor that must have this shape. Errors name the file.

@@ -1,0 +1,364 @@
+//! The stack machine of pickles (protocols 0 to 5; Python's `pickletools` describes the opcodes).
+//!
+//! Every opcode takes at least a byte of the file and adds a bounded number of values, so memory and
+//! time are bounded by the length of the pickle. The machine does not recurse.
+use super::bytes::Bytes;
+use super::values::{Node, Object, Pickle, Place, Storage};
+use super::{Fault, reduce};
+use crate::data::printable::{printable, shortened};
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
+use std::sync::Arc;
+
+/// A pickle that has ended, and the storages that it names.
+pub(super) struct Ended {
+    pub(super) pickle: Pickle,
+    pub(super) storages: BTreeMap<Arc<str>, Storage>,
+}
+
+/// The most elements that containers made of other containers copy.
+const MOST_COPIED: usize = 1 << 22;
+
+/// Runs one pickle to its end, and reads no byte behind it.
+pub(super) fn run<R: Read>(bytes: &mut Bytes<R>) -> Result<Ended, Fault> {
+    let mut machine = Machine::default();
+    loop {
+        let opcode = bytes.byte()?;
+        if opcode == b'.' {
+            let root = machine.pop()?;
+            return Ok(Ended {
+                pickle: Pickle {
+                    nodes: machine.nodes,
+                    root,
+                },
+                storages: machine.storages,
+            });
+        }
+        machine.step(opcode, bytes)?;
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Machine {
+    pub(super) nodes: Vec<Node>,
+    stack: Vec<Place>,
+    /// Heights of the stack at its marks.
+    marks: Vec<usize>,
+    memo: HashMap<u64, Place>,
+    /// Elements that were copied from one container to another.
+    copied: usize,
+    pub(super) storages: BTreeMap<Arc<str>, Storage>,
+}
+
+impl Machine {
+    pub(super) fn add(&mut self, node: Node) -> Result<Place, Fault> {
+        let place = Place::try_from(self.nodes.len()).map_err(|_| "holds too many values")?;
+        self.nodes.push(node);
+        Ok(place)
+    }
+
+    pub(super) fn node(&self, place: Place) -> &Node {
+        &self.nodes[place as usize]
+    }
+
+    /// Counts elements that are copied. One opcode may copy a container of any size, and memory shall
+    /// be bounded by the file.
+    pub(super) fn count_copied(&mut self, elements: usize) -> Result<(), Fault> {
+        self.copied = self.copied.saturating_add(elements);
+        if self.copied > MOST_COPIED {
+            return Err("copies more values than a file of torch.save does".into());
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, node: Node) -> Result<(), Fault> {
+        let place = self.add(node)?;
+        self.stack.push(place);
+        Ok(())
+    }
+
+    /// Takes the top of the stack, but nothing below a mark.
+    fn pop(&mut self) -> Result<Place, Fault> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        if self.stack.len() <= floor {
+            return Err("is damaged: its pickle takes a value that is not there".into());
+        }
+        Ok(self.stack.pop().unwrap_or_default())
+    }
+
+    fn top(&self) -> Result<Place, Fault> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        let above = self.stack.get(floor..).unwrap_or_default();
+        let top = above.last().copied();
+        top.ok_or_else(|| "is damaged: its pickle changes a value that is not there".into())
+    }
+
+    /// Takes all above the last mark, and the mark.
+    fn pop_mark(&mut self) -> Result<Vec<Place>, Fault> {
+        let height = self
+            .marks
+            .pop()
+            .filter(|height| *height <= self.stack.len());
+        let height = height.ok_or("is damaged: its pickle lacks a mark")?;
+        Ok(self.stack.split_off(height))
+    }
+
+    fn step<R: Read>(&mut self, opcode: u8, bytes: &mut Bytes<R>) -> Result<(), Fault> {
+        match opcode {
+            // PROTO, FRAME
+            0x80 => bytes.byte().map(drop),
+            0x95 => bytes.array::<8>().map(drop),
+            b'(' => {
+                self.marks.push(self.stack.len());
+                Ok(())
+            }
+            b'0' => match self.pop() {
+                Ok(_) => Ok(()),
+                // POP takes a mark that nothing lies on.
+                Err(error) => self.marks.pop().map(drop).ok_or(error),
+            },
+            b'1' => self.pop_mark().map(drop),
+            b'2' => {
+                let top = self.top()?;
+                self.stack.push(top);
+                Ok(())
+            }
+            b'N' => self.push(Node::None),
+            0x88 => self.push(Node::Bool(true)),
+            0x89 => self.push(Node::Bool(false)),
+            b'J' | b'K' | b'M' | b'I' | b'L' | 0x8a | 0x8b | b'G' | b'F' => {
+                let number = number(opcode, bytes)?;
+                self.push(number)
+            }
+            b'X' | 0x8c | 0x8d | b'V' | b'S' | b'T' | b'U' | b'B' | b'C' | 0x8e | 0x96 => {
+                let text = string(opcode, bytes)?;
+                self.push(text)
+            }
+            b']' | 0x8f => self.push(Node::List(vec![])),
+            b'l' | 0x91 => {
+                let items = self.pop_mark()?;
+                self.push(Node::List(items))
+            }
+            b')' => self.push(Node::Tuple(vec![])),
+            b't' => {
+                let items = self.pop_mark()?;
+                self.push(Node::Tuple(items))
+            }
+            0x85..=0x87 => {
+                let mut items = vec![];
+                for _ in 0..=opcode - 0x85 {
+                    items.insert(0, self.pop()?);
+                }
+                self.push(Node::Tuple(items))
+            }
+            b'}' => self.push(Node::Dict(vec![])),
+            b'd' => {
+                let entries = pairs(self.pop_mark()?)?;
+                self.push(Node::Dict(entries))
+            }
+            b'a' => {
+                let item = self.pop()?;
+                self.append(vec![item])
+            }
+            b'e' | 0x90 => {
+                let items = self.pop_mark()?;
+                self.append(items)
+            }
+            b's' => {
+                let value = self.pop()?;
+                let key = self.pop()?;
+                self.set_items(vec![(key, value)])
+            }
+            b'u' => {
+                let entries = pairs(self.pop_mark()?)?;
+                self.set_items(entries)
+            }
+            b'p' | b'q' | b'r' | 0x94 | b'g' | b'h' | b'j' => self.memo(opcode, bytes),
+            b'P' | b'Q' => {
+                let id = match opcode {
+                    b'P' => {
+                        let line = bytes.line()?;
+                        self.add(Node::Text(line.into()))?
+                    }
+                    _ => self.pop()?,
+                };
+                let loaded = reduce::persistent(self, id)?;
+                self.push(loaded)
+            }
+            b'c' => {
+                let class = class(&bytes.line()?, &bytes.line()?);
+                self.push(class)
+            }
+            0x93 => {
+                let name = self.pop()?;
+                let module = self.pop()?;
+                let class = match (self.node(module), self.node(name)) {
+                    (Node::Text(module), Node::Text(name)) => {
+                        let (module, name) = (module.clone(), name.clone());
+                        self.count_copied(module.len() + name.len())?;
+                        class(&module, &name)
+                    }
+                    _ => return Err("is damaged: a class in its pickle has no name".into()),
+                };
+                self.push(class)
+            }
+            b'R' | 0x81 | 0x92 | b'i' | b'o' | b'b' => self.build(opcode, bytes),
+            _ => Err(format!(
+                "holds the opcode {opcode:#04x}, which no file of torch.save has"
+            )),
+        }
+    }
+
+    fn memo<R: Read>(&mut self, opcode: u8, bytes: &mut Bytes<R>) -> Result<(), Fault> {
+        let number = match opcode {
+            b'p' | b'g' => parse::<u64>(&bytes.line()?)?,
+            b'q' | b'h' => u64::from(bytes.byte()?),
+            b'r' | b'j' => u64::from(u32::from_le_bytes(bytes.array()?)),
+            _ => self.memo.len() as u64,
+        };
+        if matches!(opcode, b'g' | b'h' | b'j') {
+            let place = self.memo.get(&number).copied();
+            let place = place.ok_or("is damaged: its pickle uses a value before it is made")?;
+            self.stack.push(place);
+        } else {
+            let top = self.top()?;
+            self.memo.insert(number, top);
+        }
+        Ok(())
+    }
+
+    fn build<R: Read>(&mut self, opcode: u8, bytes: &mut Bytes<R>) -> Result<(), Fault> {
+        if opcode == b'b' {
+            let state = self.pop()?;
+            let object = self.top()?;
+            return reduce::set_state(self, object, state);
+        }
+        let (function, arguments) = match opcode {
+            b'R' | 0x81 => {
+                let arguments = self.pop()?;
+                (self.pop()?, arguments)
+            }
+            0x92 => {
+                // Keyword arguments are of no call that is made.
+                self.pop()?;
+                let arguments = self.pop()?;
+                (self.pop()?, arguments)
+            }
+            b'i' => {
+                let class = class(&bytes.line()?, &bytes.line()?);
+                let function = self.add(class)?;
+                let arguments = self.pop_mark()?;
+                (function, self.add(Node::Tuple(arguments))?)
+            }
+            _ => {
+                let mut arguments = self.pop_mark()?;
+                if arguments.is_empty() {
+                    return Err("is damaged: an object in its pickle has no class".into());
+                }
+                let function = arguments.remove(0);
+                (function, self.add(Node::Tuple(arguments))?)
+            }
+        };
+        let made = reduce::call(self, function, arguments)?;
+        self.push(made)
+    }
+
+    fn append(&mut self, new: Vec<Place>) -> Result<(), Fault> {
+        let list = self.top()?;
+        match &mut self.nodes[list as usize] {
+            Node::List(items) | Node::Object(Object { items, .. }) => items.extend(new),
+            _ => return Err("is damaged: its pickle appends to what is no list".into()),
+        }
+        Ok(())
+    }
+
+    fn set_items(&mut self, new: Vec<(Place, Place)>) -> Result<(), Fault> {
+        let dictionary = self.top()?;
+        match &mut self.nodes[dictionary as usize] {
+            Node::Dict(entries) | Node::Object(Object { entries, .. }) => entries.extend(new),
+            _ => return Err("is damaged: its pickle sets keys of what is no dictionary".into()),
+        }
+        Ok(())
+    }
+}
+
+fn class(module: &str, name: &str) -> Node {
+    Node::Class(format!("{module}.{name}").into())
+}
+
+fn pairs(places: Vec<Place>) -> Result<Vec<(Place, Place)>, Fault> {
+    let (pairs, rest) = places.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err("is damaged: a key in its pickle has no value".into());
+    }
+    Ok(pairs.iter().map(|[key, value]| (*key, *value)).collect())
+}
+
+fn parse<T: std::str::FromStr>(text: &str) -> Result<T, Fault> {
+    let shown = printable(&shortened(text)).to_string();
+    text.parse()
+        .map_err(|_| format!("is damaged: `{shown}` in its pickle is no number"))
+}
+
+/// Reads a number. Integers beyond 64 bits, such as PyTorch's magic number, become their bytes.
+fn number<R: Read>(opcode: u8, bytes: &mut Bytes<R>) -> Result<Node, Fault> {
+    Ok(match opcode {
+        b'J' => Node::Int(i64::from(i32::from_le_bytes(bytes.array()?))),
+        b'K' => Node::Int(i64::from(bytes.byte()?)),
+        b'M' => Node::Int(i64::from(u16::from_le_bytes(bytes.array()?))),
+        b'G' => Node::Float(f64::from_be_bytes(bytes.array()?)),
+        b'F' => Node::Float(parse(bytes.line()?.trim())?),
+        b'I' => match bytes.line()?.trim() {
+            "00" => Node::Bool(false),
+            "01" => Node::Bool(true),
+            text => Node::Int(parse(text)?),
+        },
+        b'L' => Node::Int(parse(bytes.line()?.trim().trim_end_matches('L'))?),
+        _ => {
+            let length = match opcode {
+                0x8a => u64::from(bytes.byte()?),
+                _ => u64::from(u32::from_le_bytes(bytes.array()?)),
+            };
+            integer(bytes.take(length)?)
+        }
+    })
+}
+
+/// Returns the integer of little-endian two's complement bytes.
+fn integer(bytes: Vec<u8>) -> Node {
+    if bytes.len() > 8 {
+        return Node::Bytes(bytes);
+    }
+    let sign = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) {
+        0xff
+    } else {
+        0
+    };
+    let mut whole = [sign; 8];
+    whole[..bytes.len()].copy_from_slice(&bytes);
+    Node::Int(i64::from_le_bytes(whole))
+}
+
+/// Reads text or bytes. Python 2's strings are text where they are UTF-8.
+fn string<R: Read>(opcode: u8, bytes: &mut Bytes<R>) -> Result<Node, Fault> {
+    let length = match opcode {
+        b'V' => return Ok(Node::Text(bytes.line()?.into())),
+        b'S' => {
+            let line = bytes.line()?;
+            let quoted = line.trim().trim_matches(['\'', '"']);
+            return Ok(Node::Text(quoted.into()));
+        }
+        0x8c | b'C' | b'U' => u64::from(bytes.byte()?),
+        b'X' | b'B' | b'T' => u64::from(u32::from_le_bytes(bytes.array()?)),
+        _ => u64::from_le_bytes(bytes.array()?),
+    };
+    let taken = bytes.take(length)?;
+    match opcode {
+        b'B' | b'C' | 0x8e | 0x96 => Ok(Node::Bytes(taken)),
+        b'T' | b'U' => Ok(match String::from_utf8(taken) {
+            Ok(text) => Node::Text(text.into()),
+            Err(error) => Node::Bytes(error.into_bytes()),
+        }),
+        _ => Ok(Node::Text(String::from_utf8_lossy(&taken).into())),
+    }
+}

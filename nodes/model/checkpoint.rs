@@ -1,0 +1,157 @@
+//! What a path holds that names a model: a folder of transformers or of this program, or a file that
+//! another program saved. Which it is, its contents say.
+use super::config_keys::{UnknownKeys, unknown_keys};
+use super::normalization::{HUGGING_FACE_EPSILON, Normalization};
+use super::stored::Stored;
+use super::weight_files::{WeightFiles, lacks, prefix};
+use super::weights::older_name;
+use super::{Architecture, CMVN_FILE, Cmvn, MASK_EMBEDDING, formats, whisper};
+use crate::Result;
+use crate::data::error::{PathContext, error_at};
+use crate::data::file;
+use crate::data::printable::printable_path;
+use crate::data::read_files::ReadFiles;
+use crate::data::text;
+use crate::data::torch::is_torch_file;
+use serde_json::Value as Json;
+use std::path::Path;
+
+/// The name of a format's own folders, and of those of transformers.
+const HUGGING_FACE: &str = "huggingface";
+
+/// An open checkpoint: all that it says, its tensors by their names in an [`Architecture`].
+pub(super) struct Checkpoint {
+    pub(super) format: &'static str,
+    pub(super) architecture: Architecture,
+    pub(super) stored: Stored,
+    pub(super) normalization: Normalization,
+    pub(super) epsilon: f32,
+    pub(super) cmvn: Option<Cmvn>,
+    /// Keys of the configuration that this program does not know, with their values.
+    pub(super) unknown_keys: Vec<(String, Json)>,
+    /// The files that were read, or opened.
+    pub(super) read_files: ReadFiles,
+    /// What messages call the configuration.
+    pub(super) described_by: &'static str,
+}
+
+impl Checkpoint {
+    /// Opens a model folder, or a file of torch.save.
+    pub(super) fn open(path: &Path, unknown: UnknownKeys) -> Result<Checkpoint> {
+        if !path.is_file() {
+            return open_folder(path, unknown);
+        }
+        let mut read_files = ReadFiles::default();
+        let foreign = open_file(path, &mut read_files)?;
+        Ok(Checkpoint {
+            format: foreign.format,
+            architecture: foreign.architecture,
+            stored: foreign.stored,
+            normalization: foreign.normalization,
+            epsilon: foreign.epsilon,
+            cmvn: foreign.cmvn,
+            unknown_keys: vec![],
+            read_files,
+            described_by: "its configuration",
+        })
+    }
+}
+
+/// Opens a file that another program saved.
+pub(super) fn open_file(path: &Path, read_files: &mut ReadFiles) -> Result<formats::Foreign> {
+    if is_torch_file(path) {
+        return formats::open(path, read_files);
+    }
+    let is_weights = super::weight_files::is_safetensors(path);
+    let message = if is_weights {
+        "holds tensors alone; name its folder, which has config.json beside it"
+    } else {
+        "is no model: neither a folder with config.json nor a file of torch.save (docs/models.md \
+         lists what is read)"
+    };
+    Err(error_at(path, message))
+}
+
+fn open_folder(folder: &Path, unknown: UnknownKeys) -> Result<Checkpoint> {
+    check_exists(folder)?;
+    let mut read_files = ReadFiles::default();
+    let config_path = folder.join("config.json");
+    let config = read_files.text(&config_path)?;
+    let architecture = Architecture::from_config(&config, unknown).at(&config_path)?;
+    let files = WeightFiles::find(folder, &mut read_files)?;
+    let stored = files.open(&mut read_files)?;
+    let stored = if architecture.is_whisper() {
+        whisper::renamed(stored)
+    } else {
+        encoder_tensors(stored, &architecture)?
+    };
+    let normalization = Normalization::read(folder, &architecture, &mut read_files)?;
+    let statistics = folder.join(CMVN_FILE);
+    let cmvn = if architecture.is_fbank() && statistics.exists() {
+        let bins = architecture.fbank_bins;
+        Some(Cmvn::read(&statistics, bins, &mut read_files)?)
+    } else {
+        None
+    };
+    let keys = serde_json::from_str(&config).at(&config_path)?;
+    Ok(Checkpoint {
+        format: HUGGING_FACE,
+        architecture,
+        stored,
+        normalization,
+        epsilon: HUGGING_FACE_EPSILON,
+        cmvn,
+        unknown_keys: unknown_keys(&keys),
+        read_files,
+        described_by: "config.json",
+    })
+}
+
+fn check_exists(model: &Path) -> Result<()> {
+    if model.exists() {
+        return Ok(());
+    }
+    let hint = file::hint(&model.to_string_lossy());
+    let name = printable_path(model);
+    Err(format!("there is no folder `{name}`{hint}").into())
+}
+
+/// Returns the tensors of the encoder by their names in an [`Architecture`]: without a prefix such
+/// as `hubert.`, and with the older names of the weight norm's tensors.
+///
+/// Tensors that are not below the prefix belong to the head of a task.
+fn encoder_tensors(stored: Stored, architecture: &Architecture) -> Result<Stored> {
+    let path = stored.path().to_owned();
+    let stored = stored.rename(|name| Some(older_name(name)));
+    let prefix = prefix(stored.names(), architecture).at(&path)?;
+    Ok(stored.rename(|name| name.strip_prefix(&prefix).map(str::to_owned)))
+}
+
+/// Reads the architecture of a checkpoint: of a folder from config.json and the names of its tensors
+/// if they are there, of a file from its configuration.
+///
+/// A mask embedding that config.json asks for and the folder does not have is left out of the
+/// architecture: only masking needs it.
+pub fn read_architecture(path: &Path, unknown: UnknownKeys) -> Result<Architecture> {
+    if path.is_file() {
+        return Ok(open_file(path, &mut ReadFiles::default())?.architecture);
+    }
+    check_exists(path)?;
+    let config = path.join("config.json");
+    let text = text::read_small(&config).at(&config)?;
+    let mut architecture = Architecture::from_config(&text, unknown).at(&config)?;
+    if architecture.has_mask_embedding() && lacks(path, &architecture, MASK_EMBEDDING) {
+        architecture.remove_mask_embedding();
+    }
+    Ok(architecture)
+}
+
+/// Whether a model of log-mel frames has the statistics that normalise them.
+pub fn has_statistics(path: &Path, unknown: UnknownKeys) -> bool {
+    if path.is_file() {
+        let opened = open_file(path, &mut ReadFiles::default());
+        return opened.is_ok_and(|foreign| foreign.cmvn.is_some());
+    }
+    let stored = read_architecture(path, unknown);
+    stored.is_ok_and(|stored| stored.is_fbank()) && path.join(CMVN_FILE).exists()
+}

@@ -1,0 +1,125 @@
+//! Checkpoints of other programs: files of torch.save, told apart by what they hold and never by
+//! their names. Each becomes an architecture and tensors by their Hugging Face names.
+mod distiller;
+mod encoder;
+mod fairseq;
+pub(super) mod head;
+mod keys;
+mod lightning;
+mod names;
+mod python_list;
+mod torchaudio;
+mod yaml;
+
+use super::normalization::Normalization;
+use super::stored::Stored;
+use super::{Architecture, Cmvn};
+use crate::Result;
+use crate::data::error::{PathContext, error_at};
+use crate::data::read_files::ReadFiles;
+use crate::data::torch::{TorchFile, Value};
+use std::path::Path;
+
+/// The epsilon with which fairseq normalises waveforms: that of `layer_norm` in PyTorch.
+const FAIRSEQ_EPSILON: f32 = 1e-5;
+/// As fairseq's.
+const TORCHAUDIO_EPSILON: f32 = 1e-5;
+
+/// The most names that a message lists.
+const LISTED: usize = 12;
+
+/// A checkpoint that is no Hugging Face folder.
+pub(super) struct Foreign {
+    pub(super) format: &'static str,
+    pub(super) architecture: Architecture,
+    /// By Hugging Face names, heads included that label frames.
+    pub(super) stored: Stored,
+    pub(super) normalization: Normalization,
+    /// Added to the variance of a waveform that is normalised.
+    pub(super) epsilon: f32,
+    /// Statistics of log-mel frames.
+    pub(super) cmvn: Option<Cmvn>,
+    /// The dictionary of the label embeddings, if the file has it.
+    pub(super) symbols: Option<Vec<String>>,
+}
+
+/// Opens a file of torch.save; reads no numbers. Errors name the file.
+///
+/// # Errors
+/// The file is damaged, of no known format, or describes a model that this program does not compute.
+pub(super) fn open(path: &Path, read_files: &mut ReadFiles) -> Result<Foreign> {
+    let file = TorchFile::open(path)?;
+    read_files.insert_open(path, file.reopened()?)?;
+    let root = file.root();
+    let has = |key: &str| root.get(key).is_some();
+    let foreign = if has("Distiller") {
+        distiller::distiller(file, read_files)?
+    } else if has("model_weight") && has("model_cfg") {
+        fairseq::s3prl(file).at(path)?
+    } else if has("state_dict") && has("config") {
+        torchaudio::torchaudio(file).at(path)?
+    } else if has("state_dict") {
+        lightning::lightning(file, read_files)?
+    } else if has("model") && (has("cfg") || has("args")) {
+        of_fairseq_or_unilm(file).at(path)?
+    } else {
+        return Err(error_at(path, unknown(root)));
+    };
+    let mut architecture = foreign.architecture;
+    architecture.validate().at(path)?;
+    let model_type = architecture.to_config()["model_type"].clone();
+    architecture.model_type = model_type.as_str().unwrap_or_default().to_owned();
+    Ok(Foreign {
+        architecture,
+        ..foreign
+    })
+}
+
+/// Opens a file with `model` and its configuration: fairseq's has parts, unilm's is flat.
+fn of_fairseq_or_unilm(file: TorchFile) -> Result<Foreign, String> {
+    let cfg = file.root().get("cfg");
+    let part = cfg.and_then(|cfg| cfg.get("model"));
+    let keys = part.or(cfg).map(|keys| keys.entries()).unwrap_or_default();
+    if keys.iter().any(|(key, _)| key.starts_with("supernet")) {
+        return Err(
+            "is a supernet of LightHuBERT, of which a part must be chosen first; this \
+                    version does not read it. The nearest that it reads is DPHuBERT or a HuBERT"
+                .into(),
+        );
+    }
+    let is_flat = cfg.is_some_and(|cfg| cfg.get("encoder_layers").is_some());
+    if is_flat && part.is_none() {
+        fairseq::unilm(file)
+    } else {
+        fairseq::fairseq(file)
+    }
+}
+
+/// Says what a file holds that is none of the known formats, and what would make one of it.
+fn unknown(root: Value) -> String {
+    let entries = root.entries();
+    let tensors = entries
+        .iter()
+        .filter(|(_, value)| value.tensor().is_some())
+        .count();
+    if tensors > 0 && tensors == entries.len() {
+        return "holds tensors alone, which do not say how many heads the model has; put it as \
+                pytorch_model.bin into a folder with its config.json (transformers), or save \
+                {\"config\": {...}, \"state_dict\": {...}} (torchaudio)"
+            .into();
+    }
+    let names: Vec<String> = entries
+        .iter()
+        .take(LISTED)
+        .map(|(key, _)| format!("`{}`", crate::data::printable::printable(key)))
+        .collect();
+    let holds = match (names.is_empty(), root.class()) {
+        (false, _) => names.join(", "),
+        (true, Some(class)) => format!("an object of `{class}`, whose code is not run"),
+        (true, None) => "no dictionary".into(),
+    };
+    format!(
+        "is no checkpoint of a format that this version reads: it holds {holds} (docs/models.md \
+         lists the formats)"
+    )
+}

@@ -1,0 +1,200 @@
+//! Checkpoints of fairseq (wav2vec 2.0, HuBERT, data2vec), s3prl's copies of them, and those of
+//! microsoft/unilm (WavLM), whose encoder has fairseq's form.
+use super::encoder;
+use super::keys::Keys;
+use super::{FAIRSEQ_EPSILON, Foreign, head};
+use crate::data::torch::{TorchFile, Value};
+use crate::model::Architecture;
+use crate::model::normalization::Normalization;
+use crate::model::stored::{Stored, StoredTensor, described};
+use std::collections::BTreeMap;
+
+/// Models of fairseq by the names that it registers, and `model_type` of transformers.
+const MODELS: &[(&str, &str)] = &[
+    ("hubert", "hubert"),
+    ("wav2vec2", "wav2vec2"),
+    ("wav2vec", "wav2vec2"),
+    ("data2vec_audio", "data2vec-audio"),
+];
+
+/// Reads `cfg` or `args`, and `model`.
+pub(super) fn fairseq(file: TorchFile) -> Result<Foreign, String> {
+    let root = file.root();
+    let state = root.get("model").ok_or("has no `model`")?;
+    let config = match (root.get("cfg"), root.get("args")) {
+        (Some(cfg), _) if !cfg.entries().is_empty() => Config::of_cfg(cfg)?,
+        (_, Some(args)) => Config::of_args(args)?,
+        _ => return Err("has neither `cfg` nor `args`, which describe its model".into()),
+    };
+    let task_state = root.get("task_state");
+    let dictionaries = task_state.and_then(|state| state.get("dictionaries"));
+    let symbols = dictionaries.and_then(|all| {
+        let first = all.elements()?.first().copied()?;
+        head::symbols(first.get("symbols")?)
+    });
+    let tensors = described(state);
+    config.foreign(file, "fairseq", tensors, symbols)
+}
+
+/// Reads s3prl's `task_cfg`, `model_cfg`, `model_weight` and `dictionaries_symbols`.
+pub(super) fn s3prl(file: TorchFile) -> Result<Foreign, String> {
+    let root = file.root();
+    let part = |key: &str| root.get(key).ok_or_else(|| format!("has no `{key}`"));
+    let model = Keys::of(part("model_cfg")?.json()?, "`model_cfg`")?;
+    let task = Keys::of(part("task_cfg")?.json()?, "`task_cfg`")?;
+    let all = root
+        .get("dictionaries_symbols")
+        .and_then(|all| all.elements());
+    let symbols = all.and_then(|all| head::symbols(*all.first()?));
+    let tensors = described(part("model_weight")?);
+    let config = Config {
+        name: model.text("_name", "")?,
+        normalize: task.flag("normalize", false)?,
+        model,
+    };
+    config.foreign(file, "s3prl", tensors, symbols)
+}
+
+/// Reads unilm's flat `cfg`, and `model`.
+pub(super) fn unilm(file: TorchFile) -> Result<Foreign, String> {
+    let root = file.root();
+    let cfg = root.get("cfg").ok_or("has no `cfg`")?;
+    let keys = Keys::of(cfg.json()?, "`cfg`")?;
+    let state = root.get("model").ok_or("has no `model`")?;
+    let tensors = described(state);
+    let prefix = encoder::prefix(&tensors)?;
+    let tensors = encoder::renamed(tensors, &prefix);
+    let mut architecture = encoder::architecture(&keys, "conv_feature_layers", &tensors)?;
+    architecture.model_type = "hubert".into();
+    if keys.flag("relative_position_embedding", false)? {
+        if !keys.flag("gru_rel_pos", false)? {
+            return Err(
+                "has relative positions without gates, which this version does not know".into(),
+            );
+        }
+        architecture.model_type = "wavlm".into();
+        architecture.num_buckets = keys.size("num_buckets", 320)?;
+        architecture.max_bucket_distance = keys.size("max_distance", 1280)?;
+    }
+    Ok(Foreign {
+        format: "unilm",
+        normalization: Normalization::of_checkpoint(keys.flag("normalize", false)?),
+        epsilon: FAIRSEQ_EPSILON,
+        architecture,
+        stored: Stored::of_torch(file, tensors),
+        cmvn: None,
+        symbols: None,
+    })
+}
+
+/// What fairseq keeps beside the tensors.
+struct Config {
+    /// The name of the model, such as `hubert`; empty if none is given.
+    name: String,
+    model: Keys,
+    normalize: bool,
+}
+
+impl Config {
+    /// Reads the newer form, with a part for the model and one for the task. A fine-tuned model keeps
+    /// the configuration of what it was trained from in `w2v_args`.
+    fn of_cfg(cfg: Value) -> Result<Config, String> {
+        let model = cfg.get("model").ok_or("its `cfg` has no part `model`")?;
+        let (own, task) = (model.json()?, cfg.get("task"));
+        if let Some(before) = model
+            .get("w2v_args")
+            .filter(|before| !before.entries().is_empty())
+        {
+            let mut config = if before.get("model").is_some() {
+                Config::of_cfg(before)?
+            } else {
+                Config::of_args(before)?
+            };
+            if let Some(normalize) = task
+                .and_then(|task| task.get("normalize"))
+                .and_then(Value::bool)
+            {
+                config.normalize = normalize;
+            }
+            return Ok(config);
+        }
+        let keys = Keys::of(own, "`cfg.model`")?;
+        let normalize = task
+            .and_then(|task| task.get("normalize"))
+            .and_then(Value::bool);
+        Ok(Config {
+            name: keys.text("_name", "")?,
+            normalize: normalize.unwrap_or(keys.flag("normalize", false)?),
+            model: keys,
+        })
+    }
+
+    /// Reads the older form, where all options lie in one namespace.
+    fn of_args(args: Value) -> Result<Config, String> {
+        if let Some(before) = args
+            .get("w2v_args")
+            .filter(|before| !before.entries().is_empty())
+        {
+            let mut config = if before.get("model").is_some() {
+                Config::of_cfg(before)?
+            } else {
+                Config::of_args(before)?
+            };
+            if let Some(normalize) = args.get("normalize").and_then(Value::bool) {
+                config.normalize = normalize;
+            }
+            return Ok(config);
+        }
+        let keys = Keys::of(args.json()?, "`args`")?;
+        Ok(Config {
+            name: keys.text("arch", "")?,
+            normalize: keys.flag("normalize", false)?,
+            model: keys,
+        })
+    }
+
+    fn foreign(
+        self,
+        file: TorchFile,
+        format: &'static str,
+        tensors: BTreeMap<String, StoredTensor>,
+        symbols: Option<Vec<String>>,
+    ) -> Result<Foreign, String> {
+        let prefix = encoder::prefix(&tensors)?;
+        let tensors = encoder::renamed(tensors, &prefix);
+        let mut architecture = self.architecture(&tensors)?;
+        architecture.model_type = self.model_type(&tensors)?;
+        Ok(Foreign {
+            format,
+            normalization: Normalization::of_checkpoint(self.normalize),
+            epsilon: FAIRSEQ_EPSILON,
+            architecture,
+            stored: Stored::of_torch(file, tensors),
+            cmvn: None,
+            symbols,
+        })
+    }
+
+    fn architecture(
+        &self,
+        tensors: &BTreeMap<String, StoredTensor>,
+    ) -> Result<Architecture, String> {
+        encoder::architecture(&self.model, "conv_feature_layers", tensors)
+    }
+
+    /// Returns `model_type`: by the name where there is one, else by the heads of pre-training.
+    fn model_type(&self, tensors: &BTreeMap<String, StoredTensor>) -> Result<String, String> {
+        if self.name.is_empty() {
+            let has_quantizer = tensors.keys().any(|name| name.starts_with("quantizer."));
+            return Ok(if has_quantizer { "wav2vec2" } else { "hubert" }.into());
+        }
+        let known = MODELS.iter().find(|(name, _)| self.name.starts_with(name));
+        match known {
+            Some((_, model_type)) => Ok((*model_type).to_owned()),
+            None => Err(format!(
+                "is a `{}` of fairseq; this version reads its hubert, wav2vec2 and data2vec_audio",
+                self.name
+            )),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The tensors of a checkpoint by name: their shapes and types at once, their numbers when they are
+//! taken.
+use super::Architecture;
+use crate::Result;
+use crate::data::error::error_at;
+use crate::data::file::Tensors;
+use crate::data::suggestion::suggestion;
+use crate::data::torch::{TorchFile, TorchTensor, Value};
+use safetensors::tensor::Dtype;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// The most problems that one message lists.
+const LISTED: usize = 12;
+
+/// The tensors of one checkpoint, which may lie in several files.
+pub(super) struct Stored {
+    /// The file that messages name.
+    path: PathBuf,
+    pub(super) tensors: BTreeMap<String, StoredTensor>,
+    torch_files: Vec<TorchFile>,
+}
+
+/// One tensor.
+pub(super) struct StoredTensor {
+    pub(super) shape: Vec<usize>,
+    pub(super) numbers: Numbers,
+}
+
+/// Where the numbers of a tensor are.
+pub(super) enum Numbers {
+    Read(Vec<f32>),
+    /// In a file of torch.save, by its place among the checkpoint's files.
+    Torch(usize, TorchTensor),
+    /// They are no floats, or what holds them is no tensor; a sentence says what it is.
+    Unreadable(String),
+}
+
+impl Stored {
+    /// Returns no tensors; messages about them name `path`.
+    pub(super) fn none(path: &Path) -> Stored {
+        Stored {
+            path: path.to_owned(),
+            tensors: BTreeMap::new(),
+            torch_files: vec![],
+        }
+    }
+
+    /// Takes the tensors of a safetensors file.
+    pub(super) fn of_tensors(path: &Path, tensors: Tensors) -> Stored {
+        let mut stored = Stored::none(path);
+        for (name, dtype) in tensors.other_types() {
+            let tensor = StoredTensor {
+                shape: vec![],
+                numbers: Numbers::Unreadable(not_floats(dtype)),
+            };
+            stored.tensors.insert(name.to_owned(), tensor);
+        }
+        for (name, (shape, values)) in tensors.floats {
+            let numbers = Numbers::Read(values);
+            stored.tensors.insert(name, StoredTensor { shape, numbers });
+        }
+        stored
+    }
+
+    /// Takes the tensors that [`described`] listed of a file.
+    pub(super) fn of_torch(file: TorchFile, tensors: BTreeMap<String, StoredTensor>) -> Stored {
+        Stored {
+            path: file.path().to_owned(),
+            tensors,
+            torch_files: vec![file],
+        }
+    }
+
+    /// Returns the file that messages name.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Adds the tensors of another file that `keep` accepts.
+    pub(super) fn append(&mut self, other: Stored, keep: &BTreeSet<String>) {
+        let before = self.torch_files.len();
+        for (name, mut tensor) in other.tensors {
+            if let Numbers::Torch(file, _) = &mut tensor.numbers {
+                *file += before;
+            }
+            if keep.contains(&name) {
+                self.tensors.insert(name, tensor);
+            }
+        }
+        self.torch_files.extend(other.torch_files);
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Gives tensors other names, and leaves those out for which `rename` returns `None`.
+    pub(super) fn rename(self, rename: impl Fn(&str) -> Option<String>) -> Stored {
+        let tensors = self.tensors.into_iter();
+        let tensors = tensors.filter_map(|(name, tensor)| Some((rename(&name)?, tensor)));
+        Stored {
+            tensors: tensors.collect(),
+            ..self
+        }
+    }
+
+    /// Takes the numbers of a tensor that must have this shape. Errors name the file.
+    pub(super) fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let found = self.tensors.remove(name);
+        let Some(StoredTensor {
+            shape: found,
+            numbers,
+        }) = found
+        else {
+            return Err(error_at(&self.path, format!("there is no tensor `{name}`")));
+        };
+        if !matches!(numbers, Numbers::Unreadable(_)) && found != shape {
+            let message = format!("`{name}` is {found:?}, not {shape:?}");
+            return Err(error_at(&self.path, message));
+        }
+        match numbers {
+            Numbers::Read(values) => Ok(values),
+            Numbers::Torch(file, tensor) => self.torch_files[file]
+                .read(&tensor)
+                .map_err(|error| format!("{error} (`{name}`)").into()),
+            Numbers::Unreadable(what) => Err(error_at(&self.path, format!("`{name}` {what}"))),
+        }
+    }
+
+    /// Checks that the checkpoint has the tensors of an architecture, which `says` describes.
+    ///
+    /// # Errors
+    /// All that are missing, of another shape or of no floats, in one message; and with them those
+    /// of the encoder that nothing reads.
+    pub(super) fn check(&self, architecture: &Architecture, says: &str) -> Result<()> {
+        let expected = architecture.tensors();
+        let mut problems = vec![];
+        for (name, shape) in &expected {
+            match self.tensors.get(name) {
+                None => {
+                    let known = self.names().filter(|known| !is_expected(known, &expected));
+                    let hint = suggestion(name, known);
+                    problems.push(format!("there is no tensor `{name}`{hint}"));
+                }
+                Some(StoredTensor {
+                    numbers: Numbers::Unreadable(what),
+                    ..
+                }) => problems.push(format!("`{name}` {what}")),
+                Some(tensor) if tensor.shape != *shape => problems.push(format!(
+                    "`{name}` is {:?}, but {says} says {shape:?}",
+                    tensor.shape
+                )),
+                Some(_) => {}
+            }
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let unread = self.unread(architecture).into_iter();
+        problems.extend(unread.map(|name| format!("nothing reads the tensor `{name}`")));
+        Err(error_at(&self.path, listed(problems)))
+    }
+
+    /// Lists tensors of the encoder, the extractor or the projection that an architecture does not
+    /// list.
+    pub(super) fn unread(&self, architecture: &Architecture) -> Vec<String> {
+        let expected = architecture.tensors();
+        let is_encoder = |name: &&str| ENCODER.iter().any(|prefix| name.starts_with(prefix));
+        let names = self.names().filter(is_encoder);
+        let unread = names.filter(|name| !is_expected(name, &expected));
+        unread.map(str::to_owned).collect()
+    }
+}
+
+/// What the names of an encoder's own tensors begin with; others are heads of a task.
+const ENCODER: [&str; 3] = ["encoder.", "feature_extractor.", "feature_projection."];
+
+fn is_expected(name: &str, expected: &[(String, Vec<usize>)]) -> bool {
+    expected.iter().any(|(known, _)| known == name)
+}
+
+/// Joins problems to one message, of which a long list says how many more there are.
+pub(super) fn listed(mut problems: Vec<String>) -> String {
+    let more = problems.len().saturating_sub(LISTED);
+    problems.truncate(LISTED);
+    let mut message = problems.join("; ");
+    if more > 0 {
+        message += &format!("; and {more} more");
+    }
+    message
+}
+
+fn not_floats(dtype: Dtype) -> String {
+    format!("is {dtype:?}; this version reads F64, F32, F16 and BF16")
+}
+
+/// Lists the tensors of a dictionary of torch.save, which is the first file of its checkpoint.
+pub(super) fn described(state: Value) -> BTreeMap<String, StoredTensor> {
+    let mut tensors = BTreeMap::new();
+    for (name, value) in state.entries() {
+        let tensor = match (value.tensor(), value.class()) {
+            (Some(tensor), _) => {
+                let numbers = match tensor.dtype() {
+                    Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16 => {
+                        Numbers::Torch(0, tensor.clone())
+                    }
+                    other => Numbers::Unreadable(not_floats(other)),
+                };
+                StoredTensor {
+                    shape: tensor.shape.clone(),
+                    numbers,
+                }
+            }
+            (None, Some(class)) => StoredTensor {
+                shape: vec![],
+                numbers: Numbers::Unreadable(format!(
+                    "is made by `{class}`, which is not run; save a plain tensor"
+                )),
+            },
+            (None, None) => continue,
+        };
+        tensors.insert(name.to_owned(), tensor);
+    }
+    tensors
+}
