@@ -91,6 +91,22 @@ class Reading(InFolder):
         with self.assertRaises(KeyError):
             cache.rows(0, fingerprint="f" * 16)
 
+    def test_logits_have_a_name_for_a_number(self) -> None:
+        self.copy()
+        (folder,) = (path.parent for path in self.folder.glob("*/fingerprint.json"))
+        (folder / "layer-03").rename(folder / "logits")
+        cache = sc.Cache(self.folder)
+        self.assertEqual(cache.layers(), ["logits", 0, 5])
+        (id_, logits), *_ = cache.rows("logits")
+        np.testing.assert_array_equal(logits, dict(sc.Cache(CACHE).rows(3))[id_])
+
+    def test_an_unknown_codec_is_refused(self) -> None:
+        self.copy()
+        (said,) = self.folder.glob("*/fingerprint.json")
+        said.write_text(said.read_text().replace('"codec":"f32"', '"codec":"q1"'))
+        with self.assertRaisesRegex(ValueError, "codec 'q1'"):
+            sc.Cache(self.folder).rows(0)
+
     def test_another_folder_is_no_cache(self) -> None:
         with self.assertRaisesRegex(FileNotFoundError, "is no cache"):
             sc.Cache(FIRST)

@@ -8,7 +8,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ._part import DamagedPart, Floats, list_parts, read_index, read_rows, verify
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Cache", "DamagedPart"]
 
+Layer = int | Literal["logits"] | None
+"""A layer's number, a teacher's logits, or None for a kind without layers, as ``fbank``."""
+
+_CODECS = ("f32",)
 _FINGERPRINT = re.compile("[0-9a-f]{16}")
 _PARTS_IN_MEMORY = 4
 
@@ -33,7 +37,8 @@ class Place(NamedTuple):
 class Cache:
     """A cache that runs have filled, or the folder of one fingerprint in it.
 
-    A part is hashed when it is first read, and a damaged one raises DamagedPart, which names it.
+    A part is hashed before the first row of it is given, and a damaged one raises DamagedPart, which
+    names it.
     Without the package ``blake3`` that takes about a second for a part of 64 MB.
 
     Raises FileNotFoundError if ``path`` is no cache.
@@ -68,19 +73,21 @@ class Cache:
             for name, folder in self._folders.items()
         }
 
-    def layers(self, fingerprint: str | None = None) -> list[int | None]:
-        """Returns the layers that the cache has; ``[None]`` for a kind without layers."""
+    def layers(self, fingerprint: str | None = None) -> list[Layer]:
+        """Returns what the cache has: numbers of layers, ``"logits"``, None for ``fbank``."""
         folder = self._folder(fingerprint)
         names = sorted(child.name for child in folder.iterdir() if child.is_dir())
-        layers: list[int | None] = [None] if "rows" in names else []
+        layers: list[Layer] = [None] if "rows" in names else []
+        if "logits" in names:
+            layers.append("logits")
         layers += [int(name[6:]) for name in names if re.fullmatch(r"layer-\d{2,}", name)]
         return layers
 
-    def hidden(self, id: str, layer: int | None, fingerprint: str | None = None) -> Floats:
+    def hidden(self, id: str, layer: Layer, fingerprint: str | None = None) -> Floats:
         """Returns the layer of an utterance: float32 (frames, width), 50 frames a second.
 
-        ``id`` is what its manifest calls it; ``layer`` is None for a kind without layers, as
-        ``fbank`` (100 frames a second). ``fingerprint`` may be left out if the cache has one.
+        ``id`` is what its manifest calls it; ``layer`` is a number, ``"logits"``, or None
+        for ``fbank`` (100 frames a second). ``fingerprint`` may be left out if the cache has one.
 
         Raises KeyError if the cache has no such row, ValueError if it has several, as crops and
         views make them; ``rows`` gives all.
@@ -97,14 +104,14 @@ class Cache:
         return self._read(places[0])
 
     def rows(
-        self, layer: int | None, fingerprint: str | None = None
+        self, layer: Layer, fingerprint: str | None = None
     ) -> Iterator[tuple[str, Floats]]:
         """Returns the rows of a layer part by part: id, float32 (frames, width)."""
         places = self._places(layer, fingerprint)
         return ((place.id, self._read(place)) for place in places.values())
 
     def dataset(
-        self, layers: Sequence[int | None], fingerprint: str | None = None
+        self, layers: Sequence[Layer], fingerprint: str | None = None
     ) -> CacheDataset:
         """Returns a torch Dataset of the rows that have all of ``layers``.
 
@@ -130,31 +137,31 @@ class Cache:
             raise KeyError(f"{self.path} has no fingerprint {fingerprint}, but {names}")
         return self._folders[fingerprint]
 
-    def _places(self, layer: int | None, fingerprint: str | None) -> dict[bytes, Place]:
+    def _places(self, layer: Layer, fingerprint: str | None) -> dict[bytes, Place]:
         """Returns where the rows of a layer are, by key; of equal keys the first."""
         parent = self._folder(fingerprint)
-        folder = parent / ("rows" if layer is None else f"layer-{layer:02}")
+        folder = parent / _folder_name(layer)
         if not folder.is_dir():
             layers = self.layers(fingerprint)
             raise KeyError(f"{parent} has no layer {layer}, but {layers}")
         if folder not in self._indices:
+            codec = self.fingerprints[parent.name].get("codec", "f32")
+            if codec not in _CODECS:
+                raise ValueError(f"{parent}: this version does not know the codec {codec!r}")
             places: dict[bytes, Place] = {}
             for part in list_parts(folder):
-                self._verify(part)
                 index = read_index(part)
                 for row, key in enumerate(index.keys):
                     places.setdefault(key, Place(part, row, index.ids[row], index.frames[row]))
             self._indices[folder] = places
         return self._indices[folder]
 
-    def _verify(self, part: Path) -> None:
-        if part not in self._verified:
-            verify(part)
-            self._verified.add(part)
-
     def _read(self, place: Place) -> Floats:
         rows = self._rows.pop(place.part, None)
         if rows is None:
+            if place.part not in self._verified:
+                verify(place.part)
+                self._verified.add(place.part)
             rows = read_rows(place.part)
         self._rows[place.part] = rows
         while len(self._rows) > _PARTS_IN_MEMORY:
@@ -168,3 +175,9 @@ class Cache:
 def _is_fingerprint(folder: Path) -> bool:
     named = _FINGERPRINT.fullmatch(folder.name) is not None
     return named and (folder / "fingerprint.json").is_file()
+
+
+def _folder_name(layer: Layer) -> str:
+    if layer is None:
+        return "rows"
+    return layer if isinstance(layer, str) else f"layer-{layer:02}"

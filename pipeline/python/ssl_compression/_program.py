@@ -13,6 +13,7 @@ from pathlib import Path
 
 StrPath = str | os.PathLike[str]
 
+_DISTRIBUTIONS = ("ssl-compression", "ssl-compression-cuda")
 _GRAPH_PROBLEMS = 78
 _STOPPED = (75, 130)
 
@@ -76,14 +77,23 @@ def program() -> str:
 
 
 def _installed() -> list[Path]:
-    try:
-        files = importlib.metadata.files("ssl-compression") or []
-    except importlib.metadata.PackageNotFoundError:
-        files = []
+    """Returns where the program may be that came with this module."""
     names = ("pipeline", "pipeline.exe")
-    own = [Path(str(file.locate())) for file in files if file.name in names]
+    own = [
+        Path(str(file.locate())).resolve()
+        for distribution in _DISTRIBUTIONS
+        for file in _files(distribution)
+        if file.name in names
+    ]
     beside = [Path(sys.executable).parent / name for name in names]
     return own + beside
+
+
+def _files(distribution: str) -> list[importlib.metadata.PackagePath]:
+    try:
+        return importlib.metadata.files(distribution) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
 
 
 def settings(options: Mapping[str, object]) -> list[str]:
