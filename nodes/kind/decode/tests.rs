@@ -257,7 +257,13 @@ fn bad_files_are_named_counted_and_left_out() {
     let rows = sent.iter().flat_map(|batch| &batch.rows);
     let ids: BTreeSet<_> = rows.map(|row| row.id.as_str()).collect();
     assert_eq!(ids, BTreeSet::from(["3.wav", "4.wav", "5.wav"]));
-    let lines = lines.take();
+    let mut lines = lines.take();
+    let first_summary = lines.iter().find(|line| line.contains(" utterances, "));
+    assert!(
+        first_summary.unwrap().ends_with("; left out: 2 bad"),
+        "{lines:?}"
+    );
+    lines.retain(|line| line.contains("bad file "));
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert!(lines[0].starts_with("node `speech`: "));
     assert!(lines[0].contains("0.wav cannot be read: "));
@@ -293,7 +299,12 @@ fn too_short_and_too_long_utterances_are_left_out() {
     let rows: Vec<&SentRow> = sent.iter().flat_map(|batch| &batch.rows).collect();
     let lengths = lengths(&rows);
     assert!(lengths.iter().all(|length| (4000..=8000).contains(length)));
-    assert!(lines.take()[0].contains("of 12 utterances "));
+    let summary = &lines.take()[0];
+    assert!(summary.contains("; left out: "), "{summary}");
+    assert!(
+        summary.contains(" too short, ") && summary.ends_with(" too long"),
+        "{summary}"
+    );
     let none = data.options(&[("min_seconds", 100.into())]);
     let error = send_phase(&none, &context).unwrap_err().to_string();
     let expected = "train.tsv has no utterance to use: 12 too short, 0 too long, 0 bad";
