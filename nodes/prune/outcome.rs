@@ -1,7 +1,7 @@
 //! What pruning has left of a model when its phase ends, and what to change if that is another
 //! shape than was meant.
 //!
-//! Three things are warned of: an expected sparsity that is more than [`MISS`] from the one asked
+//! Three things are warned of: an expected sparsity that is more than `MISS` from the one asked
 //! for, layers that lost all heads or all inner units of their feed-forward, and the same of all
 //! layers together. A sub-layer that its own gate has closed was meant to go as a whole.
 use crate::model::{Unit, UnitGroup};
