@@ -10,6 +10,7 @@ mod damage;
 mod earlier;
 mod export;
 mod failure;
+mod fetch;
 mod formats;
 mod front_ends;
 mod hints;

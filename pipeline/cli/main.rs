@@ -11,6 +11,7 @@ mod dry_run;
 mod ending;
 mod export;
 mod extract;
+mod fetch;
 mod graph;
 mod inspect;
 mod kinds;
@@ -74,6 +75,8 @@ enum Command {
     Schema(schema::Arguments),
     /// Print the architecture and the size of a model
     Inspect(inspect::Arguments),
+    /// Make a model folder of a repository on the Hugging Face hub
+    Fetch(fetch::Arguments),
     /// Write the hidden states of audio files to a Parquet file
     Extract(extract::Arguments),
     /// Write a model in the form that another program reads
@@ -103,6 +106,7 @@ impl Command {
             Command::Nodes(arguments) => arguments.run(),
             Command::Schema(arguments) => arguments.run(),
             Command::Inspect(arguments) => arguments.run(),
+            Command::Fetch(arguments) => arguments.run(),
             Command::Extract(arguments) => arguments.run(),
             Command::Export(arguments) => arguments.run(),
             Command::Probe(arguments) => arguments.run(),
