@@ -166,6 +166,26 @@ fn transformers_own_models_leave_as_they_are() {
 }
 
 #[test]
+fn checkpoints_of_torchaudio_are_read_back() {
+    let folder = Folder::new("export-torchaudio");
+    let models = ["golden/base", "golden/large", "golden/wavlm", "golden/star"];
+    for model in models.into_iter().chain([PRUNED]) {
+        let out = format!("{}.pth", model.replace('/', "-"));
+        let said = export(&folder, model, "torchaudio", &out, &[]);
+        let line = said.lines().last().unwrap();
+        let (_, difference) = line.rsplit_once(' ').unwrap();
+        assert!(difference.parse::<f32>().unwrap() < 1e-5, "{said}");
+        assert_eq!(said.contains("an epsilon of 1e-5"), model == "golden/large");
+        let file = folder.path().join(out);
+        let inspected = stdout_json(
+            folder.path(),
+            &["inspect", file.to_str().unwrap(), "--format", "json"],
+        );
+        assert_eq!(inspected["format"], "torchaudio");
+    }
+}
+
+#[test]
 fn what_a_format_cannot_express_is_refused() {
     let folder = Folder::new("export-refused");
     let refused = |model: &str, options: &[&str]| {

@@ -24,6 +24,7 @@ mod methods;
 mod models;
 mod moved;
 mod new;
+mod onnx;
 mod pretraining;
 mod probe;
 mod problems;

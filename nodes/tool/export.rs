@@ -62,7 +62,13 @@ pub fn export(
     if let Some(problem) = model.architecture.only_teaches() {
         return Err(format!("the model {problem}; it is not exported").into());
     }
-    // That of the forms that are written.
+    if model.normalize && model.normalize_epsilon != HUGGING_FACE_EPSILON {
+        say(&format!(
+            "waveforms are normalised with an epsilon of {HUGGING_FACE_EPSILON:e} from now on, not \
+             {:e}: the hidden states of quiet rows differ",
+            model.normalize_epsilon
+        ));
+    }
     model.normalize_epsilon = HUGGING_FACE_EPSILON;
     if let Some(reason) = model.why_not_normalized() {
         say(&reason);

@@ -47,7 +47,8 @@ def expected_states(pipeline, model, folder, convention):
             names.append(str(name))
         out = folder / f"{length}.parquet"
         layers = ["--layers", "all", "--convention", convention, "--out", str(out)]
-        subprocess.run([pipeline, "extract", model, *names, *layers], check=True)
+        extract = [pipeline, "extract", model, *names, *layers]
+        subprocess.run(extract, check=True, stderr=subprocess.DEVNULL)
         rows = {name: [] for name in names}
         for row in pyarrow.parquet.read_table(out).to_pylist():
             hidden = np.array(row["hidden"], np.float32).reshape(row["frames"], row["width"])

@@ -13,7 +13,7 @@ use super::draft::{Draft, Values, first};
 use super::{beyond_standard_layers, compare};
 use crate::Result;
 use crate::data::file;
-use crate::model::{DUMMY_WEIGHT, ExtractNorm, MASK_EMBEDDING, Model};
+use crate::model::{DUMMY_WEIGHT, ExtractNorm, MASK_EMBEDDING, Model, UnknownKeys};
 use pickle::Pickle;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,11 +42,9 @@ pub(super) fn write(model: &Model, out: &Path, mut say: impl FnMut(&str)) -> Res
     let config = config(&draft, model.normalize);
     let pickle = pickle::checkpoint(&tensors, &config);
     file::write_atomic_with(out, |file| zip::write(file, &pickle, &tensors))?;
-    let restored = draft.finish()?;
-    let greatest = compare::greatest_difference(model, &restored)?;
-    Ok(format!(
-        "with closed channels as zeros, hidden states of noise differ by at most {greatest:.1e}"
-    ))
+    let mut read = Model::load(out, UnknownKeys::REFUSE)?;
+    read.normalize_epsilon = model.normalize_epsilon; // `say` was told
+    compare::describe_difference(model, &read)
 }
 
 /// Returns the model in modules that the builder has.
