@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The model's folder
+    /// The model's folder or checkpoint
     model: PathBuf,
     /// What reads the result
     #[arg(long, value_enum)]
