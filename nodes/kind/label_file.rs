@@ -75,15 +75,15 @@ impl KindOptions for Options {
 
 impl Config for Options {
     fn info(&self, phase_outputs: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        self.check_manifest().map_err(|error| vec![error])?;
+        let mut errors: Vec<_> = self.check_manifest().err().into_iter().collect();
         let file = &self.file;
         let earlier = self.earlier(phase_outputs);
-        if file.starts_with("$OUT/") && earlier.is_none() {
-            return Err(vec![OptionError::option(
-                "file",
-                format!("no `save-labels` of an earlier phase writes `{file}`"),
-            )]);
-        }
+        errors.extend(OptionError::unless(
+            !file.starts_with("$OUT/") || earlier.is_some(),
+            "file",
+            format!("no `save-labels` of an earlier phase writes `{file}`"),
+        ));
+        OptionError::fail_if_any(errors)?;
         let mut reads: Vec<String> = self.manifest.iter().cloned().collect();
         if earlier.is_none() {
             reads.push(file.clone());

@@ -114,7 +114,8 @@ impl Options {
         }
     }
 
-    fn errors(&self, architecture: &Architecture) -> Vec<OptionError> {
+    /// Returns what is wrong with options by themselves.
+    fn own_errors(&self) -> Vec<OptionError> {
         let mut errors = vec![];
         errors.extend(OptionError::unless(
             self.sparsity > 0.0 && self.sparsity < 1.0,
@@ -143,6 +144,12 @@ impl Options {
                 ));
             }
         }
+        errors
+    }
+
+    /// Returns what is wrong with the units of a model.
+    fn unit_errors(&self, architecture: &Architecture) -> Vec<OptionError> {
+        let mut errors = vec![];
         let mut layers = 0..architecture.num_hidden_layers;
         let reuses = layers.any(|layer| architecture.reuses_attention(layer));
         let attention = [Unit::Head, Unit::AttentionLayer];
@@ -195,14 +202,20 @@ impl KindOptions for Options {
 
 impl Config for Options {
     fn info(&self, phase_outputs: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        let planned = self
-            .model_option()
-            .plan(phase_outputs)
-            .map_err(|error| vec![error])?;
+        let mut errors = self.own_errors();
+        let planned = match self.model_option().plan(phase_outputs) {
+            Ok(planned) => planned,
+            Err(error) => {
+                errors.push(error);
+                return Err(errors);
+            }
+        };
         if let Some(problem) = planned.architecture.only_teaches() {
-            return Err(vec![OptionError::at("", format!("the model {problem}"))]);
+            errors.push(OptionError::at("", format!("the model {problem}")));
+            return Err(errors);
         }
-        OptionError::fail_if_any(self.errors(&planned.architecture))?;
+        errors.extend(self.unit_errors(&planned.architecture));
+        OptionError::fail_if_any(errors)?;
         let vectors = vectors(&planned.architecture, &self.units);
         let gates: u64 = vectors.values().map(|&gates| gates as u64).sum();
         let pruning = Pruning {
