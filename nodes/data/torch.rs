@@ -13,6 +13,7 @@ mod element;
 mod json;
 mod legacy;
 mod numpy;
+mod operands;
 mod pickle;
 mod reduce;
 mod tensor;
