@@ -27,11 +27,13 @@ mod layer;
 mod output;
 mod part;
 mod rows;
+mod sampled_rows;
 mod store;
 mod stored_rows;
 #[cfg(test)]
 mod tests;
 pub mod tools;
+pub mod why;
 
 use crate::Result;
 use crate::node::{Cacheable, Config, Node, NodeContext};
@@ -54,9 +56,7 @@ pub fn wrap(
     context: &NodeContext,
 ) -> Result<Box<dyn Node>> {
     let cacheable = cacheable(&*config)?;
-    let ports = cacheable.ports();
-    let mut others = context.read_outputs.iter();
-    if let Some(other) = others.find(|port| !ports.contains(port)) {
+    if let Some(other) = uncached_output(&*config, context)? {
         context.say(format!(
             "`{other}` is not cached, so every row is computed and the cache is not used"
         ));
@@ -66,6 +66,16 @@ pub fn wrap(
     let outputs = CachedOutput::open(cacheable, root, context)?;
     let node = CachedNode::new(config, context, root, outputs, is_read);
     Ok(Box::new(node))
+}
+
+/// Returns an output that some node reads and that is not cached, if there is one.
+///
+/// # Errors
+/// The node cannot be cached.
+pub fn uncached_output(config: &dyn Config, context: &NodeContext) -> Result<Option<&'static str>> {
+    let cached = cacheable(config)?.ports();
+    let mut outputs = context.read_outputs.iter().copied();
+    Ok(outputs.find(|port| !cached.contains(port)))
 }
 
 fn cacheable(config: &dyn Config) -> Result<&dyn Cacheable> {

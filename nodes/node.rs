@@ -29,8 +29,8 @@ pub use context::{NodeContext, RunContext, Synthetic};
 pub use error::OptionError;
 pub use finite::check_finite;
 pub use info::{
-    Artifact, NodeInfo, OptimizerSettings, PhaseOutputs, PlannedRows, Source, SourceSettings,
-    SummaryMetric, artifact_owner, shapes, superb_frames,
+    Artifact, NodeInfo, OptimizerSettings, PhaseOutputs, PlannedRows, SampledFrom, Source,
+    SourceSettings, SummaryMetric, artifact_owner, shapes, superb_frames,
 };
 pub use kind::{Kind, KindOptions, Parse, Role, parse};
 pub use layers_option::LayersOption;

@@ -9,6 +9,7 @@ pub mod phase;
 pub mod receiver;
 pub mod record;
 pub mod resume;
+pub mod sample;
 pub mod settings;
 pub mod stage;
 

@@ -1,5 +1,5 @@
 //! A cache changes no number, and its rows serve no other targets than their own.
-use crate::program::{call, last_line, read_json, stderr, stdout_json};
+use crate::program::{call, last_line, read_json, stderr, stdout, stdout_json};
 use crate::sample::{finished, results, run, sample};
 use serde_json::json;
 use std::fs;
@@ -36,6 +36,51 @@ fn a_graph_can_only_fill_a_cache() {
         "{listed}"
     );
     assert_eq!(listed[0]["layers"], json!([0, 2]));
+}
+
+/// `check` prints what a full cache takes in all and by the hour, and the space for it.
+#[test]
+fn check_prints_the_size_of_a_cache() {
+    let folder = sample("cache-size");
+    let text = stdout(
+        folder.path(),
+        &["check", "g.json", "--set", "prune.teacher.cache=c/d"],
+    );
+    let train = (0..8).map(|i| (9000 + 1700 * i) / 3200 * 3200);
+    let dev = (8..10).map(|i| 9000 + 1700 * i);
+    let rows: Vec<u64> = train.clone().chain(train).chain(dev).collect();
+    let frames: u64 = rows.iter().map(|samples| (samples - 400) / 320 + 1).sum();
+    let gigabytes = (frames * 2 * 24 * 4) as f64 / 1e9;
+    let hours = rows.iter().sum::<u64>() as f64 / 16000.0 / 3600.0;
+    let by_hour = gigabytes / hours;
+    let line = format!("a full cache: {gigabytes:.3} GB, {by_hour:.3} GB an hour of speech\n");
+    assert!(text.contains(&line), "{line}: {text}");
+    assert!(text.contains(" GB are free for c/d\n"), "{text}");
+}
+
+/// `cache why` names what a graph has otherwise than the cache, and counts rows.
+#[test]
+fn a_miss_says_why() {
+    let folder = sample("why");
+    let why = |settings: &[&str]| {
+        let cached = ["cache", "why", "g.json", "--set", "teacher.cache=c"];
+        stdout(folder.path(), &[&cached[..], settings].concat())
+    };
+    let empty = why(&[]);
+    assert!(empty.contains("no folder of a `teacher`"), "{empty}");
+    let cached = ["--set", "teacher.cache=c", "--steps", "40"];
+    let output = run(&folder, "full", &cached);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let full = why(&[]);
+    assert!(full.contains("every row looked for is stored"), "{full}");
+    let normalized = why(&["--set", "teacher.normalize=true"]);
+    let line = "another option: normalize: null there, true in the graph";
+    assert!(normalized.contains(line), "{normalized}");
+    let recut = why(&["--set", "speech.bucket_seconds=0.3"]);
+    assert!(recut.contains("stored with another length"), "{recut}");
+    let one = why(&["--rows", "1"]);
+    assert!(one.contains("1 of 1 rows are stored"), "{one}");
+    assert!(one.contains("an estimate from 1 of "), "{one}");
 }
 
 /// Without a cache, and with an empty, half-filled and full one, the students are the same, bit for

@@ -70,6 +70,7 @@ fn shipped_graphs_fit_the_schema_they_name_and_bad_ones_do_not() {
         "starhubert",
         "distilhubert",
         "distil",
+        "targets",
         "fithubert",
         "librispeech/armhubert",
         "librispeech/starhubert",

@@ -26,7 +26,7 @@ pub(super) fn remove_leftovers(root: &Path) {
 }
 
 /// Returns names and paths of what is in a folder.
-fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
+pub(super) fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .map(|entry| {

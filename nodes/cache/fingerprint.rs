@@ -30,9 +30,25 @@ impl Fingerprint {
         context: &NodeContext,
     ) -> Result<Fingerprint> {
         let mut hashes = FileHashes::open(root.join(FILE_HASHES));
-        let identity = node.identity(port, context, &mut |path| hashes.hash(path))?;
+        let fingerprint = Fingerprint::of_files(node, port, &mut hashes, context)?;
         hashes.save();
+        Ok(fingerprint)
+    }
+
+    /// Computes the fingerprint of a node as its options and the model's files say.
+    pub(super) fn of_files(
+        node: &dyn Cacheable,
+        port: &str,
+        hashes: &mut FileHashes,
+        context: &NodeContext,
+    ) -> Result<Fingerprint> {
+        let identity = node.identity(port, context, &mut |path| hashes.hash(path))?;
         Fingerprint::new(identity)
+    }
+
+    /// Parses the canonical JSON.
+    pub(super) fn fields(&self) -> Result<Json> {
+        Ok(serde_json::from_str(self.json())?)
     }
 
     /// Computes the fingerprint of an output of a node that was built from the bytes in

@@ -20,14 +20,8 @@ impl CachedOutput {
         root: &Path,
         context: &NodeContext,
     ) -> Result<Vec<CachedOutput>> {
-        let mut ports: Vec<&'static str> = node.ports().to_vec();
-        if context.read_outputs.is_empty() {
-            ports.truncate(1);
-        } else {
-            ports.retain(|port| context.read_outputs.contains(port));
-        }
         let mut outputs = vec![];
-        for port in ports {
+        for port in served_ports(node, context) {
             let entries = node.entries(port, context)?;
             let fingerprint = Fingerprint::of(node, port, root, context)?;
             let store = Store::open(root, fingerprint, &entries, context)?;
@@ -39,4 +33,15 @@ impl CachedOutput {
         }
         Ok(outputs)
     }
+}
+
+/// Returns the cached ports that are read, or the first if none is.
+pub(super) fn served_ports(node: &dyn Cacheable, context: &NodeContext) -> Vec<&'static str> {
+    let mut ports = node.ports().to_vec();
+    if context.read_outputs.is_empty() {
+        ports.truncate(1);
+    } else {
+        ports.retain(|port| context.read_outputs.contains(port));
+    }
+    ports
 }

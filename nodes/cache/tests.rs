@@ -6,6 +6,7 @@ mod folders;
 mod logits;
 mod models;
 mod serving;
+mod why_missing;
 
 use super::*;
 use crate::data::column;

@@ -7,6 +7,7 @@ mod batch_plan;
 mod clock;
 mod crop;
 mod dev_set;
+mod draw;
 mod noise;
 mod source;
 mod speech;
@@ -20,10 +21,11 @@ use crate::data::column;
 use crate::data::manifest;
 use crate::data::text;
 use crate::node::contents::FileOption;
-use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
+use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
+use crate::node::step::StepInfo;
 use crate::node::{
     Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, PlannedRows, Role,
-    Source, SourceSettings, shapes,
+    SampledFrom, Source, SourceSettings, shapes,
 };
 use batch_plan::BatchPlan;
 use crop::Crop;
@@ -234,5 +236,14 @@ impl Source for Options {
             train: train.concat(),
             dev: dev.concat(),
         }))
+    }
+
+    fn sample(
+        &self,
+        rows: usize,
+        context: &NodeContext,
+        visit: &mut dyn FnMut(StepInfo, Value) -> Result<()>,
+    ) -> Result<SampledFrom> {
+        draw::draw_batches(self, rows, context, visit)
     }
 }

@@ -2,7 +2,9 @@
 use crate::Result;
 use crate::model::{Architecture, Numbering, count};
 use crate::node::clock::Clock;
-use crate::node::port::{Shape, Shapes};
+use crate::node::context::NodeContext;
+use crate::node::port::{Shape, Shapes, Value};
+use crate::node::step_info::StepInfo;
 use std::collections::{BTreeMap, HashMap};
 
 /// What the plan learns about one node.
@@ -104,6 +106,22 @@ pub trait Source {
     /// Reads the manifests and returns the samples of each row that an epoch and a dev pass send,
     /// the same in every view; `None` if a manifest is missing.
     fn planned_rows(&self) -> Result<Option<PlannedRows>>;
+    /// Draws whole batches of about `rows` rows from all views and the dev set, always the same,
+    /// and passes each to `visit` with its step.
+    fn sample(
+        &self,
+        rows: usize,
+        context: &NodeContext,
+        visit: &mut dyn FnMut(StepInfo, Value) -> Result<()>,
+    ) -> Result<SampledFrom>;
+}
+
+/// What batches were sampled from.
+pub struct SampledFrom {
+    /// The number of rows, each view by itself.
+    pub all: u64,
+    /// Whether every epoch has another view, of which only the first counts.
+    pub has_more_views: bool,
 }
 
 /// Settings of a source that the engine needs.

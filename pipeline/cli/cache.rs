@@ -1,4 +1,7 @@
-//! `pipeline cache list|verify|remove PATH`: what a person does with a cache of targets.
+//! `pipeline cache list|verify|remove PATH` and `pipeline cache why GRAPH`: what a person does with a
+//! cache of targets.
+mod why;
+
 use crate::Format;
 use crate::ending::{CommandError, CommandResult};
 use crate::print::{print, print_json};
@@ -33,6 +36,8 @@ enum CacheCommand {
         /// A cache, or one fingerprint's folder in it
         path: PathBuf,
     },
+    /// Say why rows of a graph are not in its caches
+    Why(why::Arguments),
 }
 
 impl Arguments {
@@ -42,6 +47,7 @@ impl Arguments {
             CacheCommand::List { path, format } => list(&path, format),
             CacheCommand::Verify { path } => verify(&path),
             CacheCommand::Remove { path } => remove(&path),
+            CacheCommand::Why(arguments) => arguments.run(),
         }
     }
 }

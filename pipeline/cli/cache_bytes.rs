@@ -5,6 +5,9 @@ use nodes::model::Architecture;
 use nodes::node::PlannedRows;
 use nodes::node::port::Shape;
 use pipeline::graph::plan::{Phase, PlannedNode};
+use pipeline::run::machine;
+use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Returns the bytes of all caches of a phase, whose source sends `rows`.
 ///
@@ -50,6 +53,38 @@ fn stored_ports(phase: &Phase, node: usize) -> Option<Vec<&'static str>> {
     Some(ports)
 }
 
+/// Returns the hours of speech of all rows: the train set once a view, and the dev set.
+pub(crate) fn hours(phase: &Phase, rows: &PlannedRows) -> f64 {
+    let views = phase.source().settings().views;
+    let samples = total(views, rows, |samples| samples as u64);
+    samples as f64 / 16000.0 / 3600.0
+}
+
+/// Returns the free bytes of the disks that the caches of a phase are on, by cache. A cache in the
+/// run's folder is left out: where that will be is not known.
+pub(crate) fn free_space(phase: &Phase) -> BTreeMap<&str, u64> {
+    let mut free = BTreeMap::new();
+    for node in &phase.nodes {
+        let Some(root) = node.spec.cache.as_deref() else {
+            continue;
+        };
+        // A cache that is not there yet is created in the nearest folder that is.
+        let mut folders = Path::new(root).ancestors().map(|folder| {
+            if folder.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                folder
+            }
+        });
+        if let Some(bytes) = folders.find_map(machine::disk)
+            && !root.starts_with("$OUT/")
+        {
+            free.insert(root, bytes);
+        }
+    }
+    free
+}
+
 fn output_bytes(node: &PlannedNode, port: &str, views: u64, rows: &PlannedRows) -> Option<u64> {
     let shape = node.info.outputs.get(port)?.first()?;
     let frames: u64;
@@ -67,11 +102,11 @@ fn output_bytes(node: &PlannedNode, port: &str, views: u64, rows: &PlannedRows) 
                 true => 1,
                 false => architecture.frames(samples) / joined,
             };
-            frames = total_frames(views, rows, frames_of);
+            frames = total(views, rows, |samples| frames_of(samples) as u64);
             numbers = layers.len() * width;
         }
         Shape::Features { width } => {
-            frames = total_frames(views, rows, mel::frames);
+            frames = total(views, rows, |samples| mel::frames(samples) as u64);
             numbers = *width;
         }
         _ => return None,
@@ -79,13 +114,9 @@ fn output_bytes(node: &PlannedNode, port: &str, views: u64, rows: &PlannedRows) 
     Some(frames.saturating_mul(4 * numbers as u64))
 }
 
-/// Returns the frames of all rows: the training set once a view, and the dev set.
-fn total_frames(views: u64, rows: &PlannedRows, frames: impl Fn(usize) -> usize) -> u64 {
-    let sum = |rows: &[u64]| -> u64 {
-        rows.iter()
-            .map(|&samples| frames(samples as usize) as u64)
-            .sum()
-    };
+/// Sums a number of each row: over the training set once a view, and the dev set.
+fn total(views: u64, rows: &PlannedRows, of_samples: impl Fn(usize) -> u64) -> u64 {
+    let sum = |rows: &[u64]| -> u64 { rows.iter().map(|&row| of_samples(row as usize)).sum() };
     sum(&rows.train)
         .saturating_mul(views)
         .saturating_add(sum(&rows.dev))

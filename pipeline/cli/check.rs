@@ -3,6 +3,7 @@
 use crate::ending::CommandResult;
 use crate::print::{print, print_json};
 use crate::{Format, cache_bytes, graph, recipe, terminal};
+use nodes::data::printable::printable;
 use nodes::node::PlannedRows;
 use pipeline::graph::plan::{Phase, PlannedNode};
 use pipeline::report::format::thousands;
@@ -149,7 +150,24 @@ fn phase_text(phase: &Phase, rows: Option<&PlannedRows>) -> String {
     }
     match cache_bytes::of_phase(phase, rows) {
         None | Some(0) => {}
-        Some(bytes) => text += &format!("  a full cache: {:.3} GB\n", bytes as f64 / 1e9),
+        Some(bytes) => text += &cache_text(phase, rows, bytes),
+    }
+    text
+}
+
+/// Returns the lines of a full cache of this size: in all, by the hour, and the free space for it.
+fn cache_text(phase: &Phase, rows: Option<&PlannedRows>, bytes: u64) -> String {
+    let gigabytes = bytes as f64 / 1e9;
+    let mut text = format!("  a full cache: {gigabytes:.3} GB");
+    let hours = rows.map_or(0.0, |rows| cache_bytes::hours(phase, rows));
+    if hours > 0.0 {
+        text += &format!(", {:.3} GB an hour of speech", gigabytes / hours);
+    }
+    text += "\n";
+    for (root, free) in cache_bytes::free_space(phase) {
+        let root = printable(root);
+        let free = free as f64 / 1e9;
+        text += &format!("    {free:.1} GB are free for {root}\n");
     }
     text
 }

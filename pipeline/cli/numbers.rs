@@ -11,6 +11,11 @@ pub(crate) fn timed_updates(text: &str) -> Result<u64, String> {
     whole(text, 1, 1_000_000, "number of updates")
 }
 
+/// Parses a number of rows to look for.
+pub(crate) fn rows(text: &str) -> Result<u64, String> {
+    whole(text, 1, 1_000_000, "number of rows")
+}
+
 /// Parses a number of files.
 pub(crate) fn files(text: &str) -> Result<u64, String> {
     whole(text, 0, u64::MAX, "number of files")

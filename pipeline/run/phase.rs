@@ -144,17 +144,23 @@ fn seat(
         }
     }
     Seat {
-        context: NodeContext {
-            node: planned.name().into(),
-            inputs: planned.inputs.clone(),
-            read_outputs: read_outputs(phase, node, context),
-            run: context.clone(),
-        },
+        context: node_context(phase, context, node),
         config: planned.config.clone(),
         cache: planned.spec.cache.clone(),
         is_read: !read_outputs(phase, node, context).is_empty(),
         feeds,
         sends,
+    }
+}
+
+/// Returns what a node of the phase knows of its surroundings.
+pub fn node_context(phase: &Phase, run: &Arc<RunContext>, node: usize) -> NodeContext {
+    let planned = &phase.nodes[node];
+    NodeContext {
+        node: planned.name().into(),
+        inputs: planned.inputs.clone(),
+        read_outputs: read_outputs(phase, node, run),
+        run: run.clone(),
     }
 }
 

@@ -109,6 +109,11 @@ impl UtteranceSet {
         }
     }
 
+    /// Returns the number of rows.
+    pub(super) fn len(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
     /// Puts the batches in the order of an epoch.
     pub(super) fn begin_epoch(&mut self, seed: u64, view: u64, epoch: u64) {
         self.order = self.plan.of_epoch(seed, view, epoch);

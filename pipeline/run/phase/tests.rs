@@ -3,11 +3,12 @@ use crate::graph::plan::PlannedNode;
 use crate::graph::problem::Location;
 use crate::graph::spec::NodeSpec;
 use nodes::Result;
-use nodes::node::port::Shapes;
+use nodes::node::port::{Shapes, Value};
 use nodes::node::report::{Progress, Report};
 use nodes::node::step::{Step, StepInfo};
 use nodes::node::{
-    Clock, Config, Node, NodeInfo, OptionError, PhaseOutputs, PlannedRows, Source, SourceSettings,
+    Clock, Config, Node, NodeInfo, OptionError, PhaseOutputs, PlannedRows, SampledFrom, Source,
+    SourceSettings,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +43,17 @@ impl Source for Fake {
     }
     fn planned_rows(&self) -> Result<Option<PlannedRows>> {
         Ok(None)
+    }
+    fn sample(
+        &self,
+        _: usize,
+        _: &NodeContext,
+        _: &mut dyn FnMut(StepInfo, Value) -> Result<()>,
+    ) -> Result<SampledFrom> {
+        Ok(SampledFrom {
+            all: 0,
+            has_more_views: false,
+        })
     }
 }
 
