@@ -91,7 +91,7 @@ impl Arguments {
             (
                 "--layers",
                 self.layers.is_some(),
-                "s3prl and onnx",
+                "s3prl` or `onnx",
                 s3prl || onnx,
             ),
             ("--heads", self.heads.is_some(), "s3prl", s3prl),
@@ -99,7 +99,7 @@ impl Arguments {
             ("--fp16", self.fp16, "onnx", onnx),
         ] {
             if given && !has_it {
-                return Err(usage(&format!("`{option}` is for the format {formats}")));
+                return Err(usage(&format!("`{option}` needs `--format {formats}`")));
             }
         }
         if self.out.exists() {

@@ -11,7 +11,8 @@ pub fn hint(path: &str) -> String {
     if is_hub_name(path) {
         return format!(
             " (if it is a model on the Hugging Face hub, this makes the folder: `huggingface-cli \
-             download {path} --local-dir {path}`)"
+             download {path} --local-dir {path}`, or `pipeline fetch {path} --out {path}` if it was \
+             downloaded before)"
         );
     }
     String::new()
