@@ -5,6 +5,8 @@
 //! The floats of a row are then the last 4 · frames · width bytes of its page, and the file's
 //! offset index says where that page ends. To other readers the file is ordinary Parquet. Layout:
 //! <https://parquet.apache.org/docs/file-format/data-pages/>.
+mod identity;
+
 use super::fingerprint::{self, Fingerprint};
 use super::rows::{RowKey, UnwrittenRows};
 use super::{file_hashes, files};
@@ -25,7 +27,10 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::panic::UnwindSafe;
 use std::path::{Path, PathBuf};
+
+pub(super) use identity::identities;
 
 /// Indices of the columns.
 const KEY: usize = 0;
@@ -128,10 +133,12 @@ pub(super) fn locations(
     path: &Path,
     fingerprint: &Fingerprint,
 ) -> Result<Vec<(RowKey, RowLocation)>> {
-    // The parquet crate panics at some damaged footers, and they are read before the bytes are
-    // verified.
-    std::panic::catch_unwind(|| read_locations(path, fingerprint))
-        .unwrap_or_else(|_| Err("its footer makes no sense".into()))
+    guarded(|| read_locations(path, fingerprint))
+}
+
+/// Reads a part whose bytes are not verified yet: the parquet crate panics at some damaged footers.
+fn guarded<T>(read: impl FnOnce() -> Result<T> + UnwindSafe) -> Result<T> {
+    std::panic::catch_unwind(read).unwrap_or_else(|_| Err("its footer makes no sense".into()))
 }
 
 fn read_locations(path: &Path, fingerprint: &Fingerprint) -> Result<Vec<(RowKey, RowLocation)>> {

@@ -6,18 +6,8 @@ use crate::Result;
 use crate::data::column;
 use crate::node::StoredEntry;
 use crate::node::port::Value;
-use arrow::array::AsArray;
-use arrow::datatypes::UInt32Type;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::Path;
-
-/// Indices of the columns of a part.
-const KEY: usize = 0;
-const ID: usize = 1;
-const SAMPLES: usize = 2;
 
 /// Rows as a node receives them, by their keys.
 pub struct SampledRows {
@@ -105,20 +95,23 @@ impl SampledRows {
         }
         let mut unreadable = 0;
         for path in part::list(&folder.join(layer::folder_name(entry)))? {
-            let read = for_each_row(&path, |key, id, samples| {
-                for &row in rows_by_id.get(id).into_iter().flatten() {
-                    let nearness = if samples == self.rows[row].samples {
+            let Ok(stored_rows) = part::identities(&path) else {
+                unreadable += 1;
+                continue;
+            };
+            for stored in stored_rows {
+                for &row in rows_by_id.get(&*stored.id).into_iter().flatten() {
+                    let nearness = if stored.samples == self.rows[row].samples {
                         Nearness::OtherContent
                     } else {
                         Nearness::OtherLength
                     };
                     found[row] = found[row].max(nearness);
                 }
-                for &row in rows_by_key.get(&key).into_iter().flatten() {
+                for &row in rows_by_key.get(&stored.key).into_iter().flatten() {
                     found[row] = Nearness::Stored;
                 }
-            });
-            unreadable += usize::from(read.is_err());
+            }
         }
         let count = |nearness| found.iter().filter(|&&f| f == nearness).count();
         Ok(EntryHits {
@@ -130,24 +123,4 @@ impl SampledRows {
             unreadable,
         })
     }
-}
-
-/// Calls `visit` with key, id and samples of each row of a part.
-fn for_each_row(path: &Path, mut visit: impl FnMut(RowKey, &str, u32)) -> Result<()> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
-    let columns = ProjectionMask::roots(reader.parquet_schema(), [KEY, ID, SAMPLES]);
-    for batch in reader.with_projection(columns).build()? {
-        let batch = batch?;
-        let keys = batch.column(0).as_fixed_size_binary_opt();
-        let ids = batch.column(1).as_string_opt::<i32>();
-        let samples = batch.column(2).as_primitive_opt::<UInt32Type>();
-        let (Some(keys), Some(ids), Some(samples)) = (keys, ids, samples) else {
-            return Err("its columns are not those of a part".into());
-        };
-        for row in 0..batch.num_rows() {
-            let key = keys.value(row).try_into()?;
-            visit(key, ids.value(row), samples.value(row));
-        }
-    }
-    Ok(())
 }

@@ -50,6 +50,26 @@ fn damage_to_any_byte_is_detected() {
 }
 
 #[test]
+fn a_damaged_part_is_looked_into_without_a_panic() {
+    let cache = TestCache::new("identities");
+    assert_eq!(cache.serve(&fake(&[1]), &[1]).rows, 1);
+    let path = cache.files("parquet").remove(0);
+    let good = fs::read(&path).unwrap();
+    let rows = part::identities(&path).unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].key, row_key(&samples(1), &[]));
+    for offset in 0..good.len() {
+        let mut bad = good.clone();
+        bad[offset] ^= 0xff;
+        fs::write(&path, bad).unwrap();
+        let rows = part::identities(&path).map_or(0, |rows| rows.len());
+        assert!(rows <= 1, "byte {offset}");
+        fs::write(&path, &good[..offset]).unwrap();
+        assert!(part::identities(&path).is_err(), "cut at {offset}");
+    }
+}
+
+#[test]
 fn a_part_of_another_cache_is_rejected() {
     let cache = TestCache::new("other");
     let other = TestCache::new("other-model");
