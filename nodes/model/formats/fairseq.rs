@@ -100,28 +100,15 @@ impl Config {
     /// the configuration of what it was trained from in `w2v_args`.
     fn of_cfg(cfg: Value) -> Result<Config, String> {
         let model = cfg.get("model").ok_or("its `cfg` has no part `model`")?;
-        let (own, task) = (model.json()?, cfg.get("task"));
-        if let Some(before) = model
-            .get("w2v_args")
-            .filter(|before| !before.entries().is_empty())
-        {
-            let mut config = if before.get("model").is_some() {
-                Config::of_cfg(before)?
-            } else {
-                Config::of_args(before)?
-            };
-            if let Some(normalize) = task
-                .and_then(|task| task.get("normalize"))
-                .and_then(Value::bool)
-            {
-                config.normalize = normalize;
-            }
-            return Ok(config);
-        }
-        let keys = Keys::of(own, "`cfg.model`")?;
+        let options = model.json()?;
+        let task = cfg.get("task");
         let normalize = task
             .and_then(|task| task.get("normalize"))
             .and_then(Value::bool);
+        if let Some(config) = Config::of_pretrained(model, normalize)? {
+            return Ok(config);
+        }
+        let keys = Keys::of(options, "`cfg.model`")?;
         Ok(Config {
             name: keys.text("_name", "")?,
             normalize: normalize.unwrap_or(keys.flag("normalize", false)?),
@@ -131,18 +118,8 @@ impl Config {
 
     /// Reads the older form, where all options lie in one namespace.
     fn of_args(args: Value) -> Result<Config, String> {
-        if let Some(before) = args
-            .get("w2v_args")
-            .filter(|before| !before.entries().is_empty())
-        {
-            let mut config = if before.get("model").is_some() {
-                Config::of_cfg(before)?
-            } else {
-                Config::of_args(before)?
-            };
-            if let Some(normalize) = args.get("normalize").and_then(Value::bool) {
-                config.normalize = normalize;
-            }
+        let normalize = args.get("normalize").and_then(Value::bool);
+        if let Some(config) = Config::of_pretrained(args, normalize)? {
             return Ok(config);
         }
         let keys = Keys::of(args.json()?, "`args`")?;
@@ -151,6 +128,24 @@ impl Config {
             normalize: keys.flag("normalize", false)?,
             model: keys,
         })
+    }
+
+    /// Reads `w2v_args`, the configuration that a fine-tuned model was trained from, in either form;
+    /// `None` if there is none. `normalize` is that of the fine-tuning, if it says so.
+    fn of_pretrained(fine_tuned: Value, normalize: Option<bool>) -> Result<Option<Config>, String> {
+        let pretrained = fine_tuned.get("w2v_args");
+        let Some(pretrained) = pretrained.filter(|args| !args.entries().is_empty()) else {
+            return Ok(None);
+        };
+        let config = if pretrained.get("model").is_some() {
+            Config::of_cfg(pretrained)?
+        } else {
+            Config::of_args(pretrained)?
+        };
+        Ok(Some(Config {
+            normalize: normalize.unwrap_or(config.normalize),
+            ..config
+        }))
     }
 
     fn foreign(
