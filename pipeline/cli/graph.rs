@@ -7,7 +7,7 @@ use pipeline::graph::problem::{Location, Problems};
 use pipeline::graph::spec;
 use std::cell::OnceCell;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the message adds if the graph file does not exist.
 const SHIPPED_GRAPHS: &str = "; `pipeline new DIR` writes a shipped one";
@@ -22,6 +22,11 @@ pub(crate) struct Arguments {
     /// The bytes of the file, once it is read: a pipe can be read only once.
     #[arg(skip)]
     bytes: OnceCell<Vec<u8>>,
+}
+
+/// Returns the folder of a run: the one that is asked for, else runs/NAME of the graph.
+pub(crate) fn run_folder(asked: Option<&Path>, plan: &Plan) -> PathBuf {
+    asked.map_or_else(|| Path::new("runs").join(&plan.name), Path::to_owned)
 }
 
 impl Arguments {

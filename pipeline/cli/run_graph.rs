@@ -7,7 +7,7 @@ use nodes::data::printable::printable_path;
 use pipeline::run::Run;
 use pipeline::run::error::{RunError, RunOutcome};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 #[derive(clap::Args)]
@@ -31,10 +31,7 @@ impl Arguments {
     /// Runs or resumes the graph.
     pub(crate) fn run(self) -> CommandResult {
         let plan = self.graph.plan()?;
-        let out = match &self.out {
-            Some(out) => out.clone(),
-            None => Path::new("runs").join(&plan.name),
-        };
+        let out = graph::run_folder(self.out.as_deref(), &plan);
         let screen = Arc::new(Screen::new());
         let signals = Signals::catch_and_answer(&screen)?;
         let run = Run {

@@ -34,10 +34,7 @@ impl Arguments {
     /// Prints the reasons for each node with a cache.
     pub(crate) fn run(self) -> CommandResult {
         let plan = self.graph.plan()?;
-        let out = match &self.out {
-            Some(out) => out.clone(),
-            None => Path::new("runs").join(&plan.name),
-        };
+        let out = graph::run_folder(self.out.as_deref(), &plan);
         let mut text = String::new();
         for phase in &plan.phases {
             text += &self.phase_text(&plan, phase, &out)?;
