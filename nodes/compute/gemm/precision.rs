@@ -35,8 +35,16 @@ impl Precision {
         Precision::F32
     }
 
-    /// Returns a warning for the user if this build computes in another precision.
+    /// Returns a warning for the user if this build computes in another precision, or in one that
+    /// leaves most of a GPU idle.
     pub fn warning(self) -> Option<String> {
+        if cfg!(feature = "cuda") && self == Precision::F32 {
+            return Some(
+                "option `precision`: f32 does not use a GPU's tensor cores; \"bf16\" is several \
+                 times as fast"
+                    .into(),
+            );
+        }
         let lacks = if self == Precision::Tf32 {
             "tf32 on a CPU"
         } else {
