@@ -32,7 +32,7 @@ fn a_benchmark_measures_and_leaves_nothing() {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), before);
         if cfg!(feature = "cuda") {
             assert!(
-                found["gpu_peak_bytes"].as_u64() > Some(0)
+                found["device_peak_bytes"].as_u64() > Some(0)
                     && found["floor"].is_null()
                     && found["bytes"].is_null()
             );

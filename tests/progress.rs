@@ -13,9 +13,14 @@ struct Running {
 
 impl Running {
     fn start(folder: &Folder, extra: &[&str]) -> Running {
-        let mut command = pipeline(folder.path(), &["run", "g.json", "--out", "out"]);
-        let mut child = command
-            .args(extra)
+        Running::start_command(
+            folder,
+            &[&["run", "g.json", "--out", "out"], extra].concat(),
+        )
+    }
+
+    fn start_command(folder: &Folder, arguments: &[&str]) -> Running {
+        let mut child = pipeline(folder.path(), arguments)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
@@ -150,6 +155,18 @@ fn a_second_interrupt_stops_at_once() {
     assert_eq!(code, Some(130));
     assert_eq!(rest, ["", "stopped at once, without a checkpoint"]);
     assert!(!folder.path().join("out/checkpoint").exists());
+}
+
+#[test]
+fn a_benchmark_answers_the_first_interrupt() {
+    let folder = sample("bench-answer");
+    let arguments = ["bench", "g.json", "--phase", "prune", "--steps", "100000"];
+    let mut running = Running::start_command(&folder, &arguments);
+    running.line_with("100000");
+    running.interrupt();
+    running.line_with("; again to stop now");
+    let (_, code) = running.end();
+    assert_eq!(code, Some(130));
 }
 
 #[test]

@@ -88,7 +88,8 @@ impl Arguments {
             check_files(phase)?;
         }
         self.device.choose()?;
-        let signals = Signals::catch()?;
+        let screen = Arc::new(Screen::new());
+        let signals = Signals::catch_and_answer(&screen)?;
         let roofline = if cfg!(feature = "cuda") {
             None // only the CPU's can be measured
         } else {
@@ -101,7 +102,7 @@ impl Arguments {
             std::fs::create_dir_all(&out)?;
             memory::reset_peak();
             device::reset_peak();
-            recording = self.record(&plan, phase, &out, &signals)?;
+            recording = self.record(&plan, phase, &out, &screen, &signals)?;
         }
         let summary = summary::summarize(phase, self.steps, roofline.as_ref(), &recording)?;
         self.keep(&recipe, recipe_phase, &summary);
@@ -177,6 +178,7 @@ impl Arguments {
         plan: &Plan,
         phase: &Phase,
         folder: &Path,
+        screen: &Arc<Screen>,
         signals: &Signals,
     ) -> Result<Arc<StepRecording>, CommandError> {
         let last_update = WARM_UP + self.steps + 1;
@@ -187,7 +189,7 @@ impl Arguments {
         };
         let recording = Arc::new(StepRecording::default());
         let report = Arc::new(BenchReport {
-            screen: Screen::new(),
+            screen: screen.clone(),
             recording: recording.clone(),
             timed_updates: self.steps,
         });
@@ -198,7 +200,7 @@ impl Arguments {
             folder,
             synthetic: self.synthetic,
             tapped: None,
-            report: report.clone(),
+            report,
             stop: signals.stop.clone(),
         };
         let is_complete = AtomicBool::new(false);
@@ -215,7 +217,7 @@ impl Arguments {
                 signals.stop.store(true, Ordering::Relaxed);
             }
         });
-        report.screen.close();
+        screen.close();
         ended?;
         if is_complete.load(Ordering::Relaxed) {
             signals.stop.store(false, Ordering::Relaxed);

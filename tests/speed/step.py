@@ -119,7 +119,7 @@ def ours(rows, length, given, bf16, where, recompute):
     if recompute:
         command += ["--set", "student.recompute=true"]
     found = run(*command, where=where)
-    peak = found["gpu_peak_bytes" if where == "cuda" else "peak_bytes"]
+    peak = found["device_peak_bytes" if where == "cuda" else "peak_bytes"]
     share = (found["floor"] or {}).get("share") or float("nan") # the floor is a CPU's
     return {"seconds": found["step_seconds"]["median"], "peak": peak, "share": share}
 

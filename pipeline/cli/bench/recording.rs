@@ -76,7 +76,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Shows the progress on the screen and records the measurements of nodes.
 pub(super) struct BenchReport {
-    pub(super) screen: Screen,
+    pub(super) screen: Arc<Screen>,
     pub(super) recording: Arc<StepRecording>,
     pub(super) timed_updates: u64,
 }

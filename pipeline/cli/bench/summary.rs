@@ -60,7 +60,7 @@ pub(super) fn summarize(
         "optimize_seconds": optimize_seconds(phase, &node_seconds, &measured, updates),
         "audio_per_second": samples as f64 / 16000.0 / total_seconds,
         "peak_bytes": peak,
-        "gpu_peak_bytes": device::peak_bytes(),
+        "device_peak_bytes": device::peak_bytes(),
         "floor": floor,
         "bytes": bytes,
     }))
@@ -132,7 +132,7 @@ pub(super) fn text(summary: &Value) -> String {
         number(&summary["audio_per_second"])
     );
     text += &memory::text(summary);
-    if let Some(peak) = summary["gpu_peak_bytes"].as_f64() {
+    if let Some(peak) = summary["device_peak_bytes"].as_f64() {
         text += &format!("GPU     {:.1} MB at its peak\n", peak / 1e6);
     } else {
         text += &roofline::text(&summary["floor"]);
