@@ -23,6 +23,8 @@
 #include "../op/map_divergence/map_divergence.cu"
 #include "../op/logit_divergence/logit_divergence.cu"
 #include "../op/glu/glu.cu"
+#include "../op/layer_mix/layer_mix.cu"
+#include "../op/row_mean/row_mean.cu"
 
 // The entry points, written by the build script. Their namespace lets them have the kernels' names.
 namespace entries {
