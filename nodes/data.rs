@@ -2,6 +2,7 @@
 //! general.
 pub mod audio;
 pub mod column;
+pub(crate) mod deltas;
 pub mod entry;
 pub(crate) mod error;
 pub mod file;
@@ -9,7 +10,7 @@ pub mod folder_tree;
 pub(crate) mod labels;
 pub mod manifest;
 pub mod mel;
-pub(crate) mod metrics;
+pub mod metrics;
 pub(crate) mod panic;
 pub(crate) mod placeholder;
 pub mod printable;

@@ -1,4 +1,5 @@
 //! Every kind of node, one module each. No kind imports another.
+pub mod classifier;
 pub mod cluster;
 pub mod cmvn;
 pub mod cross_entropy;
@@ -10,6 +11,7 @@ pub mod log;
 pub mod logits;
 pub mod loss;
 pub mod mask;
+pub mod mix;
 pub mod optimize;
 pub mod project;
 pub mod prune_step;

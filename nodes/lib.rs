@@ -17,6 +17,7 @@ pub type Batch = arrow::record_batch::RecordBatch;
 
 /// All kinds of nodes.
 pub const KINDS: &[node::Kind] = &[
+    node::Kind::of::<kind::classifier::Options>("classifier"),
     node::Kind::of::<kind::cluster::Options>("cluster"),
     node::Kind::of::<kind::cmvn::Options>("cmvn"),
     node::Kind::of::<kind::cross_entropy::Options>("cross-entropy"),
@@ -29,6 +30,7 @@ pub const KINDS: &[node::Kind] = &[
     node::Kind::of::<kind::logits::Options>("logits"),
     node::Kind::of::<kind::loss::Options>("loss"),
     node::Kind::of::<kind::mask::Options>("mask"),
+    node::Kind::of::<kind::mix::Options>("mix"),
     node::Kind::of::<kind::optimize::Options>("optimize"),
     node::Kind::of::<kind::project::Options>("project"),
     node::Kind::of::<kind::prune_step::Options>("prune-step"),

@@ -12,6 +12,7 @@ pub mod resume;
 pub mod sample;
 pub mod settings;
 pub mod stage;
+mod test_pass;
 
 use crate::graph::plan::{Phase, Plan};
 use crate::report;
@@ -22,6 +23,7 @@ use crate::run::named_files::hashes;
 use crate::run::record::{Comparison, RunRecord};
 use crate::run::resume::ResumePoint;
 use crate::run::stage::NodeEvent;
+use crate::run::test_pass::TestPass;
 use nodes::data::file::hint;
 use nodes::data::printable::printable;
 use nodes::data::regular;
@@ -253,6 +255,7 @@ impl Run<'_> {
             graph: record.identity(),
             seed: self.plan.seed,
             clock,
+            has_optimizer: phase.optimizer.is_some(),
             bench: false,
             synthetic: None,
             phase_outputs: self.plan.phase_outputs.clone(),
@@ -262,6 +265,7 @@ impl Run<'_> {
             models: Arc::default(),
             stop: self.stop.clone(),
         });
+        let test_pass = TestPass::default();
         let samples_done = AtomicU64::new(0);
         let started = Instant::now();
         let first_of_last_stage = phase.first_of_last_stage().name();
@@ -270,14 +274,24 @@ impl Run<'_> {
             if matches!(event, NodeEvent::Started) && node == first_of_last_stage {
                 self.report.step_started(&phase.name, &info);
             }
-            let finished = matches!(event, NodeEvent::Finished(..));
-            if finished && phase.optimizer.is_none() && node == phase.last().name() {
+            let NodeEvent::Finished(_, sent) = event else {
+                return;
+            };
+            if phase.optimizer.is_none() {
+                test_pass.add(node, info, sent);
+            }
+            if phase.optimizer.is_none() && node == phase.last().name() {
                 let done = samples_done.fetch_add(info.samples, Ordering::Relaxed) + info.samples;
                 let progress = progress(info, &context.clock, done, started.elapsed());
                 self.report.update(&phase.name, progress);
             }
         };
-        let end = phase::run(phase, &context, point.map(|p| p.path.as_path()), &watch);
+        let mut end = phase::run(phase, &context, point.map(|p| p.path.as_path()), &watch);
+        if matches!(end, Ok(PhaseEnd::Finished)) {
+            end = self
+                .end_test_pass(test_pass, phase)
+                .map(|()| PhaseEnd::Finished);
+        }
         let metrics = summary::metrics(&self.out);
         // Also after a failure.
         let record = serde_json::to_value(record).map_err(nodes::Error::from)?;
@@ -287,6 +301,26 @@ impl Run<'_> {
             written?;
         }
         Ok(end)
+    }
+}
+
+impl Run<'_> {
+    /// Writes the metrics of a phase without an optimizer, and says what they are.
+    fn end_test_pass(&self, test_pass: TestPass, phase: &Phase) -> Result<(), RunError> {
+        let folder = match self.plan.phased {
+            true => self.out.join(&phase.name),
+            false => self.out.clone(),
+        };
+        let metrics = test_pass.write(&self.out, &folder, &phase.name)?;
+        if !metrics.is_empty() {
+            let metrics = metrics
+                .iter()
+                .map(|(name, value)| format!("{name} {value:.4}"));
+            let metrics: Vec<String> = metrics.collect();
+            self.report
+                .say(&format!("phase `{}`: {}", phase.name, metrics.join(", ")));
+        }
+        Ok(())
     }
 }
 

@@ -39,6 +39,7 @@ mod schema;
 mod shipped;
 #[cfg(unix)]
 mod slurm;
+mod superb;
 mod tap;
 mod teacher;
 mod wild;

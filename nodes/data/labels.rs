@@ -1,5 +1,7 @@
-//! Cluster labels of whole utterances, one per 20 ms frame, in files: Parquet, and fairseq's `.km`.
+//! Labels in files: of clusters, one per 20 ms frame, in Parquet and fairseq's `.km`; text of
+//! utterances, one a line.
 pub(crate) mod km;
+pub(crate) mod lines;
 pub(crate) mod table;
 
 use crate::Result;

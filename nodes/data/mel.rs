@@ -22,7 +22,7 @@ pub(crate) const FRAME: usize = 400;
 pub(crate) const SHIFT: usize = 160;
 pub(crate) const FFT: usize = 512;
 const PREEMPHASIS: f64 = 0.97;
-const SCALE: f64 = 32768.0;
+pub(crate) const SCALE: f64 = 32768.0;
 
 /// Returns the number of whole frames, 25 ms every 10 ms, in a number of samples.
 pub fn frames(samples: usize) -> usize {

@@ -44,7 +44,7 @@ pub(crate) fn read(run: &Path) -> Result<String> {
 /// Returns the lines of `metrics` that stay when `phase` goes on after update `from`.
 ///
 /// They end before the first line that the phase will write again: one of a later update, or of a
-/// dev pass at update `from`.
+/// dev or test pass at update `from`.
 pub(crate) fn before_resume(metrics: &str, phase: &str, from: u64) -> String {
     let mut kept = String::new();
     for line in metrics.lines() {
@@ -61,14 +61,14 @@ pub(crate) fn before_resume(metrics: &str, phase: &str, from: u64) -> String {
 
 fn is_written_again(line: &Json, phase: &str, from: u64) -> bool {
     let step = line["step"].as_u64().unwrap_or(u64::MAX);
-    let is_dev = line["name"]
+    let is_of_pass = line["name"]
         .as_str()
-        .is_some_and(|name| name.starts_with("dev/"));
-    line["phase"] == *phase && (step > from || step == from && is_dev)
+        .is_some_and(|name| name.starts_with("dev/") || name.starts_with("test/"));
+    line["phase"] == *phase && (step > from || step == from && is_of_pass)
 }
 
 /// The metrics file of a run, open to append.
-pub(crate) struct MetricsFile {
+pub struct MetricsFile {
     file: File,
     path: PathBuf,
 }
@@ -76,7 +76,7 @@ pub(crate) struct MetricsFile {
 impl MetricsFile {
     /// Opens the metrics of the run in the folder `run` for a `phase` that goes on after update
     /// `from`, and removes the lines that it will write again. Errors name the file.
-    pub(crate) fn open(run: &Path, phase: &str, from: u64) -> Result<MetricsFile> {
+    pub fn open(run: &Path, phase: &str, from: u64) -> Result<MetricsFile> {
         let path = path(run);
         let metrics = read(run)?;
         let kept = before_resume(&metrics, phase, from);
@@ -88,7 +88,7 @@ impl MetricsFile {
     }
 
     /// Appends the values of one update. Errors name the file.
-    pub(crate) fn write(
+    pub fn write(
         &mut self,
         phase: &str,
         update: u64,
@@ -113,7 +113,7 @@ impl MetricsFile {
     }
 
     /// Syncs the file to disk. Errors name it.
-    pub(crate) fn sync(&self) -> Result<()> {
+    pub fn sync(&self) -> Result<()> {
         self.file.sync_data().at(&self.path)
     }
 }

@@ -4,25 +4,33 @@
 //!   Σ_t w_t · -ln softmax(y_t)_label / #{t: w_t > 0}
 //!
 //! with the weight w_t = `masked` of a masked frame, `unmasked` of another, and 0 of a frame
-//! without a label. Without a mask every labelled frame has w_t = `weight`. The numbers of labels and frames of a row may differ by up to `SLACK`.
+//! without a label. Without a mask every labelled frame has w_t = `weight`. The numbers of labels
+//! and frames of a row may differ by a few (module `frames`).
+//!
+//! Labels of utterances go with logits of utterances, a frame each; several labels of an utterance
+//! are of slots (module `slots`).
+mod frames;
+mod slots;
 #[cfg(test)]
 mod tests;
 
 use crate::Result;
 use crate::data::column;
-use crate::data::column::{ID, LABEL, LABELS};
-use crate::node::port::{self, Carries, Content, Port, Ports, Scalar, Shape, Shapes, Value};
+use crate::data::column::{ID, LABELS};
+use crate::node::port::{
+    self, Carries, Content, LabelledUnit, Port, Ports, Scalar, Shape, Shapes, Value,
+};
 use crate::node::step::Step;
 use crate::node::{
     Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
 };
-use compute::op::{argmax, cross_entropy};
-use compute::tensor::{Hidden, Tape, read, scaled};
+use frames::{LabelledFrames, Weights, aligned_labels};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use slots::Slots;
 
 /// The cross-entropy of logits against labels, of masked frames or of all.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
     /// Weight of the masked frames; null: 1.
@@ -34,22 +42,19 @@ pub struct Options {
     /// Without a mask, the weight of every frame; null: 1.
     #[serde(default)]
     weight: Option<f64>,
-}
-
-/// The weights of frames.
-#[derive(Clone, Copy)]
-enum Weights {
-    ByMask { masked: f64, unmasked: f64 },
-    Alike(f64),
+    /// The numbers of classes of the slots of an utterance, whose logits lie side by side; null: an
+    /// utterance has one label.
+    #[serde(default)]
+    slots: Option<Vec<usize>>,
 }
 
 const LOGITS: &str = "logits";
 const IN: &str = "labels";
 const OUT: &str = "loss";
-/// The largest difference between the numbers of labels and frames of a row: label files are made
-/// with other paddings.
-const SLACK: usize = 2;
-
+/// The metric of the loss.
+const LOSS: &str = "loss_ce";
+const ACCURACY: &str = "accuracy";
+const F1: &str = "f1";
 impl KindOptions for Options {
     const PORTS: Ports = Ports {
         inputs: &[
@@ -63,19 +68,32 @@ impl KindOptions for Options {
 
 impl Config for Options {
     fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        let mut errors = self.weight_errors(inputs.contains_key(port::MASK.name));
+        let is_masked = inputs.contains_key(port::MASK.name);
+        let mut errors = self.weight_errors(is_masked);
+        if self.slots.is_some() && is_masked {
+            let message = "is for labels of utterances, which no mask tells apart";
+            errors.push(OptionError::option("slots", message));
+        }
         let first = |port: &str| inputs.get(port).and_then(|shapes| shapes.first());
         if let Some(Shape::Hiddens {
             layers,
             width,
             content,
-            ..
+            step,
         }) = first(LOGITS)
         {
             if layers.len() != 1 {
                 errors.push(OptionError::input(LOGITS, "takes the logits of one layer"));
             }
-            if let Some(Shape::Labels { classes, numbering }) = first(IN) {
+            let sizes = self.slots.iter();
+            errors.extend(sizes.filter_map(|sizes| slots::size_error(sizes, *width)));
+            if let Some(Shape::Labels {
+                classes,
+                numbering,
+                of,
+            }) = first(IN)
+            {
+                errors.extend(self.unit_error(*of, step.pooled));
                 if let Some(classes) = classes.filter(|classes| classes > width) {
                     errors.push(OptionError::at(
                         "inputs",
@@ -87,8 +105,13 @@ impl Config for Options {
             }
         }
         OptionError::fail_if_any(errors)?;
+        let mut metrics = vec![LOSS];
+        metrics.extend(self.weights(is_masked).accuracies().map(|(name, _)| name));
+        if counts_f1(inputs) && self.slots.is_none() {
+            metrics.push(F1);
+        }
         Ok(NodeInfo {
-            outputs: shapes([(OUT, Shape::Plain)]),
+            outputs: shapes([(OUT, Shape::loss(&metrics))]),
             ..NodeInfo::default()
         })
     }
@@ -97,12 +120,28 @@ impl Config for Options {
         let is_masked = context.inputs.contains_key(port::MASK.name);
         Ok(Box::new(CrossEntropy {
             weights: self.weights(is_masked),
+            slots: self.slots.as_deref().map(Slots::new),
+            counts_f1: counts_f1(&context.inputs),
         }))
     }
 }
 
+/// Whether the rows are utterances of one label each, of which the F1 is a metric too.
+fn counts_f1(inputs: &Shapes) -> bool {
+    let labels = inputs.get(IN).and_then(|shapes| shapes.first());
+    matches!(
+        labels,
+        Some(Shape::Labels {
+            of: LabelledUnit::Utterance,
+            ..
+        })
+    )
+}
+
 struct CrossEntropy {
     weights: Weights,
+    slots: Option<Slots>,
+    counts_f1: bool,
 }
 
 impl Node for CrossEntropy {
@@ -111,44 +150,35 @@ impl Node for CrossEntropy {
         let (_, logits) = layers.into_iter().next().ok_or("no logits came")?;
         let labels = step.batch(IN)?;
         let masks = step.masks()?;
+        if let Some(slots) = &self.slots {
+            let (loss, outcomes) = slots.loss(&logits, &labels, ACCURACY)?;
+            let loss = self.weights.slots_loss(loss, outcomes);
+            return self.send(loss, step);
+        }
+        let ids = column::texts(&labels, ID)?.iter();
+        let ids = ids.map(|id| id.unwrap_or_default().to_owned()).collect();
         let labels = aligned_labels(&labels, &logits)?;
         let frames = LabelledFrames {
+            ids,
             masked: masks.map_or(vec![false; labels.len()], |masks| masks.concat()),
             labels,
         };
         if frames.masked.len() != frames.labels.len() {
             return Err("the mask has other frames than the logits".into());
         }
-        let loss = Scalar {
-            node: step.context.node.clone(),
-            ..self.weights.loss(logits, &frames)
-        };
-        step.send(OUT, Value::Scalar(loss));
-        Ok(())
+        let loss = self.weights.loss(logits, &frames, self.counts_f1);
+        self.send(loss, step)
     }
 }
 
-/// All frames of a batch, row after row.
-struct LabelledFrames {
-    labels: Vec<Option<u32>>,
-    masked: Vec<bool>,
-}
-
-impl LabelledFrames {
-    /// Returns the share of right predictions among the labelled frames that are masked, or that
-    /// are not; `None` if there are none.
-    fn accuracy(&self, predictions: &[usize], masked: bool) -> Option<f32> {
-        let mut frames = 0;
-        let mut right = 0;
-        for (t, label) in self.labels.iter().enumerate() {
-            if let Some(label) = label
-                && self.masked[t] == masked
-            {
-                frames += 1;
-                right += usize::from(predictions[t] == *label as usize);
-            }
-        }
-        (frames > 0).then(|| right as f32 / frames as f32)
+impl CrossEntropy {
+    fn send(&self, loss: Scalar, step: &mut Step) -> Result<()> {
+        let loss = Scalar {
+            node: step.context.node.clone(),
+            ..loss
+        };
+        step.send(OUT, Value::Scalar(loss));
+        Ok(())
     }
 }
 
@@ -162,6 +192,18 @@ impl Options {
         } else {
             Weights::Alike(self.weight.unwrap_or(1.0))
         }
+    }
+
+    /// Checks that labels and logits are both of frames or both of utterances.
+    fn unit_error(&self, of: LabelledUnit, pooled: bool) -> Option<OptionError> {
+        if pooled {
+            return of.error_unless(LabelledUnit::Utterance, IN);
+        }
+        if self.slots.is_some() {
+            let message = "is for labels of utterances";
+            return Some(OptionError::option("slots", message));
+        }
+        of.error_unless(LabelledUnit::Frame, IN)
     }
 
     fn weight_errors(&self, is_masked: bool) -> Vec<OptionError> {
@@ -206,74 +248,4 @@ impl Options {
         }
         errors
     }
-}
-
-impl Weights {
-    fn weight(self, label: Option<u32>, is_masked: bool) -> f32 {
-        match (label, self) {
-            (None, _) => 0.0,
-            (_, Weights::ByMask { masked, unmasked }) => {
-                (if is_masked { masked } else { unmasked }) as f32
-            }
-            (_, Weights::Alike(weight)) => weight as f32,
-        }
-    }
-
-    fn loss(self, logits: Hidden<Tape>, frames: &LabelledFrames) -> Scalar {
-        let weights: Vec<f32> = frames
-            .labels
-            .iter()
-            .zip(&frames.masked)
-            .map(|(label, masked)| self.weight(*label, *masked))
-            .collect();
-        let labels: Vec<u32> = frames.labels.iter().map(|l| l.unwrap_or(0)).collect();
-        let total_weight: f64 = weights.iter().map(|weight| *weight as f64).sum();
-        let weighted_frames = weights.iter().filter(|weight| **weight > 0.0).count();
-        let predictions = argmax(&logits);
-        // `cross_entropy` divides by the sum of the weights.
-        let mean = cross_entropy(logits, &labels, Some(&weights));
-        let value = scaled(mean, (total_weight / weighted_frames.max(1) as f64) as f32);
-        let mut parts = vec![("loss_ce".to_owned(), read(&value)[0])];
-        let names: &[(&str, bool)] = match self {
-            Weights::ByMask { .. } => &[("accuracy_masked", true), ("accuracy_unmasked", false)],
-            Weights::Alike(_) => &[("accuracy", false)],
-        };
-        for &(name, masked) in names {
-            if let Some(accuracy) = frames.accuracy(&predictions, masked) {
-                parts.push((name.to_owned(), accuracy));
-            }
-        }
-        Scalar {
-            value,
-            parts,
-            weight: weighted_frames as f64,
-            node: String::new(),
-        }
-    }
-}
-
-/// Returns the label of each frame of the logits, `None` for frames after a row's last label.
-fn aligned_labels(batch: &crate::Batch, logits: &Hidden<Tape>) -> Result<Vec<Option<u32>>> {
-    let ids = column::texts(batch, ID)?;
-    let rows = column::labels_by_row(batch, LABEL)?;
-    let classes = logits.width();
-    if rows.len() != logits.spans.rows() {
-        return Err("labels and logits are of other rows".into());
-    }
-    let mut aligned = Vec::with_capacity(logits.spans.total());
-    for (row, (labels, frames)) in rows.into_iter().zip(logits.spans.lengths()).enumerate() {
-        let id = ids.value(row);
-        if labels.len().abs_diff(frames) > SLACK {
-            return Err(format!("`{id}` has {frames} frames, but {} labels", labels.len()).into());
-        }
-        if let Some(label) = labels.iter().find(|label| **label as usize >= classes) {
-            return Err(
-                format!("`{id}` has the label {label}, but there are {classes} classes").into(),
-            );
-        }
-        for t in 0..frames {
-            aligned.push(labels.get(t).copied());
-        }
-    }
-    Ok(aligned)
 }

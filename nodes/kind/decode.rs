@@ -27,7 +27,7 @@ use crate::node::{
     Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, PlannedRows, Role,
     SampledFrom, Source, SourceSettings, shapes,
 };
-use batch_plan::BatchPlan;
+use batch_plan::{BatchPlan, Filling};
 use crop::Crop;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -47,15 +47,24 @@ pub struct Options {
     /// update.
     #[serde(default)]
     dev_every: u64,
-    /// The most seconds of audio in a batch, padding counted.
+    /// The most seconds of audio in a batch, padding counted; with `rows_per_batch` only the size of
+    /// batches that `check` and `bench` reckon with.
     seconds_per_batch: f64,
+    /// Rows of a batch, whatever their lengths, drawn from all anew in each epoch; null: a batch is
+    /// filled with rows of like length.
+    #[serde(default)]
+    rows_per_batch: Option<usize>,
     /// How train utterances are cut: "none" (whole, padded), "bucket" (to multiples of
-    /// `bucket_seconds`) or "batch" (to the shortest of the batch).
+    /// `bucket_seconds`), "batch" (to the shortest of the batch) or "window" (to `window_seconds`, where
+    /// they are longer).
     #[serde(default)]
     crop: Crop,
     /// The unit of lengths with `"crop": "bucket"`.
     #[serde(default = "default_bucket_seconds")]
     bucket_seconds: f64,
+    /// The length with `"crop": "window"`.
+    #[serde(default)]
+    window_seconds: Option<f64>,
     /// How many different crops and masks of an utterance there are, one after the other by epoch;
     /// 0: a new one every epoch.
     #[serde(default = "default_views")]
@@ -126,6 +135,12 @@ impl Options {
                 errors.push(OptionError::at(option, message));
             }
         }
+        errors.extend(OptionError::unless(
+            self.rows_per_batch != Some(0),
+            "rows_per_batch",
+            "must be at least 1, or null",
+        ));
+        errors.extend(self.window_error());
         if !(0.0..=MAX_BATCH_SECONDS).contains(&self.min_seconds) {
             let message =
                 format!("`min_seconds` must be at least 0 and at most {MAX_BATCH_SECONDS}");
@@ -140,6 +155,26 @@ impl Options {
         errors
     }
 
+    /// Checks that `window_seconds` is there exactly with windows.
+    fn window_error(&self) -> Option<OptionError> {
+        match (self.window_seconds, self.crop) {
+            (Some(seconds), Crop::Window) => OptionError::unless(
+                seconds > 0.0 && seconds <= MAX_BATCH_SECONDS,
+                "window_seconds",
+                format!("must be above 0 and at most {MAX_BATCH_SECONDS}"),
+            ),
+            (Some(_), _) => Some(OptionError::option(
+                "window_seconds",
+                "is for the crop \"window\"",
+            )),
+            (None, Crop::Window) => Some(OptionError::option(
+                "crop",
+                "\"window\" needs the option `window_seconds`",
+            )),
+            (None, _) => None,
+        }
+    }
+
     fn is_too_short(&self, samples: u64) -> bool {
         samples < to_samples(self.min_seconds)
     }
@@ -151,9 +186,17 @@ impl Options {
 
     /// Plans batches of utterances of these lengths in samples.
     fn batch_plan(&self, lengths: impl Iterator<Item = u64>, crop: Crop) -> BatchPlan {
-        let bucket = to_samples(self.bucket_seconds).max(1);
-        let sizes = lengths.map(|length| crop.size(length, bucket)).collect();
-        BatchPlan::new(sizes, to_samples(self.seconds_per_batch), crop)
+        let unit = match self.window_seconds {
+            Some(seconds) if crop == Crop::Window => seconds,
+            _ => self.bucket_seconds,
+        };
+        let unit = to_samples(unit).max(1);
+        let sizes = lengths.map(|length| crop.size(length, unit)).collect();
+        let filling = match self.rows_per_batch {
+            Some(rows) => Filling::Rows(rows),
+            None => Filling::Samples(to_samples(self.seconds_per_batch)),
+        };
+        BatchPlan::new(sizes, filling, crop)
     }
 
     /// Returns the number of samples that are sent of each row of a manifest, by batch.

@@ -5,6 +5,7 @@ mod cepstra;
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{FBANK, FEATURES, ID, SAMPLES, SPEECH, VIEW};
+use crate::data::deltas::with_deltas;
 use crate::data::entry::Entry;
 use crate::data::mel::Mel;
 use crate::data::read_files::ReadFiles;
@@ -178,9 +179,9 @@ impl Fbank {
         match &self.matrix {
             Some(matrix) => {
                 let cepstra = cepstra::cepstra(&energies, bins, matrix);
-                cepstra::with_deltas(cepstra, matrix.len() / bins, deltas)
+                with_deltas(cepstra, matrix.len() / bins, deltas)
             }
-            None => cepstra::with_deltas(energies, bins, deltas),
+            None => with_deltas(energies, bins, deltas),
         }
     }
 }

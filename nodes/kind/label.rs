@@ -11,7 +11,7 @@ use crate::kmeans::Centroids;
 use crate::model::Numbering;
 use crate::node::contents::FileOption;
 use crate::node::frames;
-use crate::node::port::{Carries, Content, Port, Ports, Shape, Shapes, Value};
+use crate::node::port::{Carries, Content, LabelledUnit, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
     Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
@@ -132,6 +132,7 @@ impl Config for Options {
                 }
                 Some(shape) => input_width.map(|classes| Shape::Labels {
                     classes: Some(classes),
+                    of: LabelledUnit::Frame,
                     numbering: match shape {
                         Shape::Hiddens {
                             content: Content::Logits(numbering),
@@ -189,6 +190,7 @@ fn labels_of_clusters(classes: Option<usize>) -> Shape {
     Shape::Labels {
         classes,
         numbering: Numbering::Clusters,
+        of: LabelledUnit::Frame,
     }
 }
 

@@ -1,5 +1,7 @@
-//! Labels from a file (`data::labels`). They are of whole utterances, which therefore must
-//! not be cropped.
+//! Labels from a file (`data::labels`): of the frames of whole utterances, which therefore must not
+//! be cropped, or of utterances (module `utterances`).
+mod utterances;
+
 use crate::Result;
 use crate::data::column;
 use crate::data::column::{ID, LABELS, SAMPLES, SPEECH};
@@ -10,28 +12,56 @@ use crate::data::printable::printable;
 use crate::data::unicode::nfc;
 use crate::model::{Architecture, Numbering};
 use crate::node::contents::FileOption;
-use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
+use crate::node::port::{Carries, LabelledUnit, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
     Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
     artifact_owner, shapes,
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 
-/// Labels of frames from a file of `save-labels`, or from fairseq's `.km`.
+/// Labels of frames from a file of `save-labels` or from fairseq's `.km`, or labels of utterances
+/// from a text file.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// File that a `save-labels` writes (`$OUT/phase/node/labels.parquet`), or a `.km`: one line
-    /// per utterance, numbers separated by spaces.
+    /// Of frames: a file that a `save-labels` writes (`$OUT/phase/node/labels.parquet`), or a `.km`,
+    /// one line per utterance, numbers separated by spaces. Of utterances: one line each, the id and
+    /// the label, or the labels of several slots, separated by tabs; or as in Kaldi, the id, a space,
+    /// and the label.
     file: String,
+    /// What has a label.
+    #[serde(default)]
+    units: Units,
+    /// Labels of utterances in the order of their numbers; null: those of the file, sorted.
+    #[serde(default)]
+    classes: Option<Vec<String>>,
     /// The manifest, as `decode` reads it, whose order the lines of a `.km` have.
     #[serde(default)]
     manifest: Option<String>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Units {
+    /// Each frame of 20 ms.
+    #[default]
+    Frames,
+    /// The utterance.
+    Utterance,
+}
+
+impl Units {
+    fn labelled(self) -> LabelledUnit {
+        match self {
+            Units::Frames => LabelledUnit::Frame,
+            Units::Utterance => LabelledUnit::Utterance,
+        }
+    }
 }
 
 const IN: &str = "speech";
@@ -44,14 +74,38 @@ impl Options {
             Artifact::Labels { classes, numbering } => Some(Shape::Labels {
                 classes: *classes,
                 numbering: *numbering,
+                of: LabelledUnit::Frame,
             }),
             _ => None,
         }
     }
 
+    fn classes_errors(&self) -> Vec<OptionError> {
+        let mut errors = vec![];
+        let Some(classes) = &self.classes else {
+            return errors;
+        };
+        errors.extend(OptionError::unless(
+            self.units == Units::Utterance,
+            "classes",
+            "is for labels of utterances",
+        ));
+        for (i, name) in classes.iter().enumerate() {
+            if classes[..i].contains(name) {
+                errors.push(OptionError::element(
+                    &format!("classes.{i}"),
+                    &format!("classes[{i}]"),
+                    format!("`{}` is named twice", printable(name)),
+                ));
+            }
+        }
+        errors
+    }
+
     fn check_manifest(&self) -> Result<(), OptionError> {
         let file = &self.file;
-        match (&self.manifest, has_ids(file)) {
+        let has_ids = has_ids(file) || self.units == Units::Utterance;
+        match (&self.manifest, has_ids) {
             (None, false) => Err(OptionError::option(
                 "manifest",
                 format!("is missing; the lines of `{file}` have the order of a manifest"),
@@ -83,15 +137,20 @@ impl Config for Options {
             "file",
             format!("no `save-labels` of an earlier phase writes `{file}`"),
         ));
+        errors.extend(self.classes_errors());
         OptionError::fail_if_any(errors)?;
         let mut reads: Vec<String> = self.manifest.iter().cloned().collect();
         if earlier.is_none() {
             reads.push(file.clone());
         }
-        // Label files of other programs number clusters.
         let shape = earlier.unwrap_or(Shape::Labels {
-            classes: None,
-            numbering: Numbering::Clusters,
+            classes: self.classes.as_ref().map(Vec::len),
+            numbering: match self.units {
+                // Label files of other programs number clusters.
+                Units::Frames => Numbering::Clusters,
+                Units::Utterance => Numbering::Learned,
+            },
+            of: self.units.labelled(),
         });
         Ok(NodeInfo {
             outputs: shapes([(OUT, shape)]),
@@ -110,11 +169,15 @@ impl Config for Options {
                 Some(manifest) => Some(manifest::ids(&context.path(manifest))?),
                 None => None,
             };
-            Some(labels::read(&path, ids)?)
+            Some(match self.units {
+                Units::Frames => labels::read(&path, ids)?,
+                Units::Utterance => utterances::read(&path, self.classes.as_deref())?,
+            })
         };
         Ok(Box::new(LabelFile {
             labels,
             file: self.file.clone(),
+            units: self.units,
             heard: HashMap::new(),
         }))
     }
@@ -124,6 +187,7 @@ struct LabelFile {
     /// `None` in a benchmark whose earlier phases have not run: all labels are 0.
     labels: Option<Labels>,
     file: String,
+    units: Units,
     /// A hash of the samples of each utterance so far.
     heard: HashMap<String, u64>,
 }
@@ -170,7 +234,7 @@ impl Node for LabelFile {
         let mut lengths = vec![];
         for (id, samples) in column::texts(&batch, ID)?.iter().zip(samples) {
             let id = id.unwrap_or_default();
-            if self.labels.is_some() {
+            if self.labels.is_some() && self.units == Units::Frames {
                 self.check_audio(id, samples)?;
             }
             ids.push(id);
@@ -195,6 +259,7 @@ mod tests {
         let mut node = LabelFile {
             labels: Some(Labels::new()),
             file: String::new(),
+            units: Units::Frames,
             heard: HashMap::new(),
         };
         let mut check = |id: &str, samples: &[f32]| node.check_audio(id, samples);

@@ -61,6 +61,8 @@ const STUDENT_MAPS: &str = "student_maps";
 const TARGET_MAPS: &str = "target_maps";
 const LABELS: &str = "labels";
 const OUT: &str = "loss";
+/// The metric of the weighted sum of all terms.
+const ALL_TERMS: &str = "loss_distill";
 
 impl KindOptions for Options {
     const PORTS: Ports = Ports {

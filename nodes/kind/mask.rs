@@ -174,12 +174,12 @@ impl Node for MaskFrames {
         let ids = column::texts(&batch, ID)?;
         let views = column::u64s(&batch, VIEW)?;
         let rows = column::floats_by_row(&batch, SAMPLES)?;
-        let probability = if step.trains() {
+        let probability = if !step.info.dev {
             self.options.probability.in_epoch(step.info.epoch)
         } else {
             self.options.probability.last()
         };
-        let unmasked = !step.trains() && !self.options.dev;
+        let unmasked = step.info.dev && !self.options.dev;
         let mut draws = vec![];
         let mut masks = vec![];
         for (row, samples) in rows.into_iter().enumerate() {

@@ -1,8 +1,8 @@
 //! One update: sums the losses, runs the backward pass, clips the gradients by their global norm,
 //! and steps AdamW at the rate of each node. Writes metrics and checkpoints, and resumes from them.
 //! No other node changes a weight.
+mod best;
 pub mod checkpoint;
-mod means;
 mod metrics;
 mod options;
 #[cfg(test)]
@@ -11,16 +11,17 @@ mod schedule;
 
 use crate::Result;
 use crate::data::metrics::MetricsFile;
+use crate::node::pass_metrics::{BatchWeight, PassMetrics};
 use crate::node::port::{Scalar, Value};
 use crate::node::report::Measurement;
 use crate::node::step::{Step, StepInfo};
 use crate::node::{Node, Parameter};
-use compute::adamw::{self, Moments};
+use best::BestPass;
+use checkpoint::State;
+use compute::adamw;
 use compute::tensor;
 use compute::tensor::{Gradients, Param, plus, read};
-use means::MetricMeans;
 use options::{IN, NotFinite, OUT};
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -28,11 +29,11 @@ pub use options::Options;
 
 struct Optimize {
     options: Options,
-    /// By `node.parameter`.
-    moments: BTreeMap<String, Moments>,
+    /// What a checkpoint holds beside the weights.
+    state: State,
     /// The gradients accumulated over earlier batches of this update, by `node.parameter`.
     accumulated: Vec<(String, Param)>,
-    means: MetricMeans,
+    pass: PassMetrics,
     /// `None` in a benchmark, which keeps nothing.
     metrics: Option<MetricsFile>,
     /// The end of the last update or dev pass.
@@ -50,7 +51,7 @@ impl Node for Optimize {
             self.metrics = Some(MetricsFile::open(&run.folder, &run.phase, run.clock.from)?);
         }
         if let Some(path) = step.resume {
-            self.moments = checkpoint::restore(path, step)?;
+            self.state = checkpoint::restore(path, step)?;
         }
         self.last_end = Instant::now();
         Ok(())
@@ -58,9 +59,13 @@ impl Node for Optimize {
 
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let losses = step.scalars(IN);
-        self.means.add_batch(&losses, step.info.dev);
+        let weight = match step.info.dev {
+            true => BatchWeight::Frames,
+            false => BatchWeight::Equal,
+        };
+        self.pass.add_batch(&losses, weight);
         let metrics = if step.info.dev {
-            self.end_dev_batch(step.info)
+            self.end_dev_batch(step)
         } else {
             let started = Instant::now();
             let gradients = backward(losses, self.options.accumulate)?;
@@ -68,7 +73,11 @@ impl Node for Optimize {
             self.learn(step, gradients)?
         };
         self.publish(step, metrics)?;
-        self.checkpoint(step)
+        self.checkpoint(step)?;
+        if step.info.last {
+            self.end_with_best(step);
+        }
+        Ok(())
     }
 }
 
@@ -87,9 +96,9 @@ impl Optimize {
     fn new(options: Options, update: u64) -> Optimize {
         Optimize {
             options,
-            moments: BTreeMap::new(),
+            state: State::default(),
             accumulated: vec![],
-            means: MetricMeans::default(),
+            pass: PassMetrics::default(),
             metrics: None,
             last_end: Instant::now(),
             samples: 0,
@@ -97,16 +106,44 @@ impl Optimize {
         }
     }
 
-    /// Returns the metrics of a dev pass after its last batch.
-    fn end_dev_batch(&mut self, info: StepInfo) -> Metrics {
-        if !info.closes {
+    /// Returns the metrics of a dev pass after its last batch, and keeps the weights of the best.
+    fn end_dev_batch(&mut self, step: &mut Step) -> Metrics {
+        if !step.info.closes {
             return vec![];
         }
         self.last_end = Instant::now(); // no update includes the time of a dev pass
-        let means = self.means.take().into_iter();
-        means
-            .map(|(name, value)| (format!("dev/{name}"), value))
-            .collect()
+        let mut metrics = vec![];
+        for (name, value) in self.pass.take() {
+            metrics.push((format!("dev/{name}"), value));
+        }
+        self.keep_best(&metrics, step);
+        metrics
+    }
+
+    fn keep_best(&mut self, metrics: &Metrics, step: &mut Step) {
+        let Some(best) = &self.options.best else {
+            return;
+        };
+        let measured = metrics.iter().find(|(name, _)| *name == best.metric);
+        if let Some((_, value)) = measured
+            && best.improves(*value, self.state.best.as_ref())
+        {
+            self.state.best = Some(BestPass::copy(*value, step.info.update, step));
+        }
+    }
+
+    /// Gives the nodes the weights of the best dev pass, before they write them.
+    fn end_with_best(&mut self, step: &mut Step) {
+        let Some(best) = &self.options.best else {
+            return;
+        };
+        match self.state.best.take() {
+            Some(pass) => pass.restore(&best.metric, step),
+            None => step.context.warn(&format!(
+                "no dev pass had a {}, so the weights are those of the last update",
+                best.metric
+            )),
+        }
     }
 
     /// Accumulates gradients. With the last batch of an update, changes the weights and returns the
@@ -123,7 +160,7 @@ impl Optimize {
         let options = &self.options;
         let norm = adamw::norm(gradients.iter().map(|(_, gradient)| gradient));
         let factor = options.schedule.factor(self.update, options.steps);
-        if norm.is_finite() && self.means.finite() {
+        if norm.is_finite() && self.pass.finite() {
             self.move_weights(step, gradients, norm, factor);
         } else {
             let reason = not_finite(&gradients, self.update);
@@ -174,10 +211,7 @@ impl Optimize {
             let adamw = self
                 .options
                 .adamw(&node, &parameter.name, factor, self.update);
-            let moments = self
-                .moments
-                .entry(name)
-                .or_insert_with(|| Moments::zeros(tensor::len(&gradient)));
+            let moments = self.state.moments_of(name, tensor::len(&gradient));
             let scale = clip * parameter.sign;
             adamw::step(&adamw, parameter.weight, moments, &gradient, scale);
         }
@@ -185,7 +219,7 @@ impl Optimize {
 
     /// Ends the update and returns its metrics.
     fn update_metrics(&mut self, step: &Step, norm: f64, factor: f64) -> Metrics {
-        let mut metrics = self.means.take();
+        let mut metrics = self.pass.take();
         metrics.push(("grad_norm".into(), norm as f32));
         for (node, rate) in &self.options.rates {
             metrics.push((format!("rate/{node}"), (rate * factor) as f32));
@@ -224,7 +258,7 @@ impl Optimize {
         {
             metrics.sync()?;
             let folder = run.folder.join("checkpoint");
-            checkpoint::write(&folder, self.update, &self.moments, step)?;
+            checkpoint::write(&folder, self.update, &self.state, step)?;
             checkpoint::remove_old(&folder, &run.phase, self.options.keep);
         }
         if stops {

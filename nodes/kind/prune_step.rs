@@ -227,7 +227,7 @@ impl Config for Options {
         Ok(NodeInfo {
             outputs: shapes([
                 (GATES, Shape::Gates(Box::new(pruning))),
-                (PENALTY, Shape::Plain),
+                (PENALTY, Shape::penalty(&[])),
             ]),
             parameters: Some(gates + 2),
             estimated: planned.estimated,

@@ -107,6 +107,8 @@ const GATES: &str = "gates";
 const OUT: &str = "hiddens";
 const MAPS_OUT: &str = "maps";
 const PENALTY: &str = "penalty";
+/// The metric of the penalty on features.
+const FEATURE_LOSS: &str = "loss_features";
 
 impl KindOptions for Options {
     const PORTS: Ports = Ports {
@@ -237,8 +239,12 @@ impl Config for Options {
         let precision = self.precision.on_device();
         let per_model = activation_bytes::per_model(&architecture, precision);
         let per_second = activation_bytes::per_row(&architecture, precision, self.recompute, 16000);
+        let penalty = match self.feature_penalty > 0.0 {
+            true => Shape::penalty(&[FEATURE_LOSS]),
+            false => Shape::penalty(&[]),
+        };
         Ok(NodeInfo {
-            outputs: shapes([(OUT, hiddens), (MAPS_OUT, maps), (PENALTY, Shape::Plain)]),
+            outputs: shapes([(OUT, hiddens), (MAPS_OUT, maps), (PENALTY, penalty)]),
             parameters: Some(count::parameters(&architecture)),
             macs: Some(count::macs(&architecture)),
             unavailable: missing_maps(MAPS_OUT, &architecture),

@@ -2,6 +2,7 @@
 //!
 //! On the CPU each row is computed alone, so that a target is a function of its row. A GPU computes
 //! the rows together.
+mod baseline;
 mod cached;
 mod head;
 mod node;
@@ -28,7 +29,8 @@ use serde_json::Value as Json;
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// Model folder, or a checkpoint of fairseq, s3prl, torchaudio, ... (docs/models.md).
+    /// Model folder, or a checkpoint of fairseq, s3prl, torchaudio, ... (docs/models.md); or "fbank":
+    /// log-mel frames, SUPERB's baseline.
     model: String,
     /// Architecture to count and to draw if the folder is missing; with a folder, options such as
     /// dropouts that replace the folder's.
@@ -113,7 +115,11 @@ impl Options {
 
     /// Returns the shape of the hidden states that are sent.
     fn targets_shape(&self, layers: &[usize], width: usize, architecture: &Architecture) -> Shape {
-        let shape = hiddens_shape(layers, width, architecture);
+        self.pooled(hiddens_shape(layers, width, architecture))
+    }
+
+    /// Returns the shape after the option `pool`.
+    fn pooled(&self, shape: Shape) -> Shape {
         match shape {
             Shape::Hiddens {
                 layers,
@@ -154,6 +160,11 @@ impl Config for Options {
         inputs: &Shapes,
     ) -> Result<NodeInfo, Vec<OptionError>> {
         let mut errors: Vec<_> = self.own_errors().into_iter().collect();
+        if baseline::is_named(&self.model) {
+            errors.extend(self.baseline_errors(inputs));
+            OptionError::fail_if_any(errors)?;
+            return Ok(self.baseline_info());
+        }
         let planned = match self.model_option().plan(phase_outputs) {
             Ok(planned) => planned,
             Err(error) => {

@@ -24,6 +24,8 @@ pub struct RunContext {
     pub graph: String,
     pub seed: u64,
     pub clock: Clock,
+    /// Whether an optimizer changes weights in the phase. Without one, losses are only measured.
+    pub has_optimizer: bool,
     /// Whether the phase is only timed: models that earlier phases have not written are built at
     /// their target size, and nothing is kept.
     pub bench: bool,
@@ -119,6 +121,7 @@ impl NodeContext {
                 checkpoint_every: 100,
                 from: 0,
             },
+            has_optimizer: true,
             bench: false,
             synthetic: None,
             phase_outputs: Arc::default(),

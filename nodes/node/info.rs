@@ -55,6 +55,8 @@ pub enum Artifact {
         /// Names and shapes.
         tensors: Vec<(String, Vec<usize>)>,
     },
+    /// The weights of a head that trains: names and shapes of its tensors.
+    Head { tensors: Vec<(String, Vec<usize>)> },
     /// Centroids of clusters.
     Centroids { clusters: usize, width: usize },
     /// Mean and standard deviation of log-mel frames.
@@ -161,6 +163,8 @@ pub struct OptimizerSettings {
     pub checkpoint_every: u64,
     /// First updates whose learning rates do not depend on `steps`.
     pub fixed_rates: u64,
+    /// The metric that says which dev pass was the best, if the phase ends with its weights.
+    pub best_metric: Option<String>,
 }
 
 /// A number that the summary of a run prints as it was before and after a phase:

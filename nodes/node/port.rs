@@ -5,6 +5,7 @@ use crate::data::column::Column;
 use crate::data::targets::Targets;
 use crate::model::{LayerMap, Numbering};
 use crate::node::OptionError;
+use crate::node::outcomes::Outcomes;
 use crate::prune::{Finalize, Pruning};
 use arrow::record_batch::RecordBatch;
 use compute::tensor::{Hidden, Number, Tape, Vector, put, tensor};
@@ -102,13 +103,20 @@ pub enum Shape {
     Maps { layers: Vec<usize> },
     /// Frames of 10 ms, with `width` values each.
     Features { width: usize },
-    /// Labels of frames, below `classes` if that is known.
+    /// Labels, below `classes` if that is known.
     Labels {
         classes: Option<usize>,
         numbering: Numbering,
+        of: LabelledUnit,
     },
     /// One gate for each of these units.
     Gates(Box<Pruning>),
+    /// A loss or a penalty, with the names of the metrics that it has in a dev pass.
+    Loss {
+        metrics: Vec<String>,
+        /// Whether it is a penalty, whose metrics never have the node's name in front.
+        is_penalty: bool,
+    },
 }
 
 impl Shape {
@@ -127,6 +135,22 @@ impl Shape {
                 content,
             },
             other => other,
+        }
+    }
+
+    /// Returns a loss with these metrics in a dev pass.
+    pub fn loss(metrics: &[&str]) -> Shape {
+        Shape::Loss {
+            metrics: metrics.iter().map(|name| (*name).to_owned()).collect(),
+            is_penalty: false,
+        }
+    }
+
+    /// Returns a penalty with these metrics in a dev pass.
+    pub fn penalty(metrics: &[&str]) -> Shape {
+        Shape::Loss {
+            metrics: metrics.iter().map(|name| (*name).to_owned()).collect(),
+            is_penalty: true,
         }
     }
 
@@ -169,6 +193,27 @@ impl Content {
             );
             OptionError::at("inputs", message)
         })
+    }
+}
+
+/// What has a label.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LabelledUnit {
+    /// Each frame of 20 ms.
+    Frame,
+    /// The utterance, or each slot of it.
+    Utterance,
+}
+
+impl LabelledUnit {
+    /// Returns the error that a node takes labels of another unit on `port`.
+    pub fn error_unless(self, wanted: LabelledUnit, port: &str) -> Option<OptionError> {
+        let name = |unit| match unit {
+            LabelledUnit::Frame => "frames",
+            LabelledUnit::Utterance => "utterances",
+        };
+        let message = format!("takes labels of {}, not of {}", name(wanted), name(self));
+        (self != wanted).then(|| OptionError::input(port, message))
     }
 }
 
@@ -225,8 +270,10 @@ pub struct Gates {
 #[derive(Clone)]
 pub struct Scalar {
     pub value: Number<Tape>,
-    /// Names and values of metrics.
+    /// Names and values of metrics that are means over the batch.
     pub parts: Vec<(String, f32)>,
+    /// What became of the rows, for metrics that are none.
+    pub outcomes: Vec<Outcomes>,
     /// The weight of the batch in a mean over dev batches: its number of valid frames.
     pub weight: f64,
     /// The node whose loss it is; empty for a penalty.
@@ -239,6 +286,7 @@ impl Scalar {
         Scalar {
             value: put(&tensor(vec![0.0], ()), tape),
             parts: vec![],
+            outcomes: vec![],
             weight: 0.0,
             node: String::new(),
         }

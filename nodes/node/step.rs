@@ -59,10 +59,19 @@ impl<'a> Step<'a> {
         self.outputs
     }
 
-    /// Returns whether the batch is for training. Such batches use dropout and sampled gates, dev
-    /// batches do not.
+    /// Returns whether the batch is for training: neither a dev batch nor in a phase without an
+    /// optimizer. Such batches use dropout and sampled gates, others do not.
     pub fn trains(&self) -> bool {
-        !self.info.dev
+        !self.info.dev && self.context.run.has_optimizer
+    }
+
+    /// Returns whether the batch is the last of a dev pass, or of a test phase: one without an
+    /// optimizer.
+    pub fn ends_pass(&self) -> bool {
+        match self.info.dev {
+            true => self.info.closes,
+            false => !self.context.run.has_optimizer && self.info.last,
+        }
     }
 
     /// Returns the tape of the stage in this step.

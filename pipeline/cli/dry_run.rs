@@ -94,6 +94,7 @@ impl DryRun<'_> {
             graph: String::new(),
             seed: self.plan.seed,
             clock: self.phase.clock(Some(self.updates), 0),
+            has_optimizer: self.phase.optimizer.is_some(),
             bench: true,
             synthetic: self.synthetic,
             phase_outputs: self.plan.phase_outputs.clone(),

@@ -3,6 +3,7 @@
 //!
 //! Every problem that options and edges alone can show is found here. Later phases know what
 //! earlier ones will write.
+mod best;
 mod info;
 mod roles;
 
@@ -173,6 +174,9 @@ fn plan_phase(
     }
 
     let info = earlier.node_info(&phase, &edge_graph, &order, problems);
+    if let (Some(source), Some(optimizer)) = (roles.source, roles.optimizer) {
+        best::check(&phase, source, optimizer, &edge_graph, &info, problems);
+    }
     earlier.add(&phase, &info);
     if problems.len() > problems_before || !edges_valid {
         return None;

@@ -40,8 +40,12 @@ fn fixed_options_of(nodes: &Value) -> Map<String, Value> {
     const CHANGEABLE: [&str; 4] = ["cache", "checkpoint_every", "keep", "dev_every"];
     let mut nodes = nodes.as_object().cloned().unwrap_or_default();
     nodes.retain(|_, node| node["kind"] != "log");
+    // Which dev pass is the best depends on when there are any.
+    let best_of_dev = nodes.values().any(|node| node["best"].is_object());
     for node in nodes.values_mut().filter_map(Value::as_object_mut) {
-        node.retain(|key, _| !CHANGEABLE.contains(&key.as_str()));
+        node.retain(|key, _| {
+            !CHANGEABLE.contains(&key.as_str()) || best_of_dev && key == "dev_every"
+        });
     }
     nodes
 }

@@ -18,7 +18,7 @@ const OPTIONS: &[(&[&str], &str)] = &[
             "max_tokens",
             "max_duration",
         ],
-        "`seconds_per_batch` of `decode` is the audio of a batch, in seconds",
+        "`seconds_per_batch` of `decode` is the audio of a batch, in seconds, `rows_per_batch` its rows",
     ),
     (
         &[

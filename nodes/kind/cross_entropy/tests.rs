@@ -2,10 +2,11 @@
 use super::*;
 use crate::data::labels;
 use crate::model::parity::{close, load, values};
+use crate::node::outcomes::Outcomes;
 use arrow::array::StringArray;
 use compute::gemm::Precision;
 use compute::op::{cosine_logits, linear, mean_square};
-use compute::tensor::{Spans, backward, hidden, param, plus};
+use compute::tensor::{Hidden, Spans, Tape, backward, hidden, param, plus, read, scaled};
 use std::sync::Arc;
 
 /// tests/golden/hubert.py
@@ -23,6 +24,7 @@ fn logits_loss_and_accuracies_are_fairseqs() {
     let logits = cosine_logits(z, &embeddings, 0.1);
     close("logits", &read(&logits.values), &theirs("logits"));
     let frames = LabelledFrames {
+        ids: vec!["a.wav".into()],
         labels: theirs("labels").iter().map(|l| Some(*l as u32)).collect(),
         masked: theirs("mask").iter().map(|m| *m == 1.0).collect(),
     };
@@ -30,9 +32,10 @@ fn logits_loss_and_accuracies_are_fairseqs() {
         masked: 1.0,
         unmasked: 0.5,
     };
-    let loss = weights.loss(logits, &frames);
+    let loss = weights.loss(logits, &frames, false);
     close("loss", &read(&loss.value), &theirs("loss"));
-    let metrics: Vec<f32> = loss.parts.iter().map(|(_, value)| *value).collect();
+    let mut metrics = vec![loss.parts[0].1];
+    metrics.extend(accuracies(&loss).into_iter().map(|(_, value)| value));
     let their_metrics = [theirs("loss"), theirs("accuracies")].concat();
     close("metrics", &metrics, &their_metrics);
     let penalty = mean_square(features.on(&tape));
@@ -56,6 +59,17 @@ fn logits_loss_and_accuracies_are_fairseqs() {
         let gradient = gradients.of(parameter);
         close(name, &read(&gradient), &theirs(&format!("grad/{name}")));
     }
+}
+
+/// Returns the metrics of what became of the rows.
+fn accuracies(loss: &Scalar) -> Vec<(String, f32)> {
+    let mut accuracies = vec![];
+    for Outcomes { metric, rule, rows } in &loss.outcomes {
+        let numbers: Vec<[f64; 2]> = rows.iter().map(|row| row.numbers).collect();
+        let accuracy = rule.metric(&numbers).expect("a frame with a label");
+        accuracies.push((metric.clone(), accuracy as f32));
+    }
+    accuracies
 }
 
 /// Logits of one row: 3 frames, 2 classes.
@@ -83,6 +97,7 @@ fn labels_are_aligned_with_frames() {
 #[test]
 fn frames_without_a_label_do_not_count() {
     let frames = LabelledFrames {
+        ids: vec!["a.wav".into()],
         labels: vec![Some(0), Some(0), None],
         masked: vec![true, false, true],
     };
@@ -90,28 +105,29 @@ fn frames_without_a_label_do_not_count() {
         masked: 1.0,
         unmasked: 0.0,
     };
-    let loss = weights.loss(three_frames(), &frames);
+    let loss = weights.loss(three_frames(), &frames, false);
     let expected = (1.0 + (-2f32).exp()).ln();
     assert!((loss.parts[0].1 - expected).abs() < 1e-6);
     assert_eq!(loss.weight, 1.0);
-    let accuracies = [
+    let expected = [
         ("accuracy_masked".to_owned(), 1.0),
         ("accuracy_unmasked".to_owned(), 0.0),
     ];
-    assert_eq!(loss.parts[1..], accuracies);
+    assert_eq!(accuracies(&loss), expected);
 }
 
 /// Without a mask every labelled frame has the same weight.
 #[test]
 fn all_frames_count_alike_without_a_mask() {
     let frames = LabelledFrames {
+        ids: vec!["a.wav".into()],
         labels: vec![Some(0), Some(1), None],
         masked: vec![false; 3],
     };
-    let loss = |weight: f64| Weights::Alike(weight).loss(three_frames(), &frames);
+    let loss = |weight: f64| Weights::Alike(weight).loss(three_frames(), &frames, false);
     let once = loss(1.0);
     let twice = loss(2.0);
     assert_eq!(once.weight, 2.0);
     assert_eq!(2.0 * once.parts[0].1, twice.parts[0].1);
-    assert_eq!(once.parts[1].0, "accuracy");
+    assert_eq!(once.outcomes[0].metric, "accuracy");
 }

@@ -4,6 +4,8 @@
 //! on the padded size, rows · longest, or belongs to another bucket. The sorted sizes are the same
 //! in every view, and so are the cuts: every epoch has as many batches, and a run that resumes
 //! finds its position by division.
+//!
+//! Batches of a number of rows are cut from an order of all rows that is drawn anew in each epoch.
 use super::crop::Crop;
 use compute::random::Key;
 use std::ops::Range;
@@ -13,15 +15,42 @@ pub(super) struct BatchPlan {
     /// The size of each row in samples, by [`Crop::size`].
     sizes: Vec<u64>,
     crop: Crop,
-    /// The ranges of the sorted rows that are batches.
+    /// The ranges of the ordered rows that are batches.
     cuts: Vec<Range<usize>>,
+    filling: Filling,
+}
+
+/// When a batch is full.
+#[derive(Clone, Copy)]
+pub(super) enum Filling {
+    /// When it has this many samples with their padding.
+    Samples(u64),
+    /// When it has this many rows.
+    Rows(usize),
 }
 
 impl BatchPlan {
-    /// Plans batches of at most `limit` samples with their padding. A longer row is a batch by
-    /// itself.
-    pub(super) fn new(sizes: Vec<u64>, limit: u64, crop: Crop) -> BatchPlan {
-        let mut sorted = sizes.clone();
+    /// Plans batches. A row of more samples than a batch may have is a batch by itself.
+    pub(super) fn new(sizes: Vec<u64>, filling: Filling, crop: Crop) -> BatchPlan {
+        let cuts = match filling {
+            Filling::Samples(limit) => BatchPlan::cuts_by_samples(&sizes, limit, crop),
+            Filling::Rows(rows) => {
+                let starts = (0..sizes.len()).step_by(rows.max(1));
+                starts
+                    .map(|first| first..sizes.len().min(first + rows))
+                    .collect()
+            }
+        };
+        BatchPlan {
+            sizes,
+            crop,
+            cuts,
+            filling,
+        }
+    }
+
+    fn cuts_by_samples(sizes: &[u64], limit: u64, crop: Crop) -> Vec<Range<usize>> {
+        let mut sorted = sizes.to_vec();
         sorted.sort_unstable();
         let mut cuts = vec![];
         let mut first = 0;
@@ -36,7 +65,7 @@ impl BatchPlan {
         if first < sorted.len() {
             cuts.push(first..sorted.len());
         }
-        BatchPlan { sizes, crop, cuts }
+        cuts
     }
 
     /// Returns the samples kept of each row of a batch.
@@ -54,10 +83,17 @@ impl BatchPlan {
         self.batches(|row| (self.sizes[row], row))
     }
 
-    /// Returns the batches of an epoch: combined by (seed, view), shuffled by (seed, epoch). The
-    /// first row of a batch is its shortest.
+    /// Returns the batches of an epoch: combined by (seed, view), shuffled by (seed, epoch), or of a
+    /// number of rows, drawn by (seed, epoch). The first row of a batch is its shortest.
     pub(super) fn of_epoch(&self, seed: u64, view: u64, epoch: u64) -> Vec<Vec<usize>> {
         let mates = Key::new(seed, &["batches"]);
+        if let Filling::Rows(_) = self.filling {
+            let mut batches = self.batches(|row| (mates.draw(epoch, row as u64), row));
+            for batch in &mut batches {
+                batch.sort_by_key(|&row| (self.sizes[row], row));
+            }
+            return batches;
+        }
         let order = Key::new(seed, &["order"]);
         let mut batches = self.batches(|row| (self.sizes[row], mates.draw(view, row as u64), row));
         order.shuffle(epoch, &mut batches);
@@ -90,7 +126,7 @@ mod tests {
     }
 
     fn plan(crop: Crop) -> BatchPlan {
-        BatchPlan::new(sizes(), LIMIT, crop)
+        BatchPlan::new(sizes(), Filling::Samples(LIMIT), crop)
     }
 
     #[test]
@@ -118,6 +154,33 @@ mod tests {
         for pair in plan(Crop::None).in_order().windows(2) {
             assert!((pair[0].len() as u64 + 1) * sizes[pair[1][0]] > LIMIT);
         }
+    }
+
+    #[test]
+    fn batches_of_rows_are_drawn_anew_in_each_epoch() {
+        let sizes = sizes();
+        let plan = BatchPlan::new(sizes.clone(), Filling::Rows(32), Crop::None);
+        let epochs = [plan.of_epoch(5, 0, 0), plan.of_epoch(5, 0, 1)];
+        for batches in epochs.iter().chain([&plan.in_order()]) {
+            let lengths: Vec<usize> = batches.iter().map(Vec::len).collect();
+            assert_eq!(lengths[..15], [32; 15]);
+            assert_eq!(lengths[15..], [20]);
+            let mut rows = batches.concat();
+            rows.sort();
+            assert_eq!(rows, (0..ROWS).collect::<Vec<_>>());
+            for batch in batches {
+                assert!(batch.iter().all(|&row| sizes[row] >= sizes[batch[0]]));
+            }
+        }
+        let mates = |batches: &[Vec<usize>]| {
+            let of_row_7 = batches.iter().find(|batch| batch.contains(&7));
+            let mut mates = of_row_7.unwrap().clone();
+            mates.sort();
+            mates
+        };
+        assert_ne!(mates(&epochs[0]), mates(&epochs[1]));
+        assert_eq!(plan.of_epoch(5, 0, 0), epochs[0]);
+        assert_ne!(plan.of_epoch(6, 0, 0), epochs[0]);
     }
 
     #[test]
@@ -149,7 +212,9 @@ mod tests {
 
     #[test]
     fn no_rows_are_no_batches() {
-        let plan = BatchPlan::new(vec![], LIMIT, Crop::None);
-        assert!(plan.in_order().is_empty());
+        for filling in [Filling::Samples(LIMIT), Filling::Rows(3)] {
+            let plan = BatchPlan::new(vec![], filling, Crop::None);
+            assert!(plan.in_order().is_empty());
+        }
     }
 }

@@ -19,15 +19,19 @@ pub(super) enum Crop {
     Bucket,
     /// To the shortest of the batch, rounded down to 320 samples (whole below 640).
     Batch,
+    /// To `window_seconds`, where they are longer.
+    Window,
 }
 
 impl Crop {
-    /// Returns the size by which an utterance of `length` samples is sorted into batches.
-    pub(super) fn size(self, length: u64, bucket: u64) -> u64 {
+    /// Returns the size by which an utterance of `length` samples is sorted into batches; `unit` is
+    /// the samples of a bucket or of a window.
+    pub(super) fn size(self, length: u64, unit: u64) -> u64 {
         match self {
-            Crop::Bucket if length >= bucket => length / bucket * bucket,
+            Crop::Bucket if length >= unit => length / unit * unit,
             Crop::Bucket => round_to_grid(length),
             Crop::None | Crop::Batch => length,
+            Crop::Window => length.min(unit),
         }
     }
 
@@ -36,7 +40,7 @@ impl Crop {
     pub(super) fn kept(self, size: u64, shortest: u64) -> u64 {
         match self {
             Crop::Batch => round_to_grid(shortest),
-            Crop::None | Crop::Bucket => size,
+            Crop::None | Crop::Bucket | Crop::Window => size,
         }
     }
 }
@@ -77,6 +81,14 @@ mod tests {
             assert_eq!(Crop::Bucket.kept(size, 7), size);
             assert_eq!(Crop::None.size(length, 10_240), length);
             assert_eq!(Crop::None.kept(length, 7), length);
+        }
+    }
+
+    #[test]
+    fn windows() {
+        for (length, size) in [(0, 0), (9_999, 9_999), (10_000, 10_000), (25_000, 10_000)] {
+            assert_eq!(Crop::Window.size(length, 10_000), size);
+            assert_eq!(Crop::Window.kept(size, 7), size);
         }
     }
 

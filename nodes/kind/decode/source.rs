@@ -36,11 +36,19 @@ impl Decode {
         if let Some(rows) = row_counts(options, context.run.seed, &train, dev.as_ref()) {
             let _ = context.run.rows.set(rows); // a phase has one source
         }
+        let train_batches = train.order.len() as u64;
+        let run = &context.run;
+        let mut clock = run.clock;
+        if !run.has_optimizer && !run.bench {
+            // What is only measured is measured once, also where training phases end early.
+            let all = options.views * train_batches;
+            clock.updates = clock.updates.map(|updates| updates.min(all));
+        }
         let clock = StepClock::new(
-            context.run.clock,
+            clock,
             options.views,
             options.dev_every,
-            train.order.len() as u64,
+            train_batches,
             dev.as_ref().map_or(0, |dev| dev.order.len() as u64),
         );
         Ok(Decode {

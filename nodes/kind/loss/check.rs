@@ -1,9 +1,9 @@
 //! Checks the options of a loss against what comes in.
 use super::frames::Frames;
 use super::terms::TermType;
-use super::{LABELS, OUT, Options, STUDENT, STUDENT_MAPS, TARGET, TARGET_MAPS};
+use super::{ALL_TERMS, LABELS, OUT, Options, STUDENT, STUDENT_MAPS, TARGET, TARGET_MAPS};
 use crate::Result;
-use crate::node::port::{self, Content, FrameStep, Shape, Shapes};
+use crate::node::port::{self, Content, FrameStep, LabelledUnit, Shape, Shapes};
 use crate::node::{NodeInfo, OptionError, shapes};
 
 impl Options {
@@ -16,8 +16,10 @@ impl Options {
         errors.extend(self.map_errors(inputs));
         errors.extend(self.choice_errors(inputs));
         OptionError::fail_if_any(errors)?;
+        let terms = self.terms.iter().map(|term| term.r#type.metric());
+        let metrics: Vec<&str> = std::iter::once(ALL_TERMS).chain(terms).collect();
         Ok(NodeInfo {
-            outputs: shapes([(OUT, Shape::Plain)]),
+            outputs: shapes([(OUT, Shape::loss(&metrics))]),
             warnings: self.gap_warning(inputs).into_iter().collect(),
             ..NodeInfo::default()
         })
@@ -160,11 +162,18 @@ impl Options {
             ));
         }
         let labels = inputs.get(LABELS).and_then(|shapes| shapes.first());
-        let (Some(Shape::Labels { classes, numbering }), Some(student)) =
-            (labels, hiddens(inputs, STUDENT))
+        let (
+            Some(Shape::Labels {
+                classes,
+                numbering,
+                of,
+            }),
+            Some(student),
+        ) = (labels, hiddens(inputs, STUDENT))
         else {
             return errors;
         };
+        errors.extend(of.error_unless(LabelledUnit::Frame, LABELS));
         if let Some(classes) = classes.filter(|classes| *classes > student.width) {
             errors.push(OptionError::at(
                 "inputs",

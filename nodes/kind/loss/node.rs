@@ -2,7 +2,7 @@
 use super::check::hiddens;
 use super::frames::{ChosenFrames, Frames, MeanOver};
 use super::terms::{Term, TermType};
-use super::{LABELS, OUT, Options, Reduce, STUDENT, STUDENT_MAPS, TARGET, TARGET_MAPS};
+use super::{ALL_TERMS, LABELS, OUT, Options, Reduce, STUDENT, STUDENT_MAPS, TARGET, TARGET_MAPS};
 use crate::Batch;
 use crate::Result;
 use crate::data::column;
@@ -297,7 +297,7 @@ impl Node for Loss {
         let values = parts_by_term.iter().flatten().map(|part| &part.value);
         let mut numbers = read_all(std::iter::once(&total).chain(values)).into_iter();
         let mut next = || numbers.next().map_or(0.0, |number| number[0]);
-        let mut metrics = vec![("loss_distill".to_owned(), next())];
+        let mut metrics = vec![(ALL_TERMS.to_owned(), next())];
         for (term, parts) in self.options.terms.iter().zip(&parts_by_term) {
             let sum: f64 = parts.iter().map(|part| next() as f64 * part.factor).sum();
             // A sum of nothing is -0.
@@ -313,6 +313,7 @@ impl Node for Loss {
         let loss = Scalar {
             value: total,
             parts: metrics,
+            outcomes: vec![],
             weight: weight as f64,
             node: step.context.node.clone(),
         };

@@ -1,5 +1,7 @@
 //! The state of a run in one file, written atomically: weights and moments of every parameter, and
-//! the update they belong to. Nothing else has a state (see [`compute::random`]).
+//! the update they belong to, and the weights of the best dev pass. Nothing else has a state (see
+//! [`compute::random`]).
+use super::best::BestPass;
 use crate::Result;
 use crate::data::error::PathContext;
 use crate::data::file::{self, TensorError, Verified};
@@ -12,6 +14,24 @@ use std::path::{Path, PathBuf};
 
 /// What a checkpoint has of each parameter.
 const KINDS: [&str; 3] = ["weight", "m", "v"];
+/// What it has besides if a dev pass was the best.
+pub(super) const BEST: &str = "best";
+
+/// What a checkpoint holds beside weights.
+#[derive(Default)]
+pub(super) struct State {
+    /// By `node.parameter`.
+    pub(super) moments: BTreeMap<String, Moments>,
+    pub(super) best: Option<BestPass>,
+}
+
+impl State {
+    /// Returns the moments of a parameter of `len` numbers, which begin as zeros.
+    pub(super) fn moments_of(&mut self, name: String, len: usize) -> &mut Moments {
+        let zeros = || Moments::zeros(len);
+        self.moments.entry(name).or_insert_with(zeros)
+    }
+}
 
 /// Returns `<folder>/<phase>-<update, 8 digits>.safetensors`.
 fn path(folder: &Path, phase: &str, update: u64) -> PathBuf {
@@ -19,12 +39,7 @@ fn path(folder: &Path, phase: &str, update: u64) -> PathBuf {
 }
 
 /// Writes the checkpoint after update `update` into `folder`.
-pub fn write(
-    folder: &Path,
-    update: u64,
-    moments: &BTreeMap<String, Moments>,
-    step: &mut Step,
-) -> Result<()> {
+pub(super) fn write(folder: &Path, update: u64, state: &State, step: &mut Step) -> Result<()> {
     let info = step.info;
     let run = &step.context.run;
     let next_step = update * run.clock.accumulate;
@@ -36,8 +51,10 @@ pub fn write(
         ("batch", info.batch.to_string()),
         ("graph", run.graph.clone()),
     ];
+    let of_best = state.best.iter().flat_map(BestPass::metadata);
     let metadata = metadata
         .into_iter()
+        .chain(of_best)
         .map(|(key, value)| (key.to_owned(), value))
         .collect();
     let path = path(folder, &run.phase, update);
@@ -48,7 +65,7 @@ pub fn write(
     for (node, parameter) in &parameters {
         let name = format!("{node}.{}", parameter.name);
         let weight = read(&*parameter.weight);
-        let [m, v] = match moments.get(&name) {
+        let [m, v] = match state.moments.get(&name) {
             Some(moments) => moments.read(),
             None => [(); 2].map(|_| Cow::from(&zeros[..weight.len()])),
         };
@@ -57,15 +74,17 @@ pub fn write(
             tensors.push((format!("{kind}.{name}"), shape, values));
         }
     }
+    tensors.extend(state.best.iter().flat_map(BestPass::tensors));
     file::save(&path, &tensors, metadata)
 }
 
-/// Restores the weights from a checkpoint and returns the moments.
+/// Restores the weights from a checkpoint and returns the rest of it.
 ///
 /// # Errors
 /// The file cannot be read, or a parameter's tensor is missing or has another shape.
-pub fn restore(path: &Path, step: &mut Step) -> Result<BTreeMap<String, Moments>> {
+pub(super) fn restore(path: &Path, step: &mut Step) -> Result<State> {
     let mut tensors = file::Tensors::read(path)?;
+    let best = BestPass::take(&mut tensors, step)?;
     let mut moments = BTreeMap::new();
     for (node, parameter) in step.parameters() {
         let name = format!("{node}.{}", parameter.name);
@@ -76,7 +95,7 @@ pub fn restore(path: &Path, step: &mut Step) -> Result<BTreeMap<String, Moments>
         *parameter.weight = param(weight);
         moments.insert(name, Moments::new(m, v));
     }
-    Ok(moments)
+    Ok(State { moments, best })
 }
 
 /// What [`check`] finds in a checkpoint.
@@ -118,14 +137,14 @@ pub fn check(path: &Path, phase: &str, update: u64) -> Result<Condition> {
 }
 
 /// Returns a tensor without its counterparts: each parameter has a weight and two moments of one
-/// shape. The checksum does not cover names.
+/// shape, and may have a best weight. The checksum does not cover names.
 fn unpaired(verified: &Verified) -> Option<&str> {
     let shapes = &verified.shapes;
     let is_paired = |name: &str, shape: &Vec<usize>| {
         let Some((kind, parameter)) = name.split_once('.') else {
             return false;
         };
-        KINDS.contains(&kind)
+        (KINDS.contains(&kind) || kind == BEST)
             && KINDS
                 .iter()
                 .all(|kind| shapes.get(&format!("{kind}.{parameter}")) == Some(shape))

@@ -1,5 +1,6 @@
 //! The options of `optimize`, and their checks.
 use super::Optimize;
+use super::best::Best;
 use super::schedule::Schedule;
 use crate::Result;
 use crate::data::column::METRICS;
@@ -51,6 +52,9 @@ pub struct Options {
     /// The number of newest checkpoints that are kept.
     #[serde(default = "default_keep")]
     pub keep: u64,
+    /// The dev pass whose weights the phase ends with; null: it ends with the last.
+    #[serde(default)]
+    pub(super) best: Option<Best>,
 }
 
 fn default_betas() -> [f64; 2] {
@@ -201,6 +205,7 @@ impl Config for Options {
             accumulate: self.accumulate,
             checkpoint_every: self.checkpoint_every,
             fixed_rates: self.schedule.fixed_rates(),
+            best_metric: self.best.as_ref().map(|best| best.metric.clone()),
         })
     }
 }

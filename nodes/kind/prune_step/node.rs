@@ -103,6 +103,7 @@ fn scalar(penalty: Penalty) -> Scalar {
     Scalar {
         value: penalty.value,
         parts: parts.map(|(name, x)| (name.to_owned(), x as f32)).into(),
+        outcomes: vec![],
         weight: 0.0,
         node: String::new(),
     }

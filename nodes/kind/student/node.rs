@@ -2,7 +2,7 @@
 use super::front_end::{InputBatch, InputRows};
 use super::frozen::Frozen;
 use super::spec_augment::SpecAugment;
-use super::{GATES, MAPS_OUT, OUT, PENALTY};
+use super::{FEATURE_LOSS, GATES, MAPS_OUT, OUT, PENALTY};
 use crate::Result;
 use crate::model::row_memory::{check_frozen, check_trained, row_lengths};
 use crate::model::{
@@ -179,7 +179,7 @@ impl Node for Student {
         step.send(MAPS_OUT, Value::Maps(Maps { layers }));
         let mut penalty = Scalar::zero(step.tape());
         if let Some(square) = output.mean_square {
-            penalty.parts = vec![("loss_features".into(), read(&square)[0])];
+            penalty.parts = vec![(FEATURE_LOSS.into(), read(&square)[0])];
             penalty.value = scaled(square, self.feature_penalty);
         }
         step.send(PENALTY, Value::Scalar(penalty));

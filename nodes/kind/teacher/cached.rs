@@ -1,9 +1,11 @@
 //! What a cache keeps of a teacher: hidden states layer by layer, and logits. Attention maps are not
 //! kept.
+use super::baseline;
 use super::node::Teacher;
 use super::{IN, LOGITS_OUT, MAPS_OUT, OUT, Options};
 use crate::Result;
 use crate::data::entry::Entry;
+use crate::data::read_files::ReadFiles;
 use crate::data::targets;
 use crate::model::{label_head_path, named_encoder_files};
 use crate::node::model_option::mapped_layers;
@@ -63,6 +65,9 @@ impl Cacheable for Options {
         context: &NodeContext,
         hash_of: &mut dyn FnMut(&Path) -> Result<String>,
     ) -> Result<Json> {
+        if baseline::is_named(&self.model) {
+            return Ok(self.baseline_identity());
+        }
         let mut identity = self.targets_identity(context, hash_of)?;
         if port == LOGITS_OUT {
             // Logits are of the encoder's output, whatever the layers and their numbering are.
@@ -91,6 +96,7 @@ impl Cacheable for Options {
         }
         let layers = match &self.layers {
             LayersOption::Listed(layers) => layers.clone(),
+            LayersOption::Every(_) if baseline::is_named(&self.model) => vec![0],
             LayersOption::Every(_) => {
                 let architecture = self.model_option().architecture_at(context)?;
                 self.layers.of(&architecture)
@@ -104,6 +110,12 @@ impl Cacheable for Options {
     }
 
     fn build_for(&self, entries: &[StoredEntry], context: &NodeContext) -> Result<BuiltNode> {
+        if baseline::is_named(&self.model) {
+            return Ok(BuiltNode {
+                node: Box::new(baseline::Baseline::new(self.pool.is_some())),
+                read_files: ReadFiles::default(),
+            });
+        }
         let key = context.key("weights");
         let (mut model, mut read_files) = self.model_option().open_shared(context, key)?;
         model.normalize = self.normalize.unwrap_or(model.normalize);

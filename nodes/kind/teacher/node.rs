@@ -35,7 +35,7 @@ pub(super) struct Teacher {
 }
 
 /// Returns the mean over the frames of each row, as one frame; a row without frames stays so.
-fn row_means(x: Hidden) -> Hidden {
+pub(super) fn row_means(x: Hidden) -> Hidden {
     let width = x.width();
     let numbers = read(&x.values);
     let mut means = vec![];

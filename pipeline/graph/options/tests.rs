@@ -181,7 +181,7 @@ fn all_wrong_options_of_a_node_are_reported() {
             "option `manifest`: invalid type: number `1`, expected text",
             "unknown option `view`; did you mean `views`?",
             "option `views`: invalid value: number `-1`, expected a whole number from 0",
-            "option `crop`: unknown variant `al`, expected one of `none`, `bucket`, `batch`",
+            "option `crop`: unknown variant `al`, expected one of `none`, `bucket`, `batch`, `window`",
             "needs the option `seconds_per_batch`",
         ]
     );

@@ -119,6 +119,7 @@ fn run_failing(fails: fn() -> Result<StepInfo>) -> String {
             checkpoint_every: 0,
             from: 0,
         },
+        has_optimizer: false,
         bench: false,
         synthetic: None,
         phase_outputs: Arc::new(PhaseOutputs::default()),

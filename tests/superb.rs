@@ -1,0 +1,161 @@
+//! Heads on a frozen model: the weights of the best dev pass, and the phase that scores them.
+use crate::program::{Folder, stderr};
+use crate::run::interrupted;
+use crate::sample::{run, sample};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+/// Returns the nodes of a phase that reads a manifest of the small task.
+fn nodes(manifest: &str) -> Value {
+    let inputs = json!({ "speech": "speech.speech" });
+    json!({
+        "speech": { "kind": "decode", "manifest": manifest, "seconds_per_batch": 2 },
+        "upstream": {
+            "kind": "teacher", "inputs": inputs, "model": "teacher", "layers": "all", "pool": "mean"
+        },
+        "labels": {
+            "kind": "label-file", "inputs": inputs, "file": "labels.tsv", "units": "utterance"
+        },
+        "mix": { "kind": "mix", "inputs": { "targets": "upstream.targets" } },
+        "classifier": {
+            "kind": "classifier", "inputs": { "hiddens": "mix.hiddens" }, "classes": 2, "width": 8
+        },
+        "classify": {
+            "kind": "cross-entropy",
+            "inputs": { "logits": "classifier.logits", "labels": "labels.labels" }
+        },
+    })
+}
+
+/// Creates the small task with labels: g.json trains a head on train.tsv and scores it on dev.tsv.
+/// Its rate is so high that the last weights are not the best.
+fn labelled(name: &str) -> Folder {
+    let folder = sample(name);
+    let labels: Vec<String> = (0..10)
+        .map(|i| format!("{i}.wav\tclass {}", i % 2))
+        .collect();
+    fs::write(folder.path().join("labels.tsv"), labels.join("\n")).unwrap();
+    let mut train = nodes("train.tsv");
+    train["speech"]["dev"] = "dev.tsv".into();
+    train["speech"]["dev_every"] = 1.into();
+    train["speech"]["rows_per_batch"] = 3.into();
+    train["step"] = json!({
+        "kind": "optimize", "inputs": { "losses": ["classify.loss"] }, "steps": 40,
+        "rates": { "mix": 0.5, "classifier": 0.5 }, "schedule": { "type": "constant" },
+        "checkpoint_every": 4, "best": { "metric": "dev/loss", "goal": "min" },
+    });
+    let mut test = nodes("dev.tsv");
+    test["mix"]["init"] = "$OUT/train/mix".into();
+    test["classifier"]["init"] = "$OUT/train/classifier".into();
+    let phases = json!([{ "name": "train", "nodes": train }, { "name": "test", "nodes": test }]);
+    let graph = json!({ "name": "g", "seed": 3, "phases": phases });
+    fs::write(folder.path().join("g.json"), graph.to_string()).unwrap();
+    folder
+}
+
+/// Returns the metrics of a phase as (step, name, value), without those that time decides.
+fn metrics(run: &Path, phase: &str) -> Vec<(u64, String, f64)> {
+    let mut metrics = vec![];
+    for line in fs::read_to_string(run.join("metrics.jsonl"))
+        .unwrap()
+        .lines()
+    {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let name = line["name"].as_str().unwrap().to_owned();
+        if line["phase"] == phase && name != "audio_per_second" {
+            let value = line["value"].as_f64().unwrap();
+            metrics.push((line["step"].as_u64().unwrap(), name, value));
+        }
+    }
+    metrics
+}
+
+fn weights(run: &Path) -> [Vec<u8>; 2] {
+    ["mix", "classifier"]
+        .map(|node| fs::read(run.join("train").join(node).join("weights.safetensors")).unwrap())
+}
+
+/// The test set is the dev set here, so the test loss is that of the best dev pass.
+#[test]
+fn a_phase_ends_with_the_weights_of_its_best_dev_pass() {
+    let folder = labelled("best");
+    let output = run(&folder, "out", &[]);
+    let text = stderr(&output);
+    assert!(output.status.success(), "{text}");
+    let out = folder.path().join("out");
+    let train = metrics(&out, "train");
+    let mut dev = train.iter().filter(|(_, name, _)| name == "dev/loss");
+    let best = dev.clone().min_by(|a, b| a.2.total_cmp(&b.2)).unwrap();
+    assert!(
+        best.0 != dev.next_back().unwrap().0,
+        "the last pass is the best: {train:?}"
+    );
+    assert!(
+        text.contains(&format!("the weights are those of update {},", best.0)),
+        "{text}"
+    );
+    let test = metrics(&out, "test");
+    let names: Vec<&str> = test.iter().map(|(_, name, _)| name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["test/loss", "test/loss_ce", "test/accuracy", "test/f1"]
+    );
+    assert!(test.iter().all(|(step, ..)| *step == 0));
+    assert!(
+        (test[0].2 - best.2).abs() < 1e-6,
+        "{} is not {}",
+        test[0].2,
+        best.2
+    );
+    let rows = nodes::node::outcomes::read_outcomes(&out.join("test/classify/outcomes.tsv"));
+    let rows = rows.unwrap();
+    assert_eq!(rows[0].metric, "accuracy");
+    assert_eq!(rows[0].rows.len(), 2);
+    let right: f64 = rows[0].rows.iter().map(|row| row.numbers[0]).sum();
+    assert_eq!(right / 2.0, test[2].2);
+    assert!(
+        !out.join("test/mix").exists(),
+        "a test phase writes no weights"
+    );
+}
+
+/// A run that was stopped and killed ends with the files of one that was not.
+#[test]
+fn the_best_weights_outlive_interruptions() {
+    let folder = labelled("best-resumed");
+    assert!(run(&folder, "whole", &[]).status.success());
+    assert_eq!(interrupted(&folder, "stopped", "TERM", 60), Some(75));
+    for lines in [100, 160] {
+        assert_eq!(interrupted(&folder, "stopped", "KILL", lines), None);
+    }
+    let output = run(&folder, "stopped", &["--resume"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let whole = folder.path().join("whole");
+    let stopped = folder.path().join("stopped");
+    assert!(weights(&stopped) == weights(&whole));
+    for phase in ["train", "test"] {
+        assert_eq!(metrics(&stopped, phase), metrics(&whole, phase));
+    }
+}
+
+/// Which pass is the best depends on when dev passes are, so `dev_every` stays.
+#[test]
+fn dev_passes_stay_where_the_best_one_counts() {
+    let folder = labelled("best-dev-every");
+    assert!(run(&folder, "out", &["--steps", "2"]).status.success());
+    let arguments = [
+        "--steps",
+        "2",
+        "--resume",
+        "--set",
+        "train.speech.dev_every=3",
+    ];
+    let output = run(&folder, "out", &arguments);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("train.speech.dev_every"),
+        "{}",
+        stderr(&output)
+    );
+}
