@@ -11,7 +11,13 @@ fn check(graph: &str) -> Value {
 
 #[test]
 fn shipped_graphs_check() {
-    for folder in ["graphs", "graphs/librispeech", "graphs/wang"] {
+    for folder in [
+        "graphs",
+        "graphs/librispeech",
+        "graphs/wang",
+        "graphs/superb",
+        "graphs/superb/small",
+    ] {
         for file in fs::read_dir(root().join(folder))
             .unwrap()
             .map(|entry| entry.unwrap().path())

@@ -1,0 +1,131 @@
+"""Lists the public data sets of SUPERB's utterance-level tasks as people unpack them.
+
+    python prepare.py ks  OUT TRAIN TEST    Speech Commands 1: the folders of speech_commands_v0.01.tar.gz and
+                                            of speech_commands_test_set_v0.01.tar.gz
+    python prepare.py ic  OUT FOLDER        Fluent Speech Commands: the folder with data/ and wavs/
+    python prepare.py sid OUT FOLDER LIST   VoxCeleb1: the folder with dev/wav/ and test/wav/, or with wav/; iden_split.txt
+    python prepare.py er  OUT FOLDER        IEMOCAP: the folder with Session1/ to Session5/
+
+Writes OUT/TASK/{train,dev,test}.tsv (fairseq's form: a root, then path and samples) and OUT/TASK/labels.tsv (path and
+label, or the labels of three slots); of er OUT/er/fold1 to fold5, each tested on one session. Needs no packages.
+The graphs of graphs/superb read OUT = data/superb/full.
+"""
+
+import csv
+import glob
+import hashlib
+import os
+import sys
+import wave
+
+WORDS = ["yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"]
+UNKNOWN, SILENCE = "_unknown_", "_silence_"
+EMOTIONS = {"neu": "neutral", "hap": "happy", "exc": "happy", "ang": "angry", "sad": "sad"}
+SECOND = 16000
+
+
+def samples(path):
+    with wave.open(path, "rb") as file:
+        assert file.getframerate() == 16000, f"{path} is not at 16 kHz"
+        return file.getnframes()
+
+
+def write(folder, splits):
+    """splits: name -> list of (path, label, ...)."""
+    os.makedirs(folder, exist_ok=True)
+    rows = [row for part in splits.values() for row in part]
+    assert all(splits.values()), f"{folder}: nothing found for {[name for name in splits if not splits[name]]}"
+    root = os.path.commonpath([os.path.dirname(os.path.abspath(row[0])) for row in rows])
+    name = {row[0]: os.path.relpath(os.path.abspath(row[0]), root) for row in rows}
+    for split, part in splits.items():
+        with open(os.path.join(folder, f"{split}.tsv"), "w", encoding="utf-8") as file:
+            print(root, *sorted(f"{name[row[0]]}\t{samples(row[0])}" for row in part), sep="\n", file=file)
+        print(f"{folder}/{split}.tsv: {len(part)} utterances")
+    with open(os.path.join(folder, "labels.tsv"), "w", encoding="utf-8") as file:
+        print(*sorted({"\t".join([name[row[0]], *row[1:]]) for row in rows}), sep="\n", file=file)
+
+
+def share(text):
+    """Where a name lies between 0 and 1: the same for all names with the same text."""
+    return int(hashlib.sha1(text.encode()).hexdigest(), 16) % 2**27 / (2**27 - 1)
+
+
+def ks(out, train, test):
+    """A word's speaker decides its split, as the data set's authors wrote: a tenth is the dev set, a tenth left out."""
+    splits = {"train": [], "dev": [], "test": []}
+    for folder in sorted(glob.glob(os.path.join(train, "*", ""))):
+        word = os.path.basename(os.path.dirname(folder))
+        if word == "_background_noise_":
+            continue
+        for path in sorted(glob.glob(os.path.join(folder, "*.wav"))):
+            place = share(os.path.basename(path).split("_nohash_")[0])
+            label = word if word in WORDS else UNKNOWN
+            if place < 0.1:
+                splits["dev"].append((path, label))
+            elif place >= 0.2:
+                splits["train"].append((path, label))
+    silence = os.path.join(out, "ks", "silence")
+    os.makedirs(silence, exist_ok=True)
+    for path in sorted(glob.glob(os.path.join(train, "_background_noise_", "*.wav"))):
+        with wave.open(path, "rb") as file:
+            for piece in range(file.getnframes() // SECOND):
+                to = os.path.join(silence, f"{os.path.basename(path)[:-4]}-{piece:03}.wav")
+                with wave.open(to, "wb") as cut:
+                    cut.setparams(file.getparams())
+                    cut.writeframes(file.readframes(SECOND))
+                splits["dev" if piece % 10 == 9 else "train"].append((to, SILENCE))
+    for folder in sorted(glob.glob(os.path.join(test, "*", ""))):
+        word = os.path.basename(os.path.dirname(folder))
+        label = word if word in WORDS or word == SILENCE else UNKNOWN
+        splits["test"] += [(path, label) for path in sorted(glob.glob(os.path.join(folder, "*.wav")))]
+    write(os.path.join(out, "ks"), splits)
+
+
+def ic(out, folder):
+    splits = {}
+    for split, name in [("train", "train"), ("dev", "valid"), ("test", "test")]:
+        with open(os.path.join(folder, "data", f"{name}_data.csv"), encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        splits[split] = [
+            (os.path.join(folder, row["path"]), row["action"], row["object"], row["location"]) for row in rows
+        ]
+    write(os.path.join(out, "ic"), splits)
+
+
+def sid(out, folder, split_list):
+    names = {"1": "train", "2": "dev", "3": "test"}
+    splits = {name: [] for name in names.values()}
+    roots = [root for root in ("dev/wav", "test/wav", "wav") if os.path.isdir(os.path.join(folder, root))]
+    with open(split_list, encoding="utf-8") as file:
+        for number, path in (line.split() for line in file if line.strip()):
+            places = [os.path.join(folder, root, path) for root in roots]
+            found = next((place for place in places if os.path.exists(place)), None)
+            assert found, f"{path} of {split_list} is in none of {roots} below {folder}"
+            splits[names[number]].append((found, path.split("/")[0]))
+    write(os.path.join(out, "sid"), splits)
+
+
+def er(out, folder):
+    sessions = {}
+    for number in range(1, 6):
+        session = os.path.join(folder, f"Session{number}")
+        rows = sessions[number] = []
+        for path in sorted(glob.glob(os.path.join(session, "dialog", "EmoEvaluation", "*.txt"))):
+            with open(path, encoding="utf-8", errors="replace") as file:
+                lines = [line.split("\t") for line in file if line.startswith("[")]
+            for _, name, emotion, *_ in lines:
+                if emotion in EMOTIONS:
+                    wav = os.path.join(session, "sentences", "wav", name.rsplit("_", 1)[0], f"{name}.wav")
+                    rows.append((wav, EMOTIONS[emotion]))
+    for fold in sessions:
+        others = [row for number, rows in sessions.items() if number != fold for row in rows]
+        in_dev = [share(os.path.basename(row[0])) < 0.2 for row in others]
+        write(os.path.join(out, "er", f"fold{fold}"), {
+            "train": [row for row, dev in zip(others, in_dev) if not dev],
+            "dev": [row for row, dev in zip(others, in_dev) if dev],
+            "test": sessions[fold],
+        })
+
+
+if __name__ == "__main__":
+    {"ks": ks, "ic": ic, "sid": sid, "er": er}[sys.argv[1]](*sys.argv[2:])
