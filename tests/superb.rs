@@ -1,10 +1,11 @@
 //! Heads on a frozen model: the weights of the best dev pass, and the phase that scores them.
-use crate::program::{Folder, stderr};
+use crate::program::{Folder, call, root, stderr};
 use crate::run::interrupted;
 use crate::sample::{run, sample};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
+use std::process::Output;
 
 /// Returns the nodes of a phase that reads a manifest of the small task.
 fn nodes(manifest: &str) -> Value {
@@ -158,4 +159,97 @@ fn dev_passes_stay_where_the_best_one_counts() {
         "{}",
         stderr(&output)
     );
+}
+
+fn superb(folder: &Folder, models: &[&str], extra: &[&str]) -> Output {
+    let out = folder.path().join("superb");
+    let mut arguments = vec!["superb"];
+    arguments.extend(models);
+    arguments.extend([
+        "--tasks",
+        "er",
+        "--steps",
+        "2",
+        "--out",
+        out.to_str().unwrap(),
+    ]);
+    arguments.extend(extra);
+    call(root(), &arguments)
+}
+
+/// Two updates learn nothing, but every part of the command runs; a second call measures nothing
+/// anew.
+#[test]
+fn models_are_scored_side_by_side() {
+    let folder = Folder::new("superb");
+    let model = "tests/golden/base";
+    let rates = ["--rates", "1e-4,1e-2", "--format", "json"];
+    let output = superb(&folder, &[model, "fbank"], &rates);
+    let text = stderr(&output);
+    assert!(output.status.success(), "{text}");
+    assert_eq!(text.matches("rate 1e-2: dev accuracy").count(), 2, "{text}");
+    let scores: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(scores[0]["model"], model);
+    let keys: Vec<&String> = scores[1].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["model", "parameters", "macs", "tasks"]);
+    assert_eq!(scores[1]["parameters"], 0);
+    for scores in scores.as_array().unwrap() {
+        let er = &scores["tasks"]["er"];
+        let [accuracy, low, high] =
+            ["accuracy", "low", "high"].map(|key| er[key].as_f64().unwrap());
+        assert_eq!(er["n"], 42);
+        assert!(low <= accuracy && accuracy <= high && high < 1.0, "{er}");
+    }
+    // fbank's mean over an utterance is zero, so every utterance gets the same class.
+    assert!((scores[1]["tasks"]["er"]["accuracy"].as_f64().unwrap() - 1.0 / 7.0).abs() < 1e-9);
+
+    let again = superb(&folder, &[model, "fbank"], &rates);
+    assert_eq!(again.stdout, output.stdout);
+    let output = superb(
+        &folder,
+        &[model],
+        &["--rates", "1e-4", "--format", "markdown"],
+    );
+    let table = String::from_utf8(output.stdout).unwrap();
+    let first = table.lines().next().unwrap();
+    assert!(first.contains("| er accuracy↑ % (n = 42) |"), "{table}");
+}
+
+#[test]
+fn unknown_tasks_and_rates_are_usage_errors() {
+    let folder = Folder::new("superb-usage");
+    for extra in [["--rates", "0"], ["--rates", "x"], ["--tasks", "kz"]] {
+        let output = superb(&folder, &["fbank"], &extra);
+        assert_eq!(output.status.code(), Some(2), "{extra:?}");
+    }
+    assert!(!folder.path().join("superb").exists());
+}
+
+#[test]
+fn the_small_sets_have_no_utterance_twice() {
+    for task in ["ks", "er", "sid"] {
+        let read = |file: &str| {
+            let path = root().join(format!("data/superb/{task}/{file}.tsv"));
+            fs::read_to_string(path).unwrap()
+        };
+        let mut listed = vec![];
+        for split in ["train", "dev", "test"] {
+            let names = read(split);
+            listed.extend(
+                names
+                    .lines()
+                    .skip(1)
+                    .map(|l| l.split('\t').next().unwrap().to_owned()),
+            );
+        }
+        listed.sort();
+        let labels = read("labels");
+        let labelled: Vec<&str> = labels
+            .lines()
+            .map(|l| l.split('\t').next().unwrap())
+            .collect();
+        assert_eq!(listed, labelled, "{task}");
+        let audio = fs::read_dir(root().join(format!("data/superb/{task}/audio"))).unwrap();
+        assert_eq!(audio.count(), listed.len(), "{task}");
+    }
 }

@@ -6,21 +6,26 @@ use std::{env, fs};
 
 /// Folders of graphs that ship: of the sample, of whole corpora, and variants of one method.
 const FOLDERS: [&str; 3] = ["graphs", "graphs/librispeech", "graphs/wang"];
+/// Folders of graphs that `pipeline superb` runs.
+const TASK_FOLDERS: [&str; 2] = ["graphs/superb", "graphs/superb/small"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("graphs.rs"), graphs(&root)?)?;
+    fs::write(out.join("graphs.rs"), graphs(&root, "graphs", &FOLDERS)?)?;
+    let tasks = graphs(&root, "graphs/superb", &TASK_FOLDERS)?;
+    fs::write(out.join("superb.rs"), tasks)?;
     let commit = commit(&root).unwrap_or("unknown".to_owned());
     println!("cargo::rustc-env=PIPELINE_COMMIT={commit}");
     println!("cargo::rerun-if-changed=pipeline/cli/build.rs");
     Ok(())
 }
 
-/// Returns a Rust slice of the names and texts of all graphs, by name.
-fn graphs(root: &Path) -> Result<String, Box<dyn Error>> {
+/// Returns a Rust slice of the names and texts of all graphs in some folders, by name: the path below
+/// `base`.
+fn graphs(root: &Path, base: &str, folders: &[&str]) -> Result<String, Box<dyn Error>> {
     let mut items = vec![];
-    for folder in FOLDERS {
+    for folder in folders {
         println!("cargo::rerun-if-changed={folder}");
         for entry in fs::read_dir(root.join(folder))? {
             let path = entry?.path();
@@ -28,7 +33,7 @@ fn graphs(root: &Path) -> Result<String, Box<dyn Error>> {
                 .extension()
                 .is_some_and(|extension| extension == "json")
             {
-                let name = path.strip_prefix(root.join("graphs"))?.with_extension("");
+                let name = path.strip_prefix(root.join(base))?.with_extension("");
                 items.push(format!("({name:?}, include_str!({path:?})),\n"));
             }
         }

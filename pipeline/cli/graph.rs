@@ -30,6 +30,15 @@ pub(crate) fn run_folder(asked: Option<&Path>, plan: &Plan) -> PathBuf {
 }
 
 impl Arguments {
+    /// Stands for a graph that ships with the program: its name in messages, and its text.
+    pub(crate) fn shipped(name: &str, text: &str, sets: Vec<String>) -> Arguments {
+        Arguments {
+            graph: name.into(),
+            sets,
+            bytes: OnceCell::from(text.as_bytes().to_vec()),
+        }
+    }
+
     /// Reads and checks the graph.
     pub(crate) fn plan(&self) -> Result<Plan, CommandError> {
         self.plan_with(&[])

@@ -26,6 +26,7 @@ mod schema;
 mod screen;
 mod show;
 mod signal;
+mod superb;
 mod table;
 mod tap;
 mod terminal;
@@ -83,6 +84,8 @@ enum Command {
     Export(export::Arguments),
     /// Measure how well each layer of a model predicts phones, or labels of utterances
     Probe(probe::Arguments),
+    /// Train SUPERB's heads on frozen models and compare their scores
+    Superb(superb::Arguments),
     /// List a folder of audio files as a train and a dev manifest
     Manifest(manifest::Arguments),
     /// List, verify or remove a cache of targets
@@ -110,6 +113,7 @@ impl Command {
             Command::Extract(arguments) => arguments.run(),
             Command::Export(arguments) => arguments.run(),
             Command::Probe(arguments) => arguments.run(),
+            Command::Superb(arguments) => arguments.run(),
             Command::Manifest(arguments) => arguments.run(),
             Command::Cache(arguments) => arguments.run(),
             Command::Doctor(arguments) => arguments.run(),

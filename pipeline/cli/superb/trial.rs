@@ -1,0 +1,116 @@
+//! A trial: a head trained at one learning rate on a model's features, and scored.
+use super::task::Task;
+use crate::ending::{CommandError, WithPath};
+use crate::graph;
+use nodes::node::outcomes::{OUTCOMES_FILE, Rule, read_outcomes};
+use nodes::node::report::{Progress, Report};
+use pipeline::report::summary::metrics;
+use pipeline::run::Run;
+use pipeline::run::error::{RunError, RunOutcome};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// What all trials of a command share.
+pub(super) struct Laboratory {
+    /// The folder of all runs.
+    pub(super) out: PathBuf,
+    pub(super) device: String,
+    /// The number of updates after which every phase ends; `None` is the number in the graph.
+    pub(super) steps: Option<u64>,
+    pub(super) stop: Arc<AtomicBool>,
+}
+
+/// What a trial measured.
+pub(super) struct Measured {
+    /// The best value of the metric in a dev pass.
+    pub(super) dev: f64,
+    pub(super) rule: Rule,
+    /// What became of each test row, as the rule reads it.
+    pub(super) rows: Vec<[f64; 2]>,
+}
+
+/// A run that only warns.
+struct Quiet;
+
+impl Report for Quiet {
+    fn update(&self, _: &str, _: Progress) {}
+    fn say(&self, line: &str) {
+        if line.starts_with("warning") {
+            crate::terminal::print_line(line);
+        }
+    }
+}
+
+impl Laboratory {
+    /// Trains and scores the head of a fold in the folder `name`, or goes on with it; `None` after a
+    /// signal.
+    ///
+    /// # Errors
+    /// The graph has problems with this model, or the run fails.
+    pub(super) fn measure(
+        &self,
+        task: &Task,
+        fold: &str,
+        name: &str,
+        mut settings: Vec<String>,
+    ) -> Result<Option<Measured>, CommandError> {
+        let out = self.out.join(name);
+        if fold.contains("\"cache\"") {
+            let cache = self.out.join("cache");
+            settings.push(format!("upstream.cache={}", json!(cache)));
+        }
+        let file = format!("graphs/superb: {}", task.name);
+        let graph = graph::Arguments::shipped(&file, fold, settings.clone());
+        let plan = graph.plan()?;
+        let run = Run {
+            plan: &plan,
+            out: out.clone(),
+            resume: true,
+            steps: self.steps,
+            device: self.device.clone(),
+            arguments: json!({ "graph": file, "set": settings, "steps": self.steps }),
+            report: Arc::new(Quiet),
+            stop: self.stop.clone(),
+        };
+        match run.run() {
+            Ok(RunOutcome::Finished | RunOutcome::AlreadyFinished) => {}
+            Ok(RunOutcome::Stopped) => return Ok(None),
+            Err(RunError::FolderInUse(message) | RunError::Failed(message)) => {
+                return Err(CommandError::Failed(message));
+            }
+        }
+        Ok(Some(read(task, &out)?))
+    }
+}
+
+/// Reads what a finished run measured.
+fn read(task: &Task, out: &Path) -> Result<Measured, CommandError> {
+    let [train, test] = task.phases();
+    let metric = &task.metric;
+    let missing = || format!("{}: no dev pass has `{metric}`", out.display());
+    let phases = metrics(out);
+    let curve = phases.iter().find(|phase| phase.name == train);
+    let curve = curve.and_then(|phase| phase.curves.get(&format!("dev/{metric}")));
+    let values = curve.into_iter().flatten().map(|(_, value)| *value);
+    let better = |a: f64, b: f64| if task.is_error { a.min(b) } else { a.max(b) };
+    let dev = values.reduce(better).ok_or_else(missing)?;
+    let folder = out.join(test);
+    for entry in std::fs::read_dir(&folder).with_path(&folder)? {
+        let file = entry?.path().join(OUTCOMES_FILE);
+        if !file.exists() {
+            continue;
+        }
+        let found = read_outcomes(&file)?;
+        if let Some(outcomes) = found.into_iter().find(|found| found.metric == *metric) {
+            return Ok(Measured {
+                dev,
+                rule: outcomes.rule,
+                rows: outcomes.rows.iter().map(|row| row.numbers).collect(),
+            });
+        }
+    }
+    let folder = folder.display();
+    Err(format!("{folder}: no node counts `{metric}`").into())
+}
