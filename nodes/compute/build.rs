@@ -1,12 +1,13 @@
 //! Compiles the kernels of `cuda/all.cu` and writes the Rust functions that launch them.
 //!
-//! With the feature `cuda` nvcc compiles them to PTX, which the driver compiles for its GPU. With
+//! With the feature `cuda` nvcc compiles them for the usual GPUs, and to PTX for others. With
 //! `simulated-gpu` a C++ compiler compiles them for the host, together with a driver that runs them
 //! there. With `cuda` and `ci-check` alone only the launchers are written.
 #[path = "build/kernels.rs"]
 mod kernels;
 
 use kernels::{Source, entry_points, launchers};
+use std::process::Command;
 use std::{env, error::Error, fs, path::Path};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -30,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .file("cuda/simulated.cpp")
         .compile("simulated_gpu");
     if env::var_os("CARGO_FEATURE_CI_CHECK").is_some() {
-        fs::write(folder.join("kernels.ptx"), "")?;
+        fs::write(folder.join("kernels.fatbin"), "")?;
         return Ok(());
     }
     compile(folder)
@@ -59,25 +60,58 @@ fn write_launchers(folder: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Compiles `cuda/all.cu` to `kernels.ptx`.
+/// Architectures whose machine code is always made: those of A100 and H100.
+const ARCHITECTURES: [&str; 2] = ["80", "90"];
+
+/// Compiles `cuda/all.cu` to `kernels.fatbin`: machine code of the usual GPUs and of
+/// `CUDA_COMPUTE_CAP`, and PTX for later ones.
 fn compile(folder: &Path) -> Result<(), Box<dyn Error>> {
-    let capability = env::var("CUDA_COMPUTE_CAP").unwrap_or("80".into());
-    let status = std::process::Command::new("nvcc")
-        .args(["--ptx", "-lineinfo", "-O3"])
-        .arg(format!("--gpu-architecture=compute_{capability}"))
+    println!(
+        "cargo::rustc-env=CUDA_TOOLKIT_RELEASE={}",
+        toolkit_release()?
+    );
+    let mut architectures = ARCHITECTURES.map(str::to_owned).to_vec();
+    if let Ok(own) = env::var("CUDA_COMPUTE_CAP")
+        && !architectures.contains(&own)
+    {
+        architectures.push(own);
+    }
+    let machine_code = architectures
+        .iter()
+        .map(|architecture| format!("arch=compute_{architecture},code=sm_{architecture}"));
+    let ptx = "arch=compute_80,code=compute_80".to_owned();
+    let targets = machine_code
+        .chain([ptx])
+        .flat_map(|target| ["-gencode".to_owned(), target]);
+    let status = Command::new("nvcc")
+        .args(["--fatbin", "-lineinfo", "-O3", "--threads", "0"])
+        .args(targets)
         .arg("-I")
         .arg(folder)
         .arg("-o")
-        .args([&*folder.join("kernels.ptx"), Path::new("cuda/all.cu")])
-        .status()
-        .map_err(|e| {
-            format!(
-                "nvcc: {e}: install a CUDA toolkit, or see docs/cuda.md for a build without one"
-            )
-        })?;
+        .args([&*folder.join("kernels.fatbin"), Path::new("cuda/all.cu")])
+        .status()?;
     if status.success() {
         Ok(())
     } else {
         Err("nvcc refused the kernels".into())
     }
+}
+
+/// Returns the release of nvcc, such as 13.0.
+fn toolkit_release() -> Result<String, Box<dyn Error>> {
+    let output = Command::new("nvcc")
+        .arg("--version")
+        .output()
+        .map_err(|e| {
+            format!(
+                "nvcc: {e}: install a CUDA toolkit, or see docs/cuda.md for a build without one"
+            )
+        })?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let release = text
+        .split("release ")
+        .nth(1)
+        .and_then(|rest| rest.split(',').next());
+    Ok(release.ok_or("nvcc --version names no release")?.to_owned())
 }

@@ -13,6 +13,7 @@ pub mod gpu;
 pub(crate) mod grid;
 pub(crate) mod kernels;
 pub(crate) mod mask;
+mod module;
 pub(crate) mod narrow;
 pub(crate) mod pinned;
 pub mod product;
@@ -20,3 +21,4 @@ pub mod product;
 #[path = "build/kernels.rs"]
 mod signatures;
 pub(crate) mod sums;
+mod trace;

@@ -2,16 +2,18 @@
 //!
 //! All work is queued on the legacy default stream, as dfdx's is, so it is done in the order of the
 //! calls.
-use crate::cuda::grid::Grid;
+use super::grid::Grid;
+use super::module::{check_driver, module};
+use super::trace::traced;
 use crate::gemm::Precision;
 use crate::tensor::spans::Spans;
 use cudarc::cublas::{CudaBlas, sys as sys_blas};
-use cudarc::driver::result::{launch_kernel, module};
-use cudarc::driver::sys::{self, CUfunction, CUmodule};
+use cudarc::driver::result::{launch_kernel, module::get_function};
+use cudarc::driver::sys::{self, CUfunction};
 use cudarc::driver::{CudaDevice, CudaSlice, DevicePtr};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::{CStr, CString, c_void};
+use std::ffi::{CStr, c_void};
 use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 
@@ -22,10 +24,11 @@ const MOST_USED: sys::CUmemPool_attribute =
     sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
 /// Bytes of dynamic shared memory that a kernel may have without setting an attribute.
 const DEFAULT_SHARED_BYTES: usize = 48 << 10;
+/// The most blocks of a grid by x and y.
+const MOST_BLOCKS: Grid = [i32::MAX as usize, 65_535];
 
 pub struct Gpu {
     device: Arc<CudaDevice>,
-    module: CUmodule,
     kernels: RefCell<HashMap<&'static CStr, CUfunction>>,
     pub(crate) blas: CudaBlas,
 }
@@ -36,15 +39,14 @@ thread_local! {
 }
 
 static ORDINAL: OnceLock<usize> = OnceLock::new();
-/// The kernels, which the driver compiles once: all threads share the context of one GPU.
-static MODULE: OnceLock<usize> = OnceLock::new();
 
 /// Chooses the GPU of all threads, by its number among those that the driver shows. Without a
 /// choice before the first use it is number 0.
 ///
 /// # Errors
-/// There is no GPU of this number, or one was chosen before.
+/// The driver is too old for this build, there is no GPU of this number, or one was chosen before.
 pub fn choose(ordinal: usize) -> crate::Result<()> {
+    check_driver()?;
     let count =
         CudaDevice::count().map_err(|e| format!("the driver does not tell its GPUs: {e:?}"))?;
     if ordinal >= count as usize {
@@ -73,7 +75,7 @@ pub fn gpu() -> &'static Gpu {
 /// On any error, since no op can recover from one: the node ends with the message.
 pub fn done<T, E: Debug>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|e| match format!("{e:?}") {
-        e if e.contains("OUT_OF_MEMORY") => {
+        e if e.contains("OUT_OF_MEMORY") || e.contains("ALLOC_FAILED") => {
             panic!("the GPU's memory is full: smaller batches need less")
         }
         e => panic!("the GPU refused: {e}"),
@@ -84,20 +86,12 @@ impl Gpu {
     fn open(ordinal: usize) -> Gpu {
         let device = done(CudaDevice::new(ordinal)); // shares dfdx's context and stream
         keep_freed_memory(&device);
-        let load = || {
-            let ptx = CString::new(include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx")))
-                .expect("PTX is text");
-            // SAFETY: the image is text that ends with a zero.
-            done(unsafe { module::load_data(ptx.as_ptr() as *const c_void) }) as usize
-        };
-        let module = *MODULE.get_or_init(load) as CUmodule;
         let blas = done(CudaBlas::new(device.clone()));
         let wide = sys_blas::cublasMath_t::CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
         // SAFETY: the handle is the one just made.
         done(unsafe { sys_blas::cublasSetMathMode(*blas.handle(), wide) }.result());
         Gpu {
             device,
-            module,
             kernels: RefCell::default(),
             blas,
         }
@@ -184,40 +178,63 @@ impl Gpu {
         shared_bytes: usize,
         arguments: &mut [*mut c_void],
     ) {
-        let [Ok(x), Ok(y)] = grid.map(u32::try_from) else {
-            panic!("a batch of {grid:?} blocks is more than a GPU takes");
-        };
+        let [x, y] = grid;
         if x == 0 || y == 0 {
             return;
         }
+        let [most_x, most_y] = MOST_BLOCKS;
+        assert!(
+            x <= most_x && y <= most_y,
+            "a batch asks for a grid of {x} x {y} blocks of {entry_point:?}, a GPU takes {most_x} x \
+             {most_y}: smaller batches need less"
+        );
         let kernel = self.kernel(entry_point);
         if shared_bytes > DEFAULT_SHARED_BYTES {
-            let attribute =
-                sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            // SAFETY: the kernel is of this module, which is never unloaded.
-            done(unsafe {
-                sys::cuFuncSetAttribute(kernel, attribute, shared_bytes as i32).result()
-            });
+            allow_shared_bytes(entry_point, kernel, shared_bytes);
         }
         let stream = *self.device.cu_stream();
-        // SAFETY: as above; the arguments are the caller's promise.
-        done(unsafe {
-            launch_kernel(
-                kernel,
-                (x, y, 1),
-                (32, 8, 1),
-                shared_bytes as u32,
-                stream,
-                arguments,
-            )
-        });
+        let blocks = (x as u32, y as u32, 1);
+        let queue = || {
+            // SAFETY: the kernel is of this module, which is never unloaded; the arguments are the
+            // caller's promise.
+            let launched = unsafe {
+                launch_kernel(
+                    kernel,
+                    blocks,
+                    (32, 8, 1),
+                    shared_bytes as u32,
+                    stream,
+                    arguments,
+                )
+            };
+            if let Err(error) = launched {
+                panic!("the GPU refused {entry_point:?}: {error:?}");
+            }
+        };
+        traced(|| format!("{entry_point:?} on {x} x {y} blocks"), queue);
     }
 
     /// Returns the kernel of an entry point, which is looked up once.
     fn kernel(&self, name: &'static CStr) -> CUfunction {
         // SAFETY: the module is never unloaded.
-        let find = || done(unsafe { module::get_function(self.module, name.to_owned()) });
+        let find = || done(unsafe { get_function(module(), name.to_owned()) });
         *self.kernels.borrow_mut().entry(name).or_insert_with(find)
+    }
+}
+
+/// Lets a kernel have more dynamic shared memory than is usual.
+///
+/// # Panics
+/// If a block of this GPU cannot have as much.
+fn allow_shared_bytes(entry_point: &CStr, kernel: CUfunction, shared_bytes: usize) {
+    let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+    // SAFETY: the kernel is of the module, which is never unloaded.
+    let allowed = unsafe { sys::cuFuncSetAttribute(kernel, attribute, shared_bytes as i32) };
+    if let Err(error) = allowed.result() {
+        panic!(
+            "{entry_point:?} needs {shared_bytes} bytes of shared memory a block, more than this \
+             GPU has: {error:?}; an A100 or H100 has enough"
+        );
     }
 }
 

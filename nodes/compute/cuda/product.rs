@@ -2,6 +2,7 @@
 //! bf16; sums are in f32.
 use super::gpu::{Address, Memory, done, gpu};
 use super::narrow;
+use super::trace::traced;
 use crate::gemm::Precision;
 use crate::tensor::cuda::{Cuda, Param, Shape, Tensor, address};
 use cudarc::cublas::{result::gemm_strided_batched_ex, sys};
@@ -149,7 +150,7 @@ pub fn products(
     let int = |n: usize| i32::try_from(n).expect("a matrix of less than 2^31 rows");
     // SAFETY: the views are matrices of these shapes in this GPU's memory. cuBLAS is column-major:
     // it computes outᵀ = bᵀ · aᵀ, so a and b, and m and n, change places.
-    done(unsafe {
+    let gemm = || unsafe {
         gemm_strided_batched_ex(
             *gpu().blas.handle(),
             b.operation(),
@@ -175,7 +176,9 @@ pub fn products(
             compute_type,
             CUBLAS_GEMM_DFALT,
         )
-    });
+    };
+    let name = || format!("{count} GEMMs of {m} x {k} and {k} x {n}, {precision:?}");
+    done(traced(name, gemm));
 }
 
 /// Queues a GEMM out (m, n) = a (m, k) · b (k, n).

@@ -66,7 +66,10 @@ int cuDevicePrimaryCtxRetain(void** c, int) { *c = (void*)1; return 0; }
 int cuDeviceGet(int* d, int) { *d = 0; return 0; }
 int cuDeviceGetCount(int* n) { *n = 2; return 0; } // the second is the first by another number
 int cuDeviceGetDefaultMemPool(void** p, int) { *p = (void*)1; return 0; }
-int cuModuleLoadData(void** m, const void*) { *m = (void*)1; return 0; }
+int cuModuleLoadDataEx(void** m, const void*, unsigned, void*, void**) {
+    return *m = (void*)1, 0;
+}
+int cuDriverGetVersion(int* version) { return *version = 13000, 0; }
 int cuGetErrorString(int, const char** text) {
     *text = "refused by the simulated GPU";
     return 0;
