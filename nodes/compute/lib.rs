@@ -12,6 +12,7 @@ pub mod memory;
 pub mod op;
 pub mod parallel;
 pub mod random;
+pub mod ranks;
 pub mod roofline;
 pub mod tensor;
 

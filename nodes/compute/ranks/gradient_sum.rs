@@ -1,0 +1,204 @@
+//! The sum of the gradients of an update's batches: ((g0 + g1) + g2) + ..., in the order of the
+//! batches, whichever ranks compute them.
+//!
+//! With several ranks the gradients of a batch are one flat array, cut into buckets of as many
+//! chunks as there are ranks. A rank receives its chunk of every bucket from all ranks, adds them in
+//! the order of ranks to what it has of earlier rounds, and after the last round all ranks receive
+//! all sums. So the bits are those of one process that adds batch after batch.
+#[cfg(feature = "nccl")]
+use super::nccl::Nccl;
+use super::{Ranks, Transport};
+use crate::tensor::{Param, len, param, read};
+use crate::{adamw, parallel};
+
+/// Numbers of a bucket, of all its chunks together, as long as a chunk has one at least.
+const BUCKET: usize = if cfg!(test) { 1 << 10 } else { 1 << 22 };
+
+/// The gradients that are added up, in the order of the parameters.
+#[derive(Default)]
+pub struct GradientSum {
+    /// In a run of one process: the sums, of each parameter.
+    sums: Vec<Param>,
+    /// With several ranks: the sums of this rank's chunks of all buckets.
+    share: Vec<f32>,
+    /// With several ranks: how many numbers each parameter has.
+    lengths: Vec<usize>,
+    /// The GPUs of all ranks, from the first round of several ranks on.
+    #[cfg(feature = "nccl")]
+    nccl: Option<Nccl>,
+}
+
+impl GradientSum {
+    /// Adds the gradients of a batch; with several ranks, those of one batch of each rank in the
+    /// order of ranks.
+    pub fn add(&mut self, gradients: Vec<Param>, ranks: &Ranks) {
+        let Some(transport) = several(ranks) else {
+            self.add_own(gradients);
+            return;
+        };
+        #[cfg(feature = "nccl")]
+        {
+            let nccl = self.nccl.get_or_insert_with(|| Nccl::join(transport));
+            nccl.sum(&gradients);
+            self.add_own(gradients);
+        }
+        #[cfg(not(feature = "nccl"))]
+        self.add_in_order(&gradients, transport);
+    }
+
+    /// Adds gradients to the sums that this process has.
+    fn add_own(&mut self, mut gradients: Vec<Param>) {
+        for (sum, earlier) in gradients.iter_mut().zip(&self.sums) {
+            adamw::add(sum, earlier);
+        }
+        self.sums = gradients;
+    }
+
+    /// Adds this rank's chunks of the gradients of all ranks to its share of the sums.
+    #[cfg_attr(feature = "nccl", expect(dead_code))]
+    fn add_in_order(&mut self, gradients: &[Param], transport: &dyn Transport) {
+        self.lengths = gradients.iter().map(len).collect();
+        let total: usize = self.lengths.iter().sum();
+        let count = transport.count();
+        let chunk = chunk(count, BUCKET);
+        let bucket = chunk * count;
+        let is_first_round = self.share.is_empty();
+        self.share.resize(total.div_ceil(bucket) * chunk, 0.0);
+        let mut sent = vec![0.0; bucket];
+        let mut received = vec![0.0; bucket];
+        for (number, sums) in self.share.chunks_mut(chunk).enumerate() {
+            copy_from(gradients, number * bucket, &mut sent);
+            transport.swap(&sent, &mut received);
+            for (rank, part) in received.chunks(chunk).enumerate() {
+                if is_first_round && rank == 0 {
+                    sums.copy_from_slice(part); // 0 + -0 would be 0
+                } else {
+                    parallel::add(sums, part);
+                }
+            }
+        }
+    }
+
+    /// Takes the sums, in the order of the parameters.
+    pub fn take(&mut self, ranks: &Ranks) -> Vec<Param> {
+        match several(ranks) {
+            Some(transport) if self.sums.is_empty() => self.take_shares(transport),
+            _ => std::mem::take(&mut self.sums),
+        }
+    }
+
+    /// Takes the shares of all ranks together.
+    fn take_shares(&mut self, transport: &dyn Transport) -> Vec<Param> {
+        let share = std::mem::take(&mut self.share);
+        let count = transport.count();
+        let chunk = chunk(count, BUCKET);
+        let lengths = std::mem::take(&mut self.lengths);
+        let mut sums: Vec<Vec<f32>> = lengths.iter().map(|&n| Vec::with_capacity(n)).collect();
+        let mut parameter = 0;
+        let mut all = vec![0.0; chunk * count];
+        for own in share.chunks(chunk) {
+            transport.join(own, &mut all);
+            let mut rest = &all[..];
+            while !rest.is_empty() && parameter < sums.len() {
+                let missing = lengths[parameter] - sums[parameter].len();
+                let (numbers, others) = rest.split_at(missing.min(rest.len()));
+                sums[parameter].extend_from_slice(numbers);
+                rest = others;
+                if numbers.len() == missing {
+                    parameter += 1;
+                }
+            }
+        }
+        sums.into_iter().map(param).collect()
+    }
+}
+
+/// Returns the transport of a run of several ranks.
+fn several(ranks: &Ranks) -> Option<&dyn Transport> {
+    let transport = ranks.transport.as_deref()?;
+    (transport.count() > 1).then_some(transport)
+}
+
+/// Returns the numbers of a rank's chunk of a bucket.
+fn chunk(ranks: usize, bucket: usize) -> usize {
+    (bucket / ranks).max(1)
+}
+
+/// Copies the numbers from `first` on of all gradients, one behind the other, to `target`; zeros
+/// follow the last.
+fn copy_from(gradients: &[Param], first: usize, target: &mut [f32]) {
+    let mut start = 0; // of the gradient in all numbers
+    let mut filled = 0;
+    for gradient in gradients {
+        if filled == target.len() {
+            return;
+        }
+        let length = len(gradient);
+        let skipped = (first + filled - start).min(length);
+        let copied = (length - skipped).min(target.len() - filled);
+        if copied > 0 {
+            let numbers = &read(gradient)[skipped..skipped + copied];
+            target[filled..filled + copied].copy_from_slice(numbers);
+            filled += copied;
+        }
+        start += length;
+    }
+    target[filled..].fill(0.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::check::noise;
+    use crate::ranks::tests::on_ranks;
+
+    /// Lengths of parameters whose bounds are no bounds of chunks.
+    const LENGTHS: [usize; 5] = [7, 0, BUCKET + 3, 1, 1001];
+    const BATCHES: usize = 4;
+
+    fn gradients(batch: usize) -> Vec<Param> {
+        let gradient = |(i, &n): (usize, &usize)| param(noise(&format!("{batch}.{i}"), n));
+        let mut gradients: Vec<Param> = LENGTHS.iter().enumerate().map(gradient).collect();
+        gradients[0] = param(vec![-0.0; LENGTHS[0]]);
+        gradients
+    }
+
+    /// Returns the bits of the sums over all batches, of one rank.
+    fn bits(ranks: &Ranks) -> Vec<Vec<u32>> {
+        let mut sum = GradientSum::default();
+        for batch in (ranks.rank()..BATCHES).step_by(ranks.count()) {
+            sum.add(gradients(batch), ranks);
+        }
+        let sums = sum.take(ranks);
+        let bits = |sum: &Param| read(sum).iter().map(|x| x.to_bits()).collect();
+        sums.iter().map(bits).collect()
+    }
+
+    #[test]
+    fn sums_are_those_of_one_process() {
+        let expected = bits(&Ranks::alone());
+        let batches = [0, 1, 2, 3].map(|batch| read(&gradients(batch)[2]).to_vec());
+        let last = LENGTHS[2] - 1;
+        let by_hand = batches[1..]
+            .iter()
+            .fold(batches[0][last], |sum, b| sum + b[last]);
+        assert_eq!(expected[2][last], by_hand.to_bits());
+        for count in [2, 4] {
+            for found in on_ranks(count, bits) {
+                assert!(found == expected, "{count} ranks");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sum_begins_anew() {
+        let found = on_ranks(2, |ranks| {
+            let mut sum = GradientSum::default();
+            sum.add(vec![param(vec![1.0])], ranks);
+            sum.take(ranks);
+            sum.add(vec![param(vec![ranks.rank() as f32])], ranks);
+            read(&sum.take(ranks)[0]).to_vec()
+        });
+        assert_eq!(found, [[1.0], [1.0]]);
+    }
+}
