@@ -4,5 +4,6 @@ pub(crate) mod json;
 mod options;
 pub mod plan;
 pub mod problem;
+pub mod ranks;
 pub mod spec;
 mod stages;

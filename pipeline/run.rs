@@ -6,6 +6,8 @@ mod lines;
 pub mod machine;
 pub mod named_files;
 pub mod phase;
+mod phases;
+mod ranks;
 pub mod receiver;
 pub mod record;
 pub mod resume;
@@ -20,23 +22,21 @@ use crate::report::summary;
 use crate::run::error::{PhaseEnd, RunError, RunOutcome};
 use crate::run::growth::RunState;
 use crate::run::named_files::hashes;
+use crate::run::ranks::Start;
 use crate::run::record::{Comparison, RunRecord};
 use crate::run::resume::ResumePoint;
-use crate::run::stage::NodeEvent;
-use crate::run::test_pass::TestPass;
+use compute::ranks::Ranks;
 use nodes::data::file::hint;
 use nodes::data::printable::printable;
 use nodes::data::regular;
 use nodes::node::contents::Contents;
-use nodes::node::report::{Progress, Report};
-use nodes::node::step::StepInfo;
-use nodes::node::{Clock, RunContext};
+use nodes::node::report::Report;
 use serde_json::Value;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::AtomicBool;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A plan with the settings of a run.
 pub struct Run<'a> {
@@ -53,18 +53,45 @@ pub struct Run<'a> {
     pub report: Arc<dyn Report>,
     /// Set by a signal, to stop the run.
     pub stop: Arc<AtomicBool>,
+    /// The processes that share the run.
+    pub ranks: Arc<Ranks>,
+}
+
+/// A run whose folder is locked and whose record is written.
+struct BegunRun {
+    record: RunRecord,
+    point: Option<ResumePoint>,
+    _lock: File,
 }
 
 impl Run<'_> {
     /// Runs all phases, from the newest checkpoint if the folder holds a run.
     pub fn run(&self) -> Result<RunOutcome, RunError> {
+        if !self.ranks.is_first() {
+            return self.follow();
+        }
         let file = self.out.join("run.json");
-        let earlier = self.earlier_record(&file)?;
+        let Some(begun) = self.begin(&file)? else {
+            self.announce(&Start::AlreadyFinished)?;
+            return Ok(RunOutcome::AlreadyFinished);
+        };
+        let BegunRun { record, point, .. } = &begun;
+        let stop = self.announce(&Start::After(point.clone()))?;
+        if self.run_phases(Some(record), point.as_ref(), stop)? == PhaseEnd::Stopped {
+            return Ok(RunOutcome::Stopped);
+        }
+        self.finish(begun.record, &file)?;
+        Ok(RunOutcome::Finished)
+    }
+
+    /// Checks and locks the folder and writes the record; `None` if the folder holds a finished run.
+    fn begin(&self, file: &Path) -> Result<Option<BegunRun>, RunError> {
+        let earlier = self.earlier_record(file)?;
         let record = self.record(earlier.as_ref());
         if let Some(earlier) = &earlier {
             let Comparison { grows, .. } = self.check_resume(earlier, &record)?;
             if earlier.finished.is_some() && !grows {
-                return Ok(RunOutcome::AlreadyFinished);
+                return Ok(None);
             }
         }
         let missing = missing(self.plan.phases.iter());
@@ -74,20 +101,20 @@ impl Run<'_> {
         self.print_warnings();
         std::fs::create_dir_all(&self.out)
             .map_err(|e| RunError::Failed(format!("{}: {e}", self.out.display())))?;
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         leftovers::remove(&self.out, self.plan);
         let point = resume::newest(&self.out, self.plan, &*self.report)?;
         if let Some(point) = point.as_ref().filter(|_| earlier.is_none()) {
             self.check_graph(point, &record)?;
         }
-        record.write(&file)?;
-        let start = lines::start(self.plan, &self.device, record.threads, &self.out);
-        self.report.say(&start);
-        if self.run_phases(&record, point.as_ref())? == PhaseEnd::Stopped {
-            return Ok(RunOutcome::Stopped);
-        }
-        self.finish(record, &file)?;
-        Ok(RunOutcome::Finished)
+        record.write(file)?;
+        self.report
+            .say(&lines::start(self.plan, &record, &self.out));
+        Ok(Some(BegunRun {
+            record,
+            point,
+            _lock: lock,
+        }))
     }
 
     /// Writes record and report of the finished run, and prints its summary.
@@ -184,6 +211,7 @@ impl Run<'_> {
             version: env!("CARGO_PKG_VERSION").into(),
             seed: self.plan.seed,
             threads: threads(),
+            ranks: self.ranks.count(),
             device: self.device.clone(),
             data: hashes(&self.plan.resolved, Contents::Manifest),
             models: Some(hashes(&self.plan.resolved, Contents::Files)),
@@ -213,127 +241,6 @@ impl Run<'_> {
         record.warn_of_other_machine(earlier, &*self.report);
         record.warn_of_unknown_contents(earlier, &*self.report);
         Ok(comparison)
-    }
-
-    fn run_phases(
-        &self,
-        record: &RunRecord,
-        point: Option<&ResumePoint>,
-    ) -> Result<PhaseEnd, RunError> {
-        let first = point.map_or(0, |p| p.phase);
-        for (i, phase) in self.plan.phases.iter().enumerate().skip(first) {
-            if self.stop.load(Ordering::Relaxed) {
-                return Ok(PhaseEnd::Stopped);
-            }
-            let point = point.filter(|p| p.phase == i);
-            if self.run_phase(phase, point, record)? == PhaseEnd::Stopped {
-                return Ok(PhaseEnd::Stopped);
-            }
-        }
-        Ok(PhaseEnd::Finished)
-    }
-
-    fn run_phase(
-        &self,
-        phase: &Phase,
-        point: Option<&ResumePoint>,
-        record: &RunRecord,
-    ) -> Result<PhaseEnd, RunError> {
-        let clock = phase.clock(self.steps, point.map_or(0, |p| p.update));
-        self.report.say(&lines::phase(phase, &clock));
-        if let Some(point) = point {
-            self.report.say(&format!(
-                "going on after update {} of phase `{}`",
-                point.update, phase.name
-            ));
-        }
-        self.report.phase_started(&phase.name, &clock);
-        let context = Arc::new(RunContext {
-            phase: phase.name.clone(),
-            phased: self.plan.phased,
-            folder: self.out.clone(),
-            graph: record.identity(),
-            seed: self.plan.seed,
-            clock,
-            has_optimizer: phase.optimizer.is_some(),
-            bench: false,
-            synthetic: None,
-            phase_outputs: self.plan.phase_outputs.clone(),
-            report: self.report.clone(),
-            rows: Arc::default(),
-            tapped: None,
-            models: Arc::default(),
-            stop: self.stop.clone(),
-        });
-        let test_pass = TestPass::default();
-        let samples_done = AtomicU64::new(0);
-        let started = Instant::now();
-        let first_of_last_stage = phase.first_of_last_stage().name();
-        // An optimizer reports its progress itself.
-        let watch = |node: &str, info: StepInfo, event: NodeEvent| {
-            if matches!(event, NodeEvent::Started) && node == first_of_last_stage {
-                self.report.step_started(&phase.name, &info);
-            }
-            let NodeEvent::Finished(_, sent) = event else {
-                return;
-            };
-            if phase.optimizer.is_none() {
-                test_pass.add(node, info, sent);
-            }
-            if phase.optimizer.is_none() && node == phase.last().name() {
-                let done = samples_done.fetch_add(info.samples, Ordering::Relaxed) + info.samples;
-                let progress = progress(info, &context.clock, done, started.elapsed());
-                self.report.update(&phase.name, progress);
-            }
-        };
-        let mut end = phase::run(phase, &context, point.map(|p| p.path.as_path()), &watch);
-        if matches!(end, Ok(PhaseEnd::Finished)) {
-            end = self
-                .end_test_pass(test_pass, phase)
-                .map(|()| PhaseEnd::Finished);
-        }
-        let metrics = summary::metrics(&self.out);
-        // Also after a failure.
-        let record = serde_json::to_value(record).map_err(nodes::Error::from)?;
-        let written = report::write(self.plan, &self.out, &record, &metrics);
-        let end = end?;
-        if end == PhaseEnd::Finished {
-            written?;
-        }
-        Ok(end)
-    }
-}
-
-impl Run<'_> {
-    /// Writes the metrics of a phase without an optimizer, and says what they are.
-    fn end_test_pass(&self, test_pass: TestPass, phase: &Phase) -> Result<(), RunError> {
-        let folder = match self.plan.phased {
-            true => self.out.join(&phase.name),
-            false => self.out.clone(),
-        };
-        let metrics = test_pass.write(&self.out, &folder, &phase.name)?;
-        if !metrics.is_empty() {
-            let metrics = metrics
-                .iter()
-                .map(|(name, value)| format!("{name} {value:.4}"));
-            let metrics: Vec<String> = metrics.collect();
-            self.report
-                .say(&format!("phase `{}`: {}", phase.name, metrics.join(", ")));
-        }
-        Ok(())
-    }
-}
-
-/// Returns the progress of a phase without an optimizer, after `samples`: it has no loss, and its
-/// number of updates may be unknown.
-fn progress(info: StepInfo, clock: &Clock, samples: u64, time: Duration) -> Progress {
-    Progress {
-        update: info.update,
-        updates: clock.updates.unwrap_or(0),
-        loss: f32::NAN,
-        sparsity: None,
-        audio_seconds: info.samples as f64 / 16000.0,
-        audio_per_second: (samples as f64 / 16000.0 / time.as_secs_f64()) as f32,
     }
 }
 

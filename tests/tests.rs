@@ -23,6 +23,8 @@ mod memory;
 mod methods;
 mod models;
 mod moved;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod new;
 mod onnx;
 mod pretraining;

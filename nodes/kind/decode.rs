@@ -9,6 +9,7 @@ mod crop;
 mod dev_set;
 mod draw;
 mod noise;
+mod rank_steps;
 mod source;
 mod speech;
 #[cfg(test)]

@@ -64,7 +64,7 @@ impl Config for Options {
 
 struct Log {
     every: u64,
-    /// `None` in a benchmark.
+    /// `None` in a benchmark, and on all ranks but the first.
     events: Option<EventFile>,
 }
 
@@ -85,7 +85,7 @@ impl Node for Log {
     /// Opens the event file after the metrics of earlier phases and of updates before a `--resume`.
     fn start(&mut self, step: &mut Step) -> Result<()> {
         let run = &step.context.run;
-        if run.bench {
+        if run.bench || !run.ranks.is_first() {
             return Ok(());
         }
         let metrics = metrics::read(&run.folder)?;

@@ -7,11 +7,12 @@ mod metrics;
 mod options;
 #[cfg(test)]
 pub(crate) mod parity;
+mod round;
 mod schedule;
 
 use crate::Result;
 use crate::data::metrics::MetricsFile;
-use crate::node::pass_metrics::{BatchWeight, PassMetrics};
+use crate::node::pass_metrics::{BatchMetrics, BatchWeight, PassMetrics};
 use crate::node::port::{Scalar, Value};
 use crate::node::report::Measurement;
 use crate::node::step::{Step, StepInfo};
@@ -19,11 +20,12 @@ use crate::node::{Node, Parameter};
 use best::BestPass;
 use checkpoint::State;
 use compute::adamw;
+use compute::ranks::GradientSum;
 use compute::tensor;
 use compute::tensor::{Gradients, Param, plus, read};
 use options::{IN, NotFinite, OUT};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use options::Options;
 
@@ -31,10 +33,12 @@ struct Optimize {
     options: Options,
     /// What a checkpoint holds beside the weights.
     state: State,
-    /// The gradients accumulated over earlier batches of this update, by `node.parameter`.
-    accumulated: Vec<(String, Param)>,
+    /// The gradients accumulated over earlier batches of this update, of the trained parameters.
+    accumulated: GradientSum,
     pass: PassMetrics,
-    /// `None` in a benchmark, which keeps nothing.
+    /// The norm of the gradients at the last update.
+    norm: f64,
+    /// `None` in a benchmark, which keeps nothing, and on all ranks but the first.
     metrics: Option<MetricsFile>,
     /// The end of the last update or dev pass.
     last_end: Instant,
@@ -47,7 +51,7 @@ struct Optimize {
 impl Node for Optimize {
     fn start(&mut self, step: &mut Step) -> Result<()> {
         let run = &step.context.run;
-        if !run.bench {
+        if !run.bench && run.ranks.is_first() {
             self.metrics = Some(MetricsFile::open(&run.folder, &run.phase, run.clock.from)?);
         }
         if let Some(path) = step.resume {
@@ -63,17 +67,26 @@ impl Node for Optimize {
             true => BatchWeight::Frames,
             false => BatchWeight::Equal,
         };
-        self.pass.add_batch(&losses, weight);
-        let metrics = if step.info.dev {
-            self.end_dev_batch(step)
-        } else {
+        let batch = BatchMetrics::of(&losses, weight);
+        let mut gradients = None;
+        if !step.info.dev {
             let started = Instant::now();
-            let gradients = backward(losses, self.options.accumulate)?;
+            gradients = Some(backward(losses, self.options.accumulate)?);
             step.record(Measurement::Backward(started.elapsed()));
-            self.learn(step, gradients)?
+        }
+        let begun = Instant::now();
+        let round = round::exchange(step.context, step.info, batch, self.norm)?;
+        let waiting = begun.elapsed();
+        step.info = round.info;
+        for batch in round.batches {
+            self.pass.add(batch);
+        }
+        let metrics = match gradients {
+            Some(gradients) => self.learn(step, gradients, waiting)?,
+            None => self.end_dev_batch(step),
         };
         self.publish(step, metrics)?;
-        self.checkpoint(step)?;
+        self.checkpoint(step, round.stop)?;
         if step.info.last {
             self.end_with_best(step);
         }
@@ -97,8 +110,9 @@ impl Optimize {
         Optimize {
             options,
             state: State::default(),
-            accumulated: vec![],
+            accumulated: GradientSum::default(),
             pass: PassMetrics::default(),
+            norm: 0.0,
             metrics: None,
             last_end: Instant::now(),
             samples: 0,
@@ -139,7 +153,7 @@ impl Optimize {
         };
         match self.state.best.take() {
             Some(pass) => pass.restore(&best.metric, step),
-            None => step.context.warn(&format!(
+            None => step.context.warn_once(&format!(
                 "no dev pass had a {}, so the weights are those of the last update",
                 best.metric
             )),
@@ -147,18 +161,26 @@ impl Optimize {
     }
 
     /// Accumulates gradients. With the last batch of an update, changes the weights and returns the
-    /// metrics of the update.
-    fn learn(&mut self, step: &mut Step, gradients: Gradients) -> Result<Metrics> {
+    /// metrics of the update. `waiting` is how long this rank has waited for the others.
+    fn learn(
+        &mut self,
+        step: &mut Step,
+        gradients: Gradients,
+        waiting: Duration,
+    ) -> Result<Metrics> {
         let info = step.info;
         self.samples += info.samples;
+        let begun = Instant::now();
         let gradients = self.accumulate(step, gradients);
-        if !info.closes {
-            self.accumulated = gradients;
+        let adding = begun.elapsed();
+        step.record(Measurement::Exchange { waiting, adding });
+        let Some(gradients) = gradients else {
             return Ok(vec![]);
-        }
+        };
         self.update = info.update;
         let options = &self.options;
         let norm = adamw::norm(gradients.iter().map(|(_, gradient)| gradient));
+        self.norm = norm;
         let factor = options.schedule.factor(self.update, options.steps);
         if norm.is_finite() && self.pass.finite() {
             self.move_weights(step, gradients, norm, factor);
@@ -169,25 +191,36 @@ impl Optimize {
             }
             let update = self.update;
             step.context
-                .say(format!("update {update} is left out: {reason}"));
+                .say_once(&format!("update {update} is left out: {reason}"));
         }
         Ok(self.update_metrics(step, norm, factor))
     }
 
-    /// Returns the gradients of this batch, added to those of the batches before it in the update:
-    /// of all parameters with a rate above 0, by `node.parameter`.
-    fn accumulate(&mut self, step: &mut Step, mut gradients: Gradients) -> Vec<(String, Param)> {
-        let mut sums = vec![];
+    /// Adds the gradients of the batches of a round to those before them in the update, and takes
+    /// the sums after the last: of all parameters with a rate above 0, by `node.parameter`.
+    fn accumulate(
+        &mut self,
+        step: &mut Step,
+        mut gradients: Gradients,
+    ) -> Option<Vec<(String, Param)>> {
+        let mut names = vec![];
+        let mut own = vec![];
         for (node, parameter) in self.trained_parameters(step) {
-            let name = format!("{node}.{}", parameter.name);
-            sums.push((name, gradients.of(&*parameter.weight)));
+            names.push(format!("{node}.{}", parameter.name));
+            own.push(gradients.of(&*parameter.weight));
         }
         drop(gradients);
-        let accumulated = std::mem::take(&mut self.accumulated);
-        for ((_, sum), (_, earlier)) in sums.iter_mut().zip(accumulated) {
-            adamw::add(sum, &earlier);
+        let ranks = &step.context.run.ranks;
+        self.accumulated.add(own, ranks);
+        if !step.info.closes {
+            return None;
         }
-        sums
+        Some(
+            names
+                .into_iter()
+                .zip(self.accumulated.take(ranks))
+                .collect(),
+        )
     }
 
     fn trained_parameters<'a>(&self, step: &'a mut Step) -> Vec<(String, Parameter<'a>)> {
@@ -247,12 +280,14 @@ impl Optimize {
     }
 
     /// Writes a checkpoint if one is due or a signal ends the run, but never between the batches of
-    /// one update.
-    fn checkpoint(&mut self, step: &mut Step) -> Result<()> {
+    /// one update. `stop` tells that a signal had come to a rank before the round was exchanged.
+    fn checkpoint(&mut self, step: &mut Step, stop: bool) -> Result<()> {
         let run = &step.context.run;
         let info = step.info;
         let between_updates = info.dev || info.closes;
-        let stops = run.stop.load(Ordering::Relaxed) && between_updates && !info.last;
+        // A signal since then is one that other ranks do not know of yet.
+        let stop = stop || run.ranks.count() == 1 && run.stop.load(Ordering::Relaxed);
+        let stops = stop && between_updates && !info.last;
         if (info.checkpoint || stops)
             && let Some(metrics) = &self.metrics
         {

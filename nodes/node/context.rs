@@ -7,6 +7,7 @@ use crate::node::report::Report;
 use crate::node::row_counts::RowCounts;
 use crate::node::shared_models::SharedModels;
 use compute::random::Key;
+use compute::ranks::Ranks;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -43,6 +44,10 @@ pub struct RunContext {
     pub models: Arc<SharedModels>,
     /// Set by a signal: finish the running update, write a checkpoint, end.
     pub stop: Arc<AtomicBool>,
+    /// The processes that share out the batches of the phase.
+    pub ranks: Arc<Ranks>,
+    /// Whether they share out the batches of dev passes too.
+    pub shares_dev: bool,
 }
 
 /// The size of batches of noise: rows, and samples of each.
@@ -94,6 +99,20 @@ impl NodeContext {
         self.run.report.say(&line);
     }
 
+    /// Tells a line that every rank of the run has to tell: the first one does.
+    pub fn say_once(&self, text: &str) {
+        if self.run.ranks.is_first() {
+            self.say(text);
+        }
+    }
+
+    /// Warns, as [`NodeContext::say_once`], of something about this node.
+    pub fn warn_once(&self, text: &str) {
+        if self.run.ranks.is_first() {
+            self.warn(text);
+        }
+    }
+
     /// Warns the person who watches the run of something about this node.
     pub fn warn(&self, text: &str) {
         let line = format!("warning: node `{}`: {}", self.node, printable_lines(text));
@@ -130,6 +149,8 @@ impl NodeContext {
             tapped: None,
             models: Arc::default(),
             stop: Arc::default(),
+            ranks: Arc::default(),
+            shares_dev: true,
         };
         change(&mut run);
         NodeContext {

@@ -19,6 +19,9 @@ pub trait KindOptions: Config + DeserializeOwned + JsonSchema + 'static {
     /// Whether a node gathers over its phase what no checkpoint holds, so that the phase may not be
     /// resumed in its middle: it has no `optimize`.
     const FORGETS: bool = false;
+    /// Whether a node gathers over a dev pass what it judges at the end of the pass, so that each
+    /// process of a run has to see the whole set.
+    const GATHERS: bool = false;
     /// The options that name files or folders which a node reads, by whose contents a run knows
     /// them again.
     const FILES: &[FileOption] = &[];
@@ -44,6 +47,7 @@ pub struct Kind {
     pub trains: bool,
     pub cacheable: bool,
     pub forgets: bool,
+    pub gathers: bool,
     pub files: &'static [FileOption],
     pub parse: Parse,
     /// Returns the JSON Schema of the options; its `description` says what the node does.
@@ -60,6 +64,7 @@ impl Kind {
             trains: O::TRAINS,
             cacheable: O::CACHEABLE,
             forgets: O::FORGETS,
+            gathers: O::GATHERS,
             files: O::FILES,
             parse: parse::<O>,
             schema: schema::<O>,

@@ -17,6 +17,16 @@ struct WeightedSum {
     weight: f64,
 }
 
+/// The losses of one batch, and the metrics of their parts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchMetrics {
+    /// The weight of the batch in the means.
+    pub weight: f64,
+    /// Numbers of which the mean is the metric, by its name.
+    pub means: Vec<(String, f64)>,
+    pub outcomes: Vec<Outcomes>,
+}
+
 /// How much a batch counts in the means.
 #[derive(Clone, Copy)]
 pub enum BatchWeight {
@@ -26,17 +36,21 @@ pub enum BatchWeight {
     Frames,
 }
 
-impl PassMetrics {
-    /// Adds the losses of one batch, and their sum under the name `loss`. If several nodes send a
+impl BatchMetrics {
+    /// Lists the losses of one batch, and their sum under the name `loss`. If several nodes send a
     /// loss, the names of their metrics begin with the node's.
-    pub fn add_batch(&mut self, losses: &[Scalar], batch_weight: BatchWeight) {
+    pub fn of(losses: &[Scalar], batch_weight: BatchWeight) -> BatchMetrics {
         let weight = match batch_weight {
             BatchWeight::Equal => 1.0,
             BatchWeight::Frames => losses.iter().map(|loss| loss.weight).fold(0.0, f64::max),
         };
         let values = read_all(losses.iter().map(|loss| &loss.value));
         let total = values.iter().map(|value| value[0] as f64).sum::<f64>();
-        self.add("loss", total, weight);
+        let mut batch = BatchMetrics {
+            weight,
+            means: vec![("loss".to_owned(), total)],
+            outcomes: vec![],
+        };
         let several = losses.iter().filter(|loss| !loss.node.is_empty()).count() > 1;
         for loss in losses {
             let name = |metric: &str| match several && !loss.node.is_empty() {
@@ -44,15 +58,36 @@ impl PassMetrics {
                 false => metric.to_owned(),
             };
             for (metric, value) in &loss.parts {
-                self.add(&name(metric), *value as f64, weight);
+                batch.means.push((name(metric), *value as f64));
             }
             for outcomes in &loss.outcomes {
-                self.add_outcomes(name(&outcomes.metric), outcomes);
+                batch.outcomes.push(Outcomes {
+                    metric: name(&outcomes.metric),
+                    ..outcomes.clone()
+                });
             }
+        }
+        batch
+    }
+}
+
+impl PassMetrics {
+    /// Adds the losses of one batch, as [`BatchMetrics::of`] lists them.
+    pub fn add_batch(&mut self, losses: &[Scalar], batch_weight: BatchWeight) {
+        self.add(BatchMetrics::of(losses, batch_weight));
+    }
+
+    /// Adds the metrics of one batch.
+    pub fn add(&mut self, batch: BatchMetrics) {
+        for (name, value) in &batch.means {
+            self.add_number(name, *value, batch.weight);
+        }
+        for outcomes in batch.outcomes {
+            self.add_outcomes(outcomes);
         }
     }
 
-    fn add(&mut self, name: &str, value: f64, weight: f64) {
+    fn add_number(&mut self, name: &str, value: f64, weight: f64) {
         match self.means.iter_mut().find(|metric| metric.name == name) {
             Some(metric) => {
                 metric.sum += value * weight;
@@ -66,17 +101,11 @@ impl PassMetrics {
         }
     }
 
-    fn add_outcomes(&mut self, metric: String, outcomes: &Outcomes) {
-        let known = self
-            .outcomes
-            .iter_mut()
-            .find(|known| known.metric == metric);
-        match known {
-            Some(known) => known.rows.extend_from_slice(&outcomes.rows),
-            None => self.outcomes.push(Outcomes {
-                metric,
-                ..outcomes.clone()
-            }),
+    fn add_outcomes(&mut self, outcomes: Outcomes) {
+        let mut known = self.outcomes.iter_mut();
+        match known.find(|known| known.metric == outcomes.metric) {
+            Some(known) => known.rows.extend(outcomes.rows),
+            None => self.outcomes.push(outcomes),
         }
     }
 

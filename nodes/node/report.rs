@@ -27,6 +27,8 @@ pub enum Measurement {
     Products { precision: Precision, macs: u64 },
     /// The duration of the backward pass.
     Backward(Duration),
+    /// How long a rank has waited for the others, and exchanged gradients with them.
+    Exchange { waiting: Duration, adding: Duration },
 }
 
 /// Receives what happens in a run.

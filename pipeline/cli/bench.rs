@@ -6,7 +6,8 @@ use crate::ending::{CommandError, CommandResult};
 use crate::print::{print, print_json};
 use crate::screen::Screen;
 use crate::signal::Signals;
-use crate::{Format, device, graph, numbers, recipe, terminal};
+use crate::{Format, device, graph, numbers, ranks, recipe, terminal};
+use compute::ranks::Ranks;
 use compute::roofline::Roofline;
 use nodes::node::Synthetic;
 use pipeline::graph::plan::{Phase, Plan};
@@ -19,6 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+mod exchange;
 mod memory;
 mod recording;
 mod roofline;
@@ -78,18 +80,25 @@ fn parse_synthetic(text: &str) -> Result<Synthetic, String> {
 impl Arguments {
     /// Runs the phase, with `--cached` twice, and prints what the last pass measured.
     pub(crate) fn run(self) -> CommandResult {
+        let ranks = ranks::join()?;
         let folder = TemporaryFolder::new("bench")?;
         let recipe = self.graph.plan()?;
         let recipe_phase = find_phase(&recipe, self.phase.as_deref())?;
-        let settings = self.settings(&recipe, recipe_phase, folder.path());
-        let plan = self.graph.plan_with(&settings)?;
+        let settings = self.settings(&recipe, recipe_phase, folder.path(), ranks.count());
+        let plan = self.graph.plan_for_ranks(&settings, ranks.count())?;
         let phase = find_phase(&plan, self.phase.as_deref())?;
+        if phase.optimizer.is_none() && !ranks.is_first() {
+            return Ok(()); // the first rank runs the phase alone
+        }
         if self.synthetic.is_none() {
             check_files(phase)?;
         }
         self.device.choose()?;
         let screen = Arc::new(Screen::new());
-        let signals = Signals::catch_and_answer(&screen)?;
+        let signals = match ranks.is_first() {
+            true => Signals::catch_and_answer(&screen)?,
+            false => Signals::catch()?,
+        };
         let roofline = if cfg!(feature = "cuda") {
             None // only the CPU's can be measured
         } else {
@@ -102,10 +111,21 @@ impl Arguments {
             std::fs::create_dir_all(&out)?;
             memory::reset_peak();
             device::reset_peak();
-            recording = self.record(&plan, phase, &out, &screen, &signals)?;
+            recording = self.record(&plan, phase, &out, &screen, &signals, &ranks)?;
         }
-        let summary = summary::summarize(phase, self.steps, roofline.as_ref(), &recording)?;
-        self.keep(&recipe, recipe_phase, &summary);
+        if !ranks.is_first() {
+            return Ok(());
+        }
+        let summary = summary::summarize(
+            phase,
+            self.steps,
+            roofline.as_ref(),
+            &recording,
+            ranks.count(),
+        )?;
+        if ranks.count() == 1 {
+            self.keep(&recipe, recipe_phase, &summary);
+        }
         match self.format {
             Format::Json => print_json(&summary),
             Format::Text => {
@@ -143,13 +163,14 @@ impl Arguments {
 
     /// Returns settings that turn off what is not timed: dev passes, checkpoints, and the graph's
     /// caches, which `--cached` replaces by one in `folder`.
-    fn settings(&self, plan: &Plan, phase: &Phase, folder: &Path) -> Vec<String> {
+    fn settings(&self, plan: &Plan, phase: &Phase, folder: &Path, ranks: usize) -> Vec<String> {
         let mut settings = vec![dry_run::setting(plan, phase, phase.source, "dev=null")];
         if let Some(optimizer) = phase.optimizer {
             let never = format!("checkpoint_every={}", u32::MAX);
             settings.push(dry_run::setting(plan, phase, optimizer, &never));
             if self.synthetic.is_some() {
-                settings.push(dry_run::setting(plan, phase, optimizer, "accumulate=1"));
+                let one_each = format!("accumulate={ranks}");
+                settings.push(dry_run::setting(plan, phase, optimizer, &one_each));
             }
         }
         let cache = if self.cached {
@@ -180,6 +201,7 @@ impl Arguments {
         folder: &Path,
         screen: &Arc<Screen>,
         signals: &Signals,
+        ranks: &Arc<Ranks>,
     ) -> Result<Arc<StepRecording>, CommandError> {
         let last_update = WARM_UP + self.steps + 1;
         let updates_ahead = if self.cached {
@@ -189,7 +211,7 @@ impl Arguments {
         };
         let recording = Arc::new(StepRecording::default());
         let report = Arc::new(BenchReport {
-            screen: screen.clone(),
+            screen: ranks.is_first().then(|| screen.clone()),
             recording: recording.clone(),
             timed_updates: self.steps,
         });
@@ -202,6 +224,10 @@ impl Arguments {
             tapped: None,
             report,
             stop: signals.stop.clone(),
+            ranks: match phase.optimizer {
+                Some(_) => ranks.clone(),
+                None => Arc::default(),
+            },
         };
         let is_complete = AtomicBool::new(false);
         let ended = phase::run(phase, &dry_run.context(), None, &|node, info, moment| {

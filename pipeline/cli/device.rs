@@ -1,11 +1,14 @@
 //! `--device`: what computes. A build computes either on the CPU or on GPUs, and a graph names
 //! neither.
 use crate::ending::CommandError;
+#[cfg(feature = "cuda")]
+use crate::ranks;
 use std::num::ParseIntError;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Device that computes: cpu; in a build for GPUs cuda, or cuda:1 for the second GPU
+    /// Device that computes: cpu; in a build for GPUs cuda, or cuda:1 for the second GPU. Under
+    /// mpirun, cuda is another GPU for each process of a machine
     #[arg(long, value_name = "DEVICE", default_value = DEFAULT, value_parser = parse_device)]
     device: String,
 }
@@ -45,7 +48,11 @@ impl Arguments {
     pub(crate) fn choose(&self) -> Result<String, CommandError> {
         #[cfg(feature = "cuda")]
         if let Some(Ok(number)) = gpu_number(&self.device) {
-            compute::cuda::gpu::choose(number.into())
+            let number = match self.device.as_str() {
+                "cuda" => ranks::number_on_host(),
+                _ => number.into(),
+            };
+            compute::cuda::gpu::choose(number)
                 .map_err(|error| CommandError::Usage(error.to_string()))?;
         }
         Ok(self.device.clone())

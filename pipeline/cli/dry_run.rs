@@ -1,6 +1,7 @@
 //! Runs of one phase that leave nothing behind except rows in the caches of the graph: what
 //! `bench` and `tap` have in common.
 use crate::ending::CommandError;
+use compute::ranks::Ranks;
 use nodes::data::file::create_temporary_folder;
 use nodes::data::suggestion::suggestion;
 use nodes::node::report::Report;
@@ -82,6 +83,8 @@ pub(crate) struct DryRun<'a> {
     pub(crate) report: Arc<dyn Report>,
     /// Ends the phase early when set.
     pub(crate) stop: Arc<AtomicBool>,
+    /// The processes that share out the batches.
+    pub(crate) ranks: Arc<Ranks>,
 }
 
 impl DryRun<'_> {
@@ -103,6 +106,8 @@ impl DryRun<'_> {
             tapped: self.tapped,
             models: Arc::default(),
             stop: self.stop,
+            ranks: self.ranks,
+            shares_dev: self.phase.shares_dev(),
         })
     }
 }

@@ -1,7 +1,15 @@
 //! How a command ends: one error type, which decides the message on stderr and the exit code.
 use nodes::data::printable::printable_path;
+use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::path::Path;
+
+/// Exit code of a command that failed.
+pub(crate) const FAILED: i32 = 1;
+/// Exit code after Ctrl-C.
+pub(crate) const INTERRUPTED: i32 = 130;
+/// Exit code after a scheduler's signal: the job can be queued again.
+pub(crate) const REQUEUE: i32 = 75;
 
 /// Why a command did not succeed.
 pub(crate) enum CommandError {
@@ -20,11 +28,36 @@ pub(crate) enum CommandError {
 /// What every subcommand returns.
 pub(crate) type CommandResult = Result<(), CommandError>;
 
+/// How the process ends: its exit code, and a message for stderr, empty if there is none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Ending {
+    pub(crate) exit_code: i32,
+    pub(crate) message: String,
+}
+
+impl Ending {
+    /// Returns how the process ends after the result of a command.
+    pub(crate) fn of(result: &CommandResult) -> Ending {
+        match result {
+            Ok(()) => Ending::default(),
+            Err(error) => Ending {
+                exit_code: error.exit_code(),
+                message: error.message().trim_end().to_owned(),
+            },
+        }
+    }
+
+    /// Returns whether the command failed; a signal is no failure.
+    pub(crate) fn has_failed(&self) -> bool {
+        ![0, REQUEUE, INTERRUPTED].contains(&self.exit_code)
+    }
+}
+
 impl CommandError {
     /// Returns the exit code of the process.
     pub(crate) fn exit_code(&self) -> i32 {
         match self {
-            CommandError::Failed(_) | CommandError::Damaged => 1,
+            CommandError::Failed(_) | CommandError::Damaged => FAILED,
             CommandError::Usage(_) => 2,
             CommandError::InvalidGraph(_) => 78,
             CommandError::Interrupted { exit_code } => *exit_code,

@@ -4,7 +4,7 @@ use nodes::data::printable::printable_path;
 use nodes::data::text::{read_graph, without_mark};
 use pipeline::graph::plan::{Plan, plan};
 use pipeline::graph::problem::{Location, Problems};
-use pipeline::graph::spec;
+use pipeline::graph::{ranks, spec};
 use std::cell::OnceCell;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -49,6 +49,15 @@ impl Arguments {
     /// # Errors
     /// The file cannot be read, or the graph has problems: all of them are in the message.
     pub(crate) fn plan_with(&self, settings: &[String]) -> Result<Plan, CommandError> {
+        self.plan_for_ranks(settings, 1)
+    }
+
+    /// As [`Arguments::plan_with`], for a run of as many processes as `ranks`.
+    pub(crate) fn plan_for_ranks(
+        &self,
+        settings: &[String],
+        ranks: usize,
+    ) -> Result<Plan, CommandError> {
         let mut problems = Problems::default();
         let bytes = match without_mark(self.read()?) {
             Ok(bytes) => bytes,
@@ -67,6 +76,9 @@ impl Arguments {
         let settings = [&self.sets, settings].concat();
         let graph = spec::read(&text, &settings, &mut problems);
         let plan = graph.and_then(|graph| plan(graph, &mut problems));
+        if let Some(plan) = &plan {
+            ranks::check(plan, ranks, &mut problems);
+        }
         match plan {
             Some(plan) if problems.is_empty() => Ok(plan),
             _ => Err(self.invalid(problems, &text)),

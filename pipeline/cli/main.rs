@@ -16,10 +16,13 @@ mod graph;
 mod inspect;
 mod kinds;
 mod manifest;
+#[cfg(feature = "mpi")]
+mod mpi_transport;
 mod new;
 mod numbers;
 mod print;
 mod probe;
+mod ranks;
 mod recipe;
 mod run_graph;
 mod schema;
@@ -32,7 +35,7 @@ mod tap;
 mod terminal;
 mod version;
 
-use crate::ending::{CommandError, CommandResult};
+use crate::ending::{CommandError, CommandResult, Ending};
 use clap::{Parser, Subcommand};
 use compute::allocated_bytes::CountingAllocator;
 use std::panic::catch_unwind;
@@ -141,10 +144,9 @@ fn main() {
         let message = "this is a bug in `pipeline`, please report it".to_owned();
         Err(CommandError::Failed(message))
     });
-    let Err(error) = result else { exit(0) };
-    let message = error.message().trim_end();
-    if !message.is_empty() {
-        terminal::print_error(message);
+    let ending = ranks::part(Ending::of(&result));
+    if !ending.message.is_empty() {
+        terminal::print_error(&ending.message);
     }
-    exit(error.exit_code())
+    exit(ending.exit_code)
 }

@@ -1,9 +1,11 @@
 //! `pipeline run GRAPH [--set a.b=v]... [--out DIR] [--resume] [--steps N] [--device D]`
 use crate::ending::{CommandError, CommandResult};
+use crate::ranks::OtherRankReport;
 use crate::screen::Screen;
 use crate::signal::Signals;
-use crate::{device, graph, numbers};
+use crate::{device, graph, numbers, ranks};
 use nodes::data::printable::printable_path;
+use nodes::node::report::Report;
 use pipeline::run::Run;
 use pipeline::run::error::{RunError, RunOutcome};
 use serde_json::json;
@@ -30,10 +32,19 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Runs or resumes the graph.
     pub(crate) fn run(self) -> CommandResult {
-        let plan = self.graph.plan()?;
+        let ranks = ranks::join()?;
+        let plan = self.graph.plan_for_ranks(&[], ranks.count())?;
         let out = graph::run_folder(self.out.as_deref(), &plan);
         let screen = Arc::new(Screen::new());
-        let signals = Signals::catch_and_answer(&screen)?;
+        let signals;
+        let report: Arc<dyn Report>;
+        if ranks.is_first() {
+            signals = Signals::catch_and_answer(&screen)?;
+            report = screen.clone();
+        } else {
+            signals = Signals::catch()?;
+            report = Arc::new(OtherRankReport::new(ranks.rank()));
+        }
         let run = Run {
             plan: &plan,
             out: out.clone(),
@@ -47,19 +58,24 @@ impl Arguments {
                 "resume": self.resume,
                 "steps": self.steps,
             }),
-            report: screen.clone(),
+            report,
             stop: signals.stop.clone(),
+            ranks: ranks.clone(),
         };
         let outcome = run.run();
         screen.close();
         match outcome {
             Ok(RunOutcome::Finished) => Ok(()),
             Ok(RunOutcome::AlreadyFinished) => {
-                eprintln!("{} is finished already", printable_path(&out));
+                if ranks.is_first() {
+                    eprintln!("{} is finished already", printable_path(&out));
+                }
                 Ok(())
             }
             Ok(RunOutcome::Stopped) => {
-                eprintln!("stopped; `--resume` goes on");
+                if ranks.is_first() {
+                    eprintln!("stopped; `--resume` goes on");
+                }
                 Err(signals.interruption())
             }
             Err(RunError::FolderInUse(message)) => Err(CommandError::Usage(message)),

@@ -1,6 +1,6 @@
 //! Signals: the first one asks the run to stop with a checkpoint, a second Ctrl-C ends the process
 //! at once.
-use crate::ending::CommandError;
+use crate::ending::{CommandError, FAILED, INTERRUPTED, REQUEUE};
 use crate::screen::Screen;
 use compute::memory;
 use signal_hook::consts::{SIGABRT, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -15,14 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-/// Exit code of a command that failed.
-const FAILED: i32 = 1;
-/// Exit code after Ctrl-C.
-const INTERRUPTED: usize = 130;
-/// Exit code after a scheduler's signal: the job can be queued again.
-const REQUEUE: usize = 75;
 /// The signals that ask a run to stop, and the exit codes after them.
-const STOPPING: [(i32, usize); 4] = [
+const STOPPING: [(i32, i32); 4] = [
     (SIGINT, INTERRUPTED),
     (SIGTERM, REQUEUE),
     (SIGUSR1, REQUEUE),
@@ -41,11 +35,11 @@ impl Signals {
     pub(crate) fn catch() -> io::Result<Signals> {
         let signals = Signals {
             stop: Arc::default(),
-            exit_code: Arc::new(AtomicUsize::new(REQUEUE)),
+            exit_code: Arc::new(AtomicUsize::new(REQUEUE as usize)),
         };
         stop_at_second_interrupt()?;
         for (signal, exit_code) in STOPPING {
-            flag::register_usize(signal, signals.exit_code.clone(), exit_code)?;
+            flag::register_usize(signal, signals.exit_code.clone(), exit_code as usize)?;
             flag::register(signal, signals.stop.clone())?;
         }
         Ok(signals)
@@ -86,7 +80,7 @@ fn stop_at_second_interrupt() -> io::Result<()> {
             // SAFETY: the descriptor is open as long as the process, and is not closed here.
             let mut stderr = ManuallyDrop::new(unsafe { File::from_raw_fd(2) });
             let _ = stderr.write_all(b"\nstopped at once, without a checkpoint\n");
-            low_level::exit(INTERRUPTED as i32);
+            low_level::exit(INTERRUPTED);
         }
     };
     // SAFETY: the handler neither allocates nor waits for a lock.

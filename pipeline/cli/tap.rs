@@ -67,6 +67,7 @@ impl Arguments {
             tapped: Some((node.to_owned(), port)),
             report: screen.clone(),
             stop: signals.stop.clone(),
+            ranks: Arc::default(),
         };
         let tap = Mutex::new(Ok(Tap::new(&self.out)));
         let watch = |name: &str, info: StepInfo, moment: NodeEvent| {

@@ -4,8 +4,10 @@ use compute::parallel::Vectors;
 use std::env::consts::{ARCH, OS};
 
 /// The features of a build that change what it computes on.
-const FEATURES: [(&str, bool); 2] = [
+const FEATURES: [(&str, bool); 4] = [
     ("cuda", cfg!(feature = "cuda")),
+    ("mpi", cfg!(feature = "mpi")),
+    ("nccl", cfg!(feature = "nccl")),
     ("simulated-gpu", cfg!(feature = "simulated-gpu")),
 ];
 

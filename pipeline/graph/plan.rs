@@ -94,6 +94,11 @@ impl Phase {
         self.nodes[self.optimizer?].config.optimizer()
     }
 
+    /// Returns whether processes may share out the batches of a dev pass: no node gathers over it.
+    pub fn shares_dev(&self) -> bool {
+        self.nodes.iter().all(|node| !node.kind().gathers)
+    }
+
     /// Returns the node that completes a step: the optimizer, or else the last node.
     pub fn last(&self) -> &PlannedNode {
         let last = self.stages.last().and_then(|stage| stage.last().copied());

@@ -1,18 +1,23 @@
 //! Lines for the person who watches a run: what it begins with, and where its results are.
 use crate::graph::plan::{Phase, Plan};
 use crate::report::format::thousands;
+use crate::run::record::RunRecord;
 use nodes::data::printable::printable_path;
 use nodes::node::Clock;
 use std::path::Path;
 
 /// Returns the line that a run begins with: what computes, and where the results go.
-pub(super) fn start(plan: &Plan, device: &str, threads: usize, out: &Path) -> String {
+pub(super) fn start(plan: &Plan, record: &RunRecord, out: &Path) -> String {
     let name = &plan.name;
+    let device = &record.device;
     let out = printable_path(out);
-    let threads = match threads {
+    let mut threads = match record.threads {
         1 => "1 thread".to_owned(),
         count => format!("{count} threads"),
     };
+    if record.ranks > 1 {
+        threads = format!("{} ranks of {threads}", record.ranks);
+    }
     format!("run `{name}` on {device}, {threads}, into {out}")
 }
 

@@ -18,7 +18,11 @@ pub struct RunRecord {
     pub arguments: Value,
     pub version: String,
     pub seed: u64,
+    /// Threads of each rank.
     pub threads: usize,
+    /// Processes that share the run.
+    #[serde(default = "one")]
+    pub ranks: usize,
     pub device: String,
     /// BLAKE3 of what each manifest lists.
     pub data: Hashes,
@@ -31,6 +35,10 @@ pub struct RunRecord {
     pub finished: Option<u64>,
     pub peak_bytes: Option<u64>,
     pub summary: Option<Value>,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// How the settings of a resumed run compare with those it was begun with.
@@ -171,6 +179,10 @@ impl RunRecord {
             earlier.threads.to_string(),
             self.threads.to_string(),
         );
+        if compute::tensor::ON_GPU {
+            // On the CPU the numbers are those of one process.
+            warn("ranks", earlier.ranks.to_string(), self.ranks.to_string());
+        }
         warn(
             "device",
             format!("{:?}", earlier.device),

@@ -4,10 +4,11 @@ use crate::run::error::RunError;
 use nodes::data::file::set_aside;
 use nodes::kind::optimize::checkpoint::{self, Condition};
 use nodes::node::report::Report;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// The checkpoint to resume from: after `update` of the phase with this index.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ResumePoint {
     pub phase: usize,
     pub update: u64,

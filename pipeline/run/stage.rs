@@ -132,6 +132,9 @@ impl Stage {
         if run.bench {
             return Err(StepError::Stopped); // nothing is written but what a cache gathered
         }
+        if !run.ranks.is_first() {
+            return self.leave_to_first_rank(members);
+        }
         self.call_each(
             members,
             info,
@@ -139,6 +142,14 @@ impl Stage {
             |node, step| node.finish(step),
             &|_, _, _| (),
         )
+    }
+
+    /// Ends the phase on a rank that writes no models: its caches keep what they have gathered.
+    fn leave_to_first_rank(&self, members: &mut [Member]) -> Result<(), StepError> {
+        for (seat, member) in self.seats.iter().zip(members) {
+            seat.guard(|| member.node.leave())?;
+        }
+        Ok(())
     }
 
     fn receive(&self, inbox: &mut Inbox) -> Result<StepInfo, StepError> {

@@ -1,6 +1,7 @@
 //! Batches of noise in place of speech, to measure time without data.
 use super::OUT;
 use super::clock::StepClock;
+use super::rank_steps::RankSteps;
 use super::speech::Speech;
 use crate::Result;
 use crate::node::step::{Step, StepInfo};
@@ -12,7 +13,7 @@ const LEVEL: f32 = 0.1;
 
 /// The source of a benchmark without data.
 pub(super) struct NoiseSource {
-    clock: StepClock,
+    steps: RankSteps,
     key: Key,
     size: Synthetic,
 }
@@ -20,8 +21,9 @@ pub(super) struct NoiseSource {
 impl NoiseSource {
     /// Builds the node with one endless epoch and no dev set.
     pub(super) fn new(context: &NodeContext, size: Synthetic) -> NoiseSource {
+        let clock = StepClock::new(context.run.clock, 1, 0, u64::MAX, 0);
         NoiseSource {
-            clock: StepClock::new(context.run.clock, 1, 0, u64::MAX, 0),
+            steps: RankSteps::new(clock, &context.run),
             key: Key::new(context.run.seed, &["noise"]),
             size,
         }
@@ -30,7 +32,7 @@ impl NoiseSource {
 
 impl Node for NoiseSource {
     fn next_step(&mut self) -> Result<StepInfo> {
-        let (info, _) = self.clock.next().ok_or("has no step left")?;
+        let (info, _) = self.steps.next().ok_or("has no step left")?;
         Ok(StepInfo {
             samples: (self.size.rows * self.size.samples) as u64,
             ..info

@@ -1,5 +1,6 @@
 //! The source of a phase: makes the steps and reads their batches.
 use super::clock::StepClock;
+use super::rank_steps::RankSteps;
 use super::utterances::{BadFiles, UtteranceSet};
 use super::{Crop, OUT, Options};
 use crate::Result;
@@ -11,7 +12,7 @@ use crate::node::{Node, NodeContext};
 pub(super) struct Decode {
     train: UtteranceSet,
     dev: Option<UtteranceSet>,
-    clock: StepClock,
+    steps: RankSteps,
     bad_files: BadFiles,
     views: u64,
     seed: u64,
@@ -54,7 +55,7 @@ impl Decode {
         Ok(Decode {
             train,
             dev,
-            clock,
+            steps: RankSteps::new(clock, &context.run),
             bad_files,
             views: options.views,
             seed: context.run.seed,
@@ -74,7 +75,7 @@ impl Decode {
 
 impl Node for Decode {
     fn next_step(&mut self) -> Result<StepInfo> {
-        let (info, batch) = self.clock.next().ok_or("has no step left")?;
+        let (info, batch) = self.steps.next().ok_or("has no step left")?;
         if !info.dev && self.epoch != Some(info.epoch) {
             let view = self.view(&info);
             self.train.begin_epoch(self.seed, view, info.epoch);

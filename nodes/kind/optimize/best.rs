@@ -68,7 +68,7 @@ impl BestPass {
     /// Gives the nodes of the stage the weights of this pass.
     pub(super) fn restore(self, metric: &str, step: &mut Step) {
         let BestPass { value, update, .. } = self;
-        step.context.say(format!(
+        step.context.say_once(&format!(
             "the weights are those of update {update}, whose {metric} of {value} is the best"
         ));
         let mut weights = self.weights;

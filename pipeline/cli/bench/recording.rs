@@ -76,7 +76,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Shows the progress on the screen and records the measurements of nodes.
 pub(super) struct BenchReport {
-    pub(super) screen: Arc<Screen>,
+    /// `None` on all ranks but the first.
+    pub(super) screen: Option<Arc<Screen>>,
     pub(super) recording: Arc<StepRecording>,
     pub(super) timed_updates: u64,
 }
@@ -95,12 +96,15 @@ fn timed_progress(progress: Progress, timed_updates: u64) -> Option<Progress> {
 
 impl Report for BenchReport {
     fn update(&self, phase: &str, progress: Progress) {
-        if let Some(progress) = timed_progress(progress, self.timed_updates) {
-            self.screen.update(phase, progress);
+        let timed = timed_progress(progress, self.timed_updates);
+        if let (Some(screen), Some(progress)) = (&self.screen, timed) {
+            screen.update(phase, progress);
         }
     }
     fn say(&self, line: &str) {
-        self.screen.say(line);
+        if let Some(screen) = &self.screen {
+            screen.say(line);
+        }
     }
     fn record(&self, node: &str, info: &StepInfo, measurement: Measurement) {
         let measurement = NodeMeasurement {

@@ -1,6 +1,6 @@
 //! Sums up a recording: times, memory and the share of the roofline, as JSON and as text.
-use super::recording::{Measured, NodeStep, StepRecording};
-use super::{WARM_UP, memory, roofline};
+use super::recording::{Measured, NodeMeasurement, NodeStep, StepRecording};
+use super::{WARM_UP, exchange, memory, roofline};
 use crate::device;
 use crate::ending::CommandError;
 use compute::roofline::Roofline;
@@ -22,6 +22,7 @@ pub(super) fn summarize(
     timed_updates: u64,
     roofline: Option<&Roofline>,
     recording: &StepRecording,
+    ranks: usize,
 ) -> Result<Value, CommandError> {
     let is_timed = |info: &StepInfo| {
         !info.dev && (WARM_UP + 1..=WARM_UP + timed_updates).contains(&info.update)
@@ -29,12 +30,14 @@ pub(super) fn summarize(
     let steps = recording.steps();
     let timed_steps: Vec<&NodeStep> = steps.iter().filter(|step| is_timed(&step.info)).collect();
     let recorded_measurements = recording.measurements();
-    let mut measured: Vec<Measured> = vec![];
-    for recorded in recorded_measurements.iter() {
-        if is_timed(&recorded.info) {
-            measured.push((recorded.node.as_str(), recorded.measurement));
-        }
-    }
+    let timed_measurements: Vec<&NodeMeasurement> = recorded_measurements
+        .iter()
+        .filter(|recorded| is_timed(&recorded.info))
+        .collect();
+    let measured: Vec<Measured> = timed_measurements
+        .iter()
+        .map(|recorded| (recorded.node.as_str(), recorded.measurement))
+        .collect();
 
     let mut seconds = update_seconds(&steps, phase.last().name(), timed_updates as usize);
     let updates = seconds.len();
@@ -46,7 +49,10 @@ pub(super) fn summarize(
     let node_seconds = node_seconds(phase, &timed_steps, updates);
     let last_node = phase.last().name();
     let last_steps = timed_steps.iter().filter(|step| step.node == last_node);
-    let samples: u64 = last_steps.map(|step| step.info.samples).sum();
+    let samples: u64 = match ranks {
+        1 => last_steps.map(|step| step.info.samples).sum(),
+        _ => exchange::samples(&timed_measurements),
+    };
     let retained = timed_steps.iter().map(|step| step.retained_bytes).max();
     let peak = machine::peak(); // read once: building the JSON may raise it
     let floor = roofline.map(|roofline| {
@@ -61,6 +67,7 @@ pub(super) fn summarize(
         "audio_per_second": samples as f64 / 16000.0 / total_seconds,
         "peak_bytes": peak,
         "device_peak_bytes": device::peak_bytes(),
+        "exchange": exchange::summary(&timed_measurements, ranks, updates, total_seconds),
         "floor": floor,
         "bytes": bytes,
     }))
@@ -131,6 +138,7 @@ pub(super) fn text(summary: &Value) -> String {
         number(&update["max"]),
         number(&summary["audio_per_second"])
     );
+    text += &exchange::text(&summary["exchange"]);
     text += &memory::text(summary);
     if let Some(peak) = summary["device_peak_bytes"].as_f64() {
         text += &format!("GPU     {:.1} MB at its peak\n", peak / 1e6);

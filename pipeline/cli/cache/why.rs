@@ -62,6 +62,7 @@ impl Arguments {
             tapped: None,
             report: Arc::new(Screen::new()),
             stop: Arc::default(),
+            ranks: Arc::default(),
         };
         let run = dry_run.context();
         let mut text = String::new();

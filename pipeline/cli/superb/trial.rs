@@ -73,6 +73,7 @@ impl Laboratory {
             arguments: json!({ "graph": file, "set": settings, "steps": self.steps }),
             report: Arc::new(Quiet),
             stop: self.stop.clone(),
+            ranks: Arc::default(),
         };
         match run.run() {
             Ok(RunOutcome::Finished | RunOutcome::AlreadyFinished) => {}

@@ -199,6 +199,7 @@ fn what_the_kind_rejects_has_its_path_and_location() {
         trains: false,
         cacheable: false,
         forgets: false,
+        gathers: false,
         files: &[],
         parse: |_| {
             Err(OptionError {

@@ -127,6 +127,8 @@ fn run_failing(fails: fn() -> Result<StepInfo>) -> String {
         rows: Arc::default(),
         tapped: None,
         models: Arc::default(),
+        ranks: Arc::default(),
+        shares_dev: true,
         stop: Arc::new(AtomicBool::new(false)),
     });
     let error = run(&phase, &context, None, &|_, _, _| ())
