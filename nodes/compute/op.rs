@@ -14,10 +14,12 @@ mod attention_map;
 mod broadcast;
 #[cfg(test)]
 pub mod check;
+mod combine_frames;
 mod conv1d;
 mod conv_first;
 mod cosine_logits;
 mod cross_entropy;
+mod ctc;
 mod distance;
 mod elementwise;
 mod feed_forward;
@@ -46,16 +48,20 @@ mod row_mean;
 mod scale;
 mod select_frames;
 mod self_attention;
+mod splice;
+mod statistics;
 mod windows;
 
 pub use argmax::argmax;
 pub use attention::attention;
 pub use attention_map::{Map, attend, attention_map};
 pub use broadcast::broadcast;
+pub use combine_frames::{FrameSums, combine_frames};
 pub use conv_first::{First, conv_first};
 pub use conv1d::{Input, Source, conv1d};
 pub use cosine_logits::cosine_logits;
 pub use cross_entropy::cross_entropy;
+pub use ctc::{ctc, ctc_frames};
 pub use distance::{cosine, l1, log_sigmoid_cosine, mse};
 pub use elementwise::{dropout, residual};
 pub use feed_forward::feed_forward;
@@ -82,6 +88,8 @@ pub use row_mean::row_mean;
 pub use scale::scale;
 pub use select_frames::select_frames;
 pub use self_attention::self_attention;
+pub use splice::{Context, splice};
+pub use statistics::statistics;
 pub use windows::frames_out;
 
 #[cfg(test)]

@@ -25,6 +25,9 @@
 #include "../op/glu/glu.cu"
 #include "../op/layer_mix/layer_mix.cu"
 #include "../op/row_mean/row_mean.cu"
+#include "../op/combine_frames/combine_frames.cu"
+#include "../op/splice/splice.cu"
+#include "../op/statistics/statistics.cu"
 
 // The entry points, written by the build script. Their namespace lets them have the kernels' names.
 namespace entries {

@@ -4,9 +4,13 @@ mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
 use crate::tensor::{DeviceStorage, Number, Param, Shape, Tensor, Track, Vector, record};
+use std::borrow::Cow;
 
 /// What a device must do for given values.
 pub trait GivenDevice: DeviceStorage {
+    /// Returns the numbers of a tensor: in place on the CPU, as a copy from a GPU.
+    fn numbers<S: Shape>(x: &Tensor<S, f32, Self>) -> Cow<'_, [f32]>;
+
     /// Makes a tensor of these numbers.
     fn tensor<S: Shape>(values: Vec<f32>, shape: S) -> Tensor<S, f32, Self>;
 

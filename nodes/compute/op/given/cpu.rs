@@ -1,8 +1,13 @@
 //! [`GivenDevice`] in f64, number by number.
 use super::GivenDevice;
 use crate::tensor::cpu::{self, Cpu, Shape, Tensor};
+use std::borrow::Cow;
 
 impl GivenDevice for Cpu {
+    fn numbers<S: Shape>(x: &Tensor<S, f32, Cpu>) -> Cow<'_, [f32]> {
+        cpu::read(x).into()
+    }
+
     fn tensor<S: Shape>(values: Vec<f32>, shape: S) -> Tensor<S, f32, Cpu> {
         cpu::tensor(values, shape)
     }

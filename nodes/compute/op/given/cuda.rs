@@ -5,8 +5,13 @@ use crate::cuda::gpu::Address;
 use crate::cuda::grid::for_each;
 use crate::cuda::kernels;
 use crate::tensor::cuda::{self, Cuda, Shape, Tensor, address, param};
+use std::borrow::Cow;
 
 impl GivenDevice for Cuda {
+    fn numbers<S: Shape>(x: &Tensor<S, f32, Cuda>) -> Cow<'_, [f32]> {
+        cuda::read(x).into()
+    }
+
     fn tensor<S: Shape>(values: Vec<f32>, shape: S) -> Tensor<S, f32, Cuda> {
         cuda::tensor(values, shape)
     }
