@@ -1,8 +1,10 @@
 //! Every kind of node, one module each. No kind imports another.
+pub mod additive_margin;
 pub mod classifier;
 pub mod cluster;
 pub mod cmvn;
 pub mod cross_entropy;
+pub mod ctc;
 pub mod decode;
 pub mod fbank;
 pub mod label;
@@ -15,6 +17,11 @@ pub mod mix;
 pub mod optimize;
 pub mod project;
 pub mod prune_step;
+pub mod recurrent;
 pub mod save_labels;
+pub mod spec_augment;
 pub mod student;
 pub mod teacher;
+pub mod transcripts;
+pub mod trials;
+pub mod x_vector;

@@ -33,7 +33,7 @@ pub use architecture::{Architecture, EncoderType, ExtractNorm, FrontEnd};
 pub use checkpoint::{has_statistics, read_architecture};
 pub use cmvn::{CMVN_FILE, Cmvn};
 pub use components::{Component, DUMMY_WEIGHT, MASK_EMBEDDING};
-pub(crate) use components::{Dim, TensorSpec};
+pub(crate) use components::{Dim, Initial, TensorSpec, lstm_tensors};
 pub use config_keys::UnknownKeys;
 pub(crate) use forward::normalized;
 pub use forward::{DropoutKey, Encoded, Forward, LayerMap, OPEN, Outputs};
@@ -43,6 +43,7 @@ pub use label_head::{
 };
 pub use model_files::{model_files, named_encoder_files};
 pub use normalization::{HUGGING_FACE_EPSILON, Normalization};
+pub(crate) use random::draw;
 pub use read::{ArchitectureError, architecture_schema};
 pub use transfer::Transfer;
 pub use units::{Unit, UnitGroup};

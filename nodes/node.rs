@@ -10,6 +10,7 @@ mod context;
 mod error;
 mod finite;
 pub mod frames;
+mod head;
 pub mod head_file;
 mod info;
 mod kind;
@@ -31,6 +32,7 @@ use compute::tensor::Param;
 pub use context::{NodeContext, RunContext, Synthetic};
 pub use error::OptionError;
 pub use finite::check_finite;
+pub use head::Head;
 pub use info::{
     Artifact, NodeInfo, OptimizerSettings, PhaseOutputs, PlannedRows, SampledFrom, Source,
     SourceSettings, SummaryMetric, artifact_owner, shapes, superb_frames,

@@ -38,6 +38,7 @@ mod report;
 mod run;
 mod sample;
 mod schema;
+mod sequences;
 mod shipped;
 #[cfg(unix)]
 mod slurm;

@@ -34,6 +34,8 @@ pub const HIDDEN: Column = Column { name: "hidden" };
 pub const MAP: Column = Column { name: "maps" };
 /// The cluster of each 20 ms frame: a list of u32.
 pub const LABEL: Column = Column { name: "labels" };
+/// What is said in the whole utterance, a number for each unit: a list of u32.
+pub const SEQUENCE: Column = Column { name: "sequence" };
 /// The update at which a metric was measured: u64.
 pub const STEP: Column = Column { name: "step" };
 /// The epoch in which a metric was measured: u64.
@@ -55,6 +57,8 @@ pub const TARGETS: &[Column] = &[ID, FRAMES, HIDDEN];
 pub const MAPS: &[Column] = &[ID, FRAMES, MAP];
 /// The columns that `label` and `label-file` send.
 pub const LABELS: &[Column] = &[ID, FRAMES, LABEL];
+/// The columns that `transcripts` sends.
+pub const SEQUENCES: &[Column] = &[ID, SEQUENCE];
 /// The columns that `optimize` sends.
 pub const METRICS: &[Column] = &[STEP, EPOCH, NAME, VALUE];
 

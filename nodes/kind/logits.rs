@@ -5,22 +5,25 @@
 //!           HuBERT's pre-training (Hsu et al. 2021, arXiv:2106.07447, equation 3)
 //! linear    x Wᵀ + b
 //! ```
+mod node;
+mod sizes;
+
 use crate::Result;
 use crate::data::file;
-use crate::model::{Classes, LabelEmbeddings, Numbering, label_embeddings, label_head_metadata};
+use crate::model::Classes;
 use crate::node::contents::FileOption;
-use crate::node::port::{Carries, Content, Hiddens, Port, Ports, Shape, Shapes, Value};
-use crate::node::step::Step;
+use crate::node::port::{Carries, Content, Port, Ports, Shape, Shapes};
 use crate::node::{
-    Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs,
-    check_finite, shapes, superb_frames,
+    Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
+    superb_frames,
 };
 use compute::gemm::Precision;
-use compute::op::{cosine_logits, linear, linear_start};
-use compute::tensor::{Hidden, Param, Tape, len, param, read};
+use compute::op::linear_start;
+use compute::tensor::param;
+use node::Logits;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use sizes::tensors;
 
 /// Logits of classes for each frame: cosines with embeddings, as in HuBERT's pre-training, or a
 /// linear map.
@@ -44,6 +47,9 @@ pub struct Options {
     /// trained; null: they are drawn and trained.
     #[serde(default)]
     embeddings: Option<String>,
+    /// The folder of such a head that an earlier phase wrote (`$OUT/phase/node`); null: it is drawn.
+    #[serde(default)]
+    init: Option<String>,
     /// The layer that is read, of several that come in; null: the only one.
     #[serde(default)]
     layer: Option<usize>,
@@ -73,6 +79,7 @@ enum ClassesOption {
 
 const IN: &str = "hiddens";
 const OUT: &str = "logits";
+const FILE: &str = "logits.safetensors";
 const MAX_WIDTH: usize = 1 << 16;
 const DEFAULT_WIDTH: usize = 256;
 const DEFAULT_TEMPERATURE: f64 = 0.1;
@@ -83,131 +90,11 @@ impl KindOptions for Options {
         outputs: &[Port::new(OUT, Carries::Hiddens)],
     };
     const TRAINS: bool = true;
-    const FILES: &[FileOption] = &[FileOption::files("embeddings")];
-}
-
-/// Classes, and the width of what they are compared with.
-struct Sizes {
-    classes: usize,
-    numbering: Numbering,
-    width: usize,
-    /// Whether the embeddings are another model's.
-    given: bool,
-    /// Those embeddings, if their file is there.
-    embeddings: Option<Vec<f32>>,
-}
-
-impl Options {
-    fn errors(&self) -> Vec<OptionError> {
-        let mut errors = vec![];
-        for (option, value) in [("classes", self.count()), ("width", self.width)] {
-            if let Some(value) = value {
-                errors.extend(OptionError::outside(option, value, 1..=MAX_WIDTH));
-            }
-        }
-        let temperature = self.temperature.unwrap_or(1.0);
-        errors.extend(OptionError::unless(
-            temperature > 0.0 && temperature.is_finite(),
-            "temperature",
-            format!("{temperature} is not above 0"),
-        ));
-        if self.r#type == Form::Linear {
-            for (option, given) in [
-                ("width", self.width.is_some()),
-                ("temperature", self.temperature.is_some()),
-                ("embeddings", self.embeddings.is_some()),
-            ] {
-                let message = "is for the type \"cosine\"";
-                errors.extend(OptionError::unless(!given, option, message));
-            }
-        }
-        if self.embeddings.is_none() {
-            match self.classes {
-                None => errors.push(OptionError::at("", "needs the option `classes`")),
-                Some(ClassesOption::Of(_)) => errors.push(OptionError::option(
-                    "classes",
-                    "is a number here; \"clusters\" and \"rows\" are of `embeddings`",
-                )),
-                Some(ClassesOption::Count(_)) => {}
-            }
-        }
-        errors
-    }
-
-    /// Returns the number of classes that the option states.
-    fn count(&self) -> Option<usize> {
-        match self.classes? {
-            ClassesOption::Count(count) => Some(count),
-            ClassesOption::Of(_) => None,
-        }
-    }
-
-    /// Reads the embeddings, of the rows that the option `classes` names or has the number of.
-    fn read_embeddings(&self, path: &Path) -> Result<LabelEmbeddings, OptionError> {
-        let read = |classes| {
-            label_embeddings(path, classes).map_err(|e| OptionError::option("embeddings", e))
-        };
-        let found = match self.classes {
-            Some(ClassesOption::Of(classes)) => return read(classes),
-            _ => read(Classes::Clusters)?,
-        };
-        if self
-            .count()
-            .is_none_or(|count| count == found.classes.count)
-        {
-            return Ok(found);
-        }
-        let rows = read(Classes::Rows)?;
-        Ok(match self.count() == Some(rows.classes.count) {
-            true => rows,
-            false => found,
-        })
-    }
-
-    /// Returns the sizes; `None` if they are those of a file that is not there.
-    fn sizes(&self) -> Result<Option<Sizes>, OptionError> {
-        let file = self.embeddings.as_deref().map(Path::new);
-        let Some(path) = file.filter(|path| path.exists()) else {
-            return Ok(self.count().map(|classes| Sizes {
-                classes,
-                numbering: Numbering::Learned,
-                width: self.width.unwrap_or(DEFAULT_WIDTH),
-                given: file.is_some(),
-                embeddings: None,
-            }));
-        };
-        let found = self.read_embeddings(path)?;
-        for (option, stated, found) in [
-            ("classes", self.count(), found.classes.count),
-            ("width", self.width, found.size),
-        ] {
-            if stated.is_some_and(|stated| stated != found) {
-                return Err(OptionError::option(
-                    option,
-                    format!("`{}` has {found}", path.display()),
-                ));
-            }
-        }
-        Ok(Some(Sizes {
-            classes: found.classes.count,
-            numbering: found.classes.numbering,
-            width: found.size,
-            given: true,
-            embeddings: Some(found.values),
-        }))
-    }
-
-    /// Returns the outputs of the linear map.
-    fn mapped_width(&self, sizes: &Sizes) -> usize {
-        match self.r#type {
-            Form::Cosine => sizes.width,
-            Form::Linear => sizes.classes,
-        }
-    }
+    const FILES: &[FileOption] = &[FileOption::files("embeddings"), FileOption::files("init")];
 }
 
 impl Config for Options {
-    fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
+    fn info(&self, earlier: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let mut errors = self.errors();
         let Some(
             [
@@ -237,7 +124,7 @@ impl Config for Options {
         }
         OptionError::fail_if_any(errors)?;
         let layers = self.layer.map_or(layers.clone(), |layer| vec![layer]);
-        let reads = self.embeddings.clone().into_iter().collect();
+        let mut reads: Vec<String> = self.embeddings.clone().into_iter().collect();
         let Some(sizes) = self.sizes().map_err(|error| vec![error])? else {
             return Ok(NodeInfo {
                 reads,
@@ -249,6 +136,9 @@ impl Config for Options {
             Form::Cosine => sizes.classes as u64 * sizes.width as u64,
             Form::Linear => 0,
         };
+        let tensors = tensors(*width, mapped as usize, self.embedded_classes(&sizes));
+        let init = self.check_init(&tensors, earlier);
+        reads.extend(init.map_err(|error| vec![error])?);
         let trained = if sizes.given { 0 } else { cosines };
         let output = Shape::Hiddens {
             layers,
@@ -262,6 +152,7 @@ impl Config for Options {
             macs: Some(
                 superb_frames(step.joined) * step.split as u64 * (*width as u64 * mapped + cosines),
             ),
+            writes: Some(Artifact::Head { tensors }),
             reads,
             warnings: self.precision.warning().into_iter().collect(),
             ..NodeInfo::default()
@@ -275,6 +166,7 @@ impl Config for Options {
         let sizes = self.sizes().map_err(|error| error.message)?;
         let sizes = sizes.ok_or("the number of classes is unknown")?;
         let mapped = self.mapped_width(&sizes);
+        let embedded_classes = self.embedded_classes(&sizes);
         let [weight, bias] = linear_start(context.key("final_proj"), 0, *width, mapped);
         let embeddings = match self.r#type {
             Form::Linear => None,
@@ -284,90 +176,31 @@ impl Config for Options {
                 numbers.map(|i| key.uniform(0, i as u64)).collect()
             })),
         };
+        let mut values = vec![weight, bias];
+        values.extend(embeddings);
+        let path = self
+            .init
+            .as_deref()
+            .map(|init| context.path(init).join(FILE));
+        // A benchmark draws what an earlier phase has not written.
+        if let Some(path) = path.filter(|path| !context.run.bench || path.exists()) {
+            let mut stored = file::Tensors::read(&path)?;
+            values.clear();
+            for (name, shape) in tensors(*width, mapped, embedded_classes) {
+                values.push(stored.take(&name, &shape)?);
+            }
+        }
+        let mut values = values.into_iter().map(param);
+        let mut next = || values.next().ok_or("a head has a weight and a bias");
         Ok(Box::new(Logits {
-            weight: param(weight),
-            bias: param(bias),
-            embeddings: embeddings.map(param),
+            weight: next()?,
+            bias: next()?,
+            embeddings: values.next(),
             trains_embeddings: !sizes.given,
             numbering: sizes.numbering,
             layer: self.layer,
             temperature: self.temperature.unwrap_or(DEFAULT_TEMPERATURE) as f32,
             precision: self.precision,
         }))
-    }
-}
-
-struct Logits {
-    /// (width, hidden)
-    weight: Param,
-    /// (width)
-    bias: Param,
-    /// (classes, width), uniform in [0, 1) at the start, as in fairseq; `None` if the linear map
-    /// gives the logits.
-    embeddings: Option<Param>,
-    trains_embeddings: bool,
-    numbering: Numbering,
-    /// The layer that is read; `None`: the only one.
-    layer: Option<usize>,
-    temperature: f32,
-    precision: Precision,
-}
-
-impl Logits {
-    fn logits(&self, x: Hidden<Tape>) -> Hidden<Tape> {
-        let z = linear(x, &self.weight, &self.bias, self.precision);
-        match &self.embeddings {
-            Some(embeddings) => cosine_logits(z, embeddings, self.temperature),
-            None => z,
-        }
-    }
-
-    /// Lists all tensors of the head.
-    fn tensors(&mut self) -> Vec<Parameter<'_>> {
-        let width = len(&self.bias);
-        let hidden = len(&self.weight) / width;
-        let mut weight = Parameter::flat("final_proj.weight".into(), &mut self.weight);
-        weight.shape = vec![width, hidden];
-        let bias = Parameter::flat("final_proj.bias".into(), &mut self.bias);
-        let mut tensors = vec![weight, bias];
-        if let Some(embeddings) = &mut self.embeddings {
-            let classes = len(embeddings) / width;
-            let mut embeddings = Parameter::flat("label_embs".into(), embeddings);
-            embeddings.shape = vec![classes, width];
-            tensors.push(embeddings);
-        }
-        tensors
-    }
-}
-
-impl Node for Logits {
-    fn run(&mut self, step: &mut Step) -> Result<()> {
-        let mut layers = vec![];
-        for (layer, hidden) in step.hiddens(IN)?.layers {
-            if self.layer.is_none_or(|chosen| chosen == layer) {
-                layers.push((layer, self.logits(hidden)));
-            }
-        }
-        step.send(OUT, Value::Hiddens(Hiddens { layers }));
-        Ok(())
-    }
-
-    fn finish(&mut self, step: &mut Step) -> Result<()> {
-        let path = step.context.folder().join("logits.safetensors");
-        let metadata = label_head_metadata(self.numbering);
-        let all = self.tensors();
-        check_finite(all.iter().map(|p| (p.name.as_str(), &*p.weight)))?;
-        let tensors: Vec<_> = all
-            .iter()
-            .map(|p| (p.name.clone(), p.shape.clone(), read(&*p.weight)))
-            .collect();
-        file::save(&path, &tensors, metadata)
-    }
-
-    fn parameters(&mut self) -> Vec<Parameter<'_>> {
-        let trains_embeddings = self.trains_embeddings;
-        let mut parameters = self.tensors();
-        parameters.retain(|p| trains_embeddings || p.name != "label_embs");
-        parameters
     }
 }

@@ -20,6 +20,7 @@ pub use extractor::DUMMY_WEIGHT;
 pub use input::MASK_EMBEDDING;
 pub(super) use input::stacked_prefix;
 pub(super) use lstm::names as lstm_names;
+pub(crate) use lstm::tensors as lstm_tensors;
 pub(crate) use tensor::{Dim, Initial, TensorSpec};
 
 use super::{Architecture, UnitGroup};

@@ -35,8 +35,9 @@ impl Model {
     }
 }
 
-/// Draws `n` values. Norms of taps come from another tensor, so they are zero here.
-fn draw(initial: Initial, n: usize, key: Key, site: u64) -> Vec<f32> {
+/// Draws `n` values of tensor number `site`. Norms of taps come from another tensor, so they are
+/// zero here.
+pub(crate) fn draw(initial: Initial, n: usize, key: Key, site: u64) -> Vec<f32> {
     match initial {
         Initial::Ones => vec![1.0; n],
         Initial::Zeros | Initial::TapNorms => vec![0.0; n],

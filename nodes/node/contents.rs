@@ -2,9 +2,11 @@
 //! its data and models again.
 use crate::Result;
 use crate::data::error::PathContext;
-use crate::data::{manifest, regular};
+use crate::data::{manifest, regular, transcripts};
 use crate::model::model_files;
-use std::path::Path;
+use crate::node::head_file::HEAD_FILE;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// An option that names a file or folder.
 #[derive(Debug)]
@@ -56,9 +58,12 @@ impl Contents {
 }
 
 fn files_hash(path: &Path) -> Result<blake3::Hash> {
-    let files = model_files(path);
+    let mut files = model_files(path);
     if !path.is_dir() && files.len() < 2 {
         return file_hash(path);
+    }
+    if files.is_empty() {
+        files = files_of_folder(path).at(path)?;
     }
     let mut hasher = blake3::Hasher::new();
     for file in files {
@@ -68,6 +73,15 @@ fn files_hash(path: &Path) -> Result<blake3::Hash> {
         hasher.update(file_hash(&file)?.as_bytes());
     }
     Ok(hasher.finalize())
+}
+
+/// Returns the files that are read of a folder without a model: a head, or transcripts.
+fn files_of_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let head = folder.join(HEAD_FILE);
+    if head.exists() {
+        return Ok(vec![head]);
+    }
+    transcripts::files(folder)
 }
 
 fn file_hash(path: &Path) -> Result<blake3::Hash> {

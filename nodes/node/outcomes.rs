@@ -8,6 +8,7 @@
 //! accuracy     Rule::Ratio      right labels, labels
 //! wer, per     Rule::Ratio      edits, units of the reference
 //! f1           Rule::MacroF1    predicted class, class
+//! eer          Rule::EqualError score, whether it is a target
 //! ```
 //!
 //! In training the rows of an update are a pass of their own. A node that can only judge at the end
@@ -20,6 +21,7 @@
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::data::file;
+use crate::data::scores::equal_error_rate;
 use compute::random::Key;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -52,6 +54,8 @@ pub enum Rule {
     /// The mean over classes of 2 TP / (2 TP + FP + FN), of (predicted class, class); over classes
     /// that are predicted or are a row's.
     MacroF1,
+    /// The equal error rate of trials, each with its score and 1 for a target, 0 for another.
+    EqualError,
 }
 
 impl Rule {
@@ -64,6 +68,10 @@ impl Rule {
                 (second > 0.0).then(|| first / second)
             }
             Rule::MacroF1 => macro_f1(rows),
+            Rule::EqualError => {
+                let trials = rows.iter().map(|[score, target]| (*score, *target > 0.0));
+                equal_error_rate(&trials.collect::<Vec<_>>())
+            }
         }
     }
 

@@ -87,6 +87,13 @@ impl PassMetrics {
         }
     }
 
+    /// Adds what became of rows, without a loss.
+    pub fn add_rows(&mut self, outcomes: &[Outcomes]) {
+        for outcomes in outcomes {
+            self.add_outcomes(outcomes.clone());
+        }
+    }
+
     fn add_number(&mut self, name: &str, value: f64, weight: f64) {
         match self.means.iter_mut().find(|metric| metric.name == name) {
             Some(metric) => {

@@ -3,6 +3,7 @@ use crate::Result;
 use crate::data::column;
 use crate::data::column::Column;
 use crate::data::targets::Targets;
+use crate::data::transcripts::Vocabulary;
 use crate::model::{LayerMap, Numbering};
 use crate::node::OptionError;
 use crate::node::outcomes::Outcomes;
@@ -109,6 +110,8 @@ pub enum Shape {
         numbering: Numbering,
         of: LabelledUnit,
     },
+    /// What is said in each utterance, in numbers of units.
+    Sequences { vocabulary: Vocabulary },
     /// One gate for each of these units.
     Gates(Box<Pruning>),
     /// A loss or a penalty, with the names of the metrics that it has in a dev pass.

@@ -21,17 +21,23 @@ pub(super) struct TestPass(Mutex<[BTreeMap<String, PassMetrics>; 2]>);
 const SETS: [&str; 2] = ["test", "dev"];
 
 impl TestPass {
-    /// Adds the losses that a node sent in a step. Penalties, which are no node's loss, are left
-    /// out.
+    /// Adds the losses that a node sent in a step. Of penalties, which are no node's loss, only what
+    /// became of rows is kept.
     pub(super) fn add(&self, node: &str, info: StepInfo, sent: &Outputs) {
         for value in sent.values() {
             let Value::Scalar(loss) = value else {
                 continue;
             };
-            if !loss.node.is_empty() {
-                let mut sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                let set = &mut sets[usize::from(info.dev)];
-                let metrics = set.entry(node.to_owned()).or_default();
+            let is_penalty = loss.node.is_empty();
+            if is_penalty && loss.outcomes.is_empty() {
+                continue;
+            }
+            let mut sets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let set = &mut sets[usize::from(info.dev)];
+            let metrics = set.entry(node.to_owned()).or_default();
+            if is_penalty {
+                metrics.add_rows(&loss.outcomes);
+            } else {
                 metrics.add_batch(std::slice::from_ref(loss), BatchWeight::Frames);
             }
         }

@@ -9,16 +9,15 @@ pub(in crate::model) fn names(layer: usize, direction: usize) -> [String; 4] {
     ["weight_ih", "weight_hh", "bias_ih", "bias_hh"].map(|name| format!("{name}_l{layer}{suffix}"))
 }
 
-/// Describes a recurrent layer: for each direction of H units maps of the input and of the state to
-/// 4 H gates, with a bias each.
-///
-/// Retained are the input as an operand, and for each unit its gates, its state and its cell before
-/// the step.
-pub(super) fn lstm(a: &Architecture, layer: usize) -> Component {
-    let kind = ComponentKind::Lstm(layer);
-    let prefix = kind.prefix();
-    let input = a.layer_width(layer);
-    let units = a.lstm_units();
+/// Lists the tensors of a layer of `units` a direction, four a direction, in the order of the op
+/// `lstm`. They are drawn as PyTorch draws them.
+pub(crate) fn tensors(
+    prefix: &str,
+    layer: usize,
+    directions: usize,
+    input: usize,
+    units: usize,
+) -> Vec<TensorSpec> {
     let gates = Dim::fixed(4 * units);
     let drawn = Initial::Within(1.0 / (units as f64).sqrt());
     let shapes = [
@@ -28,11 +27,24 @@ pub(super) fn lstm(a: &Architecture, layer: usize) -> Component {
         vec![gates],
     ];
     let mut tensors = vec![];
-    for direction in 0..a.lstm_directions() {
+    for direction in 0..directions {
         for (name, dims) in names(layer, direction).iter().zip(&shapes) {
             tensors.push(TensorSpec::new(format!("{prefix}{name}"), dims, drawn));
         }
     }
+    tensors
+}
+
+/// Describes a recurrent layer: for each direction of H units maps of the input and of the state to
+/// 4 H gates, with a bias each.
+///
+/// Retained are the input as an operand, and for each unit its gates, its state and its cell before
+/// the step.
+pub(super) fn lstm(a: &Architecture, layer: usize) -> Component {
+    let kind = ComponentKind::Lstm(layer);
+    let input = a.layer_width(layer);
+    let units = a.lstm_units();
+    let tensors = tensors(&kind.prefix(), layer, a.lstm_directions(), input, units);
     let all_units = a.lstm_directions() * units;
     Component {
         macs: Macs {

@@ -1,0 +1,155 @@
+//! The sizes of a head: as the options state them, or as another model's embeddings have them.
+use super::{ClassesOption, DEFAULT_WIDTH, FILE, Form, MAX_WIDTH, Options};
+use crate::model::{Classes, LabelEmbeddings, Numbering, label_embeddings};
+use crate::node::head_file::{HeadTensors, check_head_init};
+use crate::node::{OptionError, PhaseOutputs};
+use std::path::Path;
+
+/// Classes, and the width of what they are compared with.
+pub(super) struct Sizes {
+    pub(super) classes: usize,
+    pub(super) numbering: Numbering,
+    pub(super) width: usize,
+    /// Whether the embeddings are another model's.
+    pub(super) given: bool,
+    /// Those embeddings, if their file is there.
+    pub(super) embeddings: Option<Vec<f32>>,
+}
+
+impl Options {
+    pub(super) fn errors(&self) -> Vec<OptionError> {
+        let mut errors = vec![];
+        for (option, value) in [("classes", self.count()), ("width", self.width)] {
+            if let Some(value) = value {
+                errors.extend(OptionError::outside(option, value, 1..=MAX_WIDTH));
+            }
+        }
+        let temperature = self.temperature.unwrap_or(1.0);
+        errors.extend(OptionError::unless(
+            temperature > 0.0 && temperature.is_finite(),
+            "temperature",
+            format!("{temperature} is not above 0"),
+        ));
+        if self.r#type == Form::Linear {
+            for (option, given) in [
+                ("width", self.width.is_some()),
+                ("temperature", self.temperature.is_some()),
+                ("embeddings", self.embeddings.is_some()),
+            ] {
+                let message = "is for the type \"cosine\"";
+                errors.extend(OptionError::unless(!given, option, message));
+            }
+        }
+        if self.embeddings.is_none() {
+            match self.classes {
+                None => errors.push(OptionError::at("", "needs the option `classes`")),
+                Some(ClassesOption::Of(_)) => errors.push(OptionError::option(
+                    "classes",
+                    "is a number here; \"clusters\" and \"rows\" are of `embeddings`",
+                )),
+                Some(ClassesOption::Count(_)) => {}
+            }
+        }
+        errors
+    }
+
+    /// Returns the number of classes that the option states.
+    fn count(&self) -> Option<usize> {
+        match self.classes? {
+            ClassesOption::Count(count) => Some(count),
+            ClassesOption::Of(_) => None,
+        }
+    }
+
+    /// Reads the embeddings, of the rows that the option `classes` names or has the number of.
+    fn read_embeddings(&self, path: &Path) -> Result<LabelEmbeddings, OptionError> {
+        let read = |classes| {
+            label_embeddings(path, classes).map_err(|e| OptionError::option("embeddings", e))
+        };
+        let found = match self.classes {
+            Some(ClassesOption::Of(classes)) => return read(classes),
+            _ => read(Classes::Clusters)?,
+        };
+        if self
+            .count()
+            .is_none_or(|count| count == found.classes.count)
+        {
+            return Ok(found);
+        }
+        let rows = read(Classes::Rows)?;
+        Ok(match self.count() == Some(rows.classes.count) {
+            true => rows,
+            false => found,
+        })
+    }
+
+    /// Returns the sizes; `None` if they are those of a file that is not there.
+    pub(super) fn sizes(&self) -> Result<Option<Sizes>, OptionError> {
+        let file = self.embeddings.as_deref().map(Path::new);
+        let Some(path) = file.filter(|path| path.exists()) else {
+            return Ok(self.count().map(|classes| Sizes {
+                classes,
+                numbering: Numbering::Learned,
+                width: self.width.unwrap_or(DEFAULT_WIDTH),
+                given: file.is_some(),
+                embeddings: None,
+            }));
+        };
+        let found = self.read_embeddings(path)?;
+        for (option, stated, found) in [
+            ("classes", self.count(), found.classes.count),
+            ("width", self.width, found.size),
+        ] {
+            if stated.is_some_and(|stated| stated != found) {
+                return Err(OptionError::option(
+                    option,
+                    format!("`{}` has {found}", path.display()),
+                ));
+            }
+        }
+        Ok(Some(Sizes {
+            classes: found.classes.count,
+            numbering: found.classes.numbering,
+            width: found.size,
+            given: true,
+            embeddings: Some(found.values),
+        }))
+    }
+
+    /// Checks the option `init`, a folder with these tensors, and returns the file that must exist when
+    /// the graph runs.
+    pub(super) fn check_init(
+        &self,
+        tensors: &HeadTensors,
+        earlier: &PhaseOutputs,
+    ) -> Result<Option<String>, OptionError> {
+        match self.init.as_deref() {
+            Some(folder) if !folder.starts_with("$OUT/") => Ok(Some(format!("{folder}/{FILE}"))),
+            init => check_head_init(init, tensors, earlier),
+        }
+    }
+
+    /// Returns the number of embeddings, if there are any.
+    pub(super) fn embedded_classes(&self, sizes: &Sizes) -> Option<usize> {
+        (self.r#type == Form::Cosine).then_some(sizes.classes)
+    }
+
+    /// Returns the outputs of the linear map.
+    pub(super) fn mapped_width(&self, sizes: &Sizes) -> usize {
+        match self.r#type {
+            Form::Cosine => sizes.width,
+            Form::Linear => sizes.classes,
+        }
+    }
+}
+
+/// Lists the tensors of a head that maps `width` numbers to `mapped`, and has the embeddings of
+/// `classes` if it has any.
+pub(super) fn tensors(width: usize, mapped: usize, classes: Option<usize>) -> HeadTensors {
+    let mut tensors = vec![
+        ("final_proj.weight".to_owned(), vec![mapped, width]),
+        ("final_proj.bias".to_owned(), vec![mapped]),
+    ];
+    tensors.extend(classes.map(|classes| ("label_embs".to_owned(), vec![classes, mapped])));
+    tensors
+}
