@@ -1,13 +1,19 @@
-"""Lists the public data sets of SUPERB's utterance-level tasks as people unpack them.
+"""Lists the public data sets of SUPERB's tasks as people unpack them.
 
     python prepare.py ks  OUT TRAIN TEST    Speech Commands 1: the folders of speech_commands_v0.01.tar.gz and
                                             of speech_commands_test_set_v0.01.tar.gz
     python prepare.py ic  OUT FOLDER        Fluent Speech Commands: the folder with data/ and wavs/
     python prepare.py sid OUT FOLDER LIST   VoxCeleb1: the folder with dev/wav/ and test/wav/, or with wav/; iden_split.txt
     python prepare.py er  OUT FOLDER        IEMOCAP: the folder with Session1/ to Session5/
+    python prepare.py pr  OUT FOLDER LEXICON...   LibriSpeech: the folder with train-clean-100/, dev-clean/ and
+                                            test-clean/; s3prl's librispeech-lexicon-200k-g2p.txt and
+                                            librispeech-lexicon-allothers-g2p.txt. The task asr needs the same
+    python prepare.py asv OUT FOLDER DEV TEST   VoxCeleb1: the folder with dev/wav/ and test/wav/; s3prl's
+                                            dev_meta_data.txt and voxceleb1_test_v2.txt
 
 Writes OUT/TASK/{train,dev,test}.tsv (fairseq's form: a root, then path and samples) and OUT/TASK/labels.tsv (path and
-label, or the labels of three slots); of er OUT/er/fold1 to fold5, each tested on one session. Needs no packages.
+label, or the labels of three slots); of er OUT/er/fold1 to fold5, each tested on one session; of asv the trials beside; of pr
+OUT/LibriSpeech, a link to the folder, and OUT/lexicon.txt, all lexicons in one. Needs no packages.
 The graphs of graphs/superb read OUT = data/superb/full.
 """
 
@@ -30,8 +36,8 @@ def samples(path):
         return file.getnframes()
 
 
-def write(folder, splits):
-    """splits: name -> list of (path, label, ...)."""
+def write(folder, splits, labelled=("train", "dev", "test")):
+    """splits: name -> list of (path, label, ...). The labels of the splits in labelled are written."""
     os.makedirs(folder, exist_ok=True)
     rows = [row for part in splits.values() for row in part]
     assert all(splits.values()), f"{folder}: nothing found for {[name for name in splits if not splits[name]]}"
@@ -42,6 +48,7 @@ def write(folder, splits):
             print(root, *sorted(f"{name[row[0]]}\t{samples(row[0])}" for row in part), sep="\n", file=file)
         print(f"{folder}/{split}.tsv: {len(part)} utterances")
     with open(os.path.join(folder, "labels.tsv"), "w", encoding="utf-8") as file:
+        rows = [row for split in labelled for row in splits[split]]
         print(*sorted({"\t".join([name[row[0]], *row[1:]]) for row in rows}), sep="\n", file=file)
 
 
@@ -127,5 +134,31 @@ def er(out, folder):
         })
 
 
+def pr(out, folder, *lexicons):
+    os.makedirs(out, exist_ok=True)
+    os.symlink(os.path.abspath(folder), os.path.join(out, "LibriSpeech"))
+    with open(os.path.join(out, "lexicon.txt"), "w", encoding="utf-8") as joined:
+        for lexicon in lexicons:
+            with open(lexicon, encoding="utf-8") as file:
+                joined.write(file.read().rstrip("\n") + "\n")
+
+
+def asv(out, folder, dev_trials, test_trials):
+    def rows(part, names):
+        return [(os.path.join(folder, part, "wav", name), name.split("/")[0]) for name in names]
+
+    root = os.path.join(folder, "dev", "wav")
+    found = sorted(glob.glob(os.path.join(root, "*", "*", "*.wav")))
+    splits = {"train": rows("dev", [os.path.relpath(path, root).replace(os.sep, "/") for path in found])}
+    os.makedirs(os.path.join(out, "asv"), exist_ok=True)
+    for part, trials in [("dev", dev_trials), ("test", test_trials)]:
+        with open(trials, encoding="utf-8") as file:
+            pairs = [line.split() for line in file if line.strip()]
+        splits[part] = rows(part, sorted({name for _, *names in pairs for name in names}))
+        with open(os.path.join(out, "asv", f"{part}_trials.txt"), "w", encoding="utf-8") as file:
+            print(*(f"{same} {part}/wav/{a} {part}/wav/{b}" for same, a, b in pairs), sep="\n", file=file)
+    write(os.path.join(out, "asv"), splits, labelled=("train", "dev"))
+
+
 if __name__ == "__main__":
-    {"ks": ks, "ic": ic, "sid": sid, "er": er}[sys.argv[1]](*sys.argv[2:])
+    {"ks": ks, "ic": ic, "sid": sid, "er": er, "pr": pr, "asv": asv}[sys.argv[1]](*sys.argv[2:])
