@@ -140,6 +140,34 @@ fn the_best_weights_outlive_interruptions() {
     }
 }
 
+/// A benchmark and a tap have no dev passes, and so no best one.
+#[test]
+fn phases_with_a_best_pass_are_timed_and_tapped() {
+    let folder = labelled("best-dry");
+    let out = folder.path().join("logits.parquet");
+    let tap = [
+        "tap",
+        "g.json",
+        "classifier.logits",
+        "--steps",
+        "1",
+        "--out",
+    ];
+    for arguments in [
+        &["bench", "g.json", "--steps", "1"][..],
+        &["bench", "g.json", "--steps", "1", "--phase", "test"],
+        &[&tap[..], &[out.to_str().unwrap()]].concat(),
+    ] {
+        let output = call(folder.path(), arguments);
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+    }
+    assert!(out.exists());
+}
+
 /// Which pass is the best depends on when dev passes are, so `dev_every` stays.
 #[test]
 fn dev_passes_stay_where_the_best_one_counts() {

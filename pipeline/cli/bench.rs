@@ -164,7 +164,7 @@ impl Arguments {
     /// Returns settings that turn off what is not timed: dev passes, checkpoints, and the graph's
     /// caches, which `--cached` replaces by one in `folder`.
     fn settings(&self, plan: &Plan, phase: &Phase, folder: &Path, ranks: usize) -> Vec<String> {
-        let mut settings = vec![dry_run::setting(plan, phase, phase.source, "dev=null")];
+        let mut settings = dry_run::without_dev_passes(plan, phase);
         if let Some(optimizer) = phase.optimizer {
             let never = format!("checkpoint_every={}", u32::MAX);
             settings.push(dry_run::setting(plan, phase, optimizer, &never));

@@ -59,6 +59,16 @@ pub(crate) fn setting(plan: &Plan, phase: &Phase, node: usize, option: &str) -> 
     }
 }
 
+/// Returns the arguments of `--set` that leave dev passes out of a phase, and with them the choice of
+/// the best.
+pub(crate) fn without_dev_passes(plan: &Plan, phase: &Phase) -> Vec<String> {
+    let mut settings = vec![setting(plan, phase, phase.source, "dev=null")];
+    if let Some(optimizer) = phase.optimizer {
+        settings.push(setting(plan, phase, optimizer, "best=null"));
+    }
+    settings
+}
+
 /// Fails if a file that the phase reads is missing.
 pub(crate) fn check_files(phase: &Phase) -> Result<(), CommandError> {
     let missing = missing([phase].into_iter());

@@ -48,8 +48,8 @@ impl Arguments {
         }
         let plan = self.graph.plan()?;
         let phase = find_phase(&plan, self.phase.as_deref())?;
-        let no_dev_passes = dry_run::setting(&plan, phase, phase.source, "dev=null");
-        let plan = self.graph.plan_with(&[no_dev_passes])?;
+        let no_dev_passes = dry_run::without_dev_passes(&plan, phase);
+        let plan = self.graph.plan_with(&no_dev_passes)?;
         let phase = find_phase(&plan, self.phase.as_deref())?;
         let (node, port) = self.find_port(phase)?;
         check_files(phase)?;

@@ -15,7 +15,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Options of the optimizer and of the source that change no speed of an update.
-const WITHOUT_EFFECT: [&str; 8] = [
+const WITHOUT_EFFECT: [&str; 9] = [
     "steps",
     "schedule",
     "checkpoint_every",
@@ -24,6 +24,7 @@ const WITHOUT_EFFECT: [&str; 8] = [
     "eps",
     "dev",
     "dev_every",
+    "best",
 ];
 
 /// What decides the speed of a phase beside the phase itself.

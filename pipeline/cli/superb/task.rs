@@ -35,6 +35,8 @@ impl From<String> for Data {
 /// A task on a data set.
 pub(super) struct Task {
     pub(super) name: String,
+    /// The graph's path in the repository.
+    pub(super) file: String,
     /// The metric, by its name in metrics.jsonl without `dev/`.
     pub(super) metric: String,
     /// Whether the metric is an error rate, of which less is better.
@@ -72,6 +74,7 @@ impl Task {
         let metric = best["metric"].as_str().unwrap_or_default();
         Ok(Task {
             name: name.to_owned(),
+            file: format!("graphs/superb/{folder}{name}.json"),
             metric: metric.trim_start_matches("dev/").to_owned(),
             is_error: best["goal"] == "min",
             reads_means: nodes["upstream"]["pool"] == "mean",

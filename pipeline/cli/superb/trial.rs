@@ -61,8 +61,7 @@ impl Laboratory {
             let cache = self.out.join("cache");
             settings.push(format!("upstream.cache={}", json!(cache)));
         }
-        let file = format!("graphs/superb: {}", task.name);
-        let graph = graph::Arguments::shipped(&file, fold, settings.clone());
+        let graph = graph::Arguments::shipped(&task.file, fold, settings.clone());
         let plan = graph.plan()?;
         let run = Run {
             plan: &plan,
@@ -70,7 +69,7 @@ impl Laboratory {
             resume: true,
             steps: self.steps,
             device: self.device.clone(),
-            arguments: json!({ "graph": file, "set": settings, "steps": self.steps }),
+            arguments: json!({ "graph": task.file, "set": settings, "steps": self.steps }),
             report: Arc::new(Quiet),
             stop: self.stop.clone(),
             ranks: Arc::default(),
