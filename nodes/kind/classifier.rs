@@ -7,6 +7,9 @@
 //! x (frames, hidden), z (frames, width), y (rows, classes). The mean of a row that is one frame
 //! already, such as a mean that a cache keeps, is that frame; since no step before the mean bends,
 //! both ways have the same y.
+#[cfg(test)]
+mod tests;
+
 use crate::Result;
 use crate::model::{Numbering, count};
 use crate::node::contents::FileOption;
@@ -197,50 +200,5 @@ impl Node for Classifier {
                 sign: 1.0,
             })
             .collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::parity::{close_to, load, values};
-    use compute::op::{cross_entropy, layer_mix};
-    use compute::tensor::{Spans, backward, hidden, read};
-
-    /// Logits, loss and gradients of the head, on a weighted sum of layers: tests/golden/superb.py
-    #[test]
-    fn the_head_is_s3prls() {
-        let golden = load("superb.safetensors");
-        let theirs = |name: &str| values(&golden, name);
-        let options: Options = serde_json::from_str(r#"{ "classes": 4, "width": 5 }"#).unwrap();
-        let hidden_width = 6;
-        let tensors = options.tensors(hidden_width);
-        let start = |name: &str| param(theirs(&format!("start/{name}")).to_vec());
-        let classifier = Classifier {
-            weights: tensors.iter().map(|(name, _)| start(name)).collect(),
-            tensors,
-            layer: 2,
-            precision: Precision::F32,
-        };
-        let spans = Spans::new(theirs("rows").iter().map(|frames| *frames as usize));
-        let layers = theirs("layers").chunks(spans.total() * hidden_width);
-        let layers = layers.map(|layer| hidden(layer.to_vec(), hidden_width, spans.clone()));
-        let x = layer_mix(layers.collect(), &start("weights"), Tape::default());
-        let logits = classifier.logits(x);
-        close_to(
-            "logits",
-            &read(&logits.values),
-            theirs("plain/logits"),
-            1e-5,
-        );
-        let labels: Vec<u32> = theirs("labels").iter().map(|label| *label as u32).collect();
-        let loss = cross_entropy(logits, &labels, None);
-        close_to("loss", &read(&loss), theirs("plain/loss"), 1e-5);
-        let mut gradients = backward(loss, 1.0);
-        for ((name, _), weight) in classifier.tensors.iter().zip(&classifier.weights) {
-            let gradient = gradients.of(weight);
-            let expected = theirs(&format!("plain/grad/{name}"));
-            close_to(name, &read(&gradient), expected, 1e-5);
-        }
     }
 }
