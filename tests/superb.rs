@@ -251,6 +251,9 @@ fn unknown_tasks_and_rates_are_usage_errors() {
         assert_eq!(output.status.code(), Some(2), "{extra:?}");
     }
     assert!(!folder.path().join("superb").exists());
+    let elsewhere = call(folder.path(), &["superb", "fbank", "--tasks", "er"]);
+    assert_eq!(elsewhere.status.code(), Some(2));
+    assert!(stderr(&elsewhere).contains("there is no data/superb here"));
 }
 
 #[test]

@@ -23,6 +23,8 @@ use trial::Laboratory;
 
 /// The name of log-mel frames as a model.
 const FBANK: &str = "fbank";
+/// The folder of the small sets, as their graphs name it.
+const SMALL_SETS: &str = "data/superb";
 /// Learning rates that are tried on the small sets.
 const SMALL_RATES: [f64; 3] = [1e-4, 1e-3, 1e-2];
 
@@ -78,6 +80,13 @@ impl Arguments {
         let mut tasks = vec![];
         for name in &self.tasks {
             tasks.push(Task::find(name, &self.data)?);
+        }
+        if matches!(self.data, Data::Small) && !Path::new(SMALL_SETS).is_dir() {
+            let message = format!(
+                "there is no {SMALL_SETS} here: the small sets are in the project's repository; call the \
+                 command there, or name a folder of whole sets with `--data`"
+            );
+            return Err(CommandError::Usage(message));
         }
         let mut models = vec![];
         for model in &self.models {
