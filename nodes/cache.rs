@@ -19,13 +19,16 @@
 //! hash of the very bytes that it was built from. If all rows are stored, no teacher is opened and
 //! nothing is written. If the cache cannot be written, rows are computed and not kept.
 mod cached;
+pub mod codec;
 mod file_hashes;
 mod files;
 mod fingerprint;
 mod input_rows;
 mod layer;
+pub mod merge;
 mod output;
 mod part;
+mod rounded;
 mod rows;
 mod sampled_rows;
 mod store;
@@ -38,33 +41,41 @@ pub mod why;
 use crate::Result;
 use crate::node::{Cacheable, Config, Node, NodeContext};
 use cached::CachedNode;
+use codec::{Codec, CodecOption};
 use output::CachedOutput;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Builds the node of `config` behind the cache in the folder `root`. Indexes what earlier runs
-/// have stored.
+/// have stored. Without a folder, or where the cache is of no use, rows are only rounded as `codec`
+/// stores them.
 ///
 /// `is_read` is false for a node whose rows go nowhere but into the cache.
 ///
 /// # Errors
-/// The node cannot be cached, its model cannot be read, or `root` is no folder that can be read.
+/// The node cannot be cached, its model or its codebooks cannot be read, or `root` is no folder
+/// that can be read.
 pub fn wrap(
     config: Arc<dyn Config>,
-    root: &Path,
+    root: Option<&Path>,
+    codec: &CodecOption,
     is_read: bool,
     context: &NodeContext,
 ) -> Result<Box<dyn Node>> {
+    let Some(root) = root else {
+        return rounded::wrap(config, codec, context);
+    };
     let cacheable = cacheable(&*config)?;
     if let Some(other) = uncached_output(&*config, context)? {
         context.say(format!(
             "`{other}` is not cached, so every row is computed and the cache is not used"
         ));
-        return config.build(context);
+        return rounded::wrap(config, codec, context);
     }
     files::remove_leftovers(root);
-    let outputs = CachedOutput::open(cacheable, root, context)?;
-    let node = CachedNode::new(config, context, root, outputs, is_read);
+    let codec = Codec::open(codec, context)?;
+    let outputs = CachedOutput::open(cacheable, &codec, root, context)?;
+    let node = CachedNode::new(config, context, root, codec, outputs, is_read);
     Ok(Box::new(node))
 }
 

@@ -3,6 +3,7 @@ pub mod additive_margin;
 pub mod classifier;
 pub mod cluster;
 pub mod cmvn;
+pub mod codebook;
 pub mod cross_entropy;
 pub mod ctc;
 pub mod decode;

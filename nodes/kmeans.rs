@@ -5,6 +5,7 @@
 //! are one matrix product.
 mod file;
 mod fit;
+pub mod residual;
 mod start;
 
 use compute::gemm::{Epilogue, Out, Precision, Shape, View, gemm_with_epilogue};

@@ -21,6 +21,7 @@ pub const KINDS: &[node::Kind] = &[
     node::Kind::of::<kind::classifier::Options>("classifier"),
     node::Kind::of::<kind::cluster::Options>("cluster"),
     node::Kind::of::<kind::cmvn::Options>("cmvn"),
+    node::Kind::of::<kind::codebook::Options>("codebook"),
     node::Kind::of::<kind::cross_entropy::Options>("cross-entropy"),
     node::Kind::of::<kind::ctc::Options>("ctc"),
     node::Kind::of::<kind::decode::Options>("decode"),

@@ -21,6 +21,7 @@ pub mod pass_metrics;
 pub mod port;
 pub mod report;
 pub mod row_counts;
+mod shard;
 mod shared_models;
 pub mod step;
 mod step_info;
@@ -40,6 +41,7 @@ pub use info::{
 pub use kind::{Kind, KindOptions, Parse, Role, parse};
 pub use layers_option::LayersOption;
 use port::Shapes;
+pub use shard::Shard;
 pub use shared_models::SharedModels;
 use step::{Step, StepInfo};
 
@@ -106,6 +108,10 @@ pub trait Config: Send + Sync {
     /// Returns how the node is cached, for kinds whose output rows depend on their input rows
     /// alone.
     fn cacheable(&self) -> Option<&dyn Cacheable> {
+        None
+    }
+    /// Returns why a row that the node sends depends on the other rows of its batch, if it does.
+    fn reads_whole_batches(&self) -> Option<&'static str> {
         None
     }
     /// Returns what the engine asks of a node with [`Role::Source`].

@@ -13,6 +13,7 @@ pub mod record;
 pub mod resume;
 pub mod sample;
 pub mod settings;
+pub mod shard;
 pub mod stage;
 mod test_pass;
 
@@ -29,6 +30,7 @@ use compute::ranks::Ranks;
 use nodes::data::file::hint;
 use nodes::data::printable::printable;
 use nodes::data::regular;
+use nodes::node::Shard;
 use nodes::node::contents::Contents;
 use nodes::node::report::Report;
 use serde_json::Value;
@@ -46,6 +48,8 @@ pub struct Run<'a> {
     pub resume: bool,
     /// The number of updates after which every phase ends; `None` is the number in the file.
     pub steps: Option<u64>,
+    /// The share of the rows that this process computes; `None` is all.
+    pub shard: Option<Shard>,
     /// The device's name, for run.json.
     pub device: String,
     /// The command line, for run.json.
@@ -108,8 +112,7 @@ impl Run<'_> {
             self.check_graph(point, &record)?;
         }
         record.write(file)?;
-        self.report
-            .say(&lines::start(self.plan, &record, &self.out));
+        self.report.say(&lines::start(self, &record));
         Ok(Some(BegunRun {
             record,
             point,

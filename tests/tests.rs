@@ -2,6 +2,7 @@
 mod bench;
 mod cache;
 mod checkpoints;
+mod codecs;
 mod commands;
 mod compare;
 mod completions;
@@ -39,6 +40,7 @@ mod run;
 mod sample;
 mod schema;
 mod sequences;
+mod shards;
 mod shipped;
 #[cfg(unix)]
 mod slurm;

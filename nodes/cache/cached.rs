@@ -1,5 +1,6 @@
 //! A node behind its cache.
 use super::cacheable;
+use super::codec::Codec;
 use super::fingerprint::Fingerprint;
 use super::input_rows::InputRows;
 use super::output::CachedOutput;
@@ -25,6 +26,7 @@ pub(super) struct CachedNode {
     context: NodeContext,
     /// The cache's folder.
     root: PathBuf,
+    codec: Codec,
     outputs: Vec<CachedOutput>,
     /// Whether another node reads the rows.
     is_read: bool,
@@ -48,6 +50,7 @@ impl CachedNode {
         config: Arc<dyn Config>,
         context: &NodeContext,
         root: &Path,
+        codec: Codec,
         outputs: Vec<CachedOutput>,
         is_read: bool,
     ) -> CachedNode {
@@ -55,6 +58,7 @@ impl CachedNode {
             config,
             context: context.clone(),
             root: root.to_owned(),
+            codec,
             outputs,
             is_read,
             has_served: false,
@@ -86,10 +90,11 @@ impl CachedNode {
     /// are missing.
     fn find(&mut self, keys: &[RowKey]) -> Result<FoundEntries> {
         loop {
-            let mut found: FoundEntries = vec![];
-            for key in keys {
-                let outputs = self.outputs.iter_mut();
-                found.push(outputs.flat_map(|output| output.store.find(key)).collect());
+            let mut found: FoundEntries = keys.iter().map(|_| vec![]).collect();
+            for output in &mut self.outputs {
+                for (row, entries) in found.iter_mut().zip(output.store.find(keys)) {
+                    row.extend(entries);
+                }
             }
             let is_complete = found.iter().flatten().all(Option::is_some);
             if is_complete || !self.build_node(&found)? {
@@ -136,8 +141,7 @@ impl CachedNode {
                         .ok_or_else(|| format!("nothing came from `{}`", output.port))?;
                     let entry = cacheable.entry(output.port, batch, computed_row, index)?;
                     let id = ids.value(row);
-                    output.store.put(i, keys[row], id, samples, &entry)?;
-                    *place = Some(entry);
+                    *place = Some(output.store.put(i, keys[row], id, samples, entry)?);
                 }
             }
         }
@@ -174,7 +178,8 @@ impl CachedNode {
         for output in 0..self.outputs.len() {
             let port = self.outputs[output].port;
             let files = &built.read_files;
-            let fingerprint = Fingerprint::of_built(cacheable, port, files, &self.context)?;
+            let fingerprint =
+                Fingerprint::of_built(cacheable, port, &self.codec, files, &self.context)?;
             if fingerprint != self.outputs[output].store.fingerprint {
                 self.change_store(output, fingerprint)?;
                 is_other_model = true;
@@ -198,7 +203,8 @@ impl CachedNode {
         }
         let output = &mut self.outputs[output];
         let keeps_rows = output.store.keeps_rows();
-        output.store = Store::open(&self.root, fingerprint, &output.entries, &self.context)?;
+        let entries = &output.entries;
+        output.store = Store::open(&self.root, fingerprint, &self.codec, entries, &self.context)?;
         if !keeps_rows {
             output.store.stop_keeping();
         }

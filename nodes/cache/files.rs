@@ -1,6 +1,7 @@
 //! Files of a cache: their names, and what killed processes leave of them.
 use super::{layer, part};
 use crate::data::file;
+use crate::kmeans::residual::FILE as CODEBOOKS;
 use std::path::{Path, PathBuf};
 
 /// Hex digits of the hashes that name folders and parts.
@@ -15,7 +16,7 @@ pub(super) fn remove_leftovers(root: &Path) {
     file::remove_leftovers(root, &|name| name == FILE_HASHES);
     for (name, folder) in entries(root) {
         if is_short_hash(&name) {
-            file::remove_leftovers(&folder, &|name| name == FINGERPRINT);
+            file::remove_leftovers(&folder, &|name| [FINGERPRINT, CODEBOOKS].contains(&name));
             for (name, layer) in entries(&folder) {
                 if layer::entry_of_folder(&name).is_some() {
                     file::remove_leftovers(&layer, &part::is_name);

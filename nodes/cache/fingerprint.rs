@@ -1,4 +1,5 @@
 //! What identifies an output of a node in a cache: canonical JSON, and its hash as the name of a folder.
+use super::codec::Codec;
 use super::file_hashes::FileHashes;
 use super::files::{FILE_HASHES, FINGERPRINT, HASH_DIGITS};
 use crate::Result;
@@ -13,8 +14,6 @@ use std::sync::Arc;
 
 /// The version of the layout; a part of another version is never read.
 const FORMAT: u32 = 1;
-/// How `hidden` is stored.
-const CODEC: &str = "f32";
 
 /// The canonical JSON of a node: keys sorted, no spaces.
 #[derive(Clone, PartialEq)]
@@ -26,11 +25,12 @@ impl Fingerprint {
     pub(super) fn of(
         node: &dyn Cacheable,
         port: &str,
+        codec: &Codec,
         root: &Path,
         context: &NodeContext,
     ) -> Result<Fingerprint> {
         let mut hashes = FileHashes::open(root.join(FILE_HASHES));
-        let fingerprint = Fingerprint::of_files(node, port, &mut hashes, context)?;
+        let fingerprint = Fingerprint::of_files(node, port, codec, &mut hashes, context)?;
         hashes.save();
         Ok(fingerprint)
     }
@@ -39,11 +39,12 @@ impl Fingerprint {
     pub(super) fn of_files(
         node: &dyn Cacheable,
         port: &str,
+        codec: &Codec,
         hashes: &mut FileHashes,
         context: &NodeContext,
     ) -> Result<Fingerprint> {
         let identity = node.identity(port, context, &mut |path| hashes.hash(path))?;
-        Fingerprint::new(identity)
+        Fingerprint::new(identity, codec)
     }
 
     /// Parses the canonical JSON.
@@ -59,6 +60,7 @@ impl Fingerprint {
     pub(super) fn of_built(
         node: &dyn Cacheable,
         port: &str,
+        codec: &Codec,
         read_files: &ReadFiles,
         context: &NodeContext,
     ) -> Result<Fingerprint> {
@@ -69,15 +71,15 @@ impl Fingerprint {
                 "has come while the model was loaded; run again",
             )),
         };
-        Fingerprint::new(node.identity(port, context, &mut hash_of)?)
+        Fingerprint::new(node.identity(port, context, &mut hash_of)?, codec)
     }
 
-    fn new(mut identity: Json) -> Result<Fingerprint> {
+    fn new(mut identity: Json, codec: &Codec) -> Result<Fingerprint> {
         let fields = identity
             .as_object_mut()
             .ok_or("what identifies a node must be a JSON object")?;
         fields.insert("format".into(), json!(FORMAT));
-        fields.insert("codec".into(), json!(CODEC));
+        fields.insert("codec".into(), codec.json());
         identity.sort_all_objects();
         Ok(Fingerprint(identity.to_string().into()))
     }

@@ -1,50 +1,36 @@
 //! The stored rows of one layer: an index of its parts, and rows that are in no part yet.
+mod folder;
+
+use super::codec::{Encoded, EntryCodec};
 use super::fingerprint::Fingerprint;
 use super::part::{self, RowLocation};
 use super::rows::{RowKey, UnwrittenRows};
 use super::stored_rows;
 use crate::data::entry::Entry;
+use crate::data::printable::printable;
+use crate::node::NodeContext;
 use crate::node::row_counts::RowCounts;
-use crate::node::{NodeContext, StoredEntry};
 use crate::{Error, Result};
-use std::collections::HashMap;
+use rayon::prelude::*;
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
+pub(super) use folder::{entry_of_folder, folder_name};
+
 /// Rows become a part, of one row group, when they have this many bytes.
-const PART_BYTES: usize = 64 << 20;
-
-const ROWS: &str = "rows";
-const LOGITS: &str = "logits";
-const LAYER: &str = "layer-";
-
-/// Returns the name of the folder of entries.
-pub(super) fn folder_name(entry: StoredEntry) -> String {
-    match entry {
-        StoredEntry::Layer(layer) => format!("{LAYER}{layer:02}"),
-        StoredEntry::Logits => LOGITS.into(),
-        StoredEntry::Rows => ROWS.into(),
-    }
-}
-
-/// Returns what is in a folder of this name; `None` if it is no folder of entries.
-pub(super) fn entry_of_folder(name: &str) -> Option<StoredEntry> {
-    match name {
-        ROWS => Some(StoredEntry::Rows),
-        LOGITS => Some(StoredEntry::Logits),
-        _ => {
-            let layer = name.strip_prefix(LAYER)?.parse().ok()?;
-            Some(StoredEntry::Layer(layer))
-        }
-    }
-}
+pub(super) const PART_BYTES: usize = 64 << 20;
 
 /// The rows of one layer, of logits, or of a kind without layers.
 pub(super) struct LayerStore {
     folder: PathBuf,
     fingerprint: Fingerprint,
+    codec: EntryCodec,
     context: NodeContext,
     parts: Vec<PartFile>,
+    /// Parts that turned out to be damaged, or that are no longer there.
+    lost: HashSet<PathBuf>,
     index: HashMap<RowKey, EntryLocation>,
     unwritten: UnwrittenRows,
 }
@@ -69,28 +55,42 @@ impl LayerStore {
     pub(super) fn open(
         folder: PathBuf,
         fingerprint: Fingerprint,
+        codec: EntryCodec,
         context: &NodeContext,
     ) -> Result<LayerStore> {
-        let paths = part::list(&folder)?;
         let mut store = LayerStore {
             folder,
             fingerprint,
+            unwritten: UnwrittenRows::new(codec.clone()),
+            codec,
             context: context.clone(),
             parts: vec![],
+            lost: HashSet::new(),
             index: HashMap::new(),
-            unwritten: UnwrittenRows::default(),
         };
+        store.index_parts()?;
+        Ok(store)
+    }
+
+    /// Indexes the parts that are there, but for lost ones.
+    fn index_parts(&mut self) -> Result<()> {
+        let paths = part::list(&self.folder)?;
+        let verified = self.parts.iter().filter(|part| part.verified);
+        let verified: HashSet<PathBuf> = verified.map(|part| part.path.clone()).collect();
+        self.forget_parts();
         for path in paths {
-            let part = PartFile {
-                path,
-                verified: false,
-            };
-            match part::locations(&part.path, &store.fingerprint) {
-                Ok(locations) => store.add(part, locations),
-                Err(error) => store.set_aside(&part, error),
+            if self.lost.contains(&path) {
+                continue;
+            }
+            match part::locations(&path, &self.fingerprint, &self.codec) {
+                Ok(locations) => {
+                    let verified = verified.contains(&path);
+                    self.add(PartFile { path, verified }, locations);
+                }
+                Err(error) => self.set_aside(path, error),
             }
         }
-        Ok(store)
+        Ok(())
     }
 
     /// Indexes a part. Of equal rows the first is kept, and a row that was unwritten is now in this
@@ -113,17 +113,42 @@ impl LayerStore {
     }
 
     /// Returns the entry of a row, if it is stored. If its part turns out to be damaged, all rows
-    /// of the part are missing from then on.
+    /// of the part are missing from then on, but for those that another part has. If its part is no
+    /// longer there, since another process has merged parts, those that are there are indexed anew.
     pub(super) fn get(&mut self, key: &RowKey) -> Option<Entry> {
+        loop {
+            match *self.index.get(key)? {
+                EntryLocation::Unwritten(row) => return Some(self.unwritten.entry(row)),
+                EntryLocation::Part(number, location) => match self.read(number, location) {
+                    Ok(entry) => return Some(entry),
+                    Err(error) => self.lose_part(number, error),
+                },
+            }
+        }
+    }
+
+    /// Returns the entries of rows as [`LayerStore::get`]. Reads those of parts that were read before
+    /// in parallel.
+    pub(super) fn get_all(&mut self, keys: &[RowKey]) -> Vec<Option<Entry>> {
+        let read = keys.par_iter().map(|key| self.get_verified(key));
+        let mut entries: Vec<Option<Entry>> = read.collect();
+        for (key, entry) in keys.iter().zip(&mut entries) {
+            if entry.is_none() {
+                *entry = self.get(key);
+            }
+        }
+        entries
+    }
+
+    /// Returns the entry of a row, if it is stored in a part whose bytes are known to be right.
+    fn get_verified(&self, key: &RowKey) -> Option<Entry> {
         match *self.index.get(key)? {
             EntryLocation::Unwritten(row) => Some(self.unwritten.entry(row)),
-            EntryLocation::Part(number, location) => match self.read(number, location) {
-                Ok(entry) => Some(entry),
-                Err(error) => {
-                    self.drop_part(number, error);
-                    None
-                }
-            },
+            EntryLocation::Part(number, location) => {
+                let part = &self.parts[number as usize];
+                let reads = part.verified;
+                reads.then(|| part::read(&part.path, location, &self.codec).ok())?
+            }
         }
     }
 
@@ -133,21 +158,37 @@ impl LayerStore {
             part::verify(&part.path)?;
             part.verified = true;
         }
-        Ok(part::read(&part.path, location)?)
+        Ok(part::read(&part.path, location, &self.codec)?)
     }
 
-    fn drop_part(&mut self, number: u32, error: Error) {
+    /// Drops a part that cannot be read, and indexes the others anew: they may have its rows.
+    fn lose_part(&mut self, number: u32, error: Error) {
+        let path = self.parts[number as usize].path.clone();
+        if is_not_found(&error) {
+            self.lost.insert(path);
+        } else {
+            self.set_aside(path, error);
+        }
+        if self.index_parts().is_err() {
+            self.forget_parts();
+        }
+    }
+
+    /// Forgets all parts.
+    fn forget_parts(&mut self) {
         self.index
-            .retain(|_, location| !matches!(location, EntryLocation::Part(n, _) if *n == number));
-        self.set_aside(&self.parts[number as usize], error);
+            .retain(|_, location| matches!(location, EntryLocation::Unwritten(_)));
+        self.parts.clear();
     }
 
     /// Reports a part that cannot be used, and renames it if it is damaged. A file that could not
     /// be read may be intact, and keeps its name.
-    fn set_aside(&self, part: &PartFile, error: Error) {
-        let path = part.path.display();
-        let damaged = part.path.with_extension("parquet.damaged");
-        if error.is::<std::io::Error>() || fs::rename(&part.path, &damaged).is_err() {
+    fn set_aside(&mut self, path: PathBuf, error: Error) {
+        let damaged = path.with_extension("parquet.damaged");
+        self.lost.insert(path.clone());
+        let is_renamed = !error.is::<std::io::Error>() && fs::rename(&path, &damaged).is_ok();
+        let path = path.display();
+        if !is_renamed {
             self.context.say(format!(
                 "the cache's {path} cannot be used: {error}; its rows count as missing"
             ));
@@ -159,22 +200,36 @@ impl LayerStore {
         }
     }
 
-    /// Keeps a row to be written, unless it is stored already: a batch may have the same samples
-    /// twice.
+    /// Returns a row as it is read back, and keeps it to be written if `keeps`, unless it is stored
+    /// already: a batch may have the same samples twice.
     pub(super) fn put(
         &mut self,
         key: RowKey,
         id: &str,
         samples: usize,
-        entry: &Entry,
-    ) -> Result<()> {
-        if self.index.contains_key(&key) {
-            return Ok(());
+        entry: Entry,
+        keeps: bool,
+    ) -> Result<Entry> {
+        let keeps = keeps && !self.index.contains_key(&key);
+        if self.codec.is_exact() && !keeps {
+            return Ok(entry);
         }
-        let row = self.unwritten.len();
-        self.unwritten.push(key, id, samples, entry)?;
-        self.index.insert(key, EntryLocation::Unwritten(row));
-        Ok(())
+        let encoded = self.codec.encode(&entry);
+        let encoded = encoded.map_err(|error| format!("row `{}`: {error}", printable(id)))?;
+        if keeps {
+            let row = self.unwritten.len();
+            self.unwritten.push(key, id, samples as u32, &encoded);
+            self.index.insert(key, EntryLocation::Unwritten(row));
+        }
+        if self.codec.is_exact() {
+            return Ok(entry);
+        }
+        let Encoded {
+            frames,
+            width,
+            bytes,
+        } = encoded;
+        Ok(self.codec.decode(frames, width, &bytes))
     }
 
     /// Whether the unwritten rows are enough for a part.
@@ -196,7 +251,7 @@ impl LayerStore {
     pub(super) fn forget_unwritten(&mut self) {
         self.index
             .retain(|_, location| !matches!(location, EntryLocation::Unwritten(_)));
-        self.unwritten = UnwrittenRows::default();
+        self.unwritten = UnwrittenRows::new(self.codec.clone());
     }
 
     /// Writes the unwritten rows as a part.
@@ -204,9 +259,11 @@ impl LayerStore {
         if self.unwritten.len() == 0 {
             return Ok(());
         }
-        let rows = std::mem::take(&mut self.unwritten);
+        let empty = UnwrittenRows::new(self.codec.clone());
+        let rows = std::mem::replace(&mut self.unwritten, empty);
         let path = part::write(&self.folder, rows, &self.fingerprint)?;
-        let locations = part::locations(&path, &self.fingerprint)?;
+        self.lost.remove(&path); // the same rows make the same part again
+        let locations = part::locations(&path, &self.fingerprint, &self.codec)?;
         let part = PartFile {
             path,
             verified: true,
@@ -214,4 +271,10 @@ impl LayerStore {
         self.add(part, locations);
         Ok(())
     }
+}
+
+fn is_not_found(error: &Error) -> bool {
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == ErrorKind::NotFound)
 }

@@ -1,4 +1,5 @@
 //! One output of a cached node: its port, and what is stored of it.
+use super::codec::Codec;
 use super::fingerprint::Fingerprint;
 use super::store::Store;
 use crate::Result;
@@ -17,14 +18,15 @@ impl CachedOutput {
     /// Indexes what is stored of the outputs that are read, or of the first if none is.
     pub(super) fn open(
         node: &dyn Cacheable,
+        codec: &Codec,
         root: &Path,
         context: &NodeContext,
     ) -> Result<Vec<CachedOutput>> {
         let mut outputs = vec![];
         for port in served_ports(node, context) {
             let entries = node.entries(port, context)?;
-            let fingerprint = Fingerprint::of(node, port, root, context)?;
-            let store = Store::open(root, fingerprint, &entries, context)?;
+            let fingerprint = Fingerprint::of(node, port, codec, root, context)?;
+            let store = Store::open(root, fingerprint, codec, &entries, context)?;
             outputs.push(CachedOutput {
                 port,
                 entries,

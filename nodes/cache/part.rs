@@ -2,77 +2,48 @@
 //!
 //! Batches are shuffled, so rows are read in any order, and a row must be one read. `hidden` is
 //! therefore stored plain, without dictionary or compression, and every row has a page of its own.
-//! The floats of a row are then the last 4 · frames · width bytes of its page, and the file's
-//! offset index says where that page ends. To other readers the file is ordinary Parquet. Layout:
+//! The values of a row are then the last bytes of its page, as many as the codec says, and the
+//! file's offset index says where that page ends. The same holds for `binary`, which stands in place
+//! of `hidden` where values are no floats. To other readers the file is ordinary Parquet. Layout:
 //! <https://parquet.apache.org/docs/file-format/data-pages/>.
+mod decode;
 mod identity;
+mod write;
 
+use super::codec::{Encoded, EntryCodec};
 use super::fingerprint::{self, Fingerprint};
 use super::rows::{RowKey, UnwrittenRows};
 use super::{file_hashes, files};
 use crate::Result;
-use crate::data::column;
-use crate::data::column::Column;
 use crate::data::entry::Entry;
 use crate::data::error::PathContext;
-use crate::data::file;
 use crate::data::regular;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt32Type;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, Encoding};
-use parquet::file::metadata::{KeyValue, PageIndexPolicy, ParquetMetaData};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
-use std::panic::UnwindSafe;
+use std::panic::{AssertUnwindSafe, UnwindSafe};
 use std::path::{Path, PathBuf};
 
+pub(super) use decode::decode;
 pub(super) use identity::identities;
+pub(super) use write::write;
+
+thread_local! {
+    /// The bytes of the row that a thread decodes, kept so that each row need not get fresh memory.
+    static BYTES: RefCell<Vec<u8>> = const { RefCell::new(vec![]) };
+}
 
 /// Indices of the columns.
 const KEY: usize = 0;
 const FRAMES: usize = 3;
 const WIDTH: usize = 4;
-const HIDDEN: usize = 5;
-/// The column `hidden` of a part, where a row has one layer.
-const FLOATS: Column = Column { name: "hidden" };
-
-/// Writes rows as a part into `folder` and returns its path.
-pub(super) fn write(
-    folder: &Path,
-    rows: UnwrittenRows,
-    fingerprint: &Fingerprint,
-) -> Result<PathBuf> {
-    let batch = rows.into_batch()?;
-    let properties = writer_properties(fingerprint);
-    let mut bytes = vec![];
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))?;
-    writer.write(&batch)?;
-    writer.close()?;
-    let hash = fingerprint::short_hash(&blake3::hash(&bytes));
-    let path = folder.join(format!("part-{hash}.parquet"));
-    file::write_atomic(&path, &bytes)?;
-    Ok(path)
-}
-
-fn writer_properties(fingerprint: &Fingerprint) -> WriterProperties {
-    let metadata = KeyValue::new("fingerprint".to_owned(), fingerprint.json().to_owned());
-    let hidden = ["hidden", "list", "item"].map(str::to_owned);
-    let hidden = ColumnPath::from(hidden.to_vec());
-    WriterProperties::builder()
-        .set_compression(Compression::UNCOMPRESSED)
-        .set_encoding(Encoding::PLAIN)
-        .set_dictionary_enabled(false)
-        .set_statistics_enabled(EnabledStatistics::None)
-        // The writer checks whether a page is full once per write batch.
-        .set_write_batch_size(1)
-        .set_column_data_page_row_count_limit(hidden, 1)
-        .set_key_value_metadata(Some(vec![metadata]))
-        .build()
-}
+const VALUES: usize = 5;
 
 /// Returns the parts in `folder`, in the order of their names.
 pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -102,38 +73,43 @@ fn hash_in_name(path: &Path) -> Option<&str> {
     files::is_short_hash(hash).then_some(hash)
 }
 
-/// Where the floats of a row are in its part.
+/// Where the values of a row are in its part.
 #[derive(Clone, Copy)]
 pub(super) struct RowLocation {
     pub frames: u32,
     width: u32,
-    /// The offset of the first float in the file.
+    /// The offset of the first byte in the file.
     offset: u64,
+    pub bytes: u64,
 }
 
 impl RowLocation {
-    /// Locates the last floats of a page; `None` if the page is too short.
-    fn in_page(page: Page, frames: u32, width: u32) -> Option<RowLocation> {
+    /// Locates the last values of a page; `None` if the page is too short.
+    fn in_page(page: Page, frames: u32, width: u32, codec: &EntryCodec) -> Option<RowLocation> {
         let end = page.offset.checked_add(page.size.into())?;
         let end = u64::try_from(end).ok()?;
-        let bytes = 4 * frames as u64 * width as u64;
+        let bytes = codec.bytes(frames, width)?;
         (bytes <= page.size.max(0) as u64).then(|| RowLocation {
             frames,
             width,
             offset: end - bytes,
+            bytes,
         })
     }
 }
 
-/// Returns the keys and locations of a part's rows, without reading or checking their floats.
+/// Returns the keys and locations of a part's rows, without reading or checking their values.
 ///
 /// # Errors
 /// `std::io::Error` if the file cannot be opened, others if it is not a part of this cache.
 pub(super) fn locations(
     path: &Path,
     fingerprint: &Fingerprint,
+    codec: &EntryCodec,
 ) -> Result<Vec<(RowKey, RowLocation)>> {
-    guarded(|| read_locations(path, fingerprint))
+    guarded(AssertUnwindSafe(|| {
+        read_locations(path, fingerprint, codec)
+    }))
 }
 
 /// Reads a part whose bytes are not verified yet: the parquet crate panics at some damaged footers.
@@ -141,11 +117,15 @@ fn guarded<T>(read: impl FnOnce() -> Result<T> + UnwindSafe) -> Result<T> {
     std::panic::catch_unwind(read).unwrap_or_else(|_| Err("its footer makes no sense".into()))
 }
 
-fn read_locations(path: &Path, fingerprint: &Fingerprint) -> Result<Vec<(RowKey, RowLocation)>> {
+fn read_locations(
+    path: &Path,
+    fingerprint: &Fingerprint,
+    codec: &EntryCodec,
+) -> Result<Vec<(RowKey, RowLocation)>> {
     let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Required);
     let reader =
         ParquetRecordBatchReaderBuilder::try_new_with_options(regular::open(path)?, options)?;
-    check(&reader, fingerprint)?;
+    check(&reader, fingerprint, codec)?;
     let pages = pages(reader.metadata())
         .ok_or("its rows are not stored one a page, plain and uncompressed")?;
     let columns = ProjectionMask::roots(reader.parquet_schema(), [KEY, FRAMES, WIDTH]);
@@ -159,7 +139,7 @@ fn read_locations(path: &Path, fingerprint: &Fingerprint) -> Result<Vec<(RowKey,
             let page = pages
                 .get(locations.len())
                 .ok_or("it has more rows than pages")?;
-            let location = RowLocation::in_page(*page, frames[row], width[row])
+            let location = RowLocation::in_page(*page, frames[row], width[row], codec)
                 .ok_or("a row is longer than its page")?;
             locations.push((keys.value(row).try_into()?, location));
         }
@@ -172,7 +152,11 @@ fn u32s(batch: &RecordBatch, column: usize) -> &[u32] {
 }
 
 /// Checks that a file is a part of this fingerprint.
-fn check(reader: &ParquetRecordBatchReaderBuilder<File>, fingerprint: &Fingerprint) -> Result<()> {
+fn check(
+    reader: &ParquetRecordBatchReaderBuilder<File>,
+    fingerprint: &Fingerprint,
+    codec: &EntryCodec,
+) -> Result<()> {
     let metadata = reader.metadata().file_metadata().key_value_metadata();
     let found = metadata
         .and_then(|pairs| pairs.iter().find(|pair| pair.key == "fingerprint"))
@@ -180,32 +164,32 @@ fn check(reader: &ParquetRecordBatchReaderBuilder<File>, fingerprint: &Fingerpri
     if found != Some(fingerprint.json()) {
         return Err("its metadata name another fingerprint".into());
     }
-    let expected = UnwrittenRows::default().into_batch()?.schema();
+    let expected = UnwrittenRows::new(codec.clone()).into_batch()?.schema();
     if reader.schema().fields() != expected.fields() {
         return Err("its columns are not those of a part".into());
     }
     Ok(())
 }
 
-/// A page of `hidden`.
+/// A page of the values.
 #[derive(Clone, Copy)]
 struct Page {
     offset: i64,
     size: i32,
 }
 
-/// Returns each row's page of `hidden`; `None` if the file has another layout.
+/// Returns each row's page of values; `None` if the file has another layout.
 fn pages(metadata: &ParquetMetaData) -> Option<Vec<Page>> {
     let mut pages = vec![];
     for (g, group) in metadata.row_groups().iter().enumerate() {
-        let hidden = group.column(HIDDEN);
+        let hidden = group.column(VALUES);
         // RLE encodes the lengths of the lists.
         let plain = hidden
             .encodings()
             .all(|encoding| matches!(encoding, Encoding::PLAIN | Encoding::RLE));
         let uncompressed = hidden.compression() == Compression::UNCOMPRESSED;
         let index = metadata.page_index_for_row_group(g);
-        let group_pages = index.offset_index(HIDDEN)?.page_locations();
+        let group_pages = index.offset_index(VALUES)?.page_locations();
         let one_row_each = group_pages
             .iter()
             .enumerate()
@@ -223,16 +207,33 @@ fn pages(metadata: &ParquetMetaData) -> Option<Vec<Page>> {
 }
 
 /// Reads one row of a verified part.
-pub(super) fn read(path: &Path, location: RowLocation) -> std::io::Result<Entry> {
-    let mut bytes = vec![0; 4 * location.frames as usize * location.width as usize];
+pub(super) fn read(
+    path: &Path,
+    location: RowLocation,
+    codec: &EntryCodec,
+) -> std::io::Result<Entry> {
+    BYTES.with_borrow_mut(|bytes| {
+        bytes.resize(location.bytes as usize, 0);
+        read_bytes(path, location, bytes)?;
+        Ok(codec.decode(location.frames, location.width, bytes))
+    })
+}
+
+/// Reads one row of a verified part as it is stored.
+pub(super) fn read_encoded(path: &Path, location: RowLocation) -> std::io::Result<Encoded> {
+    let mut bytes = vec![0; location.bytes as usize];
+    read_bytes(path, location, &mut bytes)?;
+    Ok(Encoded {
+        frames: location.frames,
+        width: location.width,
+        bytes,
+    })
+}
+
+fn read_bytes(path: &Path, location: RowLocation, bytes: &mut [u8]) -> std::io::Result<()> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(location.offset))?;
-    file.read_exact(&mut bytes)?;
-    let (floats, _) = bytes.as_chunks::<4>();
-    Ok(Entry {
-        frames: location.frames,
-        values: floats.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-    })
+    file.read_exact(bytes)
 }
 
 /// Reads all bytes of a part and compares their hash with its name.
@@ -243,26 +244,6 @@ pub(super) fn verify(path: &Path) -> Result<()> {
     let hash = fingerprint::short_hash(&file_hashes::hash_file(path)?);
     if hash_in_name(path) != Some(hash.as_str()) {
         return Err("its bytes are not those it was written with".into());
-    }
-    Ok(())
-}
-
-/// Decodes every value of a part with the parquet crate, and compares it with what [`read`]
-/// returns.
-pub(super) fn decode(path: &Path, fingerprint: &Fingerprint) -> Result<()> {
-    let mut locations = locations(path, fingerprint)?.into_iter();
-    let reader = ParquetRecordBatchReaderBuilder::try_new(regular::open(path)?)?;
-    for batch in reader.with_batch_size(64).build()? {
-        let batch = batch?;
-        for row in 0..batch.num_rows() {
-            let (_, location) = locations.next().ok_or("it has more rows than pages")?;
-            let decoded = column::floats(&batch, FLOATS, row)?;
-            let read = read(path, location)?.values;
-            let decoded_bits = decoded.iter().map(|x| x.to_bits());
-            if !decoded_bits.eq(read.iter().map(|x| x.to_bits())) {
-                return Err("a row is not frames x width floats".into());
-            }
-        }
     }
     Ok(())
 }

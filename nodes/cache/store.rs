@@ -1,5 +1,6 @@
 //! The stored rows of one output, which has a fingerprint of its own, in all layers that a node
 //! sends.
+use super::codec::Codec;
 use super::fingerprint::Fingerprint;
 use super::layer::{self, LayerStore};
 use super::rows::RowKey;
@@ -16,6 +17,7 @@ pub(super) type FoundEntries = Vec<Vec<Option<Entry>>>;
 pub(super) struct Store {
     folder: PathBuf,
     pub(super) fingerprint: Fingerprint,
+    codec: Codec,
     /// In the order in which the node sends them.
     layers: Vec<LayerStore>,
     /// Whether rows are kept: until the cache cannot be written.
@@ -27,6 +29,7 @@ impl Store {
     pub(super) fn open(
         root: &Path,
         fingerprint: Fingerprint,
+        codec: &Codec,
         entries: &[StoredEntry],
         context: &NodeContext,
     ) -> Result<Store> {
@@ -34,11 +37,18 @@ impl Store {
         let mut stores = vec![];
         for entry in entries {
             let folder = folder.join(layer::folder_name(*entry));
-            stores.push(LayerStore::open(folder, fingerprint.clone(), context)?);
+            let codec = codec.of_entry(*entry)?;
+            stores.push(LayerStore::open(
+                folder,
+                fingerprint.clone(),
+                codec,
+                context,
+            )?);
         }
         let store = Store {
             folder,
             fingerprint,
+            codec: codec.clone(),
             layers: stores,
             keeps_rows: true,
         };
@@ -55,9 +65,15 @@ impl Store {
         stored.min().unwrap_or(0)
     }
 
-    /// Returns the stored entries of a row.
-    pub(super) fn find(&mut self, key: &RowKey) -> Vec<Option<Entry>> {
-        self.layers.iter_mut().map(|layer| layer.get(key)).collect()
+    /// Returns the stored entries of rows, (rows)(entries).
+    pub(super) fn find(&mut self, keys: &[RowKey]) -> FoundEntries {
+        let mut found: FoundEntries = keys.iter().map(|_| vec![]).collect();
+        for layer in &mut self.layers {
+            for (row, entry) in found.iter_mut().zip(layer.get_all(keys)) {
+                row.push(entry);
+            }
+        }
+        found
     }
 
     /// Whether rows are kept: until [`Store::stop_keeping`].
@@ -73,23 +89,25 @@ impl Store {
             .for_each(LayerStore::forget_unwritten);
     }
 
-    /// Keeps the entry at `index` of a row, if rows are kept.
+    /// Returns the entry at `index` of a row as it is read back, and keeps it, if rows are kept.
+    ///
+    /// # Errors
+    /// The codec cannot store a value of it.
     pub(super) fn put(
         &mut self,
         index: usize,
         key: RowKey,
         id: &str,
         samples: usize,
-        entry: &Entry,
-    ) -> Result<()> {
-        if !self.keeps_rows {
-            return Ok(());
-        }
-        self.layers[index].put(key, id, samples, entry)
+        entry: Entry,
+    ) -> Result<Entry> {
+        self.layers[index].put(key, id, samples, entry, self.keeps_rows)
     }
 
-    /// Writes fingerprint.json. Fails if the cache cannot be written.
+    /// Writes fingerprint.json, and what the codec needs to decode. Fails if the cache cannot be
+    /// written.
     pub(super) fn write_fingerprint(&self) -> Result<()> {
+        self.codec.keep_file(&self.folder)?;
         self.fingerprint.write(&self.folder)
     }
 

@@ -1,10 +1,13 @@
 //! Caches that are empty, half filled, full, damaged or shared send the same rows.
+mod codecs;
 mod commands;
 mod damage;
 mod fake;
 mod folders;
 mod logits;
+mod merging;
 mod models;
+mod random_histories;
 mod serving;
 mod why_missing;
 
@@ -18,6 +21,7 @@ use crate::node::report::ReportedLines;
 use crate::node::step::{Step, StepInfo};
 use crate::node::{BuiltNode, NodeInfo, OptionError, PhaseOutputs, StoredEntry};
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
+use codec::EntryCodec;
 use compute::tensor::Tape;
 use fake::{FakeConfig, FakeNode, LOGITS_LAYER, Served, fake, served};
 use fingerprint::Fingerprint;
@@ -109,12 +113,25 @@ impl TestCache {
     }
 
     fn open(&self, config: &FakeConfig) -> Box<dyn Node> {
-        wrap(Arc::new(config.clone()), &self.root, true, &self.context()).unwrap()
+        wrap(
+            Arc::new(config.clone()),
+            Some(&self.root),
+            &CodecOption::F32,
+            true,
+            &self.context(),
+        )
+        .unwrap()
     }
 
     /// Opens the cache and returns its error.
     fn open_error(&self, config: FakeConfig) -> String {
-        let result = wrap(Arc::new(config), &self.root, true, &self.context());
+        let result = wrap(
+            Arc::new(config),
+            Some(&self.root),
+            &CodecOption::F32,
+            true,
+            &self.context(),
+        );
         result.err().unwrap().to_string()
     }
 
@@ -171,7 +188,14 @@ impl TestCache {
         let folder = self.layer_folder();
         let fingerprint = Fingerprint::read(folder.parent().unwrap()).unwrap();
         let layer = layer::entry_of_folder(folder.file_name().unwrap().to_str().unwrap());
-        Store::open(&self.root, fingerprint, &[layer.unwrap()], &self.context()).unwrap()
+        Store::open(
+            &self.root,
+            fingerprint,
+            &Codec::F32,
+            &[layer.unwrap()],
+            &self.context(),
+        )
+        .unwrap()
     }
 }
 

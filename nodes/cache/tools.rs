@@ -1,5 +1,6 @@
 //! The commands on a cache: list, verify, remove. A path is a cache or the folder of one
 //! fingerprint in it.
+use super::codec::Codec;
 use super::fingerprint::Fingerprint;
 use super::{files, layer, part};
 use crate::Result;
@@ -19,6 +20,8 @@ pub struct Listing {
     pub kind: Option<String>,
     /// The model, as the fingerprint describes it.
     pub model: Option<Json>,
+    /// How values are stored.
+    pub codec: Option<Json>,
     /// The numbers of the layers; empty for logits and for a kind without layers.
     pub layers: Vec<usize>,
     /// Whether it has logits.
@@ -62,12 +65,27 @@ pub fn verify(path: &Path) -> Result<Vec<Damage>> {
 }
 
 fn verify_parts(folder: &Path, fingerprint: &Fingerprint) -> Result<Vec<Damage>> {
-    let mut damages = vec![];
-    for path in parts(&layer_folders(folder)?)? {
-        let result = part::verify(&path).and_then(|()| part::decode(&path, fingerprint));
-        if let Err(error) = result {
+    let codec = match Codec::of_folder(folder, fingerprint) {
+        Ok(codec) => codec,
+        Err(error) => {
+            let path = folder.to_owned();
             let says = error.to_string();
-            damages.push(Damage { path, says });
+            return Ok(vec![Damage { path, says }]);
+        }
+    };
+    let mut damages = vec![];
+    for layer in layer_folders(folder)? {
+        let codec = codec.of_entry(layer.entry);
+        for path in part::list(&layer.path)? {
+            let verified = part::verify(&path);
+            let decoded = verified.and_then(|()| match &codec {
+                Ok(codec) => part::decode(&path, fingerprint, codec),
+                Err(error) => Err(error.to_string().into()),
+            });
+            if let Err(error) = decoded {
+                let says = error.to_string();
+                damages.push(Damage { path, says });
+            }
         }
     }
     Ok(damages)
@@ -90,7 +108,7 @@ pub fn remove(path: &Path) -> Result<Vec<PathBuf>> {
 
 /// Returns the fingerprints' folders at `path`, by name. `remove` touches nothing else, since it
 /// may be given any folder.
-fn folders(path: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn folders(path: &Path) -> Result<Vec<PathBuf>> {
     let absolute = fs::canonicalize(path).at(path)?; // `.` has no name
     if is_fingerprint(&absolute) {
         return Ok(vec![absolute]);
@@ -117,9 +135,9 @@ fn is_fingerprint(folder: &Path) -> bool {
 
 /// The folder of a layer, of logits, or of the rows of a kind without layers.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct LayerFolder {
-    entry: StoredEntry,
-    path: PathBuf,
+pub(super) struct LayerFolder {
+    pub(super) entry: StoredEntry,
+    pub(super) path: PathBuf,
 }
 
 impl LayerFolder {
@@ -132,7 +150,7 @@ impl LayerFolder {
 }
 
 /// Returns the folders of entries of a fingerprint, by layer.
-fn layer_folders(folder: &Path) -> Result<Vec<LayerFolder>> {
+pub(super) fn layer_folders(folder: &Path) -> Result<Vec<LayerFolder>> {
     let mut folders = vec![];
     for entry in fs::read_dir(folder).at(folder)? {
         let path = entry?.path();
@@ -145,15 +163,6 @@ fn layer_folders(folder: &Path) -> Result<Vec<LayerFolder>> {
     Ok(folders)
 }
 
-/// Returns the paths of all parts of the layers.
-fn parts(layers: &[LayerFolder]) -> Result<Vec<PathBuf>> {
-    let mut parts = vec![];
-    for layer in layers {
-        parts.extend(part::list(&layer.path)?);
-    }
-    Ok(parts)
-}
-
 fn listing(folder: PathBuf) -> Result<Listing> {
     let fingerprint = Fingerprint::read(&folder)?;
     let identity: Json = serde_json::from_str(fingerprint.json()).unwrap_or_default();
@@ -161,20 +170,28 @@ fn listing(folder: PathBuf) -> Result<Listing> {
     let mut frames_by_row = HashMap::new();
     let mut bytes = 0;
     let mut unreadable = 0;
-    for path in parts(&layers)? {
-        bytes += fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        match part::locations(&path, &fingerprint) {
-            Ok(locations) => {
-                for (key, location) in locations {
-                    frames_by_row.insert(key, location.frames as u64);
+    let codec = Codec::of_folder(&folder, &fingerprint);
+    for layer in &layers {
+        for path in part::list(&layer.path)? {
+            bytes += fs::metadata(&path).map_or(0, |metadata| metadata.len());
+            let locations = codec.as_ref().ok().and_then(|codec| {
+                let codec = codec.of_entry(layer.entry).ok()?;
+                part::locations(&path, &fingerprint, &codec).ok()
+            });
+            match locations {
+                Some(locations) => {
+                    for (key, location) in locations {
+                        frames_by_row.insert(key, location.frames as u64);
+                    }
                 }
+                None => unreadable += 1,
             }
-            Err(_) => unreadable += 1,
         }
     }
     Ok(Listing {
         kind: identity["kind"].as_str().map(str::to_owned),
         model: identity.get("model").cloned(),
+        codec: identity.get("codec").cloned(),
         logits: layers
             .iter()
             .any(|folder| folder.entry == StoredEntry::Logits),

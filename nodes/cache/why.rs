@@ -1,6 +1,7 @@
 //! Why rows of a node are missing from a cache: what its fingerprint has otherwise than the nearest
 //! folder of the cache, and how many sampled rows that folder has.
 use super::cacheable;
+use super::codec::{Codec, CodecOption};
 use super::file_hashes::FileHashes;
 use super::files::{self, FILE_HASHES};
 use super::fingerprint::Fingerprint;
@@ -57,12 +58,25 @@ impl Difference {
 ///
 /// # Errors
 /// The node cannot be cached, or its model cannot be read.
-pub fn compare(config: &dyn Config, root: &Path, context: &NodeContext) -> Result<Vec<Comparison>> {
+pub fn compare(
+    config: &dyn Config,
+    root: &Path,
+    codec: &CodecOption,
+    context: &NodeContext,
+) -> Result<Vec<Comparison>> {
     let cacheable = cacheable(config)?;
+    let codec = Codec::open(codec, context)?;
     let mut hashes = FileHashes::open(root.join(FILE_HASHES));
     let mut comparisons = vec![];
     for port in served_ports(cacheable, context) {
-        comparisons.push(compare_port(cacheable, port, root, &mut hashes, context)?);
+        comparisons.push(compare_port(
+            cacheable,
+            port,
+            root,
+            &codec,
+            &mut hashes,
+            context,
+        )?);
     }
     if root.is_dir() {
         hashes.save();
@@ -74,10 +88,11 @@ fn compare_port(
     node: &dyn Cacheable,
     port: &'static str,
     root: &Path,
+    codec: &Codec,
     hashes: &mut FileHashes,
     context: &NodeContext,
 ) -> Result<Comparison> {
-    let wanted = Fingerprint::of_files(node, port, hashes, context)?;
+    let wanted = Fingerprint::of_files(node, port, codec, hashes, context)?;
     let mut nearest: Option<Nearest> = None;
     for (name, folder) in files::entries(root) {
         if !files::is_short_hash(&name) {
@@ -145,12 +160,13 @@ fn differences(stored: &Fingerprint, wanted: &Fingerprint) -> Option<Vec<Differe
     Some(differences)
 }
 
-/// Returns all values that are no objects, by the keys that lead to them.
+/// Returns all values that are no objects, by the keys that lead to them. A codec is one value, since
+/// one is a name and another an object.
 fn values_by_path(json: &Json) -> BTreeMap<String, Json> {
     let mut values = BTreeMap::new();
     let mut waiting = vec![(String::new(), json)];
     while let Some((path, json)) = waiting.pop() {
-        let Some(object) = json.as_object() else {
+        let Some(object) = json.as_object().filter(|_| path != "codec") else {
             values.insert(path, json.clone());
             continue;
         };

@@ -81,10 +81,7 @@ impl Targets {
 
 /// Returns the batch with the columns [`column::TARGETS`] for `rows`, whose cached entries are
 /// `entries`: (rows)(layers).
-pub(crate) fn batch_from_entries(
-    rows: &RecordBatch,
-    entries: &[Vec<Entry>],
-) -> Result<RecordBatch> {
+pub fn batch_from_entries(rows: &RecordBatch, entries: &[Vec<Entry>]) -> Result<RecordBatch> {
     let values: Vec<&[f32]> = entries
         .iter()
         .flatten()
@@ -98,7 +95,7 @@ pub(crate) fn batch_from_entries(
 
 /// Returns the entry of a row and a layer of a batch with the columns [`column::TARGETS`]; `layer`
 /// is the layer's index in the batch.
-pub(crate) fn entry(batch: &RecordBatch, row: usize, layer: usize) -> Result<Entry> {
+pub fn entry(batch: &RecordBatch, row: usize, layer: usize) -> Result<Entry> {
     Ok(Entry {
         frames: column::u32s(batch, FRAMES)?[row],
         values: column::floats_of_layer(batch, HIDDEN, row, layer)?.to_vec(),

@@ -53,6 +53,7 @@ impl KindOptions for Options {
         inputs: &[frames::PORT],
         outputs: &[],
     };
+    const NEEDS_ALL_ROWS: bool = true;
 }
 
 impl Config for Options {

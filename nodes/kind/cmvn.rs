@@ -29,6 +29,7 @@ impl KindOptions for Options {
         outputs: &[],
     };
     const FORGETS: bool = true;
+    const NEEDS_ALL_ROWS: bool = true;
 }
 
 fn width(inputs: &Shapes) -> Option<usize> {

@@ -9,6 +9,7 @@ mod crop;
 mod dev_set;
 mod draw;
 mod noise;
+mod order;
 mod rank_steps;
 mod source;
 mod speech;
@@ -30,6 +31,7 @@ use crate::node::{
 };
 use batch_plan::{BatchPlan, Filling};
 use crop::Crop;
+use order::Order;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::Path;
@@ -70,6 +72,10 @@ pub struct Options {
     /// 0: a new one every epoch.
     #[serde(default = "default_views")]
     views: u64,
+    /// How an epoch orders its batches: "shuffled", or {"type": "window", "shard": 64, "window": 256}
+    /// for caches that are larger than memory.
+    #[serde(default)]
+    order: Order,
     /// Shorter utterances are left out.
     #[serde(default = "default_min_seconds")]
     min_seconds: f64,
@@ -142,6 +148,12 @@ impl Options {
             "must be at least 1, or null",
         ));
         errors.extend(self.window_error());
+        errors.extend(self.order.errors());
+        errors.extend(OptionError::unless(
+            self.rows_per_batch.is_none() || self.order == Order::default(),
+            "order",
+            "`rows_per_batch` draws the rows of each epoch anew, and so has no order of batches",
+        ));
         if !(0.0..=MAX_BATCH_SECONDS).contains(&self.min_seconds) {
             let message =
                 format!("`min_seconds` must be at least 0 and at most {MAX_BATCH_SECONDS}");
@@ -246,6 +258,11 @@ impl Config for Options {
             Some(size) => Box::new(noise::NoiseSource::new(context, size)),
             None => Box::new(source::Decode::new(self, context)?),
         })
+    }
+
+    fn reads_whole_batches(&self) -> Option<&'static str> {
+        (self.crop == Crop::Batch)
+            .then_some("`crop` \"batch\" cuts rows to the shortest of a batch")
     }
 
     fn source(&self) -> Option<&dyn Source> {

@@ -152,6 +152,11 @@ impl Config for Options {
         })
     }
 
+    fn reads_whole_batches(&self) -> Option<&'static str> {
+        self.same_count
+            .then_some("with `same_count` rows of a batch keep equally many masked frames")
+    }
+
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
         Ok(Box::new(MaskFrames {
             options: self.clone(),

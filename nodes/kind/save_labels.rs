@@ -32,6 +32,7 @@ impl KindOptions for Options {
         outputs: &[],
     };
     const FILES: &[FileOption] = &[FileOption::manifest("manifest")];
+    const NEEDS_ALL_ROWS: bool = true;
 }
 
 impl Config for Options {

@@ -5,6 +5,7 @@ use crate::node::info::PhaseOutputs;
 use crate::node::port::Shapes;
 use crate::node::report::Report;
 use crate::node::row_counts::RowCounts;
+use crate::node::shard::Shard;
 use crate::node::shared_models::SharedModels;
 use compute::random::Key;
 use compute::ranks::Ranks;
@@ -30,6 +31,8 @@ pub struct RunContext {
     /// Whether the phase is only timed: models that earlier phases have not written are built at
     /// their target size, and nothing is kept.
     pub bench: bool,
+    /// The share of the rows that this process computes; `None` is all.
+    pub shard: Option<Shard>,
     /// Noise in place of a manifest.
     pub synthetic: Option<Synthetic>,
     /// What earlier phases write, as planned: `bench` builds on it what they have not written.
@@ -142,6 +145,7 @@ impl NodeContext {
             },
             has_optimizer: true,
             bench: false,
+            shard: None,
             synthetic: None,
             phase_outputs: Arc::default(),
             report,

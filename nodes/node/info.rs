@@ -59,6 +59,12 @@ pub enum Artifact {
     Head { tensors: Vec<(String, Vec<usize>)> },
     /// Centroids of clusters.
     Centroids { clusters: usize, width: usize },
+    /// Codebooks of a teacher's layers.
+    Codebooks {
+        layers: Vec<usize>,
+        width: usize,
+        books: usize,
+    },
     /// Mean and standard deviation of log-mel frames.
     Cmvn { bins: usize },
     /// Labels of frames; the number of classes, if it is known.

@@ -22,6 +22,9 @@ pub trait KindOptions: Config + DeserializeOwned + JsonSchema + 'static {
     /// Whether a node gathers over a dev pass what it judges at the end of the pass, so that each
     /// process of a run has to see the whole set.
     const GATHERS: bool = false;
+    /// Whether what a node leaves is of all rows of its phase, so that these may not be shared out to
+    /// runs by shards.
+    const NEEDS_ALL_ROWS: bool = false;
     /// The options that name files or folders which a node reads, by whose contents a run knows
     /// them again.
     const FILES: &[FileOption] = &[];
@@ -48,6 +51,7 @@ pub struct Kind {
     pub cacheable: bool,
     pub forgets: bool,
     pub gathers: bool,
+    pub needs_all_rows: bool,
     pub files: &'static [FileOption],
     pub parse: Parse,
     /// Returns the JSON Schema of the options; its `description` says what the node does.
@@ -65,6 +69,7 @@ impl Kind {
             cacheable: O::CACHEABLE,
             forgets: O::FORGETS,
             gathers: O::GATHERS,
+            needs_all_rows: O::NEEDS_ALL_ROWS,
             files: O::FILES,
             parse: parse::<O>,
             schema: schema::<O>,

@@ -1,12 +1,12 @@
-//! `pipeline cache list|verify|remove PATH` and `pipeline cache why GRAPH`: what a person does with a
+//! `pipeline cache list|verify|merge|remove PATH` and `pipeline cache why GRAPH`: what a person does with a
 //! cache of targets.
 mod why;
 
 use crate::Format;
 use crate::ending::{CommandError, CommandResult};
 use crate::print::{print, print_json};
-use nodes::cache::tools;
 use nodes::cache::tools::Listing;
+use nodes::cache::{merge, tools};
 use nodes::data::printable::printable_path;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +31,11 @@ enum CacheCommand {
         /// A cache, or one fingerprint's folder in it
         path: PathBuf,
     },
+    /// Join small parts, and drop rows that stand in several
+    Merge {
+        /// A cache, or one fingerprint's folder in it
+        path: PathBuf,
+    },
     /// Remove the cache
     Remove {
         /// A cache, or one fingerprint's folder in it
@@ -46,6 +51,7 @@ impl Arguments {
         match self.command {
             CacheCommand::List { path, format } => list(&path, format),
             CacheCommand::Verify { path } => verify(&path),
+            CacheCommand::Merge { path } => merge(&path),
             CacheCommand::Remove { path } => remove(&path),
             CacheCommand::Why(arguments) => arguments.run(),
         }
@@ -73,6 +79,27 @@ fn verify(path: &Path) -> CommandResult {
     }
 }
 
+fn merge(path: &Path) -> CommandResult {
+    let merged = merge::merge(path)?;
+    for damage in &merged.unreadable {
+        eprintln!(
+            "{}: left as it is: {}",
+            printable_path(&damage.path),
+            damage.says
+        );
+    }
+    let path = printable_path(path);
+    if merged.written + merged.removed == 0 {
+        eprintln!("{path}: nothing to merge");
+    } else {
+        eprintln!(
+            "{path}: joined {} parts into {}, dropped {} rows that stood in several",
+            merged.removed, merged.written, merged.doubled
+        );
+    }
+    Ok(())
+}
+
 fn remove(path: &Path) -> CommandResult {
     for folder in tools::remove(path)? {
         eprintln!("removed {}", printable_path(&folder));
@@ -95,8 +122,15 @@ fn listing_line(listing: &Listing) -> String {
     } else {
         String::new()
     };
+    let codec = match &listing.codec {
+        Some(codec) if codec != "f32" => match codec["type"].as_str() {
+            Some(name) => format!("{name}  "),
+            None => format!("{}  ", codec.as_str().unwrap_or("?")),
+        },
+        _ => String::new(),
+    };
     format!(
-        "{}  {}  {layers}{} rows  {} frames  {:.1} MB{unreadable}\n",
+        "{}  {}  {codec}{layers}{} rows  {} frames  {:.1} MB{unreadable}\n",
         printable_path(&listing.folder),
         listing.kind.as_deref().unwrap_or("?"),
         listing.rows,

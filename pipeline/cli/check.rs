@@ -2,13 +2,16 @@
 //! before anything runs: problems, stages, parameters, multiply-accumulates and bytes.
 use crate::ending::CommandResult;
 use crate::print::{print, print_json};
-use crate::{Format, cache_bytes, graph, recipe, terminal};
+use crate::{Format, graph, recipe, terminal};
 use nodes::data::printable::printable;
 use nodes::node::PlannedRows;
+use pipeline::graph::cache_bytes;
 use pipeline::graph::plan::{Phase, PlannedNode};
 use pipeline::report::format::thousands;
-use pipeline::run::missing;
+use pipeline::run::{machine, missing};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 mod gpu;
 
@@ -164,12 +167,37 @@ fn cache_text(phase: &Phase, rows: Option<&PlannedRows>, bytes: u64) -> String {
         text += &format!(", {:.3} GB an hour of speech", gigabytes / hours);
     }
     text += "\n";
-    for (root, free) in cache_bytes::free_space(phase) {
+    for (root, free) in free_space(phase) {
         let root = printable(root);
         let free = free as f64 / 1e9;
         text += &format!("    {free:.1} GB are free for {root}\n");
     }
     text
+}
+
+/// Returns the free bytes of the disks that the caches of a phase are on, by cache. A cache in the
+/// run's folder is left out: where that will be is not known.
+fn free_space(phase: &Phase) -> BTreeMap<&str, u64> {
+    let mut free = BTreeMap::new();
+    for node in &phase.nodes {
+        let Some(root) = node.spec.cache.as_deref() else {
+            continue;
+        };
+        // A cache that is not there yet is created in the nearest folder that is.
+        let mut folders = Path::new(root).ancestors().map(|folder| {
+            if folder.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                folder
+            }
+        });
+        if let Some(bytes) = folders.find_map(machine::disk)
+            && !root.starts_with("$OUT/")
+        {
+            free.insert(root, bytes);
+        }
+    }
+    free
 }
 
 /// Returns the line of a node: parameters and multiply-accumulates. Empty if it has neither.

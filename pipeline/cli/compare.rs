@@ -6,6 +6,7 @@ use nodes::KINDS;
 use nodes::data::printable::printable_path;
 use nodes::model::{UnknownKeys, read_architecture};
 use nodes::node::SummaryMetric;
+use pipeline::graph::spec::cache::CACHE_KEYS;
 use pipeline::report::format::thousands;
 use pipeline::report::measured::Measured;
 use pipeline::report::models::ModelSize;
@@ -213,8 +214,8 @@ fn recorded_phases<'a>(graph: &'a Value, folder: &Path) -> Vec<RecordedPhase<'a>
 fn declared_distance(nodes: &Value) -> Option<SummaryMetric> {
     for node in nodes.as_object()?.values() {
         let mut options = node.as_object()?.clone();
-        for key in ["kind", "inputs", "cache"] {
-            options.remove(key);
+        for key in ["kind", "inputs"].iter().chain(&CACHE_KEYS) {
+            options.remove(*key);
         }
         let kind = KINDS.iter().find(|kind| node["kind"] == kind.name)?;
         let config = (kind.parse)(options.into()).ok()?;

@@ -109,6 +109,7 @@ impl DryRun<'_> {
             clock: self.phase.clock(Some(self.updates), 0),
             has_optimizer: self.phase.optimizer.is_some(),
             bench: true,
+            shard: None,
             synthetic: self.synthetic,
             phase_outputs: self.plan.phase_outputs.clone(),
             report: self.report,

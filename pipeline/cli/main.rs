@@ -1,7 +1,6 @@
 //! The program `pipeline`: parses the command line, runs one subcommand and exits with its code.
 mod bench;
 mod cache;
-mod cache_bytes;
 mod check;
 mod compare;
 mod completions;

@@ -1,8 +1,9 @@
 //! What a whole recipe costs on this machine: updates, time at the speed that `bench` measured, hours
 //! of audio, bytes of caches. Phases that were not measured are named with the command that does.
-use crate::{cache_bytes, graph};
+use crate::graph;
 use nodes::data::printable::printable;
 use nodes::node::PlannedRows;
+use pipeline::graph::cache_bytes;
 use pipeline::graph::plan::{Phase, Plan};
 use pipeline::report::format::{duration, thousands};
 use pipeline::run::missing;
@@ -132,7 +133,7 @@ impl Total {
 }
 
 /// Returns the bytes of all caches, counted once where phases share their rows; `None` if a manifest
-/// is missing or makes new views in every epoch.
+/// is missing or makes new views in every epoch, or if codebooks are missing.
 fn caches(plan: &Plan, rows: &[Option<PlannedRows>]) -> Option<u64> {
     let mut counted = BTreeSet::new();
     let mut total: u64 = 0;
@@ -149,7 +150,7 @@ fn caches(plan: &Plan, rows: &[Option<PlannedRows>]) -> Option<u64> {
             let rows = rows.as_ref().filter(|_| views > 0)?;
             let identity = format!("{} {source}", nodes[node.name()]);
             if counted.insert(identity) {
-                let bytes = cache_bytes::of_node(phase, index, views, rows).unwrap_or(0);
+                let bytes = cache_bytes::of_node(phase, index, views, rows)?;
                 total = total.saturating_add(bytes);
             }
         }

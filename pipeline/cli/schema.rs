@@ -3,6 +3,7 @@
 use crate::ending::CommandResult;
 use crate::print::print_json;
 use nodes::KINDS;
+use nodes::cache::codec::CodecOption;
 use nodes::node::Kind;
 use nodes::node::port::Port;
 use pipeline::graph::edges;
@@ -106,6 +107,15 @@ pub(crate) fn node(kind: &Kind) -> Value {
             "default": null,
         });
         properties.insert("cache".to_owned(), cache);
+        let budget = json!({
+            "description": "The most bytes that a full cache may take: a graph whose cache would \
+                            take more is refused; null: any.",
+            "type": ["integer", "null"],
+            "minimum": 0,
+            "default": null,
+        });
+        properties.insert("budget".to_owned(), budget);
+        properties.insert("codec".to_owned(), CodecOption::schema());
     }
 
     let mut required = vec![json!("kind")];

@@ -4,6 +4,7 @@
 //! Every problem that options and edges alone can show is found here. Later phases know what
 //! earlier ones will write.
 mod best;
+mod budget;
 mod info;
 mod roles;
 
@@ -51,6 +52,8 @@ pub struct PlannedNode {
     pub info: NodeInfo,
     /// The shapes that the node receives.
     pub inputs: Shapes,
+    /// The number of codebooks that its codec has, if it has some.
+    pub books: Option<u64>,
 }
 
 /// An edge from a port of one node to a port of another.
@@ -143,12 +146,16 @@ pub fn plan(graph: GraphSpec, problems: &mut Problems) -> Option<Plan> {
     if !problems.is_empty() {
         return None;
     }
+    let phases: Vec<Phase> = phases.into_iter().collect::<Option<_>>()?;
+    for phase in &phases {
+        budget::check(phase, problems);
+    }
     Some(Plan {
         name: graph.name,
         seed: graph.seed,
         phased: graph.phased,
         resolved: graph.resolved,
-        phases: phases.into_iter().collect::<Option<_>>()?,
+        phases,
         phase_outputs: Arc::new(earlier.outputs),
     })
 }
@@ -196,6 +203,7 @@ fn plan_phase(
     for ((spec, info), inputs) in phase.nodes.into_iter().zip(info).zip(inputs) {
         nodes.push(PlannedNode {
             config: spec.config.clone()?,
+            books: spec.codec.books(&earlier.outputs),
             spec,
             info: info?,
             inputs,

@@ -1,10 +1,13 @@
 //! A graph as its file describes it, before edges and shapes are checked.
+pub mod cache;
 mod node;
 mod set;
 
 use crate::graph::json;
 use crate::graph::json::{Content, Json};
 use crate::graph::problem::{Location, Problems};
+use cache::Budget;
+use nodes::cache::codec::CodecOption;
 use nodes::data::suggestion::option_hint;
 use nodes::node::{Config, Kind};
 use serde_json::Value;
@@ -50,6 +53,8 @@ pub struct NodeSpec {
     /// Whether reading this node found problems, so that its neighbours do not add theirs.
     pub broken: bool,
     pub cache: Option<String>,
+    pub budget: Option<Budget>,
+    pub codec: CodecOption,
     pub inputs: Vec<InputSpec>,
 }
 
@@ -90,6 +95,8 @@ impl NodeSpec {
             wrong_options: BTreeSet::new(),
             broken: false,
             cache: None,
+            budget: None,
+            codec: CodecOption::default(),
             inputs: vec![],
         }
     }

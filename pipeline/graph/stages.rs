@@ -3,6 +3,7 @@
 use crate::graph::edges::{Connection, EdgeGraph};
 use crate::graph::problem::{Problems, quoted};
 use crate::graph::spec::{NodeSpec, PhaseSpec};
+use nodes::cache::codec::CodecOption;
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, EdgeReference, NodeIndex};
 use petgraph::unionfind::UnionFind;
@@ -36,7 +37,7 @@ pub(super) fn topological_order(
 
 /// Assigns each node the label of its stage: nodes that a tape edge joins share one.
 ///
-/// A node without a cache also joins its readers if all its edges carry tensors into one stage:
+/// A node without a cache and a codec also joins its readers if all its edges carry tensors into one stage:
 /// what it computes on a GPU then stays there.
 pub(super) fn assign(edge_graph: &EdgeGraph, phase: &PhaseSpec) -> Vec<usize> {
     let mut sets = UnionFind::new(edge_graph.node_count());
@@ -46,7 +47,8 @@ pub(super) fn assign(edge_graph: &EdgeGraph, phase: &PhaseSpec) -> Vec<usize> {
         }
     }
     for node in edge_graph.node_indices() {
-        if phase.nodes[node.index()].cache.is_some() {
+        let spec = &phase.nodes[node.index()];
+        if spec.cache.is_some() || spec.codec != CodecOption::F32 {
             continue;
         }
         let Some(reader) = edge_graph.neighbors(node).next() else {

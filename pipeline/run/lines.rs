@@ -1,16 +1,21 @@
 //! Lines for the person who watches a run: what it begins with, and where its results are.
 use crate::graph::plan::{Phase, Plan};
 use crate::report::format::thousands;
+use crate::run::Run;
 use crate::run::record::RunRecord;
 use nodes::data::printable::printable_path;
 use nodes::node::Clock;
 use std::path::Path;
 
 /// Returns the line that a run begins with: what computes, and where the results go.
-pub(super) fn start(plan: &Plan, record: &RunRecord, out: &Path) -> String {
-    let name = &plan.name;
+pub(super) fn start(run: &Run, record: &RunRecord) -> String {
+    let name = &run.plan.name;
+    let shard = match run.shard {
+        Some(shard) => format!(", shard {} of {},", shard.index + 1, shard.count),
+        None => String::new(),
+    };
     let device = &record.device;
-    let out = printable_path(out);
+    let out = printable_path(&run.out);
     let mut threads = match record.threads {
         1 => "1 thread".to_owned(),
         count => format!("{count} threads"),
@@ -18,7 +23,7 @@ pub(super) fn start(plan: &Plan, record: &RunRecord, out: &Path) -> String {
     if record.ranks > 1 {
         threads = format!("{} ranks of {threads}", record.ranks);
     }
-    format!("run `{name}` on {device}, {threads}, into {out}")
+    format!("run `{name}`{shard} on {device}, {threads}, into {out}")
 }
 
 /// Returns the line that a phase begins with: how long it is.

@@ -34,15 +34,19 @@ fn nodes_files(nodes: &Value, prefix: &str, pointer: &str) -> Vec<NamedFile> {
     let mut files = vec![];
     for (name, node) in nodes.as_object().into_iter().flatten() {
         let kind = KINDS.iter().find(|kind| node["kind"] == kind.name);
-        for option in kind.map_or(&[][..], |kind| kind.files) {
-            let path = node[option.name].as_str();
+        let options = kind.map_or(&[][..], |kind| kind.files).iter();
+        let named = options.map(|option| (vec![option.name], option.contents));
+        let codebooks = (vec!["codec", "file"], Contents::Files);
+        for (keys, contents) in named.chain([codebooks]) {
+            let path = keys.iter().try_fold(node, |value, key| value.get(key));
+            let path = path.and_then(Value::as_str);
             let Some(path) = path.filter(|path| !path.starts_with("$OUT/")) else {
                 continue;
             };
             files.push(NamedFile {
-                option: format!("{prefix}{name}.{}", option.name),
-                pointer: format!("{pointer}/{name}/{}", option.name),
-                contents: option.contents,
+                option: format!("{prefix}{name}.{}", keys.join(".")),
+                pointer: format!("{pointer}/{name}/{}", keys.join("/")),
+                contents,
                 path: path.to_owned(),
             });
         }

@@ -147,6 +147,7 @@ fn seat(
         context: node_context(phase, context, node),
         config: planned.config.clone(),
         cache: planned.spec.cache.clone(),
+        codec: planned.spec.codec.clone(),
         is_read: !read_outputs(phase, node, context).is_empty(),
         feeds,
         sends,

@@ -68,6 +68,7 @@ impl Run<'_> {
             clock,
             has_optimizer: phase.optimizer.is_some(),
             bench: false,
+            shard: self.shard,
             synthetic: None,
             phase_outputs: self.plan.phase_outputs.clone(),
             report: self.report.clone(),

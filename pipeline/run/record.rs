@@ -99,6 +99,9 @@ impl RunRecord {
         if earlier.arguments["steps"] != self.arguments["steps"] {
             differences.push("--steps".to_owned());
         }
+        if earlier.arguments["shard"] != self.arguments["shard"] {
+            differences.push("--shard".to_owned());
+        }
         differences.extend(self.changed_contents(earlier));
         Comparison { grows, differences }
     }

@@ -4,6 +4,7 @@ use crate::run::receiver::{EdgeReceiver, Inbox, Message, ReceiveError};
 use compute::tensor::Tape;
 use crossbeam::channel::Sender;
 use nodes::Result;
+use nodes::cache::codec::CodecOption;
 use nodes::node::port::Value;
 use nodes::node::step::{Member, Step, StepInfo};
 use nodes::node::{Config, Node, NodeContext};
@@ -41,6 +42,7 @@ pub struct Seat {
     pub context: NodeContext,
     pub config: Arc<dyn Config>,
     pub cache: Option<String>,
+    pub codec: CodecOption,
     /// Whether an edge leaves the node.
     pub is_read: bool,
     pub feeds: Vec<(&'static str, Feed)>,
@@ -205,13 +207,14 @@ impl Stage {
 
 impl Seat {
     fn build(&self) -> Result<Box<dyn Node>> {
-        match &self.cache {
-            Some(root) => {
-                let root = self.context.path(root);
-                nodes::cache::wrap(self.config.clone(), &root, self.is_read, &self.context)
-            }
-            None => self.config.build(&self.context),
-        }
+        let root = self.cache.as_ref().map(|root| self.context.path(root));
+        nodes::cache::wrap(
+            self.config.clone(),
+            root.as_deref(),
+            &self.codec,
+            self.is_read,
+            &self.context,
+        )
     }
 
     /// Collects the values of the input ports, from nodes of this stage and from other threads.

@@ -216,6 +216,7 @@ fn phase_identity(plan: &Plan, phase: &Phase) -> Value {
             continue;
         };
         options.remove("cache"); // `bench` replaces it
+        options.remove("budget");
         if i == phase.source || Some(i) == phase.optimizer {
             options.retain(|option, _| !WITHOUT_EFFECT.contains(&option.as_str()));
         }

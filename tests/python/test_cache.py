@@ -1,13 +1,15 @@
 """Caches: rows as arrays, damage, several fingerprints."""
 
+import json
 import shutil
+import subprocess
 import unittest
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from support import FIRST, InFolder, needs_torch
+from support import FIRST, GRAPH, InFolder, needs_torch
 
 import ssl_compression as sc
 from ssl_compression._blake3 import numpy_digest
@@ -114,6 +116,60 @@ class Reading(InFolder):
     def copy(self) -> None:
         shutil.rmtree(self.folder)
         shutil.copytree(CACHE, self.folder)
+
+
+class Codecs(InFolder):
+    """Rows of every codec are those that the program sends, bit for bit."""
+
+    def check(self, codec: dict[str, str] | str) -> None:
+        said = json.dumps(codec)
+        settings = [f"teacher.codec={said}", f"teacher.cache={self.folder / 'cache'}"]
+        tapped = self.folder / "sent.parquet"
+        arguments = ["tap", GRAPH, "teacher.targets", "--steps", "1", "--out", str(tapped)]
+        for setting in settings:
+            arguments += ["--set", setting]
+        run = subprocess.run(["pipeline", *arguments], capture_output=True, text=True)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        cache = sc.Cache(self.folder / "cache")
+        sent = pq.read_table(tapped).to_pylist()
+        layers = cache.layers()
+        self.assertGreater(len(sent), 0)
+        for row in sent:
+            for layer, hidden in zip(layers, row["hidden"]):
+                stored = cache.hidden(row["id"], layer)
+                self.assertEqual(stored.dtype, np.float32)
+                np.testing.assert_array_equal(stored.ravel(), np.float32(hidden))
+
+    def test_floats(self) -> None:
+        for codec in ["f32", "f16", "bf16"]:
+            with self.subTest(codec):
+                shutil.rmtree(self.folder / "cache", ignore_errors=True)
+                self.check(codec)
+
+    def test_int8(self) -> None:
+        for scale in ["frame", "channel"]:
+            with self.subTest(scale):
+                shutil.rmtree(self.folder / "cache", ignore_errors=True)
+                self.check({"type": "int8", "scale": scale})
+
+    def test_codebooks(self) -> None:
+        graph = json.loads(Path("graphs/targets.json").read_text(encoding="utf-8"))
+        inputs = {"targets": "teacher.targets"}
+        books = {"kind": "codebook", "inputs": inputs, "books": 2, "passes": 1, "frames": 2000}
+        graph["nodes"]["books"] = books
+        graph["nodes"]["speech"].update(manifest="data/sample/dev.tsv", dev=None)
+        graph["nodes"]["teacher"].update(cache=None, layers=[0, 3, 5])
+        file = self.folder / "fit.json"
+        file.write_text(json.dumps(graph), encoding="utf-8")
+        for _ in sc.run(file, out=self.folder / "fit"):
+            pass
+        fitted = self.folder / "fit" / "books" / "codebooks.safetensors"
+        self.check({"type": "multi-codebook", "file": str(fitted)})
+        cache = self.folder / "cache"
+        (kept,) = cache.glob("*/codebooks.safetensors")
+        kept.write_bytes(kept.read_bytes() + b"x")
+        with self.assertRaisesRegex(sc.UnknownCodec, "not the codebooks"):
+            sc.Cache(cache).rows(3)
 
 
 class Hashes(unittest.TestCase):

@@ -34,7 +34,12 @@ fn damage_to_any_byte_is_detected() {
     let fingerprint = Fingerprint::read(layer.parent().unwrap()).unwrap();
     let get = |bytes: &[u8]| {
         fs::write(&part, bytes).unwrap();
-        let store = LayerStore::open(layer.clone(), fingerprint.clone(), &cache.context());
+        let store = LayerStore::open(
+            layer.clone(),
+            fingerprint.clone(),
+            EntryCodec::F32,
+            &cache.context(),
+        );
         store.unwrap().get(&row_key(&samples(1), &[]))
     };
     let good = fs::read(&part).unwrap();

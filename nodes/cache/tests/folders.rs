@@ -78,7 +78,14 @@ fn a_node_that_only_fills_its_cache_fails_before_a_row_is_computed() {
     let fingerprint = make_unwritable(&cache);
     let config = fake(&[1]);
     let context = cache.context();
-    let mut node = wrap(Arc::new(config.clone()), &cache.root, false, &context).unwrap();
+    let mut node = wrap(
+        Arc::new(config.clone()),
+        Some(&cache.root),
+        &CodecOption::F32,
+        false,
+        &context,
+    )
+    .unwrap();
     let result = run_step(&mut *node, &context, &[9], false, "targets");
     let error = result.unwrap_err().to_string();
     assert!(error.contains(&*fingerprint.to_string_lossy()), "{error}");

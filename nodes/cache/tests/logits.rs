@@ -9,7 +9,14 @@ fn serve(cache: &TestCache, layers: &[usize], ports: &[&'static str], ids: &[usi
     };
     let mut context = cache.context();
     context.read_outputs = ports.iter().copied().collect();
-    let mut node = wrap(Arc::new(config.clone()), &cache.root, true, &context).unwrap();
+    let mut node = wrap(
+        Arc::new(config.clone()),
+        Some(&cache.root),
+        &CodecOption::F32,
+        true,
+        &context,
+    )
+    .unwrap();
     let inputs = HashMap::from([("speech".to_owned(), vec![Value::Batch(rows(ids))])]);
     let info = StepInfo::default();
     let mut step = Step::new(info, &context, Tape::default(), inputs, &mut []);

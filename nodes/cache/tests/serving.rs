@@ -95,14 +95,14 @@ fn a_part_is_written_when_it_is_large() {
         values: vec![0.5; 1000 * 17_000],
     };
     store
-        .put(0, [6; 16], "small", 0, &hidden(&samples(1), 1))
+        .put(0, [6; 16], "small", 0, hidden(&samples(1), 1))
         .unwrap();
     store.write_full().unwrap();
     assert_eq!(cache.files("parquet").len(), 1);
-    store.put(0, [7; 16], "large", 0, &large).unwrap();
+    store.put(0, [7; 16], "large", 0, large.clone()).unwrap();
     store.write_full().unwrap();
     assert_eq!(cache.files("parquet").len(), 2);
-    assert!(store.find(&[7; 16]) == [Some(large)]);
+    assert!(store.find(&[[7; 16]]) == [[Some(large)]]);
 }
 
 /// A kind without layers: uncached, and from an empty, half-filled and full cache.
@@ -125,7 +125,14 @@ fn rows_without_layers() {
     ];
     for (ids, parts) in cases {
         let mut uncached = fbank.build(&cache.context()).unwrap();
-        let mut cached = wrap(fbank.clone(), &cache.root, true, &cache.context()).unwrap();
+        let mut cached = wrap(
+            fbank.clone(),
+            Some(&cache.root),
+            &CodecOption::F32,
+            true,
+            &cache.context(),
+        )
+        .unwrap();
         let expected = features(&mut *uncached, ids);
         assert_eq!(features(&mut *cached, ids), expected);
         assert_eq!(cache.files("parquet").len(), parts);

@@ -3,7 +3,8 @@ use super::*;
 use why::{Comparison, Difference, EntryHits, SampledRows};
 
 fn compare(cache: &TestCache, config: &FakeConfig) -> Comparison {
-    let comparisons = why::compare(config, &cache.root, &cache.context()).unwrap();
+    let comparisons =
+        why::compare(config, &cache.root, &CodecOption::F32, &cache.context()).unwrap();
     comparisons.into_iter().next().unwrap()
 }
 

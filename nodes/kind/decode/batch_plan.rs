@@ -7,6 +7,7 @@
 //!
 //! Batches of a number of rows are cut from an order of all rows that is drawn anew in each epoch.
 use super::crop::Crop;
+use super::order::Order;
 use compute::random::Key;
 use std::ops::Range;
 
@@ -83,9 +84,15 @@ impl BatchPlan {
         self.batches(|row| (self.sizes[row], row))
     }
 
-    /// Returns the batches of an epoch: combined by (seed, view), shuffled by (seed, epoch), or of a
-    /// number of rows, drawn by (seed, epoch). The first row of a batch is its shortest.
-    pub(super) fn of_epoch(&self, seed: u64, view: u64, epoch: u64) -> Vec<Vec<usize>> {
+    /// Returns the batches of an epoch: combined by (seed, view), ordered by (seed, view, epoch), or
+    /// of a number of rows, drawn by (seed, epoch). The first row of a batch is its shortest.
+    pub(super) fn of_epoch(
+        &self,
+        order: Order,
+        seed: u64,
+        view: u64,
+        epoch: u64,
+    ) -> Vec<Vec<usize>> {
         let mates = Key::new(seed, &["batches"]);
         if let Filling::Rows(_) = self.filling {
             let mut batches = self.batches(|row| (mates.draw(epoch, row as u64), row));
@@ -94,10 +101,8 @@ impl BatchPlan {
             }
             return batches;
         }
-        let order = Key::new(seed, &["order"]);
-        let mut batches = self.batches(|row| (self.sizes[row], mates.draw(view, row as u64), row));
-        order.shuffle(epoch, &mut batches);
-        batches
+        let batches = self.batches(|row| (self.sizes[row], mates.draw(view, row as u64), row));
+        order.arrange(batches, seed, view, epoch)
     }
 
     fn batches<K: Ord>(&self, sort_key: impl Fn(usize) -> K) -> Vec<Vec<usize>> {
@@ -134,7 +139,10 @@ mod tests {
         let sizes = sizes();
         let plan = plan(Crop::None);
         let in_order = plan.in_order();
-        let epochs = [plan.of_epoch(5, 2, 2), plan.of_epoch(5, 2, 7)];
+        let epochs = [
+            plan.of_epoch(Order::default(), 5, 2, 2),
+            plan.of_epoch(Order::default(), 5, 2, 7),
+        ];
         for batches in epochs.iter().chain([&in_order]) {
             assert_eq!(batches.len(), in_order.len());
             let mut rows = batches.concat();
@@ -160,7 +168,10 @@ mod tests {
     fn batches_of_rows_are_drawn_anew_in_each_epoch() {
         let sizes = sizes();
         let plan = BatchPlan::new(sizes.clone(), Filling::Rows(32), Crop::None);
-        let epochs = [plan.of_epoch(5, 0, 0), plan.of_epoch(5, 0, 1)];
+        let epochs = [
+            plan.of_epoch(Order::default(), 5, 0, 0),
+            plan.of_epoch(Order::default(), 5, 0, 1),
+        ];
         for batches in epochs.iter().chain([&plan.in_order()]) {
             let lengths: Vec<usize> = batches.iter().map(Vec::len).collect();
             assert_eq!(lengths[..15], [32; 15]);
@@ -179,14 +190,14 @@ mod tests {
             mates
         };
         assert_ne!(mates(&epochs[0]), mates(&epochs[1]));
-        assert_eq!(plan.of_epoch(5, 0, 0), epochs[0]);
-        assert_ne!(plan.of_epoch(6, 0, 0), epochs[0]);
+        assert_eq!(plan.of_epoch(Order::default(), 5, 0, 0), epochs[0]);
+        assert_ne!(plan.of_epoch(Order::default(), 6, 0, 0), epochs[0]);
     }
 
     #[test]
     fn a_batch_has_one_bucket() {
         let plan = plan(Crop::Bucket);
-        let batches = plan.of_epoch(5, 0, 0);
+        let batches = plan.of_epoch(Order::default(), 5, 0, 0);
         let kept: Vec<_> = batches.iter().map(|batch| plan.kept(batch)).collect();
         for lengths in &kept {
             assert!(lengths.iter().all(|n| *n == lengths[0]));
@@ -201,13 +212,19 @@ mod tests {
             batches.sort();
             batches
         };
-        let first = plan.of_epoch(5, 1, 1);
-        let again = plan.of_epoch(5, 1, 3);
-        assert_eq!(first, plan.of_epoch(5, 1, 1));
+        let first = plan.of_epoch(Order::default(), 5, 1, 1);
+        let again = plan.of_epoch(Order::default(), 5, 1, 3);
+        assert_eq!(first, plan.of_epoch(Order::default(), 5, 1, 1));
         assert_ne!(first, again);
         assert_eq!(sorted(first.clone()), sorted(again));
-        assert_ne!(sorted(first.clone()), sorted(plan.of_epoch(5, 2, 1)));
-        assert_ne!(sorted(first), sorted(plan.of_epoch(6, 1, 1)));
+        assert_ne!(
+            sorted(first.clone()),
+            sorted(plan.of_epoch(Order::default(), 5, 2, 1))
+        );
+        assert_ne!(
+            sorted(first),
+            sorted(plan.of_epoch(Order::default(), 6, 1, 1))
+        );
     }
 
     #[test]

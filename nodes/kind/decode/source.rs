@@ -30,6 +30,10 @@ impl Decode {
             UtteranceSet::open(manifest, options, crop, &mut bad_files, context)
         };
         let train = open(&options.manifest, options.crop)?;
+        if train.len() == 0 {
+            let message = "this shard has no row of it; take at most as many shards as rows";
+            return Err(format!("{}: {message}", options.manifest).into());
+        }
         let dev = match &options.dev {
             Some(manifest) => Some(open(manifest, Crop::None)?),
             None => None,

@@ -2,6 +2,7 @@
 use super::Options;
 use super::batch_plan::BatchPlan;
 use super::crop::{self, Crop};
+use super::order::Order;
 use super::speech::Speech;
 use crate::data::audio::resample::RATE;
 use crate::data::manifest;
@@ -13,11 +14,14 @@ use crate::node::row_counts::RowCounts;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
+use std::iter;
 
 /// The train set or the dev set.
 pub(super) struct UtteranceSet {
     rows: Vec<Row>,
     plan: BatchPlan,
+    /// How an epoch orders the batches.
+    epoch_order: Order,
     /// The batches in the order of the current epoch, each a list of rows.
     pub order: Vec<Vec<usize>>,
 }
@@ -33,7 +37,8 @@ struct Row {
 
 impl UtteranceSet {
     /// Reads the header of every file, in parallel. Files that cannot be used are reported and
-    /// counted.
+    /// counted. Of a run by shards, only the rows of its shard are read: none, if there are more
+    /// shards than rows.
     pub(super) fn open(
         manifest: &str,
         options: &Options,
@@ -42,11 +47,16 @@ impl UtteranceSet {
         context: &NodeContext,
     ) -> Result<UtteranceSet> {
         let Listing {
-            utterances,
+            mut utterances,
             left_out,
         } = manifest::read(&context.path(manifest))?;
         if !left_out.is_empty() {
             context.say(format!("{manifest}: left out: {left_out}"));
+        }
+        let listed = utterances.len();
+        if let Some(shard) = context.run.shard {
+            let mut row = 0..;
+            utterances.retain(|_| row.next().is_some_and(|row| shard.has(row)));
         }
         let total = utterances.len();
         if total > MANY_FILES {
@@ -65,6 +75,15 @@ impl UtteranceSet {
                 Ok(length) if options.is_too_long(length) => long += 1,
                 Ok(length) => rows.push(Row { utterance, length }),
             }
+        }
+        if rows.is_empty() && total == 0 && listed > 0 {
+            let plan = options.batch_plan(iter::empty(), crop);
+            return Ok(UtteranceSet {
+                epoch_order: options.order,
+                order: vec![],
+                plan,
+                rows,
+            });
         }
         if rows.is_empty() {
             let bad = total - empty - short - long;
@@ -90,6 +109,7 @@ impl UtteranceSet {
         context.say(format!("{manifest}: {summary}"));
         let plan = options.batch_plan(rows.iter().map(|row| row.length), crop);
         Ok(UtteranceSet {
+            epoch_order: options.order,
             order: plan.in_order(),
             plan,
             rows,
@@ -116,7 +136,7 @@ impl UtteranceSet {
 
     /// Puts the batches in the order of an epoch.
     pub(super) fn begin_epoch(&mut self, seed: u64, view: u64, epoch: u64) {
-        self.order = self.plan.of_epoch(seed, view, epoch);
+        self.order = self.plan.of_epoch(self.epoch_order, seed, view, epoch);
     }
 
     /// Returns the samples of all rows of a batch.

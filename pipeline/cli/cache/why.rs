@@ -107,7 +107,7 @@ impl Arguments {
                  used\n"
             ));
         }
-        let comparisons = why::compare(config, root, context)?;
+        let comparisons = why::compare(config, root, &planned.spec.codec, context)?;
         let is_empty = |comparison: &Comparison| comparison.nearest.is_none();
         if comparisons.iter().all(is_empty) {
             return Ok(format!(

@@ -68,6 +68,7 @@ impl Laboratory {
             out: out.clone(),
             resume: true,
             steps: self.steps,
+            shard: None,
             device: self.device.clone(),
             arguments: json!({ "graph": task.file, "set": settings, "steps": self.steps }),
             report: Arc::new(Quiet),

@@ -200,6 +200,7 @@ fn what_the_kind_rejects_has_its_path_and_location() {
         cacheable: false,
         forgets: false,
         gathers: false,
+        needs_all_rows: false,
         files: &[],
         parse: |_| {
             Err(OptionError {

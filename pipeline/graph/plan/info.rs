@@ -43,7 +43,8 @@ impl EarlierPhases {
                 continue;
             };
             match config.info(&self.outputs, &inputs) {
-                Ok(node_info) => {
+                Ok(mut node_info) => {
+                    self.check_codec(node, &mut node_info, problems);
                     refuse_unavailable(phase, edge_graph, index, &node_info, problems);
                     info[index] = Some(node_info);
                 }
@@ -56,6 +57,15 @@ impl EarlierPhases {
             }
         }
         info
+    }
+
+    /// Checks the codec of a node against what it sends, and adds its file to those that are read.
+    fn check_codec(&self, node: &NodeSpec, info: &mut NodeInfo, problems: &mut Problems) {
+        if let Err(message) = node.codec.check(&self.outputs, &info.outputs) {
+            let location = node.json.location_of(&["codec"]);
+            problems.add_for_node(&node.name, location, message);
+        }
+        info.reads.extend(node.codec.file().map(str::to_owned));
     }
 
     /// Adds what is wrong with the values of options of a node of which other options are wrong,

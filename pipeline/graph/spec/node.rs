@@ -1,5 +1,6 @@
 //! Reads one node of a graph file: its kind, options, cache and inputs.
-use super::{InputSpec, NodeSpec, check_name};
+use super::cache::CACHE_KEYS;
+use super::{InputSpec, NodeSpec, cache, check_name};
 use crate::graph::json::{Content, Json, JsonEntry};
 use crate::graph::options::{self, ParsedOptions};
 use crate::graph::problem::{Problems, quoted};
@@ -36,7 +37,9 @@ pub(super) fn read(entry: &JsonEntry, problems: &mut Problems) -> NodeSpec {
         true => (None, config),
         false => (config, None),
     };
-    let cache = read_cache(name, &json, known_kind, problems);
+    let cache = cache::read_folder(name, &json, known_kind, problems);
+    let budget = cache::read_budget(name, &json, problems);
+    let codec = cache::read_codec(name, &json, problems);
     let inputs = read_inputs(name, &json, problems);
     NodeSpec {
         name: name.into(),
@@ -48,6 +51,8 @@ pub(super) fn read(entry: &JsonEntry, problems: &mut Problems) -> NodeSpec {
         wrong_options: parsed.wrong,
         broken: problems.len() > problems_before,
         cache,
+        budget,
+        codec,
         inputs,
         json,
     }
@@ -57,6 +62,9 @@ fn read_options(name: &str, json: &Json, kind: &Kind, problems: &mut Problems) -
     let mut options = json.clone();
     for key in ["kind", "inputs", "cache"] {
         options.remove(key);
+    }
+    if kind.cacheable {
+        CACHE_KEYS.iter().for_each(|key| options.remove(key));
     }
     options::parse(name, &options, kind, problems)
 }
@@ -83,28 +91,6 @@ fn report_unknown_kind(name: &str, json: &Json, problems: &mut Problems) {
     };
     let location = &kind.unwrap_or(json).location;
     problems.add_for_node(name, location, message);
-}
-
-/// Reads the folder of the cache; `None` if the node has none or it is wrong.
-fn read_cache(
-    name: &str,
-    json: &Json,
-    known_kind: Option<&Kind>,
-    problems: &mut Problems,
-) -> Option<String> {
-    let cache = json.get("cache").filter(|cache| !cache.is_null())?;
-    let Some(path) = cache.text().filter(|path| !path.is_empty()) else {
-        problems.add_for_node(name, &cache.location, "`cache` is a path or null");
-        return None;
-    };
-    if let Some(kind) = known_kind.filter(|kind| !kind.cacheable) {
-        let message = format!(
-            "a `{}` cannot be cached: its output is no function of its rows",
-            kind.name
-        );
-        problems.add_for_node(name, json.location_of(&["cache"]), message);
-    }
-    Some(path.to_owned())
 }
 
 fn read_inputs(name: &str, json: &Json, problems: &mut Problems) -> Vec<InputSpec> {

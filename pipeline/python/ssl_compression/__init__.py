@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ._cache import Cache, DamagedPart
 from ._check import check
+from ._codec import UnknownCodec
 from ._program import GraphProblems, PipelineError, RunFailed, RunStopped, program
 from ._results import Run, compare
 from ._run import Metric, Running, run
@@ -34,6 +35,7 @@ __all__ = [
     "RunFailed",
     "RunStopped",
     "Running",
+    "UnknownCodec",
     "check",
     "compare",
     "load_model",

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ._part import DamagedPart, Floats, list_parts, read_index, read_rows, verify
+from ._codec import Decode, Floats, decoder
+from ._part import DamagedPart, list_parts, read_index, read_rows, verify
 
 if TYPE_CHECKING:
     from ._dataset import CacheDataset
@@ -20,7 +21,6 @@ __all__ = ["Cache", "DamagedPart"]
 Layer = int | Literal["logits"] | None
 """A layer's number, a teacher's logits, or None for a kind without layers, as ``fbank``."""
 
-_CODECS = ("f32",)
 _FINGERPRINT = re.compile("[0-9a-f]{16}")
 _PARTS_IN_MEMORY = 4
 
@@ -61,6 +61,7 @@ class Cache:
         self._verified: set[Path] = set()
         self._rows: OrderedDict[Path, list[Floats]] = OrderedDict()
         self._indices: dict[Path, dict[bytes, Place]] = {}
+        self._decoders: dict[Path, Decode] = {}
 
     def __repr__(self) -> str:
         return f"Cache({str(self.path)!r})"
@@ -145,9 +146,7 @@ class Cache:
             layers = self.layers(fingerprint)
             raise KeyError(f"{parent} has no layer {layer}, but {layers}")
         if folder not in self._indices:
-            codec = self.fingerprints[parent.name].get("codec", "f32")
-            if codec not in _CODECS:
-                raise ValueError(f"{parent}: this version does not know the codec {codec!r}")
+            self._decoder(folder)
             places: dict[bytes, Place] = {}
             for part in list_parts(folder):
                 index = read_index(part)
@@ -162,14 +161,21 @@ class Cache:
             if place.part not in self._verified:
                 verify(place.part)
                 self._verified.add(place.part)
-            rows = read_rows(place.part)
+            rows = read_rows(place.part, self._decoder(place.part.parent))
         self._rows[place.part] = rows
         while len(self._rows) > _PARTS_IN_MEMORY:
             self._rows.popitem(last=False)
         return rows[place.row].copy()
 
+    def _decoder(self, folder: Path) -> Decode:
+        """Returns the decoder of the parts in a folder."""
+        if folder not in self._decoders:
+            codec = self.fingerprints[folder.parent.name].get("codec", "f32")
+            self._decoders[folder] = decoder(folder.parent, codec, folder.name)
+        return self._decoders[folder]
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_rows": OrderedDict()}
+        return {**self.__dict__, "_rows": OrderedDict(), "_decoders": {}}
 
 
 def _is_fingerprint(folder: Path) -> bool:

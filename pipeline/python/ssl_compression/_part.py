@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import mmap
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
-from numpy.typing import NDArray
 
 from ._blake3 import digest
-
-Floats = NDArray[np.float32]
+from ._codec import Bytes, Decode, Floats
 
 _NAME = re.compile(r"part-[0-9a-f]{16}\.parquet")
 
@@ -65,28 +64,40 @@ def read_index(path: Path) -> RowIndex:
     )
 
 
-def read_rows(path: Path) -> list[Floats]:
-    """Reads the rows of a part, each (frames, width). They share memory and are read-only.
+def read_rows(path: Path, decode: Decode) -> list[Floats]:
+    """Reads the rows of a part, each (frames, width). They may share memory.
 
     Raises DamagedPart if the part cannot be decoded.
     """
-    table = _read(path, ["frames", "width", "hidden"])
+    table = _read(path, None)
     rows: list[Floats] = []
     for batch in table.to_batches():
         frames = batch["frames"].to_numpy()
         width = batch["width"].to_numpy()
-        hidden = batch["hidden"]
-        ends = hidden.offsets.to_numpy()
-        floats = hidden.values.to_numpy(zero_copy_only=False)
+        stored = _stored(batch)
         for row in range(batch.num_rows):
-            values = floats[ends[row] : ends[row + 1]]
-            if len(values) != int(frames[row]) * int(width[row]):
-                raise DamagedPart(f"{path} is damaged: row {row} is not frames x width numbers")
-            rows.append(values.reshape(int(frames[row]), int(width[row])))
+            size = int(frames[row]), int(width[row])
+            try:
+                values = decode(*size, stored(row)).reshape(size)
+            except ValueError:
+                message = f"{path} is damaged: row {row} is not frames x width numbers"
+                raise DamagedPart(message) from None
+            rows.append(values)
     return rows
 
 
-def _read(path: Path, columns: list[str]) -> pa.Table:
+def _stored(batch: pa.RecordBatch) -> Callable[[int], Bytes]:
+    """Returns a function from the number of a row to the bytes of its values."""
+    if "binary" in batch.schema.names:
+        values = batch["binary"]
+        return lambda row: np.frombuffer(values[row].as_buffer(), np.uint8)
+    lists = batch["hidden"]
+    ends = lists.offsets.to_numpy()
+    floats = lists.values.to_numpy(zero_copy_only=False)
+    return lambda row: floats[ends[row] : ends[row + 1]].view(np.uint8)
+
+
+def _read(path: Path, columns: list[str] | None) -> pa.Table:
     try:
         return pq.ParquetFile(path, memory_map=True).read(columns=columns)
     except (pa.ArrowException, OSError, KeyError) as error:

@@ -88,6 +88,7 @@ fn run_failing(fails: fn() -> Result<StepInfo>) -> String {
             spec: NodeSpec::empty(name, Location::Byte(0)),
             config,
             info: NodeInfo::default(),
+            books: None,
             inputs: Shapes::new(),
         }
     };
@@ -121,6 +122,7 @@ fn run_failing(fails: fn() -> Result<StepInfo>) -> String {
         },
         has_optimizer: false,
         bench: false,
+        shard: None,
         synthetic: None,
         phase_outputs: Arc::new(PhaseOutputs::default()),
         report: Arc::new(Silence),

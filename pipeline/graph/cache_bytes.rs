@@ -1,38 +1,37 @@
 //! The size of a full cache, from the lengths in the manifests:
-//! frames x width x 4 bytes x layers, summed over the outputs that nodes with the option `cache` store.
+//! frames x layers x the bytes of a frame by the codec (4 x width of f32), summed over the outputs that nodes with the option `cache` store.
+use crate::graph::plan::{Phase, PlannedNode};
 use nodes::data::mel;
 use nodes::model::Architecture;
 use nodes::node::PlannedRows;
 use nodes::node::port::Shape;
-use pipeline::graph::plan::{Phase, PlannedNode};
-use pipeline::run::machine;
-use std::collections::BTreeMap;
-use std::path::Path;
 
 /// Returns the bytes of all caches of a phase, whose source sends `rows`.
 ///
-/// `None` if a manifest is missing or has no lengths, or if the source makes new views in every
-/// epoch.
-pub(crate) fn of_phase(phase: &Phase, rows: Option<&PlannedRows>) -> Option<u64> {
+/// `None` if a manifest is missing or has no lengths, if codebooks are missing, or if the source makes
+/// new views in every epoch.
+pub fn of_phase(phase: &Phase, rows: Option<&PlannedRows>) -> Option<u64> {
     let views = phase.source().settings().views;
     let rows = rows.filter(|_| views > 0)?;
     let mut total: u64 = 0;
-    for node in 0..phase.nodes.len() {
-        if let Some(bytes) = of_node(phase, node, views, rows) {
-            total = total.saturating_add(bytes);
+    for (index, node) in phase.nodes.iter().enumerate() {
+        if node.spec.cache.is_some() {
+            total = total.saturating_add(of_node(phase, index, views, rows)?);
         }
     }
     Some(total)
 }
 
-/// Returns the bytes of the cache of one node, by its index; `None` if it has none.
-pub(crate) fn of_node(phase: &Phase, node: usize, views: u64, rows: &PlannedRows) -> Option<u64> {
+/// Returns the bytes of the cache of one node, by its index; `None` if it has none, or if the number
+/// of codebooks is not known.
+pub fn of_node(phase: &Phase, node: usize, views: u64, rows: &PlannedRows) -> Option<u64> {
     let ports = stored_ports(phase, node)?;
     let planned = &phase.nodes[node];
-    let bytes = ports
-        .into_iter()
-        .filter_map(|port| output_bytes(planned, port, views, rows));
-    Some(bytes.fold(0, u64::saturating_add))
+    let mut total: u64 = 0;
+    for port in ports {
+        total = total.saturating_add(output_bytes(planned, port, views, rows)?);
+    }
+    Some(total)
 }
 
 /// Returns the outputs of a node that its cache stores: those that are read, or the first; `None` if
@@ -54,64 +53,50 @@ fn stored_ports(phase: &Phase, node: usize) -> Option<Vec<&'static str>> {
 }
 
 /// Returns the hours of speech of all rows: the train set once a view, and the dev set.
-pub(crate) fn hours(phase: &Phase, rows: &PlannedRows) -> f64 {
+pub fn hours(phase: &Phase, rows: &PlannedRows) -> f64 {
     let views = phase.source().settings().views;
     let samples = total(views, rows, |samples| samples as u64);
     samples as f64 / 16000.0 / 3600.0
 }
 
-/// Returns the free bytes of the disks that the caches of a phase are on, by cache. A cache in the
-/// run's folder is left out: where that will be is not known.
-pub(crate) fn free_space(phase: &Phase) -> BTreeMap<&str, u64> {
-    let mut free = BTreeMap::new();
-    for node in &phase.nodes {
-        let Some(root) = node.spec.cache.as_deref() else {
-            continue;
-        };
-        // A cache that is not there yet is created in the nearest folder that is.
-        let mut folders = Path::new(root).ancestors().map(|folder| {
-            if folder.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                folder
-            }
-        });
-        if let Some(bytes) = folders.find_map(machine::disk)
-            && !root.starts_with("$OUT/")
-        {
-            free.insert(root, bytes);
-        }
-    }
-    free
-}
-
+/// Returns the bytes of what a node sends on a port; `None` if the codec's are not known.
 fn output_bytes(node: &PlannedNode, port: &str, views: u64, rows: &PlannedRows) -> Option<u64> {
-    let shape = node.info.outputs.get(port)?.first()?;
+    let shape = node
+        .info
+        .outputs
+        .get(port)
+        .and_then(|shapes| shapes.first());
     let frames: u64;
-    let numbers: usize; // of a frame
+    let layers: u64;
+    let width: u64;
     match shape {
-        Shape::Hiddens {
-            layers,
-            width,
+        Some(Shape::Hiddens {
+            layers: listed,
+            width: values,
             step,
             ..
-        } => {
+        }) => {
             let architecture = Architecture::default();
-            let joined = if layers.contains(&0) { 1 } else { step.joined };
+            let joined = if listed.contains(&0) { 1 } else { step.joined };
             let frames_of = |samples| match step.pooled {
                 true => 1,
                 false => architecture.frames(samples) / joined,
             };
             frames = total(views, rows, |samples| frames_of(samples) as u64);
-            numbers = layers.len() * width;
+            layers = listed.len() as u64;
+            width = *values as u64;
         }
-        Shape::Features { width } => {
+        Some(Shape::Features { width: values }) => {
             frames = total(views, rows, |samples| mel::frames(samples) as u64);
-            numbers = *width;
+            layers = 1;
+            width = *values as u64;
         }
-        _ => return None,
+        _ => return Some(0),
     }
-    Some(frames.saturating_mul(4 * numbers as u64))
+    let [of_frame, of_row] = node.spec.codec.bytes(width, node.books)?;
+    let of_frames = frames.saturating_mul(of_frame);
+    let of_rows = total(views, rows, |_| 1).saturating_mul(of_row);
+    Some(of_frames.saturating_add(of_rows).saturating_mul(layers))
 }
 
 /// Sums a number of each row: over the training set once a view, and the dev set.

@@ -1,0 +1,297 @@
+//! Encodes and decodes the values of one layer of one row.
+//!
+//! ```text
+//! f32, f16, bf16      the values, little-endian
+//! int8, a frame       a scale f32 for each frame, then a byte q for each value: x ≈ q · scale
+//! int8, a channel     a scale f32 for each channel, then the same
+//! multi-codebook      a byte for each frame and book
+//! ```
+//!
+//! A scale is the greatest |x| that it is for, divided by 127.
+use super::Scale;
+use crate::Result;
+use crate::data::entry::Entry;
+use crate::kmeans::residual::Codebooks;
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+use std::sync::Arc;
+
+/// The codec of one layer.
+#[derive(Clone, Debug)]
+pub(in crate::cache) enum EntryCodec {
+    F32,
+    F16,
+    Bf16,
+    Int8(Scale),
+    MultiCodebook(Arc<Codebooks>),
+}
+
+/// The bytes of an entry as they are stored.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::cache) struct Encoded {
+    pub(in crate::cache) frames: u32,
+    pub(in crate::cache) width: u32,
+    pub(in crate::cache) bytes: Vec<u8>,
+}
+
+impl EntryCodec {
+    /// Returns the number of bytes of an entry; `None` if it has more than can be counted.
+    pub(in crate::cache) fn bytes(&self, frames: u32, width: u32) -> Option<u64> {
+        let values = u64::from(frames).checked_mul(width.into())?;
+        match self {
+            EntryCodec::F32 => values.checked_mul(4),
+            EntryCodec::F16 | EntryCodec::Bf16 => values.checked_mul(2),
+            EntryCodec::Int8(Scale::Frame) => values.checked_add(4 * u64::from(frames)),
+            EntryCodec::Int8(Scale::Channel) if frames == 0 => Some(0),
+            EntryCodec::Int8(Scale::Channel) => values.checked_add(4 * u64::from(width)),
+            EntryCodec::MultiCodebook(books) => u64::from(frames).checked_mul(books.count() as u64),
+        }
+    }
+
+    /// Whether values come back as they were.
+    pub(in crate::cache) fn is_exact(&self) -> bool {
+        matches!(self, EntryCodec::F32)
+    }
+
+    /// Encodes an entry.
+    ///
+    /// # Errors
+    /// It is not frames x width values, or has a value that the codec cannot store: the message
+    /// names the codec to take.
+    pub(in crate::cache) fn encode(&self, entry: &Entry) -> Result<Encoded> {
+        let width = entry
+            .width()
+            .ok_or("a row of hidden states is not frames x width floats")?;
+        let values = &entry.values;
+        let bytes = match self {
+            EntryCodec::F32 => little_endian(values, |x| x.to_le_bytes()),
+            EntryCodec::F16 => encode_f16(values)?,
+            EntryCodec::Bf16 => {
+                let mut halves = vec![bf16::ZERO; values.len()];
+                halves.convert_from_f32_slice(values);
+                little_endian(&halves, |x| x.to_le_bytes())
+            }
+            EntryCodec::Int8(scale) => encode_int8(entry, width as usize, *scale)?,
+            EntryCodec::MultiCodebook(books) if values.is_empty() => {
+                vec![0; entry.frames as usize * books.count()]
+            }
+            EntryCodec::MultiCodebook(books) if books.width() != width as usize => {
+                let found = books.width();
+                return Err(format!("its codebooks are {found} wide, the row {width}").into());
+            }
+            EntryCodec::MultiCodebook(books) => books.encode(values)?,
+        };
+        Ok(Encoded {
+            frames: entry.frames,
+            width,
+            bytes,
+        })
+    }
+
+    /// Returns an entry as it is read back.
+    ///
+    /// # Errors
+    /// Those of [`EntryCodec::encode`].
+    pub(in crate::cache) fn round(&self, entry: Entry) -> Result<Entry> {
+        if self.is_exact() {
+            return Ok(entry);
+        }
+        let row = self.encode(&entry)?;
+        Ok(self.decode(row.frames, row.width, &row.bytes))
+    }
+
+    /// Decodes the bytes of frames x width values, of which there are [`EntryCodec::bytes`].
+    pub(in crate::cache) fn decode(&self, frames: u32, width: u32, bytes: &[u8]) -> Entry {
+        let values = match self {
+            EntryCodec::F32 => {
+                let (words, _) = bytes.as_chunks::<4>();
+                words.iter().map(|word| f32::from_le_bytes(*word)).collect()
+            }
+            EntryCodec::F16 => {
+                let (words, _) = bytes.as_chunks::<2>();
+                let halves: Vec<f16> = words.iter().map(|word| f16::from_le_bytes(*word)).collect();
+                let mut values = vec![0.0; halves.len()];
+                halves.convert_to_f32_slice(&mut values);
+                values
+            }
+            EntryCodec::Bf16 => {
+                let (words, _) = bytes.as_chunks::<2>();
+                let words = words.iter();
+                words
+                    .map(|word| f32::from_bits(u32::from(u16::from_le_bytes(*word)) << 16))
+                    .collect()
+            }
+            EntryCodec::Int8(scale) => decode_int8(bytes, frames as usize, width as usize, *scale),
+            EntryCodec::MultiCodebook(_) if width == 0 => vec![],
+            EntryCodec::MultiCodebook(books) => books.decode(bytes),
+        };
+        Entry { frames, values }
+    }
+}
+
+fn encode_f16(values: &[f32]) -> Result<Vec<u8>> {
+    let mut halves = vec![f16::ZERO; values.len()];
+    halves.convert_from_f32_slice(values);
+    if let Some(at) = halves.iter().position(|half| half.is_infinite()) {
+        let value = values[at];
+        return Err(format!(
+            "the value {value} is beyond f16, whose largest is 65504; take the codec \"bf16\" or \
+             \"int8\""
+        )
+        .into());
+    }
+    Ok(little_endian(&halves, |half| half.to_le_bytes()))
+}
+
+/// Returns the bytes of all values.
+fn little_endian<T: Copy, const N: usize>(values: &[T], bytes_of: fn(T) -> [u8; N]) -> Vec<u8> {
+    let mut bytes = vec![0; N * values.len()];
+    let (words, _) = bytes.as_chunks_mut::<N>();
+    for (word, value) in words.iter_mut().zip(values) {
+        *word = bytes_of(*value);
+    }
+    bytes
+}
+
+/// Returns the number of scales.
+fn scales(frames: usize, width: usize, scale: Scale) -> usize {
+    match scale {
+        Scale::Frame => frames,
+        Scale::Channel if frames == 0 => 0,
+        Scale::Channel => width,
+    }
+}
+
+fn encode_int8(entry: &Entry, width: usize, scale: Scale) -> Result<Vec<u8>> {
+    let values = &entry.values;
+    if !values.iter().all(|x| x.is_finite()) {
+        let message = "a value is not finite, which int8 cannot store; take the codec \"bf16\"";
+        return Err(message.into());
+    }
+    let mut greatest = vec![0f32; scales(entry.frames as usize, width, scale)];
+    for (frame, values) in values.chunks_exact(width.max(1)).enumerate() {
+        for (channel, value) in values.iter().enumerate() {
+            let greatest = match scale {
+                Scale::Frame => &mut greatest[frame],
+                Scale::Channel => &mut greatest[channel],
+            };
+            *greatest = greatest.max(value.abs());
+        }
+    }
+    let scales: Vec<f32> = greatest.iter().map(|x| x / 127.0).collect();
+    let mut bytes: Vec<u8> = scales
+        .iter()
+        .flat_map(|scale| scale.to_le_bytes())
+        .collect();
+    for (frame, values) in values.chunks_exact(width.max(1)).enumerate() {
+        for (channel, value) in values.iter().enumerate() {
+            let scale = match scale {
+                Scale::Frame => scales[frame],
+                Scale::Channel => scales[channel],
+            };
+            // The greatest of all values may be so small that its scale is 0.
+            let steps = if scale > 0.0 { value / scale } else { 0.0 };
+            bytes.push(steps.round().clamp(-127.0, 127.0) as i8 as u8);
+        }
+    }
+    Ok(bytes)
+}
+
+fn decode_int8(bytes: &[u8], frames: usize, width: usize, scale: Scale) -> Vec<f32> {
+    let (scale_bytes, steps) = bytes.split_at(4 * scales(frames, width, scale));
+    let (words, _) = scale_bytes.as_chunks::<4>();
+    let scales: Vec<f32> = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
+    let mut values = Vec::with_capacity(steps.len());
+    for (frame, steps) in steps.chunks_exact(width.max(1)).enumerate() {
+        match scale {
+            Scale::Frame => {
+                let scale = scales[frame];
+                values.extend(steps.iter().map(|&step| f32::from(step as i8) * scale));
+            }
+            Scale::Channel => {
+                let pairs = steps.iter().zip(&scales);
+                values.extend(pairs.map(|(&step, scale)| f32::from(step as i8) * scale));
+            }
+        }
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kmeans::residual::tests::fitted;
+    use compute::random::noise;
+
+    const WIDTH: u32 = 12;
+
+    fn entry(frames: u32) -> Entry {
+        Entry {
+            frames,
+            values: noise("entry", (frames * WIDTH) as usize),
+        }
+    }
+
+    /// Returns all codecs, each with the greatest relative error of a row of noise.
+    fn all() -> Vec<(EntryCodec, f64)> {
+        let (_, books, _) = fitted(4, WIDTH as usize);
+        vec![
+            (EntryCodec::F32, 0.0),
+            (EntryCodec::F16, 4e-4),
+            (EntryCodec::Bf16, 3e-3),
+            (EntryCodec::Int8(Scale::Frame), 1e-2),
+            (EntryCodec::Int8(Scale::Channel), 1e-2),
+            (EntryCodec::MultiCodebook(Arc::new(books)), 0.9),
+        ]
+    }
+
+    #[test]
+    fn rows_come_back_as_near_as_the_codec_is_fine() {
+        for (codec, error) in all() {
+            for frames in [0, 1, 40] {
+                let entry = entry(frames);
+                let encoded = codec.encode(&entry).unwrap();
+                let bytes = codec.bytes(frames, encoded.width);
+                assert_eq!(bytes, Some(encoded.bytes.len() as u64), "{codec:?}");
+                let decoded = codec.decode(encoded.frames, encoded.width, &encoded.bytes);
+                assert_eq!(decoded.frames, frames);
+                assert_eq!(decoded.values.len(), entry.values.len());
+                let pairs = entry.values.iter().zip(&decoded.values);
+                let left: f64 = pairs.map(|(x, y)| (*x as f64 - *y as f64).powi(2)).sum();
+                let all: f64 = entry.values.iter().map(|&x| (x as f64).powi(2)).sum();
+                assert!(left.sqrt() <= error * all.sqrt(), "{codec:?}");
+                if codec.is_exact() {
+                    assert_eq!(decoded, entry);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_stored_is_an_error() {
+        let with = |value: f32| {
+            let mut entry = entry(3);
+            entry.values[17] = value;
+            entry
+        };
+        let error = |codec: &EntryCodec, value: f32| {
+            let result = codec.encode(&with(value));
+            result.err().map(|error| error.to_string())
+        };
+        let beyond = error(&EntryCodec::F16, 65520.0).unwrap();
+        assert!(beyond.contains("65520 is beyond f16"), "{beyond}");
+        assert_eq!(error(&EntryCodec::F16, 65519.0), None);
+        for (codec, _) in all() {
+            let refuses = error(&codec, f32::INFINITY).is_some();
+            let keeps = matches!(codec, EntryCodec::F32 | EntryCodec::Bf16);
+            assert_eq!(refuses, !keeps, "{codec:?}");
+        }
+        let tiny = Entry {
+            frames: 1,
+            values: vec![1e-45, 0.0],
+        };
+        let int8 = EntryCodec::Int8(Scale::Frame);
+        let encoded = int8.encode(&tiny).unwrap();
+        assert_eq!(int8.decode(1, 2, &encoded.bytes).values, [0.0, 0.0]);
+    }
+}

@@ -1,0 +1,274 @@
+//! The option `codec` of a node, as a graph says it.
+use crate::kmeans::residual::{CodebookFile, FILE};
+use crate::node::port::{Content, Shape, Shapes};
+use crate::node::{Artifact, PhaseOutputs, artifact_owner};
+use serde_json::{Value as Json, json};
+use std::path::Path;
+
+/// How the values that a node sends are stored, or only rounded without a cache.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum CodecOption {
+    #[default]
+    F32,
+    F16,
+    Bf16,
+    Int8(Scale),
+    /// Codes of the codebooks in a file.
+    MultiCodebook {
+        file: String,
+    },
+}
+
+/// What a scale of int8 is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// A frame of a row.
+    Frame,
+    /// A value of all frames of a row.
+    Channel,
+}
+
+/// What a codec may be.
+const WRITTEN: &str = "\"f32\", \"f16\", \"bf16\", \"int8\", {\"type\": \"int8\", \"scale\": \
+                       \"frame\" or \"channel\"} or {\"type\": \"multi-codebook\", \"file\": PATH}";
+
+impl CodecOption {
+    /// Parses the option.
+    ///
+    /// # Errors
+    /// Says what a codec may be.
+    pub fn parse(json: &Json) -> Result<CodecOption, String> {
+        let parsed = match json {
+            Json::String(name) => CodecOption::named(name),
+            Json::Object(fields) => {
+                let named = fields.get("type").and_then(Json::as_str);
+                let (other, count) = match named {
+                    Some("int8") => ("scale", 2),
+                    Some("multi-codebook") => ("file", 2),
+                    _ => ("", 1),
+                };
+                let value = fields.get(other).and_then(Json::as_str);
+                let has_others = fields.len() > count;
+                match (named, value) {
+                    _ if has_others => None,
+                    (Some("int8"), Some("frame")) => Some(CodecOption::Int8(Scale::Frame)),
+                    (Some("int8"), Some("channel")) => Some(CodecOption::Int8(Scale::Channel)),
+                    (Some("multi-codebook"), Some(file)) if !file.is_empty() => {
+                        Some(CodecOption::MultiCodebook { file: file.into() })
+                    }
+                    (Some(name), None) if fields.len() == 1 => CodecOption::named(name),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        parsed.ok_or_else(|| format!("`codec` is {WRITTEN}"))
+    }
+
+    fn named(name: &str) -> Option<CodecOption> {
+        Some(match name {
+            "f32" => CodecOption::F32,
+            "f16" => CodecOption::F16,
+            "bf16" => CodecOption::Bf16,
+            "int8" => CodecOption::Int8(Scale::Frame),
+            _ => return None,
+        })
+    }
+
+    /// Returns the JSON Schema of the option.
+    pub fn schema() -> Json {
+        json!({
+            "description": "How values are stored: \"f32\", \"f16\", \"bf16\", \"int8\" with a scale \
+                            for each frame or channel of a row, or the codes of codebooks. A row is \
+                            rounded before it is sent, with and without a cache.",
+            "anyOf": [
+                { "enum": ["f32", "f16", "bf16", "int8"] },
+                {
+                    "type": "object",
+                    "properties": {
+                        "type": { "const": "int8" },
+                        "scale": { "enum": ["frame", "channel"] },
+                    },
+                    "required": ["type"],
+                    "additionalProperties": false,
+                },
+                {
+                    "type": "object",
+                    "properties": {
+                        "type": { "const": "multi-codebook" },
+                        "file": { "type": "string", "minLength": 1 },
+                    },
+                    "required": ["type", "file"],
+                    "additionalProperties": false,
+                },
+            ],
+            "default": "f32",
+        })
+    }
+
+    /// Returns the option as JSON.
+    pub fn json(&self) -> Json {
+        match self {
+            CodecOption::F32 => json!("f32"),
+            CodecOption::F16 => json!("f16"),
+            CodecOption::Bf16 => json!("bf16"),
+            CodecOption::Int8(Scale::Frame) => json!({ "type": "int8", "scale": "frame" }),
+            CodecOption::Int8(Scale::Channel) => json!({ "type": "int8", "scale": "channel" }),
+            CodecOption::MultiCodebook { file } => {
+                json!({ "type": "multi-codebook", "file": file })
+            }
+        }
+    }
+
+    /// Returns the path of the file that the codec reads.
+    pub fn file(&self) -> Option<&str> {
+        match self {
+            CodecOption::MultiCodebook { file } => Some(file),
+            _ => None,
+        }
+    }
+
+    /// Returns what an earlier phase leaves at the path of the file.
+    pub(super) fn artifact<'a>(&self, earlier: &'a PhaseOutputs) -> Option<&'a Artifact> {
+        earlier.0.get(artifact_owner(self.file()?, FILE)?)
+    }
+
+    /// Checks the codebooks, if they are planned or there, against the layers that a node sends.
+    ///
+    /// # Errors
+    /// A message for the option.
+    pub fn check(&self, earlier: &PhaseOutputs, outputs: &Shapes) -> Result<(), String> {
+        let Some(path) = self.file() else {
+            return Ok(());
+        };
+        let Some(codebooks) = self.codebooks(earlier)? else {
+            return match path.starts_with("$OUT/") {
+                true => Err(format!(
+                    "`codec`: no earlier phase writes codebooks to `{path}`"
+                )),
+                false => Ok(()),
+            };
+        };
+        for shape in outputs.values().flatten() {
+            match shape {
+                Shape::Hiddens {
+                    layers,
+                    width,
+                    content: Content::Layers,
+                    ..
+                } => {
+                    if let Some(layer) = layers.iter().find(|l| !codebooks.layers.contains(l)) {
+                        return Err(format!(
+                            "`codec`: `{path}` has no codebooks of layer {layer}"
+                        ));
+                    }
+                    if *width != codebooks.width {
+                        let found = codebooks.width;
+                        return Err(format!(
+                            "`codec`: the codebooks in `{path}` are {found} wide, the layers {width}"
+                        ));
+                    }
+                }
+                Shape::Features { .. } => {
+                    return Err(
+                        "`codec`: codebooks are of a teacher's layers, not of features".into(),
+                    );
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the number of codebooks; `None` if they are neither planned nor there.
+    pub fn books(&self, earlier: &PhaseOutputs) -> Option<u64> {
+        let codebooks = self.codebooks(earlier).ok().flatten();
+        codebooks.map(|codebooks| codebooks.books as u64)
+    }
+
+    /// Returns the number of bytes that a layer of a row takes for a frame, and for the row; `None`
+    /// if that depends on codebooks whose number is not known.
+    pub fn bytes(&self, width: u64, books: Option<u64>) -> Option<[u64; 2]> {
+        Some(match self {
+            CodecOption::F32 => [4 * width, 0],
+            CodecOption::F16 | CodecOption::Bf16 => [2 * width, 0],
+            CodecOption::Int8(Scale::Frame) => [width + 4, 0],
+            CodecOption::Int8(Scale::Channel) => [width, 4 * width],
+            CodecOption::MultiCodebook { .. } => [books?, 0],
+        })
+    }
+
+    /// Returns what is known of the codebooks; `None` if they are neither planned nor there.
+    fn codebooks(&self, earlier: &PhaseOutputs) -> Result<Option<KnownCodebooks>, String> {
+        if let Some(artifact) = self.artifact(earlier) {
+            return Ok(match artifact {
+                Artifact::Codebooks {
+                    layers,
+                    width,
+                    books,
+                } => Some(KnownCodebooks {
+                    layers: layers.clone(),
+                    width: *width,
+                    books: *books,
+                }),
+                _ => None,
+            });
+        }
+        let path = self.file().filter(|path| !path.starts_with("$OUT/"));
+        let Some(path) = path.map(Path::new).filter(|path| path.exists()) else {
+            return Ok(None);
+        };
+        let file = CodebookFile::load(path).map_err(|error| format!("`codec`: {error}"))?;
+        let codebooks = file.layers.values().next();
+        Ok(codebooks.map(|codebooks| KnownCodebooks {
+            layers: file.layers.keys().copied().collect(),
+            width: codebooks.width(),
+            books: codebooks.count(),
+        }))
+    }
+}
+
+/// Codebooks that are planned or there.
+struct KnownCodebooks {
+    layers: Vec<usize>,
+    width: usize,
+    books: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codecs_are_names_or_objects() {
+        let int8 = CodecOption::Int8(Scale::Frame);
+        let cases = [
+            (json!("f32"), Some(CodecOption::F32)),
+            (json!({ "type": "f16" }), Some(CodecOption::F16)),
+            (json!("int8"), Some(int8.clone())),
+            (json!({ "type": "int8" }), Some(int8)),
+            (
+                json!({ "type": "int8", "scale": "channel" }),
+                Some(CodecOption::Int8(Scale::Channel)),
+            ),
+            (
+                json!({ "type": "multi-codebook", "file": "x" }),
+                Some(CodecOption::MultiCodebook { file: "x".into() }),
+            ),
+            (json!("f8"), None),
+            (json!("multi-codebook"), None),
+            (json!({ "type": "multi-codebook" }), None),
+            (json!({ "type": "f16", "scale": "frame" }), None),
+            (json!({ "type": "int8", "scale": "row" }), None),
+            (json!({ "type": "int8", "scale": "row", "x": 1 }), None),
+            (json!(16), None),
+            (json!(null), None),
+        ];
+        for (json, expected) in cases {
+            assert_eq!(CodecOption::parse(&json).ok(), expected, "{json}");
+            if let Some(option) = expected {
+                assert_eq!(CodecOption::parse(&option.json()), Ok(option));
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Joins small parts, and drops rows that stand in several: processes that fill one cache at once
+//! write parts of their own.
+//!
+//! A part is removed only when each of its rows stands in a part that is complete: a reader, and a
+//! process that is killed at any moment, leave a cache in which no row is lost. Of equal rows the one
+//! that a run reads is kept: that of the first part by name.
+use super::codec::{Codec, EntryCodec};
+use super::files;
+use super::fingerprint::Fingerprint;
+use super::layer::PART_BYTES;
+use super::part::{self, RowLocation};
+use super::rows::{RowKey, UnwrittenRows};
+use super::tools::{Damage, folders, layer_folders};
+use crate::Result;
+use crate::data::error::{PathContext, error_at};
+use std::collections::HashSet;
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+/// What was merged.
+#[derive(Debug, Default, PartialEq)]
+pub struct Merged {
+    /// Rows that stood in several parts, each counted for every part but one.
+    pub doubled: usize,
+    /// Parts that were removed.
+    pub removed: usize,
+    /// Parts that have their rows now.
+    pub written: usize,
+    /// Parts that cannot be read and stay as they are.
+    pub unreadable: Vec<Damage>,
+}
+
+/// A part whose bytes are those that it was written with.
+struct Part {
+    path: PathBuf,
+    rows: Vec<(RowKey, RowLocation)>,
+    /// The indices of rows that no part before this one has.
+    first: Vec<usize>,
+}
+
+impl Part {
+    fn doubled(&self) -> usize {
+        self.rows.len() - self.first.len()
+    }
+
+    fn is_small(&self) -> bool {
+        let bytes: u64 = self.rows.iter().map(|(_, location)| location.bytes).sum();
+        bytes < PART_BYTES as u64
+    }
+}
+
+/// Merges the parts of a cache, or of one fingerprint's folder.
+///
+/// # Errors
+/// `path` is no cache, cannot be written, or is being merged by another process.
+pub fn merge(path: &Path) -> Result<Merged> {
+    let mut merged = Merged::default();
+    for folder in folders(path)? {
+        let _lock = lock(&folder)?;
+        let fingerprint = Fingerprint::read(&folder)?;
+        let codec = Codec::of_folder(&folder, &fingerprint)?;
+        for layer in layer_folders(&folder)? {
+            let codec = codec.of_entry(layer.entry)?;
+            merge_layer(&layer.path, &fingerprint, &codec, &mut merged)?;
+        }
+    }
+    files::remove_leftovers(path);
+    Ok(merged)
+}
+
+/// Locks a folder against another merge, where the system can lock folders.
+fn lock(folder: &Path) -> Result<Option<File>> {
+    let Ok(file) = File::open(folder) else {
+        return Ok(None);
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(error_at(
+            folder,
+            "another process merges it; run again later",
+        )),
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+fn merge_layer(
+    folder: &Path,
+    fingerprint: &Fingerprint,
+    codec: &EntryCodec,
+    merged: &mut Merged,
+) -> Result<()> {
+    let parts = read_parts(folder, fingerprint, codec, merged)?;
+    let doubled: usize = parts.iter().map(Part::doubled).sum();
+    let is_rewritten = |part: &&Part| part.doubled() > 0 || part.is_small();
+    let rewritten: Vec<&Part> = parts.iter().filter(is_rewritten).collect();
+    if doubled == 0 && rewritten.len() < 2 {
+        return Ok(());
+    }
+    let mut written = HashSet::new();
+    let mut rows = UnwrittenRows::new(codec.clone());
+    for part in &rewritten {
+        let identities = part::identities(&part.path)?;
+        for &row in &part.first {
+            let (key, location) = part.rows[row];
+            let identity = &identities[row];
+            let values = part::read_encoded(&part.path, location).at(&part.path)?;
+            rows.push(key, &identity.id, identity.samples, &values);
+            if rows.bytes() >= PART_BYTES {
+                let full = std::mem::replace(&mut rows, UnwrittenRows::new(codec.clone()));
+                written.insert(part::write(folder, full, fingerprint)?);
+            }
+        }
+    }
+    if rows.len() > 0 {
+        written.insert(part::write(folder, rows, fingerprint)?);
+    }
+    merged.doubled += doubled;
+    for part in rewritten {
+        if !written.contains(&part.path) {
+            fs::remove_file(&part.path).at(&part.path)?;
+            merged.removed += 1;
+        }
+    }
+    merged.written += written.len();
+    Ok(())
+}
+
+/// Reads which rows the parts of a layer have, in the order of their names.
+fn read_parts(
+    folder: &Path,
+    fingerprint: &Fingerprint,
+    codec: &EntryCodec,
+    merged: &mut Merged,
+) -> Result<Vec<Part>> {
+    let mut parts = vec![];
+    let mut seen = HashSet::new();
+    for path in part::list(folder)? {
+        let verified = part::verify(&path);
+        match verified.and_then(|()| part::locations(&path, fingerprint, codec)) {
+            Ok(rows) => {
+                let numbers = 0..rows.len();
+                let first = numbers.filter(|&row| seen.insert(rows[row].0)).collect();
+                parts.push(Part { path, rows, first });
+            }
+            Err(error) => {
+                let says = error.to_string();
+                merged.unreadable.push(Damage { path, says });
+            }
+        }
+    }
+    Ok(parts)
+}

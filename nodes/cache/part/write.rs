@@ -1,0 +1,46 @@
+//! Writes a part.
+use crate::Result;
+use crate::cache::fingerprint::{Fingerprint, short_hash};
+use crate::cache::rows::{self, UnwrittenRows};
+use crate::data::file;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, Encoding};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use std::path::{Path, PathBuf};
+
+/// Writes rows as a part into `folder` and returns its path.
+pub(in crate::cache) fn write(
+    folder: &Path,
+    rows: UnwrittenRows,
+    fingerprint: &Fingerprint,
+) -> Result<PathBuf> {
+    let batch = rows.into_batch()?;
+    let properties = writer_properties(fingerprint);
+    let mut bytes = vec![];
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))?;
+    writer.write(&batch)?;
+    writer.close()?;
+    let hash = short_hash(&blake3::hash(&bytes));
+    let path = folder.join(format!("part-{hash}.parquet"));
+    file::write_atomic(&path, &bytes)?;
+    Ok(path)
+}
+
+fn writer_properties(fingerprint: &Fingerprint) -> WriterProperties {
+    let metadata = KeyValue::new("fingerprint".to_owned(), fingerprint.json().to_owned());
+    let hidden = [rows::HIDDEN, "list", "item"].map(str::to_owned);
+    let hidden = ColumnPath::from(hidden.to_vec());
+    WriterProperties::builder()
+        .set_compression(Compression::UNCOMPRESSED)
+        .set_encoding(Encoding::PLAIN)
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
+        // The writer checks whether a page is full once per write batch.
+        .set_write_batch_size(1)
+        .set_column_data_page_row_count_limit(hidden, 1)
+        .set_column_data_page_row_count_limit(ColumnPath::from(rows::BINARY), 1)
+        .set_key_value_metadata(Some(vec![metadata]))
+        .build()
+}

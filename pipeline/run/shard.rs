@@ -1,0 +1,36 @@
+//! Which graphs may be run by shards.
+use crate::graph::plan::Plan;
+use nodes::node::port::{Carries, Port};
+
+/// Returns why the rows of a plan cannot be shared out to processes, if that is so.
+pub fn refusal(plan: &Plan) -> Option<String> {
+    for phase in &plan.phases {
+        if phase.optimizer.is_some() {
+            return Some(format!(
+                "`--shard` is for graphs that only fill caches; phase `{}` has an `optimize`",
+                phase.name
+            ));
+        }
+        for node in &phase.nodes {
+            let kind = node.kind();
+            let measures = |port: &Port| port.carries == Carries::Scalar;
+            let needs_all_rows =
+                kind.needs_all_rows || kind.gathers || kind.ports.outputs.iter().any(measures);
+            if needs_all_rows {
+                return Some(format!(
+                    "`--shard` is for graphs that only fill caches; node `{}` needs all rows: it is \
+                     a `{}`",
+                    node.name(),
+                    kind.name
+                ));
+            }
+            if let Some(reason) = node.config.reads_whole_batches() {
+                return Some(format!(
+                    "`--shard` changes batches, and with them what node `{}` sends: {reason}",
+                    node.name()
+                ));
+            }
+        }
+    }
+    None
+}
