@@ -65,7 +65,7 @@ def main(folder):
     rates = []
     for seed in range(SEEDS):
         torch.manual_seed(seed)
-        model = expert(WIDTH, 320, settings, "/tmp")
+        model = expert(WIDTH, 320, settings, "")
         weights = torch.nn.Parameter(torch.zeros(LAYERS))
         parameters = [weights, *model.parameters()]
         optimizer = torch.optim.Adam(parameters, lr=config["optimizer"]["lr"])
