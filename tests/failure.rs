@@ -1,4 +1,6 @@
 //! Runs that fail: their messages, exit codes and checkpoints.
+#[cfg(not(feature = "mpi"))]
+use crate::program::{Folder, execute, pipeline};
 use crate::program::{call, last_line, stderr};
 use crate::sample::{run, sample};
 use std::fs;
@@ -104,4 +106,28 @@ fn a_failure_names_its_node_and_leaves_the_checkpoint() {
     );
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stderr(&output).contains("3.wav") && stderr(&output).contains("5.wav"));
+}
+
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn a_build_without_mpi_is_no_rank_of_several() {
+    let folder = Folder::new("no-mpi");
+    let start = |rank: &str| {
+        let mut command = pipeline(folder.path(), &["run", "g.json"]);
+        command.envs([
+            ("OMPI_COMM_WORLD_SIZE", "4"),
+            ("OMPI_COMM_WORLD_RANK", rank),
+        ]);
+        execute(&mut command)
+    };
+    let first = start("0");
+    assert_eq!(first.status.code(), Some(2));
+    let line = "mpirun has started 4 processes, and this build cannot share a run among them; \
+                docs/cluster.md says how to build one that can";
+    assert_eq!(stderr(&first).trim_end(), line);
+    let other = start("3");
+    assert_eq!(
+        (other.status.code(), stderr(&other)),
+        (Some(2), String::new())
+    );
 }
