@@ -48,7 +48,9 @@ impl Run<'_> {
         point: Option<&ResumePoint>,
         record: Option<&RunRecord>,
     ) -> Result<PhaseEnd, RunError> {
-        let clock = phase.clock(self.steps, point.map_or(0, |p| p.update));
+        // A share of a test set would give another number without a word.
+        let steps = self.steps.filter(|_| !phase.measures());
+        let clock = phase.clock(steps, point.map_or(0, |p| p.update));
         if self.ranks.is_first() {
             self.report.say(&lines::phase(phase, &clock));
         }
