@@ -141,7 +141,7 @@ class Codecs(InFolder):
                 np.testing.assert_array_equal(stored.ravel(), np.float32(hidden))
 
     def test_floats(self) -> None:
-        for codec in ["f32", "f16", "bf16"]:
+        for codec in ["f16", "bf16"]:
             with self.subTest(codec):
                 shutil.rmtree(self.folder / "cache", ignore_errors=True)
                 self.check(codec)
@@ -153,12 +153,17 @@ class Codecs(InFolder):
                 self.check({"type": "int8", "scale": scale})
 
     def test_codebooks(self) -> None:
-        graph = json.loads(Path("graphs/targets.json").read_text(encoding="utf-8"))
+        speech = {"kind": "decode", "manifest": "data/sample/dev.tsv", "seconds_per_batch": 20}
+        teacher = {
+            "kind": "teacher",
+            "inputs": {"speech": "speech.speech"},
+            "model": "data/sample/teacher",
+            "layers": [0, 3, 5],
+        }
         inputs = {"targets": "teacher.targets"}
         books = {"kind": "codebook", "inputs": inputs, "books": 2, "passes": 1, "frames": 2000}
-        graph["nodes"]["books"] = books
-        graph["nodes"]["speech"].update(manifest="data/sample/dev.tsv", dev=None)
-        graph["nodes"]["teacher"].update(cache=None, layers=[0, 3, 5])
+        nodes = {"speech": speech, "teacher": teacher, "books": books}
+        graph = {"name": "fit", "nodes": nodes}
         file = self.folder / "fit.json"
         file.write_text(json.dumps(graph), encoding="utf-8")
         for _ in sc.run(file, out=self.folder / "fit"):

@@ -74,6 +74,9 @@ class Runs(InFolder):
         self.assertEqual(lines[begin : begin + 30], resumed)
 
     def test_an_interrupt_is_handed_on(self) -> None:
+        # A shell starts what is in the background with SIGINT ignored.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.addCleanup(signal.signal, signal.SIGINT, before)
         out = self.folder / "run"
         metrics = sc.run(GRAPH, out=out, set={**SHORT, "step.steps": 200}, quiet=True)
         next(metrics)
