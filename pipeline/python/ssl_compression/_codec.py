@@ -62,7 +62,7 @@ def _int8(stored: Bytes, frames: int, width: int, *, by_frame: bool) -> Floats:
 
 def _sums(stored: Bytes, frames: int, books: Floats) -> Floats:
     codes = stored.reshape(frames, len(books))
-    sums = books[0][codes[:, 0]]
+    sums: Floats = books[0][codes[:, 0]]
     for book in range(1, len(books)):
         sums = sums + books[book][codes[:, book]]
     return sums.ravel()
