@@ -1,7 +1,7 @@
 //! Kinds of nodes by their name in the graph file.
 use super::{Config, OptionError};
 use crate::node::contents::FileOption;
-use crate::node::port::Ports;
+use crate::node::port::{Carries, Ports};
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
 use schemars::{JsonSchema, Schema};
@@ -74,6 +74,12 @@ impl Kind {
             parse: parse::<O>,
             schema: schema::<O>,
         }
+    }
+
+    /// Returns whether nodes of this kind send losses or penalties.
+    pub fn measures(&self) -> bool {
+        let mut outputs = self.ports.outputs.iter();
+        outputs.any(|port| port.carries == Carries::Scalar)
     }
 }
 

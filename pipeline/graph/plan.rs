@@ -14,7 +14,7 @@ use crate::graph::problem::Problems;
 use crate::graph::spec::{GraphSpec, NodeSpec, PhaseSpec};
 use crate::graph::stages;
 use info::EarlierPhases;
-use nodes::node::port::{Carries, Shapes};
+use nodes::node::port::Shapes;
 use nodes::node::{Clock, Config, Kind, NodeInfo, OptimizerSettings, PhaseOutputs, Source};
 use petgraph::visit::EdgeRef;
 use std::sync::Arc;
@@ -99,11 +99,7 @@ impl Phase {
 
     /// Returns whether the phase trains nothing and measures losses, so that each row counts once.
     pub fn measures(&self) -> bool {
-        let measures = |node: &PlannedNode| {
-            let outputs = node.kind().ports.outputs;
-            outputs.iter().any(|port| port.carries == Carries::Scalar)
-        };
-        self.optimizer.is_none() && self.nodes.iter().any(measures)
+        self.optimizer.is_none() && self.nodes.iter().any(|node| node.kind().measures())
     }
 
     /// Returns whether processes may share out the batches of a dev pass: no node gathers over it.

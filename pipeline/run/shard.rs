@@ -1,6 +1,5 @@
 //! Which graphs may be run by shards.
 use crate::graph::plan::Plan;
-use nodes::node::port::{Carries, Port};
 
 /// Returns why the rows of a plan cannot be shared out to processes, if that is so.
 pub fn refusal(plan: &Plan) -> Option<String> {
@@ -13,10 +12,7 @@ pub fn refusal(plan: &Plan) -> Option<String> {
         }
         for node in &phase.nodes {
             let kind = node.kind();
-            let measures = |port: &Port| port.carries == Carries::Scalar;
-            let needs_all_rows =
-                kind.needs_all_rows || kind.gathers || kind.ports.outputs.iter().any(measures);
-            if needs_all_rows {
+            if kind.needs_all_rows || kind.gathers || kind.measures() {
                 return Some(format!(
                     "`--shard` is for graphs that only fill caches; node `{}` needs all rows: it is \
                      a `{}`",
