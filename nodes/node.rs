@@ -12,6 +12,7 @@ mod finite;
 pub mod frames;
 mod head;
 pub mod head_file;
+mod hidden_input;
 mod info;
 mod kind;
 mod layers_option;
@@ -34,6 +35,7 @@ pub use context::{NodeContext, RunContext, Synthetic};
 pub use error::OptionError;
 pub use finite::check_finite;
 pub use head::Head;
+pub use hidden_input::HiddenInput;
 pub use info::{
     Artifact, NodeInfo, OptimizerSettings, PhaseOutputs, PlannedRows, SampledFrom, Source,
     SourceSettings, SummaryMetric, artifact_owner, shapes, superb_frames,

@@ -14,8 +14,8 @@ use crate::node::outcomes::{Outcome, Outcomes, Rule};
 use crate::node::port::{Carries, LabelledUnit, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
-    Config, Head, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs,
-    shapes,
+    Config, Head, HiddenInput, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter,
+    PhaseOutputs, shapes,
 };
 use compute::math::Dropout;
 use compute::op::{argmax, cosine_logits, cross_entropy, residual};
@@ -149,11 +149,9 @@ impl Config for Options {
     }
 
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        let Some([Shape::Hiddens { width, .. }]) = context.inputs.get(IN).map(Vec::as_slice) else {
-            return Err("the width of `hiddens` is unknown".into());
-        };
+        let input = HiddenInput::known(IN, &context.inputs)?;
         Ok(Box::new(AdditiveMargin {
-            head: Head::build(self.init.as_deref(), self.tensors(*width), context)?,
+            head: Head::build(self.init.as_deref(), self.tensors(input.width), context)?,
             options: self.clone(),
         }))
     }

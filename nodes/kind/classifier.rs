@@ -17,8 +17,8 @@ use crate::node::head_file::{HeadTensors, check_head_init, head_parameters, load
 use crate::node::port::{Carries, Content, FrameStep, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
-    Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter,
-    PhaseOutputs, shapes, superb_frames,
+    Artifact, Config, HiddenInput, KindOptions, Node, NodeContext, NodeInfo, OptionError,
+    Parameter, PhaseOutputs, shapes, superb_frames,
 };
 use compute::gemm::Precision;
 use compute::op::{linear, linear_start, row_mean};
@@ -90,43 +90,30 @@ impl Config for Options {
         for (option, value) in [("classes", self.classes), ("width", self.width)] {
             errors.extend(OptionError::outside(option, value, 1..=MAX_WIDTH));
         }
-        let Some(
-            [
-                Shape::Hiddens {
-                    layers,
-                    width,
-                    step,
-                    ..
-                },
-            ],
-        ) = inputs.get(IN).map(Vec::as_slice)
-        else {
+        let Some(input) = HiddenInput::find(IN, inputs) else {
             OptionError::fail_if_any(errors)?;
             return Ok(NodeInfo::default());
         };
-        if layers.len() != 1 {
-            let message = format!("takes one layer, not layers {layers:?}");
-            errors.push(OptionError::input(IN, message));
-        }
+        errors.extend(input.error_unless_one_layer(IN));
         OptionError::fail_if_any(errors)?;
-        let tensors = self.tensors(*width);
+        let tensors = self.tensors(input.width);
         let reads = check_head_init(self.init.as_deref(), &tensors, phase_outputs);
         let reads = reads.map_err(|error| vec![error])?;
         let logits = Shape::Hiddens {
-            layers: layers.clone(),
+            layers: input.layers.to_vec(),
             width: self.classes,
             step: FrameStep {
                 pooled: true,
-                ..*step
+                ..input.step
             },
             content: Content::Logits(Numbering::Learned),
         };
         let rows = count::SUPERB.len() as u64;
-        let frames = match step.pooled {
+        let frames = match input.step.pooled {
             true => rows,
-            false => superb_frames(step.joined) * step.split as u64,
+            false => superb_frames(input.step),
         };
-        let products = frames * *width as u64 + rows * self.classes as u64;
+        let products = frames * input.width as u64 + rows * self.classes as u64;
         Ok(NodeInfo {
             outputs: shapes([(OUT, logits)]),
             parameters: Some(head_parameters(&tensors)),
@@ -139,18 +126,14 @@ impl Config for Options {
     }
 
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        let Some([Shape::Hiddens { layers, width, .. }]) =
-            context.inputs.get(IN).map(Vec::as_slice)
-        else {
-            return Err("the width of `hiddens` is unknown".into());
-        };
-        let tensors = self.tensors(*width);
+        let input = HiddenInput::known(IN, &context.inputs)?;
+        let tensors = self.tensors(input.width);
         let stored = load_head(self.init.as_deref(), &tensors, context)?;
-        let values = stored.unwrap_or_else(|| self.draw(*width, context));
+        let values = stored.unwrap_or_else(|| self.draw(input.width, context));
         Ok(Box::new(Classifier {
             weights: values.into_iter().map(param).collect(),
             tensors,
-            layer: layers.first().copied().unwrap_or(0),
+            layer: input.layers.first().copied().unwrap_or(0),
             precision: self.precision,
         }))
     }

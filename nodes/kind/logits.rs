@@ -14,8 +14,8 @@ use crate::model::Classes;
 use crate::node::contents::FileOption;
 use crate::node::port::{Carries, Content, Port, Ports, Shape, Shapes};
 use crate::node::{
-    Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
-    superb_frames,
+    Artifact, Config, HiddenInput, KindOptions, Node, NodeContext, NodeInfo, OptionError,
+    PhaseOutputs, shapes, superb_frames,
 };
 use compute::gemm::Precision;
 use compute::op::linear_start;
@@ -96,16 +96,11 @@ impl KindOptions for Options {
 impl Config for Options {
     fn info(&self, earlier: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let mut errors = self.errors();
-        let Some(
-            [
-                Shape::Hiddens {
-                    layers,
-                    width,
-                    step,
-                    ..
-                },
-            ],
-        ) = inputs.get(IN).map(Vec::as_slice)
+        let Some(HiddenInput {
+            layers,
+            width,
+            step,
+        }) = HiddenInput::find(IN, inputs)
         else {
             OptionError::fail_if_any(errors)?;
             return Ok(NodeInfo::default());
@@ -123,7 +118,7 @@ impl Config for Options {
             None => {}
         }
         OptionError::fail_if_any(errors)?;
-        let layers = self.layer.map_or(layers.clone(), |layer| vec![layer]);
+        let layers = self.layer.map_or(layers.to_vec(), |layer| vec![layer]);
         let mut reads: Vec<String> = self.embeddings.clone().into_iter().collect();
         let Some(sizes) = self.sizes().map_err(|error| vec![error])? else {
             return Ok(NodeInfo {
@@ -136,22 +131,20 @@ impl Config for Options {
             Form::Cosine => sizes.classes as u64 * sizes.width as u64,
             Form::Linear => 0,
         };
-        let tensors = tensors(*width, mapped as usize, self.embedded_classes(&sizes));
+        let tensors = tensors(width, mapped as usize, self.embedded_classes(&sizes));
         let init = self.check_init(&tensors, earlier);
         reads.extend(init.map_err(|error| vec![error])?);
         let trained = if sizes.given { 0 } else { cosines };
         let output = Shape::Hiddens {
             layers,
             width: sizes.classes,
-            step: *step,
+            step,
             content: Content::Logits(sizes.numbering),
         };
         Ok(NodeInfo {
             outputs: shapes([(OUT, output)]),
-            parameters: Some((*width as u64 + 1) * mapped + trained),
-            macs: Some(
-                superb_frames(step.joined) * step.split as u64 * (*width as u64 * mapped + cosines),
-            ),
+            parameters: Some((width as u64 + 1) * mapped + trained),
+            macs: Some(superb_frames(step) * (width as u64 * mapped + cosines)),
             writes: Some(Artifact::Head { tensors }),
             reads,
             warnings: self.precision.warning().into_iter().collect(),
@@ -160,14 +153,12 @@ impl Config for Options {
     }
 
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        let Some([Shape::Hiddens { width, .. }]) = context.inputs.get(IN).map(Vec::as_slice) else {
-            return Err("the width of `hiddens` is unknown".into());
-        };
+        let width = HiddenInput::known(IN, &context.inputs)?.width;
         let sizes = self.sizes().map_err(|error| error.message)?;
         let sizes = sizes.ok_or("the number of classes is unknown")?;
         let mapped = self.mapped_width(&sizes);
         let embedded_classes = self.embedded_classes(&sizes);
-        let [weight, bias] = linear_start(context.key("final_proj"), 0, *width, mapped);
+        let [weight, bias] = linear_start(context.key("final_proj"), 0, width, mapped);
         let embeddings = match self.r#type {
             Form::Linear => None,
             Form::Cosine => Some(sizes.embeddings.unwrap_or_else(|| {
@@ -186,7 +177,7 @@ impl Config for Options {
         if let Some(path) = path.filter(|path| !context.run.bench || path.exists()) {
             let mut stored = file::Tensors::read(&path)?;
             values.clear();
-            for (name, shape) in tensors(*width, mapped, embedded_classes) {
+            for (name, shape) in tensors(width, mapped, embedded_classes) {
                 values.push(stored.take(&name, &shape)?);
             }
         }

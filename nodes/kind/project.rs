@@ -13,8 +13,8 @@ use crate::Result;
 use crate::node::contents::FileOption;
 use crate::node::port::{Carries, Content, Port, Ports, Shape, Shapes};
 use crate::node::{
-    Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
-    superb_frames,
+    Artifact, Config, HiddenInput, KindOptions, Node, NodeContext, NodeInfo, OptionError,
+    PhaseOutputs, shapes, superb_frames,
 };
 use compute::gemm::Precision;
 use compute::tensor::param;
@@ -140,21 +140,16 @@ impl Config for Options {
         let mut errors: Vec<_> = OptionError::outside("width", self.width, 1..=MAX_WIDTH)
             .into_iter()
             .collect();
-        let Some(
-            [
-                Shape::Hiddens {
-                    layers,
-                    width,
-                    step,
-                    ..
-                },
-            ],
-        ) = inputs.get(PORT).map(Vec::as_slice)
+        let Some(HiddenInput {
+            layers,
+            width,
+            step,
+        }) = HiddenInput::find(PORT, inputs)
         else {
             OptionError::fail_if_any(errors)?;
             return Ok(NodeInfo::default());
         };
-        errors.extend(self.check_form(layers, *step));
+        errors.extend(self.check_form(layers, step));
         let groups = match self.groups(layers) {
             Ok(groups) => groups,
             Err(error) => {
@@ -162,7 +157,7 @@ impl Config for Options {
                 return Err(errors);
             }
         };
-        let reads = match self.check_init(phase_outputs, *width, &groups) {
+        let reads = match self.check_init(phase_outputs, width, &groups) {
             Ok(reads) => reads,
             Err(error) => {
                 errors.push(error);
@@ -170,18 +165,18 @@ impl Config for Options {
             }
         };
         OptionError::fail_if_any(errors)?;
-        let tensors = self.planned_tensors(&groups, *width);
+        let tensors = self.planned_tensors(&groups, width);
         let output = Shape::Hiddens {
-            layers: self.r#type.layers(layers, self.sizes(*width)),
+            layers: self.r#type.layers(layers, self.sizes(width)),
             width: self.width,
-            step: self.r#type.step(*step),
+            step: self.r#type.step(step),
             content: Content::Projections,
         };
-        let macs_per_frame = self.r#type.macs(self.sizes(*width)) * layers.len() as u64;
+        let macs_per_frame = self.r#type.macs(self.sizes(width)) * layers.len() as u64;
         Ok(NodeInfo {
             outputs: shapes([(PORT, output)]),
             parameters: Some(tensors.iter().map(TensorPlan::parameters).sum()),
-            macs: Some(superb_frames(step.joined) * step.split as u64 * macs_per_frame),
+            macs: Some(superb_frames(step) * macs_per_frame),
             writes: Some(Artifact::Heads {
                 groups,
                 tensors: tensors.into_iter().map(|t| (t.name, t.shape)).collect(),
@@ -193,21 +188,17 @@ impl Config for Options {
     }
 
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        let Some([Shape::Hiddens { layers, width, .. }]) =
-            context.inputs.get(PORT).map(Vec::as_slice)
-        else {
-            return Err("the width of `hiddens` is unknown".into());
-        };
+        let HiddenInput { layers, width, .. } = HiddenInput::known(PORT, &context.inputs)?;
         let groups = self.groups(layers).map_err(|error| error.message)?;
         let path = context.path(&self.init);
         // A benchmark draws what an earlier phase has not written.
         let heads = if self.draws() || context.run.bench && !path.exists() {
-            self.draw_heads(groups, *width, context)
+            self.draw_heads(groups, width, context)
         } else {
             let mut heads_file = HeadsFile::open(path, &groups)?;
             let mut heads = vec![];
             for (group, layers) in groups.into_iter().enumerate() {
-                let plans = self.r#type.tensors(group, self.sizes(*width));
+                let plans = self.r#type.tensors(group, self.sizes(width));
                 heads.push(heads_file.head(layers, plans)?);
             }
             heads
@@ -215,7 +206,7 @@ impl Config for Options {
         Ok(Box::new(Project {
             heads,
             form: self.r#type,
-            sizes: self.sizes(*width),
+            sizes: self.sizes(width),
             precision: self.precision,
         }))
     }

@@ -9,8 +9,8 @@ use crate::node::contents::FileOption;
 use crate::node::port::{Carries, Content, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
-    Config, Head, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs,
-    shapes, superb_frames,
+    Config, Head, HiddenInput, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter,
+    PhaseOutputs, shapes, superb_frames,
 };
 use compute::gemm::Precision;
 use compute::math::Dropout;
@@ -135,48 +135,32 @@ impl Options {
 impl Config for Options {
     fn info(&self, earlier: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let mut errors = self.errors();
-        let Some(
-            [
-                Shape::Hiddens {
-                    layers,
-                    width,
-                    step,
-                    ..
-                },
-            ],
-        ) = inputs.get(PORT).map(Vec::as_slice)
-        else {
+        let Some(input) = HiddenInput::find(PORT, inputs) else {
             OptionError::fail_if_any(errors)?;
             return Ok(NodeInfo::default());
         };
-        if layers.len() != 1 {
-            let message = format!("takes one layer, not layers {layers:?}");
-            errors.push(OptionError::input(PORT, message));
-        }
+        errors.extend(input.error_unless_one_layer(PORT));
         OptionError::fail_if_any(errors)?;
-        let tensors = self.tensors(*width);
+        let tensors = self.tensors(input.width);
         let output = Shape::Hiddens {
-            layers: layers.clone(),
+            layers: input.layers.to_vec(),
             width: self.output(),
-            step: *step,
+            step: input.step,
             content: Content::Layers,
         };
-        let frames = superb_frames(step.joined) * step.split as u64;
+        let frames = superb_frames(input.step);
         Ok(NodeInfo {
             outputs: shapes([(PORT, output)]),
-            macs: Some(frames.saturating_mul(self.macs(*width))),
+            macs: Some(frames.saturating_mul(self.macs(input.width))),
             warnings: self.precision.warning().into_iter().collect(),
             ..Head::info(self.init.as_deref(), &tensors, earlier)?
         })
     }
 
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        let Some([Shape::Hiddens { width, .. }]) = context.inputs.get(PORT).map(Vec::as_slice)
-        else {
-            return Err("the width of `hiddens` is unknown".into());
-        };
+        let input = HiddenInput::known(PORT, &context.inputs)?;
         Ok(Box::new(Recurrent {
-            head: Head::build(self.init.as_deref(), self.tensors(*width), context)?,
+            head: Head::build(self.init.as_deref(), self.tensors(input.width), context)?,
             noise: context.key("dropout"),
             options: self.clone(),
         }))

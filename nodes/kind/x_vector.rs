@@ -18,8 +18,8 @@ use crate::node::contents::FileOption;
 use crate::node::port::{Carries, Content, FrameStep, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
-    Config, Head, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs,
-    shapes, superb_frames,
+    Config, Head, HiddenInput, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter,
+    PhaseOutputs, shapes, superb_frames,
 };
 use compute::gemm::Precision;
 use maps::{MIN_FRAMES, Map};
@@ -74,43 +74,30 @@ impl Config for Options {
         for (option, value) in [("width", self.width), ("pooled", self.pooled)] {
             errors.extend(OptionError::outside(option, value, 1..=MAX_WIDTH));
         }
-        let Some(
-            [
-                Shape::Hiddens {
-                    layers,
-                    width,
-                    step,
-                    ..
-                },
-            ],
-        ) = inputs.get(IN).map(Vec::as_slice)
-        else {
+        let Some(input) = HiddenInput::find(IN, inputs) else {
             OptionError::fail_if_any(errors)?;
             return Ok(NodeInfo::default());
         };
-        if layers.len() != 1 {
-            let message = format!("takes one layer, not layers {layers:?}");
-            errors.push(OptionError::input(IN, message));
-        }
-        if step.pooled {
+        errors.extend(input.error_unless_one_layer(IN));
+        if input.step.pooled {
             errors.push(OptionError::input(
                 IN,
                 "has one frame a row; x-vectors are made of all frames",
             ));
         }
         OptionError::fail_if_any(errors)?;
-        let tensors = self.tensors(*width);
+        let tensors = self.tensors(input.width);
         let output = Shape::Hiddens {
-            layers: layers.clone(),
+            layers: input.layers.to_vec(),
             width: self.width,
             step: FrameStep {
                 pooled: true,
-                ..*step
+                ..input.step
             },
             content: Content::Layers,
         };
-        let per_frame: u64 = self.frame_maps(*width).iter().map(Map::macs).sum();
-        let frames = superb_frames(step.joined) * step.split as u64;
+        let per_frame: u64 = self.frame_maps(input.width).iter().map(Map::macs).sum();
+        let frames = superb_frames(input.step);
         let per_row: u64 = self.row_maps().iter().map(Map::macs).sum();
         let rows = count::SUPERB.len() as u64;
         Ok(NodeInfo {
@@ -122,11 +109,9 @@ impl Config for Options {
     }
 
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        let Some([Shape::Hiddens { width, .. }]) = context.inputs.get(IN).map(Vec::as_slice) else {
-            return Err("the width of `hiddens` is unknown".into());
-        };
+        let input = HiddenInput::known(IN, &context.inputs)?;
         Ok(Box::new(XVector {
-            head: Head::build(self.init.as_deref(), self.tensors(*width), context)?,
+            head: Head::build(self.init.as_deref(), self.tensors(input.width), context)?,
             options: self.clone(),
         }))
     }

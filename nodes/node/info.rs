@@ -3,7 +3,7 @@ use crate::Result;
 use crate::model::{Architecture, Numbering, count};
 use crate::node::clock::Clock;
 use crate::node::context::NodeContext;
-use crate::node::port::{Shape, Shapes, Value};
+use crate::node::port::{FrameStep, Shape, Shapes, Value};
 use crate::node::step_info::StepInfo;
 use std::collections::{BTreeMap, HashMap};
 
@@ -183,12 +183,11 @@ pub struct SummaryMetric {
     pub constant: f64,
 }
 
-/// Counts the frames over which [`NodeInfo::macs`] sums: those of SUPERB's utterances, of which
-/// `joined` are joined to one.
-pub fn superb_frames(joined: usize) -> u64 {
+/// Counts the frames over which [`NodeInfo::macs`] sums: those of SUPERB's utterances.
+pub fn superb_frames(step: FrameStep) -> u64 {
     let architecture = Architecture::default();
-    let frames = count::SUPERB.map(|samples| (architecture.frames(samples) / joined) as u64);
-    frames.iter().sum()
+    let joined = count::SUPERB.map(|samples| architecture.frames(samples) / step.joined);
+    joined.iter().sum::<usize>() as u64 * step.split as u64
 }
 
 /// Builds the shapes of ports that carry one value each.
