@@ -19,6 +19,7 @@ mod layers_option;
 pub mod model_option;
 pub mod outcomes;
 pub mod pass_metrics;
+mod planned_rows;
 pub mod port;
 pub mod report;
 pub mod row_counts;
@@ -37,11 +38,12 @@ pub use finite::check_finite;
 pub use head::Head;
 pub use hidden_input::HiddenInput;
 pub use info::{
-    Artifact, NodeInfo, OptimizerSettings, PhaseOutputs, PlannedRows, SampledFrom, Source,
-    SourceSettings, SummaryMetric, artifact_owner, shapes, superb_frames,
+    Artifact, NodeInfo, OptimizerSettings, PhaseOutputs, SampledFrom, Source, SourceSettings,
+    SummaryMetric, artifact_owner, shapes, superb_frames,
 };
 pub use kind::{Kind, KindOptions, Parse, Role, parse};
 pub use layers_option::LayersOption;
+pub use planned_rows::{LengthCounts, PlannedRows};
 use port::Shapes;
 pub use shard::Shard;
 pub use shared_models::SharedModels;

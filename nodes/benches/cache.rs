@@ -126,7 +126,7 @@ fn context() -> NodeContext {
         synthetic: None,
         phase_outputs: Arc::default(),
         report: Arc::new(Silence),
-        rows: Arc::default(),
+        rows: None,
         tapped: None,
         models: Arc::default(),
         stop: Arc::default(),

@@ -75,7 +75,7 @@ impl CachedNode {
             return;
         }
         self.has_told = true;
-        if let Some(rows) = run.rows.get() {
+        if let Some(rows) = run.rows.as_ref().and_then(|rows| rows.get()) {
             let outputs = self.outputs.iter();
             let stored = outputs.map(|output| output.store.stored(rows));
             let stored = stored.min().unwrap_or(0);

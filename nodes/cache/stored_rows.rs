@@ -5,7 +5,7 @@
 //! are others all the same, and then the count is too high.
 use super::part;
 use crate::Result;
-use crate::node::row_counts::RowCounts;
+use crate::node::row_counts::{RowCounts, row_hash};
 use arrow::array::AsArray;
 use arrow::datatypes::UInt32Type;
 use parquet::arrow::ProjectionMask;
@@ -20,14 +20,14 @@ const SAMPLES: usize = 2;
 /// Counts the rows of the parts in the folder of a layer. A part that cannot be read counts as none:
 /// the store has reported it.
 pub(super) fn count(folder: &Path) -> RowCounts {
-    let mut counts = RowCounts::default();
+    let mut hashes = vec![];
     for path in part::list(folder).unwrap_or_default() {
-        let _ = add_part(&mut counts, &path);
+        let _ = add_part(&mut hashes, &path);
     }
-    counts
+    RowCounts::new(hashes)
 }
 
-fn add_part(counts: &mut RowCounts, path: &Path) -> Result<()> {
+fn add_part(hashes: &mut Vec<u64>, path: &Path) -> Result<()> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
     let columns = ProjectionMask::roots(reader.parquet_schema(), [ID, SAMPLES]);
     for batch in reader.with_projection(columns).build()? {
@@ -35,7 +35,8 @@ fn add_part(counts: &mut RowCounts, path: &Path) -> Result<()> {
         let ids = batch.column(0).as_string::<i32>();
         let samples = batch.column(1).as_primitive::<UInt32Type>();
         for (id, samples) in ids.iter().zip(samples) {
-            counts.add(id.unwrap_or_default(), samples.unwrap_or(0).into(), 1);
+            let samples = samples.unwrap_or(0);
+            hashes.push(row_hash(id.unwrap_or_default(), samples.into()));
         }
     }
     Ok(())

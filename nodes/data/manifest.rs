@@ -8,113 +8,42 @@ mod left_out;
 mod lhotse;
 mod parquet;
 mod rows;
+mod utterance;
+mod utterances;
 
-use self::parquet::AudioTable;
-use super::audio;
 use crate::Result;
-use crate::data::audio::AudioLengths;
-use crate::data::audio::piece::Piece;
 use crate::data::error::PathContext;
 use crate::data::printable::{printable, printable_path};
-use crate::data::{text, unicode};
+use crate::data::text::{self, Lines};
+use crate::data::texts::{TextIndex, Texts};
 use rayon::prelude::*;
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::io::{BufReader, Read};
+use std::path::Path;
 
 pub(crate) use hash::hash;
 pub(crate) use left_out::LeftOut;
-use rows::{Rows, collect_rows};
+use rows::RowErrors;
+pub(crate) use utterance::Utterance;
+pub(crate) use utterances::Utterances;
 
 /// What a manifest lists.
 pub(crate) struct Listing {
-    /// In the order of the manifest.
-    pub(crate) utterances: Vec<Utterance>,
+    pub(crate) utterances: Utterances,
     pub(crate) left_out: LeftOut,
 }
 
-/// An utterance of a manifest.
-pub(crate) struct Utterance {
-    /// The utterance's name in the manifest.
-    pub(crate) id: String,
-    source: AudioSource,
-    piece: Piece,
-    /// Samples of one channel of the whole file at its own rate, if the manifest declares them.
-    declared_frames: Option<u64>,
-    /// Samples at 16 kHz, if the manifest declares them. A TSV does not declare its rate, which is
-    /// taken to be 16 kHz.
-    pub(crate) declared_samples: Option<u64>,
-}
+/// Of how many files the headers are read together.
+const HEADERS: usize = 1 << 16;
 
-/// Where an utterance's audio is.
-enum AudioSource {
-    File(PathBuf),
-    /// A row of a Parquet file.
-    Row(Arc<AudioTable>, usize),
-}
-
-impl Utterance {
-    /// Creates the utterance that is the whole file `path`, of undeclared length.
-    fn file(id: String, path: PathBuf) -> Utterance {
-        Utterance {
-            id,
-            source: AudioSource::File(path),
-            piece: Piece::default(),
-            declared_frames: None,
-            declared_samples: None,
-        }
-    }
-
-    /// Whether the file of its audio exists.
-    pub(crate) fn is_there(&self) -> bool {
-        match &self.source {
-            AudioSource::File(path) => unicode::existing(path).exists(),
-            AudioSource::Row(..) => true,
-        }
-    }
-
-    /// Reads the samples at 16 kHz. Errors name the file.
-    pub(crate) fn read(&self) -> Result<Vec<f32>> {
-        match &self.source {
-            AudioSource::File(path) => audio::read(path, audio::open_file(path)?, &self.piece),
-            AudioSource::Row(table, row) => table.read(*row),
-        }
-    }
-
-    /// Returns the lengths of a whole file by its header. Errors name the file.
-    pub(crate) fn file_lengths(&self) -> Result<AudioLengths> {
-        match &self.source {
-            AudioSource::File(path) => audio::lengths(path, audio::open_file(path)?, &self.piece),
-            AudioSource::Row(..) => Err(format!("`{}` is in a Parquet file", self.id).into()),
-        }
-    }
-
-    /// Returns the number of samples at 16 kHz by the header of the audio. Errors name the file.
-    fn length(&self) -> Result<u64> {
-        match &self.source {
-            AudioSource::File(path) => self.file_length(path),
-            AudioSource::Row(table, row) => table.length(*row),
-        }
-    }
-
-    fn file_length(&self, path: &Path) -> Result<u64> {
-        let lengths = audio::lengths(path, audio::open_file(path)?, &self.piece)?;
-        match self.declared_frames {
-            Some(declared) if declared.abs_diff(lengths.frames) > lengths.slack => Err(format!(
-                "{} has {} samples, its manifest says {declared}",
-                printable_path(path),
-                lengths.frames
-            )
-            .into()),
-            _ => Ok(lengths.row),
-        }
-    }
-}
-
-/// Returns the number of samples at 16 kHz of each utterance, by the headers of the audio, which
-/// are read in parallel. Errors name the file.
-pub(crate) fn lengths(utterances: &[Utterance]) -> Vec<Result<u64>> {
-    utterances.par_iter().map(Utterance::length).collect()
+/// Returns the number of samples at 16 kHz of the utterances of `rows`, in their order, by the
+/// headers of the audio, which are read in parallel. Errors name the file.
+pub(crate) fn lengths(utterances: &Utterances, rows: &[u32]) -> impl Iterator<Item = Result<u64>> {
+    rows.chunks(HEADERS).flat_map(move |rows| {
+        let lengths = rows
+            .par_iter()
+            .map(|row| utterances.get(*row as usize).length());
+        lengths.collect::<Vec<_>>()
+    })
 }
 
 /// Returns whether `manifest` has the name of a known list, or is or could be a folder.
@@ -125,7 +54,7 @@ pub(crate) fn is_known(manifest: &str) -> bool {
         || !manifest.is_empty() && path.extension().is_none()
 }
 
-type ReadList = fn(&Path) -> Result<Vec<Utterance>>;
+type ReadList = fn(&Path) -> Result<Utterances>;
 
 /// Returns the function that reads lists with the name of `path`; `None` for other names and for
 /// folders.
@@ -169,39 +98,35 @@ pub(crate) fn read_folder(folder: &Path) -> Result<Listing> {
 /// Two utterances have one id: each would get the other's labels.
 pub(crate) fn ids(manifest: &Path) -> Result<Vec<String>> {
     let utterances = read(manifest)?.utterances;
-    let ids: Vec<String> = utterances
-        .into_iter()
-        .map(|utterance| utterance.id)
-        .collect();
-    let mut numbers = HashMap::new();
-    for (number, id) in (1..).zip(&ids) {
-        if let Some(earlier) = numbers.insert(id, number) {
-            return Err(format!(
-                "{}: utterances {earlier} and {number} are both called `{}`; labels need ids that \
-                 are unique",
-                printable_path(manifest),
-                printable(id)
-            )
-            .into());
-        }
+    let ids: &Texts = utterances.ids();
+    if let Some((earlier, row)) = TextIndex::new(ids).repeated().first() {
+        let id = ids.get(*row);
+        return Err(format!(
+            "{}: utterances {} and {} are both called `{}`; labels need ids that are unique",
+            printable_path(manifest),
+            earlier + 1,
+            row + 1,
+            printable(&id)
+        )
+        .into());
     }
-    Ok(ids)
+    Ok(ids.iter().collect())
 }
 
-fn read_text(path: &Path) -> Result<String> {
-    text::read_list(path).at(path)
-}
+/// How many bytes of a list are read at a time.
+const READ_BYTES: usize = 256 << 10;
 
-/// Returns the lines that are not blank, with their numbers from 1.
-fn numbered_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    (1..)
-        .zip(text.lines())
-        .filter(|(_, line)| !line.trim().is_empty())
+/// Opens a list that is read line by line.
+fn open_lines(path: &Path) -> Result<Lines<BufReader<Box<dyn Read>>>> {
+    let file = text::open_list(path).at(path)?;
+    Ok(Lines::new(BufReader::with_capacity(READ_BYTES, file)))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::utterance::AudioSource;
     use super::*;
+    use std::path::PathBuf;
 
     /// A folder for one test, removed at its end.
     pub(super) struct TestFolder(pub(super) PathBuf);

@@ -55,7 +55,7 @@ pub(crate) fn read_list(path: &Path) -> Result<String> {
 /// Opens a list, which may be a pipe: of that all bytes are read now.
 pub(crate) fn open_list(path: &Path) -> io::Result<Box<dyn Read>> {
     if is_pipe(path) {
-        return Ok(Box::new(Cursor::new(pipe::read(path, MAX_LIST_BYTES)?)));
+        return Ok(Box::new(Cursor::new(read_pipe(path, MAX_LIST_BYTES)?)));
     }
     Ok(Box::new(regular::open(path)?))
 }
@@ -67,11 +67,7 @@ pub fn is_pipe(path: &Path) -> bool {
 
 fn read_bytes(path: &Path, limit: u64, may_be_pipe: bool) -> io::Result<Vec<u8>> {
     if may_be_pipe && is_pipe(path) {
-        let bytes = pipe::read(path, limit)?;
-        return match placeholder(&bytes) {
-            Some(message) => Err(io::Error::other(message)),
-            None => Ok(bytes),
-        };
+        return read_pipe(path, limit);
     }
     let file = regular::open(path)?;
     if file.metadata()?.len() > limit {
@@ -83,6 +79,14 @@ fn read_bytes(path: &Path, limit: u64, may_be_pipe: bool) -> io::Result<Vec<u8>>
         return Err(too_long(limit));
     }
     Ok(bytes)
+}
+
+fn read_pipe(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let bytes = pipe::read(path, limit)?;
+    match placeholder(&bytes) {
+        Some(message) => Err(io::Error::other(message)),
+        None => Ok(bytes),
+    }
 }
 
 fn too_long(limit: u64) -> io::Error {

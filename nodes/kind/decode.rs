@@ -20,14 +20,15 @@ mod utterances;
 use crate::Result;
 use crate::data::audio::resample::RATE;
 use crate::data::column;
+use crate::data::lengths::Lengths;
 use crate::data::manifest;
 use crate::data::text;
 use crate::node::contents::FileOption;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::StepInfo;
 use crate::node::{
-    Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, PlannedRows, Role,
-    SampledFrom, Source, SourceSettings, shapes,
+    Config, KindOptions, LengthCounts, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
+    PlannedRows, Role, SampledFrom, Source, SourceSettings, shapes,
 };
 use batch_plan::{BatchPlan, Filling};
 use crop::Crop;
@@ -212,21 +213,24 @@ impl Options {
         BatchPlan::new(sizes, filling, crop)
     }
 
-    /// Returns the number of samples that are sent of each row of a manifest, by batch.
-    fn planned_lengths(&self, manifest: &str, crop: Crop) -> Result<Vec<Vec<u64>>> {
+    /// Returns the lengths of the rows that are sent of a manifest, and the number of batches.
+    fn planned_lengths(&self, manifest: &str, crop: Crop) -> Result<(LengthCounts, u64)> {
         let utterances = manifest::read(Path::new(manifest))?.utterances;
-        let declared = utterances.iter().map(|u| u.declared_samples);
-        let mut lengths: Vec<u64> = match declared.collect() {
-            Some(declared) => declared,
-            None => {
-                let read = manifest::lengths(&utterances);
-                read.into_iter().flatten().collect()
-            }
+        let rows = 0..utterances.len();
+        let declared = rows.clone().map(|row| utterances.declared_samples(row));
+        let is_usable = |length: &u64| !self.is_too_short(*length) && !self.is_too_long(*length);
+        let lengths: Lengths = if declared.clone().all(|length| length.is_some()) {
+            declared.flatten().filter(is_usable).collect()
+        } else {
+            let rows: Vec<u32> = rows.map(|row| row as u32).collect();
+            let read = manifest::lengths(&utterances, &rows);
+            read.flatten().filter(is_usable).collect()
         };
-        lengths.retain(|&length| !self.is_too_short(length) && !self.is_too_long(length));
-        let plan = self.batch_plan(lengths.into_iter(), crop);
+        drop(utterances);
+        let plan = self.batch_plan(lengths.iter(), crop);
         let batches = plan.in_order();
-        Ok(batches.iter().map(|batch| plan.kept(batch)).collect())
+        let kept = batches.iter().flat_map(|batch| plan.kept(batch)).collect();
+        Ok((kept, batches.len() as u64))
     }
 }
 
@@ -288,14 +292,14 @@ impl Source for Options {
             return Ok(None);
         }
         let dev = match &self.dev {
-            Some(dev) => self.planned_lengths(dev, Crop::None)?,
-            None => vec![],
+            Some(dev) => self.planned_lengths(dev, Crop::None)?.0,
+            None => LengthCounts::default(),
         };
-        let train = self.planned_lengths(&self.manifest, self.crop)?;
+        let (train, train_batches) = self.planned_lengths(&self.manifest, self.crop)?;
         Ok(Some(PlannedRows {
-            train_batches: train.len() as u64,
-            train: train.concat(),
-            dev: dev.concat(),
+            train,
+            dev,
+            train_batches,
         }))
     }
 

@@ -39,8 +39,8 @@ pub struct RunContext {
     pub phase_outputs: Arc<PhaseOutputs>,
     pub report: Arc<dyn Report>,
     /// The rows of the phase, each view by itself; set by the source before the first step if they
-    /// are known then.
-    pub rows: Arc<OnceLock<RowCounts>>,
+    /// are known then. `None` if no node has a cache.
+    pub rows: Option<Arc<OnceLock<RowCounts>>>,
     /// A node and its output port that is read though no edge leaves it.
     pub tapped: Option<(String, &'static str)>,
     /// Frozen models that nodes of the phase have opened.
@@ -149,7 +149,7 @@ impl NodeContext {
             synthetic: None,
             phase_outputs: Arc::default(),
             report,
-            rows: Arc::default(),
+            rows: None,
             tapped: None,
             models: Arc::default(),
             stop: Arc::default(),

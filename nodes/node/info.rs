@@ -3,6 +3,7 @@ use crate::Result;
 use crate::model::{Architecture, Numbering, count};
 use crate::node::clock::Clock;
 use crate::node::context::NodeContext;
+use crate::node::planned_rows::PlannedRows;
 use crate::node::port::{FrameStep, Shape, Shapes, Value};
 use crate::node::step_info::StepInfo;
 use std::collections::{BTreeMap, HashMap};
@@ -111,7 +112,7 @@ pub fn artifact_owner<'a>(path: &'a str, file: &str) -> Option<&'a str> {
 /// The node that makes the steps of a phase.
 pub trait Source {
     fn settings(&self) -> SourceSettings;
-    /// Reads the manifests and returns the samples of each row that an epoch and a dev pass send,
+    /// Reads the manifests and returns the lengths of the rows that an epoch and a dev pass send,
     /// the same in every view; `None` if a manifest is missing.
     fn planned_rows(&self) -> Result<Option<PlannedRows>>;
     /// Draws whole batches of about `rows` rows from all views and the dev set, always the same,
@@ -148,14 +149,6 @@ impl SourceSettings {
     pub fn nothing_left(&self, clock: &Clock) -> bool {
         self.dev.is_none() && clock.updates == Some(clock.from)
     }
-}
-
-/// Samples of each row of an epoch and of a dev pass.
-pub struct PlannedRows {
-    pub train: Vec<u64>,
-    pub dev: Vec<u64>,
-    /// Batches of an epoch.
-    pub train_batches: u64,
 }
 
 /// Settings of an optimizer that the engine needs.

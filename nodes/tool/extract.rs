@@ -155,8 +155,8 @@ fn audio_files(audio: &[String], report: &mut impl ExtractReport) -> Result<Vec<
         if !left_out.is_empty() {
             report.say(&format!("{}: left out: {left_out}", printable(path)));
         }
-        for utterance in listing.utterances {
-            files.push(folder.join(utterance.id).to_string_lossy().into_owned());
+        for id in listing.utterances.ids().iter() {
+            files.push(folder.join(id).to_string_lossy().into_owned());
         }
     }
     Ok(files)

@@ -164,15 +164,14 @@ fn usable_files(
     if !left_out.is_empty() {
         say(&format!("left out: {left_out}"));
     }
-    let lengths: Vec<_> = utterances
-        .par_iter()
-        .map(|utterance| utterance.file_lengths())
+    let lengths: Vec<_> = (0..utterances.len())
+        .into_par_iter()
+        .map(|row| utterances.get(row).file_lengths())
         .collect();
     let total = utterances.len();
     let mut files = vec![];
     let mut without_speaker = vec![];
-    for (utterance, lengths) in utterances.into_iter().zip(lengths) {
-        let path = utterance.id;
+    for (path, lengths) in utterances.ids().iter().zip(lengths) {
         let reason = match lengths {
             Err(error) => error.to_string(),
             Ok(lengths) if lengths.row == 0 => {

@@ -28,22 +28,25 @@ impl Arguments {
     /// Prints warnings to stderr and the sizes to stdout.
     pub(crate) fn run(self) -> CommandResult {
         let plan = self.graph.plan()?;
+        let rows = recipe::planned_rows(&plan);
         match self.format {
             Format::Json if plan.phased => {
                 let phases: Vec<Value> = plan
                     .phases
                     .iter()
-                    .map(|phase| phase_json(phase, &phase.name))
+                    .zip(&rows)
+                    .map(|(phase, rows)| phase_json(phase, &phase.name, rows.as_deref()))
                     .collect();
                 print_json(&json!({ "name": plan.name, "phases": phases }))
             }
-            Format::Json => print_json(&phase_json(&plan.phases[0], &plan.name)),
+            Format::Json => {
+                print_json(&phase_json(&plan.phases[0], &plan.name, rows[0].as_deref()))
+            }
             Format::Text => {
                 print_warnings(&plan.phases);
-                let rows = recipe::planned_rows(&plan);
                 let phases = plan.phases.iter().zip(&rows);
                 let mut text: String = phases
-                    .map(|(phase, rows)| phase_text(phase, rows.as_ref()))
+                    .map(|(phase, rows)| phase_text(phase, rows.as_deref()))
                     .collect();
                 text += &recipe::text(&self.graph, &plan, &rows);
                 print(&text)
@@ -63,8 +66,8 @@ fn print_warnings(phases: &[Phase]) {
     }
 }
 
-/// Returns the JSON object of a phase, called `name`.
-fn phase_json(phase: &Phase, name: &str) -> Value {
+/// Returns the JSON object of a phase, called `name`, whose source sends `rows`.
+fn phase_json(phase: &Phase, name: &str, rows: Option<&PlannedRows>) -> Value {
     let nodes: Vec<&str> = phase.nodes.iter().map(PlannedNode::name).collect();
     let stages: Vec<Vec<&str>> = phase
         .stages
@@ -84,7 +87,7 @@ fn phase_json(phase: &Phase, name: &str) -> Value {
         "parameters": counts(phase, |node| node.info.parameters),
         "macs": counts(phase, |node| node.info.macs),
         "estimated": estimated,
-        "cache_bytes": cache_bytes::of_phase(phase, recipe::rows_of(phase).as_ref()),
+        "cache_bytes": cache_bytes::of_phase(phase, rows),
         "warnings": warnings(phase),
         "notes": notes(phase),
     });

@@ -113,7 +113,7 @@ impl DryRun<'_> {
             synthetic: self.synthetic,
             phase_outputs: self.plan.phase_outputs.clone(),
             report: self.report,
-            rows: Arc::default(),
+            rows: None,
             tapped: self.tapped,
             models: Arc::default(),
             stop: self.stop,

@@ -9,24 +9,33 @@ use pipeline::report::format::{duration, thousands};
 use pipeline::run::missing;
 use pipeline::speed::needs::Needs;
 use pipeline::speed::record::{BenchRecord, BenchRecords, Found, Speech, phase_nodes};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
-/// Returns the rows of each phase; `None` for those whose manifest is missing.
-pub(crate) fn planned_rows(plan: &Plan) -> Vec<Option<PlannedRows>> {
-    plan.phases.iter().map(rows_of).collect()
-}
-
-/// Returns the rows of a phase; `None` if its manifest is missing.
-pub(crate) fn rows_of(phase: &Phase) -> Option<PlannedRows> {
-    phase.source().planned_rows().ok().flatten()
+/// Returns the rows of each phase; `None` for those whose manifest is missing. Phases whose sources
+/// have the same options share them, because a manifest may be long.
+pub(crate) fn planned_rows(plan: &Plan) -> Vec<Option<Rc<PlannedRows>>> {
+    let mut by_source: BTreeMap<String, Option<Rc<PlannedRows>>> = BTreeMap::new();
+    let mut rows = vec![];
+    for phase in &plan.phases {
+        let nodes = phase_nodes(plan, phase);
+        let source = nodes[phase.nodes[phase.source].name()].to_string();
+        let of_source = || phase.source().planned_rows().ok().flatten().map(Rc::new);
+        rows.push(by_source.entry(source).or_insert_with(of_source).clone());
+    }
+    rows
 }
 
 /// Returns a line for each phase, and one for all of them if there are several.
-pub(crate) fn text(graph: &graph::Arguments, plan: &Plan, rows: &[Option<PlannedRows>]) -> String {
+pub(crate) fn text(
+    graph: &graph::Arguments,
+    plan: &Plan,
+    rows: &[Option<Rc<PlannedRows>>],
+) -> String {
     let mut text = "recipe on this machine\n".to_owned();
     let mut total = Total::default();
     for (phase, rows) in plan.phases.iter().zip(rows) {
-        let needs = Needs::of(phase, rows.as_ref());
+        let needs = Needs::of(phase, rows.as_deref());
         let found = match BenchRecords::of_user() {
             Some(records) => records.find(plan, phase),
             None => Ok(Found::Nothing),
@@ -134,7 +143,7 @@ impl Total {
 
 /// Returns the bytes of all caches, counted once where phases share their rows; `None` if a manifest
 /// is missing or makes new views in every epoch, or if codebooks are missing.
-fn caches(plan: &Plan, rows: &[Option<PlannedRows>]) -> Option<u64> {
+fn caches(plan: &Plan, rows: &[Option<Rc<PlannedRows>>]) -> Option<u64> {
     let mut counted = BTreeSet::new();
     let mut total: u64 = 0;
     for (phase, rows) in plan.phases.iter().zip(rows) {

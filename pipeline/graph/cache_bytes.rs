@@ -3,8 +3,8 @@
 use crate::graph::plan::{Phase, PlannedNode};
 use nodes::data::mel;
 use nodes::model::Architecture;
-use nodes::node::PlannedRows;
 use nodes::node::port::Shape;
+use nodes::node::{LengthCounts, PlannedRows};
 
 /// Returns the bytes of all caches of a phase, whose source sends `rows`.
 ///
@@ -101,7 +101,7 @@ fn output_bytes(node: &PlannedNode, port: &str, views: u64, rows: &PlannedRows) 
 
 /// Sums a number of each row: over the training set once a view, and the dev set.
 fn total(views: u64, rows: &PlannedRows, of_samples: impl Fn(usize) -> u64) -> u64 {
-    let sum = |rows: &[u64]| -> u64 { rows.iter().map(|&row| of_samples(row as usize)).sum() };
+    let sum = |rows: &LengthCounts| rows.sum(|length| of_samples(length as usize));
     sum(&rows.train)
         .saturating_mul(views)
         .saturating_add(sum(&rows.dev))

@@ -61,6 +61,7 @@ impl Run<'_> {
             ));
         }
         self.report.phase_started(&phase.name, &clock);
+        let has_cache = phase.nodes.iter().any(|node| node.spec.cache.is_some());
         let context = Arc::new(RunContext {
             phase: phase.name.clone(),
             phased: self.plan.phased,
@@ -74,7 +75,7 @@ impl Run<'_> {
             synthetic: None,
             phase_outputs: self.plan.phase_outputs.clone(),
             report: self.report.clone(),
-            rows: Arc::default(),
+            rows: has_cache.then(Arc::default),
             tapped: None,
             models: Arc::default(),
             stop: self.stop.clone(),

@@ -53,7 +53,7 @@ impl Needs {
 
 /// Returns the mean audio of a train batch.
 fn mean_batch_seconds(rows: &PlannedRows) -> Option<f64> {
-    let samples = rows.train.iter().sum::<u64>();
+    let samples = rows.train.sum(|length| length);
     (rows.train_batches > 0).then(|| samples as f64 / 16000.0 / rows.train_batches as f64)
 }
 
@@ -61,6 +61,7 @@ fn mean_batch_seconds(rows: &PlannedRows) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::speed::record::Machine;
+    use nodes::node::LengthCounts;
 
     fn record(speech: Speech) -> BenchRecord {
         BenchRecord {
@@ -81,8 +82,8 @@ mod tests {
     #[test]
     fn time_is_updates_times_their_seconds_or_audio_at_its_speed() {
         let rows = PlannedRows {
-            train: vec![16000, 32000, 48000],
-            dev: vec![],
+            train: [16000, 32000, 48000].into_iter().collect(),
+            dev: LengthCounts::default(),
             train_batches: 2,
         };
         assert_eq!(mean_batch_seconds(&rows), Some(3.0));

@@ -3,8 +3,10 @@
 //!
 //! Linked folders are followed. Names that begin with a dot are left out: macOS keeps data of its
 //! own in `._NAME` beside NAME.
-use super::{LeftOut, Listing, Utterance};
+use super::utterance::DeclaredLengths;
+use super::{LeftOut, Listing, Utterances};
 use crate::Result;
+use crate::data::audio::piece::Piece;
 use crate::data::error::{PathContext, error_at};
 use crate::data::{folder_tree, regular};
 use std::path::{Path, PathBuf};
@@ -59,13 +61,16 @@ pub(super) fn read(root: &Path) -> Result<Listing> {
         ));
     }
     let (paths, left_out) = audio_files(root)?;
-    let mut utterances = vec![];
+    let mut files = vec![];
     for path in paths {
         let relative = path.strip_prefix(root).unwrap_or(&path);
-        let id = relative.to_string_lossy().into_owned();
-        utterances.push(Utterance::file(id, path));
+        files.push((relative.to_string_lossy().into_owned(), path));
     }
-    utterances.sort_by(|a, b| a.id.cmp(&b.id));
+    files.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut utterances = Utterances::below(root);
+    for (id, path) in files {
+        utterances.push_file(&id, &path, Piece::default(), DeclaredLengths::default());
+    }
     Ok(Listing {
         utterances,
         left_out,
@@ -111,8 +116,8 @@ mod tests {
     use super::super::tests::TestFolder;
     use super::*;
 
-    fn ids(listing: &Listing) -> Vec<&str> {
-        listing.utterances.iter().map(|u| &*u.id).collect()
+    fn ids(listing: &Listing) -> Vec<String> {
+        listing.utterances.ids().iter().collect()
     }
 
     #[test]

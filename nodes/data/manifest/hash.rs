@@ -3,59 +3,74 @@
 //! It is over the rows as parsed: id, piece and stated length of each, in order. A folder states no
 //! lengths, so the sizes of its files stand for them. A Parquet file contains its audio, so its
 //! bytes are hashed.
-use super::{AudioSource, Utterance, kaldi, read};
+use super::utterance::{AudioSource, Utterance};
+use super::{Utterances, kaldi, read};
 use crate::Result;
 use crate::data::error::PathContext;
 use crate::data::regular;
 use blake3::{Hash, Hasher};
 use std::path::Path;
 
+/// How many bytes are hashed at a time.
+const BLOCK_BYTES: usize = 64 << 10;
+
 /// Returns BLAKE3 of a manifest's utterances.
 ///
 /// # Errors
 /// The manifest cannot be read, or is a pipe, which can be read only once.
 pub(crate) fn hash(manifest: &Path) -> Result<Hash> {
-    let mut hasher = Hasher::new();
     if manifest.is_dir() {
-        for utterance in read(manifest)?.utterances {
-            add_row(&mut hasher, &utterance);
-            hasher.update(&file_size(&utterance).to_le_bytes());
-        }
-        return Ok(hasher.finalize());
+        let utterances = read(manifest)?.utterances;
+        return Ok(hash_rows(&utterances, |row, utterance| {
+            row.extend(file_size(utterance).to_le_bytes());
+        }));
     }
     let mut file = regular::open(manifest).at(manifest)?;
     if let Some(segments) = kaldi::segments(manifest) {
         regular::open(&segments).at(&segments)?;
     }
     if manifest.extension().is_some_and(|name| name == "parquet") {
+        let mut hasher = Hasher::new();
         hasher.update_reader(&mut file).at(manifest)?;
-    } else {
-        for utterance in read(manifest)?.utterances {
-            add_row(&mut hasher, &utterance);
-        }
+        return Ok(hasher.finalize());
     }
-    Ok(hasher.finalize())
+    Ok(hash_rows(&read(manifest)?.utterances, |_, _| ()))
 }
 
-fn add_row(hasher: &mut Hasher, utterance: &Utterance) {
+/// Hashes utterances, each with the bytes that `add_more` adds of it.
+fn hash_rows(utterances: &Utterances, add_more: impl Fn(&mut Vec<u8>, &Utterance)) -> Hash {
+    let mut hasher = Hasher::new();
+    let mut bytes = vec![];
+    for utterance in utterances.iter() {
+        add_row(&mut bytes, &utterance);
+        add_more(&mut bytes, &utterance);
+        if bytes.len() >= BLOCK_BYTES {
+            hasher.update(&bytes);
+            bytes.clear();
+        }
+    }
+    hasher.update(&bytes);
+    hasher.finalize()
+}
+
+fn add_row(bytes: &mut Vec<u8>, utterance: &Utterance) {
     let Utterance {
         id,
         piece,
-        declared_frames,
-        declared_samples,
+        declared,
         ..
     } = utterance;
-    hasher.update(&(id.len() as u64).to_le_bytes());
-    hasher.update(id.as_bytes());
-    hasher.update(&piece.from.to_le_bytes());
+    bytes.extend((id.len() as u64).to_le_bytes());
+    bytes.extend(id.as_bytes());
+    bytes.extend(piece.from.to_le_bytes());
     // No piece ends at a negative second.
-    hasher.update(&piece.to.unwrap_or(-1.0).to_le_bytes());
+    bytes.extend(piece.to.unwrap_or(-1.0).to_le_bytes());
     for number in [
         piece.channel.map(|channel| channel as u64),
-        *declared_frames,
-        *declared_samples,
+        declared.frames,
+        declared.samples,
     ] {
-        hasher.update(&number.unwrap_or(u64::MAX).to_le_bytes());
+        bytes.extend(number.unwrap_or(u64::MAX).to_le_bytes());
     }
 }
 

@@ -3,35 +3,67 @@
 //! If a file `segments` is beside it, `wav.scp` names recordings, and a line of `segments` is an
 //! utterance: `utterance recording start end [channel]`, in seconds; an end of -1 is the
 //! recording's end. An utterance's id is its name.
-use super::{Utterance, collect_rows, numbered_lines, read_text};
+use super::utterance::{AudioSource, DeclaredLengths};
+use super::{RowErrors, Utterances, open_lines};
 use crate::Result;
 use crate::data::audio::piece::Piece;
-use std::collections::BTreeMap;
+use crate::data::error::PathContext;
+use crate::data::texts::TextIndex;
 use std::path::{Path, PathBuf};
 
 /// Reads the utterances of a `wav.scp`, or of the `segments` beside it.
-pub(super) fn read(path: &Path) -> Result<Vec<Utterance>> {
-    let text = read_text(path)?;
-    let recordings = numbered_lines(&text).map(|(number, line)| recording(number, line));
-    let recordings = collect_rows(path, recordings)?;
-    let mut paths: BTreeMap<&str, &Path> = BTreeMap::new();
-    let mut duplicates = vec![];
-    for recording in &recordings {
-        let KaldiRecording { line, name, path } = recording;
-        if paths.insert(name, path).is_some() {
-            duplicates.push(Err(format!("line {line}: `{name}` stands twice").into()));
+pub(super) fn read(path: &Path) -> Result<Utterances> {
+    let mut recordings = Utterances::of_paths();
+    let mut numbers: Vec<u32> = vec![]; // of their lines
+    visit_rows(path, |number, line| {
+        let (name, file) = recording(number, line)?;
+        let declared = DeclaredLengths::default();
+        recordings.push_file(name, Path::new(file), Piece::default(), declared);
+        numbers.push(number as u32);
+        Ok(())
+    })?;
+    let index = TextIndex::new(recordings.ids());
+    let mut duplicates = RowErrors::default();
+    for (_, row) in index.repeated() {
+        let line = numbers[row];
+        let name = recordings.ids().get(row);
+        let error = Err(format!("line {line}: `{name}` stands twice").into());
+        duplicates.valid::<()>(path, error);
+    }
+    duplicates.finish(path)?;
+
+    let Some(segments) = segments(path) else {
+        return Ok(recordings);
+    };
+    let mut utterances = Utterances::of_paths();
+    visit_rows(&segments, |number, line| {
+        let (id, recording, piece) = segment(number, line)?;
+        let Some(row) = index.find(recording) else {
+            let message = "is not in wav.scp";
+            return Err(format!("line {number}: recording `{recording}` {message}: {line}").into());
+        };
+        if let AudioSource::File(file) = recordings.get(row).source {
+            utterances.push_file(id, &file, piece, DeclaredLengths::default());
+        }
+        Ok(())
+    })?;
+    Ok(utterances)
+}
+
+/// Passes the lines of a list that are not blank to `visit`, with their numbers from 1.
+fn visit_rows(path: &Path, mut visit: impl FnMut(usize, &str) -> Result<()>) -> Result<()> {
+    let mut lines = open_lines(path)?;
+    let mut errors = RowErrors::default();
+    while let Some(line) = lines.next().at(path)? {
+        if line.text.trim().is_empty() {
+            continue;
+        }
+        errors.valid(path, visit(line.number, line.text));
+        if errors.are_too_many() {
+            break;
         }
     }
-    collect_rows::<()>(path, duplicates)?;
-
-    let Some(path) = segments(path) else {
-        let utterance =
-            |recording: KaldiRecording| Utterance::file(recording.name.into(), recording.path);
-        return Ok(recordings.into_iter().map(utterance).collect());
-    };
-    let text = read_text(&path)?;
-    let rows = numbered_lines(&text).map(|(number, line)| segment(number, line, &paths));
-    collect_rows(&path, rows)
+    errors.finish(path)
 }
 
 /// Returns the path of the file `segments` beside `manifest`, if `manifest` is a `wav.scp` and has
@@ -41,15 +73,8 @@ pub(super) fn segments(manifest: &Path) -> Option<PathBuf> {
     (manifest.file_name()? == "wav.scp" && path.exists() && !path.is_dir()).then_some(path)
 }
 
-/// A line of `wav.scp`.
-struct KaldiRecording<'a> {
-    /// The line's number, from 1.
-    line: usize,
-    name: &'a str,
-    path: PathBuf,
-}
-
-fn recording(number: usize, line: &str) -> Result<KaldiRecording<'_>> {
+/// Parses a line of `wav.scp` to the recording's name and path.
+fn recording(number: usize, line: &str) -> Result<(&str, &str)> {
     let invalid = |message: &str| Err(format!("line {number} {message}: {line}").into());
     let Some((name, file)) = line.trim().split_once(char::is_whitespace) else {
         return invalid("is not `utterance path`");
@@ -63,11 +88,7 @@ fn recording(number: usize, line: &str) -> Result<KaldiRecording<'_>> {
     if file == "-" || is_in_archive(file) {
         return invalid("names a stream or an archive, not an audio file");
     }
-    Ok(KaldiRecording {
-        line: number,
-        name,
-        path: file.into(),
-    })
+    Ok((name, file))
 }
 
 /// Returns whether `file` is an offset in a Kaldi archive, such as `wavs.ark:1234`.
@@ -76,7 +97,8 @@ fn is_in_archive(file: &str) -> bool {
         .is_some_and(|(_, offset)| offset.parse::<u64>().is_ok())
 }
 
-fn segment(number: usize, line: &str, recordings: &BTreeMap<&str, &Path>) -> Result<Utterance> {
+/// Parses a line of `segments` to the utterance, its recording and its piece of it.
+fn segment(number: usize, line: &str) -> Result<(&str, &str, Piece)> {
     let invalid = || format!("line {number} is not `utterance recording start end`: {line}");
     let words: Vec<&str> = line.split_whitespace().collect();
     let (&[id, recording, from, to], rest) = words.split_first_chunk().ok_or_else(invalid)?;
@@ -90,19 +112,12 @@ fn segment(number: usize, line: &str, recordings: &BTreeMap<&str, &Path>) -> Res
     if from < 0.0 || to <= from && to != -1.0 {
         return Err(format!("line {number}: seconds {from} to {to} are no piece: {line}").into());
     }
-    let Some(path) = recordings.get(recording) else {
-        let message = format!("line {number}: recording `{recording}` is not in wav.scp: {line}");
-        return Err(message.into());
-    };
     let piece = Piece {
         from,
         to: Some(to).filter(|&to| to != -1.0),
         channel,
     };
-    Ok(Utterance {
-        piece,
-        ..Utterance::file(id.into(), path.to_path_buf())
-    })
+    Ok((id, recording, piece))
 }
 
 fn seconds(word: &str) -> Option<f64> {
@@ -124,7 +139,8 @@ mod tests {
             ("b", "data/b 2.flac", 0.0, None),
             ("a", "data/a.wav", 0.0, None),
         ];
-        assert_eq!(pieces(&read(&path).unwrap()), expected);
+        let rows: Vec<_> = read(&path).unwrap().iter().collect();
+        assert_eq!(pieces(&rows), expected);
     }
 
     #[test]
@@ -132,7 +148,7 @@ mod tests {
         let scratch = TestFolder::new("segments");
         let path = scratch.file("wav.scp", "r1 1.flac\nr2 2.wav\n");
         scratch.file("segments", "b r2 0.5 2.25\na r1 0 -1\nc r2 3 4 1\n");
-        let rows = read(&path).unwrap();
+        let rows: Vec<_> = read(&path).unwrap().iter().collect();
         let expected = [
             ("b", "2.wav", 0.5, Some(2.25)),
             ("a", "1.flac", 0.0, None),

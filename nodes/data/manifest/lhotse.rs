@@ -2,11 +2,13 @@
 //! utterance's id is its cut's. Features and supervisions are ignored.
 mod cut;
 
-use super::{Rows, Utterance};
+use super::{RowErrors, Utterances};
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::data::text::{self, Lines};
+use cut::Cut;
 use flate2::read::MultiGzDecoder;
+use rayon::prelude::*;
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -18,8 +20,12 @@ const MAX_EXPANSION: u64 = 100;
 /// How long a packed list may be in any case, in bytes.
 const MIN_EXPANDED: u64 = 64 << 20;
 
+/// How many lines are parsed together, and about how many bytes of them.
+const LINES: usize = 4096;
+const BYTES: usize = 8 << 20;
+
 /// Reads the utterances of a file of cuts.
-pub(super) fn read(path: &Path) -> Result<Vec<Utterance>> {
+pub(super) fn read(path: &Path) -> Result<Utterances> {
     let bytes_read = Rc::new(Cell::new(0));
     let file = CountedRead {
         source: text::open_list(path).at(path)?,
@@ -32,8 +38,14 @@ pub(super) fn read(path: &Path) -> Result<Vec<Utterance>> {
         Box::new(BufReader::new(file))
     };
     let mut lines = Lines::new(text);
-    let mut rows = Rows::new();
-    loop {
+    let mut cuts = Cuts {
+        path,
+        utterances: Utterances::of_paths(),
+        errors: RowErrors::default(),
+        lines: vec![],
+        bytes: 0,
+    };
+    while !cuts.errors.are_too_many() {
         match lines.next() {
             Ok(None) => break,
             Ok(Some(line)) => {
@@ -46,20 +58,55 @@ pub(super) fn read(path: &Path) -> Result<Vec<Utterance>> {
                     return Err(error_at(path, message));
                 }
                 if !line.text.trim().is_empty() {
-                    let cut = cut::utterance(line.text);
-                    rows.push(path, cut.map_err(|e| format!("line {number}: {e}").into()));
-                }
-                if rows.has_too_many_errors() {
-                    break;
+                    cuts.add(number, line.text);
                 }
             }
             Err(error) => {
-                rows.push(path, Err(error));
+                cuts.parse();
+                cuts.errors.valid::<()>(path, Err(error));
                 break;
             }
         }
     }
-    rows.finish(path)
+    cuts.parse();
+    cuts.errors.finish(path)?;
+    Ok(cuts.utterances)
+}
+
+/// The cuts so far, and lines that are to be parsed in parallel.
+struct Cuts<'a> {
+    path: &'a Path,
+    utterances: Utterances,
+    errors: RowErrors,
+    /// Lines with their numbers.
+    lines: Vec<(usize, String)>,
+    /// The bytes of these lines.
+    bytes: usize,
+}
+
+impl Cuts<'_> {
+    fn add(&mut self, number: usize, line: &str) {
+        self.lines.push((number, line.to_owned()));
+        self.bytes += line.len();
+        if self.lines.len() == LINES || self.bytes >= BYTES {
+            self.parse();
+        }
+    }
+
+    fn parse(&mut self) {
+        let lines = std::mem::take(&mut self.lines);
+        let parsed = lines.par_iter().map(|(_, line)| cut::parse(line));
+        let parsed: Vec<Result<Cut>> = parsed.collect();
+        for ((number, _), cut) in lines.iter().zip(parsed) {
+            let cut = cut.map_err(|e| format!("line {number}: {e}").into());
+            if let Some(cut) = self.errors.valid(self.path, cut) {
+                let path = Path::new(&cut.path);
+                self.utterances
+                    .push_file(&cut.id, path, cut.piece, cut.declared);
+            }
+        }
+        self.bytes = 0;
+    }
 }
 
 /// Counts the bytes that are read.
@@ -114,7 +161,8 @@ mod tests {
         let samples = format!("\"num_samples\": 32000, {transforms}");
         let resampled = cut(&[("\"num_samples\": 16000", &samples), ("8000", "16000")]);
         let lines = [CUT, &later, "", &resampled].join("\n");
-        let rows = read(&scratch.file("x.jsonl", lines)).unwrap();
+        let listed = read(&scratch.file("x.jsonl", lines)).unwrap();
+        let rows: Vec<_> = listed.iter().collect();
         // Frame 4000 (4000.32), 8000 frames (8000.48)
         let expected = [
             ("c", "a.wav", 0.0, None),
@@ -124,9 +172,9 @@ mod tests {
         assert_eq!(pieces(&rows), expected);
         let channels: Vec<_> = rows.iter().map(|row| row.piece.channel).collect();
         assert_eq!(channels, [Some(0), Some(1), Some(0)]);
-        let frames: Vec<_> = rows.iter().map(|row| row.declared_frames).collect();
+        let frames: Vec<_> = rows.iter().map(|row| row.declared.frames).collect();
         assert_eq!(frames, [Some(16_000), Some(16_000), None]);
-        let samples: Vec<_> = rows.iter().map(|row| row.declared_samples).collect();
+        let samples: Vec<_> = rows.iter().map(|row| row.declared.samples).collect();
         assert_eq!(samples, [Some(32_000), Some(16_000), Some(32_000)]);
     }
 

@@ -7,11 +7,15 @@ mod sizes;
 #[cfg(test)]
 mod tests;
 
-use super::{AudioSource, Utterance};
+use super::Utterances;
+use super::utterance::DeclaredLengths;
+use crate::Result;
+use crate::data::audio::piece::Piece;
 use crate::data::error::PathContext;
+use crate::data::lengths::Lengths;
 use crate::data::panic::catch_panic;
 use crate::data::regular;
-use crate::{Error, Result};
+use crate::data::texts::Texts;
 use arrow::datatypes::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -22,6 +26,7 @@ use parquet::basic::Compression;
 use parquet::file::metadata::PageIndexPolicy;
 use rayon::prelude::*;
 use row::AudioRow;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,17 +38,16 @@ const BATCH_ROWS: usize = 16;
 type RowLength = Result<u64, String>;
 
 /// Reads the whole file once, for the ids of its rows and the headers of their audio.
-pub(super) fn read(path: &Path) -> Result<Vec<Utterance>> {
+pub(super) fn read(path: &Path) -> Result<Utterances> {
     let (ids, table) = catch_panic(|| AudioTable::open(path)).at(path)?;
     let table = Arc::new(table);
-    let mut utterances = vec![];
-    for (row, id) in ids.into_iter().enumerate() {
-        let id = id.unwrap_or_else(|| row.to_string());
-        utterances.push(Utterance {
-            source: AudioSource::Row(table.clone(), row),
-            declared_samples: table.lengths[row].as_ref().ok().copied(),
-            ..Utterance::file(id, PathBuf::new())
-        });
+    let mut utterances = Utterances::of_rows(table.clone());
+    for (row, id) in ids.iter().enumerate() {
+        let declared = DeclaredLengths {
+            samples: table.length(row).ok(),
+            ..DeclaredLengths::default()
+        };
+        utterances.push(&id, Piece::default(), declared);
     }
     Ok(utterances)
 }
@@ -52,17 +56,18 @@ pub(super) fn read(path: &Path) -> Result<Vec<Utterance>> {
 pub(super) struct AudioTable {
     path: PathBuf,
     metadata: ArrowReaderMetadata,
-    /// The length of each row.
-    lengths: Vec<RowLength>,
+    /// The length of each row, 0 where it cannot be read.
+    lengths: Lengths,
+    /// Why rows cannot be read.
+    errors: BTreeMap<usize, String>,
 }
 
 impl AudioTable {
-    /// Reads the file. Returns the ids of its rows, `None` for a row without a path, and the table.
-    fn open(path: &Path) -> Result<(Vec<Option<String>>, AudioTable)> {
+    /// Reads the file. Returns the ids of its rows and the table.
+    fn open(path: &Path) -> Result<(Texts, AudioTable)> {
         let mut table = AudioTable::from_footer(path)?;
         let groups = table.metadata.metadata().num_row_groups();
-        let mut ids = vec![];
-        let mut lengths = vec![];
+        let mut ids = Texts::default();
         let mut group = 0;
         while group < groups {
             let end = table.end_of_parallel_groups(group);
@@ -71,12 +76,15 @@ impl AudioTable {
                 .map(|group| catch_panic(|| table.read_group(group)))
                 .collect::<Result<_>>()?;
             for (id, length) in rows.into_iter().flatten() {
-                ids.push(id);
-                lengths.push(length);
+                let row = ids.len();
+                ids.push(&id.unwrap_or_else(|| row.to_string()));
+                table.lengths.push(*length.as_ref().unwrap_or(&0));
+                if let Err(error) = length {
+                    table.errors.insert(row, error);
+                }
             }
             group = end;
         }
-        table.lengths = lengths;
         Ok((ids, table))
     }
 
@@ -89,7 +97,8 @@ impl AudioTable {
         let table = AudioTable {
             path: path.into(),
             metadata,
-            lengths: vec![],
+            lengths: Lengths::default(),
+            errors: BTreeMap::new(),
         };
         table.check_columns()?;
         table.check_compression()?;
@@ -181,7 +190,10 @@ impl AudioTable {
 
     /// Returns the number of samples of a row at 16 kHz. Errors name the file.
     pub(super) fn length(&self, row: usize) -> Result<u64> {
-        self.lengths[row].clone().map_err(Error::from)
+        match self.errors.get(&row) {
+            Some(error) => Err(error.as_str().into()),
+            None => Ok(self.lengths.get(row)),
+        }
     }
 
     /// Reads a row at 16 kHz. Errors name the file.

@@ -40,8 +40,8 @@ pub(super) fn draw_batches(
         None => None,
     };
     let views = options.views.max(1);
-    let train_batches = train.order.len() as u64;
-    let dev_batches = dev.as_ref().map_or(0, |dev| dev.order.len() as u64);
+    let train_batches = train.batches.len() as u64;
+    let dev_batches = dev.as_ref().map_or(0, |dev| dev.batches.len() as u64);
     let dev_rows = dev.as_ref().map_or(0, UtteranceSet::len);
     let all_rows = train.len() * views + dev_rows;
     let all_batches = train_batches * views + dev_batches;
@@ -60,7 +60,7 @@ pub(super) fn draw_batches(
             Some(dev) if is_dev => (dev, index - train_batches * views),
             _ => (&train, index % train_batches),
         };
-        let batch = &set.order[batch as usize];
+        let batch = set.batches.batch(batch as usize);
         let speech = set.read(batch, view, &mut bad_files, context)?;
         if speech.ids.is_empty() {
             continue;

@@ -38,10 +38,12 @@ impl Decode {
             Some(manifest) => Some(open(manifest, Crop::None)?),
             None => None,
         };
-        if let Some(rows) = row_counts(options, context.run.seed, &train, dev.as_ref()) {
-            let _ = context.run.rows.set(rows); // a phase has one source
+        if let Some(rows) = &context.run.rows
+            && let Some(counts) = row_counts(options, context.run.seed, &train, dev.as_ref())
+        {
+            let _ = rows.set(counts); // a phase has one source
         }
-        let train_batches = train.order.len() as u64;
+        let train_batches = train.batches.len() as u64;
         let run = &context.run;
         let mut clock = run.clock;
         if !run.has_optimizer && !run.bench {
@@ -54,7 +56,7 @@ impl Decode {
             options.views,
             options.dev_every,
             train_batches,
-            dev.as_ref().map_or(0, |dev| dev.order.len() as u64),
+            dev.as_ref().map_or(0, |dev| dev.batches.len() as u64),
         );
         Ok(Decode {
             train,
@@ -98,8 +100,9 @@ impl Node for Decode {
         let set = set_of_step(&self.train, &self.dev, &step.info);
         // A batch without a readable row is replaced by the next one. The number of batches stays,
         // so that a run that resumes finds its position.
-        let (before, after) = set.order.split_at(self.batch);
-        for batch in after.iter().chain(before) {
+        let count = set.batches.len();
+        for index in (self.batch..count).chain(0..self.batch) {
+            let batch = set.batches.batch(index);
             let speech = set.read(batch, view, &mut self.bad_files, step.context)?;
             if !speech.ids.is_empty() {
                 step.send(OUT, speech.into_value(view)?);
@@ -120,12 +123,12 @@ fn row_counts(
     if options.views == 0 || matches!(options.crop, Crop::Batch) {
         return None;
     }
-    let mut counts = RowCounts::default();
-    train.count_rows(seed, options.views, &mut counts);
+    let mut hashes = vec![];
+    train.add_row_hashes(seed, options.views, &mut hashes);
     if let Some(dev) = dev {
-        dev.count_rows(seed, 1, &mut counts);
+        dev.add_row_hashes(seed, 1, &mut hashes);
     }
-    Some(counts)
+    Some(RowCounts::new(hashes))
 }
 
 /// Returns the set of a step. Only a clock with a dev set makes dev steps.

@@ -1,39 +1,38 @@
 //! The usable utterances of one manifest, their batches, and their samples.
 use super::Options;
-use super::batch_plan::BatchPlan;
+use super::batch_plan::{BatchPlan, OrderedBatches};
 use super::crop::{self, Crop};
 use super::order::Order;
 use super::speech::Speech;
 use crate::data::audio::resample::RATE;
+use crate::data::lengths::Lengths;
 use crate::data::manifest;
-use crate::data::manifest::{Listing, Utterance};
+use crate::data::manifest::{Listing, Utterance, Utterances};
 use crate::data::printable::printable;
 use crate::model::row_memory::{RowLength, check_decoded};
 use crate::node::NodeContext;
-use crate::node::row_counts::RowCounts;
+use crate::node::row_counts::row_hash;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
-use std::iter;
 
 /// The train set or the dev set.
 pub(super) struct UtteranceSet {
-    rows: Vec<Row>,
+    /// All that the manifest lists.
+    utterances: Utterances,
+    /// The places in the manifest of the usable utterances, which are the rows of the set.
+    listed: Vec<u32>,
+    /// The number of samples of each row at 16 kHz.
+    lengths: Lengths,
     plan: BatchPlan,
     /// How an epoch orders the batches.
     epoch_order: Order,
-    /// The batches in the order of the current epoch, each a list of rows.
-    pub order: Vec<Vec<usize>>,
+    /// The batches in the order of the current epoch.
+    pub(super) batches: OrderedBatches,
 }
 
 /// With more files than this the reading of their headers is announced.
 const MANY_FILES: usize = 10_000;
-
-struct Row {
-    utterance: Utterance,
-    /// The number of samples at 16 kHz.
-    length: u64,
-}
 
 impl UtteranceSet {
     /// Reads the header of every file, in parallel. Files that cannot be used are reported and
@@ -47,45 +46,44 @@ impl UtteranceSet {
         context: &NodeContext,
     ) -> Result<UtteranceSet> {
         let Listing {
-            mut utterances,
+            utterances,
             left_out,
         } = manifest::read(&context.path(manifest))?;
         if !left_out.is_empty() {
             context.say(format!("{manifest}: left out: {left_out}"));
         }
-        let listed = utterances.len();
-        if let Some(shard) = context.run.shard {
-            let mut row = 0..;
-            utterances.retain(|_| row.next().is_some_and(|row| shard.has(row)));
-        }
-        let total = utterances.len();
+        let count = u32::try_from(utterances.len())
+            .map_err(|_| format!("{manifest} has more than {} utterances", u32::MAX))?;
+        let shard = context.run.shard;
+        let is_read = |row: &u32| shard.is_none_or(|shard| shard.has(*row as usize));
+        let candidates: Vec<u32> = (0..count).filter(is_read).collect();
+        let total = candidates.len();
         if total > MANY_FILES {
             context.say(format!("{manifest}: reading the headers of {total} files"));
         }
-        let lengths = manifest::lengths(&utterances);
-        let mut rows = vec![];
+        let mut listed = vec![];
+        let mut lengths = Lengths::default();
         let mut empty = 0;
         let mut short = 0;
         let mut long = 0;
-        for (utterance, length) in utterances.into_iter().zip(lengths) {
+        for (row, length) in candidates
+            .iter()
+            .zip(manifest::lengths(&utterances, &candidates))
+        {
             match length {
                 Err(error) => bad_files.add(error, context)?,
                 Ok(0) => empty += 1,
                 Ok(length) if options.is_too_short(length) => short += 1,
                 Ok(length) if options.is_too_long(length) => long += 1,
-                Ok(length) => rows.push(Row { utterance, length }),
+                Ok(length) => {
+                    listed.push(*row);
+                    lengths.push(length);
+                }
             }
         }
-        if rows.is_empty() && total == 0 && listed > 0 {
-            let plan = options.batch_plan(iter::empty(), crop);
-            return Ok(UtteranceSet {
-                epoch_order: options.order,
-                order: vec![],
-                plan,
-                rows,
-            });
-        }
-        if rows.is_empty() {
+        drop(candidates);
+        let is_empty_shard = total == 0 && !utterances.is_empty();
+        if listed.is_empty() && !is_empty_shard {
             let bad = total - empty - short - long;
             let mut message = format!(
                 "{manifest} has no utterance to use: {short} too short, {long} too long, {bad} bad"
@@ -98,84 +96,98 @@ impl UtteranceSet {
             }
             return Err(message.into());
         }
-        let reasons = [
-            (short, "too short"),
-            (long, "too long"),
-            (empty, "without samples"),
-            (total - rows.len() - short - long - empty, "bad"),
-        ];
-        let samples = rows.iter().map(|row| row.length).sum();
-        let summary = summary(rows.len(), samples, &reasons);
-        context.say(format!("{manifest}: {summary}"));
-        let plan = options.batch_plan(rows.iter().map(|row| row.length), crop);
+        if !is_empty_shard {
+            let reasons = [
+                (short, "too short"),
+                (long, "too long"),
+                (empty, "without samples"),
+                (total - listed.len() - short - long - empty, "bad"),
+            ];
+            let summary = summary(listed.len(), lengths.iter().sum(), &reasons);
+            context.say(format!("{manifest}: {summary}"));
+        }
+        let plan = options.batch_plan(lengths.iter(), crop);
         Ok(UtteranceSet {
+            utterances,
+            listed,
+            lengths,
             epoch_order: options.order,
-            order: plan.in_order(),
+            batches: plan.in_order(),
             plan,
-            rows,
         })
     }
 
-    /// Adds the crops of all rows in `views` views; equal crops of a row count once.
-    pub(super) fn count_rows(&self, seed: u64, views: u64, counts: &mut RowCounts) {
-        for batch in &self.order {
-            for (&row, kept) in batch.iter().zip(self.plan.kept(batch)) {
-                let Row { utterance, length } = &self.rows[row];
-                let starts: BTreeSet<u64> = (0..views)
-                    .map(|view| crop::start(seed, &utterance.id, view, *length, kept))
-                    .collect();
-                counts.add(&utterance.id, kept, starts.len() as u64);
+    /// Adds the hashes of the crops of all rows in `views` views; equal crops of a row count once.
+    pub(super) fn add_row_hashes(&self, seed: u64, views: u64, hashes: &mut Vec<u64>) {
+        let mut rows = (0u32..).zip(&self.listed).peekable();
+        for (id, place) in self.utterances.ids().iter().zip(0..) {
+            let Some((row, _)) = rows.next_if(|(_, listed)| **listed == place) else {
+                continue;
+            };
+            let length = self.lengths.get(row as usize);
+            for kept in self.plan.kept(&[row]) {
+                let starts: BTreeSet<u64> = match length == kept {
+                    true => BTreeSet::from([0]),
+                    false => (0..views)
+                        .map(|view| crop::start(seed, &id, view, length, kept))
+                        .collect(),
+                };
+                let hash = row_hash(&id, kept);
+                hashes.extend(starts.iter().map(|_| hash));
             }
         }
     }
 
     /// Returns the number of rows.
     pub(super) fn len(&self) -> u64 {
-        self.rows.len() as u64
+        self.listed.len() as u64
     }
 
     /// Puts the batches in the order of an epoch.
     pub(super) fn begin_epoch(&mut self, seed: u64, view: u64, epoch: u64) {
-        self.order = self.plan.of_epoch(self.epoch_order, seed, view, epoch);
+        self.batches = self.plan.of_epoch(self.epoch_order, seed, view, epoch);
     }
 
     /// Returns the samples of all rows of a batch.
     pub(super) fn samples(&self, batch: usize) -> u64 {
-        self.plan.kept(&self.order[batch]).iter().sum()
+        self.plan.kept(self.batches.batch(batch)).sum()
+    }
+
+    fn utterance(&self, row: u32) -> Utterance {
+        self.utterances.get(self.listed[row as usize] as usize)
     }
 
     /// Reads the rows of a batch, in its order. Files that cannot be used are reported, counted and
     /// left out.
     pub(super) fn read(
         &self,
-        batch: &[usize],
+        batch: &[u32],
         view: u64,
         bad_files: &mut BadFiles,
         context: &NodeContext,
     ) -> Result<Speech> {
+        let utterances: Vec<Utterance> = batch.iter().map(|row| self.utterance(*row)).collect();
         let lengths: Vec<RowLength> = batch
             .iter()
-            .map(|&row| RowLength {
-                name: &self.rows[row].utterance.id,
-                samples: self.rows[row].length as usize,
+            .zip(&utterances)
+            .map(|(row, utterance)| RowLength {
+                name: &utterance.id,
+                samples: self.lengths.get(*row as usize) as usize,
             })
             .collect();
         check_decoded(&lengths)?;
         let seed = context.run.seed;
-        let waveforms: Vec<_> = batch
-            .par_iter()
-            .map(|&row| self.rows[row].utterance.read())
-            .collect();
+        let waveforms: Vec<_> = utterances.par_iter().map(Utterance::read).collect();
         let kept = self.plan.kept(batch);
         let mut speech = Speech::default();
-        for ((&row, kept), waveform) in batch.iter().zip(kept).zip(waveforms) {
-            let Row { utterance, length } = &self.rows[row];
-            let id = &utterance.id;
+        for ((row, kept), waveform) in lengths.iter().zip(kept).zip(waveforms) {
+            let id = row.name;
             match waveform {
-                Ok(waveform) if waveform.len() as u64 == *length => {
-                    let start = crop::start(seed, id, view, *length, kept) as usize;
+                Ok(waveform) if waveform.len() == row.samples => {
+                    let length = row.samples as u64;
+                    let start = crop::start(seed, id, view, length, kept) as usize;
                     let kept = kept as usize;
-                    speech.ids.push(id.clone());
+                    speech.ids.push(id.to_owned());
                     speech
                         .samples
                         .extend_from_slice(&waveform[start..start + kept]);

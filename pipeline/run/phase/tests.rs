@@ -126,7 +126,7 @@ fn run_failing(fails: fn() -> Result<StepInfo>) -> String {
         synthetic: None,
         phase_outputs: Arc::new(PhaseOutputs::default()),
         report: Arc::new(Silence),
-        rows: Arc::default(),
+        rows: None,
         tapped: None,
         models: Arc::default(),
         ranks: Arc::default(),

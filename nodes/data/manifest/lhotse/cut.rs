@@ -1,14 +1,24 @@
-//! One cut of lhotse, from JSON to an utterance.
+//! One cut of lhotse, from JSON to a piece of a file.
 use crate::data::audio::piece::Piece;
 use crate::data::audio::resample;
 use crate::data::audio::resample::RATE;
-use crate::data::manifest::Utterance;
+use crate::data::manifest::utterance::DeclaredLengths;
 use crate::{Error, Result};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+/// A cut whose audio is in a file.
+pub(super) struct Cut {
+    pub(super) id: String,
+    pub(super) path: String,
+    pub(super) piece: Piece,
+    pub(super) declared: DeclaredLengths,
+}
+
 #[derive(Deserialize)]
-struct MonoCut {
+struct LhotseCut {
+    #[serde(rename = "type")]
+    kind: Option<String>,
     id: String,
     start: f64,
     duration: f64,
@@ -33,19 +43,39 @@ struct LhotseSource {
     source: String,
 }
 
+/// The types of lines that are one cut of one recording.
+const KINDS: [&str; 2] = ["MonoCut", "Cut"];
+
 /// Parses a line.
-pub(super) fn utterance(line: &str) -> Result<Utterance> {
+pub(super) fn parse(line: &str) -> Result<Cut> {
+    // Most lines are cuts. Only the others need the whole JSON, which takes several times as long.
+    match serde_json::from_str::<LhotseCut>(line) {
+        Ok(cut)
+            if cut
+                .kind
+                .as_deref()
+                .is_some_and(|kind| KINDS.contains(&kind)) =>
+        {
+            checked(cut)
+        }
+        _ => checked(mono_cut(line)?),
+    }
+}
+
+/// Parses a line, with an error for one of another type.
+fn mono_cut(line: &str) -> Result<LhotseCut> {
     let json: Json = serde_json::from_str(line)?;
     match json.get("type").and_then(Json::as_str) {
-        Some("MonoCut" | "Cut") => (),
-        Some(other) => return Err(format!("a {other} is not read, only MonoCut is").into()),
+        Some(kind) if KINDS.contains(&kind) => Ok(serde_json::from_value(json)?),
+        Some(other) => Err(format!("a {other} is not read, only MonoCut is").into()),
         None => {
-            return Err(
-                "is no cut: it has no `type`; `lhotse cut simple` makes cuts of recordings".into(),
-            );
+            Err("is no cut: it has no `type`; `lhotse cut simple` makes cuts of recordings".into())
         }
     }
-    let cut: MonoCut = serde_json::from_value(json)?;
+}
+
+/// Returns where the audio of a cut is.
+fn checked(cut: LhotseCut) -> Result<Cut> {
     let in_cut = |message: String| -> Error { format!("cut `{}` {message}", cut.id).into() };
     let Some(recording) = &cut.recording else {
         return Err(in_cut("has no recording".into()));
@@ -86,12 +116,14 @@ pub(super) fn utterance(line: &str) -> Result<Utterance> {
         to: (!is_whole).then_some((from + length) / rate as f64),
         channel: source.channels.iter().position(|c| *c == channel),
     };
-    let path = source.source.as_str().into();
-    Ok(Utterance {
+    Ok(Cut {
+        path: source.source.clone(),
         piece,
-        declared_frames: Some(recording.num_samples).filter(|_| !is_resampled),
-        declared_samples: Some(resample::length(length as u64, rate)?),
-        ..Utterance::file(cut.id, path)
+        declared: DeclaredLengths {
+            frames: Some(recording.num_samples).filter(|_| !is_resampled),
+            samples: Some(resample::length(length as u64, rate)?),
+        },
+        id: cut.id,
     })
 }
 

@@ -6,6 +6,9 @@ use crate::data::regular;
 /// How many bytes of rows are in memory together when all are read; one row group in any case.
 const MAX_BYTES: u64 = 512 << 20;
 
+/// How many rows are in memory together when all are read; one row group in any case.
+const MAX_ROWS: i64 = 1 << 20;
+
 /// The most bytes of a row.
 pub(super) const MAX_ROW_BYTES: u64 = 256 << 20;
 
@@ -15,12 +18,14 @@ const MAX_PAGE_BYTES: u64 = 512 << 20;
 impl AudioTable {
     /// Returns the end of the row groups from `first` on that fit into memory together.
     pub(super) fn end_of_parallel_groups(&self, first: usize) -> usize {
-        let groups = self.metadata.metadata().num_row_groups();
+        let groups = self.metadata.metadata().row_groups();
         let mut bytes = self.group_bytes(first);
+        let mut rows = groups[first].num_rows();
         let mut end = first + 1;
-        while end < groups {
+        while end < groups.len() {
             bytes = bytes.saturating_add(self.group_bytes(end));
-            if bytes > MAX_BYTES {
+            rows += groups[end].num_rows();
+            if bytes > MAX_BYTES || rows > MAX_ROWS {
                 break;
             }
             end += 1;

@@ -1,4 +1,3 @@
-use super::super::lengths;
 use super::super::tests::TestFolder;
 use super::*;
 use arrow::array::{
@@ -64,12 +63,16 @@ fn bytes_and_paths() {
     rows.push((None, None));
     rows.push((Some(b"no audio".to_vec()), None));
     let bytes = write(&batch(&rows), Compression::SNAPPY, 17);
-    let utterances = read(&scratch.file("x.parquet", bytes)).unwrap();
+    let listed = read(&scratch.file("x.parquet", bytes)).unwrap();
+    let utterances: Vec<_> = listed.iter().collect();
     assert_eq!(utterances[2].id, "x.wav");
     assert_eq!(utterances[3].id, "3");
     assert_eq!(utterances[40].id, beside.to_str().unwrap());
 
-    let lengths = lengths(&utterances);
+    let lengths: Vec<_> = utterances
+        .iter()
+        .map(|utterance| utterance.length())
+        .collect();
     for i in 0..40 {
         assert_eq!(*lengths[i].as_ref().unwrap(), 100 + i as u64);
         let samples = utterances[i].read().unwrap();
