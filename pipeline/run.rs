@@ -5,6 +5,7 @@ mod leftovers;
 mod lines;
 pub mod machine;
 pub mod named_files;
+mod pace;
 pub mod phase;
 mod phases;
 mod ranks;

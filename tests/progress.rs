@@ -202,7 +202,35 @@ fn a_phase_without_an_optimizer_says_so() {
         "nodes": { "speech": nodes["speech"], "teacher": nodes["teacher"] },
     });
     fs::write(folder.path().join("g.json"), fill.to_string()).unwrap();
-    let text = stderr(&run(&folder, "out", &[]));
+    let cache = ["--set", "teacher.cache=c"];
+    let text = stderr(&run(&folder, "out", &cache));
     let line = "phase `main`: 2 passes over the speech, nothing is trained\n";
     assert!(text.contains(line), "{text}");
+    let audio = audio_of_lines(&text);
+    let (done, total) = audio.last().expect("a line");
+    assert_eq!(done, total, "{text}");
+    assert!(audio[0].0 < audio[0].1, "{text}");
+    let first = text.lines().find(|line| line.starts_with("main "));
+    assert!(first.expect("a line").ends_with(" left"), "{text}");
+
+    // Rows that the cache has are done too.
+    let again = stderr(&run(&folder, "again", &cache));
+    assert_eq!(audio_of_lines(&again).last(), Some(&(*total, *total)));
+}
+
+/// Returns the seconds of audio that are done, and those of the phase, of each line of progress.
+fn audio_of_lines(text: &str) -> Vec<(u64, u64)> {
+    let mut found = vec![];
+    for line in text.lines() {
+        let count = line
+            .strip_prefix("main ")
+            .and_then(|line| line.split_once(" s of audio · "));
+        if let Some((done, total)) = count.and_then(|(count, _)| count.split_once('/')) {
+            found.push((
+                done.parse().expect("seconds"),
+                total.parse().expect("seconds"),
+            ));
+        }
+    }
+    found
 }

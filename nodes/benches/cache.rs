@@ -127,6 +127,7 @@ fn context() -> NodeContext {
         phase_outputs: Arc::default(),
         report: Arc::new(Silence),
         rows: None,
+        samples: Arc::default(),
         tapped: None,
         models: Arc::default(),
         stop: Arc::default(),

@@ -41,6 +41,9 @@ pub struct RunContext {
     /// The rows of the phase, each view by itself; set by the source before the first step if they
     /// are known then. `None` if no node has a cache.
     pub rows: Option<Arc<OnceLock<RowCounts>>>,
+    /// The samples of all rows of a phase without an optimizer, each view by itself; set by the
+    /// source before the first step if the phase sends all of them.
+    pub samples: Arc<OnceLock<u64>>,
     /// A node and its output port that is read though no edge leaves it.
     pub tapped: Option<(String, &'static str)>,
     /// Frozen models that nodes of the phase have opened.
@@ -150,6 +153,7 @@ impl NodeContext {
             phase_outputs: Arc::default(),
             report,
             rows: None,
+            samples: Arc::default(),
             tapped: None,
             models: Arc::default(),
             stop: Arc::default(),

@@ -16,8 +16,19 @@ pub struct Progress {
     pub sparsity: Option<(f32, f32)>,
     /// Seconds of audio in this update.
     pub audio_seconds: f64,
-    /// Seconds of audio processed per second, over this update.
+    /// Seconds of audio processed per second: over this update, or over the last minute in a phase
+    /// that nothing trains.
     pub audio_per_second: f32,
+    /// The audio that is done in a phase that nothing trains, if its length is known.
+    pub audio: Option<AudioDone>,
+}
+
+/// How much audio of a phase is done, rows that a cache had included.
+#[derive(Clone, Copy, Debug)]
+pub struct AudioDone {
+    pub seconds: f64,
+    /// The seconds of the whole phase.
+    pub of_seconds: f64,
 }
 
 /// What a node measured during a step, besides its time. Only `bench` uses it.

@@ -114,6 +114,7 @@ impl DryRun<'_> {
             phase_outputs: self.plan.phase_outputs.clone(),
             report: self.report,
             rows: None,
+            samples: Arc::default(),
             tapped: self.tapped,
             models: Arc::default(),
             stop: self.stop,

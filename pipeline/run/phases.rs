@@ -3,17 +3,17 @@ use crate::graph::plan::Phase;
 use crate::report;
 use crate::report::summary;
 use crate::run::error::{PhaseEnd, RunError};
+use crate::run::pace::Pace;
 use crate::run::record::RunRecord;
 use crate::run::resume::ResumePoint;
 use crate::run::stage::NodeEvent;
 use crate::run::test_pass::TestPass;
 use crate::run::{Run, lines, phase};
+use nodes::node::RunContext;
 use nodes::node::report::Progress;
 use nodes::node::step::StepInfo;
-use nodes::node::{Clock, RunContext};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 impl Run<'_> {
     /// Runs the phases from `point` on, unless a signal has come: `stop`. Only the first rank has a
@@ -76,6 +76,7 @@ impl Run<'_> {
             phase_outputs: self.plan.phase_outputs.clone(),
             report: self.report.clone(),
             rows: has_cache.then(Arc::default),
+            samples: Arc::default(),
             tapped: None,
             models: Arc::default(),
             stop: self.stop.clone(),
@@ -86,13 +87,14 @@ impl Run<'_> {
             shares_dev: phase.shares_dev(),
         });
         let test_pass = TestPass::default();
-        let samples_done = AtomicU64::new(0);
-        let started = Instant::now();
+        let pace: Mutex<Option<Pace>> = Mutex::default(); // from the first step on
         let first_of_last_stage = phase.first_of_last_stage().name();
         // An optimizer reports its progress itself.
         let watch = |node: &str, info: StepInfo, event: NodeEvent| {
             if matches!(event, NodeEvent::Started) && node == first_of_last_stage {
                 self.report.step_started(&phase.name, &info);
+                let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
+                pace.get_or_insert_with(|| Pace::new(Instant::now()));
             }
             let NodeEvent::Finished(_, sent) = event else {
                 return;
@@ -101,9 +103,10 @@ impl Run<'_> {
                 test_pass.add(node, info, sent);
             }
             if phase.optimizer.is_none() && node == phase.last().name() {
-                let done = samples_done.fetch_add(info.samples, Ordering::Relaxed) + info.samples;
-                let progress = progress(info, &context.clock, done, started.elapsed());
-                self.report.update(&phase.name, progress);
+                let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
+                let pace = pace.get_or_insert_with(|| Pace::new(Instant::now()));
+                self.report
+                    .update(&phase.name, progress(info, &context, pace));
             }
         };
         let mut end = phase::run(phase, &context, point.map(|p| p.path.as_path()), &watch);
@@ -145,15 +148,18 @@ impl Run<'_> {
     }
 }
 
-/// Returns the progress of a phase without an optimizer, after `samples`: it has no loss, and its
-/// number of updates may be unknown.
-fn progress(info: StepInfo, clock: &Clock, samples: u64, time: Duration) -> Progress {
+/// Returns the progress of a phase without an optimizer: it has no loss, and its number of updates
+/// may be unknown.
+fn progress(info: StepInfo, context: &RunContext, pace: &mut Pace) -> Progress {
+    let total = context.samples.get().copied();
+    let (audio, audio_per_second) = pace.add(info.samples, total, Instant::now());
     Progress {
         update: info.update,
-        updates: clock.updates.unwrap_or(0),
+        updates: context.clock.updates.unwrap_or(0),
         loss: f32::NAN,
         sparsity: None,
         audio_seconds: info.samples as f64 / 16000.0,
-        audio_per_second: (samples as f64 / 16000.0 / time.as_secs_f64()) as f32,
+        audio_per_second: audio_per_second as f32,
+        audio,
     }
 }

@@ -50,6 +50,11 @@ impl Decode {
             // What is only measured is measured once, also where training phases end early.
             let all = options.views * train_batches;
             clock.updates = clock.updates.map(|updates| updates.min(all));
+            if clock.updates.is_none() {
+                let dev_samples = dev.as_ref().map_or(0, UtteranceSet::all_samples);
+                let samples = options.views * train.all_samples() + dev_samples;
+                let _ = run.samples.set(samples); // a phase has one source
+            }
         }
         let clock = StepClock::new(
             clock,

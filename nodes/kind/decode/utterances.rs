@@ -126,13 +126,14 @@ impl UtteranceSet {
             };
             let length = self.lengths.get(row as usize);
             for kept in self.plan.kept(&[row]) {
-                let starts: BTreeSet<u64> = match length == kept {
-                    true => BTreeSet::from([0]),
-                    false => (0..views)
-                        .map(|view| crop::start(seed, &id, view, length, kept))
-                        .collect(),
-                };
                 let hash = row_hash(&id, kept);
+                if views == 1 || length == kept {
+                    hashes.push(hash);
+                    continue;
+                }
+                let starts: BTreeSet<u64> = (0..views)
+                    .map(|view| crop::start(seed, &id, view, length, kept))
+                    .collect();
                 hashes.extend(starts.iter().map(|_| hash));
             }
         }
@@ -151,6 +152,13 @@ impl UtteranceSet {
     /// Returns the samples of all rows of a batch.
     pub(super) fn samples(&self, batch: usize) -> u64 {
         self.plan.kept(self.batches.batch(batch)).sum()
+    }
+
+    /// Returns the samples of all batches.
+    pub(super) fn all_samples(&self) -> u64 {
+        (0..self.batches.len())
+            .map(|batch| self.samples(batch))
+            .sum()
     }
 
     fn utterance(&self, row: u32) -> Utterance {

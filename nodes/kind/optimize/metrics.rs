@@ -39,6 +39,7 @@ pub(super) fn report(
         sparsity: value("sparsity_expected").zip(value("sparsity_target")),
         audio_seconds,
         audio_per_second: value("audio_per_second").unwrap_or(f32::NAN),
+        audio: None,
     };
     context.run.report.update(&context.run.phase, progress);
 }

@@ -129,6 +129,7 @@ mod tests {
             sparsity: None,
             audio_seconds: 1.0,
             audio_per_second: 1.0,
+            audio: None,
         };
         let shown = |update: u64| {
             let timed = timed_progress(progress(update), 3)?;

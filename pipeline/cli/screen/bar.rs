@@ -11,8 +11,18 @@ pub(crate) struct Bar<'a> {
     pub(crate) done: u64,
     /// 0 if it is not known; there are then no cells.
     pub(crate) total: u64,
+    pub(crate) unit: Unit,
     /// What stands behind the count, in order.
     pub(crate) details: Vec<Detail>,
+}
+
+/// What a bar counts.
+#[derive(Clone, Copy)]
+pub(crate) enum Unit {
+    /// Updates, batches or files.
+    Items,
+    /// Seconds of audio, shown in the unit that suits the total.
+    AudioSeconds,
 }
 
 /// A text behind the count of a bar.
@@ -37,14 +47,39 @@ impl Bar<'_> {
     pub(crate) fn print(&self) {
         let count = self.count();
         let details = joined(self.details.iter());
-        let _ = writeln!(std::io::stderr(), "{} {count} {details}", self.name);
+        let separator = self.separator();
+        let _ = writeln!(
+            std::io::stderr(),
+            "{} {count}{separator}{details}",
+            self.name
+        );
     }
 
-    /// Returns the count: `7/400`, or `7` without a total.
+    /// Returns what stands between the count and the details.
+    fn separator(&self) -> &'static str {
+        match self.unit {
+            Unit::Items => " ",
+            Unit::AudioSeconds => " · ",
+        }
+    }
+
+    /// Returns the count: `7/400`, or `7` without a total; of audio `2.10/5.31 h of audio`.
     fn count(&self) -> String {
-        match self.total {
-            0 => self.done.to_string(),
-            total => format!("{}/{total}", self.done),
+        let done = self.done;
+        let total = self.total;
+        match self.unit {
+            Unit::Items if total == 0 => done.to_string(),
+            Unit::Items => format!("{done}/{total}"),
+            Unit::AudioSeconds => {
+                let (unit, seconds, digits) = match total {
+                    0..60 => ("s", 1.0, 0),
+                    60..3600 => ("min", 60.0, 1),
+                    _ => ("h", 3600.0, 2),
+                };
+                let done = done as f64 / seconds;
+                let total = total as f64 / seconds;
+                format!("{done:.digits$}/{total:.digits$} {unit} of audio")
+            }
         }
     }
 
@@ -75,7 +110,7 @@ impl Bar<'_> {
         ranks.sort();
         while let Some(highest) = ranks.pop() {
             let kept = self.details.iter().filter(|detail| detail.rank <= highest);
-            let text = format!(" {}", joined(kept));
+            let text = format!("{}{}", self.separator(), joined(kept));
             if text.chars().count() <= width {
                 return text;
             }
@@ -116,6 +151,7 @@ mod tests {
             name,
             done: 120,
             total,
+            unit: Unit::Items,
             details: vec![
                 Detail::new(1, "loss -0.4812"),
                 Detail::new(2, "sparsity 0.099 of 0.105"),
@@ -153,5 +189,23 @@ mod tests {
         let count = |cell| line.chars().filter(|c| *c == cell).count();
         assert!(count('█').abs_diff(count('░')) <= 1, "{line}");
         assert_eq!(bar("fill", 0).line(30), "fill 120 1 min 41 s left");
+    }
+
+    #[test]
+    fn audio_is_counted_in_the_unit_of_the_total() {
+        let count = |total| {
+            let audio = Bar {
+                unit: Unit::AudioSeconds,
+                ..bar("fill", total)
+            };
+            audio.count()
+        };
+        let counts = [125, 36_000, 3_456_000].map(count);
+        let expected = [
+            "2.0/2.1 min of audio",
+            "0.03/10.00 h of audio",
+            "0.03/960.00 h of audio",
+        ];
+        assert_eq!(counts, expected);
     }
 }

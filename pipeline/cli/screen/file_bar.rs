@@ -1,5 +1,5 @@
 //! The progress of a command over files: a bar on a terminal, otherwise a line now and then.
-use super::bar::{Bar, Detail};
+use super::bar::{Bar, Detail, Unit};
 use crate::terminal;
 use indicatif::{ProgressBar, ProgressStyle};
 use nodes::data::printable::printable_lines;
@@ -39,6 +39,7 @@ impl FileBar {
             name: self.name,
             done,
             total,
+            unit: Unit::Items,
             details: vec![
                 Detail::new(1, format!("{speed:.1} s of audio a second")),
                 Detail::new(0, format!("{} left", duration(left))),

@@ -1,5 +1,5 @@
 //! What is shown of the running phase.
-use super::bar::{Bar, Detail};
+use super::bar::{Bar, Detail, Unit};
 use crate::terminal;
 use indicatif::{ProgressBar, ProgressStyle};
 use nodes::data::printable::printable_lines;
@@ -91,6 +91,7 @@ impl PhaseBar {
             name: &self.name,
             done: self.done.map_or(self.resumed_updates, |done| done.update),
             total: self.updates,
+            unit: Unit::Items,
             details: vec![Detail::new(0, text.as_str())],
         };
         match &self.bar {
@@ -120,10 +121,12 @@ impl PhaseBar {
     }
 
     fn draw(&self, progress: &Progress) {
+        let (done, total, unit) = count(progress);
         let line = Bar {
             name: &self.name,
-            done: progress.update,
-            total: progress.updates,
+            done,
+            total,
+            unit,
             details: self.details(progress),
         };
         match &self.bar {
@@ -147,23 +150,36 @@ impl PhaseBar {
         }
         let speed = format!("{:.1} s of audio a second", progress.audio_per_second);
         details.push(Detail::new(3, speed));
-        let done = progress.update.saturating_sub(self.resumed_updates);
-        if done > 1 && progress.update < progress.updates {
-            // The clock started at the end of the first update.
-            let seconds = self.first_update_end.elapsed().as_secs_f64();
-            let left = (progress.updates - progress.update) as f64;
-            let seconds_left = seconds / (done - 1) as f64 * left;
-            details.push(Detail::new(0, format!("{} left", duration(seconds_left))));
+        if let Some(seconds) = self.seconds_left(progress) {
+            details.push(Detail::new(0, format!("{} left", duration(seconds))));
         }
         details
     }
 
+    /// Estimates the time that the rest of the phase takes; `None` if nothing tells it, or if
+    /// nothing is left.
+    fn seconds_left(&self, progress: &Progress) -> Option<f64> {
+        if let Some(audio) = progress.audio {
+            let left = audio.of_seconds - audio.seconds;
+            return (left > 0.0).then(|| left / progress.audio_per_second as f64);
+        }
+        let done = progress.update.saturating_sub(self.resumed_updates);
+        if done < 2 || progress.update >= progress.updates {
+            return None;
+        }
+        // The clock started at the end of the first update.
+        let seconds = self.first_update_end.elapsed().as_secs_f64();
+        let left = (progress.updates - progress.update) as f64;
+        Some(seconds / (done - 1) as f64 * left)
+    }
+
     /// Returns whether a plain line is due, and if so expects the next one later.
     fn line_is_due(&mut self, progress: &Progress) -> bool {
-        let part = progress.update * LINES_PER_PHASE / progress.updates.max(1);
-        let is_due = part != self.last_part && progress.updates > 0
+        let (done, total, _) = count(progress);
+        let part = done * LINES_PER_PHASE / total.max(1);
+        let is_due = part != self.last_part && total > 0
             || self.last_line.elapsed() >= LINE_PAUSE
-            || progress.update == progress.updates;
+            || done == total;
         if is_due {
             self.last_part = part;
             self.last_line = Instant::now();
@@ -190,6 +206,19 @@ impl PhaseBar {
             }
             None => bar.finish_and_clear(),
         }
+    }
+}
+
+/// Returns what is done of a phase and what there is in all: updates, or audio where nothing is
+/// trained.
+fn count(progress: &Progress) -> (u64, u64, Unit) {
+    match progress.audio {
+        Some(audio) => {
+            let whole = |seconds: f64| seconds.round() as u64;
+            let unit = Unit::AudioSeconds;
+            (whole(audio.seconds), whole(audio.of_seconds), unit)
+        }
+        None => (progress.update, progress.updates, Unit::Items),
     }
 }
 

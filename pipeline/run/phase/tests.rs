@@ -127,6 +127,7 @@ fn run_failing(fails: fn() -> Result<StepInfo>) -> String {
         phase_outputs: Arc::new(PhaseOutputs::default()),
         report: Arc::new(Silence),
         rows: None,
+        samples: Arc::default(),
         tapped: None,
         models: Arc::default(),
         ranks: Arc::default(),
