@@ -44,6 +44,7 @@ mod shards;
 mod shipped;
 #[cfg(unix)]
 mod slurm;
+mod students;
 mod superb;
 mod tap;
 mod teacher;
