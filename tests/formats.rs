@@ -2,6 +2,7 @@
 //! (tests/golden/formats).
 use crate::program::{Folder, call, last_line, root, stderr, stdout, stdout_json};
 use crate::sample::{finished, noise, sample};
+use nodes::data::file;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -84,6 +85,46 @@ fn a_checkpoint_gives_the_states_of_its_folder() {
         let found = extracted(&folder, model.to_str().unwrap());
         assert!(found == expected, "{name}");
     }
+}
+
+/// DiariZen keeps a WavLM below a prefix, beside the parts that tell speakers apart.
+#[test]
+fn a_folder_may_hold_the_arguments_of_a_builder() {
+    let folder = sample("formats-builder");
+    let finalized = root().join("tests/golden/finalized");
+    let model = folder.path().join("m");
+    fs::create_dir(&model).unwrap();
+    fs::copy(finalized.join("config.json"), model.join("config.json")).unwrap();
+    let tensors = file::load(&finalized.join("model.safetensors")).unwrap();
+    let write = |prefix: &str, others: &[&str]| {
+        let tensors = tensors.iter().map(|(name, (shape, values))| {
+            (format!("{prefix}{name}"), shape.clone(), values.into())
+        });
+        let others = others
+            .iter()
+            .map(|name| (name.to_string(), vec![1], vec![0.5].into()));
+        let tensors: Vec<_> = tensors.chain(others).collect();
+        file::save(
+            &model.join("model.safetensors"),
+            &tensors,
+            Default::default(),
+        )
+        .unwrap();
+    };
+    let expected = inspected("dphubert.pth");
+    for (prefix, others) in [("", &[][..]), ("wavlm_model.", &["proj.weight"])] {
+        write(prefix, others);
+        let found = stdout_json(folder.path(), &["inspect", "m", "--format", "json"]);
+        assert_eq!(found, expected);
+        let command = ["check", "g.json", "--set", "teacher.model=m"];
+        stdout(folder.path(), &command);
+    }
+    let another = "student.feature_extractor.conv_layers.0.conv.weight";
+    write("", &[another]);
+    let output = call(folder.path(), &["inspect", "m"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = last_line(&output);
+    assert!(error.starts_with("m: holds several encoders"), "{error}");
 }
 
 /// A run from a checkpoint is the run from its folder, and the cache knows a file by its bytes.

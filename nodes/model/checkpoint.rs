@@ -1,6 +1,7 @@
 //! What a path holds that names a model: a folder of transformers or of this program, or a file that
 //! another program saved. Which it is, its contents say.
 use super::config_keys::{UnknownKeys, unknown_keys};
+use super::formats::{Foreign, is_builder_config};
 use super::normalization::{HUGGING_FACE_EPSILON, Normalization};
 use super::stored::Stored;
 use super::weight_files::{WeightFiles, lacks, prefix};
@@ -43,7 +44,12 @@ impl Checkpoint {
         }
         let mut read_files = ReadFiles::default();
         let foreign = open_file(path, &mut read_files)?;
-        Ok(Checkpoint {
+        Ok(Checkpoint::of(foreign, read_files, "its configuration"))
+    }
+
+    /// Takes what another program saved.
+    fn of(foreign: Foreign, read_files: ReadFiles, described_by: &'static str) -> Checkpoint {
+        Checkpoint {
             format: foreign.format,
             architecture: foreign.architecture,
             stored: foreign.stored,
@@ -52,13 +58,13 @@ impl Checkpoint {
             cmvn: foreign.cmvn,
             unknown_keys: vec![],
             read_files,
-            described_by: "its configuration",
-        })
+            described_by,
+        }
     }
 }
 
 /// Opens a file that another program saved.
-pub(super) fn open_file(path: &Path, read_files: &mut ReadFiles) -> Result<formats::Foreign> {
+pub(super) fn open_file(path: &Path, read_files: &mut ReadFiles) -> Result<Foreign> {
     if is_torch_file(path) {
         return formats::open(path, read_files);
     }
@@ -77,6 +83,12 @@ fn open_folder(folder: &Path, unknown: UnknownKeys) -> Result<Checkpoint> {
     let mut read_files = ReadFiles::default();
     let config_path = folder.join("config.json");
     let config = read_files.text(&config_path)?;
+    let keys: Json = serde_json::from_str(&config).at(&config_path)?;
+    if is_builder_config(&keys) {
+        let stored = WeightFiles::find(folder, &mut read_files)?.open(&mut read_files)?;
+        let foreign = formats::of_folder(keys, stored).at(folder)?;
+        return Ok(Checkpoint::of(foreign, read_files, "config.json"));
+    }
     let architecture = Architecture::from_config(&config, unknown).at(&config_path)?;
     let files = WeightFiles::find(folder, &mut read_files)?;
     let stored = files.open(&mut read_files)?;
@@ -93,7 +105,7 @@ fn open_folder(folder: &Path, unknown: UnknownKeys) -> Result<Checkpoint> {
     } else {
         None
     };
-    let keys = serde_json::from_str(&config).at(&config_path)?;
+    let unknown_keys = keys.as_object().map(unknown_keys).unwrap_or_default();
     Ok(Checkpoint {
         format: HUGGING_FACE,
         architecture,
@@ -101,7 +113,7 @@ fn open_folder(folder: &Path, unknown: UnknownKeys) -> Result<Checkpoint> {
         normalization,
         epsilon: HUGGING_FACE_EPSILON,
         cmvn,
-        unknown_keys: unknown_keys(&keys),
+        unknown_keys,
         read_files,
         described_by: "config.json",
     })
@@ -128,7 +140,7 @@ fn encoder_tensors(stored: Stored, architecture: &Architecture) -> Result<Stored
 }
 
 /// Reads the architecture of a checkpoint: of a folder from config.json and the names of its tensors
-/// if they are there, of a file from its configuration.
+/// if they are there, of another program's from its configuration and its tensors.
 ///
 /// A mask embedding that config.json asks for and the folder does not have is left out of the
 /// architecture: only masking needs it.
@@ -139,6 +151,9 @@ pub fn read_architecture(path: &Path, unknown: UnknownKeys) -> Result<Architectu
     check_exists(path)?;
     let config = path.join("config.json");
     let text = text::read_small(&config).at(&config)?;
+    if serde_json::from_str(&text).is_ok_and(|keys| is_builder_config(&keys)) {
+        return Ok(open_folder(path, unknown)?.architecture);
+    }
     let mut architecture = Architecture::from_config(&text, unknown).at(&config)?;
     if architecture.has_mask_embedding() && lacks(path, &architecture, MASK_EMBEDDING) {
         architecture.remove_mask_embedding();

@@ -231,6 +231,8 @@ mod tests {
         let except = ["adapter_attn_dim".to_owned()];
         assert_eq!(check(text, UnknownKeys::Refuse { except: &except }), Ok(()));
         assert_eq!(check(text, UnknownKeys::Allow), Ok(()));
+        let whisper = r#"{"model_type": "whisper", "forced_decoder_ids": [[1, null]]}"#;
+        assert_eq!(check(whisper, UnknownKeys::REFUSE), Ok(()));
         let known = r#"{"vocab_size": 32, "tdnn_dim": [512], "id2label": {"0": "a"}, "top_k": 50}"#;
         assert_eq!(check(known, UnknownKeys::REFUSE), Ok(()));
     }

@@ -18,7 +18,10 @@ use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::data::read_files::ReadFiles;
 use crate::data::torch::{TorchFile, Value};
+use serde_json::Value as Json;
 use std::path::Path;
+
+pub(super) use torchaudio::is_builder_config;
 
 /// The epsilon with which fairseq normalises waveforms: that of `layer_norm` in PyTorch.
 const FAIRSEQ_EPSILON: f32 = 1e-5;
@@ -65,8 +68,19 @@ pub(super) fn open(path: &Path, read_files: &mut ReadFiles) -> Result<Foreign> {
     } else {
         return Err(error_at(path, unknown(root)));
     };
+    checked(foreign).at(path)
+}
+
+/// Reads a folder whose config.json holds the arguments of a builder, `config`, in place of the keys
+/// of transformers.
+pub(super) fn of_folder(config: Json, stored: Stored) -> Result<Foreign, String> {
+    checked(torchaudio::built(config, stored)?)
+}
+
+/// Checks the architecture of a checkpoint, and names it.
+fn checked(foreign: Foreign) -> Result<Foreign, String> {
     let mut architecture = foreign.architecture;
-    architecture.validate().at(path)?;
+    architecture.validate()?;
     let model_type = architecture.to_config()["model_type"].clone();
     architecture.model_type = model_type.as_str().unwrap_or_default().to_owned();
     Ok(Foreign {

@@ -36,6 +36,25 @@ pub(super) enum Numbers {
     Unreadable(String),
 }
 
+impl StoredTensor {
+    /// Returns some rows of the first dimension.
+    pub(super) fn rows(&self, first: usize, rows: usize) -> StoredTensor {
+        let mut shape = self.shape.clone();
+        if let Some(size) = shape.first_mut() {
+            *size = rows;
+        }
+        let numbers = match &self.numbers {
+            Numbers::Read(values) => {
+                let width: usize = shape.iter().skip(1).product();
+                Numbers::Read(values[first * width..(first + rows) * width].to_vec())
+            }
+            Numbers::Torch(file, tensor) => Numbers::Torch(*file, tensor.rows(first, rows)),
+            Numbers::Unreadable(what) => Numbers::Unreadable(what.clone()),
+        };
+        StoredTensor { shape, numbers }
+    }
+}
+
 impl Stored {
     /// Returns no tensors; messages about them name `path`.
     pub(super) fn none(path: &Path) -> Stored {
@@ -97,8 +116,21 @@ impl Stored {
 
     /// Gives tensors other names, and leaves those out for which `rename` returns `None`.
     pub(super) fn rename(self, rename: impl Fn(&str) -> Option<String>) -> Stored {
+        self.split(|name, tensor| {
+            rename(name)
+                .map(|name| (name, tensor))
+                .into_iter()
+                .collect()
+        })
+    }
+
+    /// Replaces each tensor by those that `split` makes of it.
+    pub(super) fn split(
+        self,
+        split: impl Fn(&str, StoredTensor) -> Vec<(String, StoredTensor)>,
+    ) -> Stored {
         let tensors = self.tensors.into_iter();
-        let tensors = tensors.filter_map(|(name, tensor)| Some((rename(&name)?, tensor)));
+        let tensors = tensors.flat_map(|(name, tensor)| split(&name, tensor));
         Stored {
             tensors: tensors.collect(),
             ..self

@@ -22,6 +22,7 @@ pub(super) const OTHERS: &[&str] = &[
     "decoder_layerdrop",
     "decoder_layers",
     "encoder_layerdrop",
+    "forced_decoder_ids",
     "frames_per_second_out",
     "hop_length",
     "init_std",

@@ -2,6 +2,7 @@
 //! frames: `Config` and `Distiller` of what the runner saves.
 use super::encoder;
 use super::keys::Keys;
+use super::names;
 use super::{FAIRSEQ_EPSILON, Foreign};
 use crate::data::read_files::ReadFiles;
 use crate::data::torch::{TorchFile, read_npy};
@@ -90,7 +91,7 @@ fn read(file: TorchFile) -> Result<Foreign, String> {
         };
         (architecture, tensors)
     } else {
-        let prefix = encoder::prefix(&tensors)?;
+        let prefix = encoder::prefix(&tensors, names::FAIRSEQ_ANCHOR)?;
         let tensors = encoder::renamed(tensors, &prefix);
         (architecture_of(&tensors)?, tensors)
     };

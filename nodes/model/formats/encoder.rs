@@ -25,13 +25,16 @@ pub(super) fn renamed(
 }
 
 /// Returns what stands before the names of the encoder's tensors, such as
-/// `w2v_encoder.w2v_model.`.
+/// `w2v_encoder.w2v_model.`: before `anchor`, a tensor that every encoder has.
 ///
 /// # Errors
 /// There is no encoder, or there are several.
-pub(super) fn prefix(tensors: &BTreeMap<String, StoredTensor>) -> Result<String, String> {
+pub(super) fn prefix(
+    tensors: &BTreeMap<String, StoredTensor>,
+    anchor: &str,
+) -> Result<String, String> {
     let mut prefixes = tensors.keys().filter_map(|name| {
-        let before = name.strip_suffix(names::FAIRSEQ_ANCHOR)?;
+        let before = name.strip_suffix(anchor)?;
         (before.is_empty() || before.ends_with('.')).then_some(before)
     });
     match (prefixes.next(), prefixes.next()) {
@@ -40,8 +43,7 @@ pub(super) fn prefix(tensors: &BTreeMap<String, StoredTensor>) -> Result<String,
             "holds several encoders, one below `{one}` and one below `{other}`; keep one of them"
         )),
         (None, _) => Err(format!(
-            "holds no encoder over waveforms: no tensor is called `{}`",
-            names::FAIRSEQ_ANCHOR
+            "holds no encoder over waveforms: no tensor is called `{anchor}`"
         )),
     }
 }

@@ -2,6 +2,7 @@
 //! microsoft/unilm (WavLM), whose encoder has fairseq's form.
 use super::encoder;
 use super::keys::Keys;
+use super::names;
 use super::{FAIRSEQ_EPSILON, Foreign, head};
 use crate::data::torch::{TorchFile, Value};
 use crate::model::Architecture;
@@ -62,7 +63,7 @@ pub(super) fn unilm(file: TorchFile) -> Result<Foreign, String> {
     let keys = Keys::of(cfg.json()?, "`cfg`")?;
     let state = root.get("model").ok_or("has no `model`")?;
     let tensors = described(state);
-    let prefix = encoder::prefix(&tensors)?;
+    let prefix = encoder::prefix(&tensors, names::FAIRSEQ_ANCHOR)?;
     let tensors = encoder::renamed(tensors, &prefix);
     let mut architecture = encoder::architecture(&keys, "conv_feature_layers", &tensors)?;
     architecture.model_type = "hubert".into();
@@ -155,7 +156,7 @@ impl Config {
         tensors: BTreeMap<String, StoredTensor>,
         symbols: Option<Vec<String>>,
     ) -> Result<Foreign, String> {
-        let prefix = encoder::prefix(&tensors)?;
+        let prefix = encoder::prefix(&tensors, names::FAIRSEQ_ANCHOR)?;
         let tensors = encoder::renamed(tensors, &prefix);
         let mut architecture = self.architecture(&tensors)?;
         architecture.model_type = self.model_type(&tensors)?;

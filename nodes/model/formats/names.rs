@@ -3,6 +3,9 @@
 /// A tensor that every encoder of fairseq's form over waveforms has.
 pub(super) const FAIRSEQ_ANCHOR: &str = "feature_extractor.conv_layers.0.0.weight";
 
+/// A tensor that every encoder of torchaudio's form has.
+pub(super) const TORCHAUDIO_ANCHOR: &str = "feature_extractor.conv_layers.0.conv.weight";
+
 /// Beginnings of names in fairseq and of the same names in transformers.
 const FAIRSEQ: &[(&str, &str)] = &[
     ("layer_norm.", "feature_projection.layer_norm."),

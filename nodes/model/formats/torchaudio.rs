@@ -1,42 +1,57 @@
-//! Checkpoints of DPHuBERT and models of torchaudio, saved with the arguments that build them:
-//! `config` and `state_dict`.
+//! Models of torchaudio, DPHuBERT and DiariZen, saved with the arguments that build them: a file with
+//! `config` and `state_dict`, or a folder whose config.json holds the arguments.
+use super::encoder::{prefix, without};
 use super::keys::Keys;
 use super::names;
 use super::python_list::convolutions;
 use super::{Foreign, TORCHAUDIO_EPSILON};
 use crate::data::torch::TorchFile;
 use crate::model::normalization::Normalization;
-use crate::model::stored::{Numbers, Stored, StoredTensor, described};
+use crate::model::stored::{Stored, StoredTensor, described};
 use crate::model::weights::older_name;
 use crate::model::{Architecture, DUMMY_WEIGHT, ExtractNorm};
+use serde_json::Value as Json;
 use std::collections::BTreeMap;
 
-/// Reads a file.
+/// The argument that no other program's configuration has.
+const CONVOLUTIONS: &str = "extractor_conv_layer_config";
+
+/// Reads a file that holds both.
 pub(super) fn torchaudio(file: TorchFile) -> Result<Foreign, String> {
     let root = file.root();
-    let config = root.get("config").ok_or("has no `config`")?;
-    let keys = Keys::of(config.json()?, "`config`")?;
+    let config = root.get("config").ok_or("has no `config`")?.json()?;
     let state = root.get("state_dict").ok_or("has no `state_dict`")?;
     let tensors = described(state);
-    if let Some(gate) = tensors.keys().find(|name| name.contains("hard_concrete")) {
+    built(config, Stored::of_torch(file, tensors))
+}
+
+/// Whether the config.json of a folder holds the arguments that build a model, as DiariZen keeps them
+/// of its WavLMs.
+pub(in crate::model) fn is_builder_config(config: &Json) -> bool {
+    config.get(CONVOLUTIONS).is_some() && config.get("model_type").is_none()
+}
+
+/// Reads the model that `config` builds from its tensors. What precedes the names of the tensors, as
+/// `wavlm_model.` in a model of DiariZen, is left out, and so are tensors that are not below it.
+pub(in crate::model) fn built(config: Json, stored: Stored) -> Result<Foreign, String> {
+    let keys = Keys::of(config, "`config`")?;
+    if let Some(gate) = stored.names().find(|name| name.contains("hard_concrete")) {
         return Err(format!(
             "still has the gates that DPHuBERT trains, such as `{gate}`; cut them with its \
              prune.py, which writes a smaller model"
         ));
     }
-    let tensors = tensors.into_iter().flat_map(|(name, tensor)| {
-        let name = names::from_torchaudio(&older_name(&name));
-        split_projections(name, tensor)
+    let prefix = prefix(&stored.tensors, names::TORCHAUDIO_ANCHOR)?;
+    let stored = stored.split(|name, tensor| match name.strip_prefix(&prefix) {
+        Some(name) => split_projections(names::from_torchaudio(&older_name(name)), tensor),
+        None => vec![],
     });
-    let tensors: BTreeMap<String, StoredTensor> = tensors.collect();
-    let architecture = architecture(&keys, &tensors)?;
-    let stored = Stored::of_torch(file, tensors);
     Ok(Foreign {
         format: "torchaudio",
         normalization: Normalization::of_checkpoint(keys.flag("normalize_waveform", false)?),
         epsilon: TORCHAUDIO_EPSILON,
-        architecture,
-        stored: super::encoder::without(stored, &["aux.", "mask_generator."]),
+        architecture: architecture(&keys, &stored.tensors)?,
+        stored: without(stored, &["aux.", "mask_generator."]),
         cmvn: None,
         symbols: None,
     })
@@ -46,7 +61,7 @@ fn architecture(
     keys: &Keys,
     tensors: &BTreeMap<String, StoredTensor>,
 ) -> Result<Architecture, String> {
-    let convolutions = convolutions(keys, "extractor_conv_layer_config")?;
+    let convolutions = convolutions(keys, CONVOLUTIONS)?;
     let layers = keys.size("encoder_num_layers", 12)?;
     let width = keys.size("encoder_embed_dim", 768)?;
     let used = |key: &str| match keys.get(key) {
@@ -158,18 +173,14 @@ fn split_projections(name: String, tensor: StoredTensor) -> Vec<(String, StoredT
     let Some((before, end)) = name.split_once(".attention.attention.") else {
         return vec![(name, tensor)];
     };
-    let StoredTensor { shape, numbers } = &tensor;
-    let (Some(kind), Numbers::Torch(file, values)) = (end.strip_prefix("in_proj_"), numbers) else {
+    let Some(kind) = end.strip_prefix("in_proj_") else {
         return vec![(format!("{before}.attention.{end}"), tensor)];
     };
-    let rows = shape.first().copied().unwrap_or(0) / 3;
-    let parts = ["q", "k", "v"].into_iter().enumerate().map(|(i, part)| {
-        let numbers = values.rows(i * rows, rows);
-        let tensor = StoredTensor {
-            shape: numbers.shape.clone(),
-            numbers: Numbers::Torch(*file, numbers),
-        };
-        (format!("{before}.attention.{part}_proj.{kind}"), tensor)
+    let rows = tensor.shape.first().copied().unwrap_or(0) / 3;
+    let parts = ["q", "k", "v"].into_iter().enumerate();
+    let parts = parts.map(|(i, part)| {
+        let name = format!("{before}.attention.{part}_proj.{kind}");
+        (name, tensor.rows(i * rows, rows))
     });
     parts.collect()
 }

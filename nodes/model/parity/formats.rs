@@ -155,19 +155,20 @@ fn whisper() {
     assert_eq!(model.architecture.length_problem(480_000), None);
 }
 
+/// A file with its arguments, and a folder with the arguments as config.json.
 #[test]
 fn a_model_that_dphubert_pruned() {
-    let loaded = open("dphubert.pth");
-    assert_eq!(loaded.model.architecture.model_type, "pruned_hubert");
     let theirs = load("finalized/states.safetensors");
     let audio = values(&theirs, "audio");
-    let states = all_states(&loaded.model, audio, Convention::Torchaudio);
-    for (layer, ours) in states.iter().enumerate() {
-        close(
-            &layer.to_string(),
-            ours,
-            values(&theirs, &format!("after/{layer}")),
-        );
+    for name in ["dphubert.pth", "../finalized"] {
+        let loaded = open(name);
+        assert_eq!(loaded.format, "torchaudio");
+        assert_eq!(loaded.model.architecture.model_type, "pruned_hubert");
+        let states = all_states(&loaded.model, audio, Convention::Torchaudio);
+        for (layer, ours) in states.iter().enumerate() {
+            let theirs = values(&theirs, &format!("after/{layer}"));
+            close(&format!("{name}, layer {layer}"), ours, theirs);
+        }
     }
 }
 
