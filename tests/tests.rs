@@ -10,6 +10,7 @@ mod corpus;
 mod damage;
 mod earlier;
 mod export;
+mod extract;
 mod failure;
 mod fetch;
 mod formats;

@@ -26,6 +26,8 @@ pub struct ExtractOptions<'a> {
     pub ignore_keys: &'a [String],
     pub layers: &'a LayerChoice,
     pub convention: Convention,
+    /// What operands of products are rounded to.
+    pub precision: Precision,
     /// How many audio files may be damaged or too short before it fails.
     pub bad_files: u64,
 }
@@ -81,9 +83,14 @@ pub fn extract(
     if let Some(reason) = model.why_not_normalized() {
         report.say(&reason);
     }
+    if options.precision != Precision::F32
+        && let Some(warning) = options.precision.warning()
+    {
+        report.say(&warning);
+    }
     let files = audio_files(audio, report)?;
     let mut table = TableWriter::create(out, schema())?;
-    let forward = Forward::frozen(&model, OPEN, Precision::F32);
+    let forward = Forward::frozen(&model, OPEN, options.precision);
     let mut bad_files = 0;
     let started = Instant::now();
     let mut progress = ExtractProgress {

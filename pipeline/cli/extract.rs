@@ -1,8 +1,9 @@
 //! `pipeline extract MODEL AUDIO... --layers 0,4,8 --out FILE.parquet [--convention hf|torchaudio]
-//! [--bad-files N]`
+//! [--precision f32|bf16] [--bad-files N]`
 use crate::ending::CommandResult;
 use crate::screen::file_bar::FileBar;
 use crate::{device, numbers, terminal};
+use compute::gemm::Precision;
 use nodes::model::Convention;
 use nodes::tool::extract::{ExtractOptions, ExtractProgress, ExtractReport, extract};
 use nodes::tool::layers::LayerChoice;
@@ -25,6 +26,9 @@ pub(crate) struct Arguments {
     /// Library whose meaning of the first and the last layer applies; hf is transformers
     #[arg(long, value_enum, default_value = "hf")]
     convention: ConventionName,
+    /// What operands of products are rounded to; a CPU without bf16 computes in f32 and says so
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: PrecisionName,
     /// Keys of config.json that change no hidden state, though this version does not know them
     #[arg(long, value_delimiter = ',', value_name = "KEY,KEY")]
     ignore_keys: Vec<String>,
@@ -41,6 +45,12 @@ enum ConventionName {
     Torchaudio,
 }
 
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum PrecisionName {
+    F32,
+    Bf16,
+}
+
 impl Arguments {
     /// Writes the hidden states.
     pub(crate) fn run(self) -> CommandResult {
@@ -48,11 +58,16 @@ impl Arguments {
             ConventionName::Hf => Convention::Hf,
             ConventionName::Torchaudio => Convention::Torchaudio,
         };
+        let precision = match self.precision {
+            PrecisionName::F32 => Precision::F32,
+            PrecisionName::Bf16 => Precision::Bf16,
+        };
         self.device.choose()?;
         let options = ExtractOptions {
             ignore_keys: &self.ignore_keys,
             layers: &self.layers,
             convention,
+            precision,
             bad_files: self.bad_files,
         };
         let mut screen = FileBar::new("extract");

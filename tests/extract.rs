@@ -1,0 +1,77 @@
+//! `pipeline extract` in another precision.
+use crate::program::{Folder, call, last_line, pipeline, root, stderr};
+use arrow::array::AsArray;
+use arrow::datatypes::Float32Type;
+use compute::gemm::Precision;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::fs;
+use std::process::Output;
+
+const MODEL: &str = "data/sample/teacher";
+const AUDIO: &str = "data/sample/audio/254-12312-0000.flac";
+
+/// Extracts all layers in a precision.
+fn extract(folder: &Folder, precision: &str) -> Output {
+    let mut command = pipeline(root(), &["extract", MODEL, AUDIO, "--layers", "all"]);
+    let out = folder.path().join(precision);
+    command.args(["--precision", precision]).arg("--out");
+    command.arg(out).output().unwrap()
+}
+
+/// Returns the hidden states of each layer.
+fn states(folder: &Folder, precision: &str) -> Vec<Vec<f32>> {
+    let file = fs::File::open(folder.path().join(precision)).unwrap();
+    let batches = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let mut states = vec![];
+    for batch in batches.build().unwrap() {
+        let batch = batch.unwrap();
+        let hidden = batch.column_by_name("hidden").unwrap().as_list::<i32>();
+        let layers = hidden.iter().flatten();
+        states.extend(layers.map(|layer| layer.as_primitive::<Float32Type>().values().to_vec()));
+    }
+    states
+}
+
+/// Where a machine has no bf16, f32 is computed and a line says so.
+#[test]
+fn hidden_states_in_bf16_are_near_those_in_f32() {
+    let folder = Folder::new("extract-bf16");
+    assert!(extract(&folder, "f32").status.success());
+    let output = extract(&folder, "bf16");
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    let has_bf16 = Precision::Bf16.on_device() == Precision::Bf16;
+    assert_eq!(said.contains("it computes in f32"), !has_bf16, "{said}");
+    let pairs = states(&folder, "f32").into_iter();
+    for (layer, (exact, rounded)) in pairs.zip(states(&folder, "bf16")).enumerate() {
+        assert_eq!(exact.len(), rounded.len());
+        let squares = exact.iter().map(|x| x * x).sum::<f32>();
+        let differences = exact.iter().zip(&rounded);
+        let differences = differences.map(|(a, b)| (a - b).powi(2)).sum::<f32>();
+        let share = (differences / squares).sqrt();
+        let range = if has_bf16 { 1e-5..5e-2 } else { 0.0..1e-30 };
+        assert!(range.contains(&share), "layer {layer}: {share}");
+    }
+}
+
+/// tf32 is of a GPU's products alone, and what is exported is checked in f32.
+#[test]
+fn a_precision_that_is_none_of_a_command_is_refused() {
+    let folder = Folder::new("extract-precision");
+    let output = extract(&folder, "tf32");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("[possible values: f32, bf16]"));
+    assert!(!folder.path().join("tf32").exists());
+    let arguments = [
+        "export",
+        MODEL,
+        "--format",
+        "hf",
+        "--out",
+        "o",
+        "--precision",
+        "bf16",
+    ];
+    let output = call(root(), &arguments);
+    assert_eq!(output.status.code(), Some(2), "{}", last_line(&output));
+}
