@@ -3,8 +3,10 @@ use crate::Result;
 use crate::data::error::PathContext;
 use crate::data::file::{self, GrowingFile};
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use parquet::arrow::ArrowWriter;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 use std::path::{Path, PathBuf};
 
 /// Writes a Parquet file under a temporary name until it is finished. Errors name the final path.
@@ -18,7 +20,8 @@ impl TableWriter {
     pub(crate) fn create(path: &Path, schema: SchemaRef) -> Result<TableWriter> {
         file::create_parent(path)?;
         let file = GrowingFile::create(path).at(path)?;
-        let writer = ArrowWriter::try_new(file, schema, None).at(path)?;
+        let properties = properties(&schema);
+        let writer = ArrowWriter::try_new(file, schema, Some(properties)).at(path)?;
         Ok(TableWriter {
             path: path.to_owned(),
             writer,
@@ -36,4 +39,23 @@ impl TableWriter {
         let file = self.writer.into_inner().at(&self.path)?;
         file.finish().at(&self.path)
     }
+}
+
+/// Returns how columns are written: lists of f32, which hardly repeat, without a dictionary and
+/// statistics.
+fn properties(schema: &SchemaRef) -> WriterProperties {
+    let mut properties = WriterProperties::builder();
+    for field in schema.fields() {
+        let DataType::List(item) = field.data_type() else {
+            continue;
+        };
+        if item.data_type() == &DataType::Float32 {
+            let leaf = [field.name(), "list", item.name()].map(str::to_owned);
+            let leaf = ColumnPath::from(leaf.to_vec());
+            properties = properties
+                .set_column_dictionary_enabled(leaf.clone(), false)
+                .set_column_statistics_enabled(leaf, EnabledStatistics::None);
+        }
+    }
+    properties.build()
 }
