@@ -6,6 +6,7 @@ use crate::parallel::{Shared, add, column_sums, for_each, map};
 use crate::tensor::Slot;
 use crate::tensor::cpu::{Cpu, Grads, Matrix, read, tensor};
 use crate::tensor::dimensions;
+use head::Head;
 
 pub struct Saved {
     qkv: [Matrix; 3],
@@ -20,7 +21,9 @@ impl AttentionDevice for Cpu {
         let mut o = vec![0.0; q.len()];
         let shared = Shared::new(&mut o);
         for_each(heads.count(), |i| {
-            let Some(head) = heads.get(i) else { return };
+            let Some(head) = heads.get(i).map(Head::in_cache) else {
+                return;
+            };
             let n = head.frames();
             let keys = head.transposed_factor(k);
             let values = head.factor(v);

@@ -2,8 +2,9 @@
 //! P = softmax(S / √d) with S = QKᵀ + √d bias. q, k (frames, heads · d); S, P (queries, frames).
 //! A head of q is a view with row stride heads · d: nothing is transposed.
 //!
-//! A row of up to [`WHOLE`] frames is one block, whose matrices stay in L2. A longer one has blocks
-//! of so few queries that memory grows with the frames, not with their square. A row of S, P and o
+//! A row of up to [`WHOLE`] frames is one block. A longer one has blocks of so few queries that
+//! memory grows with the frames, not with their square. Forward passes may take blocks of fewer
+//! queries, whose P stays in L2 ([`Head::in_cache`]). A row of S, P and o
 //! depends on its own query alone, so blocks change none of their bits; sums over queries (dk, dv)
 //! are rounded in another order.
 //!
@@ -22,6 +23,8 @@ use std::ops::Range;
 pub(crate) const WHOLE: usize = 1024;
 /// About how many numbers the P of a block of a longer row has.
 const BLOCK: usize = 1 << 18;
+/// The same where nothing is summed over queries: 256 KiB, half of a core's L2 or less.
+const BLOCK_IN_CACHE: usize = 1 << 16;
 /// Fewest queries of a block, for products that are worth their packing.
 const MIN_QUERIES: usize = 48;
 
@@ -31,6 +34,8 @@ pub struct Head<'a> {
     index: usize,
     /// The frames of its row.
     frames: Range<usize>,
+    /// The most queries of a block.
+    queries: usize,
     /// Channels of the head, d, and of all heads.
     d: usize,
     width: usize,
@@ -88,6 +93,7 @@ impl AttentionHeads<Cpu> {
         Some(Head {
             index,
             bias: bias.map(|bias| bias.of_head(index, &frames, scale(d))),
+            queries: queries_per_block(frames.len()),
             frames,
             d,
             width: self.width,
@@ -104,20 +110,24 @@ impl Head<'_> {
         self.frames.len()
     }
 
+    /// Returns the head with blocks of so few queries that P stays in L2.
+    pub fn in_cache(self) -> Self {
+        let n = self.frames();
+        Head {
+            queries: (BLOCK_IN_CACHE / n).max(MIN_QUERIES).min(n),
+            ..self
+        }
+    }
+
     /// Returns the most queries of a block.
     pub fn queries_per_block(&self) -> usize {
-        let n = self.frames();
-        if n <= WHOLE {
-            n
-        } else {
-            (BLOCK / n).max(MIN_QUERIES)
-        }
+        self.queries
     }
 
     /// Iterates over the blocks of queries, as ranges of the row's frames.
     pub fn blocks(&self) -> impl Iterator<Item = Range<usize>> {
         let n = self.frames();
-        let most = self.queries_per_block();
+        let most = self.queries;
         (0..n)
             .step_by(most)
             .map(move |first| first..n.min(first + most))
@@ -149,7 +159,7 @@ impl Head<'_> {
     }
 
     fn factor_of<'a>(&self, n: usize, k: usize, b: View<'a>) -> Factor<'a> {
-        if self.frames() <= WHOLE {
+        if self.frames() <= self.queries {
             Factor::Once {
                 precision: self.precision,
                 n,
@@ -238,6 +248,15 @@ impl Head<'_> {
     }
 }
 
+/// Returns the most queries of a block of a row, where sums over queries are rounded by blocks.
+fn queries_per_block(frames: usize) -> usize {
+    if frames <= WHOLE {
+        frames
+    } else {
+        (BLOCK / frames).max(MIN_QUERIES)
+    }
+}
+
 /// Returns 1 / √d.
 fn scale(d: usize) -> f32 {
     1.0 / (d as f32).sqrt()
@@ -262,10 +281,15 @@ mod tests {
         };
         for (row, n) in lengths.into_iter().enumerate() {
             let head = heads.get(row).expect("frames");
-            let queries: Vec<usize> = head.blocks().flatten().collect();
-            assert_eq!(queries, (0..n).collect::<Vec<_>>());
+            let all: Vec<usize> = (0..n).collect();
+            assert_eq!(head.blocks().flatten().collect::<Vec<_>>(), all);
             let numbers = head.queries_per_block() * n;
             assert!(numbers <= (WHOLE * WHOLE).max(MIN_QUERIES * n), "{n}");
+
+            let head = head.in_cache();
+            assert_eq!(head.blocks().flatten().collect::<Vec<_>>(), all);
+            let numbers = head.queries_per_block() * n;
+            assert!(numbers <= BLOCK_IN_CACHE.max(MIN_QUERIES * n), "{n}");
         }
     }
 }
