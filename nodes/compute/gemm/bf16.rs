@@ -3,7 +3,7 @@
 //! `vdpbf16ps` multiplies pairs, so it has twice the numbers of an f32 FMA. A word is a pair: an
 //! even depth in its low half, the next depth in its high half, which is zero past the last depth.
 #![allow(unsafe_op_in_unsafe_fn)] // each line is an intrinsic
-use super::kernel::{Kernel, MR, Tile, micro_kernel};
+use super::kernel::{AForm, Kernel, MR, Tile, micro_kernel};
 use super::packing::{Panel, pack_panel};
 use super::simd::{Simd, Word};
 use std::arch::x86_64::*;
@@ -15,7 +15,8 @@ pub(super) static BF16: Kernel = Kernel {
     k_per_word: 2,
     micro_kernel: micro_kernel_bf16,
     pack_panel: pack_panel_bf16,
-    pack_rows: Some(pack_rows_bf16),
+    a_form: AForm::Rows(pack_rows_bf16),
+    prefetches: false,
 };
 
 /// A word of two bf16.
@@ -61,11 +62,19 @@ unsafe fn load_f32(source: *const f32, n: usize) -> __m512 {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma,avx2")]
 unsafe fn micro_kernel_bf16(t: &Tile) {
+    match t.a_cs {
+        1 => micro_kernel_of_width::<1>(t),
+        _ => micro_kernel_of_width::<0>(t),
+    }
+}
+
+#[inline(always)]
+unsafe fn micro_kernel_of_width<const A_CS: usize>(t: &Tile) {
     match t.n.div_ceil(16) {
-        1 => micro_kernel::<__m512, Pair, MR, 1>(t, 64),
-        2 => micro_kernel::<__m512, Pair, MR, 2>(t, 64),
-        3 => micro_kernel::<__m512, Pair, MR, 3>(t, 64),
-        _ => micro_kernel::<__m512, Pair, MR, 4>(t, 64),
+        1 => micro_kernel::<__m512, Pair, MR, 1, A_CS>(t, 64),
+        2 => micro_kernel::<__m512, Pair, MR, 2, A_CS>(t, 64),
+        3 => micro_kernel::<__m512, Pair, MR, 3, A_CS>(t, 64),
+        _ => micro_kernel::<__m512, Pair, MR, 4, A_CS>(t, 64),
     }
 }
 

@@ -1,12 +1,12 @@
-//! The loops around the micro-kernel, as in BLIS (Van Zee and van de Geijn 2015), except that
-//! row-major rows of a are not packed.
+//! The loops around the micro-kernel, as in BLIS (Van Zee and van de Geijn 2015).
 //!
 //! For each block of kc words of depth: pack b into panels (kc, nr), once, on all threads; then
 //! each task takes up to MC rows of a, which stay in L2, and multiplies them by one panel after
-//! another.
-//! Packing hides strides, transposition and overlap of b. Of a the micro-kernel broadcasts single
-//! words, so only a transposed a is packed: it would touch a page a number. Where a word is not a
-//! number (gemm/bf16.rs), row-major rows of a are packed into words too.
+//! another. Packing hides strides, transposition and overlap of b.
+//!
+//! Whether a is packed, the kernel decides ([`AForm`](super::kernel::AForm)). Its single words are
+//! broadcast, so wide vectors hardly gain from it where a is row-major; where it is transposed,
+//! reading it in place would touch a page a number.
 use super::blocking::{ABlock, Blocking, KBlock, MC, for_each_task};
 use super::buffers::{A_BUFFER, B_BUFFER, LINE_WORDS, aligned, line_start, with_buffer};
 use super::kernel::{Kernel, MR, Tile};
@@ -17,6 +17,8 @@ use std::ops::Range;
 const PACKED_B: usize = 4 << 20;
 /// Multiply-adds up to which a product stays on the calling thread.
 const SERIAL: usize = 100_000;
+/// Fewest rows of a part that a thread takes: fewer would not be worth reading all of b for.
+const MIN_ROWS: usize = 8 * MR;
 
 /// Computes c = a b or c += a b, then the epilogue.
 ///
@@ -95,10 +97,9 @@ unsafe fn multiply(
     c: &Out,
     epilogue: &Epilogue,
 ) {
-    let tasks = m.div_ceil(MC).next_multiple_of(blocking.threads);
-    let task_rows = m.div_ceil(tasks).next_multiple_of(MR);
-    for_each_task(blocking.threads, m.div_ceil(task_rows), &|task| {
-        let rows = task * task_rows..m.min((task + 1) * task_rows);
+    let parts = parts(m, blocking.threads);
+    for_each_task(blocking.threads, parts.len(), &|part| {
+        let rows = parts[part].clone();
         let buffer_len = blocking.packed_a_len(a, rows.len());
         with_buffer(&A_BUFFER, buffer_len, |packed_a| {
             for block in blocking.blocks(words.clone()) {
@@ -120,6 +121,20 @@ unsafe fn multiply(
     });
 }
 
+/// Splits m rows into parts for tasks, smaller ones towards the end, so that all threads end at
+/// about the same time.
+fn parts(m: usize, threads: usize) -> Vec<Range<usize>> {
+    let mut parts = vec![];
+    let mut first = 0;
+    while first < m {
+        let share = (m - first).div_ceil(if threads == 1 { 1 } else { 2 * threads });
+        let rows = share.clamp(MIN_ROWS, MC).next_multiple_of(MR);
+        parts.push(first..m.min(first + rows));
+        first += rows;
+    }
+    parts
+}
+
 /// Multiplies these rows of a by all panels of a block, tile by tile.
 ///
 /// # Safety
@@ -135,15 +150,23 @@ unsafe fn macro_kernel(
 ) {
     let nr = blocking.kernel.nr;
     let is_last = block.first + block.kc == blocking.words;
+    let panel_lines = (block.kc * nr).div_ceil(LINE_WORDS);
+    let lines_ahead = match blocking.kernel.prefetches {
+        true => panel_lines.div_ceil(rows.len().div_ceil(MR)),
+        false => 0,
+    };
     for panel in 0..blocking.panels {
         let column = panel * nr;
-        for row in rows.clone().step_by(MR) {
+        let b = packed_b[blocking.panel_offset(block, panel)..].as_ptr();
+        for (i, row) in rows.clone().step_by(MR).enumerate() {
             let tile = Tile {
                 k: block.kc,
-                a: a.first.wrapping_add((row - rows.start) * a.rs),
+                a: a.first.wrapping_add(i * a.tile),
                 a_rs: a.rs,
                 a_cs: a.cs,
-                b: packed_b[blocking.panel_offset(block, panel)..].as_ptr(),
+                b,
+                ahead: b.wrapping_add(block.kc * nr + i * lines_ahead * LINE_WORDS),
+                lines_ahead,
                 c: c.data.tail(row * c.rs + column).pointer(),
                 c_rs: c.rs,
                 m: MR.min(rows.end - row),

@@ -1,10 +1,11 @@
 //! How a product is cut into blocks of depth and panels, and the packing of each.
 use super::View;
-use super::kernel::{Kernel, MR};
+use super::kernel::{AForm, Kernel, MR};
 use super::packing::Panel;
 use crate::parallel::Shared;
 use rayon::prelude::*;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Most words of depth in a block: a panel of b is then 96 KiB.
 const KC: usize = 384;
@@ -12,6 +13,9 @@ const KC: usize = 384;
 pub(super) const MC: usize = 22 * MR;
 /// Lanes of the widest vector.
 const MAX_LANES: usize = 16;
+/// Fewest panels for which rows of a are packed into tiles: with fewer, packing costs more than it
+/// gains.
+const PANELS_PER_PACKING: usize = 12;
 
 /// How b (k, n) is cut: its columns into panels, its depth into even blocks.
 pub(super) struct Blocking {
@@ -38,11 +42,24 @@ pub(super) struct KBlock {
     offset: usize,
 }
 
-/// Rows of a as the micro-kernel reads them: word (row, depth) is `first[row * rs + depth * cs]`.
+/// Rows of a as the micro-kernel reads them: word (row, depth) of tile i, rows from MR i on, is
+/// `first[i * tile + row * rs + depth * cs]`.
 pub(super) struct ABlock {
     pub first: *const f32,
+    pub tile: usize,
     pub rs: usize,
     pub cs: usize,
+}
+
+/// How rows of a are packed.
+enum APacking {
+    None,
+    /// Row-major, by this function.
+    Rows(unsafe fn(&Panel)),
+    /// Column-major.
+    Columns,
+    /// Tiles of MR rows one after the other, each column-major.
+    Tiles,
 }
 
 impl Blocking {
@@ -109,25 +126,23 @@ impl Blocking {
         });
     }
 
+    /// Returns how a is packed.
+    fn a_packing(&self, a: View) -> APacking {
+        match self.kernel.a_form {
+            AForm::Tiles if a.cs != 1 || self.panels >= PANELS_PER_PACKING => APacking::Tiles,
+            AForm::Tiles | AForm::InPlace if a.cs == 1 => APacking::None,
+            AForm::Rows(pack) if a.cs == 1 => APacking::Rows(pack),
+            _ => APacking::Columns,
+        }
+    }
+
     /// Returns the length of the buffer that `rows` rows of a need, 0 if they are read in place.
     pub(super) fn packed_a_len(&self, a: View, rows: usize) -> usize {
-        let height = if a.cs == 1 { rows } else { self.kc };
-        self.a_packer(a)
-            .map_or(0, |_| height * self.packed_a_ld(a, rows))
-    }
-
-    /// Returns the leading dimension of packed a: row-major if a is, else column-major.
-    fn packed_a_ld(&self, a: View, rows: usize) -> usize {
-        let width = if a.cs == 1 { self.kc } else { rows };
-        width.next_multiple_of(MAX_LANES)
-    }
-
-    /// Returns the function that packs a; `None` if the micro-kernel reads it in place.
-    fn a_packer(&self, a: View) -> Option<unsafe fn(&Panel)> {
-        if a.cs == 1 {
-            self.kernel.pack_rows
-        } else {
-            Some(self.kernel.pack_panel)
+        match self.a_packing(a) {
+            APacking::None => 0,
+            APacking::Rows(_) => rows * self.kc.next_multiple_of(MAX_LANES),
+            APacking::Columns => self.kc * rows.next_multiple_of(MAX_LANES),
+            APacking::Tiles => self.kc * rows.next_multiple_of(MR) + MAX_LANES,
         }
     }
 
@@ -144,14 +159,6 @@ impl Blocking {
     ) -> ABlock {
         let offset = rows.start * a.rs + block.first * self.kernel.k_per_word * a.cs;
         let source = a.data.as_ptr().wrapping_add(offset);
-        let Some(pack) = self.a_packer(a) else {
-            return ABlock {
-                first: source,
-                rs: a.rs,
-                cs: a.cs,
-            };
-        };
-        let ld = self.packed_a_ld(a, rows.len());
         let panel = Panel {
             source,
             k_stride: a.cs,
@@ -159,23 +166,76 @@ impl Blocking {
             lanes: rows.len(),
             depth: self.depth(block),
             packed: packed.pointer(),
-            packed_ld: ld,
+            packed_ld: 0,
         };
-        // SAFETY: by this function's contract.
-        unsafe { pack(&panel) };
-        ABlock {
-            first: packed.pointer(),
-            rs: if a.cs == 1 { ld } else { 1 },
-            cs: if a.cs == 1 { 1 } else { ld },
+        let first = packed.pointer();
+        let pack = self.kernel.pack_panel;
+        match self.a_packing(a) {
+            APacking::None => ABlock {
+                first: source,
+                tile: MR * a.rs,
+                rs: a.rs,
+                cs: a.cs,
+            },
+            APacking::Rows(pack) => {
+                let packed_ld = self.kc.next_multiple_of(MAX_LANES);
+                // SAFETY: by this function's contract; so are the others.
+                unsafe { pack(&Panel { packed_ld, ..panel }) };
+                ABlock {
+                    first,
+                    tile: MR * packed_ld,
+                    rs: packed_ld,
+                    cs: 1,
+                }
+            }
+            APacking::Columns => {
+                let packed_ld = rows.len().next_multiple_of(MAX_LANES);
+                // SAFETY: see above.
+                unsafe { pack(&Panel { packed_ld, ..panel }) };
+                ABlock {
+                    first,
+                    tile: MR,
+                    rs: 1,
+                    cs: packed_ld,
+                }
+            }
+            APacking::Tiles => {
+                for row in (0..rows.len()).step_by(MR) {
+                    let tile = Panel {
+                        source: source.wrapping_add(row * a.rs),
+                        lanes: MR.min(rows.len() - row),
+                        packed: packed.tail(row * block.kc).pointer(),
+                        packed_ld: MR,
+                        ..panel
+                    };
+                    // SAFETY: see above.
+                    unsafe { pack(&tile) };
+                }
+                ABlock {
+                    first,
+                    tile: MR * block.kc,
+                    rs: 1,
+                    cs: MR,
+                }
+            }
         }
     }
 }
 
-/// Calls `task` for each number in `0..n`, in parallel if there is more than one thread.
+/// Calls `task` for each number in `0..n`, in this order, on all threads if there is more than
+/// one.
 pub(super) fn for_each_task(threads: usize, n: usize, task: &(dyn Fn(usize) + Sync)) {
-    if threads > 1 {
-        (0..n).into_par_iter().with_max_len(1).for_each(task);
-    } else {
-        (0..n).for_each(task);
+    if threads == 1 {
+        return (0..n).for_each(task);
     }
+    let next = AtomicUsize::new(0);
+    let work = |_| {
+        while let Some(i) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|i| *i < n) {
+            task(i);
+        }
+    };
+    (0..threads.min(n))
+        .into_par_iter()
+        .with_max_len(1)
+        .for_each(work);
 }

@@ -1,6 +1,6 @@
 //! The f32 kernels: tiles of 6 × 64 in AVX-512 and of 6 × 16 in AVX2.
 #![allow(unsafe_op_in_unsafe_fn)] // each line is an intrinsic
-use super::kernel::{Kernel, MR, Tile, micro_kernel};
+use super::kernel::{AForm, Kernel, MR, Tile, micro_kernel};
 use super::packing::{Panel, pack_panel};
 use super::simd::Simd;
 use std::arch::x86_64::*;
@@ -11,7 +11,8 @@ pub(super) static AVX512: Kernel = Kernel {
     k_per_word: 1,
     micro_kernel: micro_kernel_avx512,
     pack_panel: pack_panel_avx512,
-    pack_rows: None,
+    a_form: AForm::InPlace,
+    prefetches: false,
 };
 
 /// The kernel for AVX2 and FMA.
@@ -20,24 +21,37 @@ pub(super) static AVX2: Kernel = Kernel {
     k_per_word: 1,
     micro_kernel: micro_kernel_avx2,
     pack_panel: pack_panel_avx2,
-    pack_rows: None,
+    a_form: AForm::Tiles,
+    prefetches: true,
 };
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma,avx2")]
 unsafe fn micro_kernel_avx512(t: &Tile) {
+    match t.a_cs {
+        1 => micro_kernel_of_width::<1>(t),
+        _ => micro_kernel_of_width::<0>(t),
+    }
+}
+
+#[inline(always)]
+unsafe fn micro_kernel_of_width<const A_CS: usize>(t: &Tile) {
     match t.n.div_ceil(16) {
-        1 => micro_kernel::<__m512, f32, MR, 1>(t, 64),
-        2 => micro_kernel::<__m512, f32, MR, 2>(t, 64),
-        3 => micro_kernel::<__m512, f32, MR, 3>(t, 64),
-        _ if t.m <= 2 => micro_kernel::<__m512, f32, 2, 4>(t, 64),
-        _ if t.m <= 4 => micro_kernel::<__m512, f32, 4, 4>(t, 64),
-        _ => micro_kernel::<__m512, f32, MR, 4>(t, 64),
+        1 => micro_kernel::<__m512, f32, MR, 1, A_CS>(t, 64),
+        2 => micro_kernel::<__m512, f32, MR, 2, A_CS>(t, 64),
+        3 => micro_kernel::<__m512, f32, MR, 3, A_CS>(t, 64),
+        _ if t.m <= 2 => micro_kernel::<__m512, f32, 2, 4, A_CS>(t, 64),
+        _ if t.m <= 4 => micro_kernel::<__m512, f32, 4, 4, A_CS>(t, 64),
+        _ => micro_kernel::<__m512, f32, MR, 4, A_CS>(t, 64),
     }
 }
 
 #[target_feature(enable = "fma,avx2")]
 unsafe fn micro_kernel_avx2(t: &Tile) {
-    micro_kernel::<__m256, f32, MR, 2>(t, 16)
+    match t.a_cs {
+        1 => micro_kernel::<__m256, f32, MR, 2, 1>(t, 16),
+        MR => micro_kernel::<__m256, f32, MR, 2, MR>(t, 16),
+        _ => micro_kernel::<__m256, f32, MR, 2, 0>(t, 16),
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,fma,avx2")]

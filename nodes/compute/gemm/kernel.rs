@@ -5,9 +5,10 @@
 #![allow(unsafe_op_in_unsafe_fn)] // nearly every line is a load, a store or an intrinsic
 #![allow(clippy::needless_range_loop)] // constant indices keep the sums in registers
 use super::Epilogue;
+use super::buffers::LINE_WORDS;
 use super::packing::Panel;
 use super::simd::{Simd, Word};
-use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 use std::array::from_fn;
 
 /// The functions and sizes that the loops around the micro-kernel need, for one instruction set.
@@ -18,8 +19,21 @@ pub(super) struct Kernel {
     pub k_per_word: usize,
     pub micro_kernel: unsafe fn(&Tile),
     pub pack_panel: unsafe fn(&Panel),
-    /// Packs rows of a row-major a into words; `None` if the micro-kernel reads them in place.
-    pub pack_rows: Option<unsafe fn(&Panel)>,
+    pub a_form: AForm,
+    /// Whether tiles prefetch the panel after their own.
+    pub prefetches: bool,
+}
+
+/// The form in which the micro-kernel is given a.
+#[derive(Clone, Copy)]
+pub(super) enum AForm {
+    /// Row-major rows in place; any other a column by column.
+    InPlace,
+    /// As [`AForm::InPlace`], but this packs rows into words.
+    Rows(unsafe fn(&Panel)),
+    /// Tiles of MR rows, whose words of one depth are side by side, unless too few panels read
+    /// them.
+    Tiles,
 }
 
 /// Rows of a tile.
@@ -38,6 +52,9 @@ pub(super) struct Tile<'a> {
     pub a_cs: usize,
     /// The packed panel.
     pub b: *const f32,
+    /// The part of the next panel that this tile prefetches, and its cache lines.
+    pub ahead: *const f32,
+    pub lines_ahead: usize,
     /// Row-major, with leading dimension `c_rs`.
     pub c: *mut f32,
     pub c_rs: usize,
@@ -53,15 +70,25 @@ pub(super) struct Tile<'a> {
 
 /// Computes a tile with M × (V vectors) sums in registers.
 ///
-/// Each depth costs V loads of b, M broadcasts of a and M · V multiply-adds.
+/// Each depth costs V loads of b, M broadcasts of a and M · V multiply-adds. A_CS is `a_cs`, or 0
+/// where it is known at run time alone: then addresses of a live in memory, and loading them costs
+/// as much as loading a.
 ///
 /// # Safety
 /// The tile is within a, the panel and c; no other thread uses this part of c.
 #[inline(always)]
-pub(super) unsafe fn micro_kernel<S: Simd, W: Word<S>, const M: usize, const V: usize>(
+pub(super) unsafe fn micro_kernel<
+    S: Simd,
+    W: Word<S>,
+    const M: usize,
+    const V: usize,
+    const A_CS: usize,
+>(
     t: &Tile,
     nr: usize,
 ) {
+    debug_assert!(A_CS == 0 || A_CS == t.a_cs);
+    let a_cs = if A_CS == 0 { t.a_cs } else { A_CS };
     let mut sums = [[S::splat(0.0); V]; M];
     // Rows past the edge repeat the last one; their sums are not stored.
     let a: [*const f32; M] = from_fn(|i| t.a.wrapping_add(i.min(t.m - 1) * t.a_rs));
@@ -72,6 +99,8 @@ pub(super) unsafe fn micro_kernel<S: Simd, W: Word<S>, const M: usize, const V: 
     }
     let mut b = t.b;
     let mut a_offset = 0;
+    let mut ahead = t.ahead;
+    let ahead_end = t.ahead.wrapping_add(t.lines_ahead * LINE_WORDS);
     macro_rules! rank_1_update {
         () => {
             let y: [S; V] = from_fn(|v| S::load(b.add(v * S::LANES)));
@@ -82,10 +111,14 @@ pub(super) unsafe fn micro_kernel<S: Simd, W: Word<S>, const M: usize, const V: 
                 }
             }
             b = b.wrapping_add(nr);
-            a_offset += t.a_cs;
+            a_offset += a_cs;
         };
     }
     for _ in 0..t.k / 4 {
+        if ahead != ahead_end {
+            _mm_prefetch::<_MM_HINT_T1>(ahead as *const i8);
+            ahead = ahead.wrapping_add(LINE_WORDS);
+        }
         rank_1_update!();
         rank_1_update!();
         rank_1_update!();

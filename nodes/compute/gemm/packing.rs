@@ -15,7 +15,9 @@ pub(super) struct Panel {
     pub depth: usize,
     /// The words.
     pub packed: *mut f32,
-    /// Leading dimension of `packed`: a multiple of the vector's lanes.
+    /// Leading dimension of `packed`: a multiple of the vector's lanes, or less than one vector.
+    /// Then each word of depth is written over what the one before wrote past its lanes, and what
+    /// the last one writes past them must be in `packed` too.
     pub packed_ld: usize,
 }
 

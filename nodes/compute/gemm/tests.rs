@@ -3,7 +3,7 @@ use crate::math::Dropout;
 use crate::op::check::{close, gelu, gelu_slope, noise};
 
 /// m, n and k: empty ones, edges of tiles, several panels, several blocks of depth.
-const SHAPES: [[usize; 3]; 11] = [
+const SHAPES: [[usize; 3]; 12] = [
     [1, 1, 1],
     [0, 3, 2],
     [3, 4, 0],
@@ -15,6 +15,7 @@ const SHAPES: [[usize; 3]; 11] = [
     [300, 70, 129],
     [2, 16, 4000],
     [40, 48, 17],
+    [14, 200, 391],
 ];
 
 /// Calls `f` for each backend of this machine, on one and on three threads, and each shape.
