@@ -3,6 +3,7 @@
 //! A kind of node is a struct of options that implements [`KindOptions`]: its ports and its role
 //! are constants, [`Config::info`] checks the options when planning, and [`Config::build`] makes
 //! the [`Node`] that runs.
+pub mod bad_files;
 mod cacheable;
 mod clock;
 pub mod contents;

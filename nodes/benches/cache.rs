@@ -128,6 +128,7 @@ fn context() -> NodeContext {
         report: Arc::new(Silence),
         rows: None,
         samples: Arc::default(),
+        bad_files: Arc::default(),
         tapped: None,
         models: Arc::default(),
         stop: Arc::default(),

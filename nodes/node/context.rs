@@ -1,5 +1,6 @@
 //! Where a node runs: its run, its phase, its name, its seed.
 use crate::data::printable::printable_lines;
+use crate::node::bad_files::BadFiles;
 use crate::node::clock::Clock;
 use crate::node::info::PhaseOutputs;
 use crate::node::port::Shapes;
@@ -44,6 +45,8 @@ pub struct RunContext {
     /// The samples of all rows of a phase without an optimizer, each view by itself; set by the
     /// source before the first step if the phase sends all of them.
     pub samples: Arc<OnceLock<u64>>,
+    /// The files that could not be used, of all ranks.
+    pub bad_files: Arc<BadFiles>,
     /// A node and its output port that is read though no edge leaves it.
     pub tapped: Option<(String, &'static str)>,
     /// Frozen models that nodes of the phase have opened.
@@ -154,6 +157,7 @@ impl NodeContext {
             report,
             rows: None,
             samples: Arc::default(),
+            bad_files: Arc::default(),
             tapped: None,
             models: Arc::default(),
             stop: Arc::default(),

@@ -115,6 +115,7 @@ impl DryRun<'_> {
             report: self.report,
             rows: None,
             samples: Arc::default(),
+            bad_files: Arc::default(),
             tapped: self.tapped,
             models: Arc::default(),
             stop: self.stop,

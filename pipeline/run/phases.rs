@@ -77,6 +77,7 @@ impl Run<'_> {
             report: self.report.clone(),
             rows: has_cache.then(Arc::default),
             samples: Arc::default(),
+            bad_files: Arc::default(),
             tapped: None,
             models: Arc::default(),
             stop: self.stop.clone(),

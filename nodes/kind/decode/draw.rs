@@ -1,7 +1,7 @@
 //! Batches drawn from all that a source sends, for estimates.
 //!
 //! Whole batches are drawn, because crops and masks may depend on a row's batch.
-use super::utterances::{BadFiles, UtteranceSet};
+use super::utterances::UtteranceSet;
 use super::{Crop, Options};
 use crate::Result;
 use crate::node::port::Value;
@@ -18,23 +18,15 @@ pub(super) fn draw_batches(
     context: &NodeContext,
     visit: &mut dyn FnMut(StepInfo, Value) -> Result<()>,
 ) -> Result<SampledFrom> {
-    let mut bad_files = BadFiles::new(options.bad_files);
-    let mut train = UtteranceSet::open(
-        &options.manifest,
-        options,
-        options.crop,
-        &mut bad_files,
-        context,
-    )?;
+    let bad_files = &context.run.bad_files;
+    bad_files.allow(options.bad_files);
+    let mut train =
+        UtteranceSet::open(&options.manifest, options, options.crop, bad_files, context)?;
     let dev = match &options.dev {
         Some(manifest) => {
             let crop = Crop::None;
             Some(UtteranceSet::open(
-                manifest,
-                options,
-                crop,
-                &mut bad_files,
-                context,
+                manifest, options, crop, bad_files, context,
             )?)
         }
         None => None,
@@ -61,7 +53,7 @@ pub(super) fn draw_batches(
             _ => (&train, index % train_batches),
         };
         let batch = set.batches.batch(batch as usize);
-        let speech = set.read(batch, view, &mut bad_files, context)?;
+        let speech = set.read(batch, view, bad_files, context)?;
         if speech.ids.is_empty() {
             continue;
         }

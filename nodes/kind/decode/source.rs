@@ -1,7 +1,7 @@
 //! The source of a phase: makes the steps and reads their batches.
 use super::clock::StepClock;
 use super::rank_steps::RankSteps;
-use super::utterances::{BadFiles, UtteranceSet};
+use super::utterances::UtteranceSet;
 use super::{Crop, OUT, Options};
 use crate::Result;
 use crate::node::row_counts::RowCounts;
@@ -13,7 +13,6 @@ pub(super) struct Decode {
     train: UtteranceSet,
     dev: Option<UtteranceSet>,
     steps: RankSteps,
-    bad_files: BadFiles,
     views: u64,
     seed: u64,
     /// The epoch of the train set's order.
@@ -25,10 +24,10 @@ pub(super) struct Decode {
 impl Decode {
     /// Reads the headers of all files.
     pub(super) fn new(options: &Options, context: &NodeContext) -> Result<Decode> {
-        let mut bad_files = BadFiles::new(options.bad_files);
-        let mut open = |manifest: &str, crop| {
-            UtteranceSet::open(manifest, options, crop, &mut bad_files, context)
-        };
+        let bad_files = &context.run.bad_files;
+        bad_files.allow(options.bad_files);
+        let open =
+            |manifest: &str, crop| UtteranceSet::open(manifest, options, crop, bad_files, context);
         let train = open(&options.manifest, options.crop)?;
         if train.len() == 0 {
             let message = "this shard has no row of it; take at most as many shards as rows";
@@ -67,7 +66,6 @@ impl Decode {
             train,
             dev,
             steps: RankSteps::new(clock, &context.run),
-            bad_files,
             views: options.views,
             seed: context.run.seed,
             epoch: None,
@@ -108,7 +106,7 @@ impl Node for Decode {
         let count = set.batches.len();
         for index in (self.batch..count).chain(0..self.batch) {
             let batch = set.batches.batch(index);
-            let speech = set.read(batch, view, &mut self.bad_files, step.context)?;
+            let speech = set.read(batch, view, &step.context.run.bad_files, step.context)?;
             if !speech.ids.is_empty() {
                 step.send(OUT, speech.into_value(view)?);
                 return Ok(());

@@ -4,6 +4,7 @@ use super::batch_plan::{BatchPlan, OrderedBatches};
 use super::crop::{self, Crop};
 use super::order::Order;
 use super::speech::Speech;
+use crate::Result;
 use crate::data::audio::resample::RATE;
 use crate::data::lengths::Lengths;
 use crate::data::manifest;
@@ -11,8 +12,8 @@ use crate::data::manifest::{Listing, Utterance, Utterances};
 use crate::data::printable::printable;
 use crate::model::row_memory::{RowLength, check_decoded};
 use crate::node::NodeContext;
+use crate::node::bad_files::BadFiles;
 use crate::node::row_counts::row_hash;
-use crate::{Error, Result};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 
@@ -42,7 +43,7 @@ impl UtteranceSet {
         manifest: &str,
         options: &Options,
         crop: Crop,
-        bad_files: &mut BadFiles,
+        bad_files: &BadFiles,
         context: &NodeContext,
     ) -> Result<UtteranceSet> {
         let Listing {
@@ -171,7 +172,7 @@ impl UtteranceSet {
         &self,
         batch: &[u32],
         view: u64,
-        bad_files: &mut BadFiles,
+        bad_files: &BadFiles,
         context: &NodeContext,
     ) -> Result<Speech> {
         let utterances: Vec<Utterance> = batch.iter().map(|row| self.utterance(*row)).collect();
@@ -234,39 +235,4 @@ fn summary(utterances: usize, samples: u64, reasons: &[(usize, &str)]) -> String
         text += &format!("; left out: {}", left_out.join(", "));
     }
     text
-}
-
-/// The files that could not be used, up to the number that the option `bad_files` allows.
-pub(super) struct BadFiles {
-    /// The errors. Each names its file, so that a file counts once.
-    errors: BTreeSet<String>,
-    allowed: u64,
-}
-
-impl BadFiles {
-    /// Counts from 0 up to `allowed`.
-    pub(super) fn new(allowed: u64) -> BadFiles {
-        BadFiles {
-            errors: BTreeSet::new(),
-            allowed,
-        }
-    }
-
-    /// Counts and reports a file, unless it is known.
-    ///
-    /// # Errors
-    /// The error itself if there are more than allowed.
-    fn add(&mut self, error: Error, context: &NodeContext) -> Result<()> {
-        if !self.errors.insert(error.to_string()) {
-            return Ok(());
-        }
-        let number = self.errors.len() as u64;
-        let allowed = self.allowed;
-        let count = format!("(bad file {number}; `bad_files` is {allowed})");
-        if number > allowed {
-            return Err(format!("{error} {count}").into());
-        }
-        context.say(format!("{error}: left out {count}"));
-        Ok(())
-    }
 }

@@ -19,6 +19,8 @@ struct BatchMessage {
     outcomes: Vec<OutcomesMessage>,
     /// The norm of the last update, which is that of all ranks unless their weights differ.
     norm: u64,
+    /// The errors of files that could not be used since the last message.
+    bad_files: Vec<String>,
 }
 
 /// [`Outcomes`] with the ids and numbers of their rows.
@@ -42,7 +44,8 @@ pub(super) struct Round {
 /// gradients at the last update.
 ///
 /// # Errors
-/// A rank has failed, or the weights of the ranks differ.
+/// A rank has failed, the weights of the ranks differ, or all together have met more files that
+/// cannot be used than `bad_files` allows.
 pub(super) fn exchange(
     context: &NodeContext,
     info: StepInfo,
@@ -58,13 +61,20 @@ pub(super) fn exchange(
             stop,
         });
     }
-    let message = serde_json::to_vec(&message(info, batch, norm))?;
+    let message = BatchMessage {
+        bad_files: run.bad_files.take_untold(),
+        ..message(info, batch, norm)
+    };
+    let message = serde_json::to_vec(&message)?;
     let exchange = run.ranks.exchange(&moment(run, &info), &message, stop)?;
     let mut messages: Vec<BatchMessage> = vec![];
     for message in exchange.messages {
         messages.push(serde_json::from_slice(&message)?);
     }
     check_norms(&messages, info.update)?;
+    for (rank, message) in messages.iter().enumerate() {
+        run.bad_files.join(rank, &message.bad_files, context)?;
+    }
     if info.dev {
         // Ranks for which a dev pass has no batch left repeat its last one.
         messages.dedup_by_key(|message| message.batch);
@@ -125,6 +135,7 @@ fn message(info: StepInfo, batch: BatchMetrics, norm: f64) -> BatchMessage {
         means: means.map(|(name, value)| (name, value.to_bits())).collect(),
         outcomes: outcomes.collect(),
         norm: norm.to_bits(),
+        bad_files: vec![],
     }
 }
 

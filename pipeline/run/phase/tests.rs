@@ -128,6 +128,7 @@ fn run_failing(fails: fn() -> Result<StepInfo>) -> String {
         report: Arc::new(Silence),
         rows: None,
         samples: Arc::default(),
+        bad_files: Arc::default(),
         tapped: None,
         models: Arc::default(),
         ranks: Arc::default(),
