@@ -1,10 +1,11 @@
 """What each codec of a cache costs and does, as one table in Markdown:
 
-    python tests/speed/codecs.py [STEPS [PIPELINE]]      # needs numpy and pyarrow; about five minutes
+    python tests/speed/codecs.py [STEPS [PIPELINE [FOLDER]]]      # 200; needs numpy and pyarrow; about half an hour
 
 Bytes for an hour of speech and a layer of width 768, and GB of decoded f32 a second that are stored and served, on noise (the
 bench `cache`, with the parquet crate on the same files); the relative error of the sample's targets, and the dev loss of the
-sample's student after STEPS updates, measured on targets in f32 whatever it was trained on.
+sample's student after STEPS updates, measured on targets in f32 whatever it was trained on. What is in FOLDER already (the output
+of the bench, speeds.txt; finished runs) is not measured again, so that a run that was stopped goes on.
 """
 import json, os, subprocess, sys, tempfile
 from pathlib import Path
@@ -17,13 +18,16 @@ from ssl_compression import Cache  # noqa: E402
 
 STEPS = sys.argv[1] if len(sys.argv) > 1 else "200"
 PIPELINE = sys.argv[2] if len(sys.argv) > 2 else str(ROOT / "target/release/pipeline")
+FOLDER = Path(sys.argv[3]).resolve() if len(sys.argv) > 3 else None
 GRAPH = "graphs/distil.json"
 FRAMES_AN_HOUR, WIDTH = 180_000, 768
 os.environ["CARGO_TERM_QUIET"] = "true"
 
 
-def pipeline(*arguments):
-    subprocess.run([PIPELINE, *map(str, arguments)], cwd=ROOT, check=True, capture_output=True, text=True)
+def run(graph, out, *arguments):
+    """Runs a graph, or goes on with it; a finished run stays as it is."""
+    command = [PIPELINE, "run", graph, "--out", out, "--resume", *arguments]
+    subprocess.run([*map(str, command)], cwd=ROOT, check=True, capture_output=True, text=True)
 
 
 def sets(**options):
@@ -31,11 +35,13 @@ def sets(**options):
             for word in ("--set", f"{name.replace('__', '.')}={json.dumps(value)}")]
 
 
-def speeds():
+def speeds(folder):
     """Returns by codec: GB/s stored, served, by the parquet crate; bytes for a decoded byte."""
-    command = ["cargo", "bench", "-p", "nodes", "--bench", "cache"]
-    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    rows = [line.split() for line in printed.splitlines() if line]
+    file = folder / "speeds.txt"
+    if not file.exists():
+        command = ["cargo", "bench", "-p", "nodes", "--bench", "cache"]
+        file.write_text(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+    rows = [line.split() for line in file.read_text().splitlines() if line]
     return {name: tuple(map(float, numbers)) for name, *numbers in rows}
 
 
@@ -47,7 +53,7 @@ def fit(folder, books):
     graph["nodes"]["books"] = {"kind": "codebook", "inputs": inputs, "books": books, "frames": 20_000, "passes": 5}
     file = folder / f"fit-{books}.json"
     file.write_text(json.dumps(graph))
-    pipeline("run", file, "--out", folder / f"fit-{books}")
+    run(file, folder / f"fit-{books}")
     return {"type": "multi-codebook", "file": str(folder / f"fit-{books}/books/codebooks.safetensors")}
 
 
@@ -58,16 +64,16 @@ def dev_loss(run):
 
 def train(folder, name, codec):
     """Trains the sample's student and returns its dev loss on targets in f32."""
-    run = folder / name
+    out = folder / name
     options = dict(teacher__codec=codec, teacher__cache=str(folder / f"cache-{name}"))
-    pipeline("run", GRAPH, "--out", run, *sets(**options, step__steps=int(STEPS)))
+    run(GRAPH, out, *sets(**options, step__steps=int(STEPS)))
     rates = {node: 0 for node in json.loads((ROOT / GRAPH).read_text())["nodes"]["step"]["rates"]}
-    inits = dict(student__init=str(run / "student"), student__architecture=None,
+    inits = dict(student__init=str(out / "student"), student__architecture=None,
                  student__init_layers=None,
-                 heads__init=str(run / "heads/heads.safetensors"))
+                 heads__init=str(out / "heads/heads.safetensors"))
     again = folder / f"{name}-f32"
-    pipeline("run", GRAPH, "--out", again, "--steps", 1,
-             *sets(teacher__cache=str(folder / "cache-f32"), step__rates=rates, **inits))
+    run(GRAPH, again, "--steps", 1,
+        *sets(teacher__cache=str(folder / "cache-f32"), step__rates=rates, **inits))
     return dev_loss(again)[0]
 
 
@@ -88,9 +94,10 @@ def rows(cache, layer):
 
 
 def main():
-    speed = speeds()
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = FOLDER or Path(temporary)
+        folder.mkdir(exist_ok=True)
+        speed = speeds(folder)
         codecs = {"f32": "f32", "f16": "f16", "bf16": "bf16", "int8-frame": "int8",
                   "int8-channel": {"type": "int8", "scale": "channel"},
                   "multi-codebook-8": fit(folder, 8), "multi-codebook-16": fit(folder, 16)}
