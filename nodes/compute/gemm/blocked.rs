@@ -17,8 +17,9 @@ use std::ops::Range;
 const PACKED_B: usize = 4 << 20;
 /// Multiply-adds up to which a product stays on the calling thread.
 const SERIAL: usize = 100_000;
-/// Fewest rows of a part that a thread takes: fewer would not be worth reading all of b for.
-const MIN_ROWS: usize = 8 * MR;
+/// Fewest rows of a part that a thread takes: with fewer, the next panel of b cannot be prefetched
+/// in the time of its tiles.
+const MIN_ROWS: usize = 4 * MR;
 
 /// Computes c = a b or c += a b, then the epilogue.
 ///
