@@ -25,6 +25,7 @@ fn inspect_names_the_format() {
         ("fairseq_ctc.pt", "fairseq", "wav2vec2", true),
         ("s3prl_hubert.pt", "s3prl", "hubert", false),
         ("unilm_wavlm.pt", "unilm", "wavlm", false),
+        ("lighthubert_small.pt", "lighthubert", "hubert", false),
         ("torchaudio_large.pth", "torchaudio", "hubert", true),
         ("dphubert.pth", "torchaudio", "pruned_hubert", false),
         ("distiller.ckpt", "s3prl-distiller", "hubert", false),

@@ -5,6 +5,7 @@ mod encoder;
 mod fairseq;
 pub(super) mod head;
 mod keys;
+mod lighthubert;
 mod lightning;
 mod names;
 mod python_list;
@@ -92,15 +93,10 @@ fn checked(foreign: Foreign) -> Result<Foreign, String> {
 /// Opens a file with `model` and its configuration: fairseq's has parts, unilm's is flat.
 fn of_fairseq_or_unilm(file: TorchFile) -> Result<Foreign, String> {
     let cfg = file.root().get("cfg");
-    let part = cfg.and_then(|cfg| cfg.get("model"));
-    let keys = part.or(cfg).map(|keys| keys.entries()).unwrap_or_default();
-    if keys.iter().any(|(key, _)| key.starts_with("supernet")) {
-        return Err(
-            "is a supernet of LightHuBERT, of which a part must be chosen first; this \
-                    version does not read it. The nearest that it reads is DPHuBERT or a HuBERT"
-                .into(),
-        );
+    if cfg.is_some_and(lighthubert::is_lighthubert) {
+        return lighthubert::lighthubert(file);
     }
+    let part = cfg.and_then(|cfg| cfg.get("model"));
     let is_flat = cfg.is_some_and(|cfg| cfg.get("encoder_layers").is_some());
     if is_flat && part.is_none() {
         fairseq::unilm(file)

@@ -1,14 +1,18 @@
 //! The tensors of a checkpoint by name: their shapes and types at once, their numbers when they are
 //! taken.
+mod tensor;
+
 use super::Architecture;
 use crate::Result;
 use crate::data::error::error_at;
 use crate::data::file::Tensors;
 use crate::data::suggestion::suggestion;
-use crate::data::torch::{TorchFile, TorchTensor, Value};
-use safetensors::tensor::Dtype;
+use crate::data::torch::TorchFile;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+use tensor::not_floats;
+pub(super) use tensor::{Numbers, StoredTensor, described};
 
 /// The most problems that one message lists.
 const LISTED: usize = 12;
@@ -19,40 +23,6 @@ pub(super) struct Stored {
     path: PathBuf,
     pub(super) tensors: BTreeMap<String, StoredTensor>,
     torch_files: Vec<TorchFile>,
-}
-
-/// One tensor.
-pub(super) struct StoredTensor {
-    pub(super) shape: Vec<usize>,
-    pub(super) numbers: Numbers,
-}
-
-/// Where the numbers of a tensor are.
-pub(super) enum Numbers {
-    Read(Vec<f32>),
-    /// In a file of torch.save, by its place among the checkpoint's files.
-    Torch(usize, TorchTensor),
-    /// They are no floats, or what holds them is no tensor; a sentence says what it is.
-    Unreadable(String),
-}
-
-impl StoredTensor {
-    /// Returns some rows of the first dimension.
-    pub(super) fn rows(&self, first: usize, rows: usize) -> StoredTensor {
-        let mut shape = self.shape.clone();
-        if let Some(size) = shape.first_mut() {
-            *size = rows;
-        }
-        let numbers = match &self.numbers {
-            Numbers::Read(values) => {
-                let width: usize = shape.iter().skip(1).product();
-                Numbers::Read(values[first * width..(first + rows) * width].to_vec())
-            }
-            Numbers::Torch(file, tensor) => Numbers::Torch(*file, tensor.rows(first, rows)),
-            Numbers::Unreadable(what) => Numbers::Unreadable(what.clone()),
-        };
-        StoredTensor { shape, numbers }
-    }
 }
 
 impl Stored {
@@ -135,6 +105,33 @@ impl Stored {
             tensors: tensors.collect(),
             ..self
         }
+    }
+
+    /// Cuts tensors down to the leading block of these shapes, by name; of a dimension for which
+    /// `parts` returns its place and a number of equal parts, to the leading entries of each part.
+    /// Tensors that are smaller in some dimension stay.
+    pub(super) fn leading(
+        self,
+        shapes: &[(String, Vec<usize>)],
+        parts: impl Fn(&str) -> Option<(usize, usize)>,
+    ) -> Stored {
+        let shapes: BTreeMap<&str, &[usize]> = shapes
+            .iter()
+            .map(|(name, shape)| (name.as_str(), shape.as_slice()))
+            .collect();
+        self.split(|name, tensor| {
+            let fits = |shape: &[usize]| {
+                let mut sizes = shape.iter().zip(&tensor.shape);
+                shape.len() == tensor.shape.len() && sizes.all(|(part, whole)| part <= whole)
+            };
+            let shape = shapes.get(name).filter(|shape| fits(shape));
+            let cut = match (shape, parts(name)) {
+                (None, _) => tensor,
+                (Some(shape), None) => tensor.block(0, shape),
+                (Some(shape), Some((dim, parts))) => tensor.leading_of_parts(dim, parts, shape),
+            };
+            vec![(name.to_owned(), cut)]
+        })
     }
 
     /// Takes the numbers of a tensor that must have this shape. Errors name the file.
@@ -221,38 +218,4 @@ pub(super) fn listed(mut problems: Vec<String>) -> String {
         message += &format!("; and {more} more");
     }
     message
-}
-
-fn not_floats(dtype: Dtype) -> String {
-    format!("is {dtype:?}; this version reads F64, F32, F16 and BF16")
-}
-
-/// Lists the tensors of a dictionary of torch.save, which is the first file of its checkpoint.
-pub(super) fn described(state: Value) -> BTreeMap<String, StoredTensor> {
-    let mut tensors = BTreeMap::new();
-    for (name, value) in state.entries() {
-        let tensor = match (value.tensor(), value.class()) {
-            (Some(tensor), _) => {
-                let numbers = match tensor.dtype() {
-                    Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16 => {
-                        Numbers::Torch(0, tensor.clone())
-                    }
-                    other => Numbers::Unreadable(not_floats(other)),
-                };
-                StoredTensor {
-                    shape: tensor.shape.clone(),
-                    numbers,
-                }
-            }
-            (None, Some(class)) => StoredTensor {
-                shape: vec![],
-                numbers: Numbers::Unreadable(format!(
-                    "is made by `{class}`, which is not run; save a plain tensor"
-                )),
-            },
-            (None, None) => continue,
-        };
-        tensors.insert(name.to_owned(), tensor);
-    }
-    tensors
 }

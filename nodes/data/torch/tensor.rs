@@ -25,17 +25,28 @@ impl TorchTensor {
         self.element.0
     }
 
-    /// Returns some rows of the first dimension.
-    pub(crate) fn rows(&self, first: usize, rows: usize) -> TorchTensor {
-        let mut part = self.clone();
-        if let Some(size) = part.shape.first_mut() {
-            *size = rows;
-        }
+    /// Returns the block of this shape, from row `first` of the first dimension and from the
+    /// beginning of the others.
+    pub(crate) fn block(&self, first: usize, shape: &[usize]) -> TorchTensor {
         let stride = self.strides.first().copied().unwrap_or(0);
-        part.start = self
-            .start
-            .saturating_add(stride.saturating_mul(first as u64));
-        part
+        let skipped = stride.saturating_mul(first as u64);
+        TorchTensor {
+            start: self.start.saturating_add(skipped),
+            shape: shape.to_vec(),
+            ..self.clone()
+        }
+    }
+
+    /// Returns the tensor with a dimension, a multiple of `parts`, as two: the parts, and the entries
+    /// of a part.
+    pub(crate) fn in_parts(&self, dim: usize, parts: usize) -> TorchTensor {
+        let mut view = self.clone();
+        let size = self.shape[dim] / parts;
+        let stride = self.strides[dim];
+        view.shape.splice(dim..=dim, [parts, size]);
+        let strides = [stride.saturating_mul(size as u64), stride];
+        view.strides.splice(dim..=dim, strides);
+        view
     }
 
     /// Returns the number of elements; `None` beyond the storage of any machine.

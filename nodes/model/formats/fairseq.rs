@@ -89,17 +89,17 @@ pub(super) fn unilm(file: TorchFile) -> Result<Foreign, String> {
 }
 
 /// What fairseq keeps beside the tensors.
-struct Config {
+pub(super) struct Config {
     /// The name of the model, such as `hubert`; empty if none is given.
-    name: String,
-    model: Keys,
+    pub(super) name: String,
+    pub(super) model: Keys,
     normalize: bool,
 }
 
 impl Config {
     /// Reads the newer form, with a part for the model and one for the task. A fine-tuned model keeps
     /// the configuration of what it was trained from in `w2v_args`.
-    fn of_cfg(cfg: Value) -> Result<Config, String> {
+    pub(super) fn of_cfg(cfg: Value) -> Result<Config, String> {
         let model = cfg.get("model").ok_or("its `cfg` has no part `model`")?;
         let options = model.json()?;
         let task = cfg.get("task");
@@ -149,7 +149,7 @@ impl Config {
         }))
     }
 
-    fn foreign(
+    pub(super) fn foreign(
         self,
         file: TorchFile,
         format: &'static str,

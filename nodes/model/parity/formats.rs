@@ -172,6 +172,27 @@ fn a_model_that_dphubert_pruned() {
     }
 }
 
+/// The subnets that LightHuBERT's code takes, cut out of wider tensors.
+#[test]
+fn subnets_of_lighthubert() {
+    let theirs = load("lighthubert.safetensors");
+    let audio = load("base_hidden.safetensors");
+    for (name, width) in [("base", 10), ("small", 6), ("stage1", 12)] {
+        let loaded = open(&format!("lighthubert_{name}.pt"));
+        assert_eq!(loaded.format, "lighthubert");
+        assert_eq!(loaded.model.architecture.hidden_size, width);
+        assert!(loaded.model.architecture.is_transformers_own());
+        for n in ["400", "5999"] {
+            let audio = values(&audio, &format!("{n}/audio"));
+            let states = all_states(&loaded.model, audio, Convention::Torchaudio);
+            for layer in [0, 1, 12] {
+                let key = format!("{name}/{n}/{layer}");
+                close(&key, &states[layer], values(&theirs, &key));
+            }
+        }
+    }
+}
+
 /// Clusters have the columns of their numbers, whatever the order of the dictionary.
 #[test]
 fn logits_of_a_checkpoint() {
