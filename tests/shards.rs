@@ -1,9 +1,10 @@
 //! Several processes fill one cache, each with its share of the rows.
-use crate::program::{Folder, call, pipeline, read_json, stderr, stdout_json};
+use crate::program::{Folder, call, pipeline, read_json, root, stderr, stdout_json};
 use crate::sample::sample;
 use serde_json::{Value, json};
 use std::fs;
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 /// Creates a sample with the graph `fill.json`, which fills the cache `c` without a student.
 fn filling(name: &str) -> Folder {
@@ -185,6 +186,51 @@ fn a_budget_is_kept() {
     assert!(!folder.path().join("runs").exists());
     let settings = ["--set", "teacher.budget=9", "--set", "teacher.cache=null"];
     succeed(&folder, &[&["check", "fill.json"], &settings[..]].concat());
+}
+
+/// The array of jobs of docs/cluster.md, with a shell in place of Slurm: three jobs at once, each of
+/// which is then queued again, as after its time limit.
+#[cfg(unix)]
+#[test]
+fn an_array_of_jobs_fills_one_cache() {
+    let folder = filling("array");
+    let page = fs::read_to_string(root().join("docs/cluster.md")).unwrap();
+    let (_, job) = page
+        .split_once("--wrap \\\n  '")
+        .expect("the array of jobs");
+    let (job, _) = job.split_once('\'').expect("its command");
+    let job = job
+        .replace("graphs/targets.json", "fill.json")
+        .replace("/16", "/3");
+    let program = Path::new(env!("CARGO_BIN_EXE_pipeline")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let play = || {
+        let start = |task: u32| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &job]).current_dir(folder.path());
+            shell.envs([("PATH", &path), ("SLURM_ARRAY_TASK_ID", &task.to_string())]);
+            shell.stderr(Stdio::null()).spawn().unwrap()
+        };
+        let jobs: Vec<_> = (1..=3).map(start).collect();
+        for mut job in jobs {
+            assert!(job.wait().unwrap().success());
+        }
+    };
+    play();
+    let stored = listed(&folder, "c")["rows"].clone();
+    succeed(
+        &folder,
+        &["run", "fill.json", "--set", "teacher.cache=whole"],
+    );
+    assert_eq!(stored, listed(&folder, "whole")["rows"]);
+    play();
+    assert_eq!(stored, listed(&folder, "c")["rows"]);
+    let mut runs: Vec<_> = fs::read_dir(folder.path().join("runs"))
+        .unwrap()
+        .map(|run| run.unwrap().file_name())
+        .collect();
+    runs.sort();
+    assert_eq!(runs, ["fill", "fill-1-of-3", "fill-2-of-3", "fill-3-of-3"]);
 }
 
 /// Processes that fill one cache at once, one of them killed, leave a cache that is whole, and the

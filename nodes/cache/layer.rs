@@ -1,5 +1,6 @@
 //! The stored rows of one layer: an index of its parts, and rows that are in no part yet.
 mod folder;
+mod others;
 
 use super::codec::{Encoded, EntryCodec};
 use super::fingerprint::Fingerprint;
@@ -16,6 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 pub(super) use folder::{entry_of_folder, folder_name};
 
@@ -33,6 +35,8 @@ pub(super) struct LayerStore {
     lost: HashSet<PathBuf>,
     index: HashMap<RowKey, EntryLocation>,
     unwritten: UnwrittenRows,
+    /// When the folder had last changed as parts of other ranks were looked for.
+    looked_at: Option<SystemTime>,
 }
 
 struct PartFile {
@@ -67,6 +71,7 @@ impl LayerStore {
             parts: vec![],
             lost: HashSet::new(),
             index: HashMap::new(),
+            looked_at: None,
         };
         store.index_parts()?;
         Ok(store)
@@ -132,12 +137,19 @@ impl LayerStore {
     pub(super) fn get_all(&mut self, keys: &[RowKey]) -> Vec<Option<Entry>> {
         let read = keys.par_iter().map(|key| self.get_verified(key));
         let mut entries: Vec<Option<Entry>> = read.collect();
-        for (key, entry) in keys.iter().zip(&mut entries) {
+        self.get_missing(keys, &mut entries);
+        if entries.iter().any(Option::is_none) && self.add_parts_of_others() {
+            self.get_missing(keys, &mut entries);
+        }
+        entries
+    }
+
+    fn get_missing(&mut self, keys: &[RowKey], entries: &mut [Option<Entry>]) {
+        for (key, entry) in keys.iter().zip(entries) {
             if entry.is_none() {
                 *entry = self.get(key);
             }
         }
-        entries
     }
 
     /// Returns the entry of a row, if it is stored in a part whose bytes are known to be right.

@@ -8,6 +8,7 @@ mod logits;
 mod merging;
 mod models;
 mod random_histories;
+mod ranks;
 mod serving;
 mod why_missing;
 
