@@ -25,6 +25,8 @@ const FIRST_NOTICE: Duration = Duration::from_secs(60);
 /// As long as this a rank asks for a message without a pause.
 const BUSY: Duration = Duration::from_millis(1);
 const PAUSE: Duration = Duration::from_micros(50);
+/// How long `mpirun` may take to pass on the last line of a rank that ends all of them.
+const FORWARDING: Duration = Duration::from_millis(300);
 /// What the environment of a process has if MPI's launcher started it.
 const LAUNCHERS: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"];
 
@@ -199,6 +201,7 @@ impl Mpi {
             "no word from {missing} for {seconds} s at {moment}, so all ranks end; `--resume` goes on \
              from the last checkpoint ({TIMEOUT_VARIABLE} sets the seconds)"
         ));
+        thread::sleep(FORWARDING);
         SimpleCommunicator::world().abort(FAILED)
     }
 }

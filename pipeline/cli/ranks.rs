@@ -51,8 +51,8 @@ pub(crate) fn number_on_host() -> usize {
     0
 }
 
-/// Tells all ranks how this one ends, and returns how the process ends: the first rank says what all
-/// of them have to say.
+/// Tells all ranks how this one ends, and returns how the process ends. Of several ranks the first has
+/// said by then what all of them have to say.
 pub(crate) fn part(own: Ending) -> Ending {
     let Some(ranks) = JOINED.get().filter(|ranks| ranks.count() > 1) else {
         return own;
@@ -64,9 +64,11 @@ pub(crate) fn part(own: Ending) -> Ending {
         .map(|ending| serde_json::from_slice(&ending).unwrap_or_default())
         .collect();
     let mut ending = merged(&endings);
-    if !ranks.is_first() {
-        ending.message.clear();
+    // While MPI lasts: `mpirun` kills the first rank as soon as another has ended with an error.
+    if ranks.is_first() && !ending.message.is_empty() {
+        terminal::print_error(&ending.message);
     }
+    ending.message.clear();
     #[cfg(feature = "mpi")]
     mpi_transport::end();
     ending
