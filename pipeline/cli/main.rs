@@ -147,5 +147,6 @@ fn main() {
     if !ending.message.is_empty() {
         terminal::print_error(&ending.message);
     }
+    ranks::leave();
     exit(ending.exit_code)
 }

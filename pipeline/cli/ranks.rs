@@ -52,9 +52,9 @@ pub(crate) fn number_on_host() -> usize {
 }
 
 /// Tells all ranks how this one ends, and returns how the process ends. Of several ranks the first has
-/// said by then what all of them have to say.
+/// what all of them have to say, and the others have nothing to say.
 pub(crate) fn part(own: Ending) -> Ending {
-    let Some(ranks) = JOINED.get().filter(|ranks| ranks.count() > 1) else {
+    let Some(ranks) = joined_others() else {
         return own;
     };
     let own = agree(ranks, own);
@@ -64,14 +64,25 @@ pub(crate) fn part(own: Ending) -> Ending {
         .map(|ending| serde_json::from_slice(&ending).unwrap_or_default())
         .collect();
     let mut ending = merged(&endings);
-    // While MPI lasts: `mpirun` kills the first rank as soon as another has ended with an error.
-    if ranks.is_first() && !ending.message.is_empty() {
-        terminal::print_error(&ending.message);
+    if !ranks.is_first() {
+        ending.message.clear();
     }
-    ending.message.clear();
-    #[cfg(feature = "mpi")]
-    mpi_transport::end();
     ending
+}
+
+/// Ends MPI, if this process has joined others. It must have printed its message by then: `mpirun`
+/// kills the first rank as soon as another has ended with an error.
+pub(crate) fn leave() {
+    #[cfg(feature = "mpi")]
+    if joined_others().is_some() {
+        mpi_transport::end();
+    }
+}
+
+/// Returns the ranks that this process has joined, if it is not alone.
+fn joined_others() -> Option<&'static Ranks> {
+    let ranks = JOINED.get()?;
+    (ranks.count() > 1).then_some(ranks)
 }
 
 /// Returns how this rank ends once all know whether one has failed.
