@@ -11,6 +11,7 @@ mod round;
 mod schedule;
 
 use crate::Result;
+use crate::data::audio::resample::audio_seconds;
 use crate::data::metrics::MetricsFile;
 use crate::node::pass_metrics::{BatchMetrics, BatchWeight, PassMetrics};
 use crate::node::port::{Scalar, Value};
@@ -257,7 +258,7 @@ impl Optimize {
         for (node, rate) in &self.options.rates {
             metrics.push((format!("rate/{node}"), (rate * factor) as f32));
         }
-        let audio_seconds = std::mem::take(&mut self.samples) as f64 / 16000.0;
+        let audio_seconds = audio_seconds(std::mem::take(&mut self.samples));
         let started = std::mem::replace(&mut self.last_end, Instant::now());
         let seconds = started.elapsed().as_secs_f64();
         metrics.push(("audio_seconds".into(), audio_seconds as f32));

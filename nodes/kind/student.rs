@@ -9,6 +9,7 @@ mod node;
 mod spec_augment;
 
 use crate::Result;
+use crate::data::audio::resample::RATE;
 use crate::data::column::{FBANK, SPEECH};
 use crate::model::{
     Architecture, Convention, HUGGING_FACE_EPSILON, MASK_EMBEDDING, UnknownKeys, activation_bytes,
@@ -238,7 +239,8 @@ impl Config for Options {
         };
         let precision = self.precision.on_device();
         let per_model = activation_bytes::per_model(&architecture, precision);
-        let per_second = activation_bytes::per_row(&architecture, precision, self.recompute, 16000);
+        let per_second =
+            activation_bytes::per_row(&architecture, precision, self.recompute, RATE as usize);
         let penalty = match self.feature_penalty > 0.0 {
             true => Shape::penalty(&[FEATURE_LOSS]),
             false => Shape::penalty(&[]),

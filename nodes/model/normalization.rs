@@ -2,6 +2,7 @@
 //! says so.
 use super::{Architecture, ExtractNorm, FrontEnd};
 use crate::Result;
+use crate::data::audio::resample::RATE;
 use crate::data::error::PathContext;
 use crate::data::read_files::ReadFiles;
 use serde_json::Value as Json;
@@ -116,9 +117,9 @@ fn stated(path: &Path, read_files: &mut ReadFiles) -> Result<Option<bool>> {
     let nested = &keys["feature_extractor"];
     let settings = if nested.is_object() { nested } else { &keys };
     let rate = &settings["sampling_rate"];
-    if rate.as_f64().is_some_and(|rate| rate != 16000.0) {
+    if rate.as_f64().is_some_and(|rate| rate != RATE as f64) {
         let path = path.display();
-        return Err(format!("{path}: the model wants {rate} Hz, not 16000").into());
+        return Err(format!("{path}: the model wants {rate} Hz, not {RATE}").into());
     }
     let is_extractor = nested.is_object() || path.ends_with(FILES[0]);
     Ok(settings["do_normalize"]

@@ -19,6 +19,7 @@ use super::components::{ComponentKind, RowFrames};
 use super::{Architecture, ExtractNorm, activation_bytes};
 use crate::Result;
 use crate::data::audio::piece::Piece;
+use crate::data::audio::resample::audio_seconds;
 use crate::data::audio::{lengths, open_file};
 use arrow::array::StringArray;
 use compute::gemm::Precision;
@@ -27,8 +28,6 @@ use compute::parallel::threads;
 use compute::tensor::ON_GPU;
 use std::path::Path;
 
-/// Samples of a second.
-const RATE: f64 = 16000.0;
 /// What a user of a graph can do.
 const IN_A_GRAPH: &str = "split it, leave it out with `max_seconds`, or cut it with `crop` \
                           (options of `decode`)";
@@ -93,7 +92,7 @@ fn check_length(a: &Architecture, row: &RowLength, remedy: &str) -> Result<()> {
     let Some(problem) = a.length_problem(row.samples) else {
         return Ok(());
     };
-    let seconds = row.samples as f64 / RATE;
+    let seconds = audio_seconds(row.samples as u64);
     let name = row.name;
     Err(format!("`{name}` has {seconds:.1} s of audio, but {problem}; {remedy}").into())
 }
@@ -121,7 +120,7 @@ fn check(rows: &[RowLength], bytes: u64, remedy: &str) -> Result<()> {
         return Ok(());
     }
     let name = longest.name;
-    let seconds = longest.samples as f64 / RATE;
+    let seconds = audio_seconds(longest.samples as u64);
     let purpose = format!("`{name}` ({seconds:.1} s of audio): {remedy}");
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
     let Err(shortage) = memory::reserve(bytes, purpose) else {

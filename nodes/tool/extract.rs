@@ -3,7 +3,7 @@
 //! row-major).
 use crate::Result;
 use crate::data::audio::read_audio;
-use crate::data::audio::resample::RATE;
+use crate::data::audio::resample::audio_seconds;
 use crate::data::column::list;
 use crate::data::manifest;
 use crate::data::printable::printable;
@@ -104,7 +104,7 @@ pub fn extract(
             Ok(samples) => {
                 let hiddens = forward.hiddens(&[&samples], &layers, options.convention);
                 table.write(&rows(path, &layers, &hiddens)?)?;
-                progress.audio_seconds += samples.len() as f64 / RATE as f64;
+                progress.audio_seconds += audio_seconds(samples.len() as u64);
             }
             Err(error) => {
                 bad_files += 1;

@@ -4,6 +4,7 @@ mod speaker;
 mod split;
 
 use crate::Result;
+use crate::data::audio::resample::audio_seconds;
 use crate::data::error::{PathContext, error_at};
 use crate::data::file::write_atomic;
 use crate::data::manifest;
@@ -186,7 +187,7 @@ fn usable_files(
                 match division.rule().speaker(&path) {
                     Some(speaker) => files.push(CorpusFile {
                         frames: lengths.frames,
-                        seconds: lengths.row as f64 / 16_000.0,
+                        seconds: audio_seconds(lengths.row),
                         speaker: speaker.to_owned(),
                         path,
                     }),

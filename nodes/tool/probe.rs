@@ -13,6 +13,7 @@ mod result;
 
 use crate::Result;
 use crate::data::audio::read_audio;
+use crate::data::audio::resample::audio_seconds;
 use crate::data::error::error_at;
 use crate::model::{Convention, Forward, Model, OPEN, UnknownKeys};
 use crate::node::model_option::check_command_layers;
@@ -95,7 +96,7 @@ pub fn real_time_factor(model: &Path, ignore_keys: &[String], table: &Path) -> R
         compute(row);
     }
     let samples: usize = rows.iter().map(Vec::len).sum();
-    Ok(begun.elapsed().as_secs_f64() / (samples as f64 / 16000.0))
+    Ok(begun.elapsed().as_secs_f64() / audio_seconds(samples as u64))
 }
 
 fn probe_table(source: &Source, table: &Path) -> Result<ProbeResult> {

@@ -9,6 +9,7 @@ use crate::signal::Signals;
 use crate::{Format, device, graph, numbers, ranks, recipe, terminal};
 use compute::ranks::Ranks;
 use compute::roofline::Roofline;
+use nodes::data::audio::resample::{RATE, audio_seconds};
 use nodes::node::Synthetic;
 use pipeline::graph::plan::{Phase, Plan};
 use pipeline::run::phase;
@@ -67,7 +68,7 @@ fn parse_synthetic(text: &str) -> Result<Synthetic, String> {
         {
             Ok(Synthetic {
                 rows,
-                samples: (seconds * 16000.0) as usize,
+                samples: (seconds * RATE as f64) as usize,
             })
         }
         _ => Err(format!(
@@ -145,7 +146,7 @@ impl Arguments {
         let speech = match self.synthetic {
             Some(Synthetic { rows, samples }) => Speech::Noise {
                 rows,
-                seconds: samples as f64 / 16000.0,
+                seconds: audio_seconds(samples as u64),
             },
             None if self.cached => Speech::Cached,
             None => Speech::Manifest,

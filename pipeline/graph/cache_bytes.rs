@@ -1,6 +1,7 @@
 //! The size of a full cache, from the lengths in the manifests:
 //! frames x layers x the bytes of a frame by the codec (4 x width of f32), summed over the outputs that nodes with the option `cache` store.
 use crate::graph::plan::{Phase, PlannedNode};
+use nodes::data::audio::resample::audio_seconds;
 use nodes::data::mel;
 use nodes::model::Architecture;
 use nodes::node::port::Shape;
@@ -56,7 +57,7 @@ fn stored_ports(phase: &Phase, node: usize) -> Option<Vec<&'static str>> {
 pub fn hours(phase: &Phase, rows: &PlannedRows) -> f64 {
     let views = phase.source().settings().views;
     let samples = total(views, rows, |samples| samples as u64);
-    samples as f64 / 16000.0 / 3600.0
+    audio_seconds(samples) / 3600.0
 }
 
 /// Returns the bytes of what a node sends on a port; `None` if the codec's are not known.

@@ -6,6 +6,7 @@
 //! start of the phase are not counted.
 use super::record::{BenchRecord, Speech};
 use crate::graph::plan::Phase;
+use nodes::data::audio::resample::audio_seconds;
 use nodes::node::PlannedRows;
 
 /// What a phase needs, as far as its manifest tells.
@@ -54,7 +55,7 @@ impl Needs {
 /// Returns the mean audio of a train batch.
 fn mean_batch_seconds(rows: &PlannedRows) -> Option<f64> {
     let samples = rows.train.sum(|length| length);
-    (rows.train_batches > 0).then(|| samples as f64 / 16000.0 / rows.train_batches as f64)
+    (rows.train_batches > 0).then(|| audio_seconds(samples) / rows.train_batches as f64)
 }
 
 #[cfg(test)]

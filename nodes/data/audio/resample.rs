@@ -8,6 +8,11 @@ use std::ops::RangeInclusive;
 /// The sample rate of all audio inside a graph, in Hz.
 pub const RATE: u32 = 16_000;
 
+/// Returns the seconds that samples at [`RATE`] last.
+pub fn audio_seconds(samples: u64) -> f64 {
+    samples as f64 / RATE as f64
+}
+
 /// The sample rates that files may have; a header with another rate is damaged.
 const FILE_RATES: RangeInclusive<u32> = 1_000..=768_000;
 

@@ -5,7 +5,7 @@ use super::crop::{self, Crop};
 use super::order::Order;
 use super::speech::Speech;
 use crate::Result;
-use crate::data::audio::resample::RATE;
+use crate::data::audio::resample::audio_seconds;
 use crate::data::lengths::Lengths;
 use crate::data::manifest;
 use crate::data::manifest::{Listing, Utterance, Utterances};
@@ -219,7 +219,7 @@ fn summary(utterances: usize, samples: u64, reasons: &[(usize, &str)]) -> String
     } else {
         "utterances"
     };
-    let seconds = samples as f64 / RATE as f64;
+    let seconds = audio_seconds(samples);
     let length = match seconds {
         0.0..60.0 => format!("{seconds:.1} seconds"),
         60.0..3600.0 => format!("{:.1} minutes", seconds / 60.0),

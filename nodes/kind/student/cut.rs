@@ -1,5 +1,6 @@
 //! What the end of a phase tells about the pruned student.
 use super::node::Student;
+use crate::data::audio::resample::RATE;
 use crate::model::{Forward, Model, OPEN, count};
 use crate::prune::Finalize;
 use crate::prune::shrink::Fixed;
@@ -26,9 +27,9 @@ impl Student {
     }
 
     /// Returns the largest difference between the hidden states of the gated and of the small
-    /// model.
+    /// model, on a second of noise.
     fn largest_move(&self, small: &Model, gates: &Fixed) -> f32 {
-        let noise: Vec<f32> = (0..16000)
+        let noise: Vec<f32> = (0..RATE as u64)
             .map(|i| 0.1 * self.noise.normal(u64::MAX, i))
             .collect();
         let gates: BTreeMap<String, Vector> = gates

@@ -5,6 +5,7 @@
 //! by spaces) or `label` (any text), and optionally `speaker`. Rows without phones or label are left
 //! out.
 use crate::Result;
+use crate::data::audio::resample::audio_seconds;
 use crate::data::error::{PathContext, error_at};
 use crate::data::text;
 use std::collections::BTreeSet;
@@ -67,7 +68,7 @@ impl LabelledUtterance {
 
 /// Returns the phone at the centre of frame `t`.
 fn phone_of(phones: &[PhoneInterval], t: usize) -> Option<&str> {
-    let centre = (320 * t + 200) as f64 / 16_000.0;
+    let centre = audio_seconds(320 * t as u64 + 200);
     let begun = phones.partition_point(|interval| interval.start <= centre);
     let interval = phones[..begun].last()?;
     (centre < interval.end).then_some(&interval.phone)

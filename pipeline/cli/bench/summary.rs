@@ -4,6 +4,7 @@ use super::{WARM_UP, exchange, memory, roofline};
 use crate::device;
 use crate::ending::CommandError;
 use compute::roofline::Roofline;
+use nodes::data::audio::resample::audio_seconds;
 use nodes::node::report::Measurement;
 use nodes::node::step::StepInfo;
 use pipeline::graph::plan::Phase;
@@ -64,7 +65,7 @@ pub(super) fn summarize(
         "step_seconds": { "median": median(&seconds), "min": min, "max": max },
         "node_seconds": node_seconds,
         "optimize_seconds": optimize_seconds(phase, &node_seconds, &measured, updates),
-        "audio_per_second": samples as f64 / 16000.0 / total_seconds,
+        "audio_per_second": audio_seconds(samples) / total_seconds,
         "peak_bytes": peak,
         "device_peak_bytes": device::peak_bytes(),
         "exchange": exchange::summary(&timed_measurements, ranks, updates, total_seconds),
