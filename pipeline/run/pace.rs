@@ -2,6 +2,7 @@
 //!
 //! Rows that a cache has pass many times faster than others. So the speed is that of the last
 //! minute: the mean since the beginning says little about the time that is left.
+use nodes::data::audio::resample::audio_seconds;
 use nodes::node::report::AudioDone;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -12,20 +13,20 @@ const WINDOW: Duration = Duration::from_secs(60);
 const SPACING: Duration = Duration::from_secs(1);
 
 /// The pace of a phase.
+#[derive(Default)]
 pub(super) struct Pace {
     /// Samples done in all.
     samples: u64,
     /// The beginning and later times with the samples done then, in order. All but the first are in
-    /// the window.
+    /// the window. Empty before the beginning.
     points: VecDeque<(Instant, u64)>,
 }
 
 impl Pace {
-    /// Begins without a sample done.
-    pub(super) fn new(now: Instant) -> Pace {
-        Pace {
-            samples: 0,
-            points: VecDeque::from([(now, 0)]),
+    /// Begins, unless it has begun.
+    pub(super) fn begin(&mut self, now: Instant) {
+        if self.points.is_empty() {
+            self.points.push_back((now, 0));
         }
     }
 
@@ -46,22 +47,19 @@ impl Pace {
         {
             self.points.pop_front();
         }
-        let (start, samples_before) = self.points[0];
-        let speed = seconds(self.samples - samples_before) / age(start).as_secs_f64();
+        let first = self.points.front();
+        let (start, samples_before) = first.copied().unwrap_or((now, 0));
+        let speed = audio_seconds(self.samples - samples_before) / age(start).as_secs_f64();
         let last = self.points.back().map(|(time, _)| age(*time));
         if last.is_none_or(|last| last >= SPACING) {
             self.points.push_back((now, self.samples));
         }
         let done = total.map(|total| AudioDone {
-            seconds: seconds(self.samples),
-            of_seconds: seconds(total),
+            seconds: audio_seconds(self.samples),
+            of_seconds: audio_seconds(total),
         });
         (done, speed)
     }
-}
-
-fn seconds(samples: u64) -> f64 {
-    samples as f64 / 16_000.0
 }
 
 #[cfg(test)]
@@ -72,7 +70,9 @@ mod tests {
     fn the_speed_is_that_of_the_last_minute() {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
-        let mut pace = Pace::new(start);
+        let mut pace = Pace::default();
+        pace.begin(start);
+        pace.begin(at(5));
         // Stored rows: ten minutes of audio a second.
         for second in 1..=10 {
             let (_, speed) = pace.add(600 * 16_000, None, at(second));

@@ -9,10 +9,11 @@ use crate::run::resume::ResumePoint;
 use crate::run::stage::NodeEvent;
 use crate::run::test_pass::TestPass;
 use crate::run::{Run, lines, phase};
-use nodes::node::RunContext;
+use nodes::data::audio::resample::audio_seconds;
 use nodes::node::report::Progress;
 use nodes::node::step::StepInfo;
-use std::sync::{Arc, Mutex, PoisonError};
+use nodes::node::{Clock, RunContext};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 impl Run<'_> {
@@ -61,8 +62,49 @@ impl Run<'_> {
             ));
         }
         self.report.phase_started(&phase.name, &clock);
+        let context = self.context(phase, clock, record);
+        let test_pass = TestPass::default();
+        let pace: Mutex<Pace> = Mutex::default();
+        let first_of_last_stage = phase.first_of_last_stage().name();
+        let watch = |node: &str, info: StepInfo, event: NodeEvent| match event {
+            NodeEvent::Started if node == first_of_last_stage => {
+                self.report.step_started(&phase.name, &info);
+                locked(&pace).begin(Instant::now());
+            }
+            // An optimizer reports its progress itself.
+            NodeEvent::Finished(_, sent) if phase.optimizer.is_none() => {
+                test_pass.add(node, info, sent);
+                if node == phase.last().name() {
+                    let progress = progress(info, &context, &mut locked(&pace));
+                    self.report.update(&phase.name, progress);
+                }
+            }
+            _ => {}
+        };
+        let mut end = phase::run(phase, &context, point.map(|p| p.path.as_path()), &watch);
+        if matches!(end, Ok(PhaseEnd::Finished)) {
+            end = self
+                .end_test_pass(test_pass, phase)
+                .map(|()| PhaseEnd::Finished);
+        }
+        let Some(record) = record else {
+            return end;
+        };
+        let metrics = summary::metrics(&self.out);
+        // Also after a failure.
+        let record = serde_json::to_value(record).map_err(nodes::Error::from)?;
+        let written = report::write(self.plan, &self.out, &record, &metrics);
+        let end = end?;
+        if end == PhaseEnd::Finished {
+            written?;
+        }
+        Ok(end)
+    }
+
+    /// Returns what the nodes of a phase know of the run.
+    fn context(&self, phase: &Phase, clock: Clock, record: Option<&RunRecord>) -> Arc<RunContext> {
         let has_cache = phase.nodes.iter().any(|node| node.spec.cache.is_some());
-        let context = Arc::new(RunContext {
+        Arc::new(RunContext {
             phase: phase.name.clone(),
             phased: self.plan.phased,
             folder: self.out.clone(),
@@ -86,48 +128,7 @@ impl Run<'_> {
                 None => Arc::default(), // this rank runs the phase alone
             },
             shares_dev: phase.shares_dev(),
-        });
-        let test_pass = TestPass::default();
-        let pace: Mutex<Option<Pace>> = Mutex::default(); // from the first step on
-        let first_of_last_stage = phase.first_of_last_stage().name();
-        // An optimizer reports its progress itself.
-        let watch = |node: &str, info: StepInfo, event: NodeEvent| {
-            if matches!(event, NodeEvent::Started) && node == first_of_last_stage {
-                self.report.step_started(&phase.name, &info);
-                let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
-                pace.get_or_insert_with(|| Pace::new(Instant::now()));
-            }
-            let NodeEvent::Finished(_, sent) = event else {
-                return;
-            };
-            if phase.optimizer.is_none() {
-                test_pass.add(node, info, sent);
-            }
-            if phase.optimizer.is_none() && node == phase.last().name() {
-                let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
-                let pace = pace.get_or_insert_with(|| Pace::new(Instant::now()));
-                self.report
-                    .update(&phase.name, progress(info, &context, pace));
-            }
-        };
-        let mut end = phase::run(phase, &context, point.map(|p| p.path.as_path()), &watch);
-        if matches!(end, Ok(PhaseEnd::Finished)) {
-            end = self
-                .end_test_pass(test_pass, phase)
-                .map(|()| PhaseEnd::Finished);
-        }
-        let Some(record) = record else {
-            return end;
-        };
-        let metrics = summary::metrics(&self.out);
-        // Also after a failure.
-        let record = serde_json::to_value(record).map_err(nodes::Error::from)?;
-        let written = report::write(self.plan, &self.out, &record, &metrics);
-        let end = end?;
-        if end == PhaseEnd::Finished {
-            written?;
-        }
-        Ok(end)
+        })
     }
 
     /// Writes the metrics of a phase without an optimizer, and says what they are.
@@ -149,6 +150,11 @@ impl Run<'_> {
     }
 }
 
+/// Locks the pace, also after a panic of another thread.
+fn locked(pace: &Mutex<Pace>) -> MutexGuard<'_, Pace> {
+    pace.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Returns the progress of a phase without an optimizer: it has no loss, and its number of updates
 /// may be unknown.
 fn progress(info: StepInfo, context: &RunContext, pace: &mut Pace) -> Progress {
@@ -159,7 +165,7 @@ fn progress(info: StepInfo, context: &RunContext, pace: &mut Pace) -> Progress {
         updates: context.clock.updates.unwrap_or(0),
         loss: f32::NAN,
         sparsity: None,
-        audio_seconds: info.samples as f64 / 16000.0,
+        audio_seconds: audio_seconds(info.samples),
         audio_per_second: audio_per_second as f32,
         audio,
     }
