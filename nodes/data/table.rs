@@ -50,12 +50,16 @@ fn properties(schema: &SchemaRef) -> WriterProperties {
             continue;
         };
         if item.data_type() == &DataType::Float32 {
-            let leaf = [field.name(), "list", item.name()].map(str::to_owned);
-            let leaf = ColumnPath::from(leaf.to_vec());
+            let leaf = list_leaf(field.name(), item.name());
             properties = properties
                 .set_column_dictionary_enabled(leaf.clone(), false)
                 .set_column_statistics_enabled(leaf, EnabledStatistics::None);
         }
     }
     properties.build()
+}
+
+/// Returns the path, in a Parquet file, of the numbers of a column of lists.
+pub(crate) fn list_leaf(column: &str, item: &str) -> ColumnPath {
+    ColumnPath::from([column, "list", item].map(str::to_owned).to_vec())
 }

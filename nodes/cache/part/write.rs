@@ -3,6 +3,8 @@ use crate::Result;
 use crate::cache::fingerprint::{Fingerprint, short_hash};
 use crate::cache::rows::{self, UnwrittenRows};
 use crate::data::file;
+use crate::data::table::list_leaf;
+use arrow::datatypes::Field;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::KeyValue;
@@ -30,8 +32,7 @@ pub(in crate::cache) fn write(
 
 fn writer_properties(fingerprint: &Fingerprint) -> WriterProperties {
     let metadata = KeyValue::new("fingerprint".to_owned(), fingerprint.json().to_owned());
-    let hidden = [rows::HIDDEN, "list", "item"].map(str::to_owned);
-    let hidden = ColumnPath::from(hidden.to_vec());
+    let hidden = list_leaf(rows::HIDDEN, Field::LIST_FIELD_DEFAULT_NAME);
     WriterProperties::builder()
         .set_compression(Compression::UNCOMPRESSED)
         .set_encoding(Encoding::PLAIN)
