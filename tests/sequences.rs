@@ -93,6 +93,10 @@ fn what_is_said_is_trained_and_scored() {
     assert!(best < dev_losses[0], "{dev_losses:?}");
     let test = metrics["test/loss_ctc"][0];
     assert!((test - best).abs() < 1e-5, "{test} is not {best}");
+    for head in ["mix", "connector", "blstm", "logits"] {
+        let written = folder.path().join("out/test").join(head);
+        assert!(!written.exists(), "a test phase writes no heads: {head}");
+    }
     for (metric, units) in [("wer", 3.0), ("cer", 6.0)] {
         let outcomes = read_outcomes(&folder.path().join("out/test/spell/outcomes.tsv")).unwrap();
         let outcomes = outcomes

@@ -11,18 +11,17 @@
 mod tests;
 
 use crate::Result;
-use crate::model::{Numbering, count};
+use crate::model::{Dim, Initial, Numbering, TensorSpec, count};
 use crate::node::contents::FileOption;
-use crate::node::head_file::{HeadTensors, check_head_init, head_parameters, load_head, save_head};
 use crate::node::port::{Carries, Content, FrameStep, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
-    Artifact, Config, HiddenInput, KindOptions, Node, NodeContext, NodeInfo, OptionError,
-    Parameter, PhaseOutputs, shapes, superb_frames,
+    Config, Head, HiddenInput, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter,
+    PhaseOutputs, shapes, superb_frames,
 };
 use compute::gemm::Precision;
 use compute::op::{linear, linear_start, row_mean};
-use compute::tensor::{Hidden, Param, Tape, param};
+use compute::tensor::{Hidden, Tape};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -62,17 +61,23 @@ impl KindOptions for Options {
 }
 
 impl Options {
-    fn tensors(&self, hidden: usize) -> HeadTensors {
-        let tensor = |name: &str, shape: &[usize]| (name.to_owned(), shape.to_vec());
-        vec![
-            tensor("projector.weight", &[self.width, hidden]),
-            tensor("projector.bias", &[self.width]),
-            tensor("linear.weight", &[self.classes, self.width]),
-            tensor("linear.bias", &[self.classes]),
-        ]
+    /// Lists W, b, V and c.
+    fn tensors(&self, hidden: usize) -> Vec<TensorSpec> {
+        let mut tensors = vec![];
+        for (name, inputs, outputs) in [
+            ("projector", hidden, self.width),
+            ("linear", self.width, self.classes),
+        ] {
+            let drawn = Initial::Within(1.0 / (inputs as f64).sqrt());
+            let [inputs, outputs] = [inputs, outputs].map(Dim::fixed);
+            let weight = format!("{name}.weight");
+            tensors.push(TensorSpec::new(weight, &[outputs, inputs], drawn));
+            tensors.push(TensorSpec::new(format!("{name}.bias"), &[outputs], drawn));
+        }
+        tensors
     }
 
-    /// Draws the weights as PyTorch's Linear begins.
+    /// Draws the tensors, each map by a key of its own.
     fn draw(&self, hidden: usize, context: &NodeContext) -> Vec<Vec<f32>> {
         let projector = linear_start(context.key("projector"), 0, hidden, self.width);
         let linear = linear_start(context.key("linear"), 0, self.width, self.classes);
@@ -97,8 +102,6 @@ impl Config for Options {
         errors.extend(input.error_unless_one_layer(IN));
         OptionError::fail_if_any(errors)?;
         let tensors = self.tensors(input.width);
-        let reads = check_head_init(self.init.as_deref(), &tensors, phase_outputs);
-        let reads = reads.map_err(|error| vec![error])?;
         let logits = Shape::Hiddens {
             layers: input.layers.to_vec(),
             width: self.classes,
@@ -116,23 +119,18 @@ impl Config for Options {
         let products = frames * input.width as u64 + rows * self.classes as u64;
         Ok(NodeInfo {
             outputs: shapes([(OUT, logits)]),
-            parameters: Some(head_parameters(&tensors)),
             macs: Some(self.width as u64 * products),
-            writes: Some(Artifact::Head { tensors }),
-            reads: reads.into_iter().collect(),
             warnings: self.precision.warning().into_iter().collect(),
-            ..NodeInfo::default()
+            ..Head::info(self.init.as_deref(), &tensors, phase_outputs)?
         })
     }
 
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
         let input = HiddenInput::known(IN, &context.inputs)?;
         let tensors = self.tensors(input.width);
-        let stored = load_head(self.init.as_deref(), &tensors, context)?;
-        let values = stored.unwrap_or_else(|| self.draw(input.width, context));
+        let draw = |_: &[TensorSpec]| self.draw(input.width, context);
         Ok(Box::new(Classifier {
-            weights: values.into_iter().map(param).collect(),
-            tensors,
+            head: Head::build_or(self.init.as_deref(), tensors, context, draw)?,
             layer: input.layers.first().copied().unwrap_or(0),
             precision: self.precision,
         }))
@@ -141,8 +139,7 @@ impl Config for Options {
 
 struct Classifier {
     /// W, b, V, c.
-    weights: Vec<Param>,
-    tensors: HeadTensors,
+    head: Head,
     /// The number of the layer that is read.
     layer: usize,
     precision: Precision,
@@ -150,13 +147,11 @@ struct Classifier {
 
 impl Classifier {
     fn logits(&self, x: Hidden<Tape>) -> Hidden<Tape> {
-        let z = linear(x, &self.weights[0], &self.weights[1], self.precision);
-        linear(
-            row_mean(z),
-            &self.weights[2],
-            &self.weights[3],
-            self.precision,
-        )
+        let [w, b, v, c] = self.head.weights() else {
+            unreachable!("a classifier has four tensors");
+        };
+        let z = linear(x, w, b, self.precision);
+        linear(row_mean(z), v, c, self.precision)
     }
 }
 
@@ -170,18 +165,10 @@ impl Node for Classifier {
     }
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
-        save_head(&self.parameters(), step)
+        self.head.save(step)
     }
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
-        let parameters = self.tensors.iter().zip(&mut self.weights);
-        parameters
-            .map(|((name, shape), weight)| Parameter {
-                name: name.clone(),
-                shape: shape.clone(),
-                weight,
-                sign: 1.0,
-            })
-            .collect()
+        self.head.parameters()
     }
 }

@@ -2,13 +2,13 @@
 //! are trained and begin as zeros: what SUPERB's heads read (Yang et al. 2021, arXiv:2105.01051).
 use crate::Result;
 use crate::data::column::TARGETS;
+use crate::model::{Dim, Initial, TensorSpec};
 use crate::node::contents::FileOption;
-use crate::node::head_file::{HeadTensors, check_head_init, head_parameters, load_head, save_head};
 use crate::node::port::{Carries, Content, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
-    Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter,
-    PhaseOutputs, shapes,
+    Config, Head, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs,
+    shapes,
 };
 use compute::gemm::Precision;
 use compute::op::{layer_mix, layer_norm};
@@ -44,8 +44,9 @@ impl KindOptions for Options {
     const FILES: &[FileOption] = &[FileOption::files("init")];
 }
 
-fn tensors(layers: usize) -> HeadTensors {
-    vec![(WEIGHTS.to_owned(), vec![layers])]
+fn tensors(layers: usize) -> Vec<TensorSpec> {
+    let dims = [Dim::fixed(layers)];
+    vec![TensorSpec::new(WEIGHTS.into(), &dims, Initial::Zeros)]
 }
 
 impl Config for Options {
@@ -71,9 +72,6 @@ impl Config for Options {
             let message = "takes hidden states of layers, not logits";
             return Err(vec![OptionError::input(IN, message)]);
         }
-        let tensors = tensors(layers.len());
-        let reads = check_head_init(self.init.as_deref(), &tensors, phase_outputs);
-        let reads = reads.map_err(|error| vec![error])?;
         let sum = Shape::Hiddens {
             layers: layers.last().copied().into_iter().collect(),
             width: *width,
@@ -82,10 +80,7 @@ impl Config for Options {
         };
         Ok(NodeInfo {
             outputs: shapes([(OUT, sum)]),
-            parameters: Some(head_parameters(&tensors)),
-            writes: Some(Artifact::Head { tensors }),
-            reads: reads.into_iter().collect(),
-            ..NodeInfo::default()
+            ..Head::info(self.init.as_deref(), &tensors(layers.len()), phase_outputs)?
         })
     }
 
@@ -95,14 +90,12 @@ impl Config for Options {
         else {
             return Err("the layers of `targets` are unknown".into());
         };
-        let stored = load_head(self.init.as_deref(), &tensors(layers.len()), context)?;
-        let weights = stored.and_then(|mut stored| stored.pop());
         let norm = self.normalize.then(|| FrameNorm {
             gamma: param(vec![1.0; *width]),
             beta: param(vec![0.0; *width]),
         });
         Ok(Box::new(Mix {
-            weights: param(weights.unwrap_or_else(|| vec![0.0; layers.len()])),
+            head: Head::build(self.init.as_deref(), tensors(layers.len()), context)?,
             last_layer: layers.last().copied().unwrap_or(0),
             norm,
         }))
@@ -110,8 +103,8 @@ impl Config for Options {
 }
 
 struct Mix {
-    /// (layers)
-    weights: Param,
+    /// One tensor, (layers).
+    head: Head,
     /// The number that the sum has as a layer.
     last_layer: usize,
     norm: Option<FrameNorm>,
@@ -124,6 +117,10 @@ struct FrameNorm {
 }
 
 impl Mix {
+    fn weights(&self) -> &Param {
+        &self.head.weights()[0]
+    }
+
     fn mixed(&self, layers: &[Hidden], tape: Tape) -> Hidden<Tape> {
         let mut prepared = vec![];
         for layer in layers {
@@ -134,7 +131,7 @@ impl Mix {
                 None => layer.clone(),
             });
         }
-        layer_mix(prepared, &self.weights, tape)
+        layer_mix(prepared, self.weights(), tape)
     }
 }
 
@@ -142,8 +139,9 @@ impl Node for Mix {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let targets = step.targets(IN)?;
         let layers = targets.layers();
-        if layers.len() != len(&self.weights) {
-            return Err(format!("{} layers came, not {}", layers.len(), len(&self.weights)).into());
+        let planned = len(self.weights());
+        if layers.len() != planned {
+            return Err(format!("{} layers came, not {planned}", layers.len()).into());
         }
         let sum = self.mixed(layers, step.tape().clone());
         let layers = vec![(self.last_layer, sum)];
@@ -152,11 +150,11 @@ impl Node for Mix {
     }
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
-        save_head(&self.parameters(), step)
+        self.head.save(step)
     }
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
-        vec![Parameter::flat(WEIGHTS.into(), &mut self.weights)]
+        self.head.parameters()
     }
 }
 
@@ -182,7 +180,7 @@ mod tests {
         let start = |name: &str| param(theirs(&format!("start/{name}")).to_vec());
         for (name, normalizes) in [("plain", false), ("normalized", true)] {
             let mix = Mix {
-                weights: start("weights"),
+                head: Head::new(tensors(3), vec![theirs("start/weights").to_vec()]),
                 last_layer: 2,
                 norm: normalizes.then(|| FrameNorm {
                     gamma: param(vec![1.0; width]),
@@ -196,7 +194,7 @@ mod tests {
             let logits = linear(row_mean(x), &map[0], &map[1], Precision::F32);
             let loss = cross_entropy(logits, &labels, None);
             close_to(name, &read(&loss), theirs(&format!("{name}/loss")), 1e-5);
-            let gradient = backward(loss, 1.0).of(&mix.weights);
+            let gradient = backward(loss, 1.0).of(mix.weights());
             let expected = theirs(&format!("{name}/grad/weights"));
             close_to(name, &read(&gradient), expected, 1e-5);
         }

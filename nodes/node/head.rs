@@ -1,8 +1,9 @@
 //! Trained tensors of a head, from their description: drawn before training, or read from the folder
 //! of an earlier phase.
 use crate::Result;
+use crate::data::file::FileMetadata;
 use crate::model::{TensorSpec, draw};
-use crate::node::head_file::{HeadTensors, check_head_init, load_head, save_head};
+use crate::node::head_file::{HEAD_FILE, HeadTensors, check_head_init, load_head, save_head};
 use crate::node::step::Step;
 use crate::node::{Artifact, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs};
 use compute::tensor::{Param, param};
@@ -40,7 +41,7 @@ impl Head {
         })
     }
 
-    /// Reads the head from the folder `init`, or draws it.
+    /// Reads the head from the folder `init`, or draws it as its description says.
     ///
     /// # Errors
     /// As [`load_head`].
@@ -49,18 +50,37 @@ impl Head {
         specs: Vec<TensorSpec>,
         context: &NodeContext,
     ) -> Result<Head> {
-        let stored = load_head(init, &head_tensors(&specs), context)?;
-        let values = stored.unwrap_or_else(|| {
+        Head::build_or(init, specs, context, |specs| {
             let key = context.key("head");
-            let sites = (0..).zip(&specs);
+            let sites = (0..).zip(specs);
             sites
                 .map(|(site, spec)| draw(spec.initial, spec.parameters() as usize, key, site))
                 .collect()
-        });
-        Ok(Head {
+        })
+    }
+
+    /// Reads the head from the folder `init`, or takes the values that `draw` returns, a list for
+    /// each tensor.
+    ///
+    /// # Errors
+    /// As [`load_head`].
+    pub fn build_or(
+        init: Option<&str>,
+        specs: Vec<TensorSpec>,
+        context: &NodeContext,
+        draw: impl FnOnce(&[TensorSpec]) -> Vec<Vec<f32>>,
+    ) -> Result<Head> {
+        let stored = load_head(init, &head_tensors(&specs), context)?;
+        let values = stored.unwrap_or_else(|| draw(&specs));
+        Ok(Head::new(specs, values))
+    }
+
+    /// Builds the head of the values of each tensor.
+    pub fn new(specs: Vec<TensorSpec>, values: Vec<Vec<f32>>) -> Head {
+        Head {
             weights: values.into_iter().map(param).collect(),
             specs,
-        })
+        }
     }
 
     /// Returns all tensors in the order of the description.
@@ -86,6 +106,6 @@ impl Head {
     /// # Errors
     /// As [`save_head`].
     pub fn save(&mut self, step: &Step) -> Result<()> {
-        save_head(&self.parameters(), step)
+        save_head(HEAD_FILE, &self.parameters(), FileMetadata::new(), step)
     }
 }

@@ -1,7 +1,7 @@
 //! The weights of a head that trains, as a file in its node's folder: a later phase names the folder
 //! in the option `init`, `$OUT/<phase>/<node>`, to begin with them or to measure them.
 use crate::Result;
-use crate::data::file;
+use crate::data::file::{self, FileMetadata};
 use crate::node::step::Step;
 use crate::node::{Artifact, NodeContext, OptionError, Parameter, PhaseOutputs, check_finite};
 use compute::tensor::read;
@@ -14,13 +14,6 @@ pub const HEAD_FILE: &str = "weights.safetensors";
 ///
 /// [`Node::parameters`]: crate::node::Node::parameters
 pub type HeadTensors = Vec<(String, Vec<usize>)>;
-
-/// Counts the parameters of a head.
-pub fn head_parameters(tensors: &HeadTensors) -> u64 {
-    let count =
-        |(_, shape): &(String, Vec<usize>)| shape.iter().map(|n| *n as u64).product::<u64>();
-    tensors.iter().map(count).sum()
-}
 
 /// Checks that the folder that `init` names has these tensors, as far as a plan can tell. Returns
 /// the file that must exist when the graph runs.
@@ -82,11 +75,16 @@ pub fn load_head(
     Ok(Some(values))
 }
 
-/// Writes the parameters of a head into its node's folder, in a phase that trains.
+/// Writes the tensors of a head into a file of its node's folder, in a phase that trains.
 ///
 /// # Errors
 /// A number is not finite, or the file cannot be written.
-pub fn save_head(parameters: &[Parameter], step: &Step) -> Result<()> {
+pub fn save_head(
+    file_name: &str,
+    parameters: &[Parameter],
+    metadata: FileMetadata,
+    step: &Step,
+) -> Result<()> {
     if !step.context.run.has_optimizer {
         return Ok(());
     }
@@ -95,6 +93,6 @@ pub fn save_head(parameters: &[Parameter], step: &Step) -> Result<()> {
         .iter()
         .map(|p| (p.name.clone(), p.shape.clone(), read(&*p.weight)))
         .collect();
-    let path = step.context.folder().join(HEAD_FILE);
-    file::save(&path, &tensors, Default::default())
+    let path = step.context.folder().join(file_name);
+    file::save(&path, &tensors, metadata)
 }

@@ -5,7 +5,7 @@ use crate::model::parity::{close_to, load, values};
 use compute::adamw::{AdamW, Form, Moments, clip_factor, norm, step};
 use compute::op::{argmax, cross_entropy, layer_mix};
 use compute::random::Key;
-use compute::tensor::{Spans, backward, hidden, len, read};
+use compute::tensor::{Param, Spans, backward, hidden, len, param, read};
 
 /// Logits, loss and gradients of the head, on a weighted sum of layers: tests/golden/superb.py
 #[test]
@@ -15,17 +15,18 @@ fn the_head_is_s3prls() {
     let options: Options = serde_json::from_str(r#"{ "classes": 4, "width": 5 }"#).unwrap();
     let hidden_width = 6;
     let tensors = options.tensors(hidden_width);
-    let start = |name: &str| param(theirs(&format!("start/{name}")).to_vec());
+    let names: Vec<String> = tensors.iter().map(|tensor| tensor.name.clone()).collect();
+    let start = |name: &str| theirs(&format!("start/{name}")).to_vec();
+    let values = names.iter().map(|name| start(name)).collect();
     let classifier = Classifier {
-        weights: tensors.iter().map(|(name, _)| start(name)).collect(),
-        tensors,
+        head: Head::new(tensors, values),
         layer: 2,
         precision: Precision::F32,
     };
     let spans = Spans::new(theirs("rows").iter().map(|frames| *frames as usize));
     let layers = theirs("layers").chunks(spans.total() * hidden_width);
     let layers = layers.map(|layer| hidden(layer.to_vec(), hidden_width, spans.clone()));
-    let x = layer_mix(layers.collect(), &start("weights"), Tape::default());
+    let x = layer_mix(layers.collect(), &param(start("weights")), Tape::default());
     let logits = classifier.logits(x);
     close_to(
         "logits",
@@ -37,7 +38,7 @@ fn the_head_is_s3prls() {
     let loss = cross_entropy(logits, &labels, None);
     close_to("loss", &read(&loss), theirs("plain/loss"), 1e-5);
     let mut gradients = backward(loss, 1.0);
-    for ((name, _), weight) in classifier.tensors.iter().zip(&classifier.weights) {
+    for (name, weight) in names.iter().zip(classifier.head.weights()) {
         let gradient = gradients.of(weight);
         let expected = theirs(&format!("plain/grad/{name}"));
         close_to(name, &read(&gradient), expected, 1e-5);
@@ -105,14 +106,14 @@ impl Training {
             linear_start(key("linear"), 0, options.width, options.classes),
         ];
         let head = Classifier {
-            weights: weights.concat().into_iter().map(param).collect(),
-            tensors: options.tensors(WIDTH),
+            head: Head::new(options.tensors(WIDTH), weights.concat()),
             layer: 0,
             precision: Precision::F32,
         };
         let mix = param(vec![0.0; 2]);
-        let all = std::iter::once(&mix).chain(&head.weights);
-        let moments = all.map(|weight| Moments::zeros(len(weight))).collect();
+        let trained = std::iter::once(&mix).chain(head.head.weights());
+        let moments = trained.map(|weight| Moments::zeros(len(weight)));
+        let moments = moments.collect();
         Training { mix, head, moments }
     }
 
@@ -124,8 +125,8 @@ impl Training {
     fn update(&mut self, (layers, labels): (Vec<Hidden>, Vec<u32>), update: u64) {
         let loss = cross_entropy(self.logits(layers), &labels, None);
         let mut gradients = backward(loss, 1.0);
-        let weights = std::iter::once(&mut self.mix).chain(&mut self.head.weights);
-        let mut weights: Vec<&mut Param> = weights.collect();
+        let mut weights = vec![&mut self.mix];
+        weights.extend(self.head.parameters().into_iter().map(|p| p.weight));
         let gradients: Vec<Param> = weights.iter().map(|w| gradients.of(&**w)).collect();
         let clip = clip_factor(norm(&gradients), Some(1.0));
         let rule = AdamW {

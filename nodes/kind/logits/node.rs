@@ -1,14 +1,14 @@
 //! The head as it runs.
 use super::{FILE, IN, OUT};
 use crate::Result;
-use crate::data::file;
 use crate::model::{Numbering, label_head_metadata};
+use crate::node::head_file::save_head;
 use crate::node::port::{Hiddens, Value};
 use crate::node::step::Step;
-use crate::node::{Node, Parameter, check_finite};
+use crate::node::{Node, Parameter};
 use compute::gemm::Precision;
 use compute::op::{cosine_logits, linear};
-use compute::tensor::{Hidden, Param, Tape, len, read};
+use compute::tensor::{Hidden, Param, Tape, len};
 
 pub(super) struct Logits {
     /// (width, hidden)
@@ -66,15 +66,8 @@ impl Node for Logits {
     }
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
-        let path = step.context.folder().join(FILE);
         let metadata = label_head_metadata(self.numbering);
-        let all = self.tensors();
-        check_finite(all.iter().map(|p| (p.name.as_str(), &*p.weight)))?;
-        let tensors: Vec<_> = all
-            .iter()
-            .map(|p| (p.name.clone(), p.shape.clone(), read(&*p.weight)))
-            .collect();
-        file::save(&path, &tensors, metadata)
+        save_head(FILE, &self.tensors(), metadata, step)
     }
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {

@@ -3,10 +3,10 @@ use super::Groups;
 use super::forms::{Head, HeadTensor, TensorPlan};
 use crate::Result;
 use crate::data::error::error_at;
-use crate::data::file;
-use compute::tensor::{param, read};
+use crate::data::file::{self, FileMetadata};
+use compute::tensor::param;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The key of the metadata for the layers of each head, as JSON.
 const GROUPS: &str = "groups";
@@ -49,17 +49,8 @@ impl HeadsFile {
     }
 }
 
-/// Writes heads.
-pub(super) fn save(path: &Path, heads: &[Head]) -> Result<()> {
-    let groups: Vec<_> = heads.iter().map(|head| &head.layers).collect();
-    let metadata = [(GROUPS.to_owned(), json!(groups).to_string())].into();
-    let tensors: Vec<_> = heads
-        .iter()
-        .flat_map(|head| &head.tensors)
-        .map(|tensor| {
-            let plan = &tensor.plan;
-            (plan.name.clone(), plan.shape.clone(), read(&tensor.weight))
-        })
-        .collect();
-    file::save(path, &tensors, metadata)
+/// Returns the metadata of a file of heads for these layers each.
+pub(super) fn groups_metadata<'a>(groups: impl Iterator<Item = &'a Vec<usize>>) -> FileMetadata {
+    let groups: Vec<_> = groups.collect();
+    [(GROUPS.to_owned(), json!(groups).to_string())].into()
 }

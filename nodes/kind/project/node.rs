@@ -1,10 +1,12 @@
 //! The heads as they run.
+use super::file::groups_metadata;
 use super::forms::{Form, Head, HeadSizes};
-use super::{FILE, PORT, file};
+use super::{FILE, PORT};
 use crate::Result;
+use crate::node::head_file::save_head;
 use crate::node::port::{Hiddens, Value};
 use crate::node::step::Step;
-use crate::node::{Node, Parameter, check_finite};
+use crate::node::{Node, Parameter};
 use compute::gemm::Precision;
 
 pub(super) struct Project {
@@ -35,9 +37,8 @@ impl Node for Project {
     }
 
     fn finish(&mut self, step: &mut Step) -> Result<()> {
-        let tensors = self.heads.iter().flat_map(|head| &head.tensors);
-        check_finite(tensors.map(|tensor| (tensor.plan.name.as_str(), &tensor.weight)))?;
-        file::save(&step.context.folder().join(FILE), &self.heads)
+        let metadata = groups_metadata(self.heads.iter().map(|head| &head.layers));
+        save_head(FILE, &self.parameters(), metadata, step)
     }
 
     fn parameters(&mut self) -> Vec<Parameter<'_>> {
