@@ -1,7 +1,7 @@
 //! What a path holds that names a model: a folder of transformers or of this program, or a file that
 //! another program saved. Which it is, its contents say.
 use super::config_keys::{UnknownKeys, unknown_keys};
-use super::formats::{Foreign, is_builder_config};
+use super::formats::{StoredModel, is_builder_config};
 use super::normalization::{HUGGING_FACE_EPSILON, Normalization};
 use super::stored::Stored;
 use super::weight_files::{WeightFiles, lacks, prefix};
@@ -20,14 +20,9 @@ use std::path::Path;
 /// The name of a format's own folders, and of those of transformers.
 const HUGGING_FACE: &str = "huggingface";
 
-/// An open checkpoint: all that it says, its tensors by their names in an [`Architecture`].
+/// An open checkpoint: its model, and what messages and hashes need of its files.
 pub(super) struct Checkpoint {
-    pub(super) format: &'static str,
-    pub(super) architecture: Architecture,
-    pub(super) stored: Stored,
-    pub(super) normalization: Normalization,
-    pub(super) epsilon: f32,
-    pub(super) cmvn: Option<Cmvn>,
+    pub(super) model: StoredModel,
     /// Keys of the configuration that this program does not know, with their values.
     pub(super) unknown_keys: Vec<(String, Json)>,
     /// The files that were read, or opened.
@@ -43,28 +38,17 @@ impl Checkpoint {
             return open_folder(path, unknown);
         }
         let mut read_files = ReadFiles::default();
-        let foreign = open_file(path, &mut read_files)?;
-        Ok(Checkpoint::of(foreign, read_files, "its configuration"))
-    }
-
-    /// Takes what another program saved.
-    fn of(foreign: Foreign, read_files: ReadFiles, described_by: &'static str) -> Checkpoint {
-        Checkpoint {
-            format: foreign.format,
-            architecture: foreign.architecture,
-            stored: foreign.stored,
-            normalization: foreign.normalization,
-            epsilon: foreign.epsilon,
-            cmvn: foreign.cmvn,
+        Ok(Checkpoint {
+            model: open_file(path, &mut read_files)?,
             unknown_keys: vec![],
             read_files,
-            described_by,
-        }
+            described_by: "its configuration",
+        })
     }
 }
 
 /// Opens a file that another program saved.
-pub(super) fn open_file(path: &Path, read_files: &mut ReadFiles) -> Result<Foreign> {
+pub(super) fn open_file(path: &Path, read_files: &mut ReadFiles) -> Result<StoredModel> {
     if is_torch_file(path) {
         return formats::open(path, read_files);
     }
@@ -86,8 +70,12 @@ fn open_folder(folder: &Path, unknown: UnknownKeys) -> Result<Checkpoint> {
     let keys: Json = serde_json::from_str(&config).at(&config_path)?;
     if is_builder_config(&keys) {
         let stored = WeightFiles::find(folder, &mut read_files)?.open(&mut read_files)?;
-        let foreign = formats::of_folder(keys, stored).at(folder)?;
-        return Ok(Checkpoint::of(foreign, read_files, "config.json"));
+        return Ok(Checkpoint {
+            model: formats::of_folder(keys, stored).at(folder)?,
+            unknown_keys: vec![],
+            read_files,
+            described_by: "config.json",
+        });
     }
     let architecture = Architecture::from_config(&config, unknown).at(&config_path)?;
     let files = WeightFiles::find(folder, &mut read_files)?;
@@ -107,12 +95,15 @@ fn open_folder(folder: &Path, unknown: UnknownKeys) -> Result<Checkpoint> {
     };
     let unknown_keys = keys.as_object().map(unknown_keys).unwrap_or_default();
     Ok(Checkpoint {
-        format: HUGGING_FACE,
-        architecture,
-        stored,
-        normalization,
-        epsilon: HUGGING_FACE_EPSILON,
-        cmvn,
+        model: StoredModel {
+            format: HUGGING_FACE,
+            architecture,
+            stored,
+            normalization,
+            epsilon: HUGGING_FACE_EPSILON,
+            cmvn,
+            symbols: None,
+        },
         unknown_keys,
         read_files,
         described_by: "config.json",
@@ -152,7 +143,7 @@ pub fn read_architecture(path: &Path, unknown: UnknownKeys) -> Result<Architectu
     let config = path.join("config.json");
     let text = text::read_small(&config).at(&config)?;
     if serde_json::from_str(&text).is_ok_and(|keys| is_builder_config(&keys)) {
-        return Ok(open_folder(path, unknown)?.architecture);
+        return Ok(open_folder(path, unknown)?.model.architecture);
     }
     let mut architecture = Architecture::from_config(&text, unknown).at(&config)?;
     if architecture.has_mask_embedding() && lacks(path, &architecture, MASK_EMBEDDING) {
@@ -165,7 +156,7 @@ pub fn read_architecture(path: &Path, unknown: UnknownKeys) -> Result<Architectu
 pub fn has_statistics(path: &Path, unknown: UnknownKeys) -> bool {
     if path.is_file() {
         let opened = open_file(path, &mut ReadFiles::default());
-        return opened.is_ok_and(|foreign| foreign.cmvn.is_some());
+        return opened.is_ok_and(|opened| opened.cmvn.is_some());
     }
     let stored = read_architecture(path, unknown);
     stored.is_ok_and(|stored| stored.is_fbank()) && path.join(CMVN_FILE).exists()

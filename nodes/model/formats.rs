@@ -32,11 +32,11 @@ const TORCHAUDIO_EPSILON: f32 = 1e-5;
 /// The most names that a message lists.
 const LISTED: usize = 12;
 
-/// A checkpoint that is no Hugging Face folder.
-pub(super) struct Foreign {
+/// A model as its files hold it: what its configuration says, and its tensors, not read yet.
+pub(super) struct StoredModel {
     pub(super) format: &'static str,
     pub(super) architecture: Architecture,
-    /// By Hugging Face names, heads included that label frames.
+    /// By their names in an [`Architecture`]; of another program's also the head that labels frames.
     pub(super) stored: Stored,
     pub(super) normalization: Normalization,
     /// Added to the variance of a waveform that is normalised.
@@ -51,12 +51,12 @@ pub(super) struct Foreign {
 ///
 /// # Errors
 /// The file is damaged, of no known format, or describes a model that this program does not compute.
-pub(super) fn open(path: &Path, read_files: &mut ReadFiles) -> Result<Foreign> {
+pub(super) fn open(path: &Path, read_files: &mut ReadFiles) -> Result<StoredModel> {
     let file = TorchFile::open(path)?;
     read_files.insert_open(path, file.reopened()?)?;
     let root = file.root();
     let has = |key: &str| root.get(key).is_some();
-    let foreign = if has("Distiller") {
+    let opened = if has("Distiller") {
         distiller::distiller(file, read_files)?
     } else if has("model_weight") && has("model_cfg") {
         fairseq::s3prl(file).at(path)?
@@ -69,29 +69,29 @@ pub(super) fn open(path: &Path, read_files: &mut ReadFiles) -> Result<Foreign> {
     } else {
         return Err(error_at(path, unknown(root)));
     };
-    checked(foreign).at(path)
+    checked(opened).at(path)
 }
 
 /// Reads a folder whose config.json holds the arguments of a builder, `config`, in place of the keys
 /// of transformers.
-pub(super) fn of_folder(config: Json, stored: Stored) -> Result<Foreign, String> {
+pub(super) fn of_folder(config: Json, stored: Stored) -> Result<StoredModel, String> {
     checked(torchaudio::built(config, stored)?)
 }
 
 /// Checks the architecture of a checkpoint, and names it.
-fn checked(foreign: Foreign) -> Result<Foreign, String> {
-    let mut architecture = foreign.architecture;
+fn checked(opened: StoredModel) -> Result<StoredModel, String> {
+    let mut architecture = opened.architecture;
     architecture.validate()?;
     let model_type = architecture.to_config()["model_type"].clone();
     architecture.model_type = model_type.as_str().unwrap_or_default().to_owned();
-    Ok(Foreign {
+    Ok(StoredModel {
         architecture,
-        ..foreign
+        ..opened
     })
 }
 
 /// Opens a file with `model` and its configuration: fairseq's has parts, unilm's is flat.
-fn of_fairseq_or_unilm(file: TorchFile) -> Result<Foreign, String> {
+fn of_fairseq_or_unilm(file: TorchFile) -> Result<StoredModel, String> {
     let cfg = file.root().get("cfg");
     if cfg.is_some_and(lighthubert::is_lighthubert) {
         return lighthubert::lighthubert(file);

@@ -6,7 +6,7 @@
 //! `final_proj.bias`, `label_embs` (classes, size). Checkpoints of fairseq hold it themselves.
 use super::Architecture;
 use super::checkpoint::open_file;
-use super::formats::{Foreign, head};
+use super::formats::{StoredModel, head};
 use super::stored::Stored;
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
@@ -119,10 +119,10 @@ impl Embeddings {
     /// Finds the head of a model, and adds its file to those that were read; `None` if it has none.
     fn find(model: &Path, read_files: &mut ReadFiles) -> Result<Option<Embeddings>> {
         if model.is_file() {
-            let foreign = open_file(model, read_files)?;
-            let has_head = foreign.stored.tensors.contains_key(EMBEDDINGS_OF_FAIRSEQ);
+            let opened = open_file(model, read_files)?;
+            let has_head = opened.stored.tensors.contains_key(EMBEDDINGS_OF_FAIRSEQ);
             return has_head
-                .then(|| Embeddings::of_foreign(foreign))
+                .then(|| Embeddings::of_checkpoint(opened))
                 .transpose();
         }
         let path = label_head_path(model);
@@ -135,12 +135,12 @@ impl Embeddings {
     }
 
     /// Opens the head that a checkpoint of fairseq holds, whose dictionary names the rows.
-    fn of_foreign(foreign: Foreign) -> Result<Embeddings> {
-        let (rows, size) = shape(&foreign.stored, EMBEDDINGS_OF_FAIRSEQ)?;
-        let path = foreign.stored.path();
-        let clusters = head::rows(foreign.symbols.as_deref(), rows).at(path)?;
+    fn of_checkpoint(opened: StoredModel) -> Result<Embeddings> {
+        let (rows, size) = shape(&opened.stored, EMBEDDINGS_OF_FAIRSEQ)?;
+        let path = opened.stored.path();
+        let clusters = head::rows(opened.symbols.as_deref(), rows).at(path)?;
         Ok(Embeddings {
-            stored: foreign.stored,
+            stored: opened.stored,
             name: EMBEDDINGS_OF_FAIRSEQ,
             rows,
             size,

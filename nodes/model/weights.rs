@@ -6,6 +6,7 @@ use super::normalization::Normalization;
 use super::stored::listed;
 use super::{Architecture, CMVN_FILE, Cmvn, MASK_EMBEDDING};
 use crate::Result;
+use crate::data::audio::resample::RATE;
 use crate::data::error::error_at;
 use crate::data::file::{self, GrowingFolder};
 use crate::data::read_files::ReadFiles;
@@ -112,21 +113,13 @@ impl LoadedModel {
 
     /// Reads a checkpoint, and returns the file that messages about its tensors name.
     fn read_from(path: &Path, unknown: UnknownKeys) -> Result<(LoadedModel, PathBuf)> {
-        let Checkpoint {
-            format,
-            mut architecture,
-            mut stored,
-            normalization,
-            epsilon,
-            cmvn,
-            unknown_keys,
-            read_files,
-            described_by,
-        } = Checkpoint::open(path, unknown)?;
+        let checkpoint = Checkpoint::open(path, unknown)?;
+        let mut architecture = checkpoint.model.architecture;
+        let mut stored = checkpoint.model.stored;
         if !stored.tensors.contains_key(MASK_EMBEDDING) {
             architecture.remove_mask_embedding();
         }
-        stored.check(&architecture, described_by)?;
+        stored.check(&architecture, checkpoint.described_by)?;
         let unread_tensors = stored.unread(&architecture);
         let mut weights = BTreeMap::new();
         for (name, shape) in architecture.tensors() {
@@ -137,15 +130,15 @@ impl LoadedModel {
             model: Model {
                 architecture,
                 weights: Weights(weights),
-                normalize: normalization.normalize,
-                normalize_epsilon: epsilon,
-                cmvn,
+                normalize: checkpoint.model.normalization.normalize,
+                normalize_epsilon: checkpoint.model.epsilon,
+                cmvn: checkpoint.model.cmvn,
             },
-            format,
-            normalization,
-            unknown_keys,
+            format: checkpoint.model.format,
+            normalization: checkpoint.model.normalization,
+            unknown_keys: checkpoint.unknown_keys,
             unread_tensors,
-            read_files,
+            read_files: checkpoint.read_files,
         };
         Ok((loaded, stored.path().to_owned()))
     }
@@ -188,7 +181,7 @@ impl Model {
             "padding_side": "right",
             "padding_value": 0.0,
             "return_attention_mask": self.normalize,
-            "sampling_rate": 16000,
+            "sampling_rate": RATE,
         });
         format!("{keys:#}\n")
     }

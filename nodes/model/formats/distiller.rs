@@ -3,7 +3,7 @@
 use super::encoder;
 use super::keys::Keys;
 use super::names;
-use super::{FAIRSEQ_EPSILON, Foreign};
+use super::{FAIRSEQ_EPSILON, StoredModel};
 use crate::data::read_files::ReadFiles;
 use crate::data::torch::{TorchFile, read_npy};
 use crate::model::normalization::Normalization;
@@ -27,20 +27,20 @@ const FBANK: &str = "feature_extractor.subsample.conv_layers.";
 const DOUBLED: &str = "feature_extractor.encoder.";
 
 /// Reads a file and, for log-mel frames, the statistics beside it.
-pub(super) fn distiller(file: TorchFile, read_files: &mut ReadFiles) -> crate::Result<Foreign> {
+pub(super) fn distiller(file: TorchFile, read_files: &mut ReadFiles) -> crate::Result<StoredModel> {
     let path = file.path().to_owned();
-    let mut foreign = read(file).map_err(|error| crate::data::error::error_at(&path, error))?;
-    if foreign.architecture.is_fbank() {
+    let mut opened = read(file).map_err(|error| crate::data::error::error_at(&path, error))?;
+    if opened.architecture.is_fbank() {
         let statistics = path.with_file_name(STATISTICS);
         if statistics.exists() {
-            let bins = foreign.architecture.fbank_bins;
-            foreign.cmvn = Some(read_statistics(&statistics, bins, read_files)?);
+            let bins = opened.architecture.fbank_bins;
+            opened.cmvn = Some(read_statistics(&statistics, bins, read_files)?);
         }
     }
-    Ok(foreign)
+    Ok(opened)
 }
 
-fn read(file: TorchFile) -> Result<Foreign, String> {
+fn read(file: TorchFile) -> Result<StoredModel, String> {
     let root = file.root();
     let state = root.get("Distiller").ok_or("has no `Distiller`")?;
     let config = root.get("Config").or_else(|| root.get("Upstream_Config"));
@@ -95,7 +95,7 @@ fn read(file: TorchFile) -> Result<Foreign, String> {
         let tensors = encoder::renamed(tensors, &prefix);
         (architecture_of(&tensors)?, tensors)
     };
-    Ok(Foreign {
+    Ok(StoredModel {
         format: "s3prl-distiller",
         normalization: Normalization::of_checkpoint(normalize.unwrap_or(false) && !is_fbank),
         epsilon: FAIRSEQ_EPSILON,

@@ -3,7 +3,7 @@
 use super::encoder;
 use super::keys::Keys;
 use super::names;
-use super::{FAIRSEQ_EPSILON, Foreign, head};
+use super::{FAIRSEQ_EPSILON, StoredModel, head};
 use crate::data::torch::{TorchFile, Value};
 use crate::model::Architecture;
 use crate::model::normalization::Normalization;
@@ -19,7 +19,7 @@ const MODELS: &[(&str, &str)] = &[
 ];
 
 /// Reads `cfg` or `args`, and `model`.
-pub(super) fn fairseq(file: TorchFile) -> Result<Foreign, String> {
+pub(super) fn fairseq(file: TorchFile) -> Result<StoredModel, String> {
     let root = file.root();
     let state = root.get("model").ok_or("has no `model`")?;
     let config = match (root.get("cfg"), root.get("args")) {
@@ -34,11 +34,11 @@ pub(super) fn fairseq(file: TorchFile) -> Result<Foreign, String> {
         head::symbols(first.get("symbols")?)
     });
     let tensors = described(state);
-    config.foreign(file, "fairseq", tensors, symbols)
+    config.stored_model(file, "fairseq", tensors, symbols)
 }
 
 /// Reads s3prl's `task_cfg`, `model_cfg`, `model_weight` and `dictionaries_symbols`.
-pub(super) fn s3prl(file: TorchFile) -> Result<Foreign, String> {
+pub(super) fn s3prl(file: TorchFile) -> Result<StoredModel, String> {
     let root = file.root();
     let part = |key: &str| root.get(key).ok_or_else(|| format!("has no `{key}`"));
     let model = Keys::of(part("model_cfg")?.json()?, "`model_cfg`")?;
@@ -53,11 +53,11 @@ pub(super) fn s3prl(file: TorchFile) -> Result<Foreign, String> {
         normalize: task.flag("normalize", false)?,
         model,
     };
-    config.foreign(file, "s3prl", tensors, symbols)
+    config.stored_model(file, "s3prl", tensors, symbols)
 }
 
 /// Reads unilm's flat `cfg`, and `model`.
-pub(super) fn unilm(file: TorchFile) -> Result<Foreign, String> {
+pub(super) fn unilm(file: TorchFile) -> Result<StoredModel, String> {
     let root = file.root();
     let cfg = root.get("cfg").ok_or("has no `cfg`")?;
     let keys = Keys::of(cfg.json()?, "`cfg`")?;
@@ -77,7 +77,7 @@ pub(super) fn unilm(file: TorchFile) -> Result<Foreign, String> {
         architecture.num_buckets = keys.size("num_buckets", 320)?;
         architecture.max_bucket_distance = keys.size("max_distance", 1280)?;
     }
-    Ok(Foreign {
+    Ok(StoredModel {
         format: "unilm",
         normalization: Normalization::of_checkpoint(keys.flag("normalize", false)?),
         epsilon: FAIRSEQ_EPSILON,
@@ -149,18 +149,18 @@ impl Config {
         }))
     }
 
-    pub(super) fn foreign(
+    pub(super) fn stored_model(
         self,
         file: TorchFile,
         format: &'static str,
         tensors: BTreeMap<String, StoredTensor>,
         symbols: Option<Vec<String>>,
-    ) -> Result<Foreign, String> {
+    ) -> Result<StoredModel, String> {
         let prefix = encoder::prefix(&tensors, names::FAIRSEQ_ANCHOR)?;
         let tensors = encoder::renamed(tensors, &prefix);
         let mut architecture = self.architecture(&tensors)?;
         architecture.model_type = self.model_type(&tensors)?;
-        Ok(Foreign {
+        Ok(StoredModel {
             format,
             normalization: Normalization::of_checkpoint(self.normalize),
             epsilon: FAIRSEQ_EPSILON,

@@ -8,7 +8,7 @@
 //!
 //! The positional convolution is normed before it is cut: with the weight w = g v / ‖v‖, norms over a
 //! tap, the subnet has the leading block w' of w, stored as v = w' and g = ‖w'‖.
-use super::Foreign;
+use super::StoredModel;
 use super::encoder::without;
 use super::fairseq::Config;
 use crate::data::torch::{TorchFile, Value};
@@ -39,7 +39,7 @@ pub(super) fn is_lighthubert(cfg: Value) -> bool {
 }
 
 /// Reads `cfg` and `model`.
-pub(super) fn lighthubert(file: TorchFile) -> Result<Foreign, String> {
+pub(super) fn lighthubert(file: TorchFile) -> Result<StoredModel, String> {
     let root = file.root();
     let state = root.get("model").ok_or("has no `model`")?;
     let tensors = described(state);
@@ -49,8 +49,8 @@ pub(super) fn lighthubert(file: TorchFile) -> Result<Foreign, String> {
         _ => Some(subnet_heads(&config.model.text("pruner_supernet", "")?)?),
     };
     config.name = "hubert".into();
-    let whole = config.foreign(file, "lighthubert", tensors, None)?;
-    let whole = Foreign {
+    let whole = config.stored_model(file, "lighthubert", tensors, None)?;
+    let whole = StoredModel {
         stored: without(whole.stored, &TASK_HEADS),
         ..whole
     };
@@ -73,7 +73,7 @@ fn subnet_heads(supernet: &str) -> Result<usize, String> {
 }
 
 /// Cuts the subnet with this number of heads out of the whole.
-fn subnet(mut whole: Foreign, heads: usize) -> Result<Foreign, String> {
+fn subnet(mut whole: StoredModel, heads: usize) -> Result<StoredModel, String> {
     let a = whole.architecture;
     if heads > a.num_attention_heads || a.num_attention_heads == 0 {
         return Err(format!(
@@ -97,7 +97,7 @@ fn subnet(mut whole: Foreign, heads: usize) -> Result<Foreign, String> {
     apply_norms(&mut whole.stored, &a)?;
     let mut stored = whole.stored.leading(&part.tensors(), inner_units);
     norm_again(&mut stored, &part)?;
-    Ok(Foreign {
+    Ok(StoredModel {
         architecture: part,
         stored,
         ..whole

@@ -4,7 +4,7 @@
 use super::encoder;
 use super::keys::Keys;
 use super::python_list::flags;
-use super::{FAIRSEQ_EPSILON, Foreign, yaml};
+use super::{FAIRSEQ_EPSILON, StoredModel, yaml};
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::data::read_files::ReadFiles;
@@ -20,7 +20,7 @@ const STUDENT: &str = "student_model.";
 const HEADS: &[&str] = &["proj_head.", "final_proj.", "upsampler."];
 
 /// Reads a file, and the recipe beside it if the file holds none.
-pub(super) fn lightning(file: TorchFile, read_files: &mut ReadFiles) -> Result<Foreign> {
+pub(super) fn lightning(file: TorchFile, read_files: &mut ReadFiles) -> Result<StoredModel> {
     let path = file.path().to_owned();
     let recipe = match recipe_within(file.root()).at(&path)? {
         Some(recipe) => recipe,
@@ -53,7 +53,7 @@ fn recipe_within(root: Value) -> Result<Option<Map<String, Json>>, String> {
     }
 }
 
-fn read(file: TorchFile, mut recipe: Map<String, Json>) -> Result<Foreign, String> {
+fn read(file: TorchFile, mut recipe: Map<String, Json>) -> Result<StoredModel, String> {
     let state = file.root().get("state_dict").ok_or("has no `state_dict`")?;
     let tensors = described(state);
     if !tensors.keys().any(|name| name.starts_with(STUDENT)) {
@@ -76,7 +76,7 @@ fn read(file: TorchFile, mut recipe: Map<String, Json>) -> Result<Foreign, Strin
         encoder_reuse_attention: reuse,
         ..architecture
     };
-    Ok(Foreign {
+    Ok(StoredModel {
         format: "lightning",
         normalization: Normalization::of_checkpoint(false),
         epsilon: FAIRSEQ_EPSILON,

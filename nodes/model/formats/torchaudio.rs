@@ -4,7 +4,7 @@ use super::encoder::{prefix, without};
 use super::keys::Keys;
 use super::names;
 use super::python_list::convolutions;
-use super::{Foreign, TORCHAUDIO_EPSILON};
+use super::{StoredModel, TORCHAUDIO_EPSILON};
 use crate::data::torch::TorchFile;
 use crate::model::normalization::Normalization;
 use crate::model::stored::{Stored, StoredTensor, described};
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 const CONVOLUTIONS: &str = "extractor_conv_layer_config";
 
 /// Reads a file that holds both.
-pub(super) fn torchaudio(file: TorchFile) -> Result<Foreign, String> {
+pub(super) fn torchaudio(file: TorchFile) -> Result<StoredModel, String> {
     let root = file.root();
     let config = root.get("config").ok_or("has no `config`")?.json()?;
     let state = root.get("state_dict").ok_or("has no `state_dict`")?;
@@ -33,7 +33,7 @@ pub(in crate::model) fn is_builder_config(config: &Json) -> bool {
 
 /// Reads the model that `config` builds from its tensors. What precedes the names of the tensors, as
 /// `wavlm_model.` in a model of DiariZen, is left out, and so are tensors that are not below it.
-pub(in crate::model) fn built(config: Json, stored: Stored) -> Result<Foreign, String> {
+pub(in crate::model) fn built(config: Json, stored: Stored) -> Result<StoredModel, String> {
     let keys = Keys::of(config, "`config`")?;
     if let Some(gate) = stored.names().find(|name| name.contains("hard_concrete")) {
         return Err(format!(
@@ -46,7 +46,7 @@ pub(in crate::model) fn built(config: Json, stored: Stored) -> Result<Foreign, S
         Some(name) => split_projections(names::from_torchaudio(&older_name(name)), tensor),
         None => vec![],
     });
-    Ok(Foreign {
+    Ok(StoredModel {
         format: "torchaudio",
         normalization: Normalization::of_checkpoint(keys.flag("normalize_waveform", false)?),
         epsilon: TORCHAUDIO_EPSILON,
