@@ -8,6 +8,11 @@ use std::sync::{Mutex, PoisonError};
 /// Bytes beside an estimate: small buffers and stacks, which do not come from the heap.
 const MARGIN: usize = 64 << 20;
 
+/// Returns bytes in GB, for messages.
+pub fn gigabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e9
+}
+
 /// Memory that cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Shortage {
@@ -18,10 +23,9 @@ pub struct Shortage {
 
 impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let gigabytes = |bytes: usize| bytes as f64 / 1e9;
-        write!(f, "{:.2} GB of memory", gigabytes(self.bytes))?;
+        write!(f, "{:.2} GB of memory", gigabytes(self.bytes as u64))?;
         match self.available {
-            Some(available) => write!(f, ", and {:.2} GB are free", gigabytes(available)),
+            Some(free) => write!(f, ", and {:.2} GB are free", gigabytes(free as u64)),
             None => write!(
                 f,
                 ", which the system refuses (`ulimit -v` prints its limit)"

@@ -3,6 +3,7 @@
 use crate::ending::CommandResult;
 use crate::print::{print, print_json};
 use crate::{Format, graph, recipe, terminal};
+use compute::memory::gigabytes;
 use nodes::data::printable::printable;
 use nodes::node::PlannedRows;
 use pipeline::graph::cache_bytes;
@@ -163,16 +164,16 @@ fn phase_text(phase: &Phase, rows: Option<&PlannedRows>) -> String {
 
 /// Returns the lines of a full cache of this size: in all, by the hour, and the free space for it.
 fn cache_text(phase: &Phase, rows: Option<&PlannedRows>, bytes: u64) -> String {
-    let gigabytes = bytes as f64 / 1e9;
-    let mut text = format!("  a full cache: {gigabytes:.3} GB");
+    let full = gigabytes(bytes);
+    let mut text = format!("  a full cache: {full:.3} GB");
     let hours = rows.map_or(0.0, |rows| cache_bytes::hours(phase, rows));
     if hours > 0.0 {
-        text += &format!(", {:.3} GB an hour of speech", gigabytes / hours);
+        text += &format!(", {:.3} GB an hour of speech", full / hours);
     }
     text += "\n";
     for (root, free) in free_space(phase) {
         let root = printable(root);
-        let free = free as f64 / 1e9;
+        let free = gigabytes(free);
         text += &format!("    {free:.1} GB are free for {root}\n");
     }
     text

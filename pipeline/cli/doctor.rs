@@ -4,6 +4,7 @@ use crate::ending::{CommandError, CommandResult};
 use crate::print::print;
 use crate::table::columns;
 use compute::gemm::Precision;
+use compute::memory::gigabytes;
 use compute::parallel::Vectors;
 use nodes::node::contents::Contents;
 use pipeline::run::machine;
@@ -134,19 +135,23 @@ fn memory() -> String {
         return "unknown: the system does not report it".into();
     };
     let limit = match machine::memory_limit() {
-        Some(limit) => format!("; the control group's limit is {}", gigabytes(limit)),
+        Some(limit) => format!("; the control group's limit is {}", in_gigabytes(limit)),
         None => String::new(),
     };
-    format!("{}, {} free{limit}", gigabytes(total), gigabytes(free))
+    format!(
+        "{}, {} free{limit}",
+        in_gigabytes(total),
+        in_gigabytes(free)
+    )
 }
 
 fn free_space(folder: &str) -> Option<String> {
     let bytes = machine::disk(Path::new(folder))?;
-    Some(format!("{} free", gigabytes(bytes)))
+    Some(format!("{} free", in_gigabytes(bytes)))
 }
 
-fn gigabytes(bytes: u64) -> String {
-    format!("{:.1} GB", bytes as f64 / 1e9)
+fn in_gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", gigabytes(bytes))
 }
 
 /// Compares every file of the sample with its line `HASH  PATH` in BLAKE3SUMS.

@@ -1,6 +1,7 @@
 //! What a whole recipe costs on this machine: updates, time at the speed that `bench` measured, hours
 //! of audio, bytes of caches. Phases that were not measured are named with the command that does.
 use crate::graph;
+use compute::memory::gigabytes;
 use nodes::data::printable::printable;
 use nodes::node::PlannedRows;
 use pipeline::graph::cache_bytes;
@@ -60,7 +61,7 @@ pub(crate) fn text(
     }
     let cache = caches(plan, rows);
     let cache = match cache {
-        Some(bytes) if bytes > 0 => format!(", caches of {:.3} GB", bytes as f64 / 1e9),
+        Some(bytes) if bytes > 0 => format!(", caches of {:.3} GB", gigabytes(bytes)),
         Some(_) => String::new(),
         None => ", caches of unknown size".to_owned(),
     };

@@ -2,6 +2,7 @@
 //! ones 4 more for the gradients (8 with `accumulate`) and 8 for the moments; and what the
 //! student's ops retain of a batch ([`nodes::model::activation_bytes`]). The temporary buffers of
 //! ops, and what the teacher needs for a batch, are not included.
+use compute::memory::gigabytes;
 use pipeline::graph::plan::{Phase, PlannedNode};
 use serde_json::{Value, json};
 
@@ -45,8 +46,4 @@ pub(super) fn text(bytes: &Value) -> String {
     let total = gigabytes(total);
     let parts = parts.join(", ");
     format!("  GPU memory of an update: about {total:.3} GB: {parts}\n")
-}
-
-fn gigabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e9
 }
