@@ -18,7 +18,7 @@ use nodes::node::port::{Shapes, Value};
 use nodes::node::report::{Progress, Report};
 use nodes::node::step::{Step, StepInfo};
 use nodes::node::{
-    BuiltNode, Cacheable, Clock, Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
+    BuiltNode, Cacheable, Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
     RunContext, StoredEntry,
 };
 use parquet::arrow::ProjectionMask;
@@ -109,31 +109,8 @@ impl Report for Silence {
 
 fn context() -> NodeContext {
     let run = RunContext {
-        phase: "main".into(),
-        phased: false,
-        folder: PathBuf::new(),
-        graph: String::new(),
-        seed: 0,
-        clock: Clock {
-            updates: None,
-            accumulate: 1,
-            checkpoint_every: 0,
-            from: 0,
-        },
-        has_optimizer: false,
         bench: true,
-        shard: None,
-        synthetic: None,
-        phase_outputs: Arc::default(),
-        report: Arc::new(Silence),
-        rows: None,
-        samples: Arc::default(),
-        bad_files: Arc::default(),
-        tapped: None,
-        models: Arc::default(),
-        stop: Arc::default(),
-        ranks: Arc::default(),
-        shares_dev: true,
+        ..RunContext::alone(Arc::new(Silence))
     };
     NodeContext {
         node: "noise".into(),

@@ -59,6 +59,40 @@ pub struct RunContext {
     pub shares_dev: bool,
 }
 
+impl RunContext {
+    /// Builds the context of the one phase of a graph, `main`, which trains nothing and knows no
+    /// other process: what benchmarks and tests of a node begin with.
+    pub fn alone(report: Arc<dyn Report>) -> RunContext {
+        RunContext {
+            phase: "main".into(),
+            phased: false,
+            folder: PathBuf::new(),
+            graph: String::new(),
+            seed: 0,
+            clock: Clock {
+                updates: None,
+                accumulate: 1,
+                checkpoint_every: 0,
+                from: 0,
+            },
+            has_optimizer: false,
+            bench: false,
+            shard: None,
+            synthetic: None,
+            phase_outputs: Arc::default(),
+            report,
+            rows: None,
+            samples: Arc::default(),
+            bad_files: Arc::default(),
+            tapped: None,
+            models: Arc::default(),
+            stop: Arc::default(),
+            ranks: Arc::default(),
+            shares_dev: true,
+        }
+    }
+}
+
 /// The size of batches of noise: rows, and samples of each.
 #[derive(Clone, Copy, Debug)]
 pub struct Synthetic {
@@ -138,32 +172,10 @@ impl NodeContext {
         change: impl FnOnce(&mut RunContext),
     ) -> NodeContext {
         let mut run = RunContext {
-            phase: "main".into(),
-            phased: false,
-            folder: PathBuf::new(),
-            graph: String::new(),
-            seed: 0,
-            clock: Clock {
-                updates: None,
-                accumulate: 1,
-                checkpoint_every: 100,
-                from: 0,
-            },
             has_optimizer: true,
-            bench: false,
-            shard: None,
-            synthetic: None,
-            phase_outputs: Arc::default(),
-            report,
-            rows: None,
-            samples: Arc::default(),
-            bad_files: Arc::default(),
-            tapped: None,
-            models: Arc::default(),
-            stop: Arc::default(),
-            ranks: Arc::default(),
-            shares_dev: true,
+            ..RunContext::alone(report)
         };
+        run.clock.checkpoint_every = 100;
         change(&mut run);
         NodeContext {
             node: node.into(),

@@ -7,7 +7,7 @@ use nodes::node::port::{Shapes, Value};
 use nodes::node::report::{Progress, Report};
 use nodes::node::step::{Step, StepInfo};
 use nodes::node::{
-    Clock, Config, Node, NodeInfo, OptionError, PhaseOutputs, PlannedRows, SampledFrom, Source,
+    Config, Node, NodeInfo, OptionError, PhaseOutputs, PlannedRows, SampledFrom, Source,
     SourceSettings,
 };
 use std::sync::Arc;
@@ -108,33 +108,7 @@ fn run_failing(fails: fn() -> Result<StepInfo>) -> String {
         source: 0,
         optimizer: None,
     };
-    let context = Arc::new(RunContext {
-        phase: "main".into(),
-        phased: false,
-        folder: "nowhere".into(),
-        graph: String::new(),
-        seed: 0,
-        clock: Clock {
-            updates: None,
-            accumulate: 1,
-            checkpoint_every: 0,
-            from: 0,
-        },
-        has_optimizer: false,
-        bench: false,
-        shard: None,
-        synthetic: None,
-        phase_outputs: Arc::new(PhaseOutputs::default()),
-        report: Arc::new(Silence),
-        rows: None,
-        samples: Arc::default(),
-        bad_files: Arc::default(),
-        tapped: None,
-        models: Arc::default(),
-        ranks: Arc::default(),
-        shares_dev: true,
-        stop: Arc::new(AtomicBool::new(false)),
-    });
+    let context = Arc::new(RunContext::alone(Arc::new(Silence)));
     let error = run(&phase, &context, None, &|_, _, _| ())
         .expect_err("a failure")
         .to_string();
