@@ -25,6 +25,7 @@ mod files;
 mod fingerprint;
 mod input_rows;
 mod layer;
+mod leftovers;
 pub mod merge;
 mod output;
 mod part;
@@ -72,7 +73,7 @@ pub fn wrap(
         ));
         return rounded::wrap(config, codec, context);
     }
-    files::remove_leftovers(root);
+    leftovers::remove(root);
     let codec = Codec::open(codec, context)?;
     let outputs = CachedOutput::open(cacheable, &codec, root, context)?;
     let node = CachedNode::new(config, context, root, codec, outputs, is_read);

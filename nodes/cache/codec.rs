@@ -5,7 +5,6 @@
 mod entry;
 mod option;
 
-use super::fingerprint::Fingerprint;
 use crate::Result;
 use crate::data::error::error_at;
 use crate::data::file;
@@ -64,12 +63,12 @@ impl Codec {
         })
     }
 
-    /// Reads the codec by which the parts in the folder of a fingerprint are stored.
-    pub(super) fn of_folder(folder: &Path, fingerprint: &Fingerprint) -> Result<Codec> {
-        let json = fingerprint.fields()?["codec"].take();
+    /// Reads the codec by which the parts in the folder of a fingerprint are stored, from what the
+    /// fingerprint says of it.
+    pub(super) fn of_folder(folder: &Path, json: &Json) -> Result<Codec> {
         if json["type"] != "multi-codebook" {
             let context = "this version does not know its codec";
-            let option = CodecOption::parse(&json).map_err(|_| format!("{context} {json}"))?;
+            let option = CodecOption::parse(json).map_err(|_| format!("{context} {json}"))?;
             return Ok(match option {
                 CodecOption::F32 => Codec::F32,
                 CodecOption::F16 => Codec::F16,

@@ -1,7 +1,4 @@
-//! Files of a cache: their names, and what killed processes leave of them.
-use super::{layer, part};
-use crate::data::file;
-use crate::kmeans::residual::FILE as CODEBOOKS;
+//! Names of the files of a cache.
 use std::path::{Path, PathBuf};
 
 /// Hex digits of the hashes that name folders and parts.
@@ -10,21 +7,6 @@ pub(super) const HASH_DIGITS: usize = 16;
 pub(super) const FILE_HASHES: &str = "files.json";
 /// The file in the folder of a fingerprint that describes it.
 pub(super) const FINGERPRINT: &str = "fingerprint.json";
-
-/// Removes unfinished files of dead processes from the cache in `root`.
-pub(super) fn remove_leftovers(root: &Path) {
-    file::remove_leftovers(root, &|name| name == FILE_HASHES);
-    for (name, folder) in entries(root) {
-        if is_short_hash(&name) {
-            file::remove_leftovers(&folder, &|name| [FINGERPRINT, CODEBOOKS].contains(&name));
-            for (name, layer) in entries(&folder) {
-                if layer::entry_of_folder(&name).is_some() {
-                    file::remove_leftovers(&layer, &part::is_name);
-                }
-            }
-        }
-    }
-}
 
 /// Returns names and paths of what is in a folder.
 pub(super) fn entries(folder: &Path) -> Vec<(String, PathBuf)> {

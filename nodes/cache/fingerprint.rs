@@ -52,6 +52,11 @@ impl Fingerprint {
         Ok(serde_json::from_str(self.json())?)
     }
 
+    /// Reads the codec by which the parts in the fingerprint's folder are stored.
+    pub(super) fn codec(&self, folder: &Path) -> Result<Codec> {
+        Codec::of_folder(folder, &self.fields()?["codec"])
+    }
+
     /// Computes the fingerprint of an output of a node that was built from the bytes in
     /// `read_files`.
     ///

@@ -4,10 +4,10 @@
 //! A part is removed only when each of its rows stands in a part that is complete: a reader, and a
 //! process that is killed at any moment, leave a cache in which no row is lost. Of equal rows the one
 //! that a run reads is kept: that of the first part by name.
-use super::codec::{Codec, EntryCodec};
-use super::files;
+use super::codec::EntryCodec;
 use super::fingerprint::Fingerprint;
 use super::layer::PART_BYTES;
+use super::leftovers;
 use super::part::{self, RowLocation};
 use super::rows::{RowKey, UnwrittenRows};
 use super::tools::{Damage, folders, layer_folders};
@@ -58,13 +58,13 @@ pub fn merge(path: &Path) -> Result<Merged> {
     for folder in folders(path)? {
         let _lock = lock(&folder)?;
         let fingerprint = Fingerprint::read(&folder)?;
-        let codec = Codec::of_folder(&folder, &fingerprint)?;
+        let codec = fingerprint.codec(&folder)?;
         for layer in layer_folders(&folder)? {
             let codec = codec.of_entry(layer.entry)?;
             merge_layer(&layer.path, &fingerprint, &codec, &mut merged)?;
         }
     }
-    files::remove_leftovers(path);
+    leftovers::remove(path);
     Ok(merged)
 }
 

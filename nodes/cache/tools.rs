@@ -1,8 +1,7 @@
 //! The commands on a cache: list, verify, remove. A path is a cache or the folder of one
 //! fingerprint in it.
-use super::codec::Codec;
 use super::fingerprint::Fingerprint;
-use super::{files, layer, part};
+use super::{files, layer, leftovers, part};
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::node::StoredEntry;
@@ -65,7 +64,7 @@ pub fn verify(path: &Path) -> Result<Vec<Damage>> {
 }
 
 fn verify_parts(folder: &Path, fingerprint: &Fingerprint) -> Result<Vec<Damage>> {
-    let codec = match Codec::of_folder(folder, fingerprint) {
+    let codec = match fingerprint.codec(folder) {
         Ok(codec) => codec,
         Err(error) => {
             let path = folder.to_owned();
@@ -99,7 +98,7 @@ pub fn remove(path: &Path) -> Result<Vec<PathBuf>> {
         fs::remove_dir_all(folder).at(folder)?;
     }
     if path.is_dir() {
-        files::remove_leftovers(path);
+        leftovers::remove(path);
         let _ = fs::remove_file(path.join(files::FILE_HASHES));
         let _ = fs::remove_dir(path); // fails if the folder contains files of somebody else
     }
@@ -170,7 +169,7 @@ fn listing(folder: PathBuf) -> Result<Listing> {
     let mut frames_by_row = HashMap::new();
     let mut bytes = 0;
     let mut unreadable = 0;
-    let codec = Codec::of_folder(&folder, &fingerprint);
+    let codec = fingerprint.codec(&folder);
     for layer in &layers {
         for path in part::list(&layer.path)? {
             bytes += fs::metadata(&path).map_or(0, |metadata| metadata.len());
