@@ -12,8 +12,9 @@ pub mod resample;
 mod stream;
 mod unsupported;
 
+use crate::data::audio::container::Purpose;
 use crate::data::audio::piece::Piece;
-use crate::data::audio::stream::{Purpose, Stream};
+use crate::data::audio::stream::Stream;
 use crate::data::panic::catch_panic;
 use crate::data::printable::printable_path;
 use crate::data::{regular, unicode};

@@ -1,5 +1,6 @@
 //! Manifests: the lists of utterances that speech toolkits write, or a folder of audio files. Each
 //! format has a module.
+mod audio_table;
 mod fairseq;
 mod folder;
 mod hash;

@@ -11,11 +11,18 @@ mod patched;
 mod riff;
 mod wav;
 
-use super::stream::Purpose;
 use crate::Result;
 use patched::{Patch, Patched};
 use std::io::{Read, Seek, SeekFrom};
 use symphonia::core::io::MediaSource;
+
+/// What a file is opened for.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Purpose {
+    /// Its length, for which the end of the file need not be read.
+    Length,
+    Samples,
+}
 
 /// A source whose sizes are right.
 pub(super) struct Container {

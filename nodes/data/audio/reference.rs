@@ -1,6 +1,7 @@
 //! Compares what is read of every codec with what ffmpeg decodes, and pieces with the whole.
+use super::container::Purpose;
 use super::piece::Piece;
-use super::stream::{Purpose, Stream};
+use super::stream::Stream;
 use super::tests::{header, shipped};
 use super::{open_file, read_audio};
 use crate::Result;

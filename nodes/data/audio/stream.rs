@@ -3,8 +3,9 @@
 //! What encoders put before and after the audio is cut: LAME's tag (MP3), granule positions (Ogg),
 //! the edit list (M4A). An incomplete file is an error, never a shorter row: packets must follow
 //! each other, hold as many frames as the header declares, and match FLAC's MD5 where there is one.
+use super::container::{self, Purpose};
 use super::piece::Piece;
-use super::{container, limits, mp4, unsupported};
+use super::{limits, mp4, unsupported};
 use crate::Result;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -18,14 +19,6 @@ use symphonia::default::{get_codecs, get_probe};
 
 /// How many bytes tell what a file is.
 const HEAD_BYTES: u64 = 64;
-
-/// What a file is opened for.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Purpose {
-    /// Its length, for which the end of the file need not be read.
-    Length,
-    Samples,
-}
 
 /// The audio track of an opened file.
 pub(super) struct Stream {

@@ -1,16 +1,13 @@
-//! Parquet as Hugging Face's datasets write it: a column `audio` of struct<bytes, path>. A row
-//! without bytes is the file at `path`. An utterance's id is `path`, or without one the row's
-//! number from 0.
+//! A Parquet file of audio as Hugging Face's datasets write it: a column `audio` of struct<bytes,
+//! path>. A row without bytes is the file at `path`. An utterance's id is `path`, or without one the
+//! row's number from 0.
 mod pages;
 mod row;
 mod sizes;
 #[cfg(test)]
 mod tests;
 
-use super::Utterances;
-use super::utterance::DeclaredLengths;
 use crate::Result;
-use crate::data::audio::piece::Piece;
 use crate::data::error::PathContext;
 use crate::data::lengths::Lengths;
 use crate::data::panic::catch_panic;
@@ -29,28 +26,12 @@ use row::AudioRow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// How many rows of a row group are in memory together, at most.
 const BATCH_ROWS: usize = 16;
 
 /// The samples of a row at 16 kHz, or the error of reading them.
 type RowLength = Result<u64, String>;
-
-/// Reads the whole file once, for the ids of its rows and the headers of their audio.
-pub(super) fn read(path: &Path) -> Result<Utterances> {
-    let (ids, table) = catch_panic(|| AudioTable::open(path)).at(path)?;
-    let table = Arc::new(table);
-    let mut utterances = Utterances::of_rows(table.clone());
-    for (row, id) in ids.iter().enumerate() {
-        let declared = DeclaredLengths {
-            samples: table.length(row).ok(),
-            ..DeclaredLengths::default()
-        };
-        utterances.push(&id, Piece::default(), declared);
-    }
-    Ok(utterances)
-}
 
 /// A Parquet file of audio, whose rows are read one by one.
 pub(super) struct AudioTable {
@@ -63,8 +44,13 @@ pub(super) struct AudioTable {
 }
 
 impl AudioTable {
-    /// Reads the file. Returns the ids of its rows and the table.
-    fn open(path: &Path) -> Result<(Texts, AudioTable)> {
+    /// Reads the whole file once, for the ids of its rows and the headers of their audio. Errors name
+    /// the file.
+    pub(super) fn open(path: &Path) -> Result<(Texts, AudioTable)> {
+        catch_panic(|| AudioTable::read_all(path)).at(path)
+    }
+
+    fn read_all(path: &Path) -> Result<(Texts, AudioTable)> {
         let mut table = AudioTable::from_footer(path)?;
         let groups = table.metadata.metadata().num_row_groups();
         let mut ids = Texts::default();

@@ -1,5 +1,5 @@
 //! One utterance of a manifest, and how its audio is read.
-use super::parquet::AudioTable;
+use super::audio_table::AudioTable;
 use crate::Result;
 use crate::data::audio::piece::Piece;
 use crate::data::audio::{self, AudioLengths};

@@ -1,5 +1,5 @@
 //! The utterances of a manifest, by column, so that ten million of them take some hundred megabytes.
-use super::parquet::AudioTable;
+use super::audio_table::AudioTable;
 use super::utterance::{AudioSource, DeclaredLengths, Utterance};
 use crate::data::audio::piece::Piece;
 use crate::data::lengths::Lengths;

@@ -1,7 +1,7 @@
 //! The calls of a pickle that are understood: those that build tensors, and plain containers.
 use super::Fault;
 use super::element::Element;
-use super::pickle::Machine;
+use super::machine::Machine;
 use super::tensor::TorchTensor;
 use super::values::{Node, Place};
 

@@ -3,10 +3,11 @@
 //! Every opcode takes at least a byte of the file and adds a bounded number of values, so memory and
 //! time are bounded by the length of the pickle. The machine does not recurse.
 use super::bytes::Bytes;
+use super::machine::Machine;
 use super::operands::{class, number, pairs, parse, string};
-use super::values::{Node, Object, Pickle, Place, Storage};
+use super::values::{Node, Pickle, Storage};
 use super::{Fault, reduce};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -15,9 +16,6 @@ pub(super) struct Ended {
     pub(super) pickle: Pickle,
     pub(super) storages: BTreeMap<Arc<str>, Storage>,
 }
-
-/// The most elements that containers made of other containers copy.
-const MOST_COPIED: usize = 1 << 22;
 
 /// Runs one pickle to its end, and reads no byte behind it.
 pub(super) fn run<R: Read>(bytes: &mut Bytes<R>) -> Result<Ended, Fault> {
@@ -38,71 +36,7 @@ pub(super) fn run<R: Read>(bytes: &mut Bytes<R>) -> Result<Ended, Fault> {
     }
 }
 
-#[derive(Default)]
-pub(super) struct Machine {
-    pub(super) nodes: Vec<Node>,
-    stack: Vec<Place>,
-    /// Heights of the stack at its marks.
-    marks: Vec<usize>,
-    memo: HashMap<u64, Place>,
-    /// Elements that were copied from one container to another.
-    copied: usize,
-    pub(super) storages: BTreeMap<Arc<str>, Storage>,
-}
-
 impl Machine {
-    pub(super) fn add(&mut self, node: Node) -> Result<Place, Fault> {
-        let place = Place::try_from(self.nodes.len()).map_err(|_| "holds too many values")?;
-        self.nodes.push(node);
-        Ok(place)
-    }
-
-    pub(super) fn node(&self, place: Place) -> &Node {
-        &self.nodes[place as usize]
-    }
-
-    /// Counts elements that are copied. One opcode may copy a container of any size, and memory shall
-    /// be bounded by the file.
-    pub(super) fn count_copied(&mut self, elements: usize) -> Result<(), Fault> {
-        self.copied = self.copied.saturating_add(elements);
-        if self.copied > MOST_COPIED {
-            return Err("copies more values than a file of torch.save does".into());
-        }
-        Ok(())
-    }
-
-    fn push(&mut self, node: Node) -> Result<(), Fault> {
-        let place = self.add(node)?;
-        self.stack.push(place);
-        Ok(())
-    }
-
-    /// Takes the top of the stack, but nothing below a mark.
-    fn pop(&mut self) -> Result<Place, Fault> {
-        let floor = self.marks.last().copied().unwrap_or(0);
-        if self.stack.len() <= floor {
-            return Err("is damaged: its pickle takes a value that is not there".into());
-        }
-        Ok(self.stack.pop().unwrap_or_default())
-    }
-
-    fn top(&self) -> Result<Place, Fault> {
-        let floor = self.marks.last().copied().unwrap_or(0);
-        let above = self.stack.get(floor..).unwrap_or_default();
-        let top = above.last().copied();
-        top.ok_or_else(|| "is damaged: its pickle changes a value that is not there".into())
-    }
-
-    /// Takes all above the last mark, and the mark.
-    fn pop_mark(&mut self) -> Result<Vec<Place>, Fault> {
-        let height = self
-            .marks
-            .pop()
-            .filter(|height| *height <= self.stack.len());
-        let height = height.ok_or("is damaged: its pickle lacks a mark")?;
-        Ok(self.stack.split_off(height))
-    }
-
     fn step<R: Read>(&mut self, opcode: u8, bytes: &mut Bytes<R>) -> Result<(), Fault> {
         match opcode {
             // PROTO, FRAME
@@ -261,23 +195,5 @@ impl Machine {
         };
         let made = reduce::call(self, function, arguments)?;
         self.push(made)
-    }
-
-    fn append(&mut self, new: Vec<Place>) -> Result<(), Fault> {
-        let list = self.top()?;
-        match &mut self.nodes[list as usize] {
-            Node::List(items) | Node::Object(Object { items, .. }) => items.extend(new),
-            _ => return Err("is damaged: its pickle appends to what is no list".into()),
-        }
-        Ok(())
-    }
-
-    fn set_items(&mut self, new: Vec<(Place, Place)>) -> Result<(), Fault> {
-        let dictionary = self.top()?;
-        match &mut self.nodes[dictionary as usize] {
-            Node::Dict(entries) | Node::Object(Object { entries, .. }) => entries.extend(new),
-            _ => return Err("is damaged: its pickle sets keys of what is no dictionary".into()),
-        }
-        Ok(())
     }
 }

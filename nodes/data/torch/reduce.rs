@@ -2,7 +2,7 @@
 //! what any other would return becomes an [`Object`], and nothing is run.
 use super::call;
 use super::element::Element;
-use super::pickle::Machine;
+use super::machine::Machine;
 use super::values::{Node, Object, Place, Storage};
 use super::{Fault, numpy};
 use std::sync::Arc;

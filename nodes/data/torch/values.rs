@@ -1,7 +1,6 @@
 //! What a pickle holds. Values lie in one list and name each other by place, so that a pickle of any
 //! nesting, or one that contains itself, is dropped without recursion.
 use super::TorchTensor;
-use super::numpy::Array;
 use std::sync::Arc;
 
 /// The place of a value.
@@ -38,6 +37,15 @@ pub(super) struct Storage {
     pub(super) len: u64,
     /// The first element, within the storage of this key.
     pub(super) start: u64,
+}
+
+/// An array of NumPy.
+#[derive(Clone, Debug)]
+pub(super) struct Array {
+    /// NumPy's name of the type, such as `<f8`.
+    pub(super) dtype: Arc<str>,
+    pub(super) shape: Vec<usize>,
+    pub(super) data: Place,
 }
 
 /// An object of a class that is not built: what it is made of.

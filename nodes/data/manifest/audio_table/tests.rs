@@ -1,3 +1,4 @@
+use super::super::parquet::read;
 use super::super::tests::TestFolder;
 use super::*;
 use arrow::array::{
@@ -7,6 +8,7 @@ use arrow::datatypes::Field;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use std::io::Cursor;
+use std::sync::Arc;
 
 /// Returns a 16-bit WAV at 16 kHz whose samples are all `value`.
 fn wav(value: i16, samples: usize) -> Vec<u8> {
