@@ -3,6 +3,7 @@
 //! A kind of node is a struct of options that implements [`KindOptions`]: its ports and its role
 //! are constants, [`Config::info`] checks the options when planning, and [`Config::build`] makes
 //! the [`Node`] that runs.
+mod artifact;
 pub mod bad_files;
 mod cacheable;
 mod clock;
@@ -30,6 +31,7 @@ pub mod step;
 mod step_info;
 
 use crate::Result;
+pub use artifact::{Artifact, PhaseOutputs, artifact_owner};
 pub use cacheable::{BuiltNode, Cacheable, StoredEntry};
 pub use clock::Clock;
 use compute::tensor::Param;
@@ -39,8 +41,8 @@ pub use finite::check_finite;
 pub use head::Head;
 pub use hidden_input::HiddenInput;
 pub use info::{
-    Artifact, NodeInfo, OptimizerSettings, PhaseOutputs, SampledFrom, Source, SourceSettings,
-    SummaryMetric, artifact_owner, shapes, superb_frames,
+    NodeInfo, OptimizerSettings, SampledFrom, Source, SourceSettings, SummaryMetric, shapes,
+    superb_frames,
 };
 pub use kind::{Kind, KindOptions, Parse, Role, parse};
 pub use layers_option::LayersOption;

@@ -3,9 +3,8 @@
 use super::config_keys::{UnknownKeys, unknown_keys};
 use super::formats::{StoredModel, is_builder_config};
 use super::normalization::{HUGGING_FACE_EPSILON, Normalization};
-use super::stored::Stored;
+use super::stored::{Stored, older_name};
 use super::weight_files::{WeightFiles, lacks, prefix};
-use super::weights::older_name;
 use super::{Architecture, CMVN_FILE, Cmvn, MASK_EMBEDDING, formats, whisper};
 use crate::Result;
 use crate::data::error::{PathContext, error_at};

@@ -17,6 +17,12 @@ pub(super) use tensor::{Numbers, StoredTensor, described};
 /// The most problems that one message lists.
 const LISTED: usize = 12;
 
+/// Returns the older names of the weight norm's tensors.
+pub(super) fn older_name(name: &str) -> String {
+    name.replace("parametrizations.weight.original0", "weight_g")
+        .replace("parametrizations.weight.original1", "weight_v")
+}
+
 /// The tensors of one checkpoint, which may lie in several files.
 pub(super) struct Stored {
     /// The file that messages name.

@@ -187,12 +187,6 @@ impl Model {
     }
 }
 
-/// Returns the older names of the weight norm's tensors.
-pub(super) fn older_name(name: &str) -> String {
-    name.replace("parametrizations.weight.original0", "weight_g")
-        .replace("parametrizations.weight.original1", "weight_v")
-}
-
 /// The files of a folder that [`Model::save`] writes.
 pub const FILES: [&str; 3] = [
     "config.json",

@@ -1,6 +1,5 @@
 //! The files of a phase that could not be used, up to the number that the option `bad_files` allows.
 //! Ranks tell each other of theirs, so that a file counts once whichever of them has read it.
-use crate::node::NodeContext;
 use crate::{Error, Result};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,17 +23,17 @@ impl BadFiles {
         self.lock().allowed = files;
     }
 
-    /// Counts and reports a file, unless it is known.
+    /// Counts a file and says so, unless it is known.
     ///
     /// # Errors
     /// The error itself if there are more than allowed.
-    pub fn add(&self, error: Error, context: &NodeContext) -> Result<()> {
+    pub fn add(&self, error: Error, say: impl FnOnce(String)) -> Result<()> {
         let error = error.to_string();
         let mut known = self.lock();
         let line = known.count(&error)?;
         if let Some(line) = line {
             known.untold.push(error);
-            context.say(line);
+            say(line);
         }
         Ok(())
     }
@@ -44,15 +43,15 @@ impl BadFiles {
         std::mem::take(&mut self.lock().untold)
     }
 
-    /// Counts the files of a rank, by what it tells, and reports those that this one does not know.
+    /// Counts the files of a rank, by what it tells, and says which of them this one does not know.
     ///
     /// # Errors
     /// One of them, if there are more than allowed.
-    pub fn join(&self, rank: usize, errors: &[String], context: &NodeContext) -> Result<()> {
+    pub fn join(&self, rank: usize, errors: &[String], say: impl Fn(String)) -> Result<()> {
         let mut known = self.lock();
         for error in errors {
             if let Some(line) = known.count(error)? {
-                context.say_once(&format!("rank {rank}: {line}"));
+                say(format!("rank {rank}: {line}"));
             }
         }
         Ok(())
@@ -82,31 +81,30 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::report::ReportedLines;
-    use std::sync::Arc;
+    use std::cell::RefCell;
 
     #[test]
     fn a_file_counts_once_over_all_ranks() {
-        let lines = Arc::new(ReportedLines::default());
-        let context = NodeContext::alone("speech", lines.clone(), |_| ());
+        let lines = RefCell::new(vec![]);
+        let say = |line| lines.borrow_mut().push(line);
         let files = BadFiles::default();
         files.allow(3);
-        files.add("a.wav is bad".into(), &context).unwrap();
-        files.add("a.wav is bad".into(), &context).unwrap();
+        files.add("a.wav is bad".into(), say).unwrap();
+        files.add("a.wav is bad".into(), say).unwrap();
         assert_eq!(files.take_untold(), ["a.wav is bad"]);
         assert!(files.take_untold().is_empty());
         let told = |names: &[&str]| names.iter().map(|name| format!("{name} is bad")).collect();
         let others: Vec<String> = told(&["b.wav", "a.wav", "c.wav"]);
-        files.join(1, &others, &context).unwrap();
+        files.join(1, &others, say).unwrap();
         assert!(files.take_untold().is_empty(), "that rank has told of them");
         let expected = [
-            "node `speech`: a.wav is bad: left out (bad file 1; `bad_files` is 3)",
-            "node `speech`: rank 1: b.wav is bad: left out (bad file 2; `bad_files` is 3)",
-            "node `speech`: rank 1: c.wav is bad: left out (bad file 3; `bad_files` is 3)",
+            "a.wav is bad: left out (bad file 1; `bad_files` is 3)",
+            "rank 1: b.wav is bad: left out (bad file 2; `bad_files` is 3)",
+            "rank 1: c.wav is bad: left out (bad file 3; `bad_files` is 3)",
         ];
         assert_eq!(lines.take(), expected);
         let fourth: Vec<String> = told(&["d.wav"]);
-        let error = files.join(2, &fourth, &context).unwrap_err().to_string();
+        let error = files.join(2, &fourth, say).unwrap_err().to_string();
         assert_eq!(error, "d.wav is bad (bad file 4; `bad_files` is 3)");
     }
 }

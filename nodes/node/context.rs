@@ -1,8 +1,8 @@
 //! Where a node runs: its run, its phase, its name, its seed.
 use crate::data::printable::printable_lines;
+use crate::node::artifact::PhaseOutputs;
 use crate::node::bad_files::BadFiles;
 use crate::node::clock::Clock;
-use crate::node::info::PhaseOutputs;
 use crate::node::port::Shapes;
 use crate::node::report::Report;
 use crate::node::row_counts::RowCounts;

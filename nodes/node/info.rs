@@ -1,6 +1,7 @@
 //! What a plan learns about nodes before anything runs.
 use crate::Result;
-use crate::model::{Architecture, Numbering, count};
+use crate::model::{Architecture, count};
+use crate::node::artifact::Artifact;
 use crate::node::clock::Clock;
 use crate::node::context::NodeContext;
 use crate::node::planned_rows::PlannedRows;
@@ -40,73 +41,6 @@ impl NodeInfo {
             _ => None,
         }
     }
-}
-
-/// What a node leaves for later phases.
-#[derive(Clone, Debug)]
-pub enum Artifact {
-    /// A model folder. `estimated`: its widths are decided while it is pruned.
-    Model {
-        architecture: Box<Architecture>,
-        estimated: bool,
-    },
-    /// Projection heads: the groups of layers that share one.
-    Heads {
-        groups: Vec<Vec<usize>>,
-        /// Names and shapes.
-        tensors: Vec<(String, Vec<usize>)>,
-    },
-    /// The weights of a head that trains: names and shapes of its tensors.
-    Head { tensors: Vec<(String, Vec<usize>)> },
-    /// Centroids of clusters.
-    Centroids { clusters: usize, width: usize },
-    /// Codebooks of a teacher's layers.
-    Codebooks {
-        layers: Vec<usize>,
-        width: usize,
-        books: usize,
-    },
-    /// Mean and standard deviation of log-mel frames.
-    Cmvn { bins: usize },
-    /// Labels of frames; the number of classes, if it is known.
-    Labels {
-        classes: Option<usize>,
-        numbering: Numbering,
-    },
-}
-
-/// What the phases of a graph file leave, by `phase/node`.
-#[derive(Default)]
-pub struct PhaseOutputs(pub BTreeMap<String, Artifact>);
-
-impl PhaseOutputs {
-    /// Returns the model that `phase/node` leaves, and whether its widths are an estimate.
-    pub fn model(&self, owner: &str) -> Option<(&Architecture, bool)> {
-        match self.0.get(owner)? {
-            Artifact::Model {
-                architecture,
-                estimated,
-            } => Some((architecture, *estimated)),
-            _ => None,
-        }
-    }
-
-    /// Returns the names, `phase/node`, of all models.
-    pub fn model_names(&self) -> impl Iterator<Item = &str> {
-        let models = self
-            .0
-            .iter()
-            .filter(|(_, a)| matches!(a, Artifact::Model { .. }));
-        models.map(|(name, _)| name.as_str())
-    }
-}
-
-/// Returns the `phase/node` that leaves the file at this path, `$OUT/phase/node/file`; `None` for
-/// other paths.
-pub fn artifact_owner<'a>(path: &'a str, file: &str) -> Option<&'a str> {
-    path.strip_prefix("$OUT/")?
-        .strip_suffix(file)?
-        .strip_suffix('/')
 }
 
 /// The node that makes the steps of a phase.

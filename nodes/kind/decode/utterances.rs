@@ -72,7 +72,7 @@ impl UtteranceSet {
             .zip(manifest::lengths(&utterances, &candidates))
         {
             match length {
-                Err(error) => bad_files.add(error, context)?,
+                Err(error) => bad_files.add(error, |line| context.say(line))?,
                 Ok(0) => empty += 1,
                 Ok(length) if options.is_too_short(length) => short += 1,
                 Ok(length) if options.is_too_long(length) => long += 1,
@@ -203,9 +203,10 @@ impl UtteranceSet {
                     speech.lengths.push(kept);
                 }
                 Ok(_) => {
-                    bad_files.add(format!("`{}` has changed", printable(id)).into(), context)?
+                    let error = format!("`{}` has changed", printable(id));
+                    bad_files.add(error.into(), |line| context.say(line))?;
                 }
-                Err(error) => bad_files.add(error, context)?,
+                Err(error) => bad_files.add(error, |line| context.say(line))?,
             }
         }
         Ok(speech)

@@ -1,5 +1,4 @@
 //! The weights of the best dev pass so far, which a phase with the option `best` ends with.
-use super::checkpoint::BEST;
 use crate::Result;
 use crate::data::file;
 use crate::node::step::Step;
@@ -33,6 +32,8 @@ pub(super) struct BestPass {
     weights: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
 }
 
+/// What a checkpoint's tensors of the best pass are named by.
+pub(super) const BEST: &str = "best";
 /// Keys of a checkpoint's metadata.
 const VALUE: &str = "best_value";
 const UPDATE: &str = "best_update";

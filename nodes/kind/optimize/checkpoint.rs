@@ -1,7 +1,7 @@
 //! The state of a run in one file, written atomically: weights and moments of every parameter, and
 //! the update they belong to, and the weights of the best dev pass. Nothing else has a state (see
 //! [`compute::random`]).
-use super::best::BestPass;
+use super::best::{BEST, BestPass};
 use crate::Result;
 use crate::data::error::PathContext;
 use crate::data::file::{self, TensorError, Verified};
@@ -14,8 +14,6 @@ use std::path::{Path, PathBuf};
 
 /// What a checkpoint has of each parameter.
 const KINDS: [&str; 3] = ["weight", "m", "v"];
-/// What it has besides if a dev pass was the best.
-pub(super) const BEST: &str = "best";
 
 /// What a checkpoint holds beside weights.
 #[derive(Default)]

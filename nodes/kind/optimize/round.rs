@@ -73,7 +73,8 @@ pub(super) fn exchange(
     }
     check_norms(&messages, info.update)?;
     for (rank, message) in messages.iter().enumerate() {
-        run.bad_files.join(rank, &message.bad_files, context)?;
+        run.bad_files
+            .join(rank, &message.bad_files, |line| context.say_once(&line))?;
     }
     if info.dev {
         // Ranks for which a dev pass has no batch left repeat its last one.

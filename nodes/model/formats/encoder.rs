@@ -2,8 +2,8 @@
 use super::keys::Keys;
 use super::names;
 use super::python_list::convolutions;
+use crate::model::stored::older_name;
 use crate::model::stored::{Stored, StoredTensor};
-use crate::model::weights::older_name;
 use crate::model::{Architecture, ExtractNorm, MASK_EMBEDDING};
 use std::collections::BTreeMap;
 

@@ -7,15 +7,13 @@
 //!
 //! Gates on channels of the last convolution become one more convolution
 //! ([`super::gate_convolution`]). Heads and inner units that were cut come back with zero weights.
-use super::draft::{Draft, first};
+use super::draft::{Draft, NORM_WEIGHT, PROJECTION_WEIGHT, first};
 use super::gate_convolution::gates_as_weights;
 use crate::Result;
 use crate::model::{Architecture, DUMMY_WEIGHT, Model};
 
 const FOLDED: &str = "feature_projection.folded";
-pub(super) const NORM_WEIGHT: &str = "feature_projection.layer_norm.weight";
 const NORM_BIAS: &str = "feature_projection.layer_norm.bias";
-pub(super) const PROJECTION_WEIGHT: &str = "feature_projection.projection.weight";
 const PROJECTION_BIAS: &str = "feature_projection.projection.bias";
 
 /// Returns the model with as many heads and inner units in each layer, without gates on channels

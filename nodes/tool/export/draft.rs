@@ -4,6 +4,10 @@ use crate::model::{Architecture, HUGGING_FACE_EPSILON, Model, Weights};
 use compute::tensor::{param, read};
 use std::collections::BTreeMap;
 
+/// Names of tensors of the feature projection.
+pub(super) const NORM_WEIGHT: &str = "feature_projection.layer_norm.weight";
+pub(super) const PROJECTION_WEIGHT: &str = "feature_projection.projection.weight";
+
 /// A tensor's shape and values.
 pub(super) type Values = (Vec<usize>, Vec<f32>);
 

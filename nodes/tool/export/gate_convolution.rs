@@ -7,8 +7,7 @@
 //! two closed channels at b + d and b - d, with 2 d² = C (s² - 1) ε for C channels; the mean stays.
 //! Each of the two has half of the projection's column of the one closed channel that had one.
 //! Without two closed channels s is 1.
-use super::dense::{NORM_WEIGHT, PROJECTION_WEIGHT};
-use super::draft::Draft;
+use super::draft::{Draft, NORM_WEIGHT, PROJECTION_WEIGHT};
 use crate::model::{DUMMY_WEIGHT, ExtractNorm};
 
 /// GELU(t) = t in f32 from about 5.5 on.
