@@ -16,7 +16,7 @@ use crate::math::{gelu, gelu_both};
 use crate::op::conv_first::cpu::NormedFirst;
 use crate::op::gate;
 use crate::parallel::{
-    add, column_sums, for_each_chunk, for_each_uneven_chunk, map_numbers, threads, wide, zip,
+    Shared, add, column_sums, for_each, for_each_chunk, map_numbers, threads, wide, zip,
 };
 use crate::tensor::cpu::{Cpu, Grads, Hidden, Spans, hidden, read};
 use std::borrow::Cow;
@@ -59,9 +59,10 @@ impl Conv1dDevice for Cpu {
         let weight = View::rows(&taps, k * width).t();
         let packed = Packed::new(conv.precision, out, k * width, weight);
         let pieces = pieces(&windows);
-        let sizes = pieces.iter().map(|(_, at)| at.len() * out);
-        let mut y = vec![0.0; windows.total() * out];
-        for_each_uneven_chunk(&mut y, sizes, |i, y| {
+        let len = windows.total() * out;
+        let mut y = Vec::with_capacity(len);
+        let shared = Shared::spare(&mut y);
+        for_each(pieces.len(), |i| {
             let (row, at) = &pieces[i];
             let mut h = x.frames(*row, at.start * s..(at.end - 1) * s + k);
             if conv.activates {
@@ -69,8 +70,14 @@ impl Conv1dDevice for Cpu {
             }
             let bias = conv.bias.as_ref();
             let then = bias.map_or(Epilogue::None, |b| Epilogue::Bias(read(b)));
-            packed.multiply_then(at.len(), View::rows(&h, s * width), Out::set(y, out), &then);
+            let first = windows.of(*row).start + at.start;
+            // SAFETY: each piece has its own windows.
+            let to = unsafe { Out::columns(shared.tail(first * out), out, false) };
+            packed.multiply_then(at.len(), View::rows(&h, s * width), to, &then);
         });
+        // SAFETY: the pieces are all windows, and a product that does not accumulate writes each
+        // number before it reads any.
+        unsafe { y.set_len(len) };
         let y = hidden(y, out, windows.clone());
         (y, Rule { conv, x, windows })
     }

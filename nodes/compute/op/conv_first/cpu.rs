@@ -1,7 +1,7 @@
 //! [`ConvFirstDevice`] row by row, so that z need not be in memory as a whole.
 use super::{ConvFirstDevice, First};
 use crate::gemm::{Epilogue, Out, Packed, Precision, Shape, View, product};
-use crate::parallel::{column_sums, for_each_chunk, map, wide};
+use crate::parallel::{Shared, column_sums, for_each, map, wide};
 use crate::tensor::Spans;
 use crate::tensor::cpu::{Cpu, Grads, Matrix, Param, read, tensor};
 use std::ops::Range;
@@ -77,14 +77,21 @@ impl NormedFirst {
         let NormedTaps { scaled, shift } = &self.taps[row];
         let k = self.k;
         let out = self.width();
-        let mut z = vec![0.0; frames.len() * out];
         let packed = Packed::new(Precision::F32, out, k, View::rows(scaled, k).t());
-        for_each_chunk(&mut z, TASK * out, |i, z| {
-            let first = (frames.start + i * TASK) * self.s;
-            let windows = View::rows(&self.waves[row][first..], self.s);
-            let then = Epilogue::Bias(shift);
-            packed.multiply_then(z.len() / out, windows, Out::set(z, out), &then);
+        let then = Epilogue::Bias(shift);
+        let n = frames.len();
+        let mut z = Vec::with_capacity(n * out);
+        let shared = Shared::spare(&mut z);
+        for_each(n.div_ceil(TASK), |i| {
+            let first = i * TASK;
+            let windows = View::rows(&self.waves[row][(frames.start + first) * self.s..], self.s);
+            // SAFETY: each task has its own frames.
+            let to = unsafe { Out::columns(shared.tail(first * out), out, false) };
+            packed.multiply_then(TASK.min(n - first), windows, to, &then);
         });
+        // SAFETY: the tasks are all frames, and such a product writes each number before it reads
+        // any.
+        unsafe { z.set_len(n * out) };
         z
     }
 
