@@ -128,7 +128,7 @@ fn gated_states(
 }
 
 /// Returns Σ upstream · x, whose gradient by x is `upstream`.
-fn weighted<S: Shape>(x: Tensor<S, f32, Device, Tape>, upstream: Vec<f32>) -> Number<Tape> {
+pub fn weighted<S: Shape>(x: Tensor<S, f32, Device, Tape>, upstream: Vec<f32>) -> Number<Tape> {
     let (x, tape) = split(x);
     let slope = upstream.into_iter().map(f64::from).collect();
     given_number(0.0, vec![(x, slope)], tape)

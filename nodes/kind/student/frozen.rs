@@ -86,6 +86,12 @@ impl Frozen<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::parity::{close_to, gradient, weighted};
+    use crate::model::{Convention, Forward, FrontEnd, Model, Outputs};
+    use compute::gemm::Precision;
+    use compute::random::Key;
+    use compute::tensor::{Hidden, Tape, Track, backward, param, read};
+    use std::collections::BTreeMap;
 
     #[test]
     fn parts_stand_still_from_the_first_on() {
@@ -152,5 +158,90 @@ mod tests {
             errors[1].message,
             "option `frozen`: no tensor of the model begins with `zzz`"
         );
+    }
+
+    /// Returns the last layer of a model with frozen parts, for two rows of normalised log-mel
+    /// frames.
+    fn last_layer<T: Track>(model: &Model, frozen_parts: usize, tape: T) -> Hidden<T> {
+        let noise = Key::new(4, &["features"]);
+        let bins = model.architecture.fbank_bins as u64;
+        let row =
+            |row: u64, frames: u64| (0..frames * bins).map(|i| noise.normal(row, i)).collect();
+        let gates = BTreeMap::new();
+        let forward = Forward {
+            frozen_parts,
+            ..Forward::without_dropout(model, &gates, Precision::F32, tape)
+        };
+        let outputs = Outputs {
+            layers: &[model.architecture.num_hidden_layers],
+            maps: &[],
+            encoder_output: false,
+            convention: Convention::Hf,
+        };
+        let features = forward.fbank_features(vec![row(0, 14), row(1, 9)]);
+        forward.encode(features, None, outputs).hiddens.remove(0)
+    }
+
+    /// A front end of log-mel frames learns below an encoder that stands still: its gradients are
+    /// the differences of what the encoder makes of it.
+    #[test]
+    fn a_front_end_has_gradients_through_a_frozen_encoder() {
+        const STEP: f32 = 1e-2;
+        let architecture = Architecture {
+            front_end: FrontEnd::Fbank,
+            fbank_bins: 6,
+            hidden_size: 12,
+            num_hidden_layers: 2,
+            num_attention_heads: 2,
+            intermediate_size: 16,
+            num_conv_pos_embeddings: 4,
+            num_conv_pos_embedding_groups: 2,
+            mask_time_prob: 0.0,
+            ..Architecture::default()
+        };
+        let mut model = Model::random(&architecture, Key::new(3, &["weights"]));
+        // Random weights are small: so that every part matters.
+        for (name, weight) in &mut model.weights.0 {
+            let is_norm = name.ends_with("norm.weight");
+            let factor = if is_norm { 1.0 } else { 8.0 };
+            *weight = param(read(weight).iter().map(|x| factor * x).collect());
+        }
+        let prefixes = ["encoder.".to_owned()];
+        let frozen = Frozen(&prefixes);
+        let frozen_parts = frozen.parts(&architecture, false, &[]);
+        let last = last_layer(&model, frozen_parts, Tape::default());
+        let noise = Key::new(5, &["upstream"]);
+        let upstream: Vec<f32> = (0..last.read().len() as u64)
+            .map(|i| noise.normal(0, i))
+            .collect();
+        let mut gradients = backward(weighted(last.values, upstream.clone()), 1.0);
+        let value = |model: &Model| -> f64 {
+            let last = last_layer(model, 0, compute::tensor::NoneTape);
+            let pairs = last.read().iter().zip(&upstream);
+            pairs.map(|(x, slope)| f64::from(x * slope)).sum()
+        };
+        let trained = model.weights.0.keys().filter(|name| !frozen.holds(name));
+        let trained: Vec<String> = trained.cloned().collect();
+        assert_eq!(trained.len(), 4, "{trained:?}");
+        for name in trained {
+            let weight = read(model.weights.get(&name)).into_owned();
+            let places: Vec<usize> = (0..weight.len())
+                .step_by(weight.len().div_ceil(7))
+                .collect();
+            let ours = gradient(&mut gradients, model.weights.get(&name));
+            let ours: Vec<f32> = places.iter().map(|i| ours[*i]).collect();
+            let difference = |i: &usize| {
+                let at = |step: f32| {
+                    let mut changed = weight.clone();
+                    changed[*i] += step;
+                    let mut other = model.clone();
+                    other.weights.0.insert(name.clone(), param(changed));
+                    value(&other)
+                };
+                ((at(STEP) - at(-STEP)) / f64::from(2.0 * STEP)) as f32
+            };
+            let differences: Vec<f32> = places.iter().map(difference).collect();
+            close_to(&name, &ours, &differences, 1e-2);
+        }
     }
 }
