@@ -6,6 +6,7 @@ mod codecs;
 mod commands;
 mod compare;
 mod completions;
+mod controls;
 mod corpus;
 mod damage;
 mod earlier;
