@@ -26,6 +26,7 @@ pub mod port;
 pub mod report;
 pub mod row_counts;
 mod shard;
+mod shared_features;
 mod shared_models;
 pub mod step;
 mod step_info;
@@ -49,7 +50,8 @@ pub use layers_option::LayersOption;
 pub use planned_rows::{LengthCounts, PlannedRows};
 use port::Shapes;
 pub use shard::Shard;
-pub use shared_models::SharedModels;
+pub use shared_features::{FeatureSource, SharedFeatures};
+pub use shared_models::{SharedModel, SharedModels};
 use step::{Step, StepInfo};
 
 /// A running node. It is built inside its stage's thread and never leaves it.

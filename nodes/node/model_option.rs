@@ -9,7 +9,7 @@ use crate::model::{
 };
 use crate::node::layers_option::layer_errors;
 use crate::node::port::{self, Content, FrameStep, Shape, Shapes};
-use crate::node::{NodeContext, OptionError, PhaseOutputs};
+use crate::node::{NodeContext, OptionError, PhaseOutputs, SharedModel};
 use compute::random::Key;
 use serde_json::Value as Json;
 use std::path::Path;
@@ -205,17 +205,15 @@ impl ModelOption<'_> {
     }
 
     /// Opens a frozen model as [`ModelOption::open_files`]. Nodes of a phase that name equal models
-    /// share one copy of the weights.
-    pub fn open_shared(&self, context: &NodeContext, key: Key) -> Result<(Model, ReadFiles)> {
-        let folder = self.folder.map(|text| context.path(text));
-        let Some(folder) = folder.filter(|folder| folder.exists()) else {
-            return self.open_files(context, key);
-        };
+    /// share one copy of the weights, also of those that `bench` draws in place of a missing folder.
+    pub fn open_shared(&self, context: &NodeContext) -> Result<SharedModel> {
+        let named = self.folder.unwrap_or_default();
         let except = match self.unknown_keys {
             UnknownKeys::Refuse { except } => except,
             UnknownKeys::Allow => &[],
         };
-        let name = format!("{:?}", (folder, self.architecture, except));
+        let name = format!("{:?}", (context.path(named), self.architecture, except));
+        let key = Key::new(context.run.seed, &["weights", named]);
         let models = &context.run.models;
         models.open(name, || self.open_files(context, key))
     }

@@ -4,39 +4,60 @@
 use crate::Result;
 use crate::data::read_files::ReadFiles;
 use crate::model::Model;
+use crate::node::shared_features::SharedFeatures;
 #[cfg(not(feature = "cuda"))]
 use std::collections::BTreeMap;
+use std::sync::Arc;
 #[cfg(not(feature = "cuda"))]
 use std::sync::{Mutex, PoisonError};
 
 /// A model and the files that it was loaded from.
 type Loaded = (Model, ReadFiles);
 
+/// A model that several nodes may have.
+#[derive(Clone)]
+pub struct SharedModel {
+    pub model: Model,
+    /// The files that it was loaded from.
+    pub read_files: ReadFiles,
+    pub features: Arc<SharedFeatures>,
+}
+
+impl SharedModel {
+    fn new((model, read_files): Loaded) -> SharedModel {
+        SharedModel {
+            model,
+            read_files,
+            features: Arc::default(),
+        }
+    }
+}
+
 /// The models that the nodes of a phase have opened.
 #[derive(Default)]
 pub struct SharedModels {
     #[cfg(not(feature = "cuda"))]
-    opened: Mutex<BTreeMap<String, Loaded>>,
+    opened: Mutex<BTreeMap<String, SharedModel>>,
 }
 
 impl SharedModels {
     /// Returns the model that was opened under `key`, or opens it: once, also if several threads
     /// ask at the same time.
     #[cfg(not(feature = "cuda"))]
-    pub fn open(&self, key: String, open: impl FnOnce() -> Result<Loaded>) -> Result<Loaded> {
+    pub fn open(&self, key: String, open: impl FnOnce() -> Result<Loaded>) -> Result<SharedModel> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(loaded) = opened.get(&key) {
             return Ok(loaded.clone());
         }
-        let loaded = open()?;
+        let loaded = SharedModel::new(open()?);
         opened.insert(key, loaded.clone());
         Ok(loaded)
     }
 
     /// Opens the model.
     #[cfg(feature = "cuda")]
-    pub fn open(&self, _: String, open: impl FnOnce() -> Result<Loaded>) -> Result<Loaded> {
-        open()
+    pub fn open(&self, _: String, open: impl FnOnce() -> Result<Loaded>) -> Result<SharedModel> {
+        Ok(SharedModel::new(open()?))
     }
 }
 
@@ -65,7 +86,7 @@ mod tests {
                 let model = Model::random(&small, Key::new(seed, &["weights"]));
                 Ok((model, ReadFiles::default()))
             };
-            models.open(key.into(), drawn).expect("a model").0
+            models.open(key.into(), drawn).expect("a model").model
         };
         let name = "encoder.layer_norm.weight";
         let first = open("a", 1);

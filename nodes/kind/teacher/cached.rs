@@ -9,7 +9,7 @@ use crate::data::read_files::ReadFiles;
 use crate::data::targets;
 use crate::model::{label_head_path, named_encoder_files};
 use crate::node::model_option::mapped_layers;
-use crate::node::{BuiltNode, Cacheable, LayersOption, NodeContext, StoredEntry};
+use crate::node::{BuiltNode, Cacheable, LayersOption, NodeContext, SharedModel, StoredEntry};
 use arrow::record_batch::RecordBatch;
 use serde_json::{Map, Value as Json, json};
 use std::path::{Path, PathBuf};
@@ -36,12 +36,12 @@ impl Options {
         let files = named_encoder_files(&context.path(&self.model));
         let mut model = Options::hashes(files, hash_of)?;
         if model.is_empty() {
-            // A dry run without a model draws random weights: from the seed, the node, and the
-            // architecture.
+            // A dry run without a model draws random weights: from the seed, the name of the model,
+            // and the architecture.
             let run = &context.run;
             let planned = self.model_option().plan(&run.phase_outputs);
             let architecture = planned.map_err(|error| error.message)?.architecture;
-            let drawn_from = json!([run.seed, run.phase, context.node, architecture.to_config()]);
+            let drawn_from = json!([run.seed, self.model, architecture.to_config()]);
             model.insert("random".into(), drawn_from);
         }
         let mut identity = Map::new();
@@ -116,8 +116,11 @@ impl Cacheable for Options {
                 read_files: ReadFiles::default(),
             });
         }
-        let key = context.key("weights");
-        let (mut model, mut read_files) = self.model_option().open_shared(context, key)?;
+        let SharedModel {
+            mut model,
+            mut read_files,
+            features,
+        } = self.model_option().open_shared(context)?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
         if let Some(reason) = model.why_not_normalized() {
             context.say(reason);
@@ -142,6 +145,7 @@ impl Cacheable for Options {
             sends_maps,
             head: head.filter(|_| entries.contains(&StoredEntry::Logits)),
             model,
+            features,
             convention: self.convention,
             precision: self.precision,
             temperature: self.temperature as f32,

@@ -6,19 +6,21 @@ use crate::data::column::{FRAMES, ID, MAP, SAMPLES};
 use crate::data::targets::Targets;
 use crate::model::row_memory::{check_frozen, row_lengths};
 use crate::model::{Convention, Forward, LabelHead, Model, OPEN, Outputs, count};
-use crate::node::Node;
 use crate::node::port::Value;
 use crate::node::step::Step;
+use crate::node::{FeatureSource, Node, SharedFeatures};
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::record_batch::RecordBatch;
 use compute::gemm::Precision;
 use compute::op::mean_map;
-use compute::tensor::{Hidden, Spans, by_rows, hidden, read};
+use compute::tensor::{Hidden, Spans, alone, by_rows, hidden, read};
 use std::ops::Range;
 use std::sync::Arc;
 
 pub(super) struct Teacher {
     pub(super) model: Model,
+    /// Those of the other nodes that have the model.
+    pub(super) features: Arc<SharedFeatures>,
     /// Layers whose hidden states are sent; none if no node reads them.
     pub(super) layers: Vec<usize>,
     /// Layers whose attention maps are sent.
@@ -107,11 +109,19 @@ impl Node for Teacher {
             outputs.extend(logits.map(|(head, x)| head.logits(x, self.temperature)));
             outputs
         };
-        let mut layers = by_rows(
-            samples.len(),
-            |rows| forward.features(&samples[rows]),
-            encode,
-        );
+        let source = FeatureSource {
+            samples: column::get(&batch, SAMPLES)?.clone(),
+            normalize: self.model.normalize,
+            precision: self.precision,
+        };
+        let shared = self.features.rows(source, || {
+            alone(samples.len(), |row| forward.features(&samples[row..=row]))
+        });
+        let features = |rows: Range<usize>| match &shared {
+            Some(of_rows) if rows.len() == 1 => of_rows[rows.start].clone(),
+            _ => forward.features(&samples[rows]),
+        };
+        let mut layers = by_rows(samples.len(), features, encode);
         let mut maps = layers.split_off(self.layers.len());
         let logits = maps.split_off(self.mapped.len());
         let architecture = &self.model.architecture;
