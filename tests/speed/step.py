@@ -1,26 +1,31 @@
-"""The DPHuBERT update on HuBERT Base, ours beside PyTorch's, in turn on one machine:
+"""An update of a method on full HuBERT Base, ours beside PyTorch's, in turn on one machine:
 
     cargo build --release
-    python tests/speed/step.py [ROW]... [--rounds N]        # needs torch and transformers
+    python tests/speed/step.py [ROW]... [--rounds N]        # needs torch and transformers, safetensors for arm and star
 
-A batch of noise, random weights, dropout as the recipe, L1 - cosine on layers 0, 4, 8, 12 through linear maps, clipping
-at 10, AdamW. Ours has gates on every unit besides. Rows, and about how long a round of one takes on 2 cores:
+A batch of noise, random weights, dropout as the recipe, AdamW. Rows, and about how long a round of one takes on 2 cores:
 
-    f32           4 x 5 s, teacher live                 1.5 minutes
-    given         4 x 5 s, targets given (`--cached`)   1.5 minutes
-    bf16          as f32; PyTorch's is autocast         1 minute
-    bf16-given    as given                              1 minute
-    thread        as f32, on one core                   3 minutes
-    single        1 x 5 s, teacher live                 0.5 minutes
-    long          1 x 15 s, teacher live                1.5 minutes
+    f32           DPHuBERT, 4 x 5 s, teacher live             1.5 minutes
+    given         4 x 5 s, targets given (`--cached`)         1.5 minutes
+    bf16          as f32; PyTorch's is autocast               1 minute
+    bf16-given    as given                                    1 minute
+    thread        as f32, on one core                         3 minutes
+    single        1 x 5 s, teacher live                       0.5 minutes
+    long          1 x 15 s, teacher live                      1.5 minutes
     recompute     as f32, layers computed again for their gradients 2 minutes
+    arm           ARMHuBERT, 4 x 5 s, both teachers live      2.5 minutes
+    star          STaRHuBERT, 4 x 5 s, teacher live           1.5 minutes
 
 and on a GPU, with a build for it (docs/cuda.md) and PyTorch's `torch.compile`:
 
-    gpu           32 x 5 s, bf16, teacher live
+    gpu           DPHuBERT, 32 x 5 s, bf16, teacher live
     gpu-given     as gpu, targets given
     gpu-f32       32 x 5 s, teacher live
     gpu-long      10 x 15.6 s, bf16, teacher live
+
+DPHuBERT: L1 - cosine on layers 0, 4, 8, 12 through linear maps, clipping at 10; ours has gates on every unit besides. The
+other two are the graphs of their names in graphs/librispeech; their students in PyTorch are in students.py, which are compared
+with the methods' own code before they are timed.
 
 No ROW: all of the CPU's. Each side of each round is a process of its own; the table has medians over the rounds.
 PyTorch's first two updates are left out, as our warm-up is. Peak memory is the resident set, ours without the filling of
@@ -31,6 +36,7 @@ import argparse, json, os, resource, statistics, subprocess, sys, time, typing
 STEPS = 6
 
 class Row(typing.NamedTuple):
+    method: str = "dphubert"
     rows: int = 4
     seconds: float = 5
     given: bool = False
@@ -45,23 +51,28 @@ ROWS = {
     "bf16": Row(bf16=True),
     "bf16-given": Row(given=True, bf16=True),
     "thread": Row(where=1),
-    "single": Row(1),
-    "long": Row(1, 15),
+    "single": Row(rows=1),
+    "long": Row(rows=1, seconds=15),
     "recompute": Row(recompute=True),
-    "gpu": Row(32, bf16=True, where="cuda"),
-    "gpu-given": Row(32, given=True, bf16=True, where="cuda"),
-    "gpu-f32": Row(32, where="cuda"),
-    "gpu-long": Row(10, 15.6, bf16=True, where="cuda"),
+    "arm": Row("armhubert"),
+    "star": Row("starhubert"),
+    "gpu": Row(rows=32, bf16=True, where="cuda"),
+    "gpu-given": Row(rows=32, given=True, bf16=True, where="cuda"),
+    "gpu-f32": Row(rows=32, where="cuda"),
+    "gpu-long": Row(rows=10, seconds=15.6, bf16=True, where="cuda"),
+}
+# Nodes of each graph that have a precision.
+PRECISE = {
+    "dphubert": ["teacher", "student", "heads"],
+    "armhubert": ["teacher", "masked-teacher", "student", "heads"],
+    "starhubert": ["teacher", "student"],
 }
 
 
-def torch_steps(rows, length, given, bf16, where, recompute):
+def dphubert(device, recompute):
+    """Returns what is trained, the function from audio to targets, and that from audio and targets to the loss."""
     import torch, transformers
 
-    torch.manual_seed(0)
-    gpu = where == "cuda"
-    torch.set_num_threads(int(os.environ.get("RAYON_NUM_THREADS", os.cpu_count())))
-    device = torch.device("cuda" if gpu else "cpu")
     config = transformers.HubertConfig(
         apply_spec_augment=False, layerdrop=0.0, activation_dropout=0.0, feat_proj_dropout=0.1,
         attn_implementation="sdpa")
@@ -69,13 +80,63 @@ def torch_steps(rows, length, given, bf16, where, recompute):
     maps = torch.nn.ModuleList(torch.nn.Linear(768, 768) for _ in range(2))
     if recompute:
         student.gradient_checkpointing_enable()
-    for model in (teacher, student, maps):
-        model.to(device)
-    parameters = list(student.parameters()) + list(maps.parameters())
-    if gpu:
+    trained = torch.nn.ModuleList([student, maps]).to(device)
+    teacher.to(device)
+    if device.type == "cuda":
         teacher, student = torch.compile(teacher), torch.compile(student)
-    optimizer = torch.optim.AdamW(parameters, lr=2e-4, weight_decay=0.0)
-    layers, targets = (0, 4, 8, 12), None
+    layers = (0, 4, 8, 12)
+
+    def targets(audio):
+        hidden = teacher(audio, output_hidden_states=True).hidden_states
+        return torch.stack([hidden[l] for l in layers], 1).float()
+
+    def loss(audio, targets):
+        states = student(audio, output_hidden_states=True).hidden_states
+        mapped = torch.stack([maps[min(i, 1)](states[l]) for i, l in enumerate(layers)], 1).float()
+        cosine = torch.nn.functional.cosine_similarity(mapped, targets, dim=-1).mean()
+        return (mapped - targets).abs().mean() - cosine
+
+    return trained, targets, loss
+
+
+def of_graph(method):
+    """Returns the same of a method whose student is in students.py."""
+    import torch, transformers, students
+
+    students.check()
+    nodes = json.load(open(f"graphs/librispeech/{method}.json"))["nodes"]
+    student = students.Student(nodes["student"]["architecture"], nodes["student"].get("layer_gradients") == "mean").train()
+    teacher = transformers.HubertModel(transformers.HubertConfig(attn_implementation="sdpa")).eval()
+    states = lambda audio, mask=None: teacher(audio, mask_time_indices=mask, output_hidden_states=True).hidden_states
+    if method == "starhubert":
+        grams = lambda ours, theirs: students.gram_loss(ours, theirs, False) + students.gram_loss(ours, theirs, True)
+        return student, states, lambda audio, targets: grams(student(audio), targets)
+    heads = torch.nn.ModuleList(torch.nn.Linear(student.encoder.layer_norm.bias.numel(), 768) for _ in student.encoder.layers)
+
+    def targets(audio):
+        mask = torch.rand(audio.shape[0], (audio.shape[1] - 400) // 320 + 1) < 0.76
+        return mask, states(audio)[1:], states(audio, mask)[1:]
+
+    def loss(audio, targets):
+        mask, target, masked_target = targets
+        predicted = [head(state) for head, state in zip(heads, student(audio, mask)[1:])]
+        return students.masked_loss(predicted, target, masked_target, mask)
+
+    return torch.nn.ModuleList([student, heads]), targets, loss
+
+
+def torch_steps(method, rows, length, given, bf16, where, recompute):
+    import torch
+
+    torch.manual_seed(0)
+    gpu = where == "cuda"
+    torch.set_num_threads(int(os.environ.get("RAYON_NUM_THREADS", os.cpu_count())))
+    device = torch.device("cuda" if gpu else "cpu")
+    trained, teach, loss_of = dphubert(device, recompute) if method == "dphubert" else of_graph(method)
+    settings = {"lr": 2e-4, "weight_decay": 0.0} if method == "dphubert" else {
+        "lr": 1e-3, "betas": (0.9, 0.98), "eps": 1e-6, "weight_decay": 0.01}
+    optimizer = torch.optim.AdamW(trained.parameters(), **settings)
+    targets = None
     audio = torch.randn(rows, int(16000 * length), device=device)
     seconds = []
     for _ in range(STEPS):
@@ -83,15 +144,13 @@ def torch_steps(rows, length, given, bf16, where, recompute):
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             if targets is None or not given:
                 with torch.no_grad():
-                    hidden = teacher(audio, output_hidden_states=True).hidden_states
-                    targets = torch.stack([hidden[l] for l in layers], 1).float()
+                    targets = teach(audio)
                 if given:
-                    teacher = None
-            states = student(audio, output_hidden_states=True).hidden_states
-            mapped = torch.stack([maps[min(i, 1)](states[l]) for i, l in enumerate(layers)], 1).float()
-        loss = (mapped - targets).abs().mean() - torch.nn.functional.cosine_similarity(mapped, targets, dim=-1).mean()
+                    teach = None
+            loss = loss_of(audio, targets)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 10.0)
+        if method == "dphubert":
+            torch.nn.utils.clip_grad_norm_(trained.parameters(), 10.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if gpu:
@@ -109,13 +168,15 @@ def run(*command, where=None):
     return json.loads(subprocess.run([*one_core, *command], capture_output=True, text=True, check=True, env=env).stdout)
 
 
-def ours(rows, length, given, bf16, where, recompute):
-    command = ["target/release/pipeline", "bench", "graphs/librispeech/dphubert.json", "--phase", "prune"]
-    command += ["--synthetic", f"{rows}x{length}", "--steps", str(STEPS - 2), "--format", "json"]
+def ours(method, rows, length, given, bf16, where, recompute):
+    command = ["target/release/pipeline", "bench", f"graphs/librispeech/{method}.json"]
+    # Two teachers run ahead of the student by unlike numbers of batches: more updates, so that this does not count.
+    steps = STEPS - 2 if method == "dphubert" else 8
+    command += ["--synthetic", f"{rows}x{length}", "--steps", str(steps), "--format", "json"]
+    for node in PRECISE[method]:
+        command += ["--set", f"{node}.precision={'bf16' if bf16 else 'f32'}"]
     if given:
         command += ["--cached"]
-    if bf16:
-        command += ["--set", "teacher.precision=bf16", "--set", "student.precision=bf16"]
     if recompute:
         command += ["--set", "student.recompute=true"]
     found = run(*command, where=where)
