@@ -32,6 +32,8 @@ mod packing;
 mod portable;
 mod precision;
 #[cfg(target_arch = "x86_64")]
+mod rows;
+#[cfg(target_arch = "x86_64")]
 mod simd;
 #[cfg(test)]
 mod tests;

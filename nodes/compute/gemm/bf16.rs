@@ -3,7 +3,7 @@
 //! `vdpbf16ps` multiplies pairs, so it has twice the numbers of an f32 FMA. A word is a pair: an
 //! even depth in its low half, the next depth in its high half, which is zero past the last depth.
 #![allow(unsafe_op_in_unsafe_fn)] // each line is an intrinsic
-use super::kernel::{AForm, Kernel, MR, Tile, micro_kernel};
+use super::kernel::{Kernel, MR, Tile, micro_kernel};
 use super::packing::{Panel, pack_panel};
 use super::simd::{Simd, Word};
 use std::arch::x86_64::*;
@@ -15,7 +15,8 @@ pub(super) static BF16: Kernel = Kernel {
     k_per_word: 2,
     micro_kernel: micro_kernel_bf16,
     pack_panel: pack_panel_bf16,
-    a_form: AForm::Rows(pack_rows_bf16),
+    pack_rows: Some(pack_rows_bf16),
+    tiles_rows: false,
     prefetches: false,
 };
 

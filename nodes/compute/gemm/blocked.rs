@@ -3,13 +3,11 @@
 //! For each block of kc words of depth: pack b into panels (kc, nr), once, on all threads; then
 //! each task takes up to MC rows of a, which stay in L2, and multiplies them by one panel after
 //! another. Packing hides strides, transposition and overlap of b.
-//!
-//! Whether a is packed, the kernel decides ([`AForm`](super::kernel::AForm)). Its single words are
-//! broadcast, so wide vectors hardly gain from it where a is row-major; where it is transposed,
-//! reading it in place would touch a page a number.
-use super::blocking::{ABlock, Blocking, KBlock, MC, for_each_task};
+//! Whether a is packed, [`Rows`] decides.
+use super::blocking::{Blocking, KBlock, MC, for_each_task};
 use super::buffers::{A_BUFFER, B_BUFFER, LINE_WORDS, aligned, line_start, with_buffer};
 use super::kernel::{Kernel, MR, Tile};
+use super::rows::{ABlock, Rows};
 use super::{Epilogue, Out, Shape, View};
 use std::ops::Range;
 
@@ -98,15 +96,16 @@ unsafe fn multiply(
     c: &Out,
     epilogue: &Epilogue,
 ) {
+    let a = Rows::new(blocking, a);
     let parts = parts(m, blocking.threads);
     for_each_task(blocking.threads, parts.len(), &|part| {
         let rows = parts[part].clone();
-        let buffer_len = blocking.packed_a_len(a, rows.len());
+        let buffer_len = a.packed_len(rows.len());
         with_buffer(&A_BUFFER, buffer_len, |packed_a| {
             for block in blocking.blocks(words.clone()) {
                 // SAFETY: the rows are in a, and of this task alone.
                 unsafe {
-                    let a_block = blocking.a_block(a, rows.clone(), block, packed_a);
+                    let a_block = a.block(rows.clone(), block, packed_a);
                     macro_kernel(
                         blocking,
                         &a_block,

@@ -1,6 +1,6 @@
-//! How a product is cut into blocks of depth and panels, and the packing of each.
+//! How a product is cut into blocks of depth and panels, and the packing of b.
 use super::View;
-use super::kernel::{AForm, Kernel, MR};
+use super::kernel::{Kernel, MR};
 use super::packing::Panel;
 use crate::parallel::Shared;
 use rayon::prelude::*;
@@ -12,10 +12,7 @@ const KC: usize = 384;
 /// Most rows of a in a task: 200 KiB of L2.
 pub(super) const MC: usize = 22 * MR;
 /// Lanes of the widest vector.
-const MAX_LANES: usize = 16;
-/// Fewest panels for which rows of a are packed into tiles: with fewer, packing costs more than it
-/// gains.
-const PANELS_PER_PACKING: usize = 12;
+pub(super) const MAX_LANES: usize = 16;
 
 /// How b (k, n) is cut: its columns into panels, its depth into even blocks.
 pub(super) struct Blocking {
@@ -40,26 +37,6 @@ pub(super) struct KBlock {
     pub kc: usize,
     /// Where its panels begin in packed b.
     offset: usize,
-}
-
-/// Rows of a as the micro-kernel reads them: word (row, depth) of tile i, rows from MR i on, is
-/// `first[i * tile + row * rs + depth * cs]`.
-pub(super) struct ABlock {
-    pub first: *const f32,
-    pub tile: usize,
-    pub rs: usize,
-    pub cs: usize,
-}
-
-/// How rows of a are packed.
-enum APacking {
-    None,
-    /// Row-major, by this function.
-    Rows(unsafe fn(&Panel)),
-    /// Column-major.
-    Columns,
-    /// Tiles of MR rows one after the other, each column-major.
-    Tiles,
 }
 
 impl Blocking {
@@ -97,7 +74,7 @@ impl Blocking {
     }
 
     /// Returns the numbers of depth in a block.
-    fn depth(&self, block: KBlock) -> usize {
+    pub(super) fn depth(&self, block: KBlock) -> usize {
         let k_per_word = self.kernel.k_per_word;
         (block.kc * k_per_word).min(self.k - block.first * k_per_word)
     }
@@ -124,101 +101,6 @@ impl Blocking {
                 unsafe { (self.kernel.pack_panel)(&panel) };
             }
         });
-    }
-
-    /// Returns how a is packed.
-    fn a_packing(&self, a: View) -> APacking {
-        match self.kernel.a_form {
-            AForm::Tiles if a.cs != 1 || self.panels >= PANELS_PER_PACKING => APacking::Tiles,
-            AForm::Tiles | AForm::InPlace if a.cs == 1 => APacking::None,
-            AForm::Rows(pack) if a.cs == 1 => APacking::Rows(pack),
-            _ => APacking::Columns,
-        }
-    }
-
-    /// Returns the length of the buffer that `rows` rows of a need, 0 if they are read in place.
-    pub(super) fn packed_a_len(&self, a: View, rows: usize) -> usize {
-        match self.a_packing(a) {
-            APacking::None => 0,
-            APacking::Rows(_) => rows * self.kc.next_multiple_of(MAX_LANES),
-            APacking::Columns => self.kc * rows.next_multiple_of(MAX_LANES),
-            APacking::Tiles => self.kc * rows.next_multiple_of(MR) + MAX_LANES,
-        }
-    }
-
-    /// Returns a block of these rows of a, packed if it cannot be read in place.
-    ///
-    /// # Safety
-    /// The rows are in a, and `packed` has the length of [`Blocking::packed_a_len`].
-    pub(super) unsafe fn a_block(
-        &self,
-        a: View,
-        rows: Range<usize>,
-        block: KBlock,
-        packed: Shared,
-    ) -> ABlock {
-        let offset = rows.start * a.rs + block.first * self.kernel.k_per_word * a.cs;
-        let source = a.data.as_ptr().wrapping_add(offset);
-        let panel = Panel {
-            source,
-            k_stride: a.cs,
-            lane_stride: a.rs,
-            lanes: rows.len(),
-            depth: self.depth(block),
-            packed: packed.pointer(),
-            packed_ld: 0,
-        };
-        let first = packed.pointer();
-        let pack = self.kernel.pack_panel;
-        match self.a_packing(a) {
-            APacking::None => ABlock {
-                first: source,
-                tile: MR * a.rs,
-                rs: a.rs,
-                cs: a.cs,
-            },
-            APacking::Rows(pack) => {
-                let packed_ld = self.kc.next_multiple_of(MAX_LANES);
-                // SAFETY: by this function's contract; so are the others.
-                unsafe { pack(&Panel { packed_ld, ..panel }) };
-                ABlock {
-                    first,
-                    tile: MR * packed_ld,
-                    rs: packed_ld,
-                    cs: 1,
-                }
-            }
-            APacking::Columns => {
-                let packed_ld = rows.len().next_multiple_of(MAX_LANES);
-                // SAFETY: see above.
-                unsafe { pack(&Panel { packed_ld, ..panel }) };
-                ABlock {
-                    first,
-                    tile: MR,
-                    rs: 1,
-                    cs: packed_ld,
-                }
-            }
-            APacking::Tiles => {
-                for row in (0..rows.len()).step_by(MR) {
-                    let tile = Panel {
-                        source: source.wrapping_add(row * a.rs),
-                        lanes: MR.min(rows.len() - row),
-                        packed: packed.tail(row * block.kc).pointer(),
-                        packed_ld: MR,
-                        ..panel
-                    };
-                    // SAFETY: see above.
-                    unsafe { pack(&tile) };
-                }
-                ABlock {
-                    first,
-                    tile: MR * block.kc,
-                    rs: 1,
-                    cs: MR,
-                }
-            }
-        }
     }
 }
 

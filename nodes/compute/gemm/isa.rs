@@ -1,6 +1,6 @@
 //! The f32 kernels: tiles of 6 × 64 in AVX-512 and of 6 × 16 in AVX2.
 #![allow(unsafe_op_in_unsafe_fn)] // each line is an intrinsic
-use super::kernel::{AForm, Kernel, MR, Tile, micro_kernel};
+use super::kernel::{Kernel, MR, Tile, micro_kernel};
 use super::packing::{Panel, pack_panel};
 use super::simd::Simd;
 use std::arch::x86_64::*;
@@ -11,7 +11,8 @@ pub(super) static AVX512: Kernel = Kernel {
     k_per_word: 1,
     micro_kernel: micro_kernel_avx512,
     pack_panel: pack_panel_avx512,
-    a_form: AForm::InPlace,
+    pack_rows: None,
+    tiles_rows: false,
     prefetches: false,
 };
 
@@ -21,7 +22,8 @@ pub(super) static AVX2: Kernel = Kernel {
     k_per_word: 1,
     micro_kernel: micro_kernel_avx2,
     pack_panel: pack_panel_avx2,
-    a_form: AForm::Tiles,
+    pack_rows: None,
+    tiles_rows: true,
     prefetches: true,
 };
 

@@ -19,21 +19,13 @@ pub(super) struct Kernel {
     pub k_per_word: usize,
     pub micro_kernel: unsafe fn(&Tile),
     pub pack_panel: unsafe fn(&Panel),
-    pub a_form: AForm,
+    /// Packs row-major rows of a into words, where they are not read in place.
+    pub pack_rows: Option<unsafe fn(&Panel)>,
+    /// Whether rows of a that enough panels read are packed into tiles of MR rows, whose words of
+    /// one depth are side by side.
+    pub tiles_rows: bool,
     /// Whether tiles prefetch the panel after their own.
     pub prefetches: bool,
-}
-
-/// The form in which the micro-kernel is given a.
-#[derive(Clone, Copy)]
-pub(super) enum AForm {
-    /// Row-major rows in place; any other a column by column.
-    InPlace,
-    /// As [`AForm::InPlace`], but this packs rows into words.
-    Rows(unsafe fn(&Panel)),
-    /// Tiles of MR rows, whose words of one depth are side by side, unless too few panels read
-    /// them.
-    Tiles,
 }
 
 /// Rows of a tile.

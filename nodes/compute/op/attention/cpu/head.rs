@@ -93,7 +93,7 @@ impl AttentionHeads<Cpu> {
         Some(Head {
             index,
             bias: bias.map(|bias| bias.of_head(index, &frames, scale(d))),
-            queries: queries_per_block(frames.len()),
+            queries: queries_of_summed_blocks(frames.len()),
             frames,
             d,
             width: self.width,
@@ -249,7 +249,7 @@ impl Head<'_> {
 }
 
 /// Returns the most queries of a block of a row, where sums over queries are rounded by blocks.
-fn queries_per_block(frames: usize) -> usize {
+fn queries_of_summed_blocks(frames: usize) -> usize {
     if frames <= WHOLE {
         frames
     } else {
