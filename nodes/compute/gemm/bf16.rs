@@ -13,6 +13,7 @@ use std::mem::transmute;
 pub(super) static BF16: Kernel = Kernel {
     nr: 64,
     k_per_word: 2,
+    max_kc: 384,
     micro_kernel: micro_kernel_bf16,
     pack_panel: pack_panel_bf16,
     pack_rows: Some(pack_rows_bf16),

@@ -7,8 +7,6 @@ use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Most words of depth in a block: a panel of b is then 96 KiB.
-const KC: usize = 384;
 /// Most rows of a in a task: 200 KiB of L2.
 pub(super) const MC: usize = 22 * MR;
 /// Lanes of the widest vector.
@@ -50,7 +48,7 @@ impl Blocking {
             k,
             panels: n.div_ceil(kernel.nr),
             words,
-            kc: words.div_ceil(words.div_ceil(KC)),
+            kc: words.div_ceil(words.div_ceil(kernel.max_kc)),
         }
     }
 

@@ -9,6 +9,7 @@ use std::arch::x86_64::*;
 pub(super) static AVX512: Kernel = Kernel {
     nr: 64,
     k_per_word: 1,
+    max_kc: 384, // a panel of 96 KiB
     micro_kernel: micro_kernel_avx512,
     pack_panel: pack_panel_avx512,
     pack_rows: None,
@@ -20,6 +21,7 @@ pub(super) static AVX512: Kernel = Kernel {
 pub(super) static AVX2: Kernel = Kernel {
     nr: 16,
     k_per_word: 1,
+    max_kc: 256, // a panel of 16 KiB: it and two tiles of a fit in L1
     micro_kernel: micro_kernel_avx2,
     pack_panel: pack_panel_avx2,
     pack_rows: None,

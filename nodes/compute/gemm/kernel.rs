@@ -17,6 +17,8 @@ pub(super) struct Kernel {
     pub nr: usize,
     /// Numbers of consecutive depth in a word.
     pub k_per_word: usize,
+    /// Most words of depth in a block.
+    pub max_kc: usize,
     pub micro_kernel: unsafe fn(&Tile),
     pub pack_panel: unsafe fn(&Panel),
     /// Packs row-major rows of a into words, where they are not read in place.

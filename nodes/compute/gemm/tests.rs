@@ -3,12 +3,13 @@ use crate::math::Dropout;
 use crate::op::check::{close, gelu, gelu_slope, noise};
 
 /// m, n and k: empty ones, edges of tiles, several panels, several blocks of depth.
-const SHAPES: [[usize; 3]; 12] = [
+const SHAPES: [[usize; 3]; 13] = [
     [1, 1, 1],
     [0, 3, 2],
     [3, 4, 0],
     [6, 64, 384],
     [7, 65, 385],
+    [7, 17, 257],
     [13, 5, 3],
     [5, 130, 771],
     [150, 33, 40],
