@@ -4,88 +4,29 @@
 //!
 //! A model's head is `logits.safetensors` beside its weights: `final_proj.weight` (size, width),
 //! `final_proj.bias`, `label_embs` (classes, size). Checkpoints of fairseq hold it themselves.
+mod classes;
+mod embeddings;
+
 use super::Architecture;
-use super::checkpoint::open_file;
-use super::formats::{StoredModel, head};
-use super::stored::Stored;
 use crate::Result;
-use crate::data::error::{PathContext, error_at};
-use crate::data::file::{FileMetadata, Tensors};
+use crate::data::error::error_at;
 use crate::data::read_files::ReadFiles;
-use crate::data::torch::is_torch_file;
+pub use classes::{Classes, HeadClasses, Numbering};
 use compute::gemm::Precision;
 use compute::op::{cosine_logits, linear, linear_start};
 use compute::random::Key;
 use compute::tensor::{Hidden, Param, Track, param};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use std::fmt;
+use embeddings::Embeddings;
+pub use embeddings::{LabelEmbeddings, label_embeddings, label_head_metadata};
 use std::path::{Path, PathBuf};
 
 const FILE: &str = "logits.safetensors";
-const EMBEDDINGS: &str = "label_embs";
-/// What fairseq calls them.
-const EMBEDDINGS_OF_FAIRSEQ: &str = "label_embs_concat";
-/// The key of the metadata for the rows of `label_embs` that come before those of clusters: symbols
-/// of a dictionary, such as fairseq's four.
-const SPECIAL: &str = "special_rows";
 
 /// The head of a model.
 pub struct LabelHead {
     weight: Param,
     bias: Param,
     embeddings: Param,
-}
-
-/// Which rows of the label embeddings are classes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Classes {
-    /// All, those of special symbols too.
-    Rows,
-    /// Those of clusters, in the order of the dictionary.
-    #[default]
-    Clusters,
-}
-
-/// Which numbers the classes of labels and logits have.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Numbering {
-    /// Those of what the logits are trained against, whatever these are.
-    Learned,
-    /// Those of clusters.
-    Clusters,
-    /// Rows of label embeddings, of which this many are special symbols before the clusters.
-    Rows { special: usize },
-}
-
-impl Numbering {
-    /// Whether labels or logits of both numberings may meet.
-    pub fn agrees_with(self, other: Numbering) -> bool {
-        self == other || self == Numbering::Learned || other == Numbering::Learned
-    }
-}
-
-impl fmt::Display for Numbering {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Numbering::Learned => f.write_str("as they are learned"),
-            Numbering::Clusters => f.write_str("as clusters"),
-            Numbering::Rows { special } => {
-                write!(
-                    f,
-                    "as rows of label embeddings, the first {special} of which are special"
-                )
-            }
-        }
-    }
-}
-
-/// The classes of a head.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct HeadClasses {
-    pub count: usize,
-    pub numbering: Numbering,
 }
 
 /// Returns the path of a model folder's head.
@@ -100,153 +41,6 @@ pub fn label_head_path(folder: &Path) -> PathBuf {
 pub fn label_classes(model: &Path, classes: Classes) -> Result<Option<HeadClasses>> {
     let found = Embeddings::find(model, &mut ReadFiles::default())?;
     Ok(found.map(|found| found.classes(classes)))
-}
-
-/// The embeddings of a head, in a file of its own or with a checkpoint.
-struct Embeddings {
-    stored: Stored,
-    /// The name of the embeddings, (rows, size).
-    name: &'static str,
-    rows: usize,
-    size: usize,
-    /// Rows of special symbols before the others.
-    special: usize,
-    /// The row of each cluster.
-    clusters: Vec<usize>,
-}
-
-impl Embeddings {
-    /// Finds the head of a model, and adds its file to those that were read; `None` if it has none.
-    fn find(model: &Path, read_files: &mut ReadFiles) -> Result<Option<Embeddings>> {
-        if model.is_file() {
-            let opened = open_file(model, read_files)?;
-            let has_head = opened.stored.tensors.contains_key(EMBEDDINGS_OF_FAIRSEQ);
-            return has_head
-                .then(|| Embeddings::of_checkpoint(opened))
-                .transpose();
-        }
-        let path = label_head_path(model);
-        let read = || {
-            let (tensors, hash) = Tensors::read_and_hash(&path)?;
-            read_files.insert(&path, hash);
-            Embeddings::of(&path, tensors)
-        };
-        path.exists().then(read).transpose()
-    }
-
-    /// Opens the head that a checkpoint of fairseq holds, whose dictionary names the rows.
-    fn of_checkpoint(opened: StoredModel) -> Result<Embeddings> {
-        let (rows, size) = shape(&opened.stored, EMBEDDINGS_OF_FAIRSEQ)?;
-        let path = opened.stored.path();
-        let clusters = head::rows(opened.symbols.as_deref(), rows).at(path)?;
-        Ok(Embeddings {
-            stored: opened.stored,
-            name: EMBEDDINGS_OF_FAIRSEQ,
-            rows,
-            size,
-            special: clusters.iter().copied().min().unwrap_or(0),
-            clusters,
-        })
-    }
-
-    /// Takes the tensors of a file of this program.
-    fn of(path: &Path, tensors: Tensors) -> Result<Embeddings> {
-        let special = tensors.metadata.get(SPECIAL).cloned();
-        let stored = Stored::of_tensors(path, tensors);
-        let (rows, size) = shape(&stored, EMBEDDINGS)?;
-        let special = special.map_or(Ok(0), |text| text.parse::<usize>());
-        let special = special.ok().filter(|special| *special < rows);
-        let Some(special) = special else {
-            let message = format!("`{SPECIAL}` of its metadata is no number of rows");
-            return Err(error_at(path, message));
-        };
-        Ok(Embeddings {
-            stored,
-            name: EMBEDDINGS,
-            rows,
-            size,
-            special,
-            clusters: (special..rows).collect(),
-        })
-    }
-
-    fn classes(&self, classes: Classes) -> HeadClasses {
-        match classes {
-            Classes::Rows if self.special > 0 => HeadClasses {
-                count: self.rows,
-                numbering: Numbering::Rows {
-                    special: self.special,
-                },
-            },
-            // Without special symbols the rows are the clusters.
-            Classes::Rows | Classes::Clusters => HeadClasses {
-                count: self.clusters.len(),
-                numbering: Numbering::Clusters,
-            },
-        }
-    }
-
-    /// Takes the embeddings of the classes out.
-    fn take(&mut self, classes: Classes) -> Result<Vec<f32>> {
-        let values = self.stored.take(self.name, &[self.rows, self.size])?;
-        if matches!(self.classes(classes).numbering, Numbering::Rows { .. }) {
-            return Ok(values);
-        }
-        let rows = self.clusters.iter();
-        Ok(rows
-            .flat_map(|row| &values[row * self.size..(row + 1) * self.size])
-            .copied()
-            .collect())
-    }
-}
-
-/// Returns the shape of embeddings, (rows, size).
-fn shape(stored: &Stored, name: &str) -> Result<(usize, usize)> {
-    let tensor = stored.tensors.get(name);
-    match tensor.map(|tensor| tensor.shape.as_slice()) {
-        Some([rows, size]) => Ok((*rows, *size)),
-        _ => {
-            let message = format!("there is no tensor `{name}` of (classes, size)");
-            Err(error_at(stored.path(), message))
-        }
-    }
-}
-
-/// Reads the embeddings of a head's classes, (classes, size), from its file or its model.
-///
-/// # Errors
-/// The file cannot be read, or has no embeddings.
-pub fn label_embeddings(path: &Path, classes: Classes) -> Result<LabelEmbeddings> {
-    let mut embeddings = if path.is_dir() {
-        let path = label_head_path(path);
-        Embeddings::of(&path, Tensors::read(&path)?)?
-    } else if is_torch_file(path) {
-        let message = "has no label head (`label_embs_concat`)";
-        let found = Embeddings::find(path, &mut ReadFiles::default())?;
-        found.ok_or_else(|| error_at(path, message))?
-    } else {
-        Embeddings::of(path, Tensors::read(path)?)?
-    };
-    Ok(LabelEmbeddings {
-        classes: embeddings.classes(classes),
-        values: embeddings.take(classes)?,
-        size: embeddings.size,
-    })
-}
-
-/// Returns the metadata of a file with a head whose classes are numbered so.
-pub fn label_head_metadata(numbering: Numbering) -> FileMetadata {
-    match numbering {
-        Numbering::Rows { special } => [(SPECIAL.to_owned(), special.to_string())].into(),
-        Numbering::Learned | Numbering::Clusters => FileMetadata::new(),
-    }
-}
-
-/// Embeddings of classes, row-major.
-pub struct LabelEmbeddings {
-    pub values: Vec<f32>,
-    pub classes: HeadClasses,
-    pub size: usize,
 }
 
 impl LabelHead {
@@ -294,6 +88,7 @@ impl LabelHead {
 
 #[cfg(test)]
 mod tests {
+    use super::embeddings::SPECIAL;
     use super::*;
     use crate::data::file;
     use compute::tensor::{Spans, hidden};
