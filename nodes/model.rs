@@ -5,9 +5,11 @@
 //! retains nothing for a backward pass.
 pub mod activation_bytes;
 mod architecture;
+mod architecture_option;
 mod checkpoint;
 mod cmvn;
 mod components;
+mod config_json;
 mod config_keys;
 pub mod count;
 mod formats;
@@ -19,7 +21,6 @@ mod normalization;
 #[cfg(test)]
 pub mod parity;
 mod random;
-mod read;
 pub mod row_memory;
 mod stored;
 mod transfer;
@@ -30,6 +31,7 @@ mod weights;
 mod whisper;
 
 pub use architecture::{Architecture, EncoderType, ExtractNorm, FrontEnd};
+pub use architecture_option::{ArchitectureError, architecture_schema};
 pub use checkpoint::{has_statistics, read_architecture};
 pub use cmvn::{CMVN_FILE, Cmvn};
 pub use components::{Component, DUMMY_WEIGHT, MASK_EMBEDDING};
@@ -44,7 +46,6 @@ pub use label_head::{
 pub use model_files::{model_files, named_encoder_files};
 pub use normalization::{HUGGING_FACE_EPSILON, Normalization};
 pub(crate) use random::draw;
-pub use read::{ArchitectureError, architecture_schema};
 pub use transfer::Transfer;
 pub use units::{Unit, UnitGroup};
 pub use weight_files::weight_paths;

@@ -17,6 +17,7 @@ pub mod head_file;
 mod hidden_input;
 mod info;
 mod kind;
+pub mod layer_outputs;
 mod layers_option;
 pub mod model_option;
 pub mod outcomes;

@@ -4,12 +4,14 @@
 //! and files that are missing or differ from their manifest are known before the first step.
 //! Samples are decoded batch by batch.
 mod batch_plan;
+mod check;
 mod clock;
 mod crop;
 mod dev_set;
 mod draw;
 mod noise;
 mod order;
+mod planned;
 mod rank_steps;
 mod source;
 mod speech;
@@ -18,11 +20,7 @@ mod tests;
 mod utterances;
 
 use crate::Result;
-use crate::data::audio::resample::RATE;
 use crate::data::column;
-use crate::data::lengths::Lengths;
-use crate::data::manifest;
-use crate::data::text;
 use crate::node::contents::FileOption;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::StepInfo;
@@ -30,9 +28,9 @@ use crate::node::{
     Config, KindOptions, LengthCounts, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
     PlannedRows, Role, SampledFrom, Source, SourceSettings, shapes,
 };
-use batch_plan::{BatchPlan, Filling};
 use crop::Crop;
 use order::Order;
+use planned::can_be_read;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::Path;
@@ -103,9 +101,6 @@ fn default_min_seconds() -> f64 {
 
 const OUT: &str = "speech";
 
-/// The longest batch, a day; far below the 31 bits in which a batch's samples are counted.
-const MAX_BATCH_SECONDS: f64 = 86_400.0;
-
 impl KindOptions for Options {
     const PORTS: Ports = Ports {
         inputs: &[],
@@ -116,132 +111,6 @@ impl KindOptions for Options {
         FileOption::manifest("manifest"),
         FileOption::manifest("dev"),
     ];
-}
-
-impl Options {
-    fn errors(&self) -> Vec<OptionError> {
-        let mut errors = vec![];
-        for (option, manifest) in [
-            ("manifest", Some(&self.manifest)),
-            ("dev", self.dev.as_ref()),
-        ] {
-            if !manifest.is_none_or(|manifest| manifest::is_known(manifest)) {
-                let message = format!(
-                    "`{option}` is no `*.tsv`, `wav.scp`, `*.jsonl`, `*.jsonl.gz`, `*.parquet` or \
-                     folder"
-                );
-                errors.push(OptionError::at(option, message));
-            }
-        }
-        let lengths = [
-            ("seconds_per_batch", self.seconds_per_batch),
-            ("bucket_seconds", self.bucket_seconds),
-        ];
-        for (option, seconds) in lengths {
-            if !(seconds > 0.0 && seconds <= MAX_BATCH_SECONDS) {
-                let message = format!("`{option}` must be above 0 and at most {MAX_BATCH_SECONDS}");
-                errors.push(OptionError::at(option, message));
-            }
-        }
-        errors.extend(OptionError::unless(
-            self.rows_per_batch != Some(0),
-            "rows_per_batch",
-            "must be at least 1, or null",
-        ));
-        errors.extend(self.window_error());
-        errors.extend(self.order.errors());
-        errors.extend(OptionError::unless(
-            self.rows_per_batch.is_none() || self.order == Order::default(),
-            "order",
-            "`rows_per_batch` draws the rows of each epoch anew, and so has no order of batches",
-        ));
-        if !(0.0..=MAX_BATCH_SECONDS).contains(&self.min_seconds) {
-            let message =
-                format!("`min_seconds` must be at least 0 and at most {MAX_BATCH_SECONDS}");
-            errors.push(OptionError::at("min_seconds", message));
-        }
-        if let Some(max) = self.max_seconds
-            && !(max.is_finite() && max >= self.min_seconds)
-        {
-            let message = "`max_seconds` must not be below `min_seconds`";
-            errors.push(OptionError::at("max_seconds", message));
-        }
-        errors
-    }
-
-    /// Checks that `window_seconds` is there exactly with windows.
-    fn window_error(&self) -> Option<OptionError> {
-        match (self.window_seconds, self.crop) {
-            (Some(seconds), Crop::Window) => OptionError::unless(
-                seconds > 0.0 && seconds <= MAX_BATCH_SECONDS,
-                "window_seconds",
-                format!("must be above 0 and at most {MAX_BATCH_SECONDS}"),
-            ),
-            (Some(_), _) => Some(OptionError::option(
-                "window_seconds",
-                "is for the crop \"window\"",
-            )),
-            (None, Crop::Window) => Some(OptionError::option(
-                "crop",
-                "\"window\" needs the option `window_seconds`",
-            )),
-            (None, _) => None,
-        }
-    }
-
-    fn is_too_short(&self, samples: u64) -> bool {
-        samples < to_samples(self.min_seconds)
-    }
-
-    fn is_too_long(&self, samples: u64) -> bool {
-        self.max_seconds
-            .is_some_and(|seconds| samples > to_samples(seconds))
-    }
-
-    /// Plans batches of utterances of these lengths in samples.
-    fn batch_plan(&self, lengths: impl Iterator<Item = u64>, crop: Crop) -> BatchPlan {
-        let unit = match self.window_seconds {
-            Some(seconds) if crop == Crop::Window => seconds,
-            _ => self.bucket_seconds,
-        };
-        let unit = to_samples(unit).max(1);
-        let sizes = lengths.map(|length| crop.size(length, unit)).collect();
-        let filling = match self.rows_per_batch {
-            Some(rows) => Filling::Rows(rows),
-            None => Filling::Samples(to_samples(self.seconds_per_batch)),
-        };
-        BatchPlan::new(sizes, filling, crop)
-    }
-
-    /// Returns the lengths of the rows that are sent of a manifest, and the number of batches.
-    fn planned_lengths(&self, manifest: &str, crop: Crop) -> Result<(LengthCounts, u64)> {
-        let utterances = manifest::read(Path::new(manifest))?.utterances;
-        let rows = 0..utterances.len();
-        let declared = rows.clone().map(|row| utterances.declared_samples(row));
-        let is_usable = |length: &u64| !self.is_too_short(*length) && !self.is_too_long(*length);
-        let lengths: Lengths = if declared.clone().all(|length| length.is_some()) {
-            declared.flatten().filter(is_usable).collect()
-        } else {
-            let rows: Vec<u32> = rows.map(|row| row as u32).collect();
-            let read = manifest::lengths(&utterances, &rows);
-            read.flatten().filter(is_usable).collect()
-        };
-        drop(utterances);
-        let plan = self.batch_plan(lengths.iter(), crop);
-        let batches = plan.in_order();
-        let kept = batches.iter().flat_map(|batch| plan.kept(batch)).collect();
-        Ok((kept, batches.len() as u64))
-    }
-}
-
-/// Whether a manifest may be read before the run: a pipe can be read only once, by the run.
-fn can_be_read(manifest: &Path) -> bool {
-    manifest.exists() && !text::is_pipe(manifest)
-}
-
-/// Rounds to the nearest sample.
-fn to_samples(seconds: f64) -> u64 {
-    (seconds * RATE as f64).round() as u64
 }
 
 impl Config for Options {

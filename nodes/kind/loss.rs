@@ -4,8 +4,11 @@
 //! Student and target are paired by their place in `layers`. Every distance is a mean over valid
 //! frames, or over those that a mask chooses (module `frames`).
 mod check;
+mod compared;
 mod frames;
+mod hiddens;
 mod node;
+mod parts;
 mod terms;
 
 use crate::Result;
@@ -16,7 +19,6 @@ use crate::node::{
 };
 use compute::random::Key;
 use frames::{Frames, MeanOver};
-use node::Loss;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use terms::{COSINE, L1, Term, TermType};
@@ -78,6 +80,13 @@ impl KindOptions for Options {
         ],
         outputs: &[Port::new(OUT, Carries::Scalar)],
     };
+}
+
+/// A loss as it runs.
+struct Loss {
+    options: Options,
+    /// The draws of the layers that count.
+    layer_draws: Key,
 }
 
 impl Config for Options {

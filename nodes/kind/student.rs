@@ -2,6 +2,7 @@
 //!
 //! When its phase ends it shrinks to the fixed gates, if it has any, and writes its own model
 //! folder.
+mod check;
 mod cut;
 mod front_end;
 mod frozen;
@@ -12,19 +13,20 @@ use crate::Result;
 use crate::data::audio::resample::RATE;
 use crate::data::column::{FBANK, SPEECH};
 use crate::model::{
-    Architecture, Convention, HUGGING_FACE_EPSILON, MASK_EMBEDDING, UnknownKeys, activation_bytes,
-    count,
+    Convention, HUGGING_FACE_EPSILON, MASK_EMBEDDING, UnknownKeys, activation_bytes, count,
 };
 use crate::node::contents::FileOption;
-use crate::node::model_option::{
-    ModelOption, common_width, hiddens_shape, mapped_layers, mask_error, missing_maps,
+use crate::node::layer_outputs::{
+    common_width, hiddens_shape, mapped_layers, mask_error, missing_maps,
 };
+use crate::node::model_option::ModelOption;
 use crate::node::port;
 use crate::node::port::{Carries, Port, Ports, Shape, Shapes};
 use crate::node::{
     Artifact, Config, KindOptions, LayersOption, Node, NodeContext, NodeInfo, OptionError,
     PhaseOutputs, shapes,
 };
+use check::pruned_architecture;
 use compute::gemm::Precision;
 use frozen::Frozen;
 use node::Student;
@@ -142,57 +144,6 @@ impl Options {
             },
         }
     }
-
-    /// Returns why a layer cannot be computed again by itself, if it must be.
-    fn recompute_error(&self, architecture: &Architecture) -> Option<OptionError> {
-        if self.recompute && architecture.is_lstm() {
-            return Some(OptionError::option(
-                "recompute",
-                "is for transformer layers; the model's are an LSTM",
-            ));
-        }
-        let mut layers = 0..architecture.num_hidden_layers;
-        let reuses = self.recompute && layers.any(|layer| architecture.reuses_attention(layer));
-        OptionError::unless(
-            !reuses,
-            "recompute",
-            "a layer that uses the attention map of another cannot be computed by itself",
-        )
-    }
-
-    fn factor_errors(&self) -> Vec<OptionError> {
-        let factors = [
-            ("feature_penalty", self.feature_penalty),
-            ("feature_gradient", self.feature_gradient),
-        ];
-        let mut errors = vec![];
-        for (option, factor) in factors {
-            errors.extend(OptionError::unless(
-                factor >= 0.0 && factor.is_finite(),
-                option,
-                format!("{factor} is not a number from 0"),
-            ));
-        }
-        errors
-    }
-}
-
-/// Returns the architecture that pruning with the gates of the input is expected to leave; `None`
-/// without gates.
-fn pruned_architecture(
-    architecture: &Architecture,
-    inputs: &Shapes,
-) -> Result<Option<Architecture>, OptionError> {
-    let Some([Shape::Gates(pruning)]) = inputs.get(GATES).map(Vec::as_slice) else {
-        return Ok(None);
-    };
-    if pruning.architecture.tensors() != architecture.tensors() {
-        return Err(OptionError::input(
-            GATES,
-            "its gates are for a model of another shape than this student's",
-        ));
-    }
-    Ok(Some(pruning.estimate()))
 }
 
 impl Config for Options {

@@ -11,9 +11,10 @@ use crate::Result;
 use crate::data::column::{MAPS, SPEECH, TARGETS};
 use crate::model::{Architecture, Classes, Convention, UnknownKeys, activation_bytes, count};
 use crate::node::contents::FileOption;
-use crate::node::model_option::{
-    ModelOption, common_width, hiddens_shape, mapped_layers, mask_error, missing_maps,
+use crate::node::layer_outputs::{
+    common_width, hiddens_shape, mapped_layers, mask_error, missing_maps,
 };
+use crate::node::model_option::ModelOption;
 use crate::node::port;
 use crate::node::port::{Carries, Content, FrameStep, Port, Ports, Shape, Shapes};
 use crate::node::{

@@ -7,8 +7,6 @@ use crate::model::{
     Architecture, ArchitectureError, LoadedModel, Model, Transfer, UnknownKeys, read_architecture,
     weight_paths,
 };
-use crate::node::layers_option::layer_errors;
-use crate::node::port::{self, Content, FrameStep, Shape, Shapes};
 use crate::node::{NodeContext, OptionError, PhaseOutputs, SharedModel};
 use compute::random::Key;
 use serde_json::Value as Json;
@@ -232,75 +230,4 @@ impl From<ArchitectureError> for OptionError {
     fn from(error: ArchitectureError) -> OptionError {
         OptionError::at(&format!("architecture.{}", error.key), error.message)
     }
-}
-
-/// Returns the shape of hidden states of a model's layers, `width` wide.
-pub fn hiddens_shape(layers: &[usize], width: usize, a: &Architecture) -> Shape {
-    Shape::Hiddens {
-        layers: layers.to_vec(),
-        width,
-        step: FrameStep {
-            joined: a.time_reduction,
-            ..FrameStep::default()
-        },
-        content: Content::Layers,
-    }
-}
-
-/// Returns the width of the layers that a node sends, which it must have in common.
-pub fn common_width(layers: &[usize], a: &Architecture) -> Result<usize, OptionError> {
-    let width = |layer: &usize| a.layer_width(*layer);
-    let first = layers.first().map_or(a.hidden_size, width);
-    match layers.iter().position(|layer| width(layer) != first) {
-        None => Ok(first),
-        Some(i) => Err(OptionError::element(
-            &format!("layers.{i}"),
-            "layers",
-            format!(
-                "layer {} is {} wide, but layer {} is {first} wide; use two nodes",
-                layers[i],
-                width(&layers[i]),
-                layers[0]
-            ),
-        )),
-    }
-}
-
-/// Says that a model sends nothing on the port of attention maps, if its layers have none.
-pub fn missing_maps(port: &'static str, a: &Architecture) -> Vec<(&'static str, String)> {
-    let problem = if !a.has_attention() {
-        Some("the model's layers are an LSTM, which has no attention maps")
-    } else if a.is_whisper() {
-        Some("the maps of Whisper's encoder are of 30 s, not of a row's frames")
-    } else {
-        None
-    };
-    problem
-        .map(|problem| (port, problem.to_owned()))
-        .into_iter()
-        .collect()
-}
-
-/// Returns the layers that have an attention map.
-pub fn mapped_layers(layers: &[usize]) -> Vec<usize> {
-    layers.iter().copied().filter(|layer| *layer > 0).collect()
-}
-
-/// Checks the option `layers` of a command, outside of a graph.
-pub fn check_command_layers(layers: &[usize], a: &Architecture) -> Result<()> {
-    let errors = layer_errors(layers, a);
-    if errors.is_empty() {
-        return Ok(());
-    }
-    let messages: Vec<_> = errors.into_iter().map(|error| error.message).collect();
-    Err(messages.join("; ").into())
-}
-
-/// Returns what is wrong with the input `mask` of a teacher or student.
-pub fn mask_error(inputs: &Shapes, a: &Architecture) -> Option<OptionError> {
-    if !inputs.contains_key(port::MASK.name) {
-        return None;
-    }
-    a.mask_problem()
-        .map(|problem| OptionError::input(port::MASK.name, problem))
 }

@@ -10,7 +10,7 @@ use crate::data::printable::printable;
 use crate::data::table::TableWriter;
 use crate::model::row_memory::check_file;
 use crate::model::{Convention, Forward, Model, OPEN, UnknownKeys};
-use crate::node::model_option::check_command_layers;
+use crate::node::layer_outputs::check_command_layers;
 use crate::tool::layers::LayerChoice;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};

@@ -16,7 +16,7 @@ use crate::data::audio::read_audio;
 use crate::data::audio::resample::audio_seconds;
 use crate::data::error::error_at;
 use crate::model::{Convention, Forward, Model, OPEN, UnknownKeys};
-use crate::node::model_option::check_command_layers;
+use crate::node::layer_outputs::check_command_layers;
 use crate::tool::layers::LayerChoice;
 use compute::gemm::Precision;
 use frames::Source;

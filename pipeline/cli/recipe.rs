@@ -9,7 +9,8 @@ use pipeline::graph::plan::{Phase, Plan};
 use pipeline::report::format::{duration, thousands};
 use pipeline::run::missing;
 use pipeline::speed::needs::Needs;
-use pipeline::speed::record::{BenchRecord, BenchRecords, Found, Speech, phase_nodes};
+use pipeline::speed::record::{BenchRecord, Speech};
+use pipeline::speed::records::{BenchRecords, Found, phase_nodes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 

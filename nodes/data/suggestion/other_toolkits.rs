@@ -249,7 +249,11 @@ const VARIANTS: &[(&[&str], &str, &str)] = &[
         "kl",
         "that is a node of the kind `cross-entropy`",
     ),
-    (&["ctc", "ctc_loss"], "kl", "no kind of node has a CTC loss"),
+    (
+        &["ctc", "ctc_loss"],
+        "kl",
+        "that is a node of the kind `ctc`",
+    ),
     (&["avg", "average"], "mean", "that is `mean` here"),
     (
         &["adam"],

@@ -1,9 +1,10 @@
 //! Checks the options of a loss against what comes in.
 use super::frames::Frames;
+use super::hiddens::hiddens;
 use super::terms::TermType;
 use super::{ALL_TERMS, LABELS, OUT, Options, STUDENT, STUDENT_MAPS, TARGET, TARGET_MAPS};
 use crate::Result;
-use crate::node::port::{self, Content, FrameStep, LabelledUnit, Shape, Shapes};
+use crate::node::port::{self, Content, LabelledUnit, Shape, Shapes};
 use crate::node::{NodeInfo, OptionError, shapes};
 
 impl Options {
@@ -25,7 +26,8 @@ impl Options {
         })
     }
 
-    fn has(&self, wanted: impl Fn(TermType) -> bool) -> bool {
+    /// Returns whether a term is of such a type.
+    pub(super) fn has(&self, wanted: impl Fn(TermType) -> bool) -> bool {
         self.terms.iter().any(|term| wanted(term.r#type))
     }
 
@@ -73,79 +75,8 @@ impl Options {
         errors
     }
 
-    fn hiddens_errors(&self, inputs: &Shapes) -> Vec<OptionError> {
-        let mut errors = vec![];
-        let student = hiddens(inputs, STUDENT);
-        if let (Some(student), Some(target)) = (&student, hiddens(inputs, TARGET)) {
-            let layers = student.layers.len();
-            let target_layers = target.layers.len();
-            if layers != target_layers {
-                errors.push(OptionError::at(
-                    "inputs",
-                    format!(
-                        "`{STUDENT}` has {layers} layers, `{TARGET}` {target_layers}: they are \
-                         paired one by one"
-                    ),
-                ));
-            }
-            errors.extend(self.width_error(student, &target));
-            if self.has_logits() {
-                errors.extend(
-                    student
-                        .content
-                        .numbering_error(STUDENT, target.content, TARGET),
-                );
-            }
-            errors.extend(step_error(student.step, target.step));
-        }
-        if let (Some(weights), Some(student)) = (&self.layer_weights, student)
-            && weights.len() != student.layers.len()
-        {
-            errors.push(OptionError::option(
-                "layer_weights",
-                format!(
-                    "{} numbers for {} layers",
-                    weights.len(),
-                    student.layers.len()
-                ),
-            ));
-        }
-        errors
-    }
-
-    fn has_logits(&self) -> bool {
+    pub(super) fn has_logits(&self) -> bool {
         self.has(|term| term.logits().is_some())
-    }
-
-    /// Checks that student and target are as wide as each other, if a term needs it.
-    fn width_error(&self, student: &HiddensShape, target: &HiddensShape) -> Option<OptionError> {
-        if student.width == target.width {
-            return None;
-        }
-        let widths = format!(
-            "`{STUDENT}` is {} wide, `{TARGET}` {}",
-            student.width, target.width
-        );
-        let message = if self.has_logits() {
-            format!(
-                "`{STUDENT}` has {} classes, `{TARGET}` {}",
-                student.width, target.width
-            )
-        } else if !self.has(|term| term.distance().is_some()) {
-            return None;
-        } else {
-            match (student.content, target.content) {
-                (Content::Layers, Content::Layers) => format!("{widths}: put a `project` between"),
-                (Content::Projections, Content::Layers) => format!(
-                    "{widths}: give the `project` before it the option `width` {}",
-                    target.width
-                ),
-                _ => {
-                    format!("{widths}: logits are compared with logits, hidden states with others")
-                }
-            }
-        };
-        Some(OptionError::at("inputs", message))
     }
 
     /// Checks the labels that name target classes.
@@ -257,58 +188,9 @@ impl Options {
     }
 }
 
-/// The layers, width, step and content of hidden states.
-pub(super) struct HiddensShape<'a> {
-    pub(super) layers: &'a [usize],
-    width: usize,
-    pub(super) step: FrameStep,
-    content: Content,
-}
-
-/// Returns the shape of an input, if it is known.
-pub(super) fn hiddens<'a>(inputs: &'a Shapes, port: &str) -> Option<HiddensShape<'a>> {
-    match inputs.get(port)?.first()? {
-        Shape::Hiddens {
-            layers,
-            width,
-            step,
-            content,
-        } => Some(HiddensShape {
-            layers,
-            width: *width,
-            step: *step,
-            content: *content,
-        }),
-        _ => None,
-    }
-}
-
 fn mapped<'a>(inputs: &'a Shapes, port: &str) -> Option<&'a [usize]> {
     match inputs.get(port)?.first()? {
         Shape::Maps { layers } => Some(layers),
         _ => None,
     }
-}
-
-/// Returns what is wrong if the frames of student and target stand for other times.
-fn step_error(student: FrameStep, target: FrameStep) -> Option<OptionError> {
-    if student.pooled != target.pooled {
-        let message = format!(
-            "`{TARGET}` is the mean of a row, `{STUDENT}` has a frame every few milliseconds: leave \
-             out the option `pool` of the teacher"
-        );
-        return Some(OptionError::at("inputs", message));
-    }
-    let milliseconds = |step: FrameStep| 20.0 * step.joined as f64 / step.split as f64;
-    let student_step = milliseconds(student);
-    let target_step = milliseconds(target);
-    (student_step != target_step).then(|| {
-        OptionError::at(
-            "inputs",
-            format!(
-                "`{STUDENT}` has a frame every {student_step} ms, `{TARGET}` every {target_step} \
-                 ms: a `project` of the type \"upsample\" makes two of one"
-            ),
-        )
-    })
 }

@@ -8,7 +8,7 @@ use crate::data::entry::Entry;
 use crate::data::read_files::ReadFiles;
 use crate::data::targets;
 use crate::model::{label_head_path, named_encoder_files};
-use crate::node::model_option::mapped_layers;
+use crate::node::layer_outputs::mapped_layers;
 use crate::node::{BuiltNode, Cacheable, LayersOption, NodeContext, SharedModel, StoredEntry};
 use arrow::record_batch::RecordBatch;
 use serde_json::{Map, Value as Json, json};

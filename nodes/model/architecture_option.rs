@@ -1,9 +1,5 @@
-//! Reads an architecture from a graph's option or a config.json, and writes it to a config.json.
-use super::architecture::DATA2VEC;
-use super::config_keys::{UnknownKeys, check_keys};
-use super::whisper::{self, WHISPER};
+//! The option `architecture` of a graph's node: a name, or keys of an [`Architecture`].
 use super::{Architecture, EncoderType, ExtractNorm};
-use crate::Result;
 use crate::data::suggestion::{option_hint, suggestion};
 use serde_json::{Map, Value as Json, json};
 
@@ -33,7 +29,7 @@ const IGNORED: &[&str] = &[
 ];
 
 /// Names that the option `architecture` accepts.
-const NAMES: &[&str] = &[
+pub(super) const NAMES: &[&str] = &[
     "hubert-base",
     "hubert-large",
     "wav2vec2-base",
@@ -120,91 +116,9 @@ impl Architecture {
         Ok(architecture)
     }
 
-    /// Reads a config.json.
-    pub fn from_config(text: &str, unknown: UnknownKeys) -> Result<Architecture> {
-        let Json::Object(keys) = serde_json::from_str(text)? else {
-            return Err("is no JSON object".into());
-        };
-        let own = translated(&keys)?;
-        let architecture = read(own).map_err(|(key, e)| format!("key `{key}`: {e}"))?;
-        architecture.validate()?;
-        check_keys(&keys, unknown)?;
-        Ok(architecture)
-    }
-
     /// Lists every key of an architecture, also those that a file omits at their default.
     pub(super) fn keys() -> Vec<String> {
         known_keys()
-    }
-
-    /// Returns the keys of a config.json.
-    ///
-    /// Its `model_type` is transformers' own only if that class gives the same outputs.
-    pub fn to_config(&self) -> Json {
-        let mut config = json!(self);
-        if self.family() == DATA2VEC
-            && let Some(keys) = config.as_object_mut()
-        {
-            // As transformers calls them.
-            let depth = keys.shift_remove("conv_pos_depth").unwrap_or(json!(1));
-            let kernel = keys.insert("num_conv_pos_embeddings".into(), depth);
-            keys.insert("conv_pos_kernel_size".into(), kernel.unwrap_or_default());
-        }
-        if !self.has_position_bias()
-            && let Some(keys) = config.as_object_mut()
-        {
-            keys.retain(|key, _| !["num_buckets", "max_bucket_distance"].contains(&key.as_str()));
-        }
-        if !self.is_fbank()
-            && let Some(keys) = config.as_object_mut()
-        {
-            let of_fbank = ["front_end", "fbank_bins", "fbank_conv_kernel"];
-            keys.retain(|key, _| !of_fbank.contains(&key.as_str()));
-        }
-        let family = self.family();
-        let own = self.is_transformers_own();
-        config["model_type"] = match (own, self.is_pruned()) {
-            (true, _) => json!(family),
-            (false, true) => json!(format!("pruned_{family}")),
-            (false, false) => json!(format!("compact_{family}")),
-        };
-        if !own {
-            // HubertModel only warns of another `model_type`, and would draw what it misses; it
-            // refuses a norm that it does not know.
-            let norm = match self.feat_extract_norm {
-                ExtractNorm::Group => "compact_group",
-                ExtractNorm::Layer => "compact_layer",
-            };
-            config["feat_extract_norm"] = json!(norm);
-        }
-        config["apply_spec_augment"] = json!(false);
-        config["num_feat_extract_layers"] = json!(self.conv_dim.len());
-        config
-    }
-
-    /// Whether transformers' class of the family computes this model.
-    pub(crate) fn is_transformers_own(&self) -> bool {
-        let mut layers = 0..self.num_hidden_layers;
-        !self.is_pruned()
-            && layers.all(|l| !self.reuses_attention(l))
-            && self.time_reduction == 1
-            && !self.is_lstm()
-            && !self.is_fbank()
-            && self.feature_projection
-            && (self.feat_proj_layer_norm || self.family() == "hubert")
-    }
-
-    /// Whether units or channels were cut out of the model.
-    pub(crate) fn is_pruned(&self) -> bool {
-        let mut layers = 0..self.num_hidden_layers;
-        let mut whole_layers = || {
-            layers.all(|l| {
-                self.heads(l) == self.num_attention_heads && self.ffn(l) == self.intermediate_size
-            }) && self.head_dim() * self.num_attention_heads == self.hidden_size
-        };
-        !(self.is_lstm() || whole_layers())
-            || self.feature_norm_width.is_some()
-            || self.feature_dummy_weight
     }
 }
 
@@ -213,7 +127,7 @@ fn replace_keys(
     base: Architecture,
     keys: &Map<String, Json>,
 ) -> Result<Architecture, ArchitectureError> {
-    let Json::Object(mut all) = json!(base) else {
+    let Json::Object(mut replaced) = json!(base) else {
         unreachable!("a struct is an object")
     };
     let known = known_keys();
@@ -223,16 +137,16 @@ fn replace_keys(
             let message = format!("unknown option `{key}`{hint}");
             return Err(ArchitectureError::new(key, message));
         }
-        all.insert(key.clone(), value.clone());
+        replaced.insert(key.clone(), value.clone());
     }
-    read(all).map_err(|(key, e)| {
+    deserialized(replaced).map_err(|(key, e)| {
         ArchitectureError::new(&key, format!("option `architecture.{key}`: {e}"))
     })
 }
 
 /// Lists every key of [`Architecture`], also those that a file omits at their default.
 fn known_keys() -> Vec<String> {
-    let all = Architecture {
+    let unlike_defaults = Architecture {
         encoder_num_heads: Some(vec![]),
         encoder_remaining_heads: Some(vec![]),
         encoder_ff_interm_features: Some(vec![]),
@@ -252,7 +166,7 @@ fn known_keys() -> Vec<String> {
         lstm_bidirectional: false,
         ..Architecture::default()
     };
-    json!(all)
+    json!(unlike_defaults)
         .as_object()
         .into_iter()
         .flat_map(|keys| keys.keys().cloned())
@@ -279,58 +193,8 @@ pub fn architecture_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schem
     ] })
 }
 
-/// Returns the keys of a config.json in this program's words: those of Whisper and of data2vec have
-/// other names.
-fn translated(keys: &Map<String, Json>) -> Result<Map<String, Json>, String> {
-    match keys.get("model_type").and_then(Json::as_str) {
-        Some(WHISPER) if !keys.contains_key("front_end") => whisper::translated(keys),
-        Some(DATA2VEC | "data2vec") if !keys.contains_key("conv_pos_depth") => {
-            let mut own = keys.clone();
-            own.insert("model_type".into(), json!(DATA2VEC));
-            let depth = keys.get("num_conv_pos_embeddings").cloned();
-            own.insert("conv_pos_depth".into(), depth.unwrap_or(json!(5)));
-            let kernel = own.shift_remove("conv_pos_kernel_size");
-            own.insert(
-                "num_conv_pos_embeddings".into(),
-                kernel.unwrap_or(json!(19)),
-            );
-            if !keys.contains_key("feat_extract_norm") {
-                own.insert("feat_extract_norm".into(), json!(ExtractNorm::Layer));
-            }
-            Ok(own)
-        }
-        _ => Ok(keys.clone()),
-    }
-}
-
 /// Deserializes an architecture. An error is the dotted key, and what is wrong with its value.
-fn read(keys: Map<String, Json>) -> Result<Architecture, (String, String)> {
+pub(super) fn deserialized(keys: Map<String, Json>) -> Result<Architecture, (String, String)> {
     serde_path_to_error::deserialize(Json::Object(keys))
         .map_err(|e| (e.path().to_string(), e.inner().to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_family_writes_its_own_keys() {
-        for name in NAMES {
-            let a = Architecture::named(name).expect("known");
-            let config = a.to_config();
-            assert_eq!(
-                config["model_type"],
-                *name.split('-').next().expect("a family")
-            );
-            assert_eq!(
-                config.get("num_buckets").is_some(),
-                a.has_position_bias(),
-                "{name}"
-            );
-            assert_eq!(
-                Architecture::from_config(&config.to_string(), UnknownKeys::REFUSE).expect("sound"),
-                a
-            );
-        }
-    }
 }

@@ -1,0 +1,164 @@
+//! What a plan knows about the values of a port.
+use crate::data::transcripts::Vocabulary;
+use crate::model::Numbering;
+use crate::node::OptionError;
+use crate::prune::Pruning;
+use std::collections::HashMap;
+
+/// What a plan knows about the values of a port.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shape {
+    /// Rows or a number, with no property that a plan checks.
+    Plain,
+    /// Hidden states of these layers, with `width` values per frame.
+    Hiddens {
+        layers: Vec<usize>,
+        width: usize,
+        step: FrameStep,
+        content: Content,
+    },
+    /// Attention maps of these layers, from 1.
+    Maps { layers: Vec<usize> },
+    /// Frames of 10 ms, with `width` values each.
+    Features { width: usize },
+    /// Labels, below `classes` if that is known.
+    Labels {
+        classes: Option<usize>,
+        numbering: Numbering,
+        of: LabelledUnit,
+    },
+    /// What is said in each utterance, in numbers of units.
+    Sequences { vocabulary: Vocabulary },
+    /// One gate for each of these units.
+    Gates(Box<Pruning>),
+    /// A loss or a penalty, with the names of the metrics that it has in a dev pass.
+    Loss {
+        metrics: Vec<String>,
+        /// Whether it is a penalty, whose metrics never have the node's name in front.
+        is_penalty: bool,
+    },
+}
+
+impl Shape {
+    /// Returns hidden states with other content; other shapes as they are.
+    pub fn with_content(self, content: Content) -> Shape {
+        match self {
+            Shape::Hiddens {
+                layers,
+                width,
+                step,
+                ..
+            } => Shape::Hiddens {
+                layers,
+                width,
+                step,
+                content,
+            },
+            other => other,
+        }
+    }
+
+    /// Returns a loss with these metrics in a dev pass.
+    pub fn loss(metrics: &[&str]) -> Shape {
+        Shape::Loss {
+            metrics: metrics.iter().map(|name| (*name).to_owned()).collect(),
+            is_penalty: false,
+        }
+    }
+
+    /// Returns a penalty with these metrics in a dev pass.
+    pub fn penalty(metrics: &[&str]) -> Shape {
+        Shape::Loss {
+            metrics: metrics.iter().map(|name| (*name).to_owned()).collect(),
+            is_penalty: true,
+        }
+    }
+
+    /// Returns the number of layers and the width of hidden states.
+    pub fn hiddens(&self) -> Option<(usize, usize)> {
+        match self {
+            Shape::Hiddens { layers, width, .. } => Some((layers.len(), *width)),
+            _ => None,
+        }
+    }
+}
+
+/// What the values of hidden states are.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Content {
+    /// Outputs of a model's layers.
+    #[default]
+    Layers,
+    /// Outputs of projection heads.
+    Projections,
+    /// Logits of classes.
+    Logits(Numbering),
+}
+
+impl Content {
+    /// Returns the error that what comes on two inputs of one node numbers classes in two ways.
+    pub fn numbering_error(
+        self,
+        port: &str,
+        other: Content,
+        other_port: &str,
+    ) -> Option<OptionError> {
+        let (Content::Logits(numbering), Content::Logits(other)) = (self, other) else {
+            return None;
+        };
+        (!numbering.agrees_with(other)).then(|| {
+            let message = format!(
+                "classes of `{port}` are numbered {numbering}, those of `{other_port}` {other}: give \
+                 both the same `classes`"
+            );
+            OptionError::at("inputs", message)
+        })
+    }
+}
+
+/// What has a label.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LabelledUnit {
+    /// Each frame of 20 ms.
+    Frame,
+    /// The utterance, or each slot of it.
+    Utterance,
+}
+
+impl LabelledUnit {
+    /// Returns the error that a node takes labels of another unit on `port`.
+    pub fn error_unless(self, wanted: LabelledUnit, port: &str) -> Option<OptionError> {
+        let name = |unit| match unit {
+            LabelledUnit::Frame => "frames",
+            LabelledUnit::Utterance => "utterances",
+        };
+        let message = format!("takes labels of {}, not of {}", name(wanted), name(self));
+        (self != wanted).then(|| OptionError::input(port, message))
+    }
+}
+
+/// How the frames of hidden states lie against those of 20 ms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FrameStep {
+    /// Frames of 20 ms that are joined to one, except in layer 0. What is left of a row is dropped.
+    pub joined: usize,
+    /// Frames that each of them was split into again.
+    pub split: usize,
+    /// Whether a row is one frame, the mean of all.
+    pub pooled: bool,
+}
+
+impl Default for FrameStep {
+    /// Returns the step of 20 ms.
+    fn default() -> Self {
+        FrameStep {
+            joined: 1,
+            split: 1,
+            pooled: false,
+        }
+    }
+}
+
+/// Shapes by port, one for each edge. A port that is not connected is absent. One whose shape an
+/// error upstream leaves unknown has none.
+pub type Shapes = HashMap<&'static str, Vec<Shape>>;
