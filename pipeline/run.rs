@@ -1,5 +1,6 @@
 //! Runs a plan: locks and checks the run's folder, records the run, and runs its phases in order.
 pub mod error;
+mod folder;
 pub mod growth;
 mod leftovers;
 mod lines;
@@ -22,7 +23,6 @@ use crate::graph::plan::{Phase, Plan};
 use crate::report;
 use crate::report::summary;
 use crate::run::error::{PhaseEnd, RunError, RunOutcome};
-use crate::run::growth::RunState;
 use crate::run::named_files::hashes;
 use crate::run::ranks::Start;
 use crate::run::record::{Comparison, RunRecord};
@@ -35,7 +35,7 @@ use nodes::node::Shard;
 use nodes::node::contents::Contents;
 use nodes::node::report::Report;
 use serde_json::Value;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -157,57 +157,6 @@ impl Run<'_> {
         }
     }
 
-    /// Locks the folder while this process runs in it: two would undo each other's files.
-    fn lock(&self) -> Result<File, RunError> {
-        let path = self.out.join(".lock");
-        let failed = |e: std::io::Error| RunError::Failed(format!("{}: {e}", path.display()));
-        let file = File::options()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(RunError::Failed(format!(
-                "another process runs in {}",
-                self.out.display()
-            ))),
-            Err(TryLockError::Error(e)) => Err(failed(e)),
-        }
-    }
-
-    /// Reads the record of the run that the folder holds, if it holds one.
-    fn earlier_record(&self, file: &Path) -> Result<Option<RunRecord>, RunError> {
-        let out = self.out.display();
-        let traces = ["run.json", "metrics.jsonl", "checkpoint"];
-        if !self.resume && traces.iter().any(|name| self.out.join(name).exists()) {
-            return Err(RunError::FolderInUse(format!(
-                "{out} holds a run already; `--resume` goes on with it, `--out` names another \
-                 folder"
-            )));
-        }
-        if !file.exists() {
-            return Ok(None);
-        }
-        Ok(Some(RunRecord::read(file)?))
-    }
-
-    /// Checks that a checkpoint in a folder without run.json is of this graph.
-    fn check_graph(&self, point: &ResumePoint, record: &RunRecord) -> Result<(), RunError> {
-        let metadata = nodes::data::file::metadata(&point.path)?;
-        // Earlier versions hashed the whole graph, with its paths.
-        let whole = blake3::hash(self.plan.resolved.to_string().as_bytes());
-        let accepted = [record.identity(), whole.to_hex().to_string()];
-        let is_accepted = |hash: &String| accepted.contains(hash);
-        if metadata.get("graph").is_some_and(is_accepted) {
-            return Ok(());
-        }
-        let out = self.out.display();
-        Err(RunError::Failed(format!(
-            "{out} was begun with another graph, so it does not go on"
-        )))
-    }
-
     fn record(&self, earlier: Option<&RunRecord>) -> RunRecord {
         RunRecord {
             graph: self.plan.resolved.clone(),
@@ -224,27 +173,6 @@ impl Run<'_> {
             peak_bytes: None,
             summary: None,
         }
-    }
-
-    /// Checks that the run is resumed with the settings it was begun with.
-    fn check_resume(
-        &self,
-        earlier: &RunRecord,
-        record: &RunRecord,
-    ) -> Result<Comparison, RunError> {
-        let finished = earlier.finished.is_some();
-        let state = RunState::read(&self.out, self.plan, finished, self.steps.is_some());
-        let comparison = record.compare(earlier, self.plan, &state);
-        if !comparison.differences.is_empty() {
-            return Err(RunError::Failed(format!(
-                "{} was begun otherwise, so it does not go on; different: {}",
-                self.out.display(),
-                comparison.differences.join(", ")
-            )));
-        }
-        record.warn_of_other_machine(earlier, &*self.report);
-        record.warn_of_unknown_contents(earlier, &*self.report);
-        Ok(comparison)
     }
 }
 

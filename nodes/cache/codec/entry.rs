@@ -8,6 +8,8 @@
 //! ```
 //!
 //! A scale is the greatest |x| that it is for, divided by 127.
+mod int8;
+
 use super::Scale;
 use crate::Result;
 use crate::data::entry::Entry;
@@ -71,7 +73,7 @@ impl EntryCodec {
                 halves.convert_from_f32_slice(values);
                 little_endian(&halves, |x| x.to_le_bytes())
             }
-            EntryCodec::Int8(scale) => encode_int8(entry, width as usize, *scale)?,
+            EntryCodec::Int8(scale) => int8::encode(entry, width as usize, *scale)?,
             EntryCodec::MultiCodebook(books) if values.is_empty() => {
                 vec![0; entry.frames as usize * books.count()]
             }
@@ -121,7 +123,7 @@ impl EntryCodec {
                     .map(|word| f32::from_bits(u32::from(u16::from_le_bytes(*word)) << 16))
                     .collect()
             }
-            EntryCodec::Int8(scale) => decode_int8(bytes, frames as usize, width as usize, *scale),
+            EntryCodec::Int8(scale) => int8::decode(bytes, frames as usize, width as usize, *scale),
             EntryCodec::MultiCodebook(_) if width == 0 => vec![],
             EntryCodec::MultiCodebook(books) => books.decode(bytes),
         };
@@ -153,70 +155,6 @@ fn little_endian<T: Copy, const N: usize>(values: &[T], bytes_of: fn(T) -> [u8; 
     bytes
 }
 
-/// Returns the number of scales.
-fn scales(frames: usize, width: usize, scale: Scale) -> usize {
-    match scale {
-        Scale::Frame => frames,
-        Scale::Channel if frames == 0 => 0,
-        Scale::Channel => width,
-    }
-}
-
-fn encode_int8(entry: &Entry, width: usize, scale: Scale) -> Result<Vec<u8>> {
-    let values = &entry.values;
-    if !values.iter().all(|x| x.is_finite()) {
-        let message = "a value is not finite, which int8 cannot store; take the codec \"bf16\"";
-        return Err(message.into());
-    }
-    let mut greatest = vec![0f32; scales(entry.frames as usize, width, scale)];
-    for (frame, values) in values.chunks_exact(width.max(1)).enumerate() {
-        for (channel, value) in values.iter().enumerate() {
-            let greatest = match scale {
-                Scale::Frame => &mut greatest[frame],
-                Scale::Channel => &mut greatest[channel],
-            };
-            *greatest = greatest.max(value.abs());
-        }
-    }
-    let scales: Vec<f32> = greatest.iter().map(|x| x / 127.0).collect();
-    let mut bytes: Vec<u8> = scales
-        .iter()
-        .flat_map(|scale| scale.to_le_bytes())
-        .collect();
-    for (frame, values) in values.chunks_exact(width.max(1)).enumerate() {
-        for (channel, value) in values.iter().enumerate() {
-            let scale = match scale {
-                Scale::Frame => scales[frame],
-                Scale::Channel => scales[channel],
-            };
-            // The greatest of all values may be so small that its scale is 0.
-            let steps = if scale > 0.0 { value / scale } else { 0.0 };
-            bytes.push(steps.round().clamp(-127.0, 127.0) as i8 as u8);
-        }
-    }
-    Ok(bytes)
-}
-
-fn decode_int8(bytes: &[u8], frames: usize, width: usize, scale: Scale) -> Vec<f32> {
-    let (scale_bytes, steps) = bytes.split_at(4 * scales(frames, width, scale));
-    let (words, _) = scale_bytes.as_chunks::<4>();
-    let scales: Vec<f32> = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
-    let mut values = Vec::with_capacity(steps.len());
-    for (frame, steps) in steps.chunks_exact(width.max(1)).enumerate() {
-        match scale {
-            Scale::Frame => {
-                let scale = scales[frame];
-                values.extend(steps.iter().map(|&step| f32::from(step as i8) * scale));
-            }
-            Scale::Channel => {
-                let pairs = steps.iter().zip(&scales);
-                values.extend(pairs.map(|(&step, scale)| f32::from(step as i8) * scale));
-            }
-        }
-    }
-    values
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,7 +171,7 @@ mod tests {
     }
 
     /// Returns all codecs, each with the greatest relative error of a row of noise.
-    fn all() -> Vec<(EntryCodec, f64)> {
+    fn codecs() -> Vec<(EntryCodec, f64)> {
         let (_, books, _) = fitted(4, WIDTH as usize);
         vec![
             (EntryCodec::F32, 0.0),
@@ -247,7 +185,7 @@ mod tests {
 
     #[test]
     fn rows_come_back_as_near_as_the_codec_is_fine() {
-        for (codec, error) in all() {
+        for (codec, error) in codecs() {
             for frames in [0, 1, 40] {
                 let entry = entry(frames);
                 let encoded = codec.encode(&entry).unwrap();
@@ -258,8 +196,8 @@ mod tests {
                 assert_eq!(decoded.values.len(), entry.values.len());
                 let pairs = entry.values.iter().zip(&decoded.values);
                 let left: f64 = pairs.map(|(x, y)| (*x as f64 - *y as f64).powi(2)).sum();
-                let all: f64 = entry.values.iter().map(|&x| (x as f64).powi(2)).sum();
-                assert!(left.sqrt() <= error * all.sqrt(), "{codec:?}");
+                let whole: f64 = entry.values.iter().map(|&x| (x as f64).powi(2)).sum();
+                assert!(left.sqrt() <= error * whole.sqrt(), "{codec:?}");
                 if codec.is_exact() {
                     assert_eq!(decoded, entry);
                 }
@@ -281,7 +219,7 @@ mod tests {
         let beyond = error(&EntryCodec::F16, 65520.0).unwrap();
         assert!(beyond.contains("65520 is beyond f16"), "{beyond}");
         assert_eq!(error(&EntryCodec::F16, 65519.0), None);
-        for (codec, _) in all() {
+        for (codec, _) in codecs() {
             let refuses = error(&codec, f32::INFINITY).is_some();
             let keeps = matches!(codec, EntryCodec::F32 | EntryCodec::Bf16);
             assert_eq!(refuses, !keeps, "{codec:?}");

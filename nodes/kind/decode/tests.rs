@@ -1,4 +1,7 @@
 //! What `decode` sends, of files on the disk.
+mod audio_folder;
+mod bad_files;
+
 use super::*;
 use crate::Result;
 use crate::data::audio::read_audio;
@@ -8,69 +11,11 @@ use crate::node::port::Value;
 use crate::node::report::ReportedLines;
 use crate::node::step::{Step, StepInfo};
 use arrow::array::Array;
-use compute::random::Key;
+use audio_folder::AudioFolder;
 use compute::tensor::Tape;
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
-
-/// A folder of noise at 16 kHz in files of 3000 to 12000 samples, with train.tsv and with dev.tsv
-/// of the last three files.
-struct AudioFolder(PathBuf);
-
-impl AudioFolder {
-    fn new(name: &str, files: u64) -> AudioFolder {
-        let folder = std::env::temp_dir().join(format!("speech-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let key = Key::new(1, &["data"]);
-        let mut rows = vec![];
-        for file in 0..files {
-            let samples = 3000 + 500 * key.below(0, file, 19);
-            write_wav(&folder.join(format!("{file}.wav")), samples, key, 1 + file);
-            rows.push(format!("{file}.wav\t{samples}"));
-        }
-        let manifest = |rows: &[String]| format!("{}\n{}\n", folder.display(), rows.join("\n"));
-        std::fs::write(folder.join("train.tsv"), manifest(&rows)).unwrap();
-        std::fs::write(folder.join("dev.tsv"), manifest(&rows[rows.len() - 3..])).unwrap();
-        AudioFolder(folder)
-    }
-
-    /// Returns options for the folder, with these changes.
-    fn options(&self, changes: &[(&str, Json)]) -> Options {
-        let mut options = json!({
-            "manifest": self.0.join("train.tsv"),
-            "dev": self.0.join("dev.tsv"),
-            "seconds_per_batch": 2.5,
-            "views": 2,
-        });
-        for (option, value) in changes {
-            options[option] = value.clone();
-        }
-        serde_json::from_value(options).unwrap()
-    }
-}
-
-impl Drop for AudioFolder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-fn write_wav(path: &Path, samples: u64, key: Key, stream: u64) {
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: 16_000,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut wav = hound::WavWriter::create(path, spec).unwrap();
-    for i in 0..samples {
-        wav.write_sample((key.draw(stream, i)[0] >> 17) as i16)
-            .unwrap();
-    }
-    wav.finalize().unwrap();
-}
 
 fn context(updates: Option<u64>, from: u64) -> (NodeContext, Arc<ReportedLines>) {
     let lines = Arc::new(ReportedLines::default());
@@ -220,69 +165,6 @@ fn a_finished_phase_without_a_dev_set_has_no_step_left() {
     assert!(!settings.nothing_left(&unfinished.run.clock));
     let error = send_phase(&options, &finished).unwrap_err().to_string();
     assert!(error.contains("no step left"));
-}
-
-/// Returns six files of which 0.wav is missing, 1.wav is cut, and 2.wav is not as long as its
-/// manifest says.
-fn damaged_folder(name: &str) -> AudioFolder {
-    let data = AudioFolder::new(name, 6);
-    std::fs::remove_file(data.0.join("0.wav")).unwrap();
-    let path = data.0.join("1.wav");
-    let bytes = std::fs::read(&path).unwrap();
-    std::fs::write(&path, &bytes[..3000]).unwrap(); // its header is whole
-    let manifest = data.0.join("train.tsv");
-    let text = std::fs::read_to_string(&manifest).unwrap();
-    std::fs::write(&manifest, text.replace("2.wav\t", "2.wav\t1")).unwrap();
-    data
-}
-
-/// Returns options with one row per batch: batches of a bad file are replaced by their neighbours.
-fn options_with_bad_files(data: &AudioFolder, allowed: u64) -> Options {
-    data.options(&[
-        ("seconds_per_batch", 0.1.into()),
-        ("bad_files", allowed.into()),
-    ])
-}
-
-#[test]
-fn bad_files_are_named_counted_and_left_out() {
-    let data = damaged_folder("bad");
-    let options = options_with_bad_files(&data, 3);
-    let planned = options.planned_rows().unwrap().unwrap();
-    assert_eq!(planned.train.rows(), 6, "by the manifest alone");
-    let (context, lines) = context(None, 0);
-    let sent = send_phase(&options, &context).unwrap();
-    assert_eq!(sent.iter().filter(|batch| !batch.info.dev).count(), 2 * 4);
-    let rows = sent.iter().flat_map(|batch| &batch.rows);
-    let ids: BTreeSet<_> = rows.map(|row| row.id.as_str()).collect();
-    assert_eq!(ids, BTreeSet::from(["3.wav", "4.wav", "5.wav"]));
-    let mut lines = lines.take();
-    let first_summary = lines.iter().find(|line| line.contains(" utterances, "));
-    assert!(
-        first_summary.unwrap().ends_with("; left out: 2 bad"),
-        "{lines:?}"
-    );
-    lines.retain(|line| line.contains("bad file "));
-    assert_eq!(lines.len(), 3, "{lines:?}");
-    assert!(lines[0].starts_with("node `speech`: "));
-    assert!(lines[0].contains("0.wav cannot be read: "));
-    assert!(lines[1].contains("2.wav has "));
-    assert!(lines[1].contains("its manifest says 1"));
-    assert!(lines[2].contains("1.wav cannot be read: "));
-    assert!(lines[2].contains("bad file 3; `bad_files` is 3"));
-}
-
-#[test]
-fn more_bad_files_than_allowed_are_an_error() {
-    let data = damaged_folder("too-bad");
-    for (allowed, name) in [(0, "0.wav"), (1, "2.wav"), (2, "1.wav")] {
-        let options = options_with_bad_files(&data, allowed);
-        let error = send_phase(&options, &context(None, 0).0).unwrap_err();
-        let error = error.to_string();
-        assert!(error.contains(name), "{error}");
-        let limit = format!("`bad_files` is {allowed}");
-        assert!(error.contains(&limit), "{error}");
-    }
 }
 
 #[test]

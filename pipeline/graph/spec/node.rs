@@ -1,6 +1,7 @@
 //! Reads one node of a graph file: its kind, options, cache and inputs.
 use super::cache::CACHE_KEYS;
-use super::{InputSpec, NodeSpec, cache, check_name};
+use super::names::check_name;
+use super::{InputSpec, NodeSpec, cache};
 use crate::graph::json::{Content, Json, JsonEntry};
 use crate::graph::options::{self, ParsedOptions};
 use crate::graph::problem::{Problems, quoted};
