@@ -57,8 +57,8 @@ impl Chart {
             last: last as f64,
             top,
             range: self.range.unwrap_or_else(|| {
-                let all = binned.iter().flat_map(|bins| bins.values());
-                around(all.flat_map(|bin| [bin.low, bin.high]))
+                let bins = binned.iter().flat_map(|bins| bins.values());
+                around(bins.flat_map(|bin| [bin.low, bin.high]))
             }),
         };
 

@@ -10,9 +10,9 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let name = entry.file_name().into_string().unwrap();
         if entry.path().is_dir() {
-            let below = self::files(&entry.path());
+            let inner_files = self::files(&entry.path());
             files.extend(
-                below
+                inner_files
                     .into_iter()
                     .map(|(path, bytes)| (format!("{name}/{path}"), bytes)),
             );

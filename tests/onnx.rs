@@ -22,15 +22,15 @@ fn varint(bytes: &[u8], at: &mut usize) -> u64 {
 
 fn fields(bytes: &[u8]) -> Fields {
     let mut fields = Fields::new();
-    let mut at = 0;
-    while at < bytes.len() {
-        let key = varint(bytes, &mut at);
+    let mut offset = 0;
+    while offset < bytes.len() {
+        let key = varint(bytes, &mut offset);
         let value = match key & 7 {
-            0 => varint(bytes, &mut at).to_le_bytes().to_vec(),
+            0 => varint(bytes, &mut offset).to_le_bytes().to_vec(),
             2 => {
-                let length = varint(bytes, &mut at) as usize;
-                at += length;
-                bytes[at - length..at].to_vec()
+                let length = varint(bytes, &mut offset) as usize;
+                offset += length;
+                bytes[offset - length..offset].to_vec()
             }
             wire => panic!("wire type {wire}"),
         };

@@ -59,8 +59,8 @@ impl Stamp {
 }
 
 fn nanoseconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH);
-    since.map_or(0, |age| age.as_nanos() as u64)
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |age| age.as_nanos() as u64)
 }
 
 /// Returns ctime in nanoseconds, and the inode.

@@ -84,11 +84,11 @@ fn measure(name: &Path, source: Box<dyn MediaSource>, piece: &Piece) -> Result<A
         0
     };
     let frames = stream.count_frames()?;
-    let within = piece.within(frames, rate)?;
+    let range = piece.within(frames, rate)?;
     Ok(AudioLengths {
         frames,
         slack,
-        row: resample::length(within.end - within.start, rate)?,
+        row: resample::length(range.end - range.start, rate)?,
     })
 }
 

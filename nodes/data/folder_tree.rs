@@ -144,7 +144,7 @@ mod tests {
             symlink(scratch.join(target), scratch.join(link)).unwrap();
         }
         let tree = list(&root, false);
-        let all = list(&root, true);
+        let with_hidden = list(&root, true);
         fs::remove_dir_all(&scratch).unwrap();
         let tree = tree.unwrap();
         let mut found: Vec<_> = tree
@@ -156,6 +156,6 @@ mod tests {
         assert_eq!(found, ["0-out/deep/3", "1", "a/b/2", "file"].map(Path::new));
         assert_eq!(tree.dead_links, [root.join("dead")]);
         assert_eq!((tree.hidden, tree.repeated_links), (2, 5));
-        assert_eq!(all.unwrap().files.len(), 6);
+        assert_eq!(with_hidden.unwrap().files.len(), 6);
     }
 }

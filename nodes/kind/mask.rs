@@ -76,16 +76,16 @@ impl Probability {
 
     /// Returns what is wrong.
     fn errors(self) -> Vec<OptionError> {
-        let within = |option: &str, p: f64| {
+        let probability_error = |option: &str, p: f64| {
             let message = format!("{p} is not from 0 to 1");
             OptionError::unless((0.0..=1.0).contains(&p), option, message)
         };
         match self {
-            Probability::Constant(p) => within("probability", p).into_iter().collect(),
+            Probability::Constant(p) => probability_error("probability", p).into_iter().collect(),
             Probability::Moving(ramp) => {
                 let mut errors = vec![];
-                errors.extend(within("probability.from", ramp.from));
-                errors.extend(within("probability.to", ramp.to));
+                errors.extend(probability_error("probability.from", ramp.from));
+                errors.extend(probability_error("probability.to", ramp.to));
                 errors.extend(OptionError::unless(
                     ramp.epochs > 0,
                     "probability.epochs",

@@ -221,9 +221,9 @@ mod tests {
         let error = |id: &str| node.sequence(id).expect_err("an error").to_string();
         assert_eq!(error("a"), "`a` has `D`, which is not in `vocabulary`");
         assert_eq!(error("c"), "text: has no text of `c`");
-        let all = [&vocabulary[..], &["D".to_owned()]].concat();
+        let units = [&vocabulary[..], &["D".to_owned()]].concat();
         let node = TranscriptsNode {
-            vocabulary: Vocabulary::new(Units::Letters, &all),
+            vocabulary: Vocabulary::new(Units::Letters, &units),
             ..node
         };
         let sequence = node.sequence("a").expect("a sequence");

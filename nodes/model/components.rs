@@ -190,36 +190,36 @@ impl Architecture {
     ///
     /// That order is fixed: the place of a tensor decides which random numbers it is drawn from.
     pub fn components(&self) -> Vec<Component> {
-        let mut all = vec![];
-        all.extend(input::mask_embedding(self));
+        let mut components = vec![];
+        components.extend(input::mask_embedding(self));
         if self.is_whisper() {
-            all.extend((0..self.conv_dim.len()).map(|i| whisper::convolution(self, i)));
+            components.extend((0..self.conv_dim.len()).map(|i| whisper::convolution(self, i)));
         } else if self.is_fbank() {
-            all.push(fbank::convolution(self));
-            all.push(fbank::projection(self));
+            components.push(fbank::convolution(self));
+            components.push(fbank::projection(self));
         } else {
-            all.extend((0..self.conv_dim.len()).map(|i| extractor::convolution(self, i)));
-            all.push(projection::feature_projection(self));
+            components.extend((0..self.conv_dim.len()).map(|i| extractor::convolution(self, i)));
+            components.push(projection::feature_projection(self));
         }
         if self.is_lstm() {
-            all.extend((0..self.num_hidden_layers).map(|layer| lstm::lstm(self, layer)));
-            return all;
+            components.extend((0..self.num_hidden_layers).map(|layer| lstm::lstm(self, layer)));
+            return components;
         }
         if self.is_whisper() {
-            all.push(whisper::positions(self));
+            components.push(whisper::positions(self));
         } else {
-            all.push(input::positional_convolution(self));
+            components.push(input::positional_convolution(self));
         }
-        all.push(input::encoder_norm(self));
-        all.extend(input::time_reduction(self));
-        all.extend(attention::position_table(self));
+        components.push(input::encoder_norm(self));
+        components.extend(input::time_reduction(self));
+        components.extend(attention::position_table(self));
         for layer in 0..self.num_hidden_layers {
-            all.push(attention::attention(self, layer));
-            all.push(layer_norm(self, ComponentKind::AttentionNorm(layer)));
-            all.push(feed_forward::feed_forward(self, layer));
-            all.push(layer_norm(self, ComponentKind::FeedForwardNorm(layer)));
+            components.push(attention::attention(self, layer));
+            components.push(layer_norm(self, ComponentKind::AttentionNorm(layer)));
+            components.push(feed_forward::feed_forward(self, layer));
+            components.push(layer_norm(self, ComponentKind::FeedForwardNorm(layer)));
         }
-        all
+        components
     }
 
     /// Lists the tensors of the model's safetensors, in the model's order.

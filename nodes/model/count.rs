@@ -26,8 +26,8 @@ pub fn macs(a: &Architecture) -> u64 {
 pub fn macs_of(a: &Architecture, samples: impl IntoIterator<Item = usize>) -> u64 {
     let components = a.components();
     let rows = samples.into_iter().map(|n| macs_of_row(a, &components, n));
-    let all: u128 = rows.sum();
-    u64::try_from(all).unwrap_or(u64::MAX)
+    let macs: u128 = rows.sum();
+    u64::try_from(macs).unwrap_or(u64::MAX)
 }
 
 fn macs_of_row(a: &Architecture, components: &[Component], samples: usize) -> u128 {

@@ -87,10 +87,10 @@ fn vector(gate: &str) -> String {
 
 /// Returns the tensors whose names are `prefix` and a gate's name, by gate vector.
 fn by_vector(tensors: &Loaded, prefix: &str) -> BTreeMap<String, Vec<f32>> {
-    let under = tensors
+    let named = tensors
         .iter()
         .filter_map(|(name, (_, values))| Some((name.strip_prefix(prefix)?, values)));
-    under
+    named
         .map(|(gate, values)| (vector(gate), values.clone()))
         .collect()
 }

@@ -26,10 +26,10 @@ impl Architecture {
         for (name, shape) in self.tensors() {
             let parameters: u64 = shape.iter().map(|n| *n as u64).product();
             transfer.parameters += parameters;
-            let from = source_name(&name, layers);
-            if available.get(&from) == Some(&shape) {
+            let taken_name = source_name(&name, layers);
+            if available.get(&taken_name) == Some(&shape) {
                 transfer.taken_parameters += parameters;
-                transfer.taken.push((name, from));
+                transfer.taken.push((name, taken_name));
             } else {
                 transfer.drawn.push(name);
             }

@@ -80,11 +80,11 @@ impl WeightFiles {
         match self {
             WeightFiles::Whole(path) => open_tensors(path, read),
             WeightFiles::Shards { index, shards } => {
-                let mut all = Stored::none(index);
+                let mut stored = Stored::none(index);
                 for (path, names) in shards {
-                    all.append(open_tensors(path, read)?, names);
+                    stored.append(open_tensors(path, read)?, names);
                 }
-                Ok(all)
+                Ok(stored)
             }
         }
     }

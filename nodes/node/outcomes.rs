@@ -113,8 +113,8 @@ pub fn bootstrap(rule: Rule, rows: &[[f64; 2]]) -> Option<[f64; 2]> {
     }
     metrics.sort_by(f64::total_cmp);
     let last = metrics.len().checked_sub(1)?;
-    let at = |share: f64| metrics[(share * last as f64).round() as usize];
-    Some([at(0.025), at(0.975)])
+    let quantile = |share: f64| metrics[(share * last as f64).round() as usize];
+    Some([quantile(0.025), quantile(0.975)])
 }
 
 /// The name of the file of outcomes in a node's folder.

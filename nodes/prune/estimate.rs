@@ -12,27 +12,27 @@ impl Pruning {
     pub fn estimate(&self) -> Architecture {
         let a = &self.architecture;
         let share = self.largest_share();
-        let mut to = a.clone();
+        let mut pruned = a.clone();
         if self.units.contains(&Unit::Conv) {
             if self.finalize == Finalize::Exact && a.feat_proj_layer_norm {
-                to.feature_norm_width.get_or_insert(a.channels());
+                pruned.feature_norm_width.get_or_insert(a.channels());
             }
-            to.feature_dummy_weight = true;
-            for channels in &mut to.conv_dim {
+            pruned.feature_dummy_weight = true;
+            for channels in &mut pruned.conv_dim {
                 *channels = ((*channels as f64 * share) as usize).max(1);
             }
         }
         let heads = |layer| a.heads(layer);
         let heads_left = self.units_left(share, Unit::AttentionLayer, Unit::Head, heads);
         for (layer, n) in heads_left.into_iter().flatten().enumerate() {
-            to.keep_heads(layer, &Vec::from_iter(0..n));
+            pruned.keep_heads(layer, &Vec::from_iter(0..n));
         }
         let inner = |layer| a.ffn(layer);
         let inner_left = self.units_left(share, Unit::FfnLayer, Unit::Ffn, inner);
         for (layer, n) in inner_left.into_iter().flatten().enumerate() {
-            to.keep_ffn(layer, n);
+            pruned.keep_ffn(layer, n);
         }
-        to
+        pruned
     }
 
     /// Finds the largest share of open units whose parameters fit, by bisection.
@@ -102,8 +102,8 @@ mod tests {
     fn whole_layers_and_units_go_together() {
         for name in ["hubert-base", "wavlm-base"] {
             let architecture = Architecture::named(name).expect("known");
-            let all = count::parameters(&architecture) as f64;
-            let of = |units: &[Unit], sparsity: f64| {
+            let unpruned = count::parameters(&architecture) as f64;
+            let estimate = |units: &[Unit], sparsity: f64| {
                 let architecture = architecture.clone();
                 Pruning {
                     architecture,
@@ -114,24 +114,24 @@ mod tests {
                 .estimate()
             };
             let [conv, head, ffn] = [Unit::Conv, Unit::Head, Unit::Ffn];
-            let five = of(
+            let five = estimate(
                 &[Unit::FfnLayer, Unit::AttentionLayer, conv, head, ffn],
                 0.75,
             );
             assert_eq!(
                 five,
-                of(
+                estimate(
                     &[conv, head, ffn, Unit::AttentionLayer, Unit::FfnLayer],
                     0.75
                 )
             );
-            let share = count::parameters(&five) as f64 / all;
+            let share = count::parameters(&five) as f64 / unpruned;
             assert!((0.18..0.25).contains(&share), "{share}");
             assert!(
                 five.heads(0) > 0 && five.heads(0) < 12 && five.heads(11) == 0 && five.ffn(11) == 0
             );
 
-            let attention = of(&[Unit::AttentionLayer], 0.15);
+            let attention = estimate(&[Unit::AttentionLayer], 0.15);
             let heads: Vec<usize> = (0..12).map(|l| attention.heads(l)).collect();
             assert_eq!(heads, [12, 12, 12, 12, 12, 12, 0, 0, 0, 0, 0, 0]);
             assert_eq!(

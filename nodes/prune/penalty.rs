@@ -36,16 +36,16 @@ pub fn penalty(
         expected_open.insert(vector.clone(), open);
         open_slopes.push(slope);
     }
-    let all = expected::parameters(architecture, &BTreeMap::new()).count;
+    let unpruned = expected::parameters(architecture, &BTreeMap::new()).count;
     let left = expected::parameters(architecture, &expected_open);
-    let sparsity = 1.0 - left.count / all;
+    let sparsity = 1.0 - left.count / unpruned;
     let miss = sparsity - target;
     let [l1, l2] = [0, 1].map(|i| numbers[log_alpha.len() + i][0] as f64);
     let loss = l1 * miss + l2 * miss * miss;
 
     let mut slopes = vec![];
     for ((vector, values), open_slope) in log_alpha.iter().zip(open_slopes) {
-        let by_open = -(l1 + 2.0 * l2 * miss) * left.slope[vector] / all;
+        let by_open = -(l1 + 2.0 * l2 * miss) * left.slope[vector] / unpruned;
         let slope = open_slope.iter().map(|by_log_alpha| by_open * by_log_alpha);
         slopes.push((values.clone(), slope.collect()));
     }

@@ -117,27 +117,28 @@ impl<'a> ModelCut<'a> {
 
     /// Returns the architecture after the cut.
     fn architecture(&self) -> Architecture {
-        let mut to = self.model.architecture.clone();
+        let mut pruned = self.model.architecture.clone();
         for (group, units) in &self.gated {
             match group.unit {
-                Unit::Conv => to.conv_dim[group.index] = units.open.len(),
+                Unit::Conv => pruned.conv_dim[group.index] = units.open.len(),
                 Unit::Head => {
                     let places: Vec<usize> = units.open.iter().map(|(head, _)| *head).collect();
-                    to.keep_heads(group.index, &places);
+                    pruned.keep_heads(group.index, &places);
                 }
-                Unit::Ffn => to.keep_ffn(group.index, units.open.len()),
+                Unit::Ffn => pruned.keep_ffn(group.index, units.open.len()),
                 Unit::AttentionLayer | Unit::FfnLayer => {}
             }
-            to.encoder_keeps_bias |= units.leaves_bias && self.how == Finalize::Exact;
+            pruned.encoder_keeps_bias |= units.leaves_bias && self.how == Finalize::Exact;
         }
         if let Some(channels) = self.last_channels() {
-            to.feature_dummy_weight |= channels.open.iter().any(|(_, gate)| *gate != 1.0);
+            pruned.feature_dummy_weight |= channels.open.iter().any(|(_, gate)| *gate != 1.0);
         }
         if self.folds_closed_channels() {
-            to.feature_norm_width
+            pruned
+                .feature_norm_width
                 .get_or_insert(self.model.architecture.channels());
         }
-        to
+        pruned
     }
 
     fn last_channels(&self) -> Option<&OpenUnits> {

@@ -96,14 +96,14 @@ pub(super) fn positions(items: &[RowItem], links: &[RowLink]) -> RowPositions {
         let [from, to] = link.items;
         let [from_offset, to_offset] = link.offsets;
         let mut pass = vec![];
-        let mut above = (from, from_offset);
+        let mut last_spot = (from, from_offset);
         for row in items[from].row + 1..items[to].row {
             let spot = spot_rows.add(row, PASS_WIDTH, true);
-            spot_rows.connect(above, (spot, 0.0));
-            above = (spot, 0.0);
+            spot_rows.connect(last_spot, (spot, 0.0));
+            last_spot = (spot, 0.0);
             pass.push(spot);
         }
-        spot_rows.connect(above, (to, to_offset));
+        spot_rows.connect(last_spot, (to, to_offset));
         passes.push(pass);
     }
     for sweep in 0..ORDERING_SWEEPS + SETTLING_SWEEPS {

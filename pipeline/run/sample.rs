@@ -29,13 +29,13 @@ pub fn inputs(
     visit: &mut dyn FnMut(HashMap<&'static str, Value>) -> Result<()>,
 ) -> Result<SampledFrom> {
     let context = node_context(phase, run, phase.source);
-    let mut between = HashMap::new();
+    let mut senders = HashMap::new();
     let source = phase.source();
     source.sample(rows, &context, &mut |info, speech| {
         let mut inputs = HashMap::new();
         for edge in phase.edges.iter().filter(|edge| edge.to == node) {
             let output = (edge.from, edge.out);
-            let value = value_of(phase, run, output, info, &speech, &mut between)?;
+            let value = value_of(phase, run, output, info, &speech, &mut senders)?;
             inputs.insert(edge.port, value);
         }
         visit(inputs)

@@ -134,8 +134,8 @@ impl EntryCodec {
 fn encode_f16(values: &[f32]) -> Result<Vec<u8>> {
     let mut halves = vec![f16::ZERO; values.len()];
     halves.convert_from_f32_slice(values);
-    if let Some(at) = halves.iter().position(|half| half.is_infinite()) {
-        let value = values[at];
+    if let Some(index) = halves.iter().position(|half| half.is_infinite()) {
+        let value = values[index];
         return Err(format!(
             "the value {value} is beyond f16, whose largest is 65504; take the codec \"bf16\" or \
              \"int8\""
@@ -207,17 +207,17 @@ mod tests {
 
     #[test]
     fn what_cannot_be_stored_is_an_error() {
-        let with = |value: f32| {
+        let entry_with = |value: f32| {
             let mut entry = entry(3);
             entry.values[17] = value;
             entry
         };
         let error = |codec: &EntryCodec, value: f32| {
-            let result = codec.encode(&with(value));
+            let result = codec.encode(&entry_with(value));
             result.err().map(|error| error.to_string())
         };
-        let beyond = error(&EntryCodec::F16, 65520.0).unwrap();
-        assert!(beyond.contains("65520 is beyond f16"), "{beyond}");
+        let too_large = error(&EntryCodec::F16, 65520.0).unwrap();
+        assert!(too_large.contains("65520 is beyond f16"), "{too_large}");
         assert_eq!(error(&EntryCodec::F16, 65519.0), None);
         for (codec, _) in codecs() {
             let refuses = error(&codec, f32::INFINITY).is_some();

@@ -16,7 +16,7 @@ fn each_row_stands_once_and_small_parts_are_joined() {
     let cache = TestCache::new("merge");
     let parts = doubled(&cache);
     assert_eq!(parts.len(), 4);
-    let all = [2, 3, 4, 5];
+    let rows = [2, 3, 4, 5];
     let merged = merge(&cache.root).unwrap();
     let expected = Merged {
         doubled: 3,
@@ -27,8 +27,8 @@ fn each_row_stands_once_and_small_parts_are_joined() {
     assert_eq!(merged, expected);
     let part = cache.files("parquet");
     assert_eq!(part.len(), 1);
-    assert_eq!(part::identities(&part[0]).unwrap().len(), all.len());
-    assert_eq!(cache.serve(&fake(&[1]), &all), served([], 0));
+    assert_eq!(part::identities(&part[0]).unwrap().len(), rows.len());
+    assert_eq!(cache.serve(&fake(&[1]), &rows), served([], 0));
     assert_eq!(tools::verify(&cache.root).unwrap(), vec![]);
     assert_eq!(merge(&cache.root).unwrap(), Merged::default());
     // One fingerprint's folder, with a part more.

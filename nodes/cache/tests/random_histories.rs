@@ -39,13 +39,13 @@ impl Model {
     /// Whether a part has a row of a layer under a fingerprint.
     fn has(&self, folder: &Path, row: usize) -> bool {
         let parts = self.parts.iter();
-        let mut here = parts.filter(|(path, _)| path.parent() == Some(folder));
-        here.any(|(_, rows)| rows.contains(&row))
+        let mut in_folder = parts.filter(|(path, _)| path.parent() == Some(folder));
+        in_folder.any(|(_, rows)| rows.contains(&row))
     }
 
     /// Takes over the parts on disk, and checks that together they have these rows more than before.
     fn check_added(&mut self, cache: &TestCache, added: &BTreeSet<(PathBuf, usize)>) {
-        let all = |model: &Model| -> BTreeSet<(PathBuf, usize)> {
+        let stored_rows = |model: &Model| -> BTreeSet<(PathBuf, usize)> {
             let parts = model.parts.iter();
             let rows = parts.flat_map(|(path, rows)| {
                 let folder = path.parent().unwrap();
@@ -53,7 +53,7 @@ impl Model {
             });
             rows.collect()
         };
-        let mut expected = all(self);
+        let mut expected = stored_rows(self);
         expected.extend(added.iter().cloned());
         let damaged = self.damaged(cache);
         self.parts.clear();
@@ -66,7 +66,7 @@ impl Model {
             let rows = rows.iter().map(|row| number(&row.id)).collect();
             self.parts.insert(path, rows);
         }
-        assert_eq!(all(self), expected);
+        assert_eq!(stored_rows(self), expected);
     }
 
     /// Returns the parts on disk that are damaged.

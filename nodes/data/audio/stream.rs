@@ -177,8 +177,8 @@ impl Stream {
         if decoder.finalize().verify_ok == Some(false) {
             return Err("its MD5 differs from its header's".into());
         }
-        let within = piece.within(self.frames.unwrap_or(read), self.rate)?;
-        samples.truncate((within.end - within.start) as usize);
+        let range = piece.within(self.frames.unwrap_or(read), self.rate)?;
+        samples.truncate((range.end - range.start) as usize);
         Ok((samples, self.rate))
     }
 

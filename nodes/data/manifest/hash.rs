@@ -90,16 +90,16 @@ mod tests {
     #[test]
     fn roots_do_not_count_but_rows_do() {
         let scratch = TestFolder::new("hash");
-        let of = |text: &str| hash(&scratch.file("x.tsv", text)).unwrap();
-        let first = of("a/root\n1.wav\t5\n2.wav\t6\n");
-        assert_eq!(first, of("another\n1.wav\t5\n2.wav\t6\n"));
+        let hash_of = |text: &str| hash(&scratch.file("x.tsv", text)).unwrap();
+        let first = hash_of("a/root\n1.wav\t5\n2.wav\t6\n");
+        assert_eq!(first, hash_of("another\n1.wav\t5\n2.wav\t6\n"));
         for other in [
             "a/root\n1.wav\t5\n",
             "a/root\n1.wav\t5\n2.wav\t7\n",
             "a/root\n2.wav\t6\n1.wav\t5\n",
             "a/root\n1.wav\t5\n3.wav\t6\n",
         ] {
-            assert_ne!(first, of(other), "{other}");
+            assert_ne!(first, hash_of(other), "{other}");
         }
     }
 

@@ -344,15 +344,15 @@ mod tests {
 
     #[test]
     fn no_name_stands_for_two_options() {
-        let mut all: Vec<&str> = OPTIONS
+        let mut listed_names: Vec<&str> = OPTIONS
             .iter()
             .flat_map(|(names, _)| *names)
             .copied()
             .collect();
-        let listed = all.len();
-        all.sort();
-        all.dedup();
-        assert_eq!(all.len(), listed);
-        assert!(all.iter().all(|name| normalized(name) == *name));
+        let listed = listed_names.len();
+        listed_names.sort();
+        listed_names.dedup();
+        assert_eq!(listed_names.len(), listed);
+        assert!(listed_names.iter().all(|name| normalized(name) == *name));
     }
 }

@@ -58,8 +58,8 @@ impl Machine {
 
     pub(super) fn top(&self) -> Result<Place, Fault> {
         let floor = self.marks.last().copied().unwrap_or(0);
-        let above = self.stack.get(floor..).unwrap_or_default();
-        let top = above.last().copied();
+        let unmarked = self.stack.get(floor..).unwrap_or_default();
+        let top = unmarked.last().copied();
         top.ok_or_else(|| "is damaged: its pickle changes a value that is not there".into())
     }
 

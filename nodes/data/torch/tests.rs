@@ -36,7 +36,7 @@ fn both_containers_hold_the_same_values() {
         let mut file = TorchFile::open(&formats(name)).expect(name);
         let root = file.root();
         let tensor = |key: &str| {
-            let tensor = root.get("tensors").and_then(|all| all.get(key));
+            let tensor = root.get("tensors").and_then(|tensors| tensors.get(key));
             tensor
                 .and_then(|value| value.tensor())
                 .unwrap_or_else(|| panic!("{key}"))

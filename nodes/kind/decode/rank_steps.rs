@@ -99,18 +99,18 @@ mod tests {
                 .filter(|info| !info.dev)
                 .collect()
         };
-        let all = trained(0, 1);
+        let alone = trained(0, 1);
         for ranks in [2, 4] {
             for rank in 0..ranks {
                 let own = trained(rank, ranks);
-                assert_eq!(own.len(), all.len() / ranks);
+                assert_eq!(own.len(), alone.len() / ranks);
                 for (round, info) in own.iter().enumerate() {
-                    let step = &all[round * ranks + rank];
+                    let step = &alone[round * ranks + rank];
                     assert_eq!(
                         (info.step, info.epoch, info.batch),
                         (step.step, step.epoch, step.batch)
                     );
-                    let last = &all[(round + 1) * ranks - 1];
+                    let last = &alone[(round + 1) * ranks - 1];
                     assert_eq!((info.update, info.closes), (last.update, last.closes));
                     assert_eq!((info.checkpoint, info.last), (last.checkpoint, last.last));
                 }

@@ -47,8 +47,8 @@ impl Decode {
         let mut clock = run.clock;
         if !run.has_optimizer && !run.bench {
             // What is only measured is measured once, also where training phases end early.
-            let all = options.views * train_batches;
-            clock.updates = clock.updates.map(|updates| updates.min(all));
+            let batches = options.views * train_batches;
+            clock.updates = clock.updates.map(|updates| updates.min(batches));
             if clock.updates.is_none() {
                 let dev_samples = dev.as_ref().map_or(0, UtteranceSet::all_samples);
                 let samples = options.views * train.all_samples() + dev_samples;

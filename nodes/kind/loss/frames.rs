@@ -30,7 +30,7 @@ pub(super) struct ChosenFrames {
     /// Of each frame of the student, whether it counts; `None` if all do.
     of_student: Option<Vec<bool>>,
     /// Frames of the student.
-    pub(super) all: usize,
+    pub(super) total: usize,
     /// Those of them that count.
     pub(super) chosen: usize,
 }
@@ -80,16 +80,16 @@ impl ChosenFrames {
                 of_student.extend(mask[..frames_here].iter().map(|masked| *masked == counted));
             }
         }
-        let all = student.total();
+        let total = student.total();
         let of_student = (frames != Frames::All).then_some(of_student);
         let chosen = match &of_student {
             Some(flags) => flags.iter().filter(|chosen| **chosen).count(),
-            None => all,
+            None => total,
         };
         Ok(ChosenFrames {
             of_target,
             of_student,
-            all,
+            total,
             chosen,
         })
     }
@@ -105,16 +105,19 @@ impl ChosenFrames {
     /// A row has other frames than its labels.
     pub(super) fn trimmed_labels(&self, labels: &Batch) -> Result<Vec<usize>> {
         let rows = column::labels_by_row(labels, column::LABEL)?;
-        let all = rows.concat();
-        if all.len() != self.of_target.len() {
+        let classes = rows.concat();
+        if classes.len() != self.of_target.len() {
             return Err(format!(
                 "the rows have {} frames, but {} labels",
                 self.of_target.len(),
-                all.len()
+                classes.len()
             )
             .into());
         }
-        let kept = all.iter().zip(&self.of_target).filter(|(_, kept)| **kept);
+        let kept = classes
+            .iter()
+            .zip(&self.of_target)
+            .filter(|(_, kept)| **kept);
         Ok(kept.map(|(class, _)| *class as usize).collect())
     }
 
@@ -154,7 +157,7 @@ mod tests {
             Some(&masks),
         )
         .expect("frames that fit");
-        [chosen.chosen, chosen.all]
+        [chosen.chosen, chosen.total]
     }
 
     #[test]

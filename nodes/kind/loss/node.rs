@@ -20,10 +20,15 @@ impl Node for Loss {
         let mut counted = vec![];
         for (pair, factor) in compared.iter().flat_map(|c| c.pairs.iter().zip(&c.factors)) {
             let frames = compared.as_ref().map(|compared| &compared.frames);
-            counted.push(frames.filter(|_| *factor != 0.0).map(|frames| Pair {
-                student: frames.counted(pair.student.clone()),
-                target: frames.counted(pair.target.clone()),
-                classes: pair.classes.as_ref().map(|all| frames.counted_labels(all)),
+            counted.push(frames.filter(|_| *factor != 0.0).map(|frames| {
+                Pair {
+                    student: frames.counted(pair.student.clone()),
+                    target: frames.counted(pair.target.clone()),
+                    classes: pair
+                        .classes
+                        .as_ref()
+                        .map(|classes| frames.counted_labels(classes)),
+                }
             }));
         }
 
@@ -56,7 +61,7 @@ impl Node for Loss {
 
         let weight = match (&compared, self.options.mean_over) {
             (Some(compared), MeanOver::Chosen) => compared.frames.chosen,
-            (Some(compared), MeanOver::All) => compared.frames.all,
+            (Some(compared), MeanOver::All) => compared.frames.total,
             (None, _) => 1,
         };
         let loss = Scalar {

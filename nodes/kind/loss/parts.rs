@@ -36,7 +36,7 @@ impl Loss {
         let frames = &compared.frames;
         let share = match self.options.mean_over {
             MeanOver::Chosen => 1.0,
-            MeanOver::All => frames.chosen as f64 / frames.all.max(1) as f64,
+            MeanOver::All => frames.chosen as f64 / frames.total.max(1) as f64,
         };
         let mut parts = vec![];
         for (pair, factor) in counted.iter().zip(&compared.factors) {

@@ -74,11 +74,11 @@ impl PruneStep {
         for (vector, values) in self.log_alpha.keys().zip(read_all(self.log_alpha.values())) {
             open.insert(vector.clone(), gate::open(&values).0);
         }
-        let all = expected::parameters(&self.architecture, &BTreeMap::new()).count;
+        let unpruned = expected::parameters(&self.architecture, &BTreeMap::new()).count;
         let left = expected::parameters(&self.architecture, &open).count;
         let is_closed = |gates: &Vector<Tape>| read(gates).iter().all(|gate| *gate == 0.0);
         PruningOutcome {
-            expected: 1.0 - left / all,
+            expected: 1.0 - left / unpruned,
             sparsity: self.sparsity,
             updates: step.info.update,
             warmup: self.warmup,

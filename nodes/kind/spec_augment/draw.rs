@@ -80,11 +80,11 @@ fn interpolated(inputs: Range<usize>, outputs: usize) -> Vec<Vec<(usize, f32)>> 
     let scale = inputs.len() as f64 / outputs as f64;
     let mut frames = vec![];
     for t in 0..outputs {
-        let at = scale * (t as f64 + 0.5) - 0.5;
-        let first = at.floor();
+        let place = scale * (t as f64 + 0.5) - 0.5;
+        let first = place.floor();
         let last = inputs.len() as i64 - 1;
         let mut sources = vec![];
-        for (i, weight) in cubic(at - first).into_iter().enumerate() {
+        for (i, weight) in cubic(place - first).into_iter().enumerate() {
             let source = (first as i64 - 1 + i as i64).clamp(0, last);
             if weight != 0.0 {
                 sources.push((inputs.start + source as usize, weight as f32));

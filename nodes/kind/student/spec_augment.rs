@@ -54,20 +54,20 @@ impl SpecAugment {
     pub(super) fn apply(self, frames: &mut [f32], bins: usize, key: Key, step: u64, row: usize) {
         let count = frames.len() / bins;
         let mut draws = (row as u64) << 32;
-        let mut below = |n: usize| {
+        let mut draw_below = |n: usize| {
             draws += 1;
             key.below(step, draws, n as u64) as usize
         };
         for _ in 0..self.frequencies {
-            let width = below(self.frequency.min(bins) + 1);
-            let start = below(bins - width + 1);
+            let width = draw_below(self.frequency.min(bins) + 1);
+            let start = draw_below(bins - width + 1);
             for frame in frames.chunks_exact_mut(bins) {
                 frame[start..start + width].fill(0.0);
             }
         }
         for _ in 0..self.times {
-            let width = below(self.time.min(count) + 1);
-            let start = below(count - width + 1);
+            let width = draw_below(self.time.min(count) + 1);
+            let start = draw_below(count - width + 1);
             frames[start * bins..(start + width) * bins].fill(0.0);
         }
     }

@@ -29,8 +29,8 @@ pub(super) fn fairseq(file: TorchFile) -> Result<StoredModel, String> {
     };
     let task_state = root.get("task_state");
     let dictionaries = task_state.and_then(|state| state.get("dictionaries"));
-    let symbols = dictionaries.and_then(|all| {
-        let first = all.elements()?.first().copied()?;
+    let symbols = dictionaries.and_then(|dictionaries| {
+        let first = dictionaries.elements()?.first().copied()?;
         head::symbols(first.get("symbols")?)
     });
     let tensors = described(state);
@@ -43,10 +43,9 @@ pub(super) fn s3prl(file: TorchFile) -> Result<StoredModel, String> {
     let part = |key: &str| root.get(key).ok_or_else(|| format!("has no `{key}`"));
     let model = Keys::of(part("model_cfg")?.json()?, "`model_cfg`")?;
     let task = Keys::of(part("task_cfg")?.json()?, "`task_cfg`")?;
-    let all = root
-        .get("dictionaries_symbols")
-        .and_then(|all| all.elements());
-    let symbols = all.and_then(|all| head::symbols(*all.first()?));
+    let dictionaries = root.get("dictionaries_symbols");
+    let dictionaries = dictionaries.and_then(|dictionaries| dictionaries.elements());
+    let symbols = dictionaries.and_then(|lists| head::symbols(*lists.first()?));
     let tensors = described(part("model_weight")?);
     let config = Config {
         name: model.text("_name", "")?,

@@ -25,17 +25,17 @@ pub(super) fn lightning(file: TorchFile, read_files: &mut ReadFiles) -> Result<S
     let recipe = match recipe_within(file.root()).at(&path)? {
         Some(recipe) => recipe,
         None => {
-            let beside = path.with_extension("yaml");
-            if !beside.exists() {
+            let recipe_path = path.with_extension("yaml");
+            if !recipe_path.exists() {
                 let message = format!(
                     "has no recipe in `hyper_parameters.cfg`, and there is no {}; put the yaml of \
                      its training there",
-                    beside.display()
+                    recipe_path.display()
                 );
                 return Err(error_at(&path, message));
             }
-            let text = read_files.text(&beside)?;
-            yaml::parse(&text).at(&beside)?
+            let text = read_files.text(&recipe_path)?;
+            yaml::parse(&text).at(&recipe_path)?
         }
     };
     read(file, recipe).at(&path)

@@ -72,7 +72,7 @@ fn numbers(value: &Json) -> Option<Vec<usize>> {
 
 /// Reads a sum of lists of tuples, each of which may be repeated.
 fn parse(text: &str) -> Option<Vec<Vec<usize>>> {
-    let mut all = vec![];
+    let mut parsed = vec![];
     for term in text.split('+') {
         let (list, times) = match term.split_once('*') {
             Some((list, times)) => (list, times.trim().parse().ok()?),
@@ -80,14 +80,14 @@ fn parse(text: &str) -> Option<Vec<Vec<usize>>> {
         };
         let inner = list.trim().strip_prefix('[')?.strip_suffix(']')?;
         let tuples = tuples(inner)?;
-        if tuples.len().checked_mul(times)?.checked_add(all.len())? > LONGEST {
+        if tuples.len().checked_mul(times)?.checked_add(parsed.len())? > LONGEST {
             return None;
         }
         for _ in 0..times {
-            all.extend(tuples.iter().cloned());
+            parsed.extend(tuples.iter().cloned());
         }
     }
-    Some(all)
+    Some(parsed)
 }
 
 /// Reads `(1, 2, 3), (4, 5, 6)`.

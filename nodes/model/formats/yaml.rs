@@ -75,11 +75,11 @@ fn below(lines: &mut &[Line], indent: usize, depth: usize) -> Result<Json, Strin
     };
     let is_item = |line: &Line| line.text.starts_with("- ") || line.text == "-";
     if is_item(next) && next.indent >= indent {
-        let at = next.indent;
+        let item_indent = next.indent;
         let mut items = vec![];
         while let Some(line) = lines
             .first()
-            .filter(|line| line.indent == at && is_item(line))
+            .filter(|line| line.indent == item_indent && is_item(line))
         {
             let item = scalar_or_list(line.text[1..].trim());
             items.push(item.map_err(|what| format!("line {}: {what}", line.number))?);

@@ -30,8 +30,8 @@ fn run(frozen_parts: usize, names: &[&str]) -> Pass {
     let state = read(&last.values).into_owned();
     let upstream = values(&theirs, "upstream").to_vec();
     let mut gradients = backward(weighted(last.values, upstream), 1.0);
-    let mut of = |name: &&str| gradient(&mut gradients, model.weights.get(name));
-    (state, names.iter().map(&mut of).collect())
+    let mut gradient_of = |name: &&str| gradient(&mut gradients, model.weights.get(name));
+    (state, names.iter().map(&mut gradient_of).collect())
 }
 
 #[test]
@@ -43,11 +43,11 @@ fn what_stands_still_has_no_gradient_and_changes_no_other() {
         frozen,
         "feature_projection.projection.weight",
     ];
-    let (state, all) = run(0, &names);
-    let (frozen_state, some) = run(3, &names);
+    let (state, gradients) = run(0, &names);
+    let (frozen_state, frozen_gradients) = run(3, &names);
     assert_eq!(state, frozen_state);
-    assert_eq!(all[..2], some[..2]);
-    for (trained, still) in all[2..].iter().zip(&some[2..]) {
+    assert_eq!(gradients[..2], frozen_gradients[..2]);
+    for (trained, still) in gradients[2..].iter().zip(&frozen_gradients[2..]) {
         assert!(trained.iter().any(|x| *x != 0.0));
         assert!(still.iter().all(|x| *x == 0.0));
     }

@@ -77,11 +77,11 @@ fn dropout_is_between_layers() {
         hiddens.iter().map(|x| read(&x.values).to_vec()).collect()
     };
     let without = hiddens(&model, None);
-    let with = hiddens(&model, Some(7));
-    assert_eq!(with[..2], without[..2]);
-    assert_ne!(with[2], without[2]);
-    assert_ne!(with[3], without[3]);
-    assert!(with[1].iter().all(|x| *x != 0.0));
+    let dropped = hiddens(&model, Some(7));
+    assert_eq!(dropped[..2], without[..2]);
+    assert_ne!(dropped[2], without[2]);
+    assert_ne!(dropped[3], without[3]);
+    assert!(dropped[1].iter().all(|x| *x != 0.0));
     model.architecture.hidden_dropout = 0.0;
     assert_eq!(hiddens(&model, Some(7)), without);
 }

@@ -136,22 +136,22 @@ fn two_updates_of_a_student() {
             close(name, &[*ours], golden(name));
         }
         let prefix = format!("{update}/grad/");
-        let mut all: Vec<(&str, Vec<f32>)> = vec![];
+        let mut named_gradients: Vec<(&str, Vec<f32>)> = vec![];
         for name in theirs.keys().filter_map(|k| k.strip_prefix(&prefix)) {
             let p = trained
                 .get(name)
                 .unwrap_or_else(|| panic!("no parameter `{name}`"));
-            all.push((name, gradient(&mut gradients, p)));
+            named_gradients.push((name, gradient(&mut gradients, p)));
         }
         // A key's bias has no gradient but rounding: softmax ignores what all keys share.
         let is_compared = |name: &str| !name.ends_with("k_proj.bias");
-        for (name, ours) in all.iter().filter(|(name, _)| is_compared(name)) {
+        for (name, ours) in named_gradients.iter().filter(|(name, _)| is_compared(name)) {
             let what = format!("{update}: gradient of {name}");
             close(&what, ours, golden(&format!("grad/{name}")));
         }
-        let (norm, factor) = clip(all.iter().map(|(_, g)| g), 0.5);
+        let (norm, factor) = clip(named_gradients.iter().map(|(_, g)| g), 0.5);
         close("norm", &[norm as f32], golden("norm"));
-        for (name, g) in &all {
+        for (name, g) in &named_gradients {
             let (rate, sign) = match *name {
                 n if n.starts_with("lambda") => (2e-2, -1.0),
                 n if n.ends_with("log_alpha") => (2e-2, 1.0),

@@ -17,8 +17,8 @@ fn a_sampled_pass_and_its_gradient() {
     let tape = Tape::default();
     let log_alpha = params(&by_vector(&theirs, "train/log_alpha/"));
     let u = by_vector(&theirs, "train/u/");
-    let all = vectors(&model.architecture, &Unit::ALL);
-    assert_eq!(log_alpha.len(), all.len());
+    let gates = vectors(&model.architecture, &Unit::ALL);
+    assert_eq!(log_alpha.len(), gates.len());
     let mut sampled = BTreeMap::new();
     for (vector, log_alpha) in &log_alpha {
         let u = |i: usize| u[vector][i] as f64;
@@ -40,13 +40,13 @@ fn a_sampled_pass_and_its_gradient() {
         assert!(!of_layer || theirs[0] != 0.0, "{vector} does not move");
         // The gradient of a layer's gate is one number, a sum over frames and channels that cancel:
         // on a GPU the last bit of the samples moves it by 2e-4.
-        let within = if of_layer && cfg!(feature = "cuda") {
+        let tolerance = if of_layer && cfg!(feature = "cuda") {
             5e-4
         } else {
             1e-4
         };
         let ours = gradient(&mut gradients, &log_alpha[&vector]);
-        close_to(&vector, &ours, &theirs, within);
+        close_to(&vector, &ours, &theirs, tolerance);
     }
 }
 

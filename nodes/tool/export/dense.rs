@@ -33,12 +33,12 @@ pub(super) fn dense(model: &Model) -> Result<Model> {
 
 /// Brings the closed channels of the last convolution back, as zeros; a dummy weight has zeros there.
 pub(super) fn restore_channels(draft: &mut Draft) -> Result<()> {
-    let Some(all) = draft.architecture.feature_norm_width.take() else {
+    let Some(channels) = draft.architecture.feature_norm_width.take() else {
         return Ok(());
     };
     let open = draft.architecture.channels();
     let folded = draft.tensors.remove(FOLDED).unwrap_or_default().1;
-    if open == all {
+    if open == channels {
         if folded.iter().any(|x| *x != 0.0) {
             return Err("`feature_norm_width` says that no channel was cut, but \
                         `feature_projection.folded` is not zero"
@@ -47,7 +47,7 @@ pub(super) fn restore_channels(draft: &mut Draft) -> Result<()> {
         return Ok(());
     }
     let last = draft.architecture.conv_dim.len() - 1;
-    draft.architecture.conv_dim[last] = all;
+    draft.architecture.conv_dim[last] = channels;
     let prefix = format!("feature_extractor.conv_layers.{last}.");
     for name in [
         "conv.weight",
@@ -55,19 +55,19 @@ pub(super) fn restore_channels(draft: &mut Draft) -> Result<()> {
         "layer_norm.weight",
         "layer_norm.bias",
     ] {
-        enlarge_first(draft, &format!("{prefix}{name}"), open, all);
+        enlarge_first(draft, &format!("{prefix}{name}"), open, channels);
     }
-    enlarge_first(draft, DUMMY_WEIGHT, open, all);
-    enlarge_first(draft, NORM_WEIGHT, open, all);
-    enlarge_first(draft, NORM_BIAS, open, all);
+    enlarge_first(draft, DUMMY_WEIGHT, open, channels);
+    enlarge_first(draft, NORM_WEIGHT, open, channels);
+    enlarge_first(draft, NORM_BIAS, open, channels);
     let width = folded.len();
     draft.enlarge(
         PROJECTION_WEIGHT,
-        &[width, all],
+        &[width, channels],
         &[first(width), first(open)],
     );
     if let Some((_, weight)) = draft.tensors.get_mut(PROJECTION_WEIGHT) {
-        for (row, folded) in weight.chunks_exact_mut(all).zip(&folded) {
+        for (row, folded) in weight.chunks_exact_mut(channels).zip(&folded) {
             row[open] = *folded;
         }
     }
@@ -78,12 +78,12 @@ pub(super) fn restore_channels(draft: &mut Draft) -> Result<()> {
 }
 
 /// Enlarges the first dimension of a tensor, if the model has it.
-fn enlarge_first(draft: &mut Draft, name: &str, open: usize, all: usize) {
+fn enlarge_first(draft: &mut Draft, name: &str, open: usize, channels: usize) {
     let Some((shape, _)) = draft.tensors.get(name) else {
         return;
     };
     let mut enlarged = shape.clone();
-    enlarged[0] = all;
+    enlarged[0] = channels;
     let mut places: Vec<Vec<usize>> = shape.iter().map(|size| first(*size)).collect();
     places[0] = first(open);
     draft.enlarge(name, &enlarged, &places);
@@ -142,10 +142,10 @@ fn restore_units(draft: &mut Draft) -> Result<()> {
             draft.enlarge(&name("bias"), &[width], std::slice::from_ref(rows));
         }
         let name = |tensor: &str| format!("{prefix}{tensor}");
-        let all = first(width);
-        let places = [all.clone(), kept_channels];
+        let whole_width = first(width);
+        let places = [whole_width.clone(), kept_channels];
         draft.enlarge(&name("attention.out_proj.weight"), &[width, width], &places);
-        let places = [kept_units.clone(), all.clone()];
+        let places = [kept_units.clone(), whole_width.clone()];
         draft.enlarge(
             &name("feed_forward.intermediate_dense.weight"),
             &[units, width],
@@ -157,14 +157,14 @@ fn restore_units(draft: &mut Draft) -> Result<()> {
             &[units],
             &places,
         );
-        let places = [all.clone(), kept_units];
+        let places = [whole_width.clone(), kept_units];
         draft.enlarge(
             &name("feed_forward.output_dense.weight"),
             &[width, units],
             &places,
         );
         for bias in ["attention.out_proj.bias", "feed_forward.output_dense.bias"] {
-            draft.enlarge(&name(bias), &[width], std::slice::from_ref(&all));
+            draft.enlarge(&name(bias), &[width], std::slice::from_ref(&whole_width));
         }
     }
     // What is still missing belongs to position biases that nothing reads.

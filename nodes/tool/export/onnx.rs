@@ -196,10 +196,14 @@ mod tests {
     #[test]
     fn only_what_outputs_need_is_left() {
         let model = Model::load(&golden("base"), UnknownKeys::REFUSE).expect("base");
-        let all = build(&model, &all_layers(&model), OnnxPrecision::F32);
+        let graph = build(&model, &all_layers(&model), OnnxPrecision::F32);
         let first = build(&model, &[0], OnnxPrecision::F32);
-        assert!(first.nodes.len() < all.nodes.len() && first.bytes() < all.bytes());
-        let outputs: Vec<&str> = all.outputs.iter().map(|port| port.name.as_str()).collect();
+        assert!(first.nodes.len() < graph.nodes.len() && first.bytes() < graph.bytes());
+        let outputs: Vec<&str> = graph
+            .outputs
+            .iter()
+            .map(|port| port.name.as_str())
+            .collect();
         assert_eq!(outputs, ["layer_0", "layer_1", "layer_2"]);
     }
 }

@@ -72,10 +72,10 @@ fn add_dummy_weight(draft: &mut Draft, open: usize) {
         return;
     }
     draft.architecture.feature_dummy_weight = true;
-    let all = draft.architecture.channels();
+    let channels = draft.architecture.channels();
     let mut factors = vec![1.0; open];
-    factors.resize(all, 0.0);
-    draft.set(DUMMY_WEIGHT, &[all], factors);
+    factors.resize(channels, 0.0);
+    draft.set(DUMMY_WEIGHT, &[channels], factors);
 }
 
 /// Gives a unit of zero weight to sub-layers that have none and yet must be there.
@@ -88,15 +88,17 @@ fn fill_empty_sub_layers(draft: &mut Draft) {
         if before.heads(layer) == 0 && (keeps_bias || holds_table) {
             let a = &mut draft.architecture;
             if before.has_position_bias() {
-                let all = (0..before.num_hidden_layers).map(|l| before.remaining_heads(l));
+                let heads_before = (0..before.num_hidden_layers).map(|l| before.remaining_heads(l));
                 let heads = a
                     .encoder_remaining_heads
-                    .get_or_insert_with(|| all.collect());
+                    .get_or_insert_with(|| heads_before.collect());
                 heads[layer] = vec![0];
             } else {
-                let all = (0..before.num_hidden_layers).map(|l| before.heads(l));
+                let heads_before = (0..before.num_hidden_layers).map(|l| before.heads(l));
                 a.encoder_head_dim = Some(before.head_dim());
-                let heads = a.encoder_num_heads.get_or_insert_with(|| all.collect());
+                let heads = a
+                    .encoder_num_heads
+                    .get_or_insert_with(|| heads_before.collect());
                 heads[layer] = 1;
             }
         }
@@ -187,12 +189,15 @@ fn config(draft: &Draft, normalize: bool) -> BTreeMap<&'static str, Pickle> {
         ("normalize_waveform", Pickle::Bool(normalize)),
     ]);
     if a.has_position_bias() {
-        let all = Pickle::int(a.num_attention_heads);
+        let total_heads = Pickle::int(a.num_attention_heads);
         let remaining = |l: usize| {
             let heads = a.remaining_heads(l).into_iter();
             Pickle::List(heads.map(Pickle::int).collect())
         };
-        config.insert("encoder_total_num_heads", per_layer(&|_| all.clone()));
+        config.insert(
+            "encoder_total_num_heads",
+            per_layer(&|_| total_heads.clone()),
+        );
         config.insert("encoder_remaining_heads", per_layer(&remaining));
         config.insert("encoder_num_buckets", Pickle::int(a.num_buckets));
         config.insert("encoder_max_distance", Pickle::int(a.max_bucket_distance));

@@ -19,10 +19,10 @@ pub(super) fn choose_dev(groups: &[Group], share: f64) -> Vec<bool> {
     let mut chosen = vec![false; groups.len()];
     let mut seconds = 0.0;
     for &i in &order {
-        let with = seconds + groups[i].seconds;
-        if (with - wanted).abs() < (seconds - wanted).abs() {
+        let joined = seconds + groups[i].seconds;
+        if (joined - wanted).abs() < (seconds - wanted).abs() {
             chosen[i] = true;
-            seconds = with;
+            seconds = joined;
         }
     }
     let count = chosen.iter().filter(|chosen| **chosen).count();

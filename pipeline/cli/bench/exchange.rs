@@ -78,8 +78,8 @@ mod tests {
 
     #[test]
     fn communication_is_that_of_an_update() {
-        let all = [measured(1.0, 0.25), measured(2.0, 0.75)];
-        let timed: Vec<_> = all.iter().collect();
+        let measurements = [measured(1.0, 0.25), measured(2.0, 0.75)];
+        let timed: Vec<_> = measurements.iter().collect();
         let found = summary(&timed, 4, 2, 10.0);
         assert_eq!(found["communication_seconds"], 0.5);
         assert_eq!(found["communication_share"], 0.1);

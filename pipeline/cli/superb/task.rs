@@ -140,10 +140,10 @@ fn folds(text: &str, folder: &str) -> Vec<String> {
             .split(FIRST_FOLD)
             .next()
             .and_then(|before| before.rsplit('/').next());
-        let there = Path::new(folder)
+        let fold_folder = Path::new(folder)
             .join(task.unwrap_or_default())
             .join(&name[1..]);
-        if fold > 1 && !there.exists() {
+        if fold > 1 && !fold_folder.exists() {
             break;
         }
         folds.push(moved.replace(FIRST_FOLD, &name));

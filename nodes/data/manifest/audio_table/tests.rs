@@ -130,8 +130,8 @@ fn the_headers_of_pages_tell_their_sizes() {
             let (start, length) = column.byte_range();
             let file = regular::open(&path).unwrap();
             let page = pages::largest(file, start, start + length).unwrap();
-            let all = column.uncompressed_size() as u64;
-            assert!(page <= all && page > 0, "{page} of {all}");
+            let column_bytes = column.uncompressed_size() as u64;
+            assert!(page <= column_bytes && page > 0, "{page} of {column_bytes}");
             columns += usize::from(page > 20 * 6000);
         }
     }

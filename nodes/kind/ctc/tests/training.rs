@@ -96,8 +96,8 @@ fn step(weights: &mut [Param], moments: &mut [Moments], gradients: &[Param], upd
         update,
     };
     let clip = adamw::clip_factor(adamw::norm(gradients.iter()), Some(1.0));
-    let all = weights.iter_mut().zip(moments).zip(gradients);
-    for ((weight, moments), gradient) in all {
+    let parameters = weights.iter_mut().zip(moments).zip(gradients);
+    for ((weight, moments), gradient) in parameters {
         adamw::step(&adam, weight, moments, gradient, clip);
     }
 }

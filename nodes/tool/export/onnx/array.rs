@@ -77,12 +77,12 @@ impl Array {
 
     /// Takes entries `places` of an axis, in place of which come the axes of `shape`.
     pub(super) fn taken(&self, axis: usize, places: &[usize], shape: &[usize]) -> Array {
-        let behind: usize = self.shape[axis + 1..].iter().product();
+        let entry_size: usize = self.shape[axis + 1..].iter().product();
         let size = self.shape[axis];
         let mut values = vec![];
-        for block in self.values.chunks_exact(size * behind) {
+        for block in self.values.chunks_exact(size * entry_size) {
             for place in places {
-                values.extend_from_slice(&block[place * behind..(place + 1) * behind]);
+                values.extend_from_slice(&block[place * entry_size..(place + 1) * entry_size]);
             }
         }
         let shape = [&self.shape[..axis], shape, &self.shape[axis + 1..]].concat();

@@ -115,10 +115,10 @@ impl Builder<'_> {
         let a = self.architecture();
         let prefix = format!("encoder.layers.{layer}.attention.");
         let width = a.head_dim();
-        let all = a.num_attention_heads;
+        let total_heads = a.num_attention_heads;
         let weight = self.tensor(&format!("{prefix}gru_rel_pos_linear.weight"));
         let offset = self.tensor(&format!("{prefix}gru_rel_pos_linear.bias"));
-        let per_head = self.reshape(x, &[0, 0, all as i64, width as i64]);
+        let per_head = self.reshape(x, &[0, 0, total_heads as i64, width as i64]);
         let per_head = self.transpose(&per_head, &[0, 2, 1, 3]);
         let [a_gate, b_gate] = [0, 4].map(|first| {
             let rows = first..first + 4;
@@ -132,7 +132,7 @@ impl Builder<'_> {
             self.op("Sigmoid", &[&mapped])
         });
         let constant = self.tensor(&format!("{prefix}gru_rel_pos_const"));
-        let constant = self.graph.floats(&[1, all, 1, 1], &constant);
+        let constant = self.graph.floats(&[1, total_heads, 1, 1], &constant);
         let one = self.graph.float(1.0);
         let two = self.graph.float(2.0);
         let gate = self.op("Mul", &[&b_gate, &constant]);
@@ -140,7 +140,7 @@ impl Builder<'_> {
         let gate = self.op("Mul", &[&a_gate, &gate]);
         let gate = self.op("Add", &[&gate, &two]);
         let heads = a.remaining_heads(layer);
-        if heads.len() == all {
+        if heads.len() == total_heads {
             return self.op("Mul", &[&gate, bias]);
         }
         let heads: Vec<i64> = heads.into_iter().map(|head| head as i64).collect();

@@ -73,8 +73,8 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn cast(&mut self, x: &str, element: Element) -> Value {
-        let to = Attribute::Int(element as i64);
-        self.graph.op("Cast", &[x], &[("to", to)])
+        let element = Attribute::Int(element as i64);
+        self.graph.op("Cast", &[x], &[("to", element)])
     }
 
     /// Adds a vector of the model's.

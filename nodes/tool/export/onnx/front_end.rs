@@ -175,8 +175,8 @@ impl Builder<'_> {
         let samples = self.op("Gather", &[&shape, &one]);
         let frame = self.graph.int(FRAME as i64);
         let shift = self.graph.int(SHIFT as i64);
-        let beyond = self.op("Sub", &[&samples, &frame]);
-        let further = self.op("Div", &[&beyond, &shift]);
+        let after_first = self.op("Sub", &[&samples, &frame]);
+        let further = self.op("Div", &[&after_first, &shift]);
         let frames = self.op("Add", &[&further, &one]);
         let zero = self.graph.int(0);
         let numbers = self.op("Range", &[&zero, &frames, &one]);
