@@ -11,7 +11,9 @@ use crate::data::printable::printable;
 use crate::model::{Dim, Initial, TensorSpec};
 use crate::node::contents::FileOption;
 use crate::node::outcomes::{Outcome, Outcomes, Rule};
-use crate::node::port::{Carries, LabelledUnit, Port, Ports, Scalar, Shape, Shapes, Value};
+use crate::node::port::{
+    Carries, LabelledUnit, Port, Ports, Scalar, Shape, Shapes, Value, shape_of,
+};
 use crate::node::step::Step;
 use crate::node::{
     Config, Head, HiddenInput, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter,
@@ -116,32 +118,25 @@ impl Options {
 impl Config for Options {
     fn info(&self, earlier: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let mut errors = self.errors();
-        let first = |port: &str| inputs.get(port).and_then(|shapes| shapes.first());
-        if let Some(Shape::Labels { classes, of, .. }) = first(LABELS_IN) {
+        if let Some(Shape::Labels { classes, of, .. }) = shape_of(inputs, LABELS_IN) {
             errors.extend(of.error_unless(LabelledUnit::Utterance, LABELS_IN));
             if let Some(classes) = classes.filter(|classes| *classes > self.classes) {
                 let message = format!("is {}, but `{LABELS_IN}` are of {classes}", self.classes);
                 errors.push(OptionError::option("classes", message));
             }
         }
-        let Some(Shape::Hiddens {
-            layers,
-            width,
-            step,
-            ..
-        }) = first(IN)
-        else {
+        let Some(input) = HiddenInput::find(IN, inputs) else {
             OptionError::fail_if_any(errors)?;
             return Ok(NodeInfo::default());
         };
-        if layers.len() != 1 || !step.pooled {
+        if input.layers.len() != 1 || !input.step.pooled {
             errors.push(OptionError::input(
                 IN,
                 "takes one layer with one frame a row",
             ));
         }
         OptionError::fail_if_any(errors)?;
-        let tensors = self.tensors(*width);
+        let tensors = self.tensors(input.width);
         Ok(NodeInfo {
             outputs: shapes([(OUT, Shape::loss(&[LOSS, ACCURACY]))]),
             ..Head::info(self.init.as_deref(), &tensors, earlier)?

@@ -18,11 +18,12 @@ use crate::Result;
 use crate::data::column;
 use crate::data::column::{ID, LABELS};
 use crate::node::port::{
-    self, Carries, Content, LabelledUnit, Port, Ports, Scalar, Shape, Shapes, Value,
+    self, Carries, Content, LabelledUnit, Port, Ports, Scalar, Shape, Shapes, Value, shape_of,
 };
 use crate::node::step::Step;
 use crate::node::{
-    Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
+    Config, HiddenInput, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
+    shapes,
 };
 use frames::{LabelledFrames, Weights, aligned_labels};
 use schemars::JsonSchema;
@@ -74,34 +75,33 @@ impl Config for Options {
             let message = "is for labels of utterances, which no mask tells apart";
             errors.push(OptionError::option("slots", message));
         }
-        let first = |port: &str| inputs.get(port).and_then(|shapes| shapes.first());
-        if let Some(Shape::Hiddens {
+        if let Some(HiddenInput {
             layers,
             width,
-            content,
             step,
-        }) = first(LOGITS)
+            content,
+        }) = HiddenInput::find(LOGITS, inputs)
         {
             if layers.len() != 1 {
                 errors.push(OptionError::input(LOGITS, "takes the logits of one layer"));
             }
             let sizes = self.slots.iter();
-            errors.extend(sizes.filter_map(|sizes| slots::size_error(sizes, *width)));
+            errors.extend(sizes.filter_map(|sizes| slots::size_error(sizes, width)));
             if let Some(Shape::Labels {
                 classes,
                 numbering,
                 of,
-            }) = first(IN)
+            }) = shape_of(inputs, IN)
             {
                 errors.extend(self.unit_error(*of, step.pooled));
-                if let Some(classes) = classes.filter(|classes| classes > width) {
+                if let Some(classes) = classes.filter(|classes| *classes > width) {
                     errors.push(OptionError::at(
                         "inputs",
                         format!("`{IN}` are of {classes} clusters, `{LOGITS}` of {width} classes"),
                     ));
                 }
                 let labels = Content::Logits(*numbering);
-                errors.extend(labels.numbering_error(IN, *content, LOGITS));
+                errors.extend(labels.numbering_error(IN, content, LOGITS));
             }
         }
         OptionError::fail_if_any(errors)?;
@@ -128,9 +128,8 @@ impl Config for Options {
 
 /// Whether the rows are utterances of one label each, of which the F1 is a metric too.
 fn counts_f1(inputs: &Shapes) -> bool {
-    let labels = inputs.get(IN).and_then(|shapes| shapes.first());
     matches!(
-        labels,
+        shape_of(inputs, IN),
         Some(Shape::Labels {
             of: LabelledUnit::Utterance,
             ..

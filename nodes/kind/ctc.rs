@@ -10,10 +10,11 @@ use crate::data::printable::printable;
 use crate::data::scores::edits;
 use crate::data::transcripts::{Units, Vocabulary};
 use crate::node::outcomes::{Outcome, Outcomes, Rule};
-use crate::node::port::{Carries, Port, Ports, Scalar, Shape, Shapes, Value};
+use crate::node::port::{Carries, Port, Ports, Scalar, Shape, Shapes, Value, shape_of};
 use crate::node::step::Step;
 use crate::node::{
-    Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
+    Config, HiddenInput, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
+    shapes,
 };
 use compute::op::{argmax, ctc, ctc_frames};
 use compute::tensor::{Hidden, Tape, read};
@@ -92,20 +93,19 @@ impl Config for Options {
     fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let mut errors = vec![];
         let mut metrics = vec![LOSS];
-        let first = |port: &str| inputs.get(port).and_then(|shapes| shapes.first());
-        let vocabulary = match first(IN) {
+        let vocabulary = match shape_of(inputs, IN) {
             Some(Shape::Sequences { vocabulary }) => Some(vocabulary),
             _ => None,
         };
         if let Some(vocabulary) = vocabulary {
             metrics.extend(Rate::of(vocabulary.units).iter().map(|rate| rate.name()));
         }
-        if let Some(Shape::Hiddens { layers, width, .. }) = first(LOGITS) {
+        if let Some(HiddenInput { layers, width, .. }) = HiddenInput::find(LOGITS, inputs) {
             if layers.len() != 1 {
                 errors.push(OptionError::input(LOGITS, "takes the logits of one layer"));
             }
             if let Some(classes) = vocabulary.map(Vocabulary::classes)
-                && classes != *width
+                && classes != width
             {
                 errors.push(OptionError::at(
                     "inputs",
@@ -123,8 +123,7 @@ impl Config for Options {
     }
 
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        let Some([Shape::Sequences { vocabulary }]) = context.inputs.get(IN).map(Vec::as_slice)
-        else {
+        let Some(Shape::Sequences { vocabulary }) = shape_of(&context.inputs, IN) else {
             return Err("the units of `labels` are unknown".into());
         };
         Ok(Box::new(Ctc {

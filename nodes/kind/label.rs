@@ -11,7 +11,9 @@ use crate::kmeans::Centroids;
 use crate::model::Numbering;
 use crate::node::contents::FileOption;
 use crate::node::frames;
-use crate::node::port::{Carries, Content, LabelledUnit, Port, Ports, Shape, Shapes, Value};
+use crate::node::port::{
+    Carries, Content, LabelledUnit, Port, Ports, Shape, Shapes, Value, shape_of,
+};
 use crate::node::step::Step;
 use crate::node::{
     Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
@@ -120,10 +122,7 @@ impl Config for Options {
     ) -> Result<NodeInfo, Vec<OptionError>> {
         let input_width = frames::width(inputs).map_err(|error| vec![error])?;
         let Some(centroids) = &self.centroids else {
-            let labels = match inputs
-                .get(frames::PORT.name)
-                .and_then(|shapes| shapes.first())
-            {
+            let labels = match shape_of(inputs, frames::PORT.name) {
                 Some(Shape::Features { .. }) => {
                     return Err(vec![OptionError::at(
                         "",

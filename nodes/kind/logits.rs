@@ -100,6 +100,7 @@ impl Config for Options {
             layers,
             width,
             step,
+            ..
         }) = HiddenInput::find(IN, inputs)
         else {
             OptionError::fail_if_any(errors)?;

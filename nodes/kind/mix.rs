@@ -7,8 +7,8 @@ use crate::node::contents::FileOption;
 use crate::node::port::{Carries, Content, Hiddens, Port, Ports, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
-    Config, Head, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter, PhaseOutputs,
-    shapes,
+    Config, Head, HiddenInput, KindOptions, Node, NodeContext, NodeInfo, OptionError, Parameter,
+    PhaseOutputs, shapes,
 };
 use compute::gemm::Precision;
 use compute::op::{layer_mix, layer_norm};
@@ -55,16 +55,12 @@ impl Config for Options {
         phase_outputs: &PhaseOutputs,
         inputs: &Shapes,
     ) -> Result<NodeInfo, Vec<OptionError>> {
-        let Some(
-            [
-                Shape::Hiddens {
-                    layers,
-                    width,
-                    step,
-                    content,
-                },
-            ],
-        ) = inputs.get(IN).map(Vec::as_slice)
+        let Some(HiddenInput {
+            layers,
+            width,
+            step,
+            content,
+        }) = HiddenInput::find(IN, inputs)
         else {
             return Ok(NodeInfo::default());
         };
@@ -74,9 +70,9 @@ impl Config for Options {
         }
         let sum = Shape::Hiddens {
             layers: layers.last().copied().into_iter().collect(),
-            width: *width,
-            step: *step,
-            content: *content,
+            width,
+            step,
+            content,
         };
         Ok(NodeInfo {
             outputs: shapes([(OUT, sum)]),
@@ -85,18 +81,14 @@ impl Config for Options {
     }
 
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
-        let Some([Shape::Hiddens { layers, width, .. }]) =
-            context.inputs.get(IN).map(Vec::as_slice)
-        else {
-            return Err("the layers of `targets` are unknown".into());
-        };
+        let input = HiddenInput::known(IN, &context.inputs)?;
         let norm = self.normalize.then(|| FrameNorm {
-            gamma: param(vec![1.0; *width]),
-            beta: param(vec![0.0; *width]),
+            gamma: param(vec![1.0; input.width]),
+            beta: param(vec![0.0; input.width]),
         });
         Ok(Box::new(Mix {
-            head: Head::build(self.init.as_deref(), tensors(layers.len()), context)?,
-            last_layer: layers.last().copied().unwrap_or(0),
+            head: Head::build(self.init.as_deref(), tensors(input.layers.len()), context)?,
+            last_layer: input.layers.last().copied().unwrap_or(0),
             norm,
         }))
     }

@@ -144,6 +144,7 @@ impl Config for Options {
             layers,
             width,
             step,
+            ..
         }) = HiddenInput::find(PORT, inputs)
         else {
             OptionError::fail_if_any(errors)?;

@@ -7,7 +7,7 @@ use crate::data::labels::{Labels, TABLE, km, table};
 use crate::data::manifest;
 use crate::model::Numbering;
 use crate::node::contents::FileOption;
-use crate::node::port::{Carries, LabelledUnit, Port, Ports, Shape, Shapes};
+use crate::node::port::{Carries, LabelledUnit, Port, Ports, Shape, Shapes, shape_of};
 use crate::node::step::Step;
 use crate::node::{
     Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
@@ -37,16 +37,12 @@ impl KindOptions for Options {
 
 impl Config for Options {
     fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        let (classes, numbering) = match inputs.get(IN).map(Vec::as_slice) {
-            Some(
-                [
-                    Shape::Labels {
-                        classes,
-                        numbering,
-                        of,
-                    },
-                ],
-            ) => {
+        let (classes, numbering) = match shape_of(inputs, IN) {
+            Some(Shape::Labels {
+                classes,
+                numbering,
+                of,
+            }) => {
                 let error = of.error_unless(LabelledUnit::Frame, IN);
                 OptionError::fail_if_any(error.into_iter().collect())?;
                 (*classes, *numbering)

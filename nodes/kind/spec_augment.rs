@@ -8,7 +8,7 @@
 mod draw;
 
 use crate::Result;
-use crate::node::port::{Carries, Hiddens, Port, Ports, Shapes, Value};
+use crate::node::port::{Carries, Hiddens, Port, Ports, Shapes, Value, shape_of};
 use crate::node::step::Step;
 use crate::node::{
     Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
@@ -81,7 +81,7 @@ impl Config for Options {
         ];
         let outside = ranges.map(|(option, n, most)| OptionError::outside(option, n, 0..=most));
         OptionError::fail_if_any(outside.into_iter().flatten().collect())?;
-        let Some([shape]) = inputs.get(PORT).map(Vec::as_slice) else {
+        let Some(shape) = shape_of(inputs, PORT) else {
             return Ok(NodeInfo::default());
         };
         Ok(NodeInfo {

@@ -13,7 +13,8 @@ use crate::node::outcomes::{Outcome, Outcomes, Rule};
 use crate::node::port::{Carries, Port, Ports, Scalar, Shape, Shapes, Value};
 use crate::node::step::Step;
 use crate::node::{
-    Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs, shapes,
+    Config, HiddenInput, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
+    shapes,
 };
 use compute::tensor::read;
 use schemars::JsonSchema;
@@ -49,8 +50,7 @@ impl KindOptions for Options {
 
 impl Config for Options {
     fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
-        if let Some([Shape::Hiddens { layers, step, .. }]) =
-            inputs.get(EMBEDDINGS).map(Vec::as_slice)
+        if let Some(HiddenInput { layers, step, .. }) = HiddenInput::find(EMBEDDINGS, inputs)
             && (layers.len() != 1 || !step.pooled)
         {
             let message = "takes one layer with one frame a row";

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::data::column;
 use crate::data::column::{HIDDEN, ID};
 use crate::node::OptionError;
-use crate::node::port::{Carries, Port, Shape, Shapes};
+use crate::node::port::{Carries, Port, Shape, Shapes, shape_of};
 use arrow::record_batch::RecordBatch;
 
 /// The port that takes either. It requires only the column both have; [`width`] rejects others.
@@ -15,7 +15,7 @@ pub const PORT: Port = Port::new("features", Carries::Batch(&[ID]));
 /// # Errors
 /// The input carries something other than features or one layer of targets.
 pub fn width(inputs: &Shapes) -> Result<Option<usize>, OptionError> {
-    match inputs.get(PORT.name).and_then(|shapes| shapes.first()) {
+    match shape_of(inputs, PORT.name) {
         None => Ok(None),
         Some(Shape::Features { width }) => Ok(Some(*width)),
         Some(Shape::Hiddens { layers, width, .. }) if layers.len() == 1 => Ok(Some(*width)),

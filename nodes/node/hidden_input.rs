@@ -1,7 +1,7 @@
-//! The hidden states that a head takes, as a plan knows them.
+//! The hidden states that come in on a port, as a plan knows them.
 use crate::Result;
 use crate::node::OptionError;
-use crate::node::port::{FrameStep, Shape, Shapes};
+use crate::node::port::{Content, FrameStep, Shape, Shapes, shape_of};
 
 /// The hidden states of an input port.
 #[derive(Clone, Copy)]
@@ -9,23 +9,23 @@ pub struct HiddenInput<'a> {
     pub layers: &'a [usize],
     pub width: usize,
     pub step: FrameStep,
+    pub content: Content,
 }
 
 impl<'a> HiddenInput<'a> {
     /// Returns the hidden states of a port; `None` if an error upstream leaves them unknown.
     pub fn find(port: &str, inputs: &'a Shapes) -> Option<HiddenInput<'a>> {
-        match inputs.get(port)?.as_slice() {
-            [
-                Shape::Hiddens {
-                    layers,
-                    width,
-                    step,
-                    ..
-                },
-            ] => Some(HiddenInput {
+        match shape_of(inputs, port)? {
+            Shape::Hiddens {
+                layers,
+                width,
+                step,
+                content,
+            } => Some(HiddenInput {
                 layers,
                 width: *width,
                 step: *step,
+                content: *content,
             }),
             _ => None,
         }

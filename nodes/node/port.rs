@@ -4,7 +4,7 @@ mod value;
 
 use crate::data::column;
 use crate::data::column::Column;
-pub use shape::{Content, FrameStep, LabelledUnit, Shape, Shapes};
+pub use shape::{Content, FrameStep, LabelledUnit, Shape, Shapes, shape_of};
 pub use value::{Gates, Hiddens, Maps, Scalar, Value};
 
 /// The type of the values on an edge.

@@ -1,11 +1,10 @@
 //! Checks the options of a loss against what comes in.
 use super::frames::Frames;
-use super::hiddens::hiddens;
 use super::terms::TermType;
 use super::{ALL_TERMS, LABELS, OUT, Options, STUDENT, STUDENT_MAPS, TARGET, TARGET_MAPS};
 use crate::Result;
-use crate::node::port::{self, Content, LabelledUnit, Shape, Shapes};
-use crate::node::{NodeInfo, OptionError, shapes};
+use crate::node::port::{self, Content, LabelledUnit, Shape, Shapes, shape_of};
+use crate::node::{HiddenInput, NodeInfo, OptionError, shapes};
 
 impl Options {
     /// Returns what the plan learns, or everything that is wrong.
@@ -92,7 +91,6 @@ impl Options {
                 "no term reads it: it is for \"target-class\" and \"other-classes\"",
             ));
         }
-        let labels = inputs.get(LABELS).and_then(|shapes| shapes.first());
         let (
             Some(Shape::Labels {
                 classes,
@@ -100,7 +98,7 @@ impl Options {
                 of,
             }),
             Some(student),
-        ) = (labels, hiddens(inputs, STUDENT))
+        ) = (shape_of(inputs, LABELS), HiddenInput::find(STUDENT, inputs))
         else {
             return errors;
         };
@@ -165,7 +163,7 @@ impl Options {
                 "is for distances of frames; put the other terms into a `loss` of their own",
             ));
         }
-        if let Some(student) = hiddens(inputs, STUDENT) {
+        if let Some(student) = HiddenInput::find(STUDENT, inputs) {
             let most = student.layers.len().saturating_sub(1);
             errors.extend(OptionError::outside("random_layers", counted, 0..=most));
         }
@@ -174,7 +172,7 @@ impl Options {
 
     /// Warns if relations are taken between layers that are no neighbours.
     fn gap_warning(&self, inputs: &Shapes) -> Option<String> {
-        let student = hiddens(inputs, STUDENT)?;
+        let student = HiddenInput::find(STUDENT, inputs)?;
         let gap = student
             .layers
             .windows(2)
@@ -189,7 +187,7 @@ impl Options {
 }
 
 fn mapped<'a>(inputs: &'a Shapes, port: &str) -> Option<&'a [usize]> {
-    match inputs.get(port)?.first()? {
+    match shape_of(inputs, port)? {
         Shape::Maps { layers } => Some(layers),
         _ => None,
     }

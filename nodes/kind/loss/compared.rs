@@ -1,8 +1,8 @@
 //! What a step compares: the student's layers beside their targets, and which of these count.
 use super::frames::{ChosenFrames, Frames};
-use super::hiddens::hiddens;
 use super::{LABELS, Loss, Reduce, STUDENT, TARGET};
 use crate::Result;
+use crate::node::HiddenInput;
 use crate::node::step::Step;
 use compute::tensor::{Hidden, Spans, Tape};
 
@@ -59,7 +59,7 @@ impl Loss {
 
     /// Takes student and target of a step.
     pub(super) fn compared(&self, step: &mut Step) -> Result<Compared> {
-        let shape = hiddens(&step.context.inputs, STUDENT);
+        let shape = HiddenInput::find(STUDENT, &step.context.inputs);
         let joined = shape.map_or(1, |shape| shape.step.joined);
         let masks = step.masks()?;
         let masks = masks.filter(|_| self.options.frames != Frames::All);

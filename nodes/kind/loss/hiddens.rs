@@ -1,40 +1,14 @@
 //! Checks the hidden states that a loss compares: layers, widths and steps of both sides.
 use super::{Options, STUDENT, TARGET};
-use crate::node::OptionError;
-use crate::node::port::{Content, FrameStep, Shape, Shapes};
-
-/// The layers, width, step and content of hidden states.
-pub(super) struct HiddensShape<'a> {
-    pub(super) layers: &'a [usize],
-    pub(super) width: usize,
-    pub(super) step: FrameStep,
-    pub(super) content: Content,
-}
-
-/// Returns the shape of an input, if it is known.
-pub(super) fn hiddens<'a>(inputs: &'a Shapes, port: &str) -> Option<HiddensShape<'a>> {
-    match inputs.get(port)?.first()? {
-        Shape::Hiddens {
-            layers,
-            width,
-            step,
-            content,
-        } => Some(HiddensShape {
-            layers,
-            width: *width,
-            step: *step,
-            content: *content,
-        }),
-        _ => None,
-    }
-}
+use crate::node::port::{Content, FrameStep, Shapes};
+use crate::node::{HiddenInput, OptionError};
 
 impl Options {
     /// Checks student and target against each other.
     pub(super) fn hiddens_errors(&self, inputs: &Shapes) -> Vec<OptionError> {
         let mut errors = vec![];
-        let student = hiddens(inputs, STUDENT);
-        if let (Some(student), Some(target)) = (&student, hiddens(inputs, TARGET)) {
+        let student = HiddenInput::find(STUDENT, inputs);
+        if let (Some(student), Some(target)) = (&student, HiddenInput::find(TARGET, inputs)) {
             let layers = student.layers.len();
             let target_layers = target.layers.len();
             if layers != target_layers {
@@ -72,7 +46,7 @@ impl Options {
     }
 
     /// Checks that student and target are as wide as each other, if a term needs it.
-    fn width_error(&self, student: &HiddensShape, target: &HiddensShape) -> Option<OptionError> {
+    fn width_error(&self, student: &HiddenInput, target: &HiddenInput) -> Option<OptionError> {
         if student.width == target.width {
             return None;
         }

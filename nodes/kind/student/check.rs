@@ -2,7 +2,7 @@
 use super::{GATES, Options};
 use crate::model::Architecture;
 use crate::node::OptionError;
-use crate::node::port::{Shape, Shapes};
+use crate::node::port::{Shape, Shapes, shape_of};
 
 impl Options {
     /// Returns why a layer cannot be computed again by itself, if it must be.
@@ -46,7 +46,7 @@ pub(super) fn pruned_architecture(
     architecture: &Architecture,
     inputs: &Shapes,
 ) -> Result<Option<Architecture>, OptionError> {
-    let Some([Shape::Gates(pruning)]) = inputs.get(GATES).map(Vec::as_slice) else {
+    let Some(Shape::Gates(pruning)) = shape_of(inputs, GATES) else {
         return Ok(None);
     };
     if pruning.architecture.tensors() != architecture.tensors() {

@@ -5,7 +5,7 @@ use crate::data::column;
 use crate::data::column::{FEATURES, ID, SAMPLES};
 use crate::model::{Architecture, CMVN_FILE, Cmvn, Model, has_statistics};
 use crate::node::model_option::PlannedModel;
-use crate::node::port::{Shape, Shapes};
+use crate::node::port::{Shape, Shapes, shape_of};
 use crate::node::step::Step;
 use crate::node::{Artifact, NodeContext, OptionError, PhaseOutputs, artifact_owner};
 use arrow::array::StringArray;
@@ -159,7 +159,7 @@ fn input_errors(architecture: &Architecture, inputs: &Shapes) -> Vec<OptionError
         ));
     }
     let bins = architecture.fbank_bins;
-    if let Some([Shape::Features { width }]) = inputs.get(FEATURES_IN).map(Vec::as_slice)
+    if let Some(Shape::Features { width }) = shape_of(inputs, FEATURES_IN)
         && architecture.is_fbank()
         && *width != bins
     {

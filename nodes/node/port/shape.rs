@@ -162,3 +162,8 @@ impl Default for FrameStep {
 /// Shapes by port, one for each edge. A port that is not connected is absent. One whose shape an
 /// error upstream leaves unknown has none.
 pub type Shapes = HashMap<&'static str, Vec<Shape>>;
+
+/// Returns the shape of a port that has one edge at most, if it is known.
+pub fn shape_of<'a>(shapes: &'a Shapes, port: &str) -> Option<&'a Shape> {
+    shapes.get(port)?.first()
+}
