@@ -4,7 +4,6 @@
 //! metrics.jsonl and the models that the run has written so far.
 mod bars;
 mod distance;
-pub mod format;
 mod header;
 pub mod measured;
 pub mod models;

@@ -100,7 +100,7 @@ fn a_run_says_what_it_begins_with_and_where_its_results_are() {
     let teacher = count("teacher");
     let student = count("out/distill/student");
     let share = 100.0 * student as f64 / teacher as f64;
-    let [student, teacher] = [student, teacher].map(pipeline::report::format::thousands);
+    let [student, teacher] = [student, teacher].map(pipeline::format::thousands);
     let size = format!("  student  {student} parameters, {share:.1} % of the teacher's {teacher}");
     let end = text.split("phase `distill`: 20 updates in ").nth(1);
     assert!(end.expect("a summary").contains(&size), "{text}\n{size}");

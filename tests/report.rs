@@ -68,7 +68,7 @@ fn a_resumed_run_has_one_page_and_each_value_once() {
         .as_array()
         .unwrap();
     let [before, after] =
-        [0, 1].map(|i| pipeline::report::format::thousands(parameters[i].as_u64().unwrap()));
+        [0, 1].map(|i| pipeline::format::thousands(parameters[i].as_u64().unwrap()));
     let config: Value = read_json(&out.join("prune/student/config.json"));
     let left: u64 = config["encoder_ff_interm_features"]
         .as_array()

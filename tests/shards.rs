@@ -175,7 +175,7 @@ fn a_budget_is_kept() {
         let output = with_budget(command, bytes - 1);
         assert_eq!(output.status.code(), Some(78));
         let lines = stderr(&output);
-        let grouped = |bytes: u64| pipeline::report::format::thousands(bytes);
+        let grouped = |bytes: u64| pipeline::format::thousands(bytes);
         let says = format!(
             "`budget` is {} bytes, but a full cache takes {}",
             grouped(bytes - 1),

@@ -7,7 +7,7 @@ use compute::gemm::Precision;
 use nodes::model::Convention;
 use nodes::tool::extract::{ExtractOptions, ExtractProgress, ExtractReport, extract};
 use nodes::tool::layers::LayerChoice;
-use pipeline::report::format::{duration, thousands};
+use pipeline::format::{duration, thousands};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]

@@ -3,7 +3,7 @@
 use crate::ending::{CommandError, CommandResult};
 use nodes::data::printable::{printable_lines, printable_path};
 use nodes::tool::manifest::{Division, Side, SpeakerRule, manifest_paths, write_manifests};
-use pipeline::report::format::thousands;
+use pipeline::format::thousands;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 

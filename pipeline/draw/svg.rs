@@ -3,8 +3,8 @@
 use super::phase::PhaseLayout;
 use super::shape::Rect;
 use super::stage::NODE_HEIGHT;
+use crate::format::short;
 use crate::graph::plan::{Phase, Plan, PlannedNode};
-use crate::report::format::short;
 use nodes::chart::svg;
 use nodes::chart::svg::escape;
 

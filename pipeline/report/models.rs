@@ -1,8 +1,7 @@
 //! The models of a run before and after their phases.
 use super::bars::{LayerUnits, bars};
-use super::summary::teacher;
 use super::written::written_models;
-use crate::graph::plan::{Plan, PlannedNode};
+use crate::graph::plan::{Phase, Plan, PlannedNode};
 use nodes::model::{Architecture, UnknownKeys, count, read_architecture};
 use nodes::node::port::Shape;
 use serde::Serialize;
@@ -85,6 +84,14 @@ fn planned_architecture(node: &PlannedNode) -> Option<Architecture> {
     }
     let architecture = node.info.model()?;
     Some(architecture.clone())
+}
+
+/// Returns the first teacher of a phase.
+pub(super) fn teacher(phase: &Phase) -> Option<&PlannedNode> {
+    phase
+        .nodes
+        .iter()
+        .find(|node| node.kind().name == "teacher")
 }
 
 /// Returns the architecture whose units have gates, if the node takes gates.

@@ -1,7 +1,7 @@
 //! A section for each phase: what it did, its curves, and what it left of its models.
-use super::format::{change, duration, percent, short, thousands};
 use super::models::{ModelChange, ModelSize};
 use super::summary::Summary;
+use crate::format::{change, duration, percent, short, thousands};
 use crate::graph::plan::{Phase, Plan};
 use nodes::chart::svg;
 use nodes::chart::svg::escape;

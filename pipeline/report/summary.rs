@@ -1,9 +1,9 @@
 //! What a run did, phase by phase, from its plan, its metrics and the models that it wrote.
 use super::distance::distance_ends;
-use super::models::gated_architecture;
+use super::models::{gated_architecture, teacher};
 use super::values::{ends, finite_values};
 use super::written::written_models;
-use crate::graph::plan::{Phase, Plan, PlannedNode};
+use crate::graph::plan::Plan;
 use nodes::chart::curves;
 use nodes::node::SummaryMetric;
 use serde::Serialize;
@@ -70,14 +70,6 @@ pub fn read(plan: &Plan, run: &Path, metrics: &[curves::PhaseCurves]) -> Vec<Sum
         });
     }
     summaries
-}
-
-/// Returns the first teacher of a phase.
-pub(super) fn teacher(phase: &Phase) -> Option<&PlannedNode> {
-    phase
-        .nodes
-        .iter()
-        .find(|node| node.kind().name == "teacher")
 }
 
 /// Reads the metrics.jsonl of a run, phase by phase; empty if the file is missing.

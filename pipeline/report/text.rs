@@ -1,6 +1,6 @@
 //! A summary as text, for the end of a run.
-use super::format::{duration, percent, thousands};
 use super::summary::Summary;
+use crate::format::{duration, percent, thousands};
 use std::fmt;
 
 impl fmt::Display for Summary {

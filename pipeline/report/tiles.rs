@@ -1,7 +1,7 @@
 //! The run in a few numbers, each in a tile.
-use super::format::{change, duration, percent, short, thousands};
 use super::models::{ModelChange, ModelSize};
 use super::summary::Summary;
+use crate::format::{change, duration, percent, short, thousands};
 use nodes::chart::curves;
 use nodes::chart::scale::number;
 

@@ -1,6 +1,6 @@
 //! Lines for the person who watches a run: what it begins with, and where its results are.
+use crate::format::thousands;
 use crate::graph::plan::{Phase, Plan};
-use crate::report::format::thousands;
 use crate::run::Run;
 use crate::run::record::RunRecord;
 use nodes::data::printable::printable_path;

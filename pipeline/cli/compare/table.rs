@@ -1,6 +1,6 @@
 //! The comparison as a table.
 use super::run::ComparedRun;
-use pipeline::report::format::thousands;
+use pipeline::format::thousands;
 use pipeline::report::summary::Summary;
 
 /// Builds the rows of the comparison: a name, then a cell for each run.

@@ -3,7 +3,7 @@ use super::bar::{Bar, Detail, Unit};
 use crate::terminal;
 use indicatif::{ProgressBar, ProgressStyle};
 use nodes::data::printable::printable_lines;
-use pipeline::report::format::duration;
+use pipeline::format::duration;
 use std::time::{Duration, Instant};
 
 /// The time between two plain lines.

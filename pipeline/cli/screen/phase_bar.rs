@@ -6,7 +6,7 @@ use nodes::data::printable::printable_lines;
 use nodes::node::Clock;
 use nodes::node::report::Progress;
 use nodes::node::step::StepInfo;
-use pipeline::report::format::duration;
+use pipeline::format::duration;
 use std::io::Write;
 use std::time::{Duration, Instant};
 

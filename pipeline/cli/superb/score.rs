@@ -1,7 +1,7 @@
 //! The scores of models, as a table and as JSON.
 use super::task::Task;
 use nodes::node::outcomes::{Rule, bootstrap};
-use pipeline::report::format::thousands;
+use pipeline::format::thousands;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
 //! Holds full caches against the option `budget`.
 use super::Phase;
+use crate::format::thousands;
 use crate::graph::cache_bytes;
 use crate::graph::problem::Problems;
-use crate::report::format::thousands;
 
 /// Adds a problem for each node whose full cache would take more bytes than its `budget`. A manifest
 /// that is missing or cannot be read says nothing about the size, and is the run's error.
