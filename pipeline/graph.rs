@@ -1,5 +1,4 @@
 //! Reads a graph file, checks it, and plans its phases, before audio or weights are touched.
-pub mod cache_bytes;
 pub mod edges;
 pub(crate) mod json;
 mod options;

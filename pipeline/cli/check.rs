@@ -7,7 +7,7 @@ use compute::memory::gigabytes;
 use nodes::data::printable::printable;
 use nodes::node::PlannedRows;
 use pipeline::format::thousands;
-use pipeline::graph::cache_bytes;
+use pipeline::graph::plan::cache_bytes;
 use pipeline::graph::plan::{Phase, PlannedNode};
 use pipeline::run::{machine, missing};
 use serde_json::{Map, Value, json};

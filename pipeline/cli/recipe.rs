@@ -5,7 +5,7 @@ use compute::memory::gigabytes;
 use nodes::data::printable::printable;
 use nodes::node::PlannedRows;
 use pipeline::format::{duration, thousands};
-use pipeline::graph::cache_bytes;
+use pipeline::graph::plan::cache_bytes;
 use pipeline::graph::plan::{Phase, Plan};
 use pipeline::run::missing;
 use pipeline::speed::needs::Needs;

@@ -5,6 +5,7 @@
 //! earlier ones will write.
 mod best;
 mod budget;
+pub mod cache_bytes;
 mod info;
 mod roles;
 

@@ -1,7 +1,6 @@
 //! Holds full caches against the option `budget`.
-use super::Phase;
+use super::{Phase, cache_bytes};
 use crate::format::thousands;
-use crate::graph::cache_bytes;
 use crate::graph::problem::Problems;
 
 /// Adds a problem for each node whose full cache would take more bytes than its `budget`. A manifest

@@ -1,10 +1,11 @@
 //! The size of a full cache, from the lengths in the manifests:
-//! frames x layers x the bytes of a frame by the codec (4 x width of f32), summed over the outputs that nodes with the option `cache` store.
-use crate::graph::plan::{Phase, PlannedNode};
+//! frames x layers x the bytes of a frame by the codec (4 x width of f32), summed over the outputs
+//! that nodes with the option `cache` store.
+use super::{Phase, PlannedNode};
 use nodes::data::audio::resample::audio_seconds;
 use nodes::data::mel;
 use nodes::model::Architecture;
-use nodes::node::port::Shape;
+use nodes::node::port::{Shape, shape_of};
 use nodes::node::{LengthCounts, PlannedRows};
 
 /// Returns the bytes of all caches of a phase, whose source sends `rows`.
@@ -62,15 +63,10 @@ pub fn hours(phase: &Phase, rows: &PlannedRows) -> f64 {
 
 /// Returns the bytes of what a node sends on a port; `None` if the codec's are not known.
 fn output_bytes(node: &PlannedNode, port: &str, views: u64, rows: &PlannedRows) -> Option<u64> {
-    let shape = node
-        .info
-        .outputs
-        .get(port)
-        .and_then(|shapes| shapes.first());
     let frames: u64;
     let layers: u64;
     let width: u64;
-    match shape {
+    match shape_of(&node.info.outputs, port) {
         Some(Shape::Hiddens {
             layers: listed,
             width: values,
