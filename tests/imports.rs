@@ -1,5 +1,7 @@
 //! Who may import whom. The compiler keeps `compute` below `nodes` below `pipeline`; this test keeps
 //! the folders of `nodes` in order, each above those it may use.
+mod circles;
+
 use crate::program::root;
 use std::fs;
 use std::path::Path;
