@@ -56,6 +56,16 @@ pub(super) fn percent(part: u64, total: u64) -> String {
     format!("{:.1} %", 100.0 * part as f64 / total.max(1) as f64)
 }
 
+/// Quotes a word of a command for a shell, if it needs quotes.
+pub fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "._-/=,:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +90,13 @@ mod tests {
                 "3 days 4 h"
             ]
         );
+    }
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(shell_word("graphs/a-b_c.json"), "graphs/a-b_c.json");
+        assert_eq!(shell_word("a b"), "'a b'");
+        assert_eq!(shell_word("x=\"it's\""), "'x=\"it'\\''s\"'");
+        assert_eq!(shell_word(""), "''");
     }
 }

@@ -4,7 +4,7 @@ use crate::graph;
 use compute::memory::gigabytes;
 use nodes::data::printable::printable;
 use nodes::node::PlannedRows;
-use pipeline::format::{duration, thousands};
+use pipeline::format::{duration, shell_word, thousands};
 use pipeline::graph::plan::cache_bytes;
 use pipeline::graph::plan::{Phase, Plan};
 use pipeline::run::missing;
@@ -172,7 +172,7 @@ fn caches(plan: &Plan, rows: &[Option<Rc<PlannedRows>>]) -> Option<u64> {
 /// Returns the command that measures a phase.
 fn bench_command(graph: &graph::Arguments, plan: &Plan, phase: &Phase) -> String {
     let file = graph.graph.to_string_lossy();
-    let mut command = format!("pipeline bench {} --steps 5", quoted(&file));
+    let mut command = format!("pipeline bench {} --steps 5", shell_word(&file));
     if phase.name != plan.phases[0].name {
         command += &format!(" --phase {}", phase.name);
     }
@@ -180,29 +180,7 @@ fn bench_command(graph: &graph::Arguments, plan: &Plan, phase: &Phase) -> String
         command += " --synthetic 4x5";
     }
     for setting in &graph.sets {
-        command += &format!(" --set {}", quoted(setting));
+        command += &format!(" --set {}", shell_word(setting));
     }
     printable(&command).into_owned()
-}
-
-/// Quotes a word for a shell if it needs it.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_survive_a_shell() {
-        assert_eq!(quoted("graphs/a-b_c.json"), "graphs/a-b_c.json");
-        assert_eq!(quoted("a b"), "'a b'");
-        assert_eq!(quoted("x=\"it's\""), "'x=\"it'\\''s\"'");
-        assert_eq!(quoted(""), "''");
-    }
 }

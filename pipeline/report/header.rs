@@ -1,5 +1,6 @@
 //! The top of the page: what was run. The graph's name and purpose, and from run.json the command
 //! line, version, times, device and data.
+use crate::format::shell_word;
 use crate::graph::plan::Plan;
 use chrono::DateTime;
 use nodes::chart::svg::escape;
@@ -54,16 +55,16 @@ pub(super) fn run_table(record: &Value) -> String {
 fn command(arguments: &Value) -> String {
     let mut words = vec!["pipeline".to_owned(), "run".to_owned()];
     if let Some(graph) = arguments["graph"].as_str() {
-        words.push(quoted(graph));
+        words.push(shell_word(graph));
     }
     let settings = arguments["set"].as_array().into_iter().flatten();
     for setting in settings.filter_map(Value::as_str) {
         words.push("--set".to_owned());
-        words.push(quoted(setting));
+        words.push(shell_word(setting));
     }
     if let Some(out) = arguments["out"].as_str() {
         words.push("--out".to_owned());
-        words.push(quoted(out));
+        words.push(shell_word(out));
     }
     if arguments["resume"] == true {
         words.push("--resume".to_owned());
@@ -73,16 +74,6 @@ fn command(arguments: &Value) -> String {
         words.push(steps.to_string());
     }
     words.join(" ")
-}
-
-/// Quotes a word for a shell if it needs quotes.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "._-/=,:+@%".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        word.into()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 /// Formats Unix seconds; `None` if `seconds` is not a whole number.
