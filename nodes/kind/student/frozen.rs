@@ -90,7 +90,7 @@ mod tests {
     use crate::model::{Convention, Forward, FrontEnd, Model, Outputs};
     use compute::gemm::Precision;
     use compute::random::Key;
-    use compute::tensor::{Hidden, Tape, Track, backward, param, read};
+    use compute::tensor::{Hidden, NoneTape, Tape, Track, backward, len, param, read};
     use std::collections::BTreeMap;
 
     #[test]
@@ -211,13 +211,14 @@ mod tests {
         let frozen_parts = frozen.parts(&architecture, false, &[]);
         let last = last_layer(&model, frozen_parts, Tape::default());
         let noise = Key::new(5, &["upstream"]);
-        let upstream: Vec<f32> = (0..last.read().len() as u64)
+        let upstream: Vec<f32> = (0..len(&last.values) as u64)
             .map(|i| noise.normal(0, i))
             .collect();
         let mut gradients = backward(weighted(last.values, upstream.clone()), 1.0);
         let value = |model: &Model| -> f64 {
-            let last = last_layer(model, 0, compute::tensor::NoneTape);
-            let pairs = last.read().iter().zip(&upstream);
+            let last = last_layer(model, 0, NoneTape);
+            let values = read(&last.values);
+            let pairs = values.iter().zip(&upstream);
             pairs.map(|(x, slope)| f64::from(x * slope)).sum()
         };
         let trained = model.weights.0.keys().filter(|name| !frozen.holds(name));
