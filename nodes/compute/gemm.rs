@@ -53,16 +53,16 @@ pub fn gemm_with_epilogue(p: Precision, s: Shape, a: View, b: View, c: Out, then
 
 /// Returns a b (m, n), row-major in new memory, with `then` applied to each tile.
 pub fn product(p: Precision, s: Shape, a: View, b: View, then: Epilogue) -> Vec<f32> {
-    let mut c = Vec::with_capacity(s.m * s.n);
-    let out = Out {
-        data: Shared::spare(&mut c),
-        rs: s.n,
-        accumulate: false,
+    let compute = |data: Shared| {
+        let out = Out {
+            data,
+            rs: s.n,
+            accumulate: false,
+        };
+        multiply(backend(p), threads(), s, a, b, out, &then)
     };
-    multiply(backend(p), threads(), s, a, b, out, &then);
     // SAFETY: a product that does not accumulate writes each number before it reads any.
-    unsafe { c.set_len(s.m * s.n) };
-    c
+    unsafe { Shared::collect(s.m * s.n, compute) }
 }
 
 /// Computes as [`gemm`] on the calling thread alone, for tasks that run in parallel.

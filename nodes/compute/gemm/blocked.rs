@@ -2,8 +2,8 @@
 //!
 //! For each block of kc words of depth: pack b into panels (kc, nr), once, on all threads; then
 //! each task takes up to MC rows of a, which stay in L2, and multiplies them by one panel after
-//! another. Packing hides strides, transposition and overlap of b.
-//! Whether a is packed, [`Rows`] decides.
+//! another. Packing hides strides, transposition and overlap of b. Whether a is packed,
+//! [`Rows`] decides.
 use super::blocking::{Blocking, KBlock, MC, for_each_task};
 use super::buffers::{A_BUFFER, B_BUFFER, LINE_WORDS, aligned, line_start, with_buffer};
 use super::kernel::{Kernel, MR, Tile};

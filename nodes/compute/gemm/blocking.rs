@@ -7,10 +7,8 @@ use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Most rows of a in a task: 200 KiB of L2.
+/// Most rows of a in a task: at most 200 KiB of L2.
 pub(super) const MC: usize = 22 * MR;
-/// Lanes of the widest vector.
-pub(super) const MAX_LANES: usize = 16;
 
 /// How b (k, n) is cut: its columns into panels, its depth into even blocks.
 pub(super) struct Blocking {

@@ -3,12 +3,14 @@
 //! Single words of a are broadcast, so wide vectors hardly gain from packing where a is row-major;
 //! where it is transposed, reading it in place would touch a page a number.
 use super::View;
-use super::blocking::{Blocking, KBlock, MAX_LANES};
+use super::blocking::{Blocking, KBlock};
 use super::kernel::MR;
 use super::packing::Panel;
 use crate::parallel::Shared;
 use std::ops::Range;
 
+/// Lanes of the widest vector.
+const MAX_LANES: usize = 16;
 /// Fewest panels for which rows of a are packed into tiles: with fewer, packing costs more than it
 /// gains.
 const PANELS_PER_PACKING: usize = 12;

@@ -34,6 +34,18 @@ impl<'a> Shared<'a> {
         }
     }
 
+    /// Collects `len` numbers that `write` writes to memory which is not cleared first.
+    ///
+    /// # Safety
+    /// `write` writes each number, and before it reads it.
+    pub unsafe fn collect(len: usize, write: impl FnOnce(Shared)) -> Vec<f32> {
+        let mut numbers = Vec::with_capacity(len);
+        write(Shared::spare(&mut numbers));
+        // SAFETY: `write` has written all of them.
+        unsafe { numbers.set_len(len) };
+        numbers
+    }
+
     /// Returns whether the slice has at least `len` numbers.
     pub fn holds(self, len: usize) -> bool {
         len <= self.len

@@ -59,25 +59,24 @@ impl Conv1dDevice for Cpu {
         let weight = View::rows(&taps, k * width).t();
         let packed = Packed::new(conv.precision, out, k * width, weight);
         let pieces = pieces(&windows);
-        let len = windows.total() * out;
-        let mut y = Vec::with_capacity(len);
-        let shared = Shared::spare(&mut y);
-        for_each(pieces.len(), |i| {
-            let (row, at) = &pieces[i];
-            let mut h = x.frames(*row, at.start * s..(at.end - 1) * s + k);
-            if conv.activates {
-                wide!(h.to_mut().iter_mut().for_each(|h| *h = gelu(*h)));
-            }
-            let bias = conv.bias.as_ref();
-            let then = bias.map_or(Epilogue::None, |b| Epilogue::Bias(read(b)));
-            let first = windows.of(*row).start + at.start;
-            // SAFETY: each piece has its own windows.
-            let to = unsafe { Out::columns(shared.tail(first * out), out, false) };
-            packed.multiply_then(at.len(), View::rows(&h, s * width), to, &then);
-        });
+        let convolve = |y: Shared| {
+            for_each(pieces.len(), |i| {
+                let (row, at) = &pieces[i];
+                let mut h = x.frames(*row, at.start * s..(at.end - 1) * s + k);
+                if conv.activates {
+                    wide!(h.to_mut().iter_mut().for_each(|h| *h = gelu(*h)));
+                }
+                let bias = conv.bias.as_ref();
+                let then = bias.map_or(Epilogue::None, |b| Epilogue::Bias(read(b)));
+                let first = windows.of(*row).start + at.start;
+                // SAFETY: each piece has its own windows.
+                let to = unsafe { Out::columns(y.tail(first * out), out, false) };
+                packed.multiply_then(at.len(), View::rows(&h, s * width), to, &then);
+            })
+        };
         // SAFETY: the pieces are all windows, and a product that does not accumulate writes each
         // number before it reads any.
-        unsafe { y.set_len(len) };
+        let y = unsafe { Shared::collect(windows.total() * out, convolve) };
         let y = hidden(y, out, windows.clone());
         (y, Rule { conv, x, windows })
     }

@@ -80,19 +80,19 @@ impl NormedFirst {
         let packed = Packed::new(Precision::F32, out, k, View::rows(scaled, k).t());
         let then = Epilogue::Bias(shift);
         let n = frames.len();
-        let mut z = Vec::with_capacity(n * out);
-        let shared = Shared::spare(&mut z);
-        for_each(n.div_ceil(TASK), |i| {
-            let first = i * TASK;
-            let windows = View::rows(&self.waves[row][(frames.start + first) * self.s..], self.s);
-            // SAFETY: each task has its own frames.
-            let to = unsafe { Out::columns(shared.tail(first * out), out, false) };
-            packed.multiply_then(TASK.min(n - first), windows, to, &then);
-        });
-        // SAFETY: the tasks are all frames, and such a product writes each number before it reads
-        // any.
-        unsafe { z.set_len(n * out) };
-        z
+        let convolve = |z: Shared| {
+            for_each(n.div_ceil(TASK), |i| {
+                let first = i * TASK;
+                let sample = (frames.start + first) * self.s;
+                let windows = View::rows(&self.waves[row][sample..], self.s);
+                // SAFETY: each task has its own frames.
+                let to = unsafe { Out::columns(z.tail(first * out), out, false) };
+                packed.multiply_then(TASK.min(n - first), windows, to, &then);
+            })
+        };
+        // SAFETY: the tasks are all frames, and a product that does not accumulate writes each
+        // number before it reads any.
+        unsafe { Shared::collect(n * out, convolve) }
     }
 
     /// Adds to the gradients of w, γ and β from dz of these frames of a row.
