@@ -82,6 +82,21 @@ pub fn done<T, E: Debug>(result: Result<T, E>) -> T {
     })
 }
 
+/// Prints an error of the driver where none can be returned, in a `drop`.
+///
+/// While the thread panics it prints nothing: the panic has told the first error, and the driver
+/// answers every later call with the same one. Nor does it once the driver has been shut down, as
+/// it is when the process ends.
+pub(crate) fn report<E: Debug>(what: &str, result: Result<(), E>) {
+    let Err(error) = result else {
+        return;
+    };
+    let error = format!("{error:?}");
+    if !std::thread::panicking() && !error.contains("DEINITIALIZED") {
+        eprintln!("the GPU refused {what}: {error}");
+    }
+}
+
 impl Gpu {
     fn open(ordinal: usize) -> Gpu {
         let device = done(CudaDevice::new(ordinal)); // shares dfdx's context and stream

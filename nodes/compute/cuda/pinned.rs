@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Two buffers take turns. The host writes a buffer when its last upload is complete.
-use super::gpu::{Address, done, gpu};
+use super::gpu::{Address, done, gpu, report};
 use cudarc::driver::result::{DriverError, event, memcpy_htod_async, stream};
 use cudarc::driver::sys::{self, CUevent, CUstream};
 use rayon::prelude::*;
@@ -53,7 +53,7 @@ impl Landing {
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        let _ = self.0.delay(NULL_STREAM); // an error here has been reported by a call before
+        report("a wait for an upload", self.0.delay(NULL_STREAM));
     }
 }
 
@@ -86,7 +86,7 @@ impl Event {
 impl Drop for Event {
     fn drop(&mut self) {
         // SAFETY: nobody else has the event. The driver keeps one that is not complete until it is.
-        let _ = unsafe { event::destroy(self.0) };
+        report("the end of an event", unsafe { event::destroy(self.0) });
     }
 }
 
@@ -140,7 +140,8 @@ impl Uploader {
 impl Drop for Uploader {
     fn drop(&mut self) {
         // SAFETY: nobody else has the stream. The driver completes what is queued on it.
-        let _ = unsafe { stream::destroy(self.stream) };
+        let destroyed = unsafe { stream::destroy(self.stream) };
+        report("the end of the upload stream", destroyed);
     }
 }
 
@@ -188,11 +189,12 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(uploaded) = self.uploaded.take() {
-            let _ = uploaded.synchronise();
+            report("a wait for an upload", uploaded.synchronise());
         }
         if self.len > 0 {
             // SAFETY: nobody else has the memory, and its last upload is complete.
-            let _ = unsafe { sys::cuMemFreeHost(self.at.cast()).result() };
+            let freed = unsafe { sys::cuMemFreeHost(self.at.cast()) };
+            report("the end of pinned memory", freed.result());
         }
     }
 }

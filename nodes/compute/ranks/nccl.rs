@@ -1,7 +1,7 @@
 //! Sums of gradients over the GPUs of all ranks, by NCCL, which reads and writes them where they
 //! are. Its order of addition depends on the number of ranks.
 use super::Transport;
-use crate::cuda::gpu::gpu;
+use crate::cuda::gpu::{gpu, report};
 use crate::tensor::cuda::{Param, address, len};
 use cudarc::nccl::result;
 use cudarc::nccl::sys::{ncclComm_t, ncclDataType_t, ncclRedOp_t, ncclUniqueId};
@@ -64,7 +64,11 @@ impl Nccl {
 impl Drop for Nccl {
     fn drop(&mut self) {
         // SAFETY: the communicator is used no more. Unlike `comm_destroy` this waits for no rank.
-        let _ = unsafe { result::comm_abort(self.0) };
+        let aborted = unsafe { result::comm_abort(self.0) };
+        report(
+            "the end of NCCL",
+            aborted.map(|_| ()).map_err(|error| error.0),
+        );
     }
 }
 
