@@ -1,5 +1,5 @@
 // Sums over rows, in a fixed order: first each block sums `per` rows into a row of parts (blocks,
-// width), then one thread for each column adds the parts. Grid (width / 32 V, blocks).
+// width), then a block for 32 columns adds the parts. Grid (width / 32 V, blocks).
 
 // The column of a thread, and the rows that its warp sums.
 #define COLUMN ((blockIdx.x * (size_t)32 + threadIdx.x) * V)
@@ -36,13 +36,26 @@ KERNEL(column_sums, (const T* x, float* parts, size_t rows, size_t width, size_t
     part<V>(parts, width, sum);
 }
 
-// to (width) += the sum over parts (count, width). Grid (width / 256).
-KERNEL(add_parts, (const float* parts, float* to, size_t count, size_t width)) {
-    size_t column = THREAD;
-    if (column >= width) return;
+// Where sums go; only as many are read as there are sums.
+struct SumTargets { float *first, *second, *third; };
+
+// to (width) += the sum over parts (targets, count, width), for each target. A block for 32 columns,
+// of which each warp adds every eighth part; grid (width / 32, targets).
+KERNEL(add_parts, (const float* parts, SumTargets to, size_t count, size_t width)) {
+    __shared__ float warps[8][32];
+    size_t column = blockIdx.x * (size_t)32 + threadIdx.x;
     float sum = 0;
-    for (size_t part = 0; part < count; part++) sum += parts[part * width + column];
-    to[column] += sum;
+    parts += blockIdx.y * count * width + column;
+    if (column < width) {
+#pragma unroll 4
+        for (size_t part = threadIdx.y; part < count; part += 8) sum += parts[part * width];
+    }
+    warps[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y || column >= width) return;
+    for (int warp = 1; warp < 8; warp++) sum += warps[warp][threadIdx.x];
+    float* target = blockIdx.y == 0 ? to.first : blockIdx.y == 1 ? to.second : to.third;
+    target[column] += sum;
 }
 
 // to (rows) = the dot products of the rows of a and b (rows, width). A warp for each row; grid

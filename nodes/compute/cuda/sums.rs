@@ -1,9 +1,10 @@
 //! Sums over rows, in a fixed order: blocks of rows first, then the blocks (sums.cu).
 use crate::cuda::gpu::{Address, Memory, gpu};
-use crate::cuda::kernels::{self, Grid, Pack};
+use crate::cuda::kernels::{self, Grid, Pack, SumTargets};
 use crate::gemm::Precision;
 
-/// The sums of blocks of rows (blocks, width), which kernels write and [`Parts::add`] adds.
+/// The sums of blocks of rows, of one array or of several of one shape: (sums, blocks, width), which
+/// kernels write and [`Parts::add`] adds.
 pub(crate) struct Parts {
     memory: Memory,
     width: usize,
@@ -17,18 +18,24 @@ const MOST_BLOCKS: usize = 128;
 
 impl Parts {
     pub(crate) fn new(rows: usize, width: usize) -> Parts {
+        Parts::several(1, rows, width)
+    }
+
+    /// Allocates the parts of this many sums.
+    pub(crate) fn several(sums: usize, rows: usize, width: usize) -> Parts {
         let per = rows.div_ceil(MOST_BLOCKS).next_multiple_of(64);
         let count = rows.div_ceil(per.max(1));
         Parts {
-            memory: gpu().memory(Precision::F32, count * width),
+            memory: gpu().memory(Precision::F32, sums * count * width),
             width,
             count,
             per,
         }
     }
 
-    pub(crate) fn at(&self) -> Address {
-        self.memory.at()
+    /// Returns the address of the parts of a sum.
+    pub(crate) fn of_sum(&self, sum: usize) -> Address {
+        self.memory.element(sum * self.count * self.width)
     }
 
     /// Returns the number of blocks of rows.
@@ -36,15 +43,22 @@ impl Parts {
         self.count
     }
 
-    /// Returns the grid of a kernel that writes the parts.
+    /// Returns the grid of a kernel that writes the parts of a sum.
     pub(crate) fn grid(&self) -> Grid {
         [columns(self.width), self.count]
     }
 
-    /// to (width) += the sum of the parts
-    pub(crate) fn add(&self, to: Address) {
-        let grid = [self.width.div_ceil(256), 1];
-        kernels::add_parts(grid, self.at(), to, self.count, self.width);
+    /// to (width) += the sum of the parts, for each of the first sums, of which a kernel takes three
+    pub(crate) fn add<const SUMS: usize>(&self, to: [Address; SUMS]) {
+        const { assert!(SUMS <= 3) };
+        let target = |sum: usize| to.get(sum).copied().unwrap_or(0);
+        let targets = SumTargets {
+            first: target(0),
+            second: target(1),
+            third: target(2),
+        };
+        let grid = [self.width.div_ceil(32), SUMS];
+        kernels::add_parts(grid, self.memory.at(), targets, self.count, self.width);
     }
 }
 
@@ -71,10 +85,24 @@ pub(crate) fn add_narrow_sums(
     rows: usize,
     width: usize,
 ) {
-    let parts = Parts::new(rows, width);
+    add_sums_of(precision, [x], [to], rows, width);
+}
+
+/// As [`add_narrow_sums`], for several x of one shape.
+pub(crate) fn add_sums_of<const SUMS: usize>(
+    precision: Precision,
+    x: [Address; SUMS],
+    to: [Address; SUMS],
+    rows: usize,
+    width: usize,
+) {
+    let parts = Parts::several(SUMS, rows, width);
     let pack = Pack::of(width);
     let grid = parts.grid();
-    kernels::column_sums(precision, pack, grid, x, parts.at(), rows, width, parts.per);
+    for (sum, x) in x.into_iter().enumerate() {
+        let own = parts.of_sum(sum);
+        kernels::column_sums(precision, pack, grid, x, own, rows, width, parts.per);
+    }
     parts.add(to);
 }
 
@@ -87,16 +115,20 @@ mod tests {
     #[test]
     fn columns_of_many_rows_are_summed() {
         const ROWS: usize = 20_000;
-        const WIDTH: usize = 5;
-        let x = noise("x", ROWS * WIDTH);
-        let to = param(vec![1.0; WIDTH]);
-        add_column_sums(address(&param(x.clone())), address(&to), ROWS, WIDTH);
-        let mut expected = [1.0; WIDTH];
-        for row in x.chunks_exact(WIDTH) {
-            for (sum, x) in expected.iter_mut().zip(row) {
-                *sum += *x as f64;
+        const WIDTH: usize = 37;
+        let x = ["a", "b", "c"].map(|name| noise(name, ROWS * WIDTH));
+        let on_gpu = x.each_ref().map(|x| param(x.clone()));
+        let to = [1.0, 2.0, 3.0].map(|start| param(vec![start; WIDTH]));
+        let addresses = [&on_gpu, &to].map(|arrays| arrays.each_ref().map(address));
+        add_sums_of(Precision::F32, addresses[0], addresses[1], ROWS, WIDTH);
+        for (number, (x, to)) in x.iter().zip(&to).enumerate() {
+            let mut expected = [number as f64 + 1.0; WIDTH];
+            for row in x.chunks_exact(WIDTH) {
+                for (sum, x) in expected.iter_mut().zip(row) {
+                    *sum += *x as f64;
+                }
             }
+            close(&read(to), &expected, 1e-5);
         }
-        close(&read(&to), &expected, 1e-5);
     }
 }

@@ -78,29 +78,30 @@ impl FeedForwardDevice for Cuda {
             w2.rows(inner),
             Out::Set(View::of(&dz, inner)),
         );
-        let db1 = Parts::new(frames, inner);
-        let dgate = Parts::new(frames, inner);
+        // Of b1 and of the gate.
+        let sums = Parts::several(2, frames, inner);
         // Turns dh into dz, and z into h.
         kernels::activate_backward(
             precision,
             Pack::of(inner),
-            db1.grid(),
+            sums.grid(),
             z.at(),
             dz.at(),
             address(&layer.b1),
             layer.gate.as_ref().map_or(0, address),
-            db1.at(),
-            dgate.at(),
+            sums.of_sum(0),
+            sums.of_sum(1),
             frames,
             inner,
-            db1.per,
+            sums.per,
             Mask::from(layer.drop),
         );
         let h = Operand::owned(z);
         Cuda::add_weight_gradient(precision, dy, &h, layer.down(), g.of(&layer.w2));
-        db1.add(g.of(&layer.b1));
-        if let Some(gate) = &layer.gate {
-            dgate.add(g.of(gate));
+        let db1 = g.of(&layer.b1);
+        match &layer.gate {
+            Some(gate) => sums.add([db1, g.of(gate)]),
+            None => sums.add([db1]),
         }
         Operand::owned(dz)
     }

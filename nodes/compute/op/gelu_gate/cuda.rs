@@ -45,13 +45,13 @@ impl GeluGateDevice for Cuda {
             fixed.as_ref().map_or(0, address),
             dy,
             g.of(x),
-            dgate.at(),
+            dgate.of_sum(0),
             frames,
             width,
             dgate.per,
         );
         if let Some(gate) = gate {
-            dgate.add(g.of(gate));
+            dgate.add([g.of(gate)]);
         }
     }
 }

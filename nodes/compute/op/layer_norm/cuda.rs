@@ -127,22 +127,21 @@ impl Norm {
             width,
             over,
         );
-        let [dgamma, dbeta] = [(); 2].map(|_| Parts::new(frames, width));
-        let per = dgamma.per;
+        // Of γ and of β.
+        let sums = Parts::several(2, frames, width);
         kernels::layer_norm_sums(
             Pack::of(width),
-            dgamma.grid(),
+            sums.grid(),
             dy,
             x,
             stats,
-            dgamma.at(),
-            dbeta.at(),
+            sums.of_sum(0),
+            sums.of_sum(1),
             frames,
             width,
-            per,
+            sums.per,
         );
-        dgamma.add(g.to(&self.gamma));
-        dbeta.add(g.to(&self.beta));
+        sums.add([g.to(&self.gamma), g.to(&self.beta)]);
     }
 }
 

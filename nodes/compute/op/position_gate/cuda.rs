@@ -84,13 +84,13 @@ impl PositionGateDevice for Cuda {
             [size.div_ceil(256), parts.count()],
             du.at(),
             address(x),
-            parts.at(),
+            parts.of_sum(0),
             frames,
             parts.per,
             saved.heads,
         );
         let dmaps = gpu().zeros(size);
-        parts.add(dmaps.at());
+        parts.add([dmaps.at()]);
         kernels::spread_maps(for_each(8 * d, 1), dmaps.at(), g.of(w), g.of(b), d);
         let sums = gpu().zeros(count);
         add_column_sums(dc.at(), sums.at(), frames, count);

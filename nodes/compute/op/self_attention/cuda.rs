@@ -6,6 +6,7 @@ use super::SelfAttentionDevice;
 use crate::cuda::gpu::{Memory, gpu};
 use crate::cuda::kernels::Columns;
 use crate::cuda::product::{Out, View, product};
+use crate::cuda::sums::add_sums_of;
 use crate::gemm::Precision;
 use crate::math::Dropout;
 use crate::op::attention::AttentionHeads;
@@ -113,12 +114,14 @@ impl SelfAttentionDevice for Cuda {
                 Out::Add(View::rows(g.of(&wo), inner)),
             );
             let gradients = attention.backward(columns, &o, o_gradient.at(), &sums, g);
+            let db = [0, 1, 2].map(|i| g.of(&qkv[i].b));
+            let columns = gradients.each_ref().map(Memory::at);
+            add_sums_of(precision, columns, db, frames, inner);
             for (gradient, input) in gradients.into_iter().zip(&qkv) {
                 let gradient = Operand::owned(gradient);
                 Cuda::add_weight_gradient(precision, &gradient, &rows, shape, g.of(&input.w));
                 let dx = g.at(&slot);
                 Cuda::add_input_gradient(precision, &gradient, &input.operand, shape, dx);
-                Cuda::add_operand_sums(precision, &gradient, shape, g.of(&input.b));
             }
         };
         let rule = OutputRule {
