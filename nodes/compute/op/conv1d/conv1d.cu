@@ -156,8 +156,13 @@ KERNEL(taps_by_frame, (const float* w, T* taps, size_t n, size_t out, size_t k, 
     size_t tap = frame + (q - 1 - i / width / out) * s;
     narrow(taps + to, w[(i / width % out * width + i % width) * k + tap]);
 }
-// dw (out, width, k) += dtaps (out, k, width). A thread for each of n numbers; grid (n / 256).
-KERNEL(taps_last, (const float* dtaps, float* dw, size_t n, size_t k, size_t width)) {
+// dw (out, width, k) += the sum over parts of dtaps (parts, out, k, width). A thread for each of n
+// numbers of a part; grid (n / 256).
+KERNEL(taps_last, (const float* dtaps, float* dw, size_t parts, size_t n, size_t k,
+                   size_t width)) {
     size_t i = THREAD;
-    if (i < n) dw[TAP(i)] += dtaps[i];
+    if (i >= n) return;
+    float sum = 0;
+    for (size_t part = 0; part < parts; part++) sum += dtaps[part * n + i];
+    dw[TAP(i)] += sum;
 }

@@ -17,7 +17,7 @@ use super::{Conv1dDevice, Convolution};
 use crate::cuda::gpu::{Address, Memory, gpu};
 use crate::cuda::grid::for_each;
 use crate::cuda::kernels::{self, Pack};
-use crate::cuda::product::{Out, View, product, products};
+use crate::cuda::product::{Out, View, products};
 use crate::cuda::sums::add_narrow_sums;
 use crate::gemm::Precision;
 use crate::op::conv_first::cuda::NormedFirst;
@@ -178,7 +178,16 @@ impl Rule {
     }
 }
 
+/// The most parts of a sum over windows.
+const MOST_PARTS: usize = 8;
+/// The fewest windows of a part. Fewer would cost more for the additional results than a fuller GPU
+/// saves.
+const PART_WINDOWS: usize = if cfg!(test) { 2 } else { 2048 };
+
 /// Adds to the gradient of w: a GEMM over all windows for each slot of a window.
+///
+/// It has few results and a long sum, so a GPU would be mostly idle. The windows are cut into parts,
+/// whose results are added last.
 fn add_weight_gradient(
     conv: &Convolution<Cuda>,
     slots: &Slots,
@@ -187,23 +196,45 @@ fn add_weight_gradient(
     g: &mut Grads<Cuda>,
 ) {
     let Convolution {
-        width, out, k, s, ..
+        width,
+        out,
+        k,
+        s,
+        precision,
+        ..
     } = *conv;
+    let windows = slots.count();
+    let parts = (windows / PART_WINDOWS).clamp(1, MOST_PARTS);
+    // All but the last part are equal, as the GEMMs of a batch must be.
+    let part_windows = windows / parts;
+    let last_windows = windows - (parts - 1) * part_windows;
     let numbers = len(&conv.w);
-    let dtaps = gpu().memory(Precision::F32, numbers);
+    let slot = s * width;
+    let dtaps = gpu().memory(Precision::F32, parts * numbers);
     for tap in (0..k).step_by(s) {
         let first = tap * width;
         let columns = s.min(k - tap) * width;
-        product(
-            conv.precision,
-            [out, columns, slots.count()],
-            View::rows(dz, out).t(),
-            View::rows(filled.element(first), s * width),
-            Out::Wide(View::rows(dtaps.element(first), k * width)),
-        );
+        let multiply = |part: usize, count: usize, windows: usize| {
+            let before = part * part_windows;
+            let dz = dz + (before * out * precision.bytes()) as Address;
+            products(
+                precision,
+                count,
+                [out, columns, windows],
+                View::rows(dz, out).batch_stride(part_windows * out).t(),
+                View::rows(filled.element(before * slot + first), slot)
+                    .batch_stride(part_windows * slot),
+                Out::Wide(
+                    View::rows(dtaps.element(part * numbers + first), k * width)
+                        .batch_stride(numbers),
+                ),
+            );
+        };
+        multiply(0, parts - 1, part_windows);
+        multiply(parts - 1, 1, last_windows);
     }
     let grid = for_each(numbers, 1);
-    kernels::taps_last(grid, dtaps.at(), g.of(&conv.w), numbers, k, width);
+    kernels::taps_last(grid, dtaps.at(), g.of(&conv.w), parts, numbers, k, width);
 }
 
 #[cfg(all(test, feature = "simulated-gpu"))]
