@@ -254,6 +254,7 @@ impl Config for Options {
             warmup: self.warmup_steps,
             finalize: self.finalize,
             noise: context.key("gates"),
+            values: None,
         }))
     }
 }

@@ -28,18 +28,18 @@ pub fn inside(u: f32) -> f64 {
     EPSILON + (1.0 - 2.0 * EPSILON) * u as f64
 }
 
-/// Samples the gates of a vector, given its values and uniform draws `u` in (0, 1).
-pub fn sample(
-    log_alpha: &Param,
-    values: &[f32],
-    u: impl Fn(usize) -> f64,
-    tape: &Tape,
-) -> Vector<Tape> {
+/// Draws s for each gate of a vector, given its values and uniform draws `u` in (0, 1).
+pub fn draw(values: &[f32], u: impl Fn(usize) -> f64) -> Vec<f64> {
     let mut s = vec![];
     for (i, &value) in values.iter().enumerate() {
         let u = u(i);
         s.push(sigmoid((u.ln() - (1.0 - u).ln() + value as f64) / BETA));
     }
+    s
+}
+
+/// Records the gates of a vector that [`draw`] gave this s.
+pub fn sample(log_alpha: &Param, s: Vec<f64>, tape: &Tape) -> Vector<Tape> {
     let stretched = |s: f64| s * (RIGHT - LEFT) + LEFT;
     let z: Vec<f32> = s
         .iter()

@@ -4,6 +4,7 @@
 use super::{expected, gate};
 use crate::model::Architecture;
 use compute::op::given_number;
+use compute::parallel;
 use compute::tensor::{Number, Param, Tape};
 use std::collections::BTreeMap;
 
@@ -31,8 +32,8 @@ pub fn penalty(
 ) -> Penalty {
     let mut expected_open = BTreeMap::new();
     let mut open_slopes = vec![];
-    for (vector, values) in log_alpha.keys().zip(numbers) {
-        let (open, slope) = gate::open(values);
+    let opens = parallel::map(log_alpha.len(), |vector| gate::open(&numbers[vector]));
+    for (vector, (open, slope)) in log_alpha.keys().zip(opens) {
         expected_open.insert(vector.clone(), open);
         open_slopes.push(slope);
     }

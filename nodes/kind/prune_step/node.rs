@@ -8,8 +8,9 @@ use crate::node::{Node, Parameter, check_finite};
 use crate::prune::outcome::PruningOutcome;
 use crate::prune::penalty::{Penalty, penalty};
 use crate::prune::{Finalize, expected, gate};
+use compute::parallel;
 use compute::random::Key;
-use compute::tensor::{Param, Tape, Vector, param, put, read, read_all};
+use compute::tensor::{Param, Spans, Tape, Vector, len, param, put, read, read_all};
 use std::collections::BTreeMap;
 
 /// The gates' weights and the multipliers of the penalty.
@@ -25,6 +26,8 @@ pub(super) struct PruneStep {
     pub(super) warmup: u64,
     pub(super) finalize: Finalize,
     pub(super) noise: Key,
+    /// The values of every log α, and of λ1 and λ2, and the update over whose batches they stand.
+    pub(super) values: Option<(u64, Vec<Vec<f32>>)>,
 }
 
 impl PruneStep {
@@ -39,20 +42,31 @@ impl PruneStep {
         self.sparsity * progress
     }
 
+    /// Takes the values of every log α and of λ1 and λ2, which are read with the first batch of an
+    /// update: a GPU ends all queued work before it hands out a number.
+    fn take_values(&mut self, update: u64) -> Vec<Vec<f32>> {
+        match self.values.take() {
+            Some((known, values)) if known == update => values,
+            _ => read_all(self.log_alpha.values().chain(&self.lambda)),
+        }
+    }
+
     /// Draws the gates of a train batch, shared by its rows. `values` are those of every log α.
     fn sampled_gates(&self, values: &[Vec<f32>], step: &Step) -> BTreeMap<String, Vector<Tape>> {
-        let mut gates = BTreeMap::new();
-        let mut first = 0; // the number of the vector's first gate
-        for ((vector, log_alpha), values) in self.log_alpha.iter().zip(values) {
-            let uniform = |i: usize| {
-                let u = self.noise.uniform(step.info.step, first + i as u64);
-                gate::inside(u)
-            };
-            let sample = gate::sample(log_alpha, values, uniform, step.tape());
-            gates.insert(vector.clone(), sample);
-            first += values.len() as u64;
+        let number = step.info.step;
+        let gates = Spans::new(self.log_alpha.values().map(len)); // of each vector
+        let draws = parallel::map(gates.rows(), |vector| {
+            let first = gates.of(vector).start;
+            gate::draw(&values[vector], |i| {
+                gate::inside(self.noise.uniform(number, (first + i) as u64))
+            })
+        });
+        let mut sampled = BTreeMap::new();
+        for ((vector, log_alpha), draws) in self.log_alpha.iter().zip(draws) {
+            let sample = gate::sample(log_alpha, draws, step.tape());
+            sampled.insert(vector.clone(), sample);
         }
-        gates
+        sampled
     }
 
     /// Returns the gates without noise. A convolution keeps at least one channel; a layer may lose
@@ -126,7 +140,7 @@ impl Node for PruneStep {
             send(step, gates, penalty);
             return Ok(());
         }
-        let values = read_all(self.log_alpha.values().chain(&self.lambda));
+        let values = self.take_values(step.info.update);
         let gates = self.sampled_gates(&values, step);
         let penalty = penalty(
             &self.architecture,
@@ -137,6 +151,7 @@ impl Node for PruneStep {
             step.tape(),
         );
         send(step, gates, scalar(penalty));
+        self.values = Some((step.info.update, values));
         Ok(())
     }
 

@@ -12,7 +12,11 @@ fn gates() {
         let golden = |name: &str| values(&theirs, &format!("train/{mean}/{name}"));
         let log_alpha = param(golden("log_alpha").to_vec());
         let u = |i: usize| golden("u")[i] as f64;
-        let z = gate::sample(&log_alpha, &read(&log_alpha), u, &Tape::default());
+        let z = gate::sample(
+            &log_alpha,
+            gate::draw(&read(&log_alpha), u),
+            &Tape::default(),
+        );
         close("z", &read(&z), golden("z"));
         let mut gradients = backward(weighted(z, golden("upstream").to_vec()), 1.0);
         let ours = gradient(&mut gradients, &log_alpha);

@@ -73,7 +73,7 @@ impl Trained {
         let mut gates = BTreeMap::new();
         for (vector, log_alpha) in &self.log_alpha {
             let u = |i: usize| u[vector][i] as f64;
-            let z = gate::sample(log_alpha, &read(log_alpha), u, &tape);
+            let z = gate::sample(log_alpha, gate::draw(&read(log_alpha), u), &tape);
             gates.insert(vector.clone(), z);
         }
         let pass = pass(&self.model, &gates, tape.clone());

@@ -22,7 +22,7 @@ fn a_sampled_pass_and_its_gradient() {
     let mut sampled = BTreeMap::new();
     for (vector, log_alpha) in &log_alpha {
         let u = |i: usize| u[vector][i] as f64;
-        let z = gate::sample(log_alpha, &read(log_alpha), u, &tape);
+        let z = gate::sample(log_alpha, gate::draw(&read(log_alpha), u), &tape);
         sampled.insert(vector.clone(), z);
     }
     let audio = values(&theirs, "audio");
