@@ -1,6 +1,7 @@
 //! Tensors in the CPU's memory, read and written as slices.
 use crate::parallel::{map, threads};
 use dfdx::prelude::*;
+use std::iter;
 use std::ops::Range;
 
 pub use super::{NoneTape, Spans, Storage, merge, put, split};
@@ -156,7 +157,7 @@ pub fn by_rows(
     encode: impl Fn(Range<usize>, Hidden) -> Vec<Hidden> + Sync,
 ) -> Vec<Hidden> {
     let rows_per_part = rows.div_ceil(threads()).max(1);
-    let parts = map(rows.div_ceil(rows_per_part).max(1), |part| {
+    let mut parts = map(rows.div_ceil(rows_per_part).max(1), |part| {
         let range = part * rows_per_part..rows.min((part + 1) * rows_per_part);
         let features = if range.len() < 2 {
             features(range.clone())
@@ -166,9 +167,15 @@ pub fn by_rows(
         };
         encode(range, features)
     });
-    map(parts[0].len(), |layer| {
-        concatenated(parts.iter().map(|part| &part[layer]))
-    })
+    if parts.len() == 1 {
+        return parts.remove(0);
+    }
+    let mut parts: Vec<_> = parts.into_iter().map(Vec::into_iter).collect();
+    let next_layer = || -> Option<Hidden> {
+        let of_layer: Option<Vec<Hidden>> = parts.iter_mut().map(Iterator::next).collect();
+        Some(concatenated(of_layer?.iter()))
+    };
+    iter::from_fn(next_layer).collect() // each layer's parts are freed before the next is joined
 }
 
 /// Returns the rows of all parts in one tensor.
