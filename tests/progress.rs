@@ -1,9 +1,12 @@
 //! What a run tells the person who watches it.
-use crate::program::{Folder, call, execute, pipeline, stderr};
+use crate::program::{Folder, call, execute, pipeline, root, stderr};
 use crate::sample::{run, sample};
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 /// A run that ends with a signal, and its lines.
 struct Running {
@@ -13,14 +16,12 @@ struct Running {
 
 impl Running {
     fn start(folder: &Folder, extra: &[&str]) -> Running {
-        Running::start_command(
-            folder,
-            &[&["run", "g.json", "--out", "out"], extra].concat(),
-        )
+        let arguments = [&["run", "g.json", "--out", "out"], extra].concat();
+        Running::start_in(folder.path(), &arguments)
     }
 
-    fn start_command(folder: &Folder, arguments: &[&str]) -> Running {
-        let mut child = pipeline(folder.path(), arguments)
+    fn start_in(folder: &Path, arguments: &[&str]) -> Running {
+        let mut child = pipeline(folder, arguments)
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
@@ -161,12 +162,39 @@ fn a_second_interrupt_stops_at_once() {
 fn a_benchmark_answers_the_first_interrupt() {
     let folder = sample("bench-answer");
     let arguments = ["bench", "g.json", "--phase", "prune", "--steps", "100000"];
-    let mut running = Running::start_command(&folder, &arguments);
+    let mut running = Running::start_in(folder.path(), &arguments);
     running.line_with("100000");
     running.interrupt();
     running.line_with("; again to stop now");
     let (_, code) = running.end();
     assert_eq!(code, Some(130));
+}
+
+#[test]
+fn a_comparison_answers_the_first_interrupt() {
+    let folder = Folder::new("superb-answer");
+    let arguments = [
+        "superb",
+        "fbank",
+        "--tasks",
+        "er",
+        "--out",
+        &folder.path().display().to_string(),
+    ];
+    let mut running = Running::start_in(root(), &arguments);
+    let first_run = folder.path().join("fbank/er/1e-4");
+    while !first_run.join("metrics.jsonl").exists() {
+        assert!(running.child.try_wait().expect("a child").is_none());
+        thread::sleep(Duration::from_millis(1));
+    }
+    running.interrupt();
+    running.line_with("; again to stop now");
+    let (rest, code) = running.end();
+    assert_eq!(code, Some(130));
+    assert!(
+        rest.contains(&"stopped; the same command goes on".to_owned()),
+        "{rest:?}"
+    );
 }
 
 #[test]

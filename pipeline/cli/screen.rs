@@ -15,6 +15,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Shows the progress of a run.
 pub(crate) struct Screen {
     redraws: bool,
+    /// Whether the bar of a phase that is done stays on the terminal.
+    keeps_bars: bool,
     shown: Mutex<Shown>,
 }
 
@@ -29,15 +31,41 @@ impl Screen {
     pub(crate) fn new() -> Screen {
         Screen {
             redraws: terminal::redraws(),
+            keeps_bars: true,
             shown: Mutex::default(),
         }
     }
 
-    /// Leaves the bar as it is: later output appears below it.
+    /// Creates a screen for many short runs, whose bars vanish when they are done.
+    pub(crate) fn without_history() -> Screen {
+        Screen {
+            keeps_bars: false,
+            ..Screen::new()
+        }
+    }
+
+    /// Ends the bar: later output appears below it, or in its place.
     pub(crate) fn close(&self) {
         if let Some(phase) = self.lock().phase.take() {
-            phase.leave();
+            self.end(phase);
         }
+    }
+
+    /// Ends the bar of a phase.
+    fn end(&self, phase: PhaseBar) {
+        match self.keeps_bars {
+            true => phase.leave(),
+            false => phase.vanish(),
+        }
+    }
+
+    /// Returns the bar of a phase; that of another one ends.
+    fn bar_of<'a>(&self, shown: &'a mut Shown, name: &str, clock: &Clock) -> &'a mut PhaseBar {
+        if let Some(other) = shown.phase.take_if(|phase| phase.name != name) {
+            self.end(other);
+        }
+        let new = || PhaseBar::new(name, self.redraws, clock);
+        shown.phase.get_or_insert_with(new)
     }
 
     /// Answers a signal that asks the run to stop. `is_last_warning` tells that the next one of its
@@ -57,15 +85,6 @@ impl Screen {
 }
 
 impl Shown {
-    /// Returns what is shown of a phase; what was shown of another one stays above it.
-    fn phase(&mut self, name: &str, redraws: bool, clock: &Clock) -> &mut PhaseBar {
-        if let Some(other) = self.phase.take_if(|phase| phase.name != name) {
-            other.leave();
-        }
-        self.phase
-            .get_or_insert_with(|| PhaseBar::new(name, redraws, clock))
-    }
-
     fn say(&self, line: &str) {
         match &self.phase {
             Some(phase) => phase.say(line),
@@ -80,7 +99,7 @@ impl Report for Screen {
         shown.activity = Activity::Opening {
             trains: clock.updates.is_some(),
         };
-        shown.phase(phase, self.redraws, clock).open();
+        self.bar_of(&mut shown, phase, clock).open();
     }
 
     fn step_started(&self, phase: &str, step: &StepInfo) {
@@ -100,8 +119,7 @@ impl Report for Screen {
             checkpoint_every: 1,
             from: progress.update.saturating_sub(1),
         };
-        let phase = shown.phase(phase, self.redraws, &clock);
-        phase.show(progress);
+        self.bar_of(&mut shown, phase, &clock).show(progress);
         if progress.updates > 0 && progress.update >= progress.updates {
             shown.activity = Activity::Ending;
         }

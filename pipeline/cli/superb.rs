@@ -10,6 +10,7 @@ mod trial;
 
 use crate::ending::{CommandError, CommandResult};
 use crate::print::{print, print_json};
+use crate::screen::Screen;
 use crate::signal::Signals;
 use crate::table::{columns, markdown};
 use crate::terminal::print_line;
@@ -18,6 +19,7 @@ use nodes::tool::inspect::inspect;
 use pipeline::report::measured::{Measured, student_of_run};
 use score::{ModelScores, Score, Scores};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use task::{Data, Task};
 use trial::Laboratory;
 
@@ -92,11 +94,13 @@ impl Arguments {
         for model in &self.models {
             models.push(describe(model)?);
         }
-        let signals = Signals::catch()?;
+        let screen = Arc::new(Screen::without_history());
+        let signals = Signals::catch_and_answer(&screen)?;
         let laboratory = Laboratory {
             out: self.out.clone(),
             device: self.device.choose()?,
             steps: self.steps,
+            screen,
             stop: signals.stop.clone(),
         };
         for model in &mut models {

@@ -195,6 +195,13 @@ impl PhaseBar {
         }
     }
 
+    /// Clears the bar.
+    pub(super) fn vanish(self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
     /// Leaves the bar as the last update made it, and goes to the line below.
     pub(super) fn leave(self) {
         let Some(bar) = &self.bar else { return };

@@ -1,9 +1,12 @@
 //! A trial: a head trained at one learning rate on a model's features, and scored.
 use super::task::Task;
 use crate::ending::{CommandError, WithPath};
-use crate::graph;
+use crate::screen::Screen;
+use crate::{graph, terminal};
+use nodes::node::Clock;
 use nodes::node::outcomes::{OUTCOMES_FILE, Rule, read_outcomes};
 use nodes::node::report::{Progress, Report};
+use nodes::node::step::StepInfo;
 use pipeline::report::summary::metrics;
 use pipeline::run::Run;
 use pipeline::run::error::{RunError, RunOutcome};
@@ -19,6 +22,7 @@ pub(super) struct Laboratory {
     pub(super) device: String,
     /// The number of updates after which every phase ends; `None` is the number in the graph.
     pub(super) steps: Option<u64>,
+    pub(super) screen: Arc<Screen>,
     pub(super) stop: Arc<AtomicBool>,
 }
 
@@ -31,14 +35,29 @@ pub(super) struct Measured {
     pub(super) rows: Vec<[f64; 2]>,
 }
 
-/// A run that only warns.
-struct Quiet;
+/// Progress of a trial: a bar on a terminal and nothing elsewhere, and warnings.
+struct TrialReport(Arc<Screen>);
 
-impl Report for Quiet {
-    fn update(&self, _: &str, _: Progress) {}
+impl Report for TrialReport {
+    fn phase_started(&self, phase: &str, clock: &Clock) {
+        if terminal::redraws() {
+            self.0.phase_started(phase, clock);
+        }
+    }
+
+    fn step_started(&self, phase: &str, step: &StepInfo) {
+        self.0.step_started(phase, step);
+    }
+
+    fn update(&self, phase: &str, progress: Progress) {
+        if terminal::redraws() {
+            self.0.update(phase, progress);
+        }
+    }
+
     fn say(&self, line: &str) {
         if line.starts_with("warning") {
-            crate::terminal::print_line(line);
+            self.0.say(line);
         }
     }
 }
@@ -71,11 +90,13 @@ impl Laboratory {
             shard: None,
             device: self.device.clone(),
             arguments: json!({ "graph": task.file, "set": settings, "steps": self.steps }),
-            report: Arc::new(Quiet),
+            report: Arc::new(TrialReport(self.screen.clone())),
             stop: self.stop.clone(),
             ranks: Arc::default(),
         };
-        match run.run() {
+        let outcome = run.run();
+        self.screen.close();
+        match outcome {
             Ok(RunOutcome::Finished | RunOutcome::AlreadyFinished) => {}
             Ok(RunOutcome::Stopped) => return Ok(None),
             Err(RunError::FolderInUse(message) | RunError::Failed(message)) => {
