@@ -35,6 +35,13 @@ pub enum Artifact {
     },
 }
 
+impl Artifact {
+    /// Returns whether it is what a phase with an optimizer alone leaves: the weights of heads.
+    pub fn is_head(&self) -> bool {
+        matches!(self, Artifact::Heads { .. } | Artifact::Head { .. })
+    }
+}
+
 /// What the phases of a graph file leave, by `phase/node`.
 #[derive(Default)]
 pub struct PhaseOutputs(pub BTreeMap<String, Artifact>);

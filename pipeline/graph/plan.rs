@@ -195,7 +195,7 @@ fn plan_phase(
     if let (Some(source), Some(optimizer)) = (roles.source, roles.optimizer) {
         best::check(&phase, source, optimizer, &edge_graph, &info, problems);
     }
-    earlier.add(&phase, &info);
+    earlier.add(&phase, roles.optimizer.is_some(), &info);
     if problems.len() > problems_before || !edges_valid {
         return None;
     }

@@ -88,15 +88,18 @@ impl EarlierPhases {
         }
     }
 
-    /// Adds what the nodes of a phase will write.
-    pub(super) fn add(&mut self, phase: &PhaseSpec, info: &[Option<NodeInfo>]) {
+    /// Adds what the nodes of a phase will write: heads only where they train, since there alone their
+    /// files are written.
+    pub(super) fn add(&mut self, phase: &PhaseSpec, trains: bool, info: &[Option<NodeInfo>]) {
         for (node, info) in phase.nodes.iter().zip(info) {
             let key = format!("{}/{}", phase.name, node.name);
             let Some(info) = info else {
                 self.unknown.insert(key);
                 continue;
             };
-            if let Some(artifact) = &info.writes {
+            if let Some(artifact) = &info.writes
+                && (trains || !artifact.is_head())
+            {
                 self.outputs.0.insert(key, artifact.clone());
             }
         }
