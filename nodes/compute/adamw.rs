@@ -14,6 +14,7 @@
 //!
 //! Each device has its arithmetic, in [`cpu`] and `cuda`, with the same names; a build re-exports
 //! those of its device.
+use crate::tensor::Param;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,9 +23,9 @@ pub mod cpu;
 pub mod cuda;
 
 #[cfg(not(feature = "cuda"))]
-pub use cpu::{Moments, add, norm, step};
+pub use cpu::{Moments, add, norm, step, step_all};
 #[cfg(feature = "cuda")]
-pub use cuda::{Moments, add, norm, step};
+pub use cuda::{Moments, add, norm, step, step_all};
 
 /// Numbers that one task updates, or whose squares it sums, as in adamw.cu.
 ///
@@ -63,7 +64,7 @@ pub struct AdamW {
     pub update: u64,
 }
 
-/// The coefficients of an update, as [`step`] and the kernel of adamw.cu take them:
+/// The coefficients of an update, as [`step_all`] and the kernel of adamw.cu take them:
 /// w = w · keep - rate · m / (sqrt(v) · correction + eps).
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -77,6 +78,36 @@ pub(crate) struct Rule {
     /// 1 / c
     correction: f32,
     eps: f32,
+}
+
+/// One update of one parameter, of a device's types.
+pub struct Update<'a, P = Param, M = Moments> {
+    rule: Rule,
+    weight: &'a mut P,
+    moments: &'a mut M,
+    gradient: &'a P,
+    factor: f32,
+}
+
+impl<'a, P, M> Update<'a, P, M> {
+    /// Prepares an update of `weight` and its moments by `gradient` times `factor`.
+    ///
+    /// The factor clips; a negative one ascends.
+    pub fn new(
+        adamw: &AdamW,
+        weight: &'a mut P,
+        moments: &'a mut M,
+        gradient: &'a P,
+        factor: f32,
+    ) -> Self {
+        Update {
+            rule: adamw.rule(),
+            weight,
+            moments,
+            gradient,
+            factor,
+        }
+    }
 }
 
 impl AdamW {

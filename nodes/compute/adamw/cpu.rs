@@ -1,5 +1,5 @@
 //! AdamW's arithmetic on the CPU.
-use super::{AdamW, CHUNK, Rule};
+use super::{AdamW, CHUNK, Rule, Update};
 use crate::math::sum;
 use crate::parallel;
 use crate::parallel::{Shared, for_each, map, wide};
@@ -29,20 +29,34 @@ impl Moments {
     }
 }
 
-/// Updates `w` and its moments with the gradient `g` times `factor`.
-///
-/// The factor clips; a negative one ascends.
+/// Updates `w` and its moments with the gradient `g` times `factor`, as [`step_all`].
+pub fn step(adamw: &AdamW, w: &mut Param, moments: &mut Moments, g: &Param, factor: f32) {
+    step_all(vec![Update::new(adamw, w, moments, g, factor)]);
+}
+
+/// Makes all updates.
 ///
 /// # Panics
-/// If the four do not have the same length.
-pub fn step(adamw: &AdamW, w: &mut Param, moments: &mut Moments, g: &Param, factor: f32) {
+/// If weight, moments and gradient of one do not have the same length.
+pub fn step_all(updates: Vec<Update<Param, Moments>>) {
+    updates.into_iter().for_each(apply);
+}
+
+fn apply(update: Update<Param, Moments>) {
+    let Update {
+        rule,
+        weight: w,
+        moments,
+        gradient: g,
+        factor,
+    } = update;
     let Rule {
         betas: [b1, b2, c1, c2],
         keep,
         rate,
         correction,
         eps,
-    } = adamw.rule();
+    } = rule;
     let g = read(g);
     let w = write(w);
     let lengths = [w.len(), moments.m.len(), moments.v.len()];

@@ -2,8 +2,8 @@
 use super::parse::is_word;
 use super::{Kernel, Source, Value, Variable};
 
-/// Types that are written in Rust by hand; code without a GPU uses `Mask` and `Rule` too.
-const WRITTEN_BY_HAND: [&str; 3] = ["Address", "Mask", "Rule"];
+/// Types that are written in Rust by hand; `Mask` is made of dropout.
+const WRITTEN_BY_HAND: [&str; 2] = ["Address", "Mask"];
 
 /// Writes a `__global__` function for each instantiation of each kernel, in C++.
 pub(crate) fn entry_points(kernels: &[Kernel]) -> String {

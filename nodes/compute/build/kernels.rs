@@ -3,7 +3,7 @@
 //! A kernel has one of these forms, with any of the template parameters in [`AXES`]:
 //!
 //! ```text
-//! KERNEL(adamw, (float* w, size_t n, Rule rule)) { ... }
+//! KERNEL(tap_norms, (const float* v, double* norms, size_t n, size_t k)) { ... }
 //! template <class T, int V> KERNEL(layer_norm, (const float* x, Added<T> added)) { ... }
 //! template <class T, int D> SHARED_KERNEL(D > 64 ? 1 : 2, attend, (Columns<T> q, T* o)) { ... }
 //! ```

@@ -22,7 +22,6 @@
 use super::gpu::{Address, gpu};
 pub(crate) use super::grid::{Depth, Grid, Pack};
 use super::mask::Mask;
-use crate::adamw::Rule;
 use crate::gemm::Precision;
 use std::ffi::c_void;
 

@@ -9,7 +9,7 @@ use crate::node::step::Step;
 use compute::adamw::Moments;
 use compute::tensor::{len, param, read};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 /// What a checkpoint has of each parameter.
@@ -24,10 +24,20 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Returns the moments of a parameter of `len` numbers, which begin as zeros.
-    pub(super) fn moments_of(&mut self, name: String, len: usize) -> &mut Moments {
-        let zeros = || Moments::zeros(len);
-        self.moments.entry(name).or_insert_with(zeros)
+    /// Returns the moments of all parameters by name. Those of the parameters in `lengths`, the
+    /// numbers that each has, begin as zeros.
+    pub(super) fn moments_of_all<'a>(
+        &mut self,
+        lengths: impl Iterator<Item = (&'a String, usize)>,
+    ) -> HashMap<&str, &mut Moments> {
+        for (name, len) in lengths {
+            let zeros = || Moments::zeros(len);
+            self.moments.entry(name.clone()).or_insert_with(zeros);
+        }
+        let moments = self.moments.iter_mut();
+        moments
+            .map(|(name, moments)| (name.as_str(), moments))
+            .collect()
     }
 }
 

@@ -6,9 +6,8 @@ use crate::data::audio::resample::audio_seconds;
 use crate::node::Parameter;
 use crate::node::report::Measurement;
 use crate::node::step::Step;
-use compute::adamw;
-use compute::tensor;
-use compute::tensor::{Gradients, Param, read};
+use compute::adamw::{self, Update};
+use compute::tensor::{Gradients, Param, len, read};
 use std::time::{Duration, Instant};
 
 impl Optimize {
@@ -92,14 +91,23 @@ impl Optimize {
     ) {
         let clip = adamw::clip_factor(norm, self.options.clip_norm);
         let parameters = self.trained_parameters(step);
-        for ((node, parameter), (name, gradient)) in parameters.into_iter().zip(gradients) {
+        let lengths = gradients
+            .iter()
+            .map(|(name, gradient)| (name, len(gradient)));
+        let mut moments = self.state.moments_of_all(lengths);
+        let mut updates = vec![];
+        for ((node, parameter), (name, gradient)) in parameters.into_iter().zip(&gradients) {
+            let Some(moments) = moments.remove(name.as_str()) else {
+                continue; // no two parameters have one name
+            };
             let adamw = self
                 .options
                 .adamw(&node, &parameter.name, factor, self.update);
-            let moments = self.state.moments_of(name, tensor::len(&gradient));
             let scale = clip * parameter.sign;
-            adamw::step(&adamw, parameter.weight, moments, &gradient, scale);
+            let weight = parameter.weight;
+            updates.push(Update::new(&adamw, weight, moments, gradient, scale));
         }
+        adamw::step_all(updates);
     }
 
     /// Ends the update and returns its metrics.
