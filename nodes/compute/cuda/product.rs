@@ -1,5 +1,7 @@
 //! GEMMs by cuBLAS. Operands are tensors in f32, of which tf32 reads the upper bits, or copies in
 //! bf16; sums are in f32.
+mod batches;
+
 use super::gpu::{Address, Memory, done, gpu};
 use super::narrow;
 use super::trace::traced;
@@ -9,6 +11,8 @@ use cudarc::cublas::{result::gemm_strided_batched_ex, sys};
 use std::any::Any;
 use std::ffi::c_void;
 use std::rc::Rc;
+
+pub use batches::{Batch, products_of_batches};
 
 /// An operand in the format of a precision.
 pub struct Factor {
@@ -132,22 +136,17 @@ pub fn products(
     b: View,
     out: Out,
 ) {
-    use sys::{cublasComputeType_t::*, cublasGemmAlgo_t::*, cudaDataType_t::*};
+    use sys::{cublasGemmAlgo_t::*, cudaDataType_t::*};
     if count * m * n == 0 {
         return;
     }
-    let (operand_type, compute_type) = match precision {
-        Precision::F32 => (CUDA_R_32F, CUBLAS_COMPUTE_32F),
-        Precision::Tf32 => (CUDA_R_32F, CUBLAS_COMPUTE_32F_FAST_TF32),
-        Precision::Bf16 => (CUDA_R_16BF, CUBLAS_COMPUTE_32F),
-    };
+    let (operand_type, compute_type) = types(precision);
     let (c, out_type, beta) = match out {
         Out::Set(c) => (c, operand_type, 0f32),
         Out::Wide(c) => (c, CUDA_R_32F, 0f32),
         Out::Add(c) => (c, CUDA_R_32F, 1f32),
     };
     let alpha = 1f32;
-    let int = |n: usize| i32::try_from(n).expect("a matrix of less than 2^31 rows");
     // SAFETY: the views are matrices of these shapes in this GPU's memory. cuBLAS is column-major:
     // it computes outᵀ = bᵀ · aᵀ, so a and b, and m and n, change places.
     let gemm = || unsafe {
@@ -179,6 +178,20 @@ pub fn products(
     };
     let name = || format!("{count} GEMMs of {m} x {k} and {k} x {n}, {precision:?}");
     done(traced(name, gemm));
+}
+
+/// Returns the types of operands and of sums.
+fn types(precision: Precision) -> (sys::cudaDataType_t, sys::cublasComputeType_t) {
+    use sys::{cublasComputeType_t::*, cudaDataType_t::*};
+    match precision {
+        Precision::F32 => (CUDA_R_32F, CUBLAS_COMPUTE_32F),
+        Precision::Tf32 => (CUDA_R_32F, CUBLAS_COMPUTE_32F_FAST_TF32),
+        Precision::Bf16 => (CUDA_R_16BF, CUBLAS_COMPUTE_32F),
+    }
+}
+
+fn int(n: usize) -> i32 {
+    i32::try_from(n).expect("a matrix of less than 2^31 rows")
 }
 
 /// Queues a GEMM out (m, n) = a (m, k) · b (k, n).

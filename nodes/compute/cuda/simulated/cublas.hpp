@@ -27,3 +27,16 @@ int cublasGemmStridedBatchedEx(void*, int ta, int tb, int m, int n, int k, const
             }
     return 0;
 }
+// The same of matrices at any addresses; counted as one GEMM.
+int cublasGemmBatchedEx(void* h, int ta, int tb, int m, int n, int k, const float* alpha,
+                        const void* const* a, int at, int lda, const void* const* b, int bt, int ldb,
+                        const float* beta, void* const* c, int ct, int ldc, int batch, int computes,
+                        int algorithm) {
+    for (int l = 0; l < batch; l++) {
+        int error = cublasGemmStridedBatchedEx(h, ta, tb, m, n, k, alpha, a[l], at, lda, 0, b[l], bt,
+                                               ldb, 0, beta, c[l], ct, ldc, 0, 1, computes, algorithm);
+        if (error) return error;
+    }
+    counts[1] -= batch - 1;
+    return 0;
+}

@@ -2,12 +2,12 @@
 //! group's channels.
 //!
 //! cuBLAS takes no matrix whose rows overlap, as those of windows do: windows of every n-th slot,
-//! for windows of n slots, do not overlap, and n such GEMMs are one batched call a group.
+//! for windows of n slots, do not overlap. The n such GEMMs of every group are one call.
 use super::{PositionalConv, PositionalDevice};
 use crate::cuda::gpu::{Address, Memory, gpu};
 use crate::cuda::grid::for_each;
 use crate::cuda::kernels::{self, BlockLayout, Grid};
-use crate::cuda::product::{Out, View, products};
+use crate::cuda::product::{Batch, View, products_of_batches};
 use crate::cuda::sums::add_column_sums;
 use crate::gemm::Precision;
 use crate::tensor::cuda::{Cuda, Matrix, Param, address, len, zeros};
@@ -230,18 +230,17 @@ impl GroupSlots {
         let channels = self.channels();
         let window = self.lead + 1;
         let stride = window * channels;
-        for group in 0..self.groups {
-            let windows = self.rows(from, group, first, stride);
-            let out = self.rows(to, group, self.lead, stride);
-            products(
-                self.precision,
-                window,
-                [self.count.div_ceil(window), channels, stride],
-                windows.batch_stride(channels),
-                self.weight(taps, group).t(),
-                Out::Wide(out.batch_stride(channels)),
-            );
-        }
+        let batches: Vec<Batch> = (0..self.groups)
+            .map(|group| Batch {
+                a: self.rows(from, group, first, stride).batch_stride(channels),
+                b: self.weight(taps, group).t(),
+                out: self
+                    .rows(to, group, self.lead, stride)
+                    .batch_stride(channels),
+            })
+            .collect();
+        let shape = [self.count.div_ceil(window), channels, stride];
+        products_of_batches(self.precision, window, shape, &batches);
     }
 
     /// Returns the gradient of the taps: for each slot of a window a GEMM over all windows.
@@ -249,18 +248,17 @@ impl GroupSlots {
         let channels = self.channels();
         let window = self.lead + 1;
         let dtaps = gpu().memory(Precision::F32, self.groups * channels * window * channels);
-        for group in 0..self.groups {
-            let to = self.weight(&dtaps, group).batch_stride(channels);
-            products(
-                self.precision,
-                window,
-                [channels, channels, self.count],
-                self.rows(grad, group, self.lead, channels).t(),
-                self.rows(from, group, self.lead, channels)
+        let batches: Vec<Batch> = (0..self.groups)
+            .map(|group| Batch {
+                a: self.rows(grad, group, self.lead, channels).t(),
+                b: self
+                    .rows(from, group, self.lead, channels)
                     .batch_stride(channels),
-                Out::Wide(to),
-            );
-        }
+                out: self.weight(&dtaps, group).batch_stride(channels),
+            })
+            .collect();
+        let shape = [channels, channels, self.count];
+        products_of_batches(self.precision, window, shape, &batches);
         dtaps
     }
 }
