@@ -48,7 +48,7 @@ pub use info::{
 };
 pub use kind::{Kind, KindOptions, Parse, Role, parse};
 pub use layers_option::LayersOption;
-pub use planned_rows::{LengthCounts, PlannedRows};
+pub use planned_rows::{LengthCounts, PlannedRows, SampledRows};
 use port::Shapes;
 pub use shard::Shard;
 pub use shared_features::{FeatureSource, SharedFeatures};

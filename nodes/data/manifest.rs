@@ -17,7 +17,6 @@ use crate::data::error::PathContext;
 use crate::data::printable::{printable, printable_path};
 use crate::data::text::{self, Lines};
 use crate::data::texts::{TextIndex, Texts};
-use rayon::prelude::*;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
@@ -36,15 +35,11 @@ pub(crate) struct Listing {
 /// Of how many files the headers are read together.
 const HEADERS: usize = 1 << 16;
 
-/// Returns the number of samples at 16 kHz of the utterances of `rows`, in their order, by the
-/// headers of the audio, which are read in parallel. Errors name the file.
+/// Returns the number of samples at 16 kHz of the utterances of `rows`, which ascend, by the headers
+/// of the audio, which are read in parallel. Errors name the file.
 pub(crate) fn lengths(utterances: &Utterances, rows: &[u32]) -> impl Iterator<Item = Result<u64>> {
-    rows.chunks(HEADERS).flat_map(move |rows| {
-        let lengths = rows
-            .par_iter()
-            .map(|row| utterances.get(*row as usize).length());
-        lengths.collect::<Vec<_>>()
-    })
+    rows.chunks(HEADERS)
+        .flat_map(|rows| utterances.lengths(rows))
 }
 
 /// Returns whether `manifest` has the name of a known list, or is or could be a folder.
@@ -118,7 +113,7 @@ pub(crate) fn ids(manifest: &Path) -> Result<Vec<String>> {
 const READ_BYTES: usize = 256 << 10;
 
 /// Opens a list that is read line by line.
-fn open_lines(path: &Path) -> Result<Lines<BufReader<Box<dyn Read>>>> {
+fn open_lines(path: &Path) -> Result<Lines<BufReader<Box<dyn Read + Send>>>> {
     let file = text::open_list(path).at(path)?;
     Ok(Lines::new(BufReader::with_capacity(READ_BYTES, file)))
 }

@@ -2,6 +2,7 @@
 //!
 //! Text is UTF-8. A byte order mark at its beginning is passed over; other encodings are errors
 //! that say how to convert the file. No more than a stated number of bytes is read.
+mod blocks;
 mod lines;
 mod pipe;
 
@@ -11,6 +12,7 @@ use crate::data::regular;
 use std::io::{self, Cursor, Read};
 use std::path::Path;
 
+pub(crate) use blocks::Blocks;
 pub(crate) use lines::Lines;
 
 /// The most bytes of a graph or a configuration.
@@ -53,7 +55,7 @@ pub(crate) fn read_list(path: &Path) -> Result<String> {
 }
 
 /// Opens a list, which may be a pipe: of that all bytes are read now.
-pub(crate) fn open_list(path: &Path) -> io::Result<Box<dyn Read>> {
+pub(crate) fn open_list(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     if is_pipe(path) {
         return Ok(Box::new(Cursor::new(read_pipe(path, MAX_LIST_BYTES)?)));
     }

@@ -154,21 +154,22 @@ impl Source for Options {
     }
 
     /// Uses the lengths that a TSV or lhotse declares; for other manifests it reads the headers of
-    /// the audio files.
+    /// audio files, of a long list only some.
     fn planned_rows(&self) -> Result<Option<PlannedRows>> {
         let can_be_read = |manifest: &String| can_be_read(Path::new(manifest));
         if !can_be_read(&self.manifest) || !self.dev.iter().all(can_be_read) {
             return Ok(None);
         }
         let dev = match &self.dev {
-            Some(dev) => self.planned_lengths(dev, Crop::None)?.0,
+            Some(dev) => self.planned_set(dev, Crop::None)?.lengths,
             None => LengthCounts::default(),
         };
-        let (train, train_batches) = self.planned_lengths(&self.manifest, self.crop)?;
+        let train = self.planned_set(&self.manifest, self.crop)?;
         Ok(Some(PlannedRows {
-            train,
+            train: train.lengths,
             dev,
-            train_batches,
+            train_batches: train.batches,
+            sampled: train.sampled,
         }))
     }
 

@@ -6,6 +6,15 @@ pub struct PlannedRows {
     pub dev: LengthCounts,
     /// Batches of an epoch.
     pub train_batches: u64,
+    /// Of how many rows of the train set the lengths were read, if not of all.
+    pub sampled: Option<SampledRows>,
+}
+
+/// A part of a set, from which lengths of all its rows are estimated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SampledRows {
+    pub read: u64,
+    pub rows: u64,
 }
 
 /// How many rows have which length in samples. Rows of one length that follow each other take the

@@ -90,7 +90,7 @@ fn phase_json(phase: &Phase, name: &str, rows: Option<&PlannedRows>) -> Value {
         "estimated": estimated,
         "cache_bytes": cache_bytes::of_phase(phase, rows),
         "warnings": warnings(phase),
-        "notes": notes(phase),
+        "notes": notes(phase, rows),
     });
     if let Some(bytes) = gpu_bytes(phase) {
         json["gpu_bytes"] = bytes;
@@ -124,15 +124,25 @@ fn warnings(phase: &Phase) -> Vec<String> {
     warnings
 }
 
-/// Returns what the nodes say beside their sizes.
-fn notes(phase: &Phase) -> Vec<String> {
-    let mut notes = vec![];
+/// Returns what the nodes say beside their sizes, and whether the rows are an estimate.
+fn notes(phase: &Phase, rows: Option<&PlannedRows>) -> Vec<String> {
+    let mut notes: Vec<String> = sampled(rows).into_iter().collect();
     for node in &phase.nodes {
         for note in &node.info.notes {
             notes.push(format!("node `{}`: {note}", node.name()));
         }
     }
     notes
+}
+
+/// Returns how many lengths stand for those of all rows, if not all were read.
+fn sampled(rows: Option<&PlannedRows>) -> Option<String> {
+    let sampled = rows?.sampled?;
+    Some(format!(
+        "lengths estimated from {} of {} utterances, evenly chosen: the list does not state them",
+        thousands(sampled.read),
+        thousands(sampled.rows)
+    ))
 }
 
 /// Returns the estimate of a GPU's memory; `None` in a build for the CPU.
@@ -154,6 +164,9 @@ fn phase_text(phase: &Phase, rows: Option<&PlannedRows>) -> String {
     }
     if let Some(bytes) = gpu_bytes(phase) {
         text += &gpu::text(&bytes);
+    }
+    if let Some(sampled) = sampled(rows) {
+        text += &format!("  {sampled}\n");
     }
     match cache_bytes::of_phase(phase, rows) {
         None | Some(0) => {}

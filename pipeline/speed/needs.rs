@@ -86,6 +86,7 @@ mod tests {
             train: [16000, 32000, 48000].into_iter().collect(),
             dev: LengthCounts::default(),
             train_batches: 2,
+            sampled: None,
         };
         assert_eq!(mean_batch_seconds(&rows), Some(3.0));
         let needs = Needs {

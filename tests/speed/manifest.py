@@ -1,11 +1,11 @@
 """Time and peak memory of `check`, and of `run` up to its first batch, on a list of many utterances:
 
-    python tests/speed/manifest.py [ROWS [FORMAT [PARTS [PIPELINE]]]]      # 10000000 tsv check,run; FORMAT: tsv, scp, jsonl
+    python tests/speed/manifest.py [ROWS [FORMAT [PARTS [PIPELINE]]]]      # 10000000 tsv check,run; FORMAT: tsv, scp, jsonl, parquet
 
 All rows are one file of a second, under as many names as there are rows (links). `check` reads the list alone; `run` hashes it,
 reads it, and opens every file for its header. Its lines are printed as they come, with the time and the memory so far.
 """
-import json, os, re, subprocess, sys, tempfile, time, wave
+import itertools, json, os, re, subprocess, sys, tempfile, time, wave
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,20 +44,36 @@ def cut(path, folder):
     recording = {"id": path, "sources": [{"type": "file", "channels": [0], "source": f"{folder}/{path}"}],
                  "sampling_rate": 16_000, "num_samples": SAMPLES, "duration": SAMPLES / 16_000, "channel_ids": [0]}
     supervision = {"id": path, "recording_id": path, "start": 0.0, "duration": SAMPLES / 16_000, "channel": 0,
-                   "text": "a line of some words as a corpus of speech has it", "language": "English", "speaker": path[:4]}
+                   "text": "a line of some words as a corpus of speech has it", "language": "English", "speaker": "SPEAKER"}
     return json.dumps({"id": path, "start": 0.0, "duration": SAMPLES / 16_000, "channel": 0, "supervisions": [supervision],
                        "recording": recording, "type": "MonoCut"})
 
 
 def make_list(folder):
+    if FORMAT == "parquet":
+        return make_table(folder)
     name = {"tsv": "list.tsv", "scp": "wav.scp", "jsonl": "list.jsonl"}[FORMAT]
+    pattern = cut("PATH", folder)
     line = {"tsv": lambda path: f"{path}\t{SAMPLES}", "scp": lambda path: f"{path[:-4].replace('/', '-')} {folder}/{path}",
-            "jsonl": lambda path: cut(path, folder)}[FORMAT]
+            "jsonl": lambda path: pattern.replace("PATH", path).replace("SPEAKER", path[:4])}[FORMAT]
     with open(folder / name, "w") as file:
         if FORMAT == "tsv":
             file.write(f"{folder}\n")
         file.writelines(f"{line(path)}\n" for path in paths())
     return folder / name
+
+
+def make_table(folder):
+    """Writes the paths of the files, as datasets does without the files' bytes."""
+    import pyarrow, pyarrow.parquet
+    audio = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    schema = pyarrow.schema([("audio", audio), ("text", pyarrow.string())])
+    rows = ({"bytes": None, "path": f"{folder}/{path}"} for path in paths())
+    with pyarrow.parquet.ParquetWriter(folder / "list.parquet", schema) as writer:
+        while group := list(itertools.islice(rows, 100_000)):
+            texts = ["a line of some words as a corpus of speech has it"] * len(group)
+            writer.write_table(pyarrow.table([pyarrow.array(group, audio), texts], schema))
+    return folder / "list.parquet"
 
 
 def sets(manifest):

@@ -1,6 +1,8 @@
 //! A Parquet file of audio as Hugging Face's datasets write it: a column `audio` of struct<bytes,
 //! path>. A row without bytes is the file at `path`. An utterance's id is `path`, or without one the
 //! row's number from 0.
+mod ids;
+mod lengths;
 mod pages;
 mod row;
 mod sizes;
@@ -9,7 +11,6 @@ mod tests;
 
 use crate::Result;
 use crate::data::error::PathContext;
-use crate::data::lengths::Lengths;
 use crate::data::panic::catch_panic;
 use crate::data::regular;
 use crate::data::texts::Texts;
@@ -21,70 +22,45 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::basic::Compression;
 use parquet::file::metadata::PageIndexPolicy;
-use rayon::prelude::*;
 use row::AudioRow;
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// How many rows of a row group are in memory together, at most.
 const BATCH_ROWS: usize = 16;
 
-/// The samples of a row at 16 kHz, or the error of reading them.
-type RowLength = Result<u64, String>;
-
 /// A Parquet file of audio, whose rows are read one by one.
 pub(super) struct AudioTable {
     path: PathBuf,
     metadata: ArrowReaderMetadata,
-    /// The length of each row, 0 where it cannot be read.
-    lengths: Lengths,
-    /// Why rows cannot be read.
-    errors: BTreeMap<usize, String>,
+    /// The number of the first row of each row group, and of all rows.
+    group_starts: Vec<usize>,
 }
 
 impl AudioTable {
-    /// Reads the whole file once, for the ids of its rows and the headers of their audio. Errors name
-    /// the file.
+    /// Reads the ids of all rows. Errors name the file.
     pub(super) fn open(path: &Path) -> Result<(Texts, AudioTable)> {
-        catch_panic(|| AudioTable::read_all(path)).at(path)
+        catch_panic(|| {
+            let table = AudioTable::from_footer(path)?;
+            Ok((table.ids()?, table))
+        })
+        .at(path)
     }
 
-    fn read_all(path: &Path) -> Result<(Texts, AudioTable)> {
-        let mut table = AudioTable::from_footer(path)?;
-        let groups = table.metadata.metadata().num_row_groups();
-        let mut ids = Texts::default();
-        let mut group = 0;
-        while group < groups {
-            let end = table.end_of_parallel_groups(group);
-            let rows: Vec<Vec<(Option<String>, RowLength)>> = (group..end)
-                .into_par_iter()
-                .map(|group| catch_panic(|| table.read_group(group)))
-                .collect::<Result<_>>()?;
-            for (id, length) in rows.into_iter().flatten() {
-                let row = ids.len();
-                ids.push(&id.unwrap_or_else(|| row.to_string()));
-                table.lengths.push(*length.as_ref().unwrap_or(&0));
-                if let Err(error) = length {
-                    table.errors.insert(row, error);
-                }
-            }
-            group = end;
-        }
-        Ok((ids, table))
-    }
-
-    /// Reads the footer and checks that the rows can be read; `lengths` is empty.
+    /// Reads the footer and checks that the rows can be read.
     fn from_footer(path: &Path) -> Result<AudioTable> {
         let options = ArrowReaderOptions::new()
             .with_skip_arrow_metadata(true) // so that types are Parquet's own: binary and text
             .with_page_index_policy(PageIndexPolicy::Optional);
         let metadata = ArrowReaderMetadata::load(&regular::open(path)?, options)?;
+        let mut group_starts = vec![0];
+        for group in metadata.metadata().row_groups() {
+            group_starts.push(group_starts[group_starts.len() - 1] + group.num_rows() as usize);
+        }
         let table = AudioTable {
             path: path.into(),
             metadata,
-            lengths: Lengths::default(),
-            errors: BTreeMap::new(),
+            group_starts,
         };
         table.check_columns()?;
         table.check_compression()?;
@@ -157,60 +133,46 @@ impl AudioTable {
             .with_batch_size(batch_rows))
     }
 
-    /// Reads the path and the length of each row of a row group.
-    fn read_group(&self, group: usize) -> Result<Vec<(Option<String>, RowLength)>> {
-        let groups = self.metadata.metadata().row_groups();
-        let rows_before: i64 = groups[..group].iter().map(|group| group.num_rows()).sum();
-        let mut rows = vec![];
-        for batch in self.reader(group)?.build()? {
-            let batch = batch?;
-            for index in 0..batch.num_rows() {
-                let number = rows_before as usize + rows.len();
-                let row = AudioRow::new(&self.path, number, &batch, index)?;
-                let path = row.path.clone();
-                rows.push((path, row.length().map_err(|e| e.to_string())));
-            }
-        }
-        Ok(rows)
-    }
-
-    /// Returns the number of samples of a row at 16 kHz. Errors name the file.
-    pub(super) fn length(&self, row: usize) -> Result<u64> {
-        match self.errors.get(&row) {
-            Some(error) => Err(error.as_str().into()),
-            None => Ok(self.lengths.get(row)),
-        }
-    }
-
     /// Reads a row at 16 kHz. Errors name the file.
     pub(super) fn read(&self, row: usize) -> Result<Vec<f32>> {
         catch_panic(|| self.row(row)).at(&self.path)?.read()
     }
 
     fn row(&self, row: usize) -> Result<AudioRow> {
-        let (group, index) = self.locate(row);
-        let selection = vec![RowSelector::skip(index), RowSelector::select(1)];
-        let reader = self.reader(group)?;
-        let batch = reader
-            .with_row_selection(RowSelection::from(selection))
-            .build()?
-            .next()
-            .ok_or_else(|| format!("row {row} is gone"))??;
-        AudioRow::new(&self.path, row, &batch, 0)
+        let group = self.group_of(row);
+        let mut found = None;
+        self.visit_rows(group, &[row as u32], |row| found = Some(row))?;
+        found.ok_or_else(|| format!("row {row} is gone").into())
     }
 
-    /// Returns the row group of a row, and the row's index in it.
-    fn locate(&self, row: usize) -> (usize, usize) {
-        let mut group = 0;
-        let mut index = row;
-        for row_group in self.metadata.metadata().row_groups() {
-            let rows = row_group.num_rows() as usize;
-            if index < rows {
-                break;
-            }
-            group += 1;
-            index -= rows;
+    /// Passes rows of a row group, whose numbers ascend, to `visit`.
+    fn visit_rows(
+        &self,
+        group: usize,
+        rows: &[u32],
+        mut visit: impl FnMut(AudioRow),
+    ) -> Result<()> {
+        let mut selectors = vec![];
+        let mut next = self.group_starts[group];
+        for row in rows {
+            selectors.push(RowSelector::skip(*row as usize - next));
+            selectors.push(RowSelector::select(1));
+            next = *row as usize + 1;
         }
-        (group, index)
+        let reader = self.reader(group)?;
+        let selection = RowSelection::from(selectors);
+        let mut numbers = rows.iter();
+        for batch in reader.with_row_selection(selection).build()? {
+            let batch = batch?;
+            for (index, row) in (0..batch.num_rows()).zip(&mut numbers) {
+                visit(AudioRow::new(&self.path, *row as usize, &batch, index)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the row group of a row.
+    fn group_of(&self, row: usize) -> usize {
+        self.group_starts.partition_point(|start| *start <= row) - 1
     }
 }

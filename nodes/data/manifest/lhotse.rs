@@ -5,14 +5,14 @@ mod cut;
 use super::{RowErrors, Utterances};
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
-use crate::data::text::{self, Lines};
+use crate::data::text::{self, Blocks, not_utf8};
 use cut::Cut;
 use flate2::read::MultiGzDecoder;
 use rayon::prelude::*;
-use std::cell::Cell;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many times longer a packed list may be than its file. Cuts become 10 to 50 times as long.
 const MAX_EXPANSION: u64 = 100;
@@ -20,105 +20,132 @@ const MAX_EXPANSION: u64 = 100;
 /// How long a packed list may be in any case, in bytes.
 const MIN_EXPANDED: u64 = 64 << 20;
 
-/// How many lines are parsed together, and about how many bytes of them.
-const LINES: usize = 4096;
-const BYTES: usize = 8 << 20;
+/// About how many bytes of lines one thread parses at a time.
+const CHUNK_BYTES: usize = 256 << 10;
 
-/// Reads the utterances of a file of cuts.
+/// Reads the utterances of a file of cuts: the next lines while those before are kept.
 pub(super) fn read(path: &Path) -> Result<Utterances> {
-    let bytes_read = Rc::new(Cell::new(0));
+    let bytes_read = Arc::new(AtomicU64::new(0));
     let file = CountedRead {
         source: text::open_list(path).at(path)?,
         bytes: bytes_read.clone(),
     };
     let is_packed = path.extension().is_some_and(|extension| extension == "gz");
-    let text: Box<dyn BufRead> = if is_packed {
-        Box::new(BufReader::new(MultiGzDecoder::new(file)))
-    } else {
-        Box::new(BufReader::new(file))
+    let text: Box<dyn Read + Send> = match is_packed {
+        true => Box::new(MultiGzDecoder::new(file)),
+        false => Box::new(file),
     };
-    let mut lines = Lines::new(text);
+    let mut blocks = Blocks::new(text);
     let mut cuts = Cuts {
         path,
         utterances: Utterances::of_paths(),
         errors: RowErrors::default(),
-        lines: vec![],
-        bytes: 0,
+        lines: 0,
     };
-    while !cuts.errors.are_too_many() {
-        match lines.next() {
-            Ok(None) => break,
-            Ok(Some(line)) => {
-                let number = line.number;
-                if is_packed && line.bytes > MIN_EXPANDED + MAX_EXPANSION * bytes_read.get() {
-                    let message = format!(
-                        "line {number}: it unpacks to more than {MAX_EXPANSION} times its size, as \
-                         no list of cuts does"
-                    );
-                    return Err(error_at(path, message));
-                }
-                if !line.text.trim().is_empty() {
-                    cuts.add(number, line.text);
-                }
-            }
+    let mut block = vec![];
+    let mut next_block = vec![];
+    let mut filled = blocks.fill(&mut block);
+    loop {
+        let line = cuts.lines + 1;
+        match filled {
+            Ok(true) if !cuts.errors.are_too_many() => (),
+            Ok(_) => break,
             Err(error) => {
-                cuts.parse();
+                let error = match error.is::<io::Error>() {
+                    true => format!("is cut off or damaged in line {line}: {error}").into(),
+                    false => error,
+                };
                 cuts.errors.valid::<()>(path, Err(error));
                 break;
             }
         }
+        let longest = MIN_EXPANDED + MAX_EXPANSION * bytes_read.load(Ordering::Relaxed);
+        if is_packed && blocks.bytes() > longest {
+            let message = format!(
+                "line {line}: it unpacks to more than {MAX_EXPANSION} times its size, as no list of \
+                 cuts does"
+            );
+            return Err(error_at(path, message));
+        }
+        let chunks: Vec<Chunk> = chunks(&block).into_par_iter().map(parse).collect();
+        let keep = || chunks.into_iter().for_each(|chunk| cuts.add(chunk));
+        filled = rayon::join(|| blocks.fill(&mut next_block), keep).0;
+        std::mem::swap(&mut block, &mut next_block);
     }
-    cuts.parse();
     cuts.errors.finish(path)?;
     Ok(cuts.utterances)
 }
 
-/// The cuts so far, and lines that are to be parsed in parallel.
+/// Cuts whole lines into pieces of whole lines.
+fn chunks(mut lines: &[u8]) -> Vec<&[u8]> {
+    let mut chunks = vec![];
+    while !lines.is_empty() {
+        let least = CHUNK_BYTES.min(lines.len());
+        let rest = lines[least..].iter().position(|byte| *byte == b'\n');
+        let (chunk, later) = lines.split_at(rest.map_or(lines.len(), |rest| least + rest + 1));
+        chunks.push(chunk);
+        lines = later;
+    }
+    chunks
+}
+
+/// What some lines say.
+struct Chunk<'a> {
+    lines: usize,
+    /// By the number of the line in the chunk, from 0; `None` if it is not UTF-8.
+    cuts: Vec<(usize, Option<Result<Cut<'a>>>)>,
+}
+
+fn parse(text: &[u8]) -> Chunk<'_> {
+    let mut cuts = vec![];
+    let mut lines = 0;
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let line = std::str::from_utf8(line).ok();
+        if line.is_none_or(|line| !line.trim().is_empty()) {
+            let cut = line.map(|line| cut::parse(line.trim_end_matches(['\r', '\n'])));
+            cuts.push((lines, cut));
+        }
+        lines += 1;
+    }
+    Chunk { lines, cuts }
+}
+
+/// The cuts so far.
 struct Cuts<'a> {
     path: &'a Path,
     utterances: Utterances,
     errors: RowErrors,
-    /// Lines with their numbers.
-    lines: Vec<(usize, String)>,
-    /// The bytes of these lines.
-    bytes: usize,
+    lines: usize,
 }
 
 impl Cuts<'_> {
-    fn add(&mut self, number: usize, line: &str) {
-        self.lines.push((number, line.to_owned()));
-        self.bytes += line.len();
-        if self.lines.len() == LINES || self.bytes >= BYTES {
-            self.parse();
-        }
-    }
-
-    fn parse(&mut self) {
-        let lines = std::mem::take(&mut self.lines);
-        let parsed = lines.par_iter().map(|(_, line)| cut::parse(line));
-        let parsed: Vec<Result<Cut>> = parsed.collect();
-        for ((number, _), cut) in lines.iter().zip(parsed) {
-            let cut = cut.map_err(|e| format!("line {number}: {e}").into());
+    fn add(&mut self, chunk: Chunk) {
+        for (line, cut) in chunk.cuts {
+            let number = self.lines + line + 1;
+            let cut = match cut {
+                Some(cut) => cut.map_err(|error| format!("line {number}: {error}").into()),
+                None => Err(not_utf8(number).into()),
+            };
             if let Some(cut) = self.errors.valid(self.path, cut) {
-                let path = Path::new(&cut.path);
+                let path = Path::new(&*cut.path);
                 self.utterances
                     .push_file(&cut.id, path, cut.piece, cut.declared);
             }
         }
-        self.bytes = 0;
+        self.lines += chunk.lines;
     }
 }
 
 /// Counts the bytes that are read.
 struct CountedRead {
-    source: Box<dyn Read>,
-    bytes: Rc<Cell<u64>>,
+    source: Box<dyn Read + Send>,
+    bytes: Arc<AtomicU64>,
 }
 
 impl Read for CountedRead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.source.read(buffer)?;
-        self.bytes.set(self.bytes.get() + length as u64);
+        self.bytes.fetch_add(length as u64, Ordering::Relaxed);
         Ok(length)
     }
 }

@@ -1,9 +1,11 @@
 //! The utterances of a manifest, by column, so that ten million of them take some hundred megabytes.
 use super::audio_table::AudioTable;
 use super::utterance::{AudioSource, DeclaredLengths, Utterance};
+use crate::Result;
 use crate::data::audio::piece::Piece;
 use crate::data::lengths::Lengths;
 use crate::data::texts::Texts;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -109,6 +111,18 @@ impl Utterances {
     /// Returns the number of samples at 16 kHz that the manifest declares of a row.
     pub(crate) fn declared_samples(&self, row: usize) -> Option<u64> {
         decoded(self.samples.get(row))
+    }
+
+    /// Returns the number of samples at 16 kHz of rows, which ascend, by the headers of the audio,
+    /// which are read in parallel. Errors name the file.
+    pub(super) fn lengths(&self, rows: &[u32]) -> Vec<Result<u64>> {
+        match &self.sources {
+            Sources::Rows(table) => table.lengths(rows),
+            _ => {
+                let rows = rows.par_iter();
+                rows.map(|row| self.get(*row as usize).length()).collect()
+            }
+        }
     }
 
     /// Returns the utterance of a row.

@@ -4,10 +4,10 @@ use crate::Result;
 use std::io::{self, BufRead, Read};
 
 /// The longest line, in bytes.
-const MAX_LINE_BYTES: u64 = 16 << 20;
+pub(super) const MAX_LINE_BYTES: u64 = 16 << 20;
 
 /// The most bytes of all lines.
-const MAX_BYTES: u64 = 64 << 30;
+pub(super) const MAX_BYTES: u64 = 64 << 30;
 
 /// The lines of a list of UTF-8 text.
 pub(crate) struct Lines<R> {
@@ -23,8 +23,6 @@ pub(crate) struct Line<'a> {
     /// From 1.
     pub(crate) number: usize,
     pub(crate) text: &'a str,
-    /// The bytes of all lines up to this one.
-    pub(crate) bytes: u64,
 }
 
 impl<R: BufRead> Lines<R> {
@@ -64,7 +62,6 @@ impl<R: BufRead> Lines<R> {
         Ok(Some(Line {
             number,
             text: text.trim_end_matches(['\r', '\n']),
-            bytes: self.bytes,
         }))
     }
 
@@ -114,13 +111,9 @@ mod tests {
         let mut lines = Lines::new(&b"\xef\xbb\xbfa\r\n\nb"[..]);
         let mut found = vec![];
         while let Some(line) = lines.next().unwrap() {
-            found.push((line.number, line.text.to_owned(), line.bytes));
+            found.push((line.number, line.text.to_owned()));
         }
-        let expected = [
-            (1, "a".to_owned(), 6),
-            (2, String::new(), 7),
-            (3, "b".to_owned(), 8),
-        ];
+        let expected = [(1, "a".to_owned()), (2, String::new()), (3, "b".to_owned())];
         assert_eq!(found, expected);
 
         let long = vec![b'x'; (MAX_LINE_BYTES + 1) as usize];

@@ -7,8 +7,11 @@ use crate::data::audio::resample::RATE;
 use crate::data::lengths::Lengths;
 use crate::data::manifest;
 use crate::data::text;
-use crate::node::LengthCounts;
+use crate::node::{LengthCounts, SampledRows};
 use std::path::Path;
+
+/// Of how many utterances without a stated length the headers are read to plan a run.
+const MAX_HEADERS: usize = 100_000;
 
 impl Options {
     pub(super) fn is_too_short(&self, samples: u64) -> bool {
@@ -35,29 +38,49 @@ impl Options {
         BatchPlan::new(sizes, filling, crop)
     }
 
-    /// Returns the lengths of the rows that are sent of a manifest, and the number of batches.
-    pub(super) fn planned_lengths(
-        &self,
-        manifest: &str,
-        crop: Crop,
-    ) -> Result<(LengthCounts, u64)> {
+    /// Returns what is sent of a manifest.
+    pub(super) fn planned_set(&self, manifest: &str, crop: Crop) -> Result<PlannedSet> {
         let utterances = manifest::read(Path::new(manifest))?.utterances;
-        let rows = 0..utterances.len();
-        let declared = rows.clone().map(|row| utterances.declared_samples(row));
+        let count = utterances.len();
         let is_usable = |length: &u64| !self.is_too_short(*length) && !self.is_too_long(*length);
-        let lengths: Lengths = if declared.clone().all(|length| length.is_some()) {
-            declared.flatten().filter(is_usable).collect()
+        let declared = (0..count).map(|row| utterances.declared_samples(row));
+        let mut lengths = Lengths::default();
+        let mut sampled = None;
+        if declared.clone().all(|length| length.is_some()) {
+            lengths = declared.flatten().filter(is_usable).collect();
         } else {
-            let rows: Vec<u32> = rows.map(|row| row as u32).collect();
-            let read = manifest::lengths(&utterances, &rows);
-            read.flatten().filter(is_usable).collect()
-        };
+            // Each header that is read stands for the utterances up to the next one.
+            let stride = count.div_ceil(MAX_HEADERS).max(1);
+            let rows: Vec<u32> = (0..count).step_by(stride).map(|row| row as u32).collect();
+            for (row, length) in rows.iter().zip(manifest::lengths(&utterances, &rows)) {
+                let Some(length) = length.ok().filter(is_usable) else {
+                    continue;
+                };
+                for _ in 0..stride.min(count - *row as usize) {
+                    lengths.push(length);
+                }
+            }
+            sampled = (stride > 1).then_some(SampledRows {
+                read: rows.len() as u64,
+                rows: count as u64,
+            });
+        }
         drop(utterances);
         let plan = self.batch_plan(lengths.iter(), crop);
         let batches = plan.in_order();
-        let kept = batches.iter().flat_map(|batch| plan.kept(batch)).collect();
-        Ok((kept, batches.len() as u64))
+        Ok(PlannedSet {
+            lengths: batches.iter().flat_map(|batch| plan.kept(batch)).collect(),
+            batches: batches.len() as u64,
+            sampled,
+        })
     }
+}
+
+/// What is sent of a manifest.
+pub(super) struct PlannedSet {
+    pub(super) lengths: LengthCounts,
+    pub(super) batches: u64,
+    pub(super) sampled: Option<SampledRows>,
 }
 
 /// Whether a manifest may be read before the run: a pipe can be read only once, by the run.

@@ -14,7 +14,7 @@ use symphonia::core::io::MediaSource;
 pub(super) struct AudioRow {
     /// The path of the file, or a description of the row that holds its bytes.
     name: PathBuf,
-    pub(super) path: Option<String>,
+    path: Option<String>,
     /// A part of its batch, not a copy.
     bytes: Option<Buffer>,
 }

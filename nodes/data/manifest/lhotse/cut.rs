@@ -6,29 +6,33 @@ use crate::data::manifest::utterance::DeclaredLengths;
 use crate::{Error, Result};
 use serde::Deserialize;
 use serde_json::Value as Json;
+use std::borrow::Cow;
 
 /// A cut whose audio is in a file.
-pub(super) struct Cut {
-    pub(super) id: String,
-    pub(super) path: String,
+pub(super) struct Cut<'a> {
+    pub(super) id: Cow<'a, str>,
+    pub(super) path: Cow<'a, str>,
     pub(super) piece: Piece,
     pub(super) declared: DeclaredLengths,
 }
 
 #[derive(Deserialize)]
-struct LhotseCut {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    id: String,
+struct LhotseCut<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    id: Cow<'a, str>,
     start: f64,
     duration: f64,
     channel: usize,
-    recording: Option<LhotseRecording>,
+    #[serde(borrow)]
+    recording: Option<LhotseRecording<'a>>,
 }
 
 #[derive(Deserialize)]
-struct LhotseRecording {
-    sources: Vec<LhotseSource>,
+struct LhotseRecording<'a> {
+    #[serde(borrow)]
+    sources: Vec<LhotseSource<'a>>,
     sampling_rate: u32,
     num_samples: u64,
     #[serde(default)]
@@ -36,18 +40,19 @@ struct LhotseRecording {
 }
 
 #[derive(Deserialize)]
-struct LhotseSource {
-    #[serde(rename = "type")]
-    kind: String,
+struct LhotseSource<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
     channels: Vec<usize>,
-    source: String,
+    #[serde(borrow)]
+    source: Cow<'a, str>,
 }
 
 /// The types of lines that are one cut of one recording.
 const KINDS: [&str; 2] = ["MonoCut", "Cut"];
 
 /// Parses a line.
-pub(super) fn parse(line: &str) -> Result<Cut> {
+pub(super) fn parse(line: &str) -> Result<Cut<'_>> {
     // Most lines are cuts. Only the others need the whole JSON, which takes several times as long.
     match serde_json::from_str::<LhotseCut>(line) {
         Ok(cut)
@@ -63,10 +68,14 @@ pub(super) fn parse(line: &str) -> Result<Cut> {
 }
 
 /// Parses a line, with an error for one of another type.
-fn mono_cut(line: &str) -> Result<LhotseCut> {
+fn mono_cut(line: &str) -> Result<LhotseCut<'_>> {
     let json: Json = serde_json::from_str(line)?;
     match json.get("type").and_then(Json::as_str) {
-        Some(kind) if KINDS.contains(&kind) => Ok(serde_json::from_value(json)?),
+        Some(kind) if KINDS.contains(&kind) => serde_json::from_str(line).map_err(|error| {
+            let message = error.to_string();
+            let reason = message.split(" at line ").next(); // the JSON is one line
+            reason.unwrap_or_default().into()
+        }),
         Some(other) => Err(format!("a {other} is not read, only MonoCut is").into()),
         None => {
             Err("is no cut: it has no `type`; `lhotse cut simple` makes cuts of recordings".into())
@@ -75,7 +84,7 @@ fn mono_cut(line: &str) -> Result<LhotseCut> {
 }
 
 /// Returns where the audio of a cut is.
-fn checked(cut: LhotseCut) -> Result<Cut> {
+fn checked(cut: LhotseCut<'_>) -> Result<Cut<'_>> {
     let in_cut = |message: String| -> Error { format!("cut `{}` {message}", cut.id).into() };
     let Some(recording) = &cut.recording else {
         return Err(in_cut("has no recording".into()));
@@ -117,7 +126,7 @@ fn checked(cut: LhotseCut) -> Result<Cut> {
         channel: source.channels.iter().position(|c| *c == channel),
     };
     Ok(Cut {
-        path: source.source.clone(),
+        path: source.source.clone(), // mostly borrowed
         piece,
         declared: DeclaredLengths {
             frames: Some(recording.num_samples).filter(|_| !is_resampled),
