@@ -19,6 +19,7 @@ pub(crate) mod protobuf;
 pub mod read_files;
 pub mod regular;
 pub(crate) mod scores;
+pub mod store;
 pub(crate) mod subsample;
 pub mod suggestion;
 pub(crate) mod table;

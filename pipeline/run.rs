@@ -30,7 +30,7 @@ use crate::run::resume::ResumePoint;
 use compute::ranks::Ranks;
 use nodes::data::file::hint;
 use nodes::data::printable::printable;
-use nodes::data::regular;
+use nodes::data::{regular, store};
 use nodes::node::Shard;
 use nodes::node::contents::Contents;
 use nodes::node::report::Report;
@@ -189,8 +189,13 @@ pub fn missing<'a>(phases: impl Iterator<Item = &'a Phase>) -> Vec<String> {
             let written = printable(path);
             let line = match regular::stand_in(Path::new(path)) {
                 Some(what) => format!("node `{name}`: `{written}`: {what}"),
-                None if Path::new(path).exists() => continue,
-                None => format!("node `{name}`: there is no `{written}`{}", hint(path)),
+                None => match store::try_exists(Path::new(path)) {
+                    Ok(true) => continue,
+                    Err(error) if store::is_address(Path::new(path)) => {
+                        format!("node `{name}`: `{written}` cannot be read: {error}")
+                    }
+                    _ => format!("node `{name}`: there is no `{written}`{}", hint(path)),
+                },
             };
             if !lines.contains(&line) {
                 lines.push(line);

@@ -101,3 +101,26 @@ fn usage_errors_have_their_own_exit_code() {
         );
     }
 }
+
+/// Addresses are problems where the build or the option cannot read them.
+#[test]
+fn addresses_of_object_stores() {
+    let options = [
+        "speech.manifest=s3://bucket/train.tsv",
+        "teacher.model=s3://bucket/teacher",
+        "teacher.cache=gs://bucket/cache",
+    ];
+    let mut arguments = vec!["check", "graphs/targets.json"];
+    arguments.extend(options.iter().flat_map(|option| ["--set", option]));
+    let output = call(root(), &arguments);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    let of_model = "node `teacher`: `model` is in an object store, where manifests, audio and caches \
+                    are read; copy it to a disk";
+    assert!(said.contains(of_model), "{said}");
+    for option in ["node `speech`: `manifest`", "node `teacher`: `cache`"] {
+        let refused = "object stores are not read by this build; build it with `--features store`";
+        let is_refused = said.contains(&format!("{option}: {refused}"));
+        assert_eq!(is_refused, cfg!(not(feature = "store")), "{said}");
+    }
+}

@@ -7,7 +7,7 @@ mod option;
 
 use crate::Result;
 use crate::data::error::error_at;
-use crate::data::file;
+use crate::data::store;
 use crate::kmeans::residual::{CodebookFile, FILE};
 use crate::node::{Artifact, NodeContext, StoredEntry};
 pub(super) use entry::{Encoded, EntryCodec};
@@ -131,13 +131,13 @@ impl Codec {
             return Ok(());
         };
         let kept = folder.join(FILE);
-        if kept.exists() || file.hash.is_empty() {
+        if store::exists(&kept) || file.hash.is_empty() {
             return Ok(());
         }
         let bytes = fs::read(path)?;
         if blake3::hash(&bytes).to_hex().as_str() != file.hash {
             return Err(error_at(path, "has changed during the run; run again"));
         }
-        file::write_atomic(&kept, &bytes)
+        store::write_new(&kept, &bytes)
     }
 }

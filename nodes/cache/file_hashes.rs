@@ -3,6 +3,7 @@ use crate::Result;
 use crate::data::error::PathContext;
 use crate::data::file;
 use crate::data::regular;
+use crate::data::store;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -77,7 +78,8 @@ fn change(_: &Metadata) -> (Option<u64>, Option<u64>) {
 }
 
 impl FileHashes {
-    /// Reads `files.json`. A file that is missing or damaged has no hashes.
+    /// Reads `files.json`. A file that is missing or damaged has no hashes, and so has a cache in a
+    /// store, which processes of other machines share.
     pub(super) fn open(path: PathBuf) -> FileHashes {
         let files = fs::read(&path)
             .ok()
@@ -116,6 +118,7 @@ impl FileHashes {
     /// hashes the files again.
     pub(super) fn save(&self) {
         if self.changed
+            && !store::is_address(&self.path)
             && let Ok(bytes) = serde_json::to_vec_pretty(&self.files)
         {
             let _ = file::write_atomic(&self.path, &bytes);

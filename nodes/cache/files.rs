@@ -1,4 +1,5 @@
 //! Names of the files of a cache.
+use crate::data::store;
 use std::path::{Path, PathBuf};
 
 /// Hex digits of the hashes that name folders and parts.
@@ -10,15 +11,12 @@ pub(super) const FINGERPRINT: &str = "fingerprint.json";
 
 /// Returns names and paths of what is in a folder.
 pub(super) fn entries(folder: &Path) -> Vec<(String, PathBuf)> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut entries = vec![];
+    for path in store::list(folder).unwrap_or_default() {
+        let name = path.file_name().unwrap_or_default();
+        entries.push((name.to_string_lossy().into_owned(), path));
+    }
     entries
-        .map(|entry| {
-            (
-                entry.file_name().to_string_lossy().into_owned(),
-                entry.path(),
-            )
-        })
-        .collect()
 }
 
 /// Returns whether `name` may be a short hash.

@@ -4,11 +4,10 @@ use super::file_hashes::FileHashes;
 use super::files::{FILE_HASHES, FINGERPRINT, HASH_DIGITS};
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
-use crate::data::file;
 use crate::data::read_files::ReadFiles;
+use crate::data::store;
 use crate::node::{Cacheable, NodeContext};
 use serde_json::{Value as Json, json};
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -92,13 +91,13 @@ impl Fingerprint {
     /// Reads the fingerprint from its folder.
     pub(super) fn read(folder: &Path) -> Result<Fingerprint> {
         let path = folder.join(FINGERPRINT);
-        let text = fs::read_to_string(&path).at(&path)?;
+        let text = String::from_utf8(store::read(&path).at(&path)?).at(&path)?;
         Ok(Fingerprint(text.into()))
     }
 
     /// Writes the fingerprint into its folder.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
-        file::write_atomic(&folder.join(FINGERPRINT), self.json().as_bytes())
+        store::write_new(&folder.join(FINGERPRINT), self.json().as_bytes())
     }
 
     /// Returns the canonical JSON.

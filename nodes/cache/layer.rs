@@ -11,6 +11,7 @@ use super::stored_rows;
 use crate::Result;
 use crate::data::entry::Entry;
 use crate::data::printable::printable;
+use crate::data::store;
 use crate::node::NodeContext;
 use crate::node::row_counts::RowCounts;
 use rayon::prelude::*;
@@ -99,8 +100,8 @@ impl LayerStore {
     /// Returns the entries of rows as [`LayerStore::get`]. Reads those of parts that were read before
     /// in parallel.
     pub(super) fn get_all(&mut self, keys: &[RowKey]) -> Vec<Option<Entry>> {
-        let read = keys.par_iter().map(|key| self.get_verified(key));
-        let mut entries: Vec<Option<Entry>> = read.collect();
+        let read = || keys.par_iter().map(|key| self.get_verified(key)).collect();
+        let mut entries: Vec<Option<Entry>> = store::in_parallel(&self.folder, read);
         self.get_missing(keys, &mut entries);
         if entries.iter().any(Option::is_none) && self.add_parts_of_others() {
             self.get_missing(keys, &mut entries);

@@ -10,7 +10,7 @@ use super::layer::PART_BYTES;
 use super::leftovers;
 use super::part::{self, RowLocation};
 use super::rows::{RowKey, UnwrittenRows};
-use super::tools::{Damage, folders, layer_folders};
+use super::tools::{Damage, check_is_on_disk, folders, layer_folders};
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use std::collections::HashSet;
@@ -54,6 +54,7 @@ impl Part {
 /// # Errors
 /// `path` is no cache, cannot be written, or is being merged by another process.
 pub fn merge(path: &Path) -> Result<Merged> {
+    check_is_on_disk(path)?;
     let mut merged = Merged::default();
     for folder in folders(path)? {
         let _lock = lock(&folder)?;

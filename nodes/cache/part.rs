@@ -8,6 +8,7 @@
 //! <https://parquet.apache.org/docs/file-format/data-pages/>.
 mod decode;
 mod identity;
+mod recent;
 mod write;
 
 use super::codec::{Encoded, EntryCodec};
@@ -17,7 +18,7 @@ use super::{file_hashes, files};
 use crate::Result;
 use crate::data::entry::Entry;
 use crate::data::error::PathContext;
-use crate::data::regular;
+use crate::data::store::{self, StoredFile};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt32Type;
 use parquet::arrow::ProjectionMask;
@@ -25,8 +26,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderB
 use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use std::cell::RefCell;
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, UnwindSafe};
 use std::path::{Path, PathBuf};
 
@@ -47,17 +47,11 @@ const VALUES: usize = 5;
 
 /// Returns the parts in `folder`, in the order of their names.
 pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(folder) {
+    let mut paths = match store::list(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
-        entries => entries.at(folder)?,
+        paths => paths.at(folder)?,
     };
-    let mut paths = vec![];
-    for entry in entries {
-        let path = entry.at(folder)?.path();
-        if hash_in_name(&path).is_some() {
-            paths.push(path);
-        }
-    }
+    paths.retain(|path| hash_in_name(path).is_some());
     paths.sort();
     Ok(paths)
 }
@@ -124,7 +118,7 @@ fn read_locations(
 ) -> Result<Vec<(RowKey, RowLocation)>> {
     let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Required);
     let reader =
-        ParquetRecordBatchReaderBuilder::try_new_with_options(regular::open(path)?, options)?;
+        ParquetRecordBatchReaderBuilder::try_new_with_options(store::open(path)?, options)?;
     check(&reader, fingerprint, codec)?;
     let pages = pages(reader.metadata())
         .ok_or("its rows are not stored one a page, plain and uncompressed")?;
@@ -153,7 +147,7 @@ fn u32s(batch: &RecordBatch, column: usize) -> &[u32] {
 
 /// Checks that a file is a part of this fingerprint.
 fn check(
-    reader: &ParquetRecordBatchReaderBuilder<File>,
+    reader: &ParquetRecordBatchReaderBuilder<StoredFile>,
     fingerprint: &Fingerprint,
     codec: &EntryCodec,
 ) -> Result<()> {
@@ -231,9 +225,10 @@ pub(super) fn read_encoded(path: &Path, location: RowLocation) -> std::io::Resul
 }
 
 fn read_bytes(path: &Path, location: RowLocation, bytes: &mut [u8]) -> std::io::Result<()> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(location.offset))?;
-    file.read_exact(bytes)
+    match recent::copy(path, location.offset, bytes) {
+        true => Ok(()),
+        false => store::read_exact_at(path, location.offset, bytes),
+    }
 }
 
 /// Reads all bytes of a part and compares their hash with its name.
@@ -241,9 +236,17 @@ fn read_bytes(path: &Path, location: RowLocation, bytes: &mut [u8]) -> std::io::
 /// # Errors
 /// `std::io::Error` if the file cannot be read, another if it is damaged.
 pub(super) fn verify(path: &Path) -> Result<()> {
-    let hash = fingerprint::short_hash(&file_hashes::hash_file(path)?);
-    if hash_in_name(path) != Some(hash.as_str()) {
+    let is_remote = store::is_address(path);
+    let remote = is_remote.then(|| store::read(path)).transpose()?;
+    let hash = match &remote {
+        Some(bytes) => blake3::hash(bytes),
+        None => file_hashes::hash_file(path)?,
+    };
+    if hash_in_name(path) != Some(fingerprint::short_hash(&hash).as_str()) {
         return Err("its bytes are not those it was written with".into());
+    }
+    if let Some(bytes) = remote {
+        recent::keep(path, bytes);
     }
     Ok(())
 }

@@ -5,12 +5,12 @@
 //! are others all the same, and then the count is too high.
 use super::part;
 use crate::Result;
+use crate::data::store;
 use crate::node::row_counts::{RowCounts, row_hash};
 use arrow::array::AsArray;
 use arrow::datatypes::UInt32Type;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use std::fs::File;
 use std::path::Path;
 
 /// Indices of the columns.
@@ -28,7 +28,7 @@ pub(super) fn count(folder: &Path) -> RowCounts {
 }
 
 fn add_part(hashes: &mut Vec<u64>, path: &Path) -> Result<()> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(store::open(path)?)?;
     let columns = ProjectionMask::roots(reader.parquet_schema(), [ID, SAMPLES]);
     for batch in reader.with_projection(columns).build()? {
         let batch = batch?;

@@ -4,6 +4,7 @@ use super::fingerprint::Fingerprint;
 use super::{files, layer, leftovers, part};
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
+use crate::data::store;
 use crate::node::StoredEntry;
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -90,9 +91,25 @@ fn verify_parts(folder: &Path, fingerprint: &Fingerprint) -> Result<Vec<Damage>>
     Ok(damages)
 }
 
+/// Refuses a cache in an object store, whose files are changed by runs alone.
+///
+/// # Errors
+/// `path` is the address of one.
+pub(super) fn check_is_on_disk(path: &Path) -> Result<()> {
+    match store::is_address(path) {
+        true => Err(error_at(
+            path,
+            "runs, `list` and `verify` use caches in object stores; use the store's own tools to \
+             copy or remove one",
+        )),
+        false => Ok(()),
+    }
+}
+
 /// Removes the folders of all fingerprints at `path`, and the cache's own folder if nothing else is
 /// left in it. Returns the removed folders of fingerprints.
 pub fn remove(path: &Path) -> Result<Vec<PathBuf>> {
+    check_is_on_disk(path)?;
     let folders = folders(path)?;
     for folder in &folders {
         fs::remove_dir_all(folder).at(folder)?;
@@ -108,13 +125,15 @@ pub fn remove(path: &Path) -> Result<Vec<PathBuf>> {
 /// Returns the fingerprints' folders at `path`, by name. `remove` touches nothing else, since it
 /// may be given any folder.
 pub(super) fn folders(path: &Path) -> Result<Vec<PathBuf>> {
-    let absolute = fs::canonicalize(path).at(path)?; // `.` has no name
+    let absolute = match store::is_address(path) {
+        true => path.to_owned(),
+        false => fs::canonicalize(path).at(path)?, // `.` has no name
+    };
     if is_fingerprint(&absolute) {
         return Ok(vec![absolute]);
     }
     let mut folders = vec![];
-    for entry in fs::read_dir(path).at(path)? {
-        let folder = entry.at(path)?.path();
+    for folder in store::list(path).at(path)? {
         if is_fingerprint(&folder) {
             folders.push(folder);
         }
@@ -129,7 +148,7 @@ pub(super) fn folders(path: &Path) -> Result<Vec<PathBuf>> {
 
 fn is_fingerprint(folder: &Path) -> bool {
     let name = folder.file_name().and_then(|name| name.to_str());
-    name.is_some_and(files::is_short_hash) && folder.join(files::FINGERPRINT).is_file()
+    name.is_some_and(files::is_short_hash) && store::exists(&folder.join(files::FINGERPRINT))
 }
 
 /// The folder of a layer, of logits, or of the rows of a kind without layers.
@@ -151,8 +170,7 @@ impl LayerFolder {
 /// Returns the folders of entries of a fingerprint, by layer.
 pub(super) fn layer_folders(folder: &Path) -> Result<Vec<LayerFolder>> {
     let mut folders = vec![];
-    for entry in fs::read_dir(folder).at(folder)? {
-        let path = entry?.path();
+    for path in store::list(folder).at(folder)? {
         let name = path.file_name().and_then(|name| name.to_str());
         if let Some(entry) = name.and_then(layer::entry_of_folder) {
             folders.push(LayerFolder { entry, path });
@@ -172,7 +190,7 @@ fn listing(folder: PathBuf) -> Result<Listing> {
     let codec = fingerprint.codec(&folder);
     for layer in &layers {
         for path in part::list(&layer.path)? {
-            bytes += fs::metadata(&path).map_or(0, |metadata| metadata.len());
+            bytes += store::size(&path).unwrap_or(0);
             let locations = codec.as_ref().ok().and_then(|codec| {
                 let codec = codec.of_entry(layer.entry).ok()?;
                 part::locations(&path, &fingerprint, &codec).ok()

@@ -17,7 +17,7 @@ use crate::data::audio::piece::Piece;
 use crate::data::audio::stream::Stream;
 use crate::data::panic::catch_panic;
 use crate::data::printable::printable_path;
-use crate::data::{regular, unicode};
+use crate::data::{store, unicode};
 use crate::{Error, Result};
 use std::path::Path;
 use symphonia::core::io::MediaSource;
@@ -30,7 +30,11 @@ pub fn read_audio(path: &Path) -> Result<Vec<f32>> {
 /// Opens a file for [`read`] or [`lengths`], also by another Unicode form of its name. Errors name
 /// the file.
 pub(crate) fn open_file(path: &Path) -> Result<Box<dyn MediaSource>> {
-    match regular::open(&unicode::existing(path)) {
+    let opened = match store::is_address(path) {
+        true => store::open(path),
+        false => store::open(&unicode::existing(path)),
+    };
+    match opened {
         Ok(file) => Ok(Box::new(file)),
         Err(e) => Err(unreadable(path, e)),
     }

@@ -15,6 +15,7 @@ mod utterances;
 use crate::Result;
 use crate::data::error::PathContext;
 use crate::data::printable::{printable, printable_path};
+use crate::data::store;
 use crate::data::text::{self, Lines};
 use crate::data::texts::{TextIndex, Texts};
 use std::io::{BufReader, Read};
@@ -47,7 +48,19 @@ pub(crate) fn is_known(manifest: &str) -> bool {
     let path = Path::new(manifest);
     list_reader(path).is_some()
         || path.is_dir()
+        || is_bucket(manifest)
         || !manifest.is_empty() && path.extension().is_none()
+}
+
+/// Returns whether `manifest` is a folder in an object store: no name of a list.
+fn is_folder_of_store(manifest: &Path) -> bool {
+    store::is_address(manifest) && list_reader(manifest).is_none()
+}
+
+/// Returns whether `manifest` is a whole bucket, whose name may have a dot.
+fn is_bucket(manifest: &str) -> bool {
+    let is_address = store::is_address(Path::new(manifest));
+    is_address && manifest.trim_end_matches('/').matches('/').count() == 2
 }
 
 type ReadList = fn(&Path) -> Result<Utterances>;

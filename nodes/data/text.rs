@@ -8,7 +8,7 @@ mod pipe;
 
 use crate::Result;
 use crate::data::placeholder::placeholder;
-use crate::data::regular;
+use crate::data::{regular, store};
 use std::io::{self, Cursor, Read};
 use std::path::Path;
 
@@ -59,7 +59,7 @@ pub(crate) fn open_list(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     if is_pipe(path) {
         return Ok(Box::new(Cursor::new(read_pipe(path, MAX_LIST_BYTES)?)));
     }
-    Ok(Box::new(regular::open(path)?))
+    Ok(Box::new(store::open(path)?))
 }
 
 /// Returns whether `path` is a pipe, which can be read only once.

@@ -5,6 +5,7 @@ use crate::print::{print, print_json};
 use crate::{Format, graph, recipe, terminal};
 use compute::memory::gigabytes;
 use nodes::data::printable::printable;
+use nodes::data::store::is_address;
 use nodes::node::PlannedRows;
 use pipeline::format::thousands;
 use pipeline::graph::plan::cache_bytes;
@@ -210,6 +211,7 @@ fn free_space(phase: &Phase) -> BTreeMap<&str, u64> {
         });
         if let Some(bytes) = folders.find_map(machine::disk)
             && !root.starts_with("$OUT/")
+            && !is_address(Path::new(root))
         {
             free.insert(root, bytes);
         }

@@ -3,12 +3,13 @@ use compute::gemm::Precision;
 use compute::parallel::Vectors;
 use std::env::consts::{ARCH, OS};
 
-/// The features of a build that change what it computes on.
-const FEATURES: [(&str, bool); 4] = [
+/// The features of a build that change what it computes on, or what it reads.
+const FEATURES: [(&str, bool); 5] = [
     ("cuda", cfg!(feature = "cuda")),
     ("mpi", cfg!(feature = "mpi")),
     ("nccl", cfg!(feature = "nccl")),
     ("simulated-gpu", cfg!(feature = "simulated-gpu")),
+    ("store", cfg!(feature = "store")),
 ];
 
 /// Describes version, commit, features, and the code that this CPU runs.

@@ -2,9 +2,10 @@
 use super::{EntryLocation, LayerStore, PartFile};
 use crate::cache::part::{self, RowLocation};
 use crate::cache::rows::RowKey;
+use crate::data::store;
 use crate::{Error, Result};
+use rayon::prelude::*;
 use std::collections::HashSet;
-use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
@@ -15,11 +16,15 @@ impl LayerStore {
         let verified = self.parts.iter().filter(|part| part.verified);
         let verified: HashSet<PathBuf> = verified.map(|part| part.path.clone()).collect();
         self.forget_parts();
-        for path in paths {
-            if self.lost.contains(&path) {
-                continue;
-            }
-            match part::locations(&path, &self.fingerprint, &self.codec) {
+        let mut paths = paths;
+        paths.retain(|path| !self.lost.contains(path));
+        let locate = |path: &PathBuf| part::locations(path, &self.fingerprint, &self.codec);
+        let found: Vec<_> = match store::is_address(&self.folder) {
+            true => store::in_parallel(&self.folder, || paths.par_iter().map(locate).collect()),
+            false => paths.iter().map(locate).collect(),
+        };
+        for (path, locations) in paths.into_iter().zip(found) {
+            match locations {
                 Ok(locations) => {
                     let verified = verified.contains(&path);
                     self.add(PartFile { path, verified }, locations);
@@ -69,7 +74,12 @@ impl LayerStore {
     pub(super) fn set_aside(&mut self, path: PathBuf, error: Error) {
         let damaged = path.with_extension("parquet.damaged");
         self.lost.insert(path.clone());
-        let is_renamed = !error.is::<std::io::Error>() && fs::rename(&path, &damaged).is_ok();
+        let is_damaged = match store::is_address(&path) {
+            // An answer that was lost looks like a damaged footer; all bytes together tell.
+            true => part::verify(&path).is_err_and(|error| !error.is::<std::io::Error>()),
+            false => !error.is::<std::io::Error>(),
+        };
+        let is_renamed = is_damaged && store::rename(&path, &damaged).is_ok();
         let path = path.display();
         if !is_renamed {
             self.context.say(format!(

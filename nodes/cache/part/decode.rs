@@ -3,7 +3,7 @@ use super::{VALUES, locations, read_encoded};
 use crate::Result;
 use crate::cache::codec::EntryCodec;
 use crate::cache::fingerprint::Fingerprint;
-use crate::data::regular;
+use crate::data::store;
 use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::{Float16Type, Float32Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -17,7 +17,7 @@ pub(in crate::cache) fn decode(
     codec: &EntryCodec,
 ) -> Result<()> {
     let mut locations = locations(path, fingerprint, codec)?.into_iter();
-    let reader = ParquetRecordBatchReaderBuilder::try_new(regular::open(path)?)?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(store::open(path)?)?;
     for batch in reader.with_batch_size(64).build()? {
         let batch = batch?;
         for row in 0..batch.num_rows() {

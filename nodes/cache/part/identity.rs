@@ -2,7 +2,7 @@
 use super::{KEY, guarded};
 use crate::Result;
 use crate::cache::rows::RowKey;
-use crate::data::regular;
+use crate::data::store;
 use arrow::array::AsArray;
 use arrow::datatypes::UInt32Type;
 use parquet::arrow::ProjectionMask;
@@ -29,7 +29,7 @@ pub(in crate::cache) fn identities(path: &Path) -> Result<Vec<RowIdentity>> {
 }
 
 fn read(path: &Path) -> Result<Vec<RowIdentity>> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(regular::open(path)?)?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(store::open(path)?)?;
     let columns = ProjectionMask::roots(reader.parquet_schema(), [KEY, ID, SAMPLES]);
     let mut rows = vec![];
     for batch in reader.with_projection(columns).build()? {

@@ -2,7 +2,7 @@
 use crate::Result;
 use crate::cache::fingerprint::{Fingerprint, short_hash};
 use crate::cache::rows::{self, UnwrittenRows};
-use crate::data::file;
+use crate::data::store;
 use crate::data::table::list_leaf;
 use arrow::datatypes::Field;
 use parquet::arrow::ArrowWriter;
@@ -26,7 +26,7 @@ pub(in crate::cache) fn write(
     writer.close()?;
     let hash = short_hash(&blake3::hash(&bytes));
     let path = folder.join(format!("part-{hash}.parquet"));
-    file::write_atomic(&path, &bytes)?;
+    store::write_new(&path, &bytes)?;
     Ok(path)
 }
 

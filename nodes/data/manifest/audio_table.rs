@@ -12,7 +12,7 @@ mod tests;
 use crate::Result;
 use crate::data::error::PathContext;
 use crate::data::panic::catch_panic;
-use crate::data::regular;
+use crate::data::store::{self, StoredFile};
 use crate::data::texts::Texts;
 use arrow::datatypes::DataType;
 use parquet::arrow::ProjectionMask;
@@ -23,7 +23,6 @@ use parquet::arrow::arrow_reader::{
 use parquet::basic::Compression;
 use parquet::file::metadata::PageIndexPolicy;
 use row::AudioRow;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// How many rows of a row group are in memory together, at most.
@@ -32,6 +31,7 @@ const BATCH_ROWS: usize = 16;
 /// A Parquet file of audio, whose rows are read one by one.
 pub(super) struct AudioTable {
     path: PathBuf,
+    file: StoredFile,
     metadata: ArrowReaderMetadata,
     /// The number of the first row of each row group, and of all rows.
     group_starts: Vec<usize>,
@@ -52,13 +52,15 @@ impl AudioTable {
         let options = ArrowReaderOptions::new()
             .with_skip_arrow_metadata(true) // so that types are Parquet's own: binary and text
             .with_page_index_policy(PageIndexPolicy::Optional);
-        let metadata = ArrowReaderMetadata::load(&regular::open(path)?, options)?;
+        let file = store::open(path)?;
+        let metadata = ArrowReaderMetadata::load(&file, options)?;
         let mut group_starts = vec![0];
         for group in metadata.metadata().row_groups() {
             group_starts.push(group_starts[group_starts.len() - 1] + group.num_rows() as usize);
         }
         let table = AudioTable {
             path: path.into(),
+            file,
             metadata,
             group_starts,
         };
@@ -122,8 +124,8 @@ impl AudioTable {
         ProjectionMask::columns(schema, ["audio.bytes", "audio.path"])
     }
 
-    fn reader(&self, group: usize) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-        let file = regular::open(&self.path)?;
+    fn reader(&self, group: usize) -> Result<ParquetRecordBatchReaderBuilder<StoredFile>> {
+        let file = self.file.reopen(&self.path)?;
         let batch_rows = self.fitting_rows(group).min(BATCH_ROWS);
         let builder =
             ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());

@@ -8,7 +8,7 @@ use super::{LeftOut, Listing, Utterances};
 use crate::Result;
 use crate::data::audio::piece::Piece;
 use crate::data::error::{PathContext, error_at};
-use crate::data::{folder_tree, regular};
+use crate::data::{folder_tree, regular, store};
 use std::path::{Path, PathBuf};
 
 /// The extensions of audio files that are read.
@@ -52,6 +52,17 @@ const NOT_READ: &[(&str, &str)] = &[
 
 /// Finds the utterances of a folder.
 pub(super) fn read(root: &Path) -> Result<Listing> {
+    if store::is_address(root) {
+        let (files, left_out) = objects(root)?;
+        let mut utterances = Utterances::below(root);
+        for (id, _) in files {
+            utterances.push(&id, Piece::default(), DeclaredLengths::default());
+        }
+        return Ok(Listing {
+            utterances,
+            left_out,
+        });
+    }
     let file_type = std::fs::metadata(root).at(root)?.file_type();
     if !file_type.is_dir() {
         let kind = regular::other_kind(file_type).unwrap_or("a file of an unknown name");
@@ -77,6 +88,32 @@ pub(super) fn read(root: &Path) -> Result<Listing> {
     })
 }
 
+/// Returns the sizes of the audio files of a folder in an object store, in the order of its
+/// utterances.
+pub(super) fn sizes(root: &Path) -> Result<Vec<u64>> {
+    let (files, _) = objects(root)?;
+    Ok(files.into_iter().map(|(_, bytes)| bytes).collect())
+}
+
+/// Returns ids and sizes of the audio files of a folder in an object store, by id, and what is left
+/// out.
+fn objects(root: &Path) -> Result<(Vec<(String, u64)>, LeftOut)> {
+    let mut left_out = LeftOut::default();
+    let mut files = vec![];
+    for object in store::list_below(root).at(root)? {
+        let path = &object.path;
+        let id = path.strip_prefix(root).unwrap_or(path);
+        let mut names = id.components().map(|name| name.as_os_str());
+        if names.any(|name| name.as_encoded_bytes().starts_with(b".")) {
+            left_out.hidden += 1;
+        } else if left_out.is_read(path) {
+            files.push((id.to_string_lossy().into_owned(), object.bytes));
+        }
+    }
+    files.sort();
+    Ok((files, left_out))
+}
+
 /// Returns the audio files of a folder in no order, and what is left out.
 fn audio_files(root: &Path) -> Result<(Vec<PathBuf>, LeftOut)> {
     let tree = folder_tree::list(root, false).at(root)?;
@@ -87,12 +124,8 @@ fn audio_files(root: &Path) -> Result<(Vec<PathBuf>, LeftOut)> {
     };
     let mut found = vec![];
     for path in tree.files {
-        let extension = extension(&path);
-        if READ.contains(&&*extension) {
+        if left_out.is_read(&path) {
             found.push(path);
-        } else if let Some((_, format)) = NOT_READ.iter().find(|(known, _)| *known == extension) {
-            let kind = format!("{format} (.{extension})");
-            *left_out.formats.entry(kind).or_default() += 1;
         }
     }
     for path in tree.dead_links {
@@ -103,6 +136,18 @@ fn audio_files(root: &Path) -> Result<(Vec<PathBuf>, LeftOut)> {
         }
     }
     Ok((found, left_out))
+}
+
+impl LeftOut {
+    /// Returns whether a file is audio that is read. Counts it if it is other audio.
+    fn is_read(&mut self, path: &Path) -> bool {
+        let extension = extension(path);
+        if let Some((_, format)) = NOT_READ.iter().find(|(known, _)| *known == extension) {
+            let kind = format!("{format} (.{extension})");
+            *self.formats.entry(kind).or_default() += 1;
+        }
+        READ.contains(&&*extension)
+    }
 }
 
 /// Returns the extension in lower case, empty without one.

@@ -4,10 +4,10 @@
 //! lengths, so the sizes of its files stand for them. A Parquet file contains its audio, so its
 //! bytes are hashed.
 use super::utterance::{AudioSource, Utterance};
-use super::{Utterances, kaldi, read};
+use super::{Utterances, folder, is_folder_of_store, kaldi, read};
 use crate::Result;
 use crate::data::error::PathContext;
-use crate::data::regular;
+use crate::data::store;
 use blake3::{Hash, Hasher};
 use std::path::Path;
 
@@ -19,15 +19,23 @@ const BLOCK_BYTES: usize = 64 << 10;
 /// # Errors
 /// The manifest cannot be read, or is a pipe, which can be read only once.
 pub(crate) fn hash(manifest: &Path) -> Result<Hash> {
+    if is_folder_of_store(manifest) {
+        let sizes = folder::sizes(manifest)?;
+        let utterances = read(manifest)?.utterances;
+        let mut sizes = sizes.into_iter();
+        return Ok(hash_rows(&utterances, |row, _| {
+            row.extend(sizes.next().unwrap_or(u64::MAX).to_le_bytes());
+        }));
+    }
     if manifest.is_dir() {
         let utterances = read(manifest)?.utterances;
         return Ok(hash_rows(&utterances, |row, utterance| {
             row.extend(file_size(utterance).to_le_bytes());
         }));
     }
-    let mut file = regular::open(manifest).at(manifest)?;
+    let mut file = store::open(manifest).at(manifest)?;
     if let Some(segments) = kaldi::segments(manifest) {
-        regular::open(&segments).at(&segments)?;
+        store::open(&segments).at(&segments)?;
     }
     if manifest.extension().is_some_and(|name| name == "parquet") {
         let mut hasher = Hasher::new();
@@ -38,7 +46,7 @@ pub(crate) fn hash(manifest: &Path) -> Result<Hash> {
 }
 
 /// Hashes utterances, each with the bytes that `add_more` adds of it.
-fn hash_rows(utterances: &Utterances, add_more: impl Fn(&mut Vec<u8>, &Utterance)) -> Hash {
+fn hash_rows(utterances: &Utterances, mut add_more: impl FnMut(&mut Vec<u8>, &Utterance)) -> Hash {
     let mut hasher = Hasher::new();
     let mut bytes = vec![];
     for utterance in utterances.iter() {

@@ -8,6 +8,7 @@ use super::{RowErrors, Utterances, open_lines};
 use crate::Result;
 use crate::data::audio::piece::Piece;
 use crate::data::error::PathContext;
+use crate::data::store;
 use crate::data::texts::TextIndex;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ pub(super) fn read(path: &Path) -> Result<Utterances> {
     visit_rows(path, |number, line| {
         let (name, file) = recording(number, line)?;
         let declared = DeclaredLengths::default();
-        recordings.push_file(name, Path::new(file), Piece::default(), declared);
+        recordings.push_path(name, file, Piece::default(), declared);
         numbers.push(number as u32);
         Ok(())
     })?;
@@ -70,7 +71,7 @@ fn visit_rows(path: &Path, mut visit: impl FnMut(usize, &str) -> Result<()>) -> 
 /// one.
 pub(super) fn segments(manifest: &Path) -> Option<PathBuf> {
     let path = manifest.with_file_name("segments");
-    (manifest.file_name()? == "wav.scp" && path.exists() && !path.is_dir()).then_some(path)
+    (manifest.file_name()? == "wav.scp" && store::exists(&path) && !path.is_dir()).then_some(path)
 }
 
 /// Parses a line of `wav.scp` to the recording's name and path.

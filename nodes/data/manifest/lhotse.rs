@@ -97,17 +97,30 @@ struct Chunk<'a> {
 }
 
 fn parse(text: &[u8]) -> Chunk<'_> {
-    let mut cuts = vec![];
-    let mut lines = 0;
-    for line in text.split_inclusive(|byte| *byte == b'\n') {
-        let line = std::str::from_utf8(line).ok();
+    let mut chunk = Chunk {
+        lines: 0,
+        cuts: vec![],
+    };
+    match std::str::from_utf8(text) {
+        Ok(text) => text
+            .split_inclusive('\n')
+            .for_each(|line| chunk.add(Some(line))),
+        Err(_) => text
+            .split_inclusive(|byte| *byte == b'\n')
+            .for_each(|line| chunk.add(std::str::from_utf8(line).ok())),
+    }
+    chunk
+}
+
+impl<'a> Chunk<'a> {
+    /// Adds a line; `None` if it is not UTF-8.
+    fn add(&mut self, line: Option<&'a str>) {
         if line.is_none_or(|line| !line.trim().is_empty()) {
             let cut = line.map(|line| cut::parse(line.trim_end_matches(['\r', '\n'])));
-            cuts.push((lines, cut));
+            self.cuts.push((self.lines, cut));
         }
-        lines += 1;
+        self.lines += 1;
     }
-    Chunk { lines, cuts }
 }
 
 /// The cuts so far.
@@ -127,9 +140,8 @@ impl Cuts<'_> {
                 None => Err(not_utf8(number).into()),
             };
             if let Some(cut) = self.errors.valid(self.path, cut) {
-                let path = Path::new(&*cut.path);
                 self.utterances
-                    .push_file(&cut.id, path, cut.piece, cut.declared);
+                    .push_path(&cut.id, &cut.path, cut.piece, cut.declared);
             }
         }
         self.lines += chunk.lines;
@@ -225,7 +237,7 @@ mod tests {
             "x.jsonl: line 2: is no cut: it has no `type`; `lhotse cut simple` makes cuts of \
              recordings",
             "x.jsonl: line 3: cut `c` has its audio from a source of type `command`; only `file` \
-             is read",
+             is read, and `url` of an object store",
             "x.jsonl: line 4: cut `c` has channel 2, its recording has not",
             "x.jsonl: line 5: cut `c` is no piece: seconds -1 to 1 at 8000 Hz",
             "x.jsonl: line 6: cut `c` has no recording",

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::data::audio::piece::Piece;
 use crate::data::audio::{self, AudioLengths};
 use crate::data::printable::printable_path;
-use crate::data::unicode;
+use crate::data::{store, unicode};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,6 +37,7 @@ impl Utterance {
     /// Whether the file of its audio exists.
     pub(crate) fn is_there(&self) -> bool {
         match &self.source {
+            AudioSource::File(path) if store::is_address(path) => store::exists(path),
             AudioSource::File(path) => unicode::existing(path).exists(),
             AudioSource::Row(..) => true,
         }

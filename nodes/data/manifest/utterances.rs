@@ -4,6 +4,7 @@ use super::utterance::{AudioSource, DeclaredLengths, Utterance};
 use crate::Result;
 use crate::data::audio::piece::Piece;
 use crate::data::lengths::Lengths;
+use crate::data::store;
 use crate::data::texts::Texts;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -93,6 +94,20 @@ impl Utterances {
         self.push(id, piece, declared);
     }
 
+    /// Adds an utterance to a list of utterances that each name a path.
+    pub(super) fn push_path(
+        &mut self,
+        id: &str,
+        path: &str,
+        piece: Piece,
+        declared: DeclaredLengths,
+    ) {
+        if let Sources::Paths(paths) = &mut self.sources {
+            paths.push(path);
+        }
+        self.push(id, piece, declared);
+    }
+
     /// Returns the number of utterances.
     pub(crate) fn len(&self) -> usize {
         self.ids.len()
@@ -118,10 +133,21 @@ impl Utterances {
     pub(super) fn lengths(&self, rows: &[u32]) -> Vec<Result<u64>> {
         match &self.sources {
             Sources::Rows(table) => table.lengths(rows),
-            _ => {
-                let rows = rows.par_iter();
-                rows.map(|row| self.get(*row as usize).length()).collect()
-            }
+            _ => self.map_parallel(rows, |utterance| utterance.length()),
+        }
+    }
+
+    /// Maps `f` over the utterances of rows in parallel. Where their audio is in a store, many are
+    /// waited for at a time.
+    pub(crate) fn map_parallel<T: Send>(
+        &self,
+        rows: &[u32],
+        f: impl Fn(Utterance) -> T + Sync,
+    ) -> Vec<T> {
+        let map = || rows.par_iter().map(|row| f(self.get(*row as usize)));
+        match rows.first().map(|row| self.get(*row as usize).source) {
+            Some(AudioSource::File(path)) => store::in_parallel(&path, || map().collect()),
+            _ => map().collect(),
         }
     }
 

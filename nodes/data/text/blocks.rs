@@ -2,7 +2,7 @@
 use super::lines::{MAX_BYTES, MAX_LINE_BYTES};
 use super::mark_length;
 use crate::Result;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 
 /// How many bytes a block has, if no line is longer.
 const BLOCK_BYTES: usize = 4 << 20;
@@ -76,23 +76,12 @@ impl<R: Read> Blocks<R> {
     /// Reads to the end of `block`. Returns whether it is full and ends with a line, whose next ones
     /// are in `rest` then.
     fn read_more(&mut self, block: &mut Vec<u8>) -> bool {
-        let mut length = block.len();
-        block.resize(length + BLOCK_BYTES, 0);
-        while length < block.len() {
-            match self.text.read(&mut block[length..]) {
-                Ok(0) => {
-                    self.is_at_end = true;
-                    break;
-                }
-                Ok(read) => length += read,
-                Err(error) if error.kind() == ErrorKind::Interrupted => (),
-                Err(error) => {
-                    self.end = Some(error);
-                    break;
-                }
-            }
+        block.reserve(BLOCK_BYTES);
+        let mut text = self.text.by_ref().take(BLOCK_BYTES as u64);
+        match text.read_to_end(block) {
+            Ok(read) => self.is_at_end = read < BLOCK_BYTES,
+            Err(error) => self.end = Some(error),
         }
-        block.truncate(length);
         if self.is_at_end || self.end.is_some() {
             return false;
         }

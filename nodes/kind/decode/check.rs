@@ -2,8 +2,9 @@
 use super::Options;
 use super::crop::Crop;
 use super::order::Order;
-use crate::data::manifest;
+use crate::data::{manifest, store};
 use crate::node::OptionError;
+use std::path::Path;
 
 /// The longest batch, a day; far below the 31 bits in which a batch's samples are counted.
 const MAX_BATCH_SECONDS: f64 = 86_400.0;
@@ -16,7 +17,11 @@ impl Options {
             ("manifest", Some(&self.manifest)),
             ("dev", self.dev.as_ref()),
         ] {
-            if !manifest.is_none_or(|manifest| manifest::is_known(manifest)) {
+            let unsupported = manifest.and_then(|manifest| store::unsupported(Path::new(manifest)));
+            if let Some(reason) = unsupported {
+                let message = format!("`{option}`: {reason}");
+                errors.push(OptionError::at(option, message));
+            } else if !manifest.is_none_or(|manifest| manifest::is_known(manifest)) {
                 let message = format!(
                     "`{option}` is no `*.tsv`, `wav.scp`, `*.jsonl`, `*.jsonl.gz`, `*.parquet` or \
                      folder"

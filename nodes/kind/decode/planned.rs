@@ -5,8 +5,7 @@ use super::crop::Crop;
 use crate::Result;
 use crate::data::audio::resample::RATE;
 use crate::data::lengths::Lengths;
-use crate::data::manifest;
-use crate::data::text;
+use crate::data::{manifest, store, text};
 use crate::node::{LengthCounts, SampledRows};
 use std::path::Path;
 
@@ -85,7 +84,7 @@ pub(super) struct PlannedSet {
 
 /// Whether a manifest may be read before the run: a pipe can be read only once, by the run.
 pub(super) fn can_be_read(manifest: &Path) -> bool {
-    manifest.exists() && !text::is_pipe(manifest)
+    store::exists(manifest) && !text::is_pipe(manifest)
 }
 
 /// Rounds to the nearest sample.

@@ -243,3 +243,22 @@ fn options_are_checked() {
     ];
     assert_eq!(paths(wrong), expected);
 }
+
+#[test]
+fn of_a_long_list_without_lengths_only_some_headers_are_read() {
+    let data = AudioFolder::new("long-list", 3);
+    let rows = 100_002;
+    let path = |row: u64| data.0.join(format!("{}.wav", row % 2));
+    let lines: Vec<String> = (0..rows)
+        .map(|row| format!("{row} {}\n", path(row).display()))
+        .collect();
+    let list = data.0.join("wav.scp");
+    std::fs::write(&list, lines.concat()).unwrap();
+    let options = data.options(&[("manifest", json!(list)), ("dev", Json::Null)]);
+    let planned = options.planned_rows().unwrap().unwrap();
+    let sampled = planned.sampled.unwrap();
+    assert_eq!([sampled.read, sampled.rows], [rows / 2, rows]);
+    assert_eq!(planned.train.rows(), rows);
+    let samples = read_audio(&path(0)).unwrap().len() as u64;
+    assert_eq!(planned.train.sum(|length| length), rows * samples);
+}

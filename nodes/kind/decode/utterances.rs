@@ -14,7 +14,6 @@ use crate::model::row_memory::{RowLength, check_decoded};
 use crate::node::NodeContext;
 use crate::node::bad_files::BadFiles;
 use crate::node::row_counts::row_hash;
-use rayon::prelude::*;
 use std::collections::BTreeSet;
 
 /// The train set or the dev set.
@@ -186,7 +185,10 @@ impl UtteranceSet {
             .collect();
         check_decoded(&lengths)?;
         let seed = context.run.seed;
-        let waveforms: Vec<_> = utterances.par_iter().map(Utterance::read).collect();
+        let rows: Vec<u32> = batch.iter().map(|row| self.listed[*row as usize]).collect();
+        let waveforms = self
+            .utterances
+            .map_parallel(&rows, |utterance| utterance.read());
         let kept = self.plan.kept(batch);
         let mut speech = Speech::default();
         for ((row, kept), waveform) in lengths.iter().zip(kept).zip(waveforms) {

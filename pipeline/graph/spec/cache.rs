@@ -2,7 +2,9 @@
 use crate::graph::json::Json;
 use crate::graph::problem::{Location, Problems};
 use nodes::cache::codec::CodecOption;
+use nodes::data::store;
 use nodes::node::Kind;
+use std::path::Path;
 
 /// Keys of a node beside its options that every kind that may be cached takes.
 pub const CACHE_KEYS: [&str; 3] = ["cache", "budget", "codec"];
@@ -27,6 +29,10 @@ pub(super) fn read_folder(
         problems.add_for_node(name, &cache.location, "`cache` is a path or null");
         return None;
     };
+    if let Some(reason) = store::unsupported(Path::new(path)) {
+        let message = format!("`cache`: {reason}");
+        problems.add_for_node(name, &cache.location, message);
+    }
     if let Some(kind) = known_kind.filter(|kind| !kind.cacheable) {
         let message = format!(
             "a `{}` cannot be cached: its output is no function of its rows",

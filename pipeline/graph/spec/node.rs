@@ -6,9 +6,12 @@ use crate::graph::json::{Content, Json, JsonEntry};
 use crate::graph::options::{self, ParsedOptions};
 use crate::graph::problem::{Problems, quoted};
 use nodes::KINDS;
+use nodes::data::store::is_address;
 use nodes::data::suggestion::suggestion;
+use nodes::node::contents::Contents;
 use nodes::node::{Config, Kind};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Reads the node that an entry of `nodes` describes.
@@ -33,6 +36,9 @@ pub(super) fn read(entry: &JsonEntry, problems: &mut Problems) -> NodeSpec {
             }
         }
     };
+    if let Some(kind) = known_kind {
+        check_addresses(name, &json, kind, problems);
+    }
     let config: Option<Arc<dyn Config>> = parsed.config.map(Arc::from);
     let (config, partial_config) = match parsed.partial {
         true => (None, config),
@@ -68,6 +74,23 @@ fn read_options(name: &str, json: &Json, kind: &Kind, problems: &mut Problems) -
         CACHE_KEYS.iter().for_each(|key| options.remove(key));
     }
     options::parse(name, &options, kind, problems)
+}
+
+/// Reports files that are in an object store where only a disk is read.
+fn check_addresses(name: &str, json: &Json, kind: &Kind, problems: &mut Problems) {
+    let files = kind.files.iter();
+    for option in files.filter(|option| option.contents == Contents::Files) {
+        let value = json.get(option.name);
+        let path = value.and_then(Json::text).map(Path::new);
+        if path.is_some_and(is_address) {
+            let message = format!(
+                "`{}` is in an object store, where manifests, audio and caches are read; copy it to a \
+                 disk",
+                option.name
+            );
+            problems.add_for_node(name, json.location_of(&[option.name]), message);
+        }
+    }
 }
 
 fn report_unknown_kind(name: &str, json: &Json, problems: &mut Problems) {

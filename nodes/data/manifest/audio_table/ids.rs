@@ -2,7 +2,6 @@
 use super::AudioTable;
 use crate::Result;
 use crate::data::panic::catch_panic;
-use crate::data::regular;
 use crate::data::texts::Texts;
 use arrow::array::{Array, AsArray};
 use parquet::arrow::ProjectionMask;
@@ -38,7 +37,7 @@ impl AudioTable {
 
     fn ids_of_group(&self, group: usize) -> Result<Texts> {
         let metadata = self.metadata.clone();
-        let file = regular::open(&self.path)?;
+        let file = self.file.reopen(&self.path)?;
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
             .with_row_groups(vec![group])
             .with_projection(ProjectionMask::columns(

@@ -1,7 +1,6 @@
 //! How much of a Parquet file is in memory at a time.
 use super::{AudioTable, pages};
 use crate::Result;
-use crate::data::regular;
 
 /// How many bytes of rows are in memory together when all are read; one row group in any case.
 const MAX_BYTES: u64 = 512 << 20;
@@ -78,7 +77,7 @@ impl AudioTable {
                 }
                 let (start, length) = column.byte_range();
                 let end = start.saturating_add(length);
-                let page = pages::largest(regular::open(&self.path)?, start, end)?;
+                let page = pages::largest(self.file.reopen(&self.path)?, start, end)?;
                 if page > MAX_PAGE_BYTES {
                     return Err(format!(
                         "row group {group} has a page of {} MiB; at most {} MiB are read: write \

@@ -128,7 +128,7 @@ fn the_headers_of_pages_tell_their_sizes() {
     for group in table.metadata.metadata().row_groups() {
         for column in group.columns() {
             let (start, length) = column.byte_range();
-            let file = regular::open(&path).unwrap();
+            let file = crate::data::regular::open(&path).unwrap();
             let page = pages::largest(file, start, start + length).unwrap();
             let column_bytes = column.uncompressed_size() as u64;
             assert!(page <= column_bytes && page > 0, "{page} of {column_bytes}");

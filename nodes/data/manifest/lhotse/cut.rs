@@ -3,10 +3,12 @@ use crate::data::audio::piece::Piece;
 use crate::data::audio::resample;
 use crate::data::audio::resample::RATE;
 use crate::data::manifest::utterance::DeclaredLengths;
+use crate::data::store;
 use crate::{Error, Result};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use std::borrow::Cow;
+use std::path::Path;
 
 /// A cut whose audio is in a file.
 pub(super) struct Cut<'a> {
@@ -101,9 +103,10 @@ fn checked(cut: LhotseCut<'_>) -> Result<Cut<'_>> {
             "has channel {channel}, its recording has not"
         )));
     };
-    if source.kind != "file" {
+    let is_in_store = source.kind == "url" && store::is_address(Path::new(&*source.source));
+    if source.kind != "file" && !is_in_store {
         return Err(in_cut(format!(
-            "has its audio from a source of type `{}`; only `file` is read",
+            "has its audio from a source of type `{}`; only `file` is read, and `url` of an object store",
             source.kind
         )));
     }
