@@ -28,6 +28,8 @@ mod models;
 mod moved;
 #[cfg(feature = "mpi")]
 mod mpi;
+#[cfg(target_os = "linux")]
+mod namespaces;
 mod new;
 mod onnx;
 mod pretraining;
