@@ -55,10 +55,11 @@ impl PruneStep {
     fn sampled_gates(&self, values: &[Vec<f32>], step: &Step) -> BTreeMap<String, Vector<Tape>> {
         let number = step.info.step;
         let gates = Spans::new(self.log_alpha.values().map(len)); // of each vector
+        let noise = &self.noise; // threads may not share the node, whose tensors may be on a GPU
         let draws = parallel::map(gates.rows(), |vector| {
             let first = gates.of(vector).start;
             gate::draw(&values[vector], |i| {
-                gate::inside(self.noise.uniform(number, (first + i) as u64))
+                gate::inside(noise.uniform(number, (first + i) as u64))
             })
         });
         let mut sampled = BTreeMap::new();
