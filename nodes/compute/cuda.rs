@@ -15,6 +15,7 @@ pub(crate) mod kernels;
 pub(crate) mod mask;
 mod module;
 pub(crate) mod narrow;
+pub(crate) mod padded;
 pub(crate) mod pinned;
 pub mod product;
 #[cfg(test)]

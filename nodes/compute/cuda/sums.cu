@@ -39,20 +39,21 @@ KERNEL(column_sums, (const T* x, float* parts, size_t rows, size_t width, size_t
 // Where sums go; only as many are read as there are sums.
 struct SumTargets { float *first, *second, *third; };
 
-// to (width) += the sum over parts (targets, count, width), for each target. A block for 32 columns,
-// of which each warp adds every eighth part; grid (width / 32, targets).
-KERNEL(add_parts, (const float* parts, SumTargets to, size_t count, size_t width)) {
+// to (columns) += the sum over parts (targets, count, width) of the first columns, for each target.
+// A block for 32 columns, of which each warp adds every eighth part; grid (columns / 32, targets).
+KERNEL(add_parts, (const float* parts, SumTargets to, size_t count, size_t width,
+                   size_t columns)) {
     __shared__ float warps[8][32];
     size_t column = blockIdx.x * (size_t)32 + threadIdx.x;
     float sum = 0;
     parts += blockIdx.y * count * width + column;
-    if (column < width) {
+    if (column < columns) {
 #pragma unroll 4
         for (size_t part = threadIdx.y; part < count; part += 8) sum += parts[part * width];
     }
     warps[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
-    if (threadIdx.y || column >= width) return;
+    if (threadIdx.y || column >= columns) return;
     for (int warp = 1; warp < 8; warp++) sum += warps[warp][threadIdx.x];
     float* target = blockIdx.y == 0 ? to.first : blockIdx.y == 1 ? to.second : to.third;
     target[column] += sum;

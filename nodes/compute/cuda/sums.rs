@@ -8,6 +8,8 @@ use crate::gemm::Precision;
 pub(crate) struct Parts {
     memory: Memory,
     width: usize,
+    /// The columns that are added, without those that only fill up the width.
+    columns: usize,
     count: usize,
     /// Rows of a block.
     pub per: usize,
@@ -28,9 +30,15 @@ impl Parts {
         Parts {
             memory: gpu().memory(Precision::F32, sums * count * width),
             width,
+            columns: width,
             count,
             per,
         }
+    }
+
+    /// Adds the first columns alone: the others fill up the width.
+    pub(crate) fn of_columns(self, columns: usize) -> Parts {
+        Parts { columns, ..self }
     }
 
     /// Returns the address of the parts of a sum.
@@ -48,7 +56,7 @@ impl Parts {
         [columns(self.width), self.count]
     }
 
-    /// to (width) += the sum of the parts, for each of the first sums, of which a kernel takes three
+    /// to (columns) += the sum of the parts, for each of the first sums, of which a kernel takes three
     pub(crate) fn add<const SUMS: usize>(&self, to: [Address; SUMS]) {
         const { assert!(SUMS <= 3) };
         let target = |sum: usize| to.get(sum).copied().unwrap_or(0);
@@ -57,8 +65,15 @@ impl Parts {
             second: target(1),
             third: target(2),
         };
-        let grid = [self.width.div_ceil(32), SUMS];
-        kernels::add_parts(grid, self.memory.at(), targets, self.count, self.width);
+        let grid = [self.columns.div_ceil(32), SUMS];
+        kernels::add_parts(
+            grid,
+            self.memory.at(),
+            targets,
+            self.count,
+            self.width,
+            self.columns,
+        );
     }
 }
 
@@ -88,6 +103,20 @@ pub(crate) fn add_narrow_sums(
     add_sums_of(precision, [x], [to], rows, width);
 }
 
+/// to (columns) += column sums of the first columns of x (rows, width), which is in the format of a
+/// precision
+pub(crate) fn add_padded_sums(
+    precision: Precision,
+    x: Address,
+    to: Address,
+    rows: usize,
+    [width, columns]: [usize; 2],
+) {
+    let parts = Parts::new(rows, width).of_columns(columns);
+    write_sums(precision, x, &parts, 0, rows);
+    parts.add([to]);
+}
+
 /// As [`add_narrow_sums`], for several x of one shape.
 pub(crate) fn add_sums_of<const SUMS: usize>(
     precision: Precision,
@@ -97,13 +126,25 @@ pub(crate) fn add_sums_of<const SUMS: usize>(
     width: usize,
 ) {
     let parts = Parts::several(SUMS, rows, width);
-    let pack = Pack::of(width);
-    let grid = parts.grid();
     for (sum, x) in x.into_iter().enumerate() {
-        let own = parts.of_sum(sum);
-        kernels::column_sums(precision, pack, grid, x, own, rows, width, parts.per);
+        write_sums(precision, x, &parts, sum, rows);
     }
     parts.add(to);
+}
+
+/// Writes the parts of the column sums of x.
+fn write_sums(precision: Precision, x: Address, parts: &Parts, sum: usize, rows: usize) {
+    let width = parts.width;
+    kernels::column_sums(
+        precision,
+        Pack::of(width),
+        parts.grid(),
+        x,
+        parts.of_sum(sum),
+        rows,
+        width,
+        parts.per,
+    );
 }
 
 #[cfg(test)]

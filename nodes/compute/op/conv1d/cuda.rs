@@ -6,22 +6,26 @@
 //! GEMMs are one batched call. So a sum over all taps is one sum, in f32.
 //!
 //! The result stays in slots, in that format, until it is needed as a whole; the next convolution
-//! fills its own slots from them, and hands the gradient back through them.
+//! fills its own slots from them, and hands the gradient back through them. Channels are filled up
+//! ([`crate::cuda::padded`]) wherever they are in slots, and so is the weight, at every call.
 mod frames;
 mod slots;
+mod weight_gradient;
 
 pub(super) use frames::Frames;
 use slots::Slots;
+use weight_gradient::add_weight_gradient;
 
 use super::{Conv1dDevice, Convolution};
 use crate::cuda::gpu::{Address, Memory, gpu};
 use crate::cuda::grid::for_each;
 use crate::cuda::kernels::{self, Pack};
+use crate::cuda::padded::{Vector, filled};
 use crate::cuda::product::{Out, View, products};
-use crate::cuda::sums::add_narrow_sums;
+use crate::cuda::sums::add_padded_sums;
 use crate::gemm::Precision;
 use crate::op::conv_first::cuda::NormedFirst;
-use crate::tensor::cuda::{Cuda, address, len, zeros};
+use crate::tensor::cuda::{Cuda, address, zeros};
 use crate::tensor::{Grads, Hidden, NoneTape};
 
 /// A result in its slots, without the bias.
@@ -34,13 +38,36 @@ pub struct Output {
 pub struct Rule {
     conv: Convolution<Cuda>,
     slots: Slots,
+    bias: Option<Vector>,
     saved: Option<Saved>,
 }
 
-/// The input, and the slots as they were filled from it.
+/// The input, its gate, and the slots as they were written from it.
 struct Saved {
     x: Frames,
-    filled: Memory,
+    gate: Option<Vector>,
+    in_slots: Memory,
+}
+
+impl Convolution<Cuda> {
+    /// Returns the channels of a frame in slots. Samples and features are not filled up.
+    fn filled_width(&self) -> usize {
+        if self.activates {
+            filled(self.width)
+        } else {
+            self.width
+        }
+    }
+
+    /// Returns the channels of a frame of z.
+    fn filled_out(&self) -> usize {
+        filled(self.out)
+    }
+
+    /// Returns the numbers of the weight as products read it.
+    fn filled_numbers(&self) -> usize {
+        self.filled_out() * self.k * self.filled_width()
+    }
 }
 
 impl Conv1dDevice for Cuda {
@@ -67,16 +94,14 @@ impl Conv1dDevice for Cuda {
 
     fn convolve(conv: Convolution<Cuda>, x: Frames, saves: bool) -> Output {
         let Convolution {
-            width,
-            out,
-            k,
-            s,
-            precision,
-            ..
+            k, s, precision, ..
         } = conv;
+        let width = conv.filled_width();
+        let out = conv.filled_out();
         let slots = Slots::new(x.spans(), &conv);
-        let filled = x.fill(&conv, &slots);
-        let numbers = len(&conv.w);
+        let gate = conv.gate.as_ref().map(Vector::new);
+        let in_slots = x.fill(&conv, gate.as_ref().map_or(0, Vector::at), &slots);
+        let numbers = conv.filled_numbers();
         let taps = gpu().memory(precision, numbers);
         let grid = for_each(numbers, 1);
         kernels::taps_first(
@@ -85,7 +110,9 @@ impl Conv1dDevice for Cuda {
             address(&conv.w),
             taps.at(),
             numbers,
+            conv.out,
             k,
+            conv.width,
             width,
         );
         let z = gpu().memory(precision, slots.total * out);
@@ -95,12 +122,18 @@ impl Conv1dDevice for Cuda {
             precision,
             q,
             [slots.count().div_ceil(q), out, k * width],
-            View::of(&filled, q * slot).batch_stride(slot),
+            View::of(&in_slots, q * slot).batch_stride(slot),
             View::of(&taps, k * width).t(),
             Out::Set(View::of(&z, q * out).batch_stride(out)),
         );
-        let saved = saves.then_some(Saved { x, filled });
-        let rule = Rule { conv, slots, saved };
+        let bias = conv.bias.as_ref().map(Vector::new);
+        let saved = saves.then_some(Saved { x, gate, in_slots });
+        let rule = Rule {
+            conv,
+            slots,
+            bias,
+            saved,
+        };
         Output { z, rule }
     }
 
@@ -116,6 +149,7 @@ impl Conv1dDevice for Cuda {
             rule.bias(),
             address(&values),
             out,
+            rule.conv.filled_out(),
             rule.slots.layout,
         );
         (Hidden { values, spans }, rule)
@@ -130,6 +164,7 @@ impl Conv1dDevice for Cuda {
             dy,
             rule.first_slot(&dz),
             rule.conv.out,
+            rule.conv.filled_out(),
             rule.slots.layout,
         );
         rule.accumulate(dz, g);
@@ -139,14 +174,14 @@ impl Conv1dDevice for Cuda {
 impl Rule {
     /// Returns the address of the bias, or 0.
     fn bias(&self) -> Address {
-        self.conv.bias.as_ref().map_or(0, address)
+        self.bias.as_ref().map_or(0, Vector::at)
     }
 
     /// Allocates the gradient of z, a frame a slot, after as many zero slots as a window spans
     /// before its last.
     fn gradient(&self) -> Memory {
         let lead = self.slots.per_window() - 1;
-        let out = self.conv.out;
+        let out = self.conv.filled_out();
         let mut dz = gpu().memory(self.conv.precision, (lead + self.slots.room()) * out);
         dz.clear(lead * out);
         dz
@@ -154,87 +189,31 @@ impl Rule {
 
     /// Returns the address of the first slot of such a gradient.
     fn first_slot(&self, dz: &Memory) -> Address {
-        dz.element((self.slots.per_window() - 1) * self.conv.out)
+        dz.element((self.slots.per_window() - 1) * self.conv.filled_out())
     }
 
     /// Adds to the gradients of everything that z comes from.
     fn accumulate(self, dz: Memory, g: &mut Grads<Cuda>) {
         let dz_slots = self.first_slot(&dz);
-        let Rule { conv, slots, saved } = self;
-        let Some(Saved { x, filled }) = saved else {
+        let Rule {
+            conv, slots, saved, ..
+        } = self;
+        let Some(Saved { x, gate, in_slots }) = saved else {
             return;
         };
-        add_weight_gradient(&conv, &slots, dz_slots, &filled, g);
-        drop(filled);
+        add_weight_gradient(&conv, &slots, dz_slots, &in_slots, g);
+        drop(in_slots);
         if let Some(bias) = &conv.bias {
             let db = g.of(bias);
-            add_narrow_sums(conv.precision, dz_slots, db, slots.total, conv.out);
+            let columns = [conv.filled_out(), conv.out];
+            add_padded_sums(conv.precision, dz_slots, db, slots.total, columns);
         }
         if conv.activates {
             let dh = slots.input_gradient(&conv, &dz);
             drop(dz);
-            x.accumulate(&conv, &slots, dh, g);
+            x.accumulate(&conv, gate.as_ref().map_or(0, Vector::at), &slots, dh, g);
         }
     }
-}
-
-/// The most parts of a sum over windows.
-const MOST_PARTS: usize = 8;
-/// The fewest windows of a part. Fewer would cost more for the additional results than a fuller GPU
-/// saves.
-const PART_WINDOWS: usize = if cfg!(test) { 2 } else { 2048 };
-
-/// Adds to the gradient of w: a GEMM over all windows for each slot of a window.
-///
-/// It has few results and a long sum, so a GPU would be mostly idle. The windows are cut into parts,
-/// whose results are added last.
-fn add_weight_gradient(
-    conv: &Convolution<Cuda>,
-    slots: &Slots,
-    dz: Address,
-    filled: &Memory,
-    g: &mut Grads<Cuda>,
-) {
-    let Convolution {
-        width,
-        out,
-        k,
-        s,
-        precision,
-        ..
-    } = *conv;
-    let windows = slots.count();
-    let parts = (windows / PART_WINDOWS).clamp(1, MOST_PARTS);
-    // All but the last part are equal, as the GEMMs of a batch must be.
-    let part_windows = windows / parts;
-    let last_windows = windows - (parts - 1) * part_windows;
-    let numbers = len(&conv.w);
-    let slot = s * width;
-    let dtaps = gpu().memory(Precision::F32, parts * numbers);
-    for tap in (0..k).step_by(s) {
-        let first = tap * width;
-        let columns = s.min(k - tap) * width;
-        let multiply = |part: usize, count: usize, windows: usize| {
-            let before = part * part_windows;
-            let dz = dz + (before * out * precision.bytes()) as Address;
-            products(
-                precision,
-                count,
-                [out, columns, windows],
-                View::rows(dz, out).batch_stride(part_windows * out).t(),
-                View::rows(filled.element(before * slot + first), slot)
-                    .batch_stride(part_windows * slot),
-                Out::Wide(
-                    View::rows(dtaps.element(part * numbers + first), k * width)
-                        .batch_stride(numbers),
-                ),
-            );
-        };
-        multiply(0, parts - 1, part_windows);
-        multiply(parts - 1, 1, last_windows);
-    }
-    let grid = for_each(numbers, 1);
-    kernels::taps_last(grid, dtaps.at(), g.of(&conv.w), parts, numbers, k, width);
 }
 
 #[cfg(all(test, feature = "simulated-gpu"))]

@@ -1,6 +1,7 @@
 // nodes/compute/op/conv_first.rs: u = conv(waveform, w), z = the group norm of u over a row's
 // windows. The statistics follow from the moments of the windows; they are small differences, so
-// they are in double. w is (out, k), gamma and beta (out). ROW is blockIdx.y.
+// they are in double. w is (out, k), gamma and beta (out). Channels are filled up with zeros to
+// `filled` in slots and in scaled and shift. ROW is blockIdx.y.
 
 // Row r of the batch has the samples from starts[r] and the windows from windows[r] on, to the next
 // row's.
@@ -22,12 +23,18 @@ KERNEL(window_moments, (const float* x, double* moments, Waves waves)) {
 }
 
 // stats (rows, out, 2 + k) = mean u, r = 1 / sqrt(var u + eps), C w, where C is the covariance of
-// windows. scaled (rows, k, out) and shift (rows, out) are such that z = scaled window + shift. A
-// thread for each channel; grid (out / 256, rows).
+// windows. scaled (rows, k, filled) and shift (rows, filled) are such that z = scaled window +
+// shift. A thread for each channel; grid (filled / 256, rows).
 KERNEL(first_stats, (const float* w, const float* gamma, const float* beta, const double* moments,
-                     double* stats, float* scaled, float* shift, size_t out, Waves waves)) {
+                     double* stats, float* scaled, float* shift, size_t out, size_t filled,
+                     Waves waves)) {
     size_t c = THREAD, k = waves.k;
-    if (c >= out) return;
+    if (c >= filled) return;
+    if (c >= out) {
+        for (size_t i = 0; i < k; i++) scaled[(ROW * k + i) * filled + c] = 0;
+        shift[ROW * filled + c] = 0;
+        return;
+    }
     const double *mean = moments + ROW * (k + k * k), *square = mean + k;
     double *own = stats + (ROW * out + c) * (2 + k), middle = 0, variance = 0;
     w += c * k;
@@ -41,8 +48,8 @@ KERNEL(first_stats, (const float* w, const float* gamma, const float* beta, cons
     double rstd = 1 / sqrt((variance > 0 ? variance : 0) + 1e-5), factor = gamma[c] * rstd;
     own[0] = middle;
     own[1] = rstd;
-    for (size_t i = 0; i < k; i++) scaled[(ROW * k + i) * out + c] = w[i] * factor;
-    shift[ROW * out + c] = beta[c] - middle * factor;
+    for (size_t i = 0; i < k; i++) scaled[(ROW * k + i) * filled + c] = w[i] * factor;
+    shift[ROW * filled + c] = beta[c] - middle * factor;
 }
 
 // Windows of a warp; op/conv_first/cuda.rs has the same number.
@@ -51,13 +58,13 @@ KERNEL(first_stats, (const float* w, const float* gamma, const float* beta, cons
 // to the first of these channels.
 template <int V, int F>
 __device__ __forceinline__ void normed(const float* samples, const float* scaled,
-                                       const float* shift, size_t out, const Waves& waves,
+                                       const float* shift, size_t filled, const Waves& waves,
                                        size_t windows, float (&z)[F][V]) {
     float w[V];
 #pragma unroll
     for (int f = 0; f < F; f++) load<V>(shift, z[f]);
     for (size_t i = 0; i < waves.k; i++) {
-        load<V>(scaled + i * out, w);
+        load<V>(scaled + i * filled, w);
 #pragma unroll
         for (int f = 0; f < F; f++) {
             float sample = f < windows ? samples[f * waves.s + i] : 0;
@@ -67,13 +74,13 @@ __device__ __forceinline__ void normed(const float* samples, const float* scaled
     }
 }
 #define OF_ROW(row, column) \
-    scaled + (row) * waves.k * out + column, shift + (row) * out + column, out, waves
+    scaled + (row) * waves.k * filled + column, shift + (row) * filled + column, filled, waves
 
 // z (windows, out), from samples x. A warp for NEIGHBOURS windows; grid (longest row's windows / 8
 // NEIGHBOURS, rows).
 template <int V>
 KERNEL(first, (const float* x, const float* scaled, const float* shift, float* z, size_t out,
-               Waves waves)) {
+               size_t filled, Waves waves)) {
     size_t t = WARP * NEIGHBOURS, n = WINDOWS(ROW);
     if (t >= n) return;
     float sum[NEIGHBOURS][V];
@@ -86,14 +93,14 @@ KERNEL(first, (const float* x, const float* scaled, const float* shift, float* z
 }
 
 // to = GELU(z) gate in the slots of the next convolution, as into_slots writes them, without z in
-// memory; gate (out) may be absent. Grid (frames of the longest row's slots / 8 NEIGHBOURS, rows).
+// memory; gate (filled) may be absent. Grid (frames of the longest row's slots / 8 NEIGHBOURS, rows).
 template <class T, int V>
 KERNEL(first_into_slots, (const float* x, const float* scaled, const float* shift,
-                          const float* gate, T* to, size_t out, Waves waves, SlotLayout at)) {
+                          const float* gate, T* to, size_t filled, Waves waves, SlotLayout at)) {
     size_t t = WARP * NEIGHBOURS;
     size_t frames = (at.slots[ROW + 1] - at.slots[ROW]) * at.s, seen = SEEN(at, ROW);
     float z[NEIGHBOURS][V], g[V];
-    ALONG(column, out) {
+    ALONG(column, filled) {
         if (t < seen)
             normed<V>(x + waves.starts[ROW] + t * waves.s, OF_ROW(ROW, column), seen - t, z);
         if (gate) load<V>(gate + column, g);
@@ -103,7 +110,7 @@ KERNEL(first_into_slots, (const float* x, const float* scaled, const float* shif
             for (int v = 0; v < V; v++)
                 z[f][v] = t + f < seen ? gelu(z[f][v]) * (gate ? g[v] : 1) : 0;
             if (t + f < frames)
-                store<V>(to + (at.slots[ROW] * at.s + t + f) * out + column, z[f]);
+                store<V>(to + (at.slots[ROW] * at.s + t + f) * filled + column, z[f]);
         }
     }
 }
@@ -111,7 +118,8 @@ KERNEL(first_into_slots, (const float* x, const float* scaled, const float* shif
 // Writes parts (k + 1, rows chunks, out): the sums of dz window[i] over a chunk of a row's windows,
 // and, last, of dz. at.slots may be absent: then d is dz. Else d lies in these slots and is the
 // gradient of GELU(z) gate, dz = d gate slope(z), and parts have one more sum, that of d GELU(z).
-// gate (out) may be absent. Grid (out / 32 V, rows chunks).
+// `out` are the channels of d: in slots they are filled up, and so is the gate, which may be absent.
+// Grid (out / 32 V, rows chunks).
 #define TAPS 12
 template <class T, int V>
 KERNEL(first_sums, (const T* d, const float* gate, const float* x, const float* scaled,
@@ -121,6 +129,7 @@ KERNEL(first_sums, (const T* d, const float* gate, const float* x, const float* 
     size_t per = (n + chunks - 1) / chunks, begin = blockIdx.y % chunks * per;
     size_t k = waves.k, sums = at.slots ? k + 2 : k + 1;
     size_t first = at.slots ? at.slots[row] * at.s : waves.windows[row];
+    size_t filled = out; // in slots, where z is computed again
     float dz[V], g[V], along[V] = {}, z[1][V];
     for (size_t from = 0; from < sums; from += TAPS) {
         float sum[TAPS][V] = {};
@@ -160,24 +169,25 @@ KERNEL(fold_chunks, (const float* parts, double* sums, size_t out, size_t chunks
     sums[blockIdx.y * out + c] = sum;
 }
 
-// Adds the gradients of w, gamma, beta and gate (out), from the sums of fold_chunks; dgate may be
-// absent. A thread for each channel; grid (out / 256).
+// Adds the gradients of w, gamma, beta and gate (out), from the sums of fold_chunks, which are of
+// `summed` channels; dgate may be absent. A thread for each channel; grid (out / 256).
 KERNEL(first_gradient, (const double* sums, const double* moments, const double* stats,
                         const float* w, const float* gamma, float* dw, float* dgamma,
-                        float* dbeta, float* dgate, size_t out, size_t rows, Waves waves)) {
+                        float* dbeta, float* dgate, size_t out, size_t summed, size_t rows,
+                        Waves waves)) {
     size_t c = THREAD, k = waves.k;
     if (c >= out) return;
     for (size_t row = 0; row < rows; row++) {
         const double* mean = moments + row * (k + k * k);
         const double* own = stats + (row * out + c) * (2 + k);
-        double product = 0, total = sums[(k * rows + row) * out + c];
-        for (size_t i = 0; i < k; i++) product += w[c * k + i] * sums[(i * rows + row) * out + c];
+        double product = 0, total = sums[(k * rows + row) * summed + c];
+        for (size_t i = 0; i < k; i++) product += w[c * k + i] * sums[(i * rows + row) * summed + c];
         double pull = own[1] * (product - own[0] * total), factor = gamma[c] * own[1];
         dgamma[c] += pull;
         dbeta[c] += total;
-        if (dgate) dgate[c] += sums[((k + 1) * rows + row) * out + c];
+        if (dgate) dgate[c] += sums[((k + 1) * rows + row) * summed + c];
         for (size_t i = 0; i < k; i++)
-            dw[c * k + i] += factor * (sums[(i * rows + row) * out + c] - total * mean[i] -
+            dw[c * k + i] += factor * (sums[(i * rows + row) * summed + c] - total * mean[i] -
                                        own[1] * pull * own[2 + i]);
     }
 }

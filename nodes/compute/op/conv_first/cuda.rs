@@ -4,6 +4,7 @@
 use super::{ConvFirstDevice, First};
 use crate::cuda::gpu::{Address, Memory, gpu};
 use crate::cuda::kernels::{self, Grid, Pack, SlotLayout, Waves};
+use crate::cuda::padded::filled;
 use crate::cuda::sums::columns;
 use crate::gemm::Precision;
 use crate::tensor::cuda::{Cuda, Matrix, Param, address, len, tensor, zeros};
@@ -53,10 +54,11 @@ impl ConvFirstDevice for Cuda {
         let stats = doubles(count * out * (2 + k));
         let grid = [k + k * k, count];
         kernels::window_moments(grid, address(&samples), moments.at(), waves);
-        let scaled = gpu().memory(Precision::F32, count * out * k);
-        let shift = gpu().memory(Precision::F32, count * out);
+        let channels = filled(out);
+        let scaled = gpu().memory(Precision::F32, count * channels * k);
+        let shift = gpu().memory(Precision::F32, count * channels);
         kernels::first_stats(
-            [out.div_ceil(256), count],
+            [channels.div_ceil(256), count],
             address(&weights[0]),
             address(&weights[1]),
             address(&weights[2]),
@@ -65,6 +67,7 @@ impl ConvFirstDevice for Cuda {
             scaled.at(),
             shift.at(),
             out,
+            channels,
             waves,
         );
         NormedFirst {
@@ -92,6 +95,7 @@ impl ConvFirstDevice for Cuda {
             normed.shift.at(),
             address(&z),
             out,
+            filled(out),
             normed.waves,
         );
         z
@@ -108,7 +112,8 @@ impl NormedFirst {
         len(&self.weights[1])
     }
 
-    /// Writes GELU(z) ∘ gate to slots, with at most `longest` frames a row.
+    /// Writes GELU(z) ∘ gate to slots, with at most `longest` frames a row. The gate and the slots'
+    /// channels are filled up.
     pub(crate) fn fill(
         &self,
         precision: Precision,
@@ -117,16 +122,17 @@ impl NormedFirst {
         longest: usize,
         layout: SlotLayout,
     ) {
+        let channels = filled(self.width());
         kernels::first_into_slots(
             precision,
-            Pack::of(self.width()),
+            Pack::of(channels),
             self.grid(longest),
             address(&self.samples),
             self.scaled.at(),
             self.shift.at(),
             gate,
             to,
-            self.width(),
+            channels,
             self.waves,
             layout,
         );
@@ -134,12 +140,13 @@ impl NormedFirst {
 
     /// Adds to the gradients of w, γ, β and the gate.
     ///
-    /// `gradient` is that of GELU(z) ∘ gate in these slots or, without slots, that of z.
+    /// `gradient` is that of GELU(z) ∘ gate in these slots or, without slots, that of z. The address
+    /// of the gate is that of the filled one.
     pub(crate) fn accumulate(
         &self,
         precision: Precision,
         gradient: Address,
-        gate: Option<&Param>,
+        gate: Option<(&Param, Address)>,
         layout: Option<SlotLayout>,
         g: &mut Grads<Cuda>,
     ) {
@@ -147,31 +154,32 @@ impl NormedFirst {
         let out = self.width();
         let rows = self.spans.rows();
         let sums = if layout.is_some() { k + 2 } else { k + 1 };
-        let parts = gpu().memory(Precision::F32, sums * rows * CHUNKS * out);
+        let summed = if layout.is_some() { filled(out) } else { out };
+        let parts = gpu().memory(Precision::F32, sums * rows * CHUNKS * summed);
         kernels::first_sums(
             precision,
-            Pack::of(out),
-            [columns(out), rows * CHUNKS],
+            Pack::of(summed),
+            [columns(summed), rows * CHUNKS],
             gradient,
-            gate.map_or(0, address),
+            gate.map_or(0, |(_, filled)| filled),
             address(&self.samples),
             self.scaled.at(),
             self.shift.at(),
             parts.at(),
-            out,
+            summed,
             rows,
             CHUNKS,
             self.waves,
             layout.unwrap_or(SlotLayout::NONE),
         );
-        let totals = doubles(sums * rows * out);
-        let grid = [out.div_ceil(256), sums * rows];
-        kernels::fold_chunks(grid, parts.at(), totals.at(), out, CHUNKS);
+        let totals = doubles(sums * rows * summed);
+        let grid = [summed.div_ceil(256), sums * rows];
+        kernels::fold_chunks(grid, parts.at(), totals.at(), summed, CHUNKS);
         let [w, gamma, beta] = &self.weights;
         let dw = g.of(w);
         let dgamma = g.of(gamma);
         let dbeta = g.of(beta);
-        let dgate = gate.map_or(0, |gate| g.of(gate));
+        let dgate = gate.map_or(0, |(gate, _)| g.of(gate));
         kernels::first_gradient(
             [out.div_ceil(256), 1],
             totals.at(),
@@ -184,6 +192,7 @@ impl NormedFirst {
             dbeta,
             dgate,
             out,
+            summed,
             rows,
             self.waves,
         );

@@ -87,3 +87,19 @@ KERNEL(biased, (const T* from, const float* b, float* y, size_t n, size_t width)
     for (int i = 0; i < V; i++) x[i] += shift[i];
     store<V>(y + at, x);
 }
+
+// to (more_rows, more) = x (rows, width), with zeros in rows and columns that x has not. A thread for
+// each number; grid (more_rows more / 256).
+template <class T>
+KERNEL(fill_up, (const float* x, T* to, size_t rows, size_t width, size_t more_rows, size_t more)) {
+    size_t i = THREAD, row = i / more, column = i % more;
+    if (row >= more_rows) return;
+    narrow(to + i, row < rows && column < width ? x[row * width + column] : 0);
+}
+
+// to (n / width, width) += x, whose rows have `more` numbers. A thread for each of n numbers; grid
+// (n / 256).
+KERNEL(add_filled, (const float* x, float* to, size_t n, size_t width, size_t more)) {
+    size_t i = THREAD;
+    if (i < n) to[i] += x[i / width * more + i % width];
+}

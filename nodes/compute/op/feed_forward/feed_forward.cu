@@ -1,6 +1,7 @@
 // GELU(z) = z P(z), where P is the distribution function of the normal distribution and p its
-// density; the slope is P(z) + z p(z). Arrays are (rows, width), gates and biases (width). A kernel
-// that takes n = rows width has a thread for each V numbers, grid (n / 256 V); one that takes `per`
+// density; the slope is P(z) + z p(z). Arrays are (rows, width), gates and biases (width); those of
+// `activate` and its gradient are filled up with zeros to `filled` columns. A kernel that takes n,
+// the numbers of an array, has a thread for each V numbers, grid (n / 256 V); one that takes `per`
 // writes parts of column sums as in sums.cu, grid (width / 32 V, blocks).
 
 // Returns P(z) by the rational function of nodes/compute/math.rs, about half the instructions of
@@ -28,15 +29,17 @@ __device__ __forceinline__ float gelu_slope(float z) {
 // y = GELU(z + bias) drop gate; bias and gate may be absent.
 template <class T, int V>
 KERNEL(activate, (const T* z, const float* bias, const float* gate, T* y, size_t n, size_t width,
-                  Mask mask)) {
+                  size_t filled, Mask mask)) {
     size_t at = THREAD * V;
     if (at >= n) return;
+    size_t row = at / filled, column = at % filled, number = row * width + column;
     float v[V], b[V] = {}, g[V];
     load<V>(z + at, v);
-    if (bias) load<V>(bias + at % width, b);
-    if (gate) load<V>(gate + at % width, g);
+    if (bias) load<V>(bias + column, b);
+    if (gate) load<V>(gate + column, g);
 #pragma unroll
-    for (int i = 0; i < V; i++) v[i] = gelu(v[i] + b[i]) * drop(mask, at + i) * (gate ? g[i] : 1);
+    for (int i = 0; i < V; i++)
+        v[i] = gelu(v[i] + b[i]) * drop(mask, number + i) * (gate ? g[i] : 1);
     store<V>(y + at, v);
 }
 
@@ -44,18 +47,19 @@ KERNEL(activate, (const T* z, const float* bias, const float* gate, T* y, size_t
 // dbias and of dy y / gate to dgate. bias and gate may be absent; without gate so may dgate.
 template <class T, int V>
 KERNEL(activate_backward, (T* z, T* dy, const float* bias, const float* gate, float* dbias,
-                           float* dgate, size_t rows, size_t width, size_t per, Mask mask)) {
+                           float* dgate, size_t rows, size_t width, size_t filled, size_t per,
+                           Mask mask)) {
     float shift[V] = {}, along[V] = {}, v[V], d[V], b[V] = {}, g[V];
-    if (COLUMN < width) {
+    if (COLUMN < filled) {
         if (bias) load<V>(bias + COLUMN, b);
         if (gate) load<V>(gate + COLUMN, g);
         ROWS(row, rows, per) {
-            size_t at = row * width + COLUMN;
+            size_t at = row * filled + COLUMN;
             load<V>(z + at, v);
             load<V>(dy + at, d);
 #pragma unroll
             for (int i = 0; i < V; i++) {
-                float factor = drop(mask, at + i), open = gate ? g[i] : 1;
+                float factor = drop(mask, row * width + COLUMN + i), open = gate ? g[i] : 1;
                 float x = v[i] + b[i], h = gelu(x) * factor;
                 along[i] += d[i] * h;
                 d[i] *= open * factor * gelu_slope(x);
@@ -66,8 +70,8 @@ KERNEL(activate_backward, (T* z, T* dy, const float* bias, const float* gate, fl
             store<V>(dy + at, d);
         }
     }
-    part<V>(dbias, width, shift);
-    if (gate) part<V>(dgate, width, along);
+    part<V>(dbias, filled, shift);
+    if (gate) part<V>(dgate, filled, along);
 }
 
 // y = GELU(x) gate fixed; gate and fixed may be absent.

@@ -1,8 +1,8 @@
 //! The inputs of a convolution: how slots are filled from them, and how gradients come back.
 use super::{Convolution, Output, Slots};
-use crate::cuda::gpu::{Memory, gpu};
+use crate::cuda::gpu::{Address, Memory, gpu};
 use crate::cuda::kernels::{self, Pack};
-use crate::cuda::sums::add_narrow_sums;
+use crate::cuda::sums::add_padded_sums;
 use crate::op::conv_first::cuda::NormedFirst;
 use crate::tensor::cuda::{Cuda, address};
 use crate::tensor::{Grads, Hidden, NoneTape, Spans};
@@ -31,24 +31,20 @@ impl Frames {
         }
     }
 
-    /// Returns x' in slots, in the format of products.
-    pub fn fill(&self, conv: &Convolution<Cuda>, slots: &Slots) -> Memory {
-        let Convolution {
-            width,
-            s,
-            precision,
-            ..
-        } = *conv;
-        let gate = conv.gate.as_ref().map_or(0, address);
+    /// Returns x' in slots, in the format of products. `gate` is filled up.
+    pub fn fill(&self, conv: &Convolution<Cuda>, gate: Address, slots: &Slots) -> Memory {
+        let Convolution { s, precision, .. } = *conv;
+        let width = conv.filled_width();
         let to = gpu().memory(precision, slots.room() * s * width);
         match self {
             Frames::Hidden(x) => kernels::into_slots(
                 precision,
-                Pack::of(width),
+                Pack::of(conv.width),
                 slots.grid(s),
                 address(&x.values),
                 gate,
                 to.at(),
+                conv.width,
                 width,
                 conv.activates,
                 slots.layout,
@@ -73,41 +69,41 @@ impl Frames {
         to
     }
 
-    /// Adds to the gradients of x and the gate, from that of the slots.
+    /// Adds to the gradients of x and the gate, which is at an address filled up, from that of the
+    /// slots.
     pub fn accumulate(
         self,
         conv: &Convolution<Cuda>,
+        gate_address: Address,
         slots: &Slots,
         dh: Memory,
         g: &mut Grads<Cuda>,
     ) {
-        let Convolution {
-            width,
-            s,
-            precision,
-            ..
-        } = *conv;
+        let Convolution { s, precision, .. } = *conv;
+        let width = conv.filled_width();
         let gate = conv.gate.as_ref();
-        let gate_address = gate.map_or(0, address);
         // The kernels leave the gate's gradient of each frame where dh was.
         let add_gate_gradient = |dh: &Memory, g: &mut Grads<Cuda>| {
             if let Some(gate) = gate {
-                add_narrow_sums(precision, dh.at(), g.of(gate), slots.total * s, width);
+                let columns = [width, conv.width];
+                add_padded_sums(precision, dh.at(), g.of(gate), slots.total * s, columns);
             }
         };
         match self {
             Frames::First(first) => {
+                let gate = gate.map(|gate| (gate, gate_address));
                 first.accumulate(precision, dh.at(), gate, Some(slots.layout), g);
             }
             Frames::Hidden(x) => {
                 kernels::gradient_from_slots(
                     precision,
-                    Pack::of(width),
+                    Pack::of(conv.width),
                     slots.grid(s),
                     address(&x.values),
                     gate_address,
                     dh.at(),
                     g.of(&x.values),
+                    conv.width,
                     width,
                     slots.layout,
                 );

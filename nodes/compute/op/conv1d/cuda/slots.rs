@@ -6,7 +6,7 @@ use crate::cuda::grid::for_each;
 use crate::cuda::kernels::{self, Grid, SlotLayout};
 use crate::cuda::product::{Out, View, products};
 use crate::tensor::Spans;
-use crate::tensor::cuda::{Cuda, address, len};
+use crate::tensor::cuda::{Cuda, address};
 
 pub struct Slots {
     /// Rows of windows.
@@ -72,14 +72,11 @@ impl Slots {
     /// each frame of a slot a batched GEMM over all windows that contain it.
     pub fn input_gradient(&self, conv: &Convolution<Cuda>, dz: &Memory) -> Memory {
         let Convolution {
-            width,
-            out,
-            k,
-            s,
-            precision,
-            ..
+            k, s, precision, ..
         } = *conv;
-        let numbers = len(&conv.w);
+        let width = conv.filled_width();
+        let out = conv.filled_out();
+        let numbers = conv.filled_numbers();
         let taps = gpu().memory(precision, numbers);
         kernels::taps_by_frame(
             precision,
@@ -87,8 +84,10 @@ impl Slots {
             address(&conv.w),
             taps.at(),
             numbers,
+            conv.out,
             out,
             k,
+            conv.width,
             width,
             s,
         );
