@@ -15,6 +15,8 @@ A batch of noise, random weights, dropout as the recipe, AdamW. Rows, and about 
     recompute     as f32, layers computed again for their gradients 2 minutes
     arm           ARMHuBERT, 4 x 5 s, both teachers live      2.5 minutes
     star          STaRHuBERT, 4 x 5 s, teacher live           1.5 minutes
+    wide          Wang et al., shallow and wide, 4 x 5 s, teacher live 1 minute
+    lstm          LSTM by decoupled distillation, 4 x 5 s, HuBERT Large live 2 minutes
 
 and on a GPU, with a build for it (docs/cuda.md) and PyTorch's `torch.compile`:
 
@@ -24,8 +26,8 @@ and on a GPU, with a build for it (docs/cuda.md) and PyTorch's `torch.compile`:
     gpu-long      10 x 15.6 s, bf16, teacher live
 
 DPHuBERT: L1 - cosine on layers 0, 4, 8, 12 through linear maps, clipping at 10; ours has gates on every unit besides. The
-other two are the graphs of their names in graphs/librispeech; their students in PyTorch are in students.py, which are compared
-with the methods' own code before they are timed.
+others are graphs in graphs/librispeech (wide: shallow-wide, lstm: lstm-dkd); their students in PyTorch are in students.py, which
+compares those that are not transformers' own with golden files before they are timed.
 
 No ROW: all of the CPU's. Each side of each round is a process of its own; the table has medians over the rounds.
 PyTorch's first two updates are left out, as our warm-up is. Peak memory is the resident set, ours without the filling of
@@ -56,6 +58,8 @@ ROWS = {
     "recompute": Row(recompute=True),
     "arm": Row("armhubert"),
     "star": Row("starhubert"),
+    "wide": Row("shallow-wide"),
+    "lstm": Row("lstm-dkd"),
     "gpu": Row(rows=32, bf16=True, where="cuda"),
     "gpu-given": Row(rows=32, given=True, bf16=True, where="cuda"),
     "gpu-f32": Row(rows=32, where="cuda"),
@@ -66,6 +70,8 @@ PRECISE = {
     "dphubert": ["teacher", "student", "heads"],
     "armhubert": ["teacher", "masked-teacher", "student", "heads"],
     "starhubert": ["teacher", "student"],
+    "shallow-wide": ["teacher", "student", "heads", "logits"],
+    "lstm-dkd": ["teacher", "student", "logits"],
 }
 
 
@@ -125,6 +131,48 @@ def of_graph(method):
     return torch.nn.ModuleList([student, heads]), targets, loss
 
 
+def shallow_wide():
+    """Returns the same of Wang et al.'s shallow and wide student."""
+    import torch, torch.nn.functional as F, transformers, students
+
+    teacher = transformers.HubertModel(transformers.HubertConfig(attn_implementation="sdpa")).eval()
+    config = transformers.HubertConfig(
+        num_hidden_layers=2, feat_proj_layer_norm=False, apply_spec_augment=False, layerdrop=0.0, activation_dropout=0.0,
+        attn_implementation="sdpa")
+    student, heads = transformers.HubertModel(config).train(), students.ExpandHead(768, 768, 2)
+    teacher_map, student_map, embeddings = torch.nn.Linear(768, 256), torch.nn.Linear(768, 256), torch.randn(504, 256)
+
+    def targets(audio):
+        states = teacher(audio, output_hidden_states=True).hidden_states
+        return states[4], states[12], students.cosine_logits(teacher_map(states[12]), embeddings, 1)
+
+    def loss(audio, targets):
+        *layers, teacher_logits = targets
+        last = student(audio).last_hidden_state
+        logits = students.cosine_logits(student_map(last), embeddings, 1)
+        divergence = F.kl_div((logits / 0.1).log_softmax(-1), (teacher_logits / 0.1).log_softmax(-1), log_target=True, reduction="none")
+        return students.regression_loss(heads(last), layers) + 0.4 * divergence.sum(-1).mean()
+
+    return torch.nn.ModuleList([student, heads, student_map]), targets, loss
+
+
+def lstm():
+    """Returns the same of an LSTM that learns the clusters of HuBERT Large."""
+    import torch, transformers, students
+
+    students.check()
+    nodes = json.load(open("graphs/librispeech/lstm-dkd.json"))["nodes"]
+    large = {key: value for key, value in nodes["teacher"]["architecture"].items() if key not in ("final_proj_size", "label_embeddings")}
+    teacher = transformers.HubertModel(transformers.HubertConfig(**large, conv_bias=True, attn_implementation="sdpa")).eval()
+    convolutions = transformers.HubertConfig()
+    config = {key: getattr(convolutions, key) for key in ("conv_dim", "conv_kernel", "conv_stride")}
+    student = students.LstmStudent({**config, **nodes["student"]["architecture"]}).train()
+    teacher_map, embeddings, head = torch.nn.Linear(1024, 768), torch.randn(500, 768), torch.nn.Linear(768, 500)
+    targets = lambda audio: students.cosine_logits(teacher_map(teacher(audio).last_hidden_state), embeddings, 0.1)
+    loss = lambda audio, logits: students.decoupled_loss(head(student(audio)), logits)
+    return torch.nn.ModuleList([student, head]), targets, loss
+
+
 def torch_steps(method, rows, length, given, bf16, where, recompute):
     import torch
 
@@ -132,8 +180,9 @@ def torch_steps(method, rows, length, given, bf16, where, recompute):
     gpu = where == "cuda"
     torch.set_num_threads(int(os.environ.get("RAYON_NUM_THREADS", os.cpu_count())))
     device = torch.device("cuda" if gpu else "cpu")
-    trained, teach, loss_of = dphubert(device, recompute) if method == "dphubert" else of_graph(method)
-    settings = {"lr": 2e-4, "weight_decay": 0.0} if method == "dphubert" else {
+    of_method = {"dphubert": lambda: dphubert(device, recompute), "shallow-wide": shallow_wide, "lstm-dkd": lstm}
+    trained, teach, loss_of = of_method.get(method, lambda: of_graph(method))()
+    settings = {"lr": 2e-4, "weight_decay": 0.0} if method in ("dphubert", "lstm-dkd") else {
         "lr": 1e-3, "betas": (0.9, 0.98), "eps": 1e-6, "weight_decay": 0.01}
     optimizer = torch.optim.AdamW(trained.parameters(), **settings)
     targets = None
@@ -149,8 +198,8 @@ def torch_steps(method, rows, length, given, bf16, where, recompute):
                     teach = None
             loss = loss_of(audio, targets)
         loss.backward()
-        if method == "dphubert":
-            torch.nn.utils.clip_grad_norm_(trained.parameters(), 10.0)
+        if method in ("dphubert", "shallow-wide"):
+            torch.nn.utils.clip_grad_norm_(trained.parameters(), 10.0 if method == "dphubert" else 5.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if gpu:

@@ -1,9 +1,9 @@
-"""Students of ARMHuBERT and STaRHuBERT in PyTorch, for step.py.
+"""Students of ARMHuBERT, STaRHuBERT and of LSTMs in PyTorch, for step.py.
 
     python tests/speed/students.py        # needs torch and safetensors
 
-compares their hidden states, losses and gradients with tests/golden/arm and star, which the methods' own code wrote. Modules are
-named as tensors in a model folder, and a student takes the keys of its config.json.
+compares their hidden states, losses and gradients with tests/golden/arm and star, which the methods' own code wrote, and with
+lstm_both. Modules are named as tensors in a model folder, and a student takes the keys of its config.json.
 """
 import json
 import pathlib
@@ -72,6 +72,45 @@ class Layer(nn.Module):
         return x, attention_map
 
 
+class Extractor(nn.Module):
+    """Convolutions without bias, the first with a group norm."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.conv_layers = nn.ModuleList()
+        channels = 1
+        for i, (out, kernel, stride) in enumerate(zip(config["conv_dim"], config["conv_kernel"], config["conv_stride"])):
+            layer = nn.ModuleDict({"conv": nn.Conv1d(channels, out, kernel, stride, bias=False)})
+            if i == 0:
+                layer["layer_norm"] = nn.GroupNorm(out, out)
+            self.conv_layers.append(layer)
+            channels = out
+
+    def forward(self, audio):
+        """Returns (rows, frames, channels) for (rows, samples)."""
+        x = audio.unsqueeze(1)
+        for layer in self.conv_layers:
+            x = layer["conv"](x)
+            x = F.gelu(layer["layer_norm"](x) if "layer_norm" in layer else x)
+        return x.mT
+
+
+class LstmStudent(nn.Module):
+    """HuBERT's convolutions and a bidirectional LSTM."""
+
+    def __init__(self, config):
+        super().__init__()
+        channels = config["conv_dim"][-1]
+        self.feature_extractor = Extractor(config)
+        self.feature_projection = nn.ModuleDict({"layer_norm": nn.LayerNorm(channels)})
+        self.encoder = nn.ModuleDict({"lstm": nn.LSTM(
+            channels, config["lstm_hidden_size"], config["num_hidden_layers"], batch_first=True, bidirectional=True)})
+
+    def forward(self, audio):
+        """Returns the last layer for (rows, samples)."""
+        return self.encoder["lstm"](self.feature_projection["layer_norm"](self.feature_extractor(audio)))[0]
+
+
 class Student(nn.Module):
     """Convolutions, the last as wide as the encoder, and layers whose norms follow the sub-layers."""
 
@@ -80,17 +119,8 @@ class Student(nn.Module):
         dropout = config.get("hidden_dropout", 0.1)
         width, layers, self.average_gradients = config["hidden_size"], config["num_hidden_layers"], average_gradients
         reuses = config.get("encoder_reuse_attention") or [False] * layers
-        shapes = list(zip(config["conv_dim"], config["conv_kernel"], config["conv_stride"]))
-        self.feature_extractor = nn.Module()
-        self.feature_extractor.conv_layers = nn.ModuleList()
-        channels = 1
-        for i, (out, kernel, stride) in enumerate(shapes):
-            layer = nn.ModuleDict({"conv": nn.Conv1d(channels, out, kernel, stride, bias=False)})
-            if i == 0:
-                layer["layer_norm"] = nn.GroupNorm(out, out)
-            self.feature_extractor.conv_layers.append(layer)
-            channels = out
-        self.feature_projection = nn.ModuleDict({"layer_norm": nn.LayerNorm(channels)})
+        self.feature_extractor = Extractor(config)
+        self.feature_projection = nn.ModuleDict({"layer_norm": nn.LayerNorm(config["conv_dim"][-1])})
         self.projection_dropout = nn.Dropout(config.get("feat_proj_dropout", 0.0))
         if config.get("mask_time_prob", 0.05) > 0:
             self.masked_spec_embed = nn.Parameter(torch.rand(width))
@@ -107,11 +137,7 @@ class Student(nn.Module):
 
     def forward(self, audio, mask=None):
         """Returns layer 0, the input of the first layer, and the others, for (rows, samples)."""
-        x = audio.unsqueeze(1)
-        for layer in self.feature_extractor.conv_layers:
-            x = layer["conv"](x)
-            x = F.gelu(layer["layer_norm"](x) if "layer_norm" in layer else x)
-        x = self.projection_dropout(self.feature_projection["layer_norm"](x.mT))
+        x = self.projection_dropout(self.feature_projection["layer_norm"](self.feature_extractor(audio)))
         if mask is not None:
             x = torch.where(mask.unsqueeze(-1), self.masked_spec_embed, x)
         x = x + F.gelu(self.encoder.pos_conv_embed["conv"](x.mT)[..., : x.shape[1]]).mT
@@ -142,10 +168,52 @@ def gram_loss(states, targets, between):
     return sum(F.mse_loss(s @ other.mT, t @ their.mT) for s, other, t, their in pairs) / len(pairs)
 
 
-def golden(name, **options):
+def cosine_logits(x, embeddings, temperature):
+    return F.normalize(x, dim=-1) @ F.normalize(embeddings, dim=-1).T / temperature
+
+
+def decoupled_loss(logits, teacher_logits):
+    """Decoupled distillation, alpha = beta = 1, and cross entropy with the teacher's largest logit."""
+    labels = teacher_logits.argmax(-1, keepdim=True)
+    ours, theirs = logits.log_softmax(-1), teacher_logits.log_softmax(-1)
+
+    def of_target(log_p):
+        log_target = log_p.gather(-1, labels)
+        others = log_p.scatter(-1, labels, -torch.inf)
+        return torch.cat([log_target, others.logsumexp(-1, keepdim=True)], -1), others
+
+    (ours_target, ours_others), (theirs_target, theirs_others) = of_target(ours), of_target(theirs)
+    divergence = lambda p, q: F.kl_div(q, p, log_target=True, reduction="none").nan_to_num().sum(-1).mean()
+    target_class = divergence(theirs_target, ours_target)
+    finite = lambda others: others.masked_fill(others == -torch.inf, -1e4).log_softmax(-1)
+    other_classes = divergence(finite(theirs_others), finite(ours_others))
+    return target_class + other_classes + F.nll_loss(ours.flatten(0, -2), labels.flatten())
+
+
+class ExpandHead(nn.Module):
+    """A map that expands a layer, GELU, and a map for each target."""
+
+    def __init__(self, width, out, targets):
+        super().__init__()
+        self.expand = nn.Linear(width, width * targets)
+        self.targets = nn.ModuleList(nn.Linear(width, out) for _ in range(targets))
+
+    def forward(self, x):
+        parts = F.gelu(self.expand(x)).chunk(len(self.targets), -1)
+        return [target(part) for target, part in zip(self.targets, parts)]
+
+
+def regression_loss(predicted, targets):
+    """L1 and -log sigmoid of the cosine, means over targets."""
+    pairs = list(zip(predicted, targets))
+    cosine = lambda p, t: F.logsigmoid(F.cosine_similarity(p, t, dim=-1)).mean()
+    return sum(F.l1_loss(p, t) - cosine(p, t) for p, t in pairs) / len(pairs)
+
+
+def golden(name, kind=Student, **options):
     from safetensors.torch import load_file
 
-    student = Student(json.loads((GOLDEN / name / "config.json").read_text()), **options).eval()
+    student = kind(json.loads((GOLDEN / name / "config.json").read_text()), **options).eval()
     student.load_state_dict(load_file(GOLDEN / name / "model.safetensors"))
     return student, load_file(GOLDEN / f"{name}.safetensors")
 
@@ -170,6 +238,22 @@ def check():
     for name, parameter in student.named_parameters():
         if (gradient := theirs.get(f"paper/mean/a/grad/{name}")) is not None:
             close(parameter.grad, gradient)
+
+    student, theirs = golden("lstm_both", LstmStudent)
+    for row in "ab":
+        close(student(theirs[f"audio/{row}"][None])[0], theirs[f"hidden/{row}/3"])
+
+    logits, teacher_logits = torch.randn(2, 1, 5, 7, dtype=torch.float64)
+    q, p = logits[0].softmax(-1), teacher_logits[0].softmax(-1)
+    expected = 0
+    for frame_q, frame_p in zip(q, p):
+        label = frame_p.argmax()
+        q_t, p_t = frame_q[label], frame_p[label]
+        others = [i for i in range(7) if i != label]
+        expected += p_t * (p_t / q_t).log() + (1 - p_t) * ((1 - p_t) / (1 - q_t)).log() - q_t.log()
+        other_q, other_p = frame_q[others] / (1 - q_t), frame_p[others] / (1 - p_t)
+        expected += (other_p * (other_p / other_q).log()).sum()
+    torch.testing.assert_close(decoupled_loss(logits, teacher_logits), expected / 5)
 
     student, theirs = golden("star")
     for between, term in enumerate(["gram", "gram-between"]):
