@@ -48,7 +48,9 @@ impl<R: Read> Blocks<R> {
         std::mem::swap(block, &mut self.rest);
         self.rest.clear();
         while !self.is_at_end && self.end.is_none() && !self.read_more(block) {
-            if block.len() as u64 > MAX_LINE_BYTES {
+            // Others begin in the bytes that were read last.
+            let first_line = block.iter().position(|byte| *byte == b'\n');
+            if first_line.unwrap_or(block.len()) as u64 > MAX_LINE_BYTES {
                 let mebibytes = MAX_LINE_BYTES >> 20;
                 let message = format!(
                     "has a line of more than {mebibytes} MiB, the most that is read of one"
@@ -138,7 +140,11 @@ mod tests {
         let (found, _) = blocks(Blocks::new(&b"\xef\xbb\xbfa\nb"[..]));
         assert_eq!(found, [b"a\nb"]);
         assert_eq!(blocks(Blocks::new(&b""[..])), (vec![], None));
-        let long = vec![b'x'; MAX_LINE_BYTES as usize + 1];
+        let longest = vec![b'x'; MAX_LINE_BYTES as usize];
+        let text = [&longest[..], b"\n", &longest[..BLOCK_BYTES / 2]].concat();
+        let (found, error) = blocks(Blocks::new(&text[..]));
+        assert_eq!((found.concat(), error), (text, None));
+        let long = [&longest[..], b"x"].concat();
         let (_, error) = blocks(Blocks::new(&long[..]));
         assert!(error.unwrap().starts_with("has a line of more than 16 MiB"));
     }
