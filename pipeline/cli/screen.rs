@@ -14,7 +14,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Shows the progress of a run.
 pub(crate) struct Screen {
-    redraws: bool,
+    /// Whether a bar is drawn; elsewhere lines are printed now and then.
+    pub(crate) redraws: bool,
     /// Whether the bar of a phase that is done stays on the terminal.
     keeps_bars: bool,
     shown: Mutex<Shown>,

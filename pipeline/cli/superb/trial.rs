@@ -1,8 +1,8 @@
 //! A trial: a head trained at one learning rate on a model's features, and scored.
 use super::task::Task;
 use crate::ending::{CommandError, WithPath};
+use crate::graph;
 use crate::screen::Screen;
-use crate::{graph, terminal};
 use nodes::node::Clock;
 use nodes::node::outcomes::{OUTCOMES_FILE, Rule, read_outcomes};
 use nodes::node::report::{Progress, Report};
@@ -40,7 +40,7 @@ struct TrialReport(Arc<Screen>);
 
 impl Report for TrialReport {
     fn phase_started(&self, phase: &str, clock: &Clock) {
-        if terminal::redraws() {
+        if self.0.redraws {
             self.0.phase_started(phase, clock);
         }
     }
@@ -50,7 +50,7 @@ impl Report for TrialReport {
     }
 
     fn update(&self, phase: &str, progress: Progress) {
-        if terminal::redraws() {
+        if self.0.redraws {
             self.0.update(phase, progress);
         }
     }
