@@ -1,14 +1,15 @@
 //! Ranks that reach each other by MPI.
 //!
-//! Messages between two ranks are never blocking calls of MPI: each is asked for again and again
-//! until it has arrived. So a rank that is not heard of can be named, and waiting costs no core.
+//! There are only messages between two ranks, no blocking calls and no collective operations of MPI:
+//! each message is asked for again and again until it has arrived. So a rank that is not heard of
+//! can be named, and waiting costs no core.
 use crate::ending::{CommandError, FAILED};
 use crate::terminal;
-use ::mpi::Threading;
 use ::mpi::environment::{self, Universe};
 use ::mpi::request::{Request, Scope, scope};
 use ::mpi::topology::SimpleCommunicator;
 use ::mpi::traits::*;
+use ::mpi::{Tag, Threading};
 use compute::ranks::Transport;
 use std::env;
 #[cfg(feature = "cuda")]
@@ -30,10 +31,16 @@ const FORWARDING: Duration = Duration::from_millis(300);
 /// What the environment of a process has if MPI's launcher started it.
 const LAUNCHERS: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"];
 
+/// Messages of [`Transport::gather`].
+const MESSAGE_TAG: Tag = 0;
+/// Messages of [`Transport::swap`] and [`Transport::join`].
+const GRADIENT_TAG: Tag = 1;
+
 /// Where the numbers of gradients are exchanged.
 const GRADIENTS: Wait = Wait {
     moment: "the exchange of gradients",
     is_patient: false,
+    tag: GRADIENT_TAG,
 };
 
 /// MPI, from [`start`] to [`end`].
@@ -118,32 +125,38 @@ impl Mpi {
         mpi
     }
 
-    /// Sends `sent` to every other rank, and receives a message of each into its place in
-    /// `received`.
-    fn exchange(&self, sent: &[u8], received: &mut [Vec<u8>], wait: &Wait) {
+    /// Sends a part of `sent` to each rank, in their order, and receives a part of each into its
+    /// place in `received`.
+    fn exchange<T: Equivalence + Copy>(
+        &self,
+        sent: &[&[T]],
+        received: &mut [&mut [T]],
+        wait: &Wait,
+    ) {
         let world = SimpleCommunicator::world();
         scope(|scope| {
-            let mut requests = vec![];
-            for (rank, buffer) in received.iter_mut().enumerate() {
+            let mut sends = vec![];
+            let mut receives = vec![];
+            for (rank, (sent, received)) in sent.iter().zip(received).enumerate() {
                 if rank == self.rank {
-                    buffer.copy_from_slice(sent);
+                    received.copy_from_slice(sent);
                     continue;
                 }
                 let process = world.process_at_rank(rank as i32);
-                let buffer = buffer.as_mut_slice();
-                let receive = process.immediate_receive_into(scope, buffer);
-                let send = process.immediate_send(scope, sent);
-                requests.push((Some(rank), receive));
-                requests.push((None, send));
+                let receive = process.immediate_receive_into_with_tag(scope, *received, wait.tag);
+                let send = process.immediate_send_with_tag(scope, *sent, wait.tag);
+                receives.push((rank, receive));
+                sends.push((rank, send));
             }
-            self.wait(requests, wait);
+            self.wait(receives, wait);
+            self.wait(sends, wait);
         });
     }
 
-    /// Waits until all requests are done. Those that receive have the number of the rank that sends.
+    /// Waits until all requests are done, each of which has the number of the other rank.
     fn wait<'a, D: ?Sized, S: Scope<'a>>(
         &self,
-        mut requests: Vec<(Option<usize>, Request<'a, D, S>)>,
+        mut requests: Vec<(usize, Request<'a, D, S>)>,
         wait: &Wait,
     ) {
         let begun = Instant::now();
@@ -164,7 +177,7 @@ impl Mpi {
                 thread::yield_now();
                 continue;
             }
-            let missing = || self.names(requests.iter().filter_map(|(rank, _)| *rank));
+            let missing = || self.names(requests.iter().map(|(rank, _)| *rank));
             if !wait.is_patient && waited > self.timeout {
                 self.give_up(wait, &missing());
             }
@@ -176,17 +189,14 @@ impl Mpi {
         }
     }
 
-    /// Names ranks and their hosts: `rank 2 (node7), rank 3 (node7)`; all of them if none is known.
+    /// Names ranks and their hosts: `rank 2 (node7), rank 3 (node7)`.
     fn names(&self, ranks: impl Iterator<Item = usize>) -> String {
         let name = |rank: usize| match self.hosts.get(rank) {
             Some(host) => format!("rank {rank} ({host})"),
             None => format!("rank {rank}"),
         };
         let names: Vec<String> = ranks.map(name).collect();
-        match names.is_empty() {
-            true => "the other ranks".into(),
-            false => names.join(", "),
-        }
+        names.join(", ")
     }
 
     fn say(&self, line: &str) {
@@ -210,6 +220,8 @@ impl Mpi {
 struct Wait<'a> {
     moment: &'a str,
     is_patient: bool,
+    /// Keeps messages of one sort from those of another.
+    tag: Tag,
 }
 
 impl Transport for Mpi {
@@ -222,32 +234,33 @@ impl Transport for Mpi {
     }
 
     fn gather(&self, moment: &str, message: &[u8], is_patient: bool) -> Vec<Vec<u8>> {
-        let wait = Wait { moment, is_patient };
+        let wait = Wait {
+            moment,
+            is_patient,
+            tag: MESSAGE_TAG,
+        };
         let length = (message.len() as u64).to_le_bytes();
-        let mut lengths = vec![vec![0; length.len()]; self.count];
-        self.exchange(&length, &mut lengths, &wait);
+        let mut lengths = vec![[0; size_of::<u64>()]; self.count];
+        let mut places: Vec<&mut [u8]> = lengths.iter_mut().map(|l| &mut l[..]).collect();
+        self.exchange(&vec![&length[..]; self.count], &mut places, &wait);
         let mut messages = vec![];
         for length in lengths {
-            let length = length.try_into().map_or(0, u64::from_le_bytes);
-            messages.push(vec![0; length as usize]);
+            messages.push(vec![0; u64::from_le_bytes(length) as usize]);
         }
-        self.exchange(message, &mut messages, &wait);
+        let mut places: Vec<&mut [u8]> = messages.iter_mut().map(|m| &mut m[..]).collect();
+        self.exchange(&vec![message; self.count], &mut places, &wait);
         messages
     }
 
     fn swap(&self, sent: &[f32], received: &mut [f32]) {
-        let world = SimpleCommunicator::world();
-        scope(|scope| {
-            let request = world.immediate_all_to_all_into(scope, sent, received);
-            self.wait(vec![(None, request)], &GRADIENTS);
-        });
+        let part = sent.len() / self.count;
+        let sent: Vec<&[f32]> = sent.chunks_exact(part).collect();
+        let mut places: Vec<&mut [f32]> = received.chunks_exact_mut(part).collect();
+        self.exchange(&sent, &mut places, &GRADIENTS);
     }
 
     fn join(&self, own: &[f32], all: &mut [f32]) {
-        let world = SimpleCommunicator::world();
-        scope(|scope| {
-            let request = world.immediate_all_gather_into(scope, own, all);
-            self.wait(vec![(None, request)], &GRADIENTS);
-        });
+        let mut places: Vec<&mut [f32]> = all.chunks_exact_mut(own.len()).collect();
+        self.exchange(&vec![own; self.count], &mut places, &GRADIENTS);
     }
 }
