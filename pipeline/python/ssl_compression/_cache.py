@@ -8,10 +8,10 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from ._codec import Decode, Floats, decoder
-from ._part import DamagedPart, list_parts, read_index, read_rows, verify
+from ._part import DamagedPart, Place, list_parts, read_index, read_rows, verify
 
 if TYPE_CHECKING:
     from ._dataset import CacheDataset
@@ -23,15 +23,6 @@ Layer = int | Literal["logits"] | None
 
 _FINGERPRINT = re.compile("[0-9a-f]{16}")
 _PARTS_IN_MEMORY = 4
-
-
-class Place(NamedTuple):
-    """Where a row is."""
-
-    part: Path
-    row: int
-    id: str
-    frames: int
 
 
 class Cache:
@@ -125,7 +116,7 @@ class Cache:
         name = self._folder(fingerprint).name
         places = [self._places(layer, name) for layer in layers]
         keys = [key for key in places[0] if all(key in layer for layer in places)] if places else []
-        return CacheDataset(self, [[layer[key] for layer in places] for key in keys])
+        return CacheDataset([[layer[key] for layer in places] for key in keys], self._read)
 
     def _folder(self, fingerprint: str | None) -> Path:
         if fingerprint is None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
@@ -29,6 +30,15 @@ class RowIndex:
     keys: list[bytes]
     ids: list[str]
     frames: list[int]
+
+
+class Place(NamedTuple):
+    """Where a row is."""
+
+    part: Path
+    row: int
+    id: str
+    frames: int
 
 
 def list_parts(folder: Path) -> list[Path]:
