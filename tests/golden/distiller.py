@@ -54,7 +54,7 @@ torch.Tensor.cuda = lambda tensor: tensor
 
 
 def states(name, waves):
-    """Returns the hidden states of the layers for each waveform, (layers, frames, width)."""
+    """Returns the hidden states for each waveform, (1 + layers, frames, width): the first is what layer 1 reads."""
     checkpoint = torch.load(OUT / f"{name}.ckpt", weights_only=False)
     code = importlib.import_module(f"s3prl.upstream.{name}.model")
     config = checkpoint["Config"]["distiller"]
@@ -64,10 +64,13 @@ def states(name, waves):
     found = model.load_state_dict(encoder, strict=False)
     assert all(map(is_head, found.missing_keys)) and not found.unexpected_keys, found
     lengths = [] if name == "distiller" else [[len(wave)] for wave in waves]
+    read = []
+    model.encoder.layers[0].register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].transpose(0, 1)))
     for i, wave in enumerate(waves):
         with torch.no_grad():
             arguments = [wave[None], *lengths[i : i + 1], torch.ones(1, len(wave))]
-            yield torch.cat(model(*arguments, get_hidden=True, no_pred=True)[4])
+            layers = model(*arguments, get_hidden=True, no_pred=True)[4]
+        yield torch.cat([read.pop(), *layers])
 
 
 def main():
@@ -78,7 +81,7 @@ def main():
     for name in ("distiller", "distiller_fbank"):
         waves = [audio[f"{n}/audio"] for n in lengths]
         for n, layers in zip(lengths, states(name, waves)):
-            for layer, state in enumerate(layers, 1):
+            for layer, state in enumerate(layers):
                 difference = (state - expected[f"{name}/{n}/{layer}"]).abs().max().item()
                 print(f"{name}, {n} samples, layer {layer}: {difference:.1e} of {state.abs().max():.1f}")
                 worst = max(worst, difference)
