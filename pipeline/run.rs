@@ -89,6 +89,16 @@ impl Run<'_> {
         Ok(RunOutcome::Finished)
     }
 
+    /// Runs all phases from the beginning in a folder that is nobody else's and is not kept: nothing is
+    /// written that describes the run.
+    pub fn run_unrecorded(&self) -> Result<PhaseEnd, RunError> {
+        let missing = missing(self.plan.phases.iter());
+        if !missing.is_empty() {
+            return Err(RunError::Failed(missing.join("\n")));
+        }
+        self.run_phases(None, None, false)
+    }
+
     /// Checks and locks the folder and writes the record; `None` if the folder holds a finished run.
     fn begin(&self, file: &Path) -> Result<Option<BegunRun>, RunError> {
         let earlier = self.earlier_record(file)?;

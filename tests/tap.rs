@@ -73,6 +73,49 @@ fn a_tap_writes_what_a_port_sends() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), before + 1);
 }
 
+/// Returns the metrics of a phase's updates that a run has written, but for its speed.
+fn written_metrics(out: &Path, phase: &str) -> Vec<(String, f32)> {
+    let lines = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
+    let mut metrics = vec![];
+    for line in lines.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let name = line["name"].as_str().unwrap();
+        if line["phase"] == phase && name != "audio_per_second" && !name.starts_with("dev/") {
+            metrics.push((name.to_owned(), line["value"].as_f64().unwrap() as f32));
+        }
+    }
+    metrics
+}
+
+/// Returns the metrics that an optimizer has sent, but for its speed.
+fn tapped_metrics(metrics: &RecordBatch) -> Vec<(String, f32)> {
+    let names = metrics["name"].as_string::<i32>();
+    let values = metrics["value"].as_primitive::<Float32Type>();
+    let rows = (0..metrics.num_rows()).map(|row| (names.value(row).to_owned(), values.value(row)));
+    rows.filter(|(name, _)| name != "audio_per_second")
+        .collect()
+}
+
+/// A phase begins with what the phases before it have written in as many updates.
+#[test]
+fn a_tap_of_a_later_phase_sees_what_a_run_saw() {
+    let folder = sample("tap-later");
+    let arguments = ["--set", "teacher.cache=c", "--steps", "2"];
+    assert!(run(&folder, "out", &arguments).status.success());
+    let files = fs::read_dir(folder.path()).unwrap().count();
+    let port = ["step.metrics", "--phase", "distill", "--out", "t.parquet"];
+    stdout(
+        folder.path(),
+        &[&["tap", "g.json"], &port[..], &arguments].concat(),
+    );
+    let tapped = tapped_metrics(&table(&folder.path().join("t.parquet")));
+    assert_eq!(
+        tapped,
+        written_metrics(&folder.path().join("out"), "distill")
+    );
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), files + 1);
+}
+
 /// The metrics of every update are those of a run, and the targets of a row are those of
 /// `extract`.
 #[test]
@@ -88,35 +131,13 @@ fn a_tap_changes_no_number() {
         .status
         .success()
     );
-    let lines = fs::read_to_string(folder.path().join("out/metrics.jsonl")).unwrap();
-    let lines = lines
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let lines = lines.filter(|l| l["phase"] == "prune");
-    let value = |l: &Value| {
-        (
-            l["name"].as_str().unwrap().to_owned(),
-            l["value"].as_f64().unwrap() as f32,
-        )
-    };
-    let expected: Vec<(String, f32)> = lines
-        .map(|l| value(&l))
-        .filter(|(name, _)| name != "audio_per_second")
-        .collect();
+    let expected = written_metrics(&folder.path().join("out"), "prune");
     let tap = |port: &str| {
         let arguments = ["tap", "g.json", port, "--steps", "3", "--out", "t.parquet"];
         stdout(folder.path(), &[&arguments[..], &whole_utterances].concat());
         table(&folder.path().join("t.parquet"))
     };
-    let metrics = tap("step.metrics");
-    let names = metrics["name"].as_string::<i32>();
-    let values = metrics["value"].as_primitive::<Float32Type>();
-    let tapped =
-        (0..metrics.num_rows()).map(|row| (names.value(row).to_owned(), values.value(row)));
-    let tapped: Vec<(String, f32)> = tapped
-        .filter(|(name, _)| name != "audio_per_second")
-        .collect();
-    assert_eq!(tapped, expected);
+    assert_eq!(tapped_metrics(&tap("step.metrics")), expected);
 
     let targets = tap("teacher.targets");
     let id = targets["id"].as_string::<i32>().value(0).to_owned();

@@ -1,8 +1,9 @@
 //! `pipeline tap GRAPH NODE.PORT --steps N --out FILE.parquet [--phase P]`: writes what a port
 //! sends.
 //!
-//! The phase runs as in a run, except that there are no dev passes and that no run folder, model or
-//! checkpoint is written. Caches are read and filled as in a run.
+//! The phases before it run first, in a temporary folder, as `run --steps N` runs them. The phase then
+//! runs as in that run, except that there are no dev passes and that no model or checkpoint is written.
+//! Caches are read and filled as in a run.
 use crate::dry_run::{self, DryRun, TemporaryFolder, check_files, find_phase};
 use crate::ending::{CommandError, CommandResult};
 use crate::screen::Screen;
@@ -13,8 +14,10 @@ use nodes::data::suggestion::suggestion;
 use nodes::node::step::StepInfo;
 use nodes::tool::tap::Tap;
 use pipeline::graph::plan::Phase;
-use pipeline::run::phase;
+use pipeline::run::error::PhaseEnd;
 use pipeline::run::stage::NodeEvent;
+use pipeline::run::{Run, phase};
+use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,18 +49,42 @@ impl Arguments {
             let out = printable_path(&self.out);
             return Err(CommandError::Usage(format!("{out} is a folder")));
         }
-        let plan = self.graph.plan()?;
-        let phase = find_phase(&plan, self.phase.as_deref())?;
-        let no_dev_passes = dry_run::without_dev_passes(&plan, phase);
+        let mut earlier = self.graph.plan()?;
+        let phase = find_phase(&earlier, self.phase.as_deref())?;
+        let no_dev_passes = dry_run::without_dev_passes(&earlier, phase);
         let plan = self.graph.plan_with(&no_dev_passes)?;
         let phase = find_phase(&plan, self.phase.as_deref())?;
         let (node, port) = self.find_port(phase)?;
         check_files(phase)?;
-        self.device.choose()?;
+        let device = self.device.choose()?;
 
         let folder = TemporaryFolder::new("tap")?;
         let screen = Arc::new(Screen::new());
         let signals = Signals::catch_and_answer(&screen)?;
+        let number = earlier
+            .phases
+            .iter()
+            .position(|other| other.name == phase.name);
+        earlier.phases.truncate(number.unwrap_or(0));
+        let before = Run {
+            plan: &earlier,
+            out: folder.path().to_owned(),
+            resume: false,
+            steps: Some(self.steps),
+            shard: None,
+            device,
+            arguments: Value::Null,
+            report: screen.clone(),
+            stop: signals.stop.clone(),
+            ranks: Arc::default(),
+        };
+        let ended = before.run_unrecorded();
+        if !matches!(ended, Ok(PhaseEnd::Finished)) {
+            screen.close();
+        }
+        if ended? == PhaseEnd::Stopped {
+            return Err(signals.interruption());
+        }
         let dry_run = DryRun {
             plan: &plan,
             phase,
