@@ -1,5 +1,5 @@
 //! WAV and its 64-bit kin RF64 and BW64 (EBU Tech 3306).
-use super::riff::{ByteOrder, Chunk, HEADER, audio_bytes, chunks};
+use super::riff::{ByteOrder, CHUNK_HEADER, Chunk, HEADER, audio_bytes, chunks};
 use super::{Correction, Patch, read_at};
 use crate::Result;
 use crate::data::audio::unsupported::convert;
@@ -67,18 +67,26 @@ pub(super) fn correction(source: &mut dyn MediaSource, length: u64) -> Result<Co
     };
     let size = u32::try_from(bytes).unwrap_or(u32::MAX);
     let is_short = bytes <= length - data.start.min(length);
+    let mut patches = vec![
+        Patch {
+            offset: 0,
+            // Without a size of its own the file lasts to its end.
+            bytes: [&b"RIFF"[..], &u32::MAX.to_le_bytes()].concat(),
+        },
+        Patch {
+            offset: data.start - 4,
+            bytes: size.to_le_bytes().into(),
+        },
+    ];
+    // Titles and notes, over whose errors the reader would stop.
+    for list in chunks.iter().filter(|chunk| &chunk.name == b"LIST") {
+        patches.push(Patch {
+            offset: list.start - CHUNK_HEADER,
+            bytes: b"JUNK".into(),
+        });
+    }
     Ok(Correction {
-        patches: vec![
-            Patch {
-                offset: 0,
-                // Without a size of its own the file lasts to its end.
-                bytes: [&b"RIFF"[..], &u32::MAX.to_le_bytes()].concat(),
-            },
-            Patch {
-                offset: data.start - 4,
-                bytes: size.to_le_bytes().into(),
-            },
-        ],
+        patches,
         end: is_short.then_some(data.start + bytes),
         frames: (block > 0).then(|| bytes / block),
     })
@@ -168,6 +176,20 @@ mod tests {
         let empty = [wav(0, 48, 0), tail.to_vec()].concat();
         assert_eq!(samples(&empty), Ok(vec![]));
         assert_eq!(samples(&wav(0, 36, 0)), Ok(vec![]));
+    }
+
+    #[test]
+    fn wrong_titles_before_the_data_hide_no_audio() {
+        for list in [
+            &b"LIST\x11\0\0\0INFOISFT\x05\0\0\0Lavf5\0"[..],
+            b"LIST\x0e\0\0\0INFOISFT\xff\0\0\0ab",
+            b"LIST\x03\0\0\0abc\0",
+            b"LIST\0\0\0\0",
+        ] {
+            let mut bytes = wav(1000, 2036 + list.len() as u32, 2000);
+            bytes.splice(36..36, list.iter().copied());
+            assert_eq!(samples(&bytes), Ok(expected(1000)), "{list:?}");
+        }
     }
 
     #[test]
