@@ -133,7 +133,7 @@ def load_expert(folder):
     spec = importlib.util.spec_from_file_location(f"expert_{path.parent.name}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.UpstreamExpert().eval()
+    return module.UpstreamExpert()  # in evaluation mode from the start
 
 
 def check_s3prl(folder, expected):

@@ -57,7 +57,8 @@ class Head(nn.Module):
 class UpstreamExpert(EncoderMixin, nn.Module):
     """Gives the hidden states of a list of raw waveforms at 16 kHz.
 
-    `ckpt` is the folder of the weights; without it, the folder of this file.
+    `ckpt` is the folder of the weights; without it, the folder of this file. It is in evaluation mode
+    at first.
     """
 
     def __init__(self, ckpt=None, *args, **kwargs):
@@ -76,6 +77,7 @@ class UpstreamExpert(EncoderMixin, nn.Module):
                 prefix = f"{group}."
                 own = {n[len(prefix) :]: v for n, v in tensors.items() if n.startswith(prefix)}
                 self.heads.append(Head(own))
+        self.eval()  # dropout is for who trains: `train()` turns it on
 
     def get_downsample_rates(self, key=None):
         return 320
