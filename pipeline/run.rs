@@ -114,6 +114,12 @@ impl Run<'_> {
             return Err(RunError::Failed(missing.join("\n")));
         }
         self.print_warnings();
+        if self.out.is_file() {
+            let out = self.out.display();
+            return Err(RunError::Failed(format!(
+                "{out} is a file; `--out` names the folder of the run"
+            )));
+        }
         std::fs::create_dir_all(&self.out)
             .map_err(|e| RunError::Failed(format!("{}: {e}", self.out.display())))?;
         let lock = self.lock()?;

@@ -1,7 +1,7 @@
 //! A run that gets more updates than it was begun with.
 use crate::program::{Folder, call, read_json, stderr};
 use crate::run::interrupted;
-use crate::sample::{finished, run, sample};
+use crate::sample::{finished, refusal, run, sample};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -73,8 +73,10 @@ fn a_finished_run_with_a_constant_schedule_grows() {
     let output = run(&folder, "grown", &["--resume"]);
     assert_eq!(
         stderr(&output),
-        "grown was begun otherwise, so it does not go on; different: step.steps (20 instead of \
-         40: it may grow, but not shrink)\n"
+        refusal(
+            "grown",
+            "step.steps (20 instead of 40: it may grow, but not shrink)"
+        )
     );
 }
 
@@ -96,11 +98,10 @@ fn other_schedules_say_why_they_do_not_grow() {
     assert!(run(&folder, "out", &[]).status.success());
     let output = run(&folder, "out", &RESUME_FORTY);
     assert_eq!(output.status.code(), Some(1));
-    let expected = "out was begun otherwise, so it does not go on; different: step.steps (with 40 \
-                    in place of 20 the schedule would have had other learning rates in the 20 \
-                    updates that are made; only \"constant\", a warm-up and a hold do not depend \
-                    on it)\n";
-    assert_eq!(stderr(&output), expected);
+    let difference = "step.steps (with 40 in place of 20 the schedule would have had other learning \
+                      rates in the 20 updates that are made; only \"constant\", a warm-up and a hold \
+                      do not depend on it)";
+    assert_eq!(stderr(&output), refusal("out", difference));
 }
 
 /// Also one that is killed, grows, and is killed again.
@@ -127,8 +128,10 @@ fn only_the_newest_phase_begun_grows() {
     let output = run(&folder, "grown", &resume(&["--set", "step.steps=30"]));
     assert_eq!(
         stderr(&output),
-        "grown was begun otherwise, so it does not go on; different: prune.step.steps (only \
-         `distill`, the newest phase begun, may have more updates)\n"
+        refusal(
+            "grown",
+            "prune.step.steps (only `distill`, the newest phase begun, may have more updates)"
+        )
     );
     let more = resume(&["--set", "distill.step.steps=30"]);
     assert!(finished(&folder, "grown", &more) == long);

@@ -1,6 +1,6 @@
 //! Runs go on with data and models that have moved, and not with others.
 use crate::program::{Folder, read_json, stderr};
-use crate::sample::{finished, results, run, sample};
+use crate::sample::{finished, refusal, results, run, sample};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -97,9 +97,12 @@ fn other_contents_are_refused_by_name() {
         let output = run(&folder, "out", &arguments);
         assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
         let text = stderr(&output);
-        let start = "out was begun otherwise, so it does not go on; different: ";
-        let keys = text.strip_prefix(start).unwrap_or_else(|| panic!("{text}"));
-        keys.trim_end().to_owned()
+        let whole = refusal("out", "KEYS");
+        let (start, end) = whole.split_once("KEYS").unwrap();
+        let keys = text
+            .strip_prefix(start)
+            .and_then(|text| text.strip_suffix(end));
+        keys.unwrap_or_else(|| panic!("{text}")).to_owned()
     };
     let list = folder.path().join("elsewhere/lists/train.tsv");
     let text = fs::read_to_string(&list).unwrap();
@@ -139,9 +142,6 @@ fn a_replaced_model_is_refused() {
     let output = run(&folder, "out", &["--resume"]);
     assert_eq!(
         (output.status.code(), stderr(&output).as_str()),
-        (
-            Some(1),
-            "out was begun otherwise, so it does not go on; different: the files in teacher\n"
-        )
+        (Some(1), refusal("out", "the files in teacher").as_str())
     );
 }

@@ -166,4 +166,16 @@ fn the_probe_distinguishes_tones() {
         stderr(&output),
         "phones.tsv: line 11: the speaker `1` is in `train` and in another split\n"
     );
+    fs::write(
+        folder.path().join("phones.tsv"),
+        lines.replace("\tdev\t", "\ttrain\t"),
+    )
+    .unwrap();
+    let output = probe(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    let says = stderr(&output);
+    assert!(
+        says.contains("all its utterances are in the split `train`"),
+        "{says}"
+    );
 }

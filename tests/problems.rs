@@ -65,7 +65,10 @@ fn problems_of_settings_name_the_setting() {
             "speech.viws=1",
             "node `speech`: unknown option `viws`; did you mean `views`?",
         ),
-        ("speech.manifest.0=1", "nothing stands at `0`"),
+        (
+            "speech.manifest.0=1",
+            "nothing stands at `0`: items of a list go by their numbers from 0, and none is added",
+        ),
         (
             "seed={\"a\":1,\"a\":2}",
             "`a` stands here for the second time",

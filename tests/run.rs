@@ -1,6 +1,6 @@
 //! Interrupted, resumed and plain runs end alike.
 use crate::program::{Folder, call, execute, pipeline, read_json, stderr, stdout_json};
-use crate::sample::{finished, results, run, sample};
+use crate::sample::{finished, refusal, results, run, sample};
 use serde_json::{Value, json};
 use std::fs;
 use std::process::Command;
@@ -151,12 +151,7 @@ fn a_run_resumes_only_with_its_settings() {
         resume(&["--steps", "2", "--resume"]),
         (Some(0), "out is finished already\n".into())
     );
-    let refused = |keys: &str| {
-        (
-            Some(1),
-            format!("out was begun otherwise, so it does not go on; different: {keys}\n"),
-        )
-    };
+    let refused = |keys: &str| (Some(1), refusal("out", keys));
     assert_eq!(
         resume(&["--resume", "--set", "step.steps=50"]),
         refused(

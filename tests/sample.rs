@@ -34,6 +34,14 @@ pub(crate) fn sample(name: &str) -> Folder {
     folder
 }
 
+/// Returns what a run says that is not resumed because of these differences.
+pub(crate) fn refusal(out: &str, differences: &str) -> String {
+    format!(
+        "cannot resume {out}: these settings differ from the run's: {differences}; undo the change, \
+         or begin another run with `--out`\n"
+    )
+}
+
 /// Writes a WAV file of a tone with noise.
 pub(crate) fn noise(path: &Path, samples: usize, seed: u32) {
     let spec = hound::WavSpec {

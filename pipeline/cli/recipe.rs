@@ -72,6 +72,7 @@ pub(crate) fn text(
 /// Formats the needs of a phase: `400 updates, 2.09 h of audio`.
 fn needs_text(needs: &Needs) -> String {
     let updates = match needs.updates {
+        Some(1) => "1 update".to_owned(),
         Some(updates) => format!("{} updates", thousands(updates)),
         None => "updates by the manifest, which is not there".to_owned(),
     };

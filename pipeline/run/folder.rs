@@ -59,7 +59,8 @@ impl Run<'_> {
         }
         let out = self.out.display();
         Err(RunError::Failed(format!(
-            "{out} was begun with another graph, so it does not go on"
+            "cannot resume {out}: its checkpoints are of another graph; name that graph, or begin \
+             another run with `--out`"
         )))
     }
 
@@ -74,7 +75,8 @@ impl Run<'_> {
         let comparison = record.compare(earlier, self.plan, &state);
         if !comparison.differences.is_empty() {
             return Err(RunError::Failed(format!(
-                "{} was begun otherwise, so it does not go on; different: {}",
+                "cannot resume {}: these settings differ from the run's: {}; undo the change, or \
+                 begin another run with `--out`",
                 self.out.display(),
                 comparison.differences.join(", ")
             )));

@@ -107,8 +107,11 @@ impl AudioTable {
                     _ if !read.leaf_included(leaf) => (),
                     Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::GZIP(_) => (),
                     other => {
+                        let codec = format!("{other:?}");
+                        let codec = codec.split('(').next().unwrap_or_default();
                         return Err(format!(
-                            "is packed with {other:?}; Snappy, gzip and no compression are read"
+                            "is packed with {codec}; Snappy, gzip and no compression are read: write \
+                             it again with one of these"
                         )
                         .into());
                     }

@@ -190,6 +190,14 @@ fn too_short_and_too_long_utterances_are_left_out() {
     let error = send_phase(&none, &context).unwrap_err().to_string();
     let expected = "train.tsv has no utterance to use: 12 too short, 0 too long, 0 bad";
     assert!(error.ends_with(expected), "{error}");
+    let list = std::path::Path::new(&none.manifest).with_file_name("none.tsv");
+    std::fs::write(&list, ".\n").unwrap();
+    let none = data.options(&[("manifest", list.to_string_lossy().into())]);
+    let error = send_phase(&none, &context).unwrap_err().to_string();
+    assert!(
+        error.contains("none.tsv has no utterance: a list needs"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -85,9 +85,16 @@ impl UtteranceSet {
         let is_empty_shard = total == 0 && !utterances.is_empty();
         if listed.is_empty() && !is_empty_shard {
             let bad = total - empty - short - long;
-            let mut message = format!(
-                "{manifest} has no utterance to use: {short} too short, {long} too long, {bad} bad"
-            );
+            let mut message = match total {
+                0 => format!(
+                    "{manifest} has no utterance: a list needs a line for each audio file, a folder \
+                     audio files in it"
+                ),
+                _ => format!(
+                    "{manifest} has no utterance to use: {short} too short, {long} too long, {bad} \
+                     bad"
+                ),
+            };
             if empty > 0 {
                 message += &format!(", {empty} without samples");
             }

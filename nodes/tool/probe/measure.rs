@@ -29,6 +29,11 @@ pub(super) fn probe_source(
     let (train, held_out): (Vec<_>, Vec<_>) = utterances
         .into_iter()
         .partition(|utterance| utterance.split == TRAIN);
+    if held_out.is_empty() {
+        let message = "all its utterances are in the split `train`: name another split, such as \
+                       `dev`, for those to measure on";
+        return Err(error_at(table, message));
+    }
     let classes: BTreeSet<&str> = train.iter().flat_map(LabelledUtterance::classes).collect();
     let probe = Probe {
         source,

@@ -22,7 +22,10 @@ pub(super) fn apply(file: &mut Json, argument: &str, problems: &mut Problems) {
     };
     for target in targets {
         if let Err(step) = file.set(&target, value.clone()) {
-            return problems.add(&location, format!("nothing stands at `{step}`"));
+            return problems.add(&location, format!(
+                    "nothing stands at `{step}`: items of a list go by their numbers from 0, and none \
+                     is added"
+                ));
         }
     }
 }
