@@ -20,6 +20,12 @@ fn a_name_on_the_hub_is_no_folder() {
         "{says}"
     );
     assert!(says.contains(&command), "{says}");
+    let inspect = |name: &str| last_line(&call(root(), &["inspect", name]));
+    let missing =
+        "there is no folder `nowhere`; name a model's folder, or the file of a checkpoint";
+    assert_eq!(inspect("nowhere"), missing);
+    let other = inspect("docs");
+    assert!(other.starts_with("docs: is no model's folder"), "{other}");
     let graph = "graphs/distilhubert.json";
     let set = format!("teacher.model={name}");
     let checked = call(root(), &["check", graph, "--set", &set]);

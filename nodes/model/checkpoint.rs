@@ -65,6 +65,12 @@ fn open_folder(folder: &Path, unknown: UnknownKeys) -> Result<Checkpoint> {
     check_exists(folder)?;
     let mut read_files = ReadFiles::default();
     let config_path = folder.join("config.json");
+    if !config_path.exists() {
+        return Err(error_at(
+            folder,
+            "is no model's folder: it has no config.json (docs/models.md lists what is read)",
+        ));
+    }
     let config = read_files.text(&config_path)?;
     let keys: Json = serde_json::from_str(&config).at(&config_path)?;
     if is_builder_config(&keys) {
@@ -114,6 +120,10 @@ fn check_exists(model: &Path) -> Result<()> {
         return Ok(());
     }
     let hint = file::hint(&model.to_string_lossy());
+    let hint = match hint.is_empty() {
+        true => "; name a model's folder, or the file of a checkpoint",
+        false => &hint,
+    };
     let name = printable_path(model);
     Err(format!("there is no folder `{name}`{hint}").into())
 }
