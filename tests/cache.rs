@@ -143,7 +143,16 @@ fn a_cache_changes_nothing() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&part, bytes).unwrap();
-    assert_eq!(verify().status.code(), Some(1));
+    let found = verify();
+    assert_eq!(found.status.code(), Some(1));
+    let says = stderr(&found);
+    assert!(says.contains("it is now called *.damaged"), "{says}");
+    // It is out of the way: what is left is right, and a run computes what is missing.
+    assert!(!part.exists() && part.with_extension("parquet.damaged").exists());
+    assert_eq!(verify().status.code(), Some(0));
+    cached("mended", "cache", &[]);
+    assert!(results(&folder.path().join("mended")) == live);
+    assert!(part.exists());
 }
 
 /// On a GPU, a teacher without a cache stands in the stage that reads its targets and sends

@@ -3,7 +3,7 @@
 mod logits;
 mod masking;
 
-use crate::program::{Folder, execute, pipeline, stderr, stdout_json};
+use crate::program::{Folder, execute, pipeline, stderr, stdout, stdout_json};
 use crate::sample::sample;
 use serde_json::{Value, json};
 use std::fs;
@@ -115,6 +115,12 @@ fn temporal_relations_and_attention_maps_train_a_student() {
         "{text}"
     );
     assert_eq!(model(&folder, "cached"), model(&folder, "live"));
+    let check = ["check", &graph, "--set", "teacher.cache=cache"];
+    let planned = stdout(folder.path(), &check);
+    assert!(
+        planned.contains("its maps are not cached") && planned.contains("(they would take 0.0"),
+        "{planned}"
+    );
 }
 
 /// A student of half the frames, and one that begins as a part of its teacher.

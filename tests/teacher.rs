@@ -148,6 +148,109 @@ fn cached_logits_change_nothing_and_have_a_fingerprint_of_their_own() {
     );
 }
 
+/// Of logits the largest are kept, and layers are exact; with and without a cache runs are the same.
+#[test]
+fn the_largest_logits_have_columns_of_their_own() {
+    let folder = sample("top-k");
+    write_head(&folder, 2);
+    write_graph(
+        &folder,
+        json!({ "codec": { "type": "top-k", "k": 2 } }),
+        json!({}),
+    );
+    let (live, _) = losses(&folder, "live", &[]);
+    let cache = ["--set", "teacher.cache=cache"];
+    let (cold, _) = losses(&folder, "cold", &cache);
+    let (warm, _) = losses(&folder, "warm", &cache);
+    assert_eq!(live, cold);
+    assert_eq!(live, warm);
+    let exact = [&cache[..], &["--set", "teacher.codec=f32"]].concat();
+    let (exactly, output) = losses(&folder, "exact", &exact);
+    assert_ne!(live, exactly);
+    assert!(
+        stderr(&output).contains("cache has "),
+        "{}",
+        stderr(&output)
+    );
+    let list = ["cache", "list", "cache", "--format", "json"];
+    let listed = stdout_json(folder.path(), &list);
+    let mut found: Vec<String> = vec![];
+    let mut logits_folder = folder.path().to_owned();
+    for listing in listed.as_array().unwrap() {
+        found.push(format!("{} {}", listing["layers"], listing["codec"]));
+        if listing["codec"]["type"] == "top-k" {
+            logits_folder.extend([listing["folder"].as_str().unwrap(), "logits"]);
+        }
+    }
+    found.sort();
+    let top_k = r#"[] {"k":2,"type":"top-k"}"#;
+    assert_eq!(found, [r#"[1,2] "f32""#, r#"[] "f32""#, top_k]);
+
+    for command in ["verify", "merge", "verify"] {
+        let output = call(folder.path(), &["cache", command, "cache"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    let (merged, _) = losses(&folder, "merged", &cache);
+    assert_eq!(live, merged);
+    let mut parts = fs::read_dir(&logits_folder).unwrap();
+    let file = fs::File::open(parts.next().unwrap().unwrap().path()).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let table = reader.build().unwrap().next().unwrap().unwrap();
+    let frames = table["frames"].as_primitive::<UInt32Type>().value(0) as usize;
+    let classes = table["index"].as_list::<i32>().value(0);
+    let classes = classes.as_primitive::<UInt32Type>().values();
+    let floats = |name: &str| {
+        let list = table[name].as_list::<i32>().value(0);
+        list.as_primitive::<Float32Type>().values().to_vec()
+    };
+    let logits = floats("value");
+    let rests = floats("rest");
+    assert_eq!([classes.len(), logits.len()], [2 * frames; 2]);
+    assert_eq!(rests.len(), frames);
+    assert!(
+        classes
+            .chunks(2)
+            .all(|pair| pair[0] != pair[1] && pair[0] < 5 && pair[1] < 5)
+    );
+    assert!(logits.chunks(2).all(|pair| pair[0] >= pair[1]));
+    assert!(
+        rests.iter().all(|rest| (0.0..0.6).contains(rest)),
+        "{rests:?}"
+    );
+
+    let bytes = |codec: &str| {
+        let set = format!("teacher.codec={codec}");
+        let check = ["check", "g.json", "--format", "json", "--set", &set];
+        let plan = stdout_json(folder.path(), &[&check[..], &cache].concat());
+        plan["cache_bytes"].as_u64().unwrap()
+    };
+    let layers = 2 * 4 * WIDTH as u64;
+    let top_k = bytes(r#"{"type": "top-k", "k": 2}"#);
+    assert_eq!(
+        top_k * (layers + 4 * 5),
+        bytes("f32") * (layers + 2 * 8 + 4)
+    );
+    let unread = [
+        "check",
+        "g.json",
+        "--set",
+        "teacher.codec={\"type\": \"top-k\"}",
+    ];
+    let refused = stderr(&call(folder.path(), &unread));
+    assert!(
+        refused.contains("{\"type\": \"top-k\", \"k\": from 1 to 65536}"),
+        "{refused}"
+    );
+    let graph = fs::read_to_string(folder.path().join("g.json")).unwrap();
+    let graph = graph.replace("teacher.logits", "logits.logits");
+    fs::write(folder.path().join("g.json"), graph).unwrap();
+    let refused = stderr(&call(folder.path(), &["check", "g.json"]));
+    assert!(
+        refused.contains("`logits`, which no node reads"),
+        "{refused}"
+    );
+}
+
 #[test]
 fn labels_and_logits_that_meet_have_the_same_numbers() {
     let folder = sample("numbering");

@@ -17,6 +17,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// The output of logits.
+const LOGITS: &str = "logits";
+
 /// A codec with all that it needs to decode.
 #[derive(Clone)]
 pub(super) enum Codec {
@@ -28,6 +31,8 @@ pub(super) enum Codec {
         file: Arc<CodebookFile>,
         path: PathBuf,
     },
+    /// Of logits; layers are exact.
+    TopK(u32),
 }
 
 impl Codec {
@@ -41,6 +46,7 @@ impl Codec {
             CodecOption::F16 => Codec::F16,
             CodecOption::Bf16 => Codec::Bf16,
             CodecOption::Int8(scale) => Codec::Int8(*scale),
+            CodecOption::TopK(k) => Codec::TopK(*k),
             CodecOption::MultiCodebook { file } => {
                 let path = context.path(file);
                 let planned = option.artifact(&context.run.phase_outputs);
@@ -74,6 +80,7 @@ impl Codec {
                 CodecOption::F16 => Codec::F16,
                 CodecOption::Bf16 => Codec::Bf16,
                 CodecOption::Int8(scale) => Codec::Int8(scale),
+                CodecOption::TopK(k) => Codec::TopK(k),
                 CodecOption::MultiCodebook { .. } => return Err(context.into()),
             });
         }
@@ -88,9 +95,11 @@ impl Codec {
         })
     }
 
-    /// Returns what a fingerprint says of the codec.
-    pub(super) fn json(&self) -> Json {
+    /// Returns what the fingerprint of an output says of the codec.
+    pub(super) fn json(&self, port: &str) -> Json {
         match self {
+            Codec::TopK(_) if port != LOGITS => CodecOption::F32.json(),
+            Codec::TopK(k) => CodecOption::TopK(*k).json(),
             Codec::F32 => CodecOption::F32.json(),
             Codec::F16 => CodecOption::F16.json(),
             Codec::Bf16 => CodecOption::Bf16.json(),
@@ -111,6 +120,8 @@ impl Codec {
             Codec::F16 => EntryCodec::F16,
             Codec::Bf16 => EntryCodec::Bf16,
             Codec::Int8(scale) => EntryCodec::Int8(*scale),
+            Codec::TopK(k) if entry == StoredEntry::Logits => EntryCodec::TopK(*k),
+            Codec::TopK(_) => EntryCodec::F32,
             Codec::MultiCodebook { file, path } => {
                 let (found, what) = match entry {
                     StoredEntry::Layer(layer) => {

@@ -43,7 +43,7 @@ impl Fingerprint {
         context: &NodeContext,
     ) -> Result<Fingerprint> {
         let identity = node.identity(port, context, &mut |path| hashes.hash(path))?;
-        Fingerprint::new(identity, codec)
+        Fingerprint::new(identity, codec.json(port))
     }
 
     /// Parses the canonical JSON.
@@ -75,15 +75,16 @@ impl Fingerprint {
                 "has come while the model was loaded; run again",
             )),
         };
-        Fingerprint::new(node.identity(port, context, &mut hash_of)?, codec)
+        let identity = node.identity(port, context, &mut hash_of)?;
+        Fingerprint::new(identity, codec.json(port))
     }
 
-    fn new(mut identity: Json, codec: &Codec) -> Result<Fingerprint> {
+    fn new(mut identity: Json, codec: Json) -> Result<Fingerprint> {
         let fields = identity
             .as_object_mut()
             .ok_or("what identifies a node must be a JSON object")?;
         fields.insert("format".into(), json!(FORMAT));
-        fields.insert("codec".into(), codec.json());
+        fields.insert("codec".into(), codec);
         identity.sort_all_objects();
         Ok(Fingerprint(identity.to_string().into()))
     }

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 pub(super) use folder::{entry_of_folder, folder_name};
+pub(super) use parts::rename_damaged;
 
 /// Rows become a part, of one row group, when they have this many bytes.
 pub(super) const PART_BYTES: usize = 64 << 20;

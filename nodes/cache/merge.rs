@@ -43,8 +43,9 @@ impl Part {
         self.rows.len() - self.first.len()
     }
 
-    fn is_small(&self) -> bool {
-        let bytes: u64 = self.rows.iter().map(|(_, location)| location.bytes).sum();
+    fn is_small(&self, codec: &EntryCodec) -> bool {
+        let rows = self.rows.iter();
+        let bytes: u64 = rows.map(|(_, location)| location.bytes(codec)).sum();
         bytes < PART_BYTES as u64
     }
 }
@@ -92,7 +93,7 @@ fn merge_layer(
 ) -> Result<()> {
     let parts = read_parts(folder, fingerprint, codec, merged)?;
     let doubled: usize = parts.iter().map(Part::doubled).sum();
-    let is_rewritten = |part: &&Part| part.doubled() > 0 || part.is_small();
+    let is_rewritten = |part: &&Part| part.doubled() > 0 || part.is_small(codec);
     let rewritten: Vec<&Part> = parts.iter().filter(is_rewritten).collect();
     if doubled == 0 && rewritten.len() < 2 {
         return Ok(());
@@ -104,7 +105,7 @@ fn merge_layer(
         for &row in &part.first {
             let (key, location) = part.rows[row];
             let identity = &identities[row];
-            let values = part::read_encoded(&part.path, location).at(&part.path)?;
+            let values = part::read_encoded(&part.path, location, codec).at(&part.path)?;
             rows.push(key, &identity.id, identity.samples, &values);
             if rows.bytes() >= PART_BYTES {
                 let full = std::mem::replace(&mut rows, UnwrittenRows::new(codec.clone()));
@@ -144,8 +145,11 @@ fn read_parts(
                 parts.push(Part { path, rows, first });
             }
             Err(error) => {
-                let says = error.to_string();
-                merged.unreadable.push(Damage { path, says });
+                merged.unreadable.push(Damage {
+                    path,
+                    says: error.to_string(),
+                    is_damaged_part: !error.is::<std::io::Error>(),
+                });
             }
         }
     }

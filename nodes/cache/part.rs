@@ -4,8 +4,9 @@
 //! therefore stored plain, without dictionary or compression, and every row has a page of its own.
 //! The values of a row are then the last bytes of its page, as many as the codec says, and the
 //! file's offset index says where that page ends. The same holds for `binary`, which stands in place
-//! of `hidden` where values are no floats. To other readers the file is ordinary Parquet. Layout:
-//! <https://parquet.apache.org/docs/file-format/data-pages/>.
+//! of `hidden` where values are no floats, and for `index`, `value` and `rest`, in which the largest
+//! logits are stored: a row of these is three reads. To other readers the file is ordinary Parquet.
+//! Layout: <https://parquet.apache.org/docs/file-format/data-pages/>.
 mod decode;
 mod identity;
 mod recent;
@@ -72,23 +73,48 @@ fn hash_in_name(path: &Path) -> Option<&str> {
 pub(super) struct RowLocation {
     pub frames: u32,
     width: u32,
-    /// The offset of the first byte in the file.
+    /// The offset of the first byte in the file, in the first column of values.
     offset: u64,
-    pub bytes: u64,
+    /// How much farther the first bytes in the other columns are, which belong to one row group.
+    farther: [u32; 2],
 }
 
 impl RowLocation {
-    /// Locates the last values of a page; `None` if the page is too short.
-    fn in_page(page: Page, frames: u32, width: u32, codec: &EntryCodec) -> Option<RowLocation> {
-        let end = page.offset.checked_add(page.size.into())?;
-        let end = u64::try_from(end).ok()?;
-        let bytes = codec.bytes(frames, width)?;
-        (bytes <= page.size.max(0) as u64).then(|| RowLocation {
+    /// Locates the last values of a row's page in each column, where each column has `pages` of its
+    /// own; `None` if one is too short.
+    fn in_pages(
+        pages: &[Vec<Page>],
+        row: usize,
+        frames: u32,
+        width: u32,
+        codec: &EntryCodec,
+    ) -> Option<RowLocation> {
+        let sections = codec.sections(frames, width)?;
+        let mut offsets = [0u64; 3];
+        for (offset, (column, bytes)) in offsets.iter_mut().zip(pages.iter().zip(sections)) {
+            let page = column.get(row)?;
+            let end = page.offset.checked_add(page.size.into())?;
+            let end = u64::try_from(end).ok()?;
+            if bytes > page.size.max(0) as u64 {
+                return None;
+            }
+            *offset = end.checked_sub(bytes)?;
+        }
+        let mut farther = [0; 2];
+        for (farther, offset) in farther.iter_mut().zip(&offsets[1..pages.len()]) {
+            *farther = offset.checked_sub(offsets[0])?.try_into().ok()?;
+        }
+        Some(RowLocation {
             frames,
             width,
-            offset: end - bytes,
-            bytes,
+            offset: offsets[0],
+            farther,
         })
+    }
+
+    /// Returns the number of bytes of the values.
+    pub(super) fn bytes(&self, codec: &EntryCodec) -> u64 {
+        codec.bytes(self.frames, self.width).unwrap_or_default() // counted by `in_pages`
     }
 }
 
@@ -120,21 +146,21 @@ fn read_locations(
     let reader =
         ParquetRecordBatchReaderBuilder::try_new_with_options(store::open(path)?, options)?;
     check(&reader, fingerprint, codec)?;
-    let pages = pages(reader.metadata())
+    let pages: Vec<Vec<Page>> = (VALUES..VALUES + codec.columns())
+        .map(|column| pages(reader.metadata(), column))
+        .collect::<Option<_>>()
         .ok_or("its rows are not stored one a page, plain and uncompressed")?;
     let columns = ProjectionMask::roots(reader.parquet_schema(), [KEY, FRAMES, WIDTH]);
-    let mut locations = Vec::with_capacity(pages.len());
+    let mut locations = Vec::with_capacity(pages[0].len());
     for batch in reader.with_projection(columns).build()? {
         let batch = batch?;
         let keys = batch.column(0).as_fixed_size_binary();
         let frames = u32s(&batch, 1);
         let width = u32s(&batch, 2);
         for row in 0..batch.num_rows() {
-            let page = pages
-                .get(locations.len())
-                .ok_or("it has more rows than pages")?;
-            let location = RowLocation::in_page(*page, frames[row], width[row], codec)
-                .ok_or("a row is longer than its page")?;
+            let place = locations.len();
+            let location = RowLocation::in_pages(&pages, place, frames[row], width[row], codec)
+                .ok_or("a row has no page, or is longer than it")?;
             locations.push((keys.value(row).try_into()?, location));
         }
     }
@@ -172,18 +198,18 @@ struct Page {
     size: i32,
 }
 
-/// Returns each row's page of values; `None` if the file has another layout.
-fn pages(metadata: &ParquetMetaData) -> Option<Vec<Page>> {
+/// Returns each row's page of a column; `None` if the file has another layout.
+fn pages(metadata: &ParquetMetaData, column: usize) -> Option<Vec<Page>> {
     let mut pages = vec![];
     for (g, group) in metadata.row_groups().iter().enumerate() {
-        let hidden = group.column(VALUES);
+        let values = group.column(column);
         // RLE encodes the lengths of the lists.
-        let plain = hidden
+        let plain = values
             .encodings()
             .all(|encoding| matches!(encoding, Encoding::PLAIN | Encoding::RLE));
-        let uncompressed = hidden.compression() == Compression::UNCOMPRESSED;
+        let uncompressed = values.compression() == Compression::UNCOMPRESSED;
         let index = metadata.page_index_for_row_group(g);
-        let group_pages = index.offset_index(VALUES)?.page_locations();
+        let group_pages = index.offset_index(column)?.page_locations();
         let one_row_each = group_pages
             .iter()
             .enumerate()
@@ -207,16 +233,20 @@ pub(super) fn read(
     codec: &EntryCodec,
 ) -> std::io::Result<Entry> {
     BYTES.with_borrow_mut(|bytes| {
-        bytes.resize(location.bytes as usize, 0);
-        read_bytes(path, location, bytes)?;
+        bytes.resize(location.bytes(codec) as usize, 0);
+        read_bytes(path, location, codec, bytes)?;
         Ok(codec.decode(location.frames, location.width, bytes))
     })
 }
 
 /// Reads one row of a verified part as it is stored.
-pub(super) fn read_encoded(path: &Path, location: RowLocation) -> std::io::Result<Encoded> {
-    let mut bytes = vec![0; location.bytes as usize];
-    read_bytes(path, location, &mut bytes)?;
+pub(super) fn read_encoded(
+    path: &Path,
+    location: RowLocation,
+    codec: &EntryCodec,
+) -> std::io::Result<Encoded> {
+    let mut bytes = vec![0; location.bytes(codec) as usize];
+    read_bytes(path, location, codec, &mut bytes)?;
     Ok(Encoded {
         frames: location.frames,
         width: location.width,
@@ -224,11 +254,23 @@ pub(super) fn read_encoded(path: &Path, location: RowLocation) -> std::io::Resul
     })
 }
 
-fn read_bytes(path: &Path, location: RowLocation, bytes: &mut [u8]) -> std::io::Result<()> {
-    match recent::copy(path, location.offset, bytes) {
-        true => Ok(()),
-        false => store::read_exact_at(path, location.offset, bytes),
+fn read_bytes(
+    path: &Path,
+    location: RowLocation,
+    codec: &EntryCodec,
+    mut bytes: &mut [u8],
+) -> std::io::Result<()> {
+    let sections = codec.sections(location.frames, location.width);
+    let farther = [0, location.farther[0], location.farther[1]];
+    for (section, farther) in sections.unwrap_or_default().into_iter().zip(farther) {
+        let of_column;
+        (of_column, bytes) = bytes.split_at_mut(section as usize);
+        let offset = location.offset + u64::from(farther);
+        if !of_column.is_empty() && !recent::copy(path, offset, of_column) {
+            store::read_exact_at(path, offset, of_column)?;
+        }
     }
+    Ok(())
 }
 
 /// Reads all bytes of a part and compares their hash with its name.

@@ -7,13 +7,16 @@ use arrow::array::{
     StringArray, UInt32Array,
 };
 use arrow::buffer::{Buffer, MutableBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{ArrowPrimitiveType, Field, Float16Type, Float32Type};
+use arrow::datatypes::{ArrowPrimitiveType, Field, Float16Type, Float32Type, UInt32Type};
 use std::sync::Arc;
 
 /// The column of a row's values where these are lists of floats.
 pub(super) const HIDDEN: &str = "hidden";
 /// The column of a row's values where these are bytes.
 pub(super) const BINARY: &str = "binary";
+/// The columns of a row's values where these are the largest logits: their classes, the logits, and
+/// the probability of the other classes.
+pub(super) const TOP_K: [&str; 3] = ["index", "value", "rest"];
 
 /// Identifies a row: a hash of what the node receives.
 pub(super) type RowKey = [u8; 16];
@@ -96,46 +99,60 @@ impl UnwrittenRows {
     /// Returns the columns of a part. Values that are floats of 32 or 16 bits are lists of them,
     /// others the bytes of a row.
     pub(super) fn into_batch(self) -> Result<RecordBatch> {
-        let keys = Buffer::from_vec(self.keys.into_flattened());
-        let keys = FixedSizeBinaryArray::try_new(16, keys, None)?;
-        let values = Buffer::from(self.values);
-        let (name, values): (_, ArrayRef) = match self.codec {
-            EntryCodec::F32 => {
-                let lengths = self.lengths.iter().map(|bytes| bytes / 4);
-                (HIDDEN, Arc::new(floats::<Float32Type>(values, lengths)?))
-            }
-            EntryCodec::F16 => {
-                let lengths = self.lengths.iter().map(|bytes| bytes / 2);
-                (HIDDEN, Arc::new(floats::<Float16Type>(values, lengths)?))
-            }
+        let values = match self.codec {
+            EntryCodec::F32 => vec![(HIDDEN, numbers::<Float32Type>(self.values, &self.lengths)?)],
+            EntryCodec::F16 => vec![(HIDDEN, numbers::<Float16Type>(self.values, &self.lengths)?)],
             EntryCodec::Bf16 | EntryCodec::Int8(_) | EntryCodec::MultiCodebook(_) => {
                 let offsets = OffsetBuffer::from_lengths(self.lengths);
-                (
-                    BINARY,
-                    Arc::new(BinaryArray::try_new(offsets, values, None)?),
-                )
+                let values = BinaryArray::try_new(offsets, self.values.into(), None)?;
+                vec![(BINARY, Arc::new(values) as ArrayRef)]
             }
+            EntryCodec::TopK(_) => self.top_k_columns()?,
         };
-        let columns: [(&str, ArrayRef); 6] = [
+        let keys = Buffer::from_vec(self.keys.into_flattened());
+        let keys = FixedSizeBinaryArray::try_new(16, keys, None)?;
+        let mut columns: Vec<(&str, ArrayRef)> = vec![
             ("key", Arc::new(keys)),
             ("id", Arc::new(StringArray::from_iter_values(self.ids))),
             ("samples", Arc::new(UInt32Array::from(self.samples))),
             ("frames", Arc::new(UInt32Array::from(self.frames))),
             ("width", Arc::new(UInt32Array::from(self.width))),
-            (name, values),
         ];
+        columns.extend(values);
         Ok(RecordBatch::try_from_iter(columns)?)
+    }
+
+    /// Returns the columns of the largest logits: each row's bytes are its part of the three, one
+    /// after another.
+    fn top_k_columns(&self) -> Result<Vec<(&'static str, ArrayRef)>> {
+        let mut lengths: [Vec<usize>; 3] = Default::default();
+        let mut values = [(); 3].map(|()| MutableBuffer::new(0));
+        for (row, &start) in self.starts.iter().enumerate() {
+            let sections = self.codec.sections(self.frames[row], self.width[row]);
+            let mut bytes = &self.values.as_slice()[start..start + self.lengths[row]];
+            for (column, section) in sections.unwrap_or_default().into_iter().enumerate() {
+                let of_column;
+                (of_column, bytes) = bytes.split_at(section as usize);
+                lengths[column].push(of_column.len());
+                values[column].extend_from_slice(of_column);
+            }
+        }
+        let [classes, logits, rests] = values;
+        let columns = [
+            numbers::<UInt32Type>(classes, &lengths[0])?,
+            numbers::<Float32Type>(logits, &lengths[1])?,
+            numbers::<Float32Type>(rests, &lengths[2])?,
+        ];
+        Ok(TOP_K.into_iter().zip(columns).collect())
     }
 }
 
-/// Returns one list of floats for each row, of `lengths` floats.
-fn floats<T: ArrowPrimitiveType>(
-    values: Buffer,
-    lengths: impl Iterator<Item = usize>,
-) -> Result<ListArray> {
-    let values = PrimitiveArray::<T>::try_new(ScalarBuffer::from(values), None)?;
+/// Returns one list of numbers for each row, of `lengths` bytes.
+fn numbers<T: ArrowPrimitiveType>(values: MutableBuffer, lengths: &[usize]) -> Result<ArrayRef> {
+    let values = PrimitiveArray::<T>::try_new(ScalarBuffer::from(Buffer::from(values)), None)?;
     let item = Field::new_list_field(T::DATA_TYPE, false);
+    let lengths = lengths.iter().map(|bytes| bytes / size_of::<T::Native>());
     let offsets = OffsetBuffer::from_lengths(lengths);
     let lists = ListArray::try_new(Arc::new(item), offsets, Arc::new(values), None);
-    Ok(lists?)
+    Ok(Arc::new(lists?))
 }

@@ -41,6 +41,16 @@ pub struct Listing {
 pub struct Damage {
     pub path: PathBuf,
     pub says: String,
+    /// Whether the file is a part with other bytes than were written, which no run can use.
+    pub is_damaged_part: bool,
+}
+
+impl Damage {
+    /// Renames a damaged part, as a run does that reads it: the next run computes its rows again.
+    /// Returns whether the part has another name now.
+    pub fn set_aside(&self) -> bool {
+        self.is_damaged_part && layer::rename_damaged(&self.path).is_ok()
+    }
 }
 
 /// Lists fingerprints. Reads keys and footers of parts, no hidden states.
@@ -58,6 +68,7 @@ pub fn verify(path: &Path) -> Result<Vec<Damage>> {
             None => damages.push(Damage {
                 path: folder.join(files::FINGERPRINT),
                 says: "is not the JSON that its folder is called by".to_owned(),
+                is_damaged_part: false,
             }),
         }
     }
@@ -70,7 +81,12 @@ fn verify_parts(folder: &Path, fingerprint: &Fingerprint) -> Result<Vec<Damage>>
         Err(error) => {
             let path = folder.to_owned();
             let says = error.to_string();
-            return Ok(vec![Damage { path, says }]);
+            let is_damaged_part = false;
+            return Ok(vec![Damage {
+                path,
+                says,
+                is_damaged_part,
+            }]);
         }
     };
     let mut damages = vec![];
@@ -83,8 +99,11 @@ fn verify_parts(folder: &Path, fingerprint: &Fingerprint) -> Result<Vec<Damage>>
                 Err(error) => Err(error.to_string().into()),
             });
             if let Err(error) = decoded {
-                let says = error.to_string();
-                damages.push(Damage { path, says });
+                damages.push(Damage {
+                    path,
+                    says: error.to_string(),
+                    is_damaged_part: codec.is_ok() && !error.is::<std::io::Error>(),
+                });
             }
         }
     }

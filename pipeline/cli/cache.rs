@@ -26,7 +26,7 @@ enum CacheCommand {
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
-    /// Hash and decode every part again; exit code 1 if one is damaged
+    /// Hash and decode every part again, and set damaged ones aside; exit code 1 if there is one
     Verify {
         /// A cache, or one fingerprint's folder in it
         path: PathBuf,
@@ -69,7 +69,14 @@ fn list(path: &Path, format: Format) -> CommandResult {
 fn verify(path: &Path) -> CommandResult {
     let damages = tools::verify(path)?;
     for damage in &damages {
-        eprintln!("{}: {}", printable_path(&damage.path), damage.says);
+        let path = printable_path(&damage.path);
+        match damage.set_aside() {
+            true => eprintln!(
+                "{path}: {}; it is now called *.damaged, and the next run computes its rows again",
+                damage.says
+            ),
+            false => eprintln!("{path}: {}", damage.says),
+        }
     }
     eprintln!("{} damaged", damages.len());
     if damages.is_empty() {

@@ -128,12 +128,25 @@ fn warnings(phase: &Phase) -> Vec<String> {
 /// Returns what the nodes say beside their sizes, and whether the rows are an estimate.
 fn notes(phase: &Phase, rows: Option<&PlannedRows>) -> Vec<String> {
     let mut notes: Vec<String> = sampled(rows).into_iter().collect();
-    for node in &phase.nodes {
-        for note in &node.info.notes {
+    for (index, node) in phase.nodes.iter().enumerate() {
+        for note in node.info.notes.iter().chain(&maps_note(phase, index, rows)) {
             notes.push(format!("node `{}`: {note}", node.name()));
         }
     }
     notes
+}
+
+/// Returns why the cache of a node is not used, if its attention maps are read.
+fn maps_note(phase: &Phase, node: usize, rows: Option<&PlannedRows>) -> Option<String> {
+    let layers = cache_bytes::uncached_maps(phase, node)?;
+    let size = match cache_bytes::of_maps(phase, layers, rows) {
+        Some(bytes) => format!(" (they would take {:.3} GB)", gigabytes(bytes)),
+        None => String::new(),
+    };
+    Some(format!(
+        "its maps are not cached, frames x frames numbers a row and layer{size}, and are read: so every \
+         row is computed, and its cache is not used"
+    ))
 }
 
 /// Returns how many lengths stand for those of all rows, if not all were read.
@@ -157,9 +170,9 @@ fn phase_text(phase: &Phase, rows: Option<&PlannedRows>) -> String {
     for (i, stage) in phase.stages.iter().enumerate() {
         text += &format!("  stage {i}: {}\n", stage_names(phase, stage).join(", "));
     }
-    for node in &phase.nodes {
+    for (index, node) in phase.nodes.iter().enumerate() {
         text += &node_text(node);
-        for note in &node.info.notes {
+        for note in node.info.notes.iter().chain(&maps_note(phase, index, rows)) {
             text += &format!("  {:12}  {note}\n", "");
         }
     }

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import unittest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -122,16 +123,8 @@ class Codecs(InFolder):
     """Rows of every codec are those that the program sends, bit for bit."""
 
     def check(self, codec: dict[str, str] | str) -> None:
-        said = json.dumps(codec)
-        settings = [f"teacher.codec={said}", f"teacher.cache={self.folder / 'cache'}"]
-        tapped = self.folder / "sent.parquet"
-        arguments = ["tap", GRAPH, "teacher.targets", "--steps", "1", "--out", str(tapped)]
-        for setting in settings:
-            arguments += ["--set", setting]
-        run = subprocess.run(["pipeline", *arguments], capture_output=True, text=True)
-        self.assertEqual(run.returncode, 0, run.stderr)
+        sent = self.sent(codec, GRAPH, "teacher.targets")
         cache = sc.Cache(self.folder / "cache")
-        sent = pq.read_table(tapped).to_pylist()
         layers = cache.layers()
         self.assertGreater(len(sent), 0)
         for row in sent:
@@ -139,6 +132,18 @@ class Codecs(InFolder):
                 stored = cache.hidden(row["id"], layer)
                 self.assertEqual(stored.dtype, np.float32)
                 np.testing.assert_array_equal(stored.ravel(), np.float32(hidden))
+
+    def sent(self, codec: object, graph: str, port: str) -> list[dict[str, Any]]:
+        """Returns the rows that a port sends in an update, which fills the cache."""
+        said = json.dumps(codec)
+        settings = [f"teacher.codec={said}", f"teacher.cache={self.folder / 'cache'}"]
+        tapped = self.folder / "sent.parquet"
+        arguments = ["tap", graph, port, "--steps", "1", "--out", str(tapped)]
+        for setting in settings:
+            arguments += ["--set", setting]
+        run = subprocess.run(["pipeline", *arguments], capture_output=True, text=True)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        return list(pq.read_table(tapped).to_pylist())
 
     def test_floats(self) -> None:
         for codec in ["f16", "bf16"]:
@@ -151,6 +156,17 @@ class Codecs(InFolder):
             with self.subTest(scale):
                 shutil.rmtree(self.folder / "cache", ignore_errors=True)
                 self.check({"type": "int8", "scale": scale})
+
+    def test_largest_logits(self) -> None:
+        codec = {"type": "top-k", "k": 5}
+        sent = self.sent(codec, "graphs/lstm-dkd.json", "teacher.logits")
+        cache = sc.Cache(self.folder / "cache")
+        self.assertGreater(len(sent), 0)
+        for row in sent:
+            (logits,) = row["hidden"]
+            stored = cache.hidden(row["id"], "logits")
+            self.assertEqual(len(np.unique(stored[0])), 6)
+            np.testing.assert_array_equal(stored.ravel(), np.float32(logits))
 
     def test_codebooks(self) -> None:
         speech = {"kind": "decode", "manifest": "data/sample/dev.tsv", "seconds_per_batch": 20}

@@ -5,10 +5,12 @@
 //! int8, a frame       a scale f32 for each frame, then a byte q for each value: x ≈ q · scale
 //! int8, a channel     a scale f32 for each channel, then the same
 //! multi-codebook      a byte for each frame and book
+//! top-k               the largest logits of each frame, see [`top_k`]
 //! ```
 //!
 //! A scale is the greatest |x| that it is for, divided by 127.
 mod int8;
+mod top_k;
 
 use super::Scale;
 use crate::Result;
@@ -26,6 +28,8 @@ pub(in crate::cache) enum EntryCodec {
     Bf16,
     Int8(Scale),
     MultiCodebook(Arc<Codebooks>),
+    /// So many of a frame's logits.
+    TopK(u32),
 }
 
 /// The bytes of an entry as they are stored.
@@ -39,15 +43,32 @@ pub(in crate::cache) struct Encoded {
 impl EntryCodec {
     /// Returns the number of bytes of an entry; `None` if it has more than can be counted.
     pub(in crate::cache) fn bytes(&self, frames: u32, width: u32) -> Option<u64> {
-        let values = u64::from(frames).checked_mul(width.into())?;
+        let sections = self.sections(frames, width)?;
+        sections.into_iter().try_fold(0u64, u64::checked_add)
+    }
+
+    /// Returns the number of columns in which a part stores entries.
+    pub(in crate::cache) fn columns(&self) -> usize {
         match self {
+            EntryCodec::TopK(_) => 3,
+            _ => 1,
+        }
+    }
+
+    /// Returns the bytes of an entry in each column of a part, 0 for columns that there are not;
+    /// `None` if they are more than can be counted.
+    pub(in crate::cache) fn sections(&self, frames: u32, width: u32) -> Option<[u64; 3]> {
+        let values = u64::from(frames).checked_mul(width.into())?;
+        let bytes = match self {
             EntryCodec::F32 => values.checked_mul(4),
             EntryCodec::F16 | EntryCodec::Bf16 => values.checked_mul(2),
             EntryCodec::Int8(Scale::Frame) => values.checked_add(4 * u64::from(frames)),
             EntryCodec::Int8(Scale::Channel) if frames == 0 => Some(0),
             EntryCodec::Int8(Scale::Channel) => values.checked_add(4 * u64::from(width)),
             EntryCodec::MultiCodebook(books) => u64::from(frames).checked_mul(books.count() as u64),
-        }
+            EntryCodec::TopK(k) => return top_k::sections(frames, width, *k),
+        };
+        Some([bytes?, 0, 0])
     }
 
     /// Whether values come back as they were.
@@ -82,6 +103,7 @@ impl EntryCodec {
                 return Err(format!("its codebooks are {found} wide, the row {width}").into());
             }
             EntryCodec::MultiCodebook(books) => books.encode(values)?,
+            EntryCodec::TopK(k) => top_k::encode(entry, width, *k)?,
         };
         Ok(Encoded {
             frames: entry.frames,
@@ -126,6 +148,7 @@ impl EntryCodec {
             EntryCodec::Int8(scale) => int8::decode(bytes, frames as usize, width as usize, *scale),
             EntryCodec::MultiCodebook(_) if width == 0 => vec![],
             EntryCodec::MultiCodebook(books) => books.decode(bytes),
+            EntryCodec::TopK(k) => top_k::decode(bytes, frames, width, *k),
         };
         Entry { frames, values }
     }
@@ -180,6 +203,7 @@ mod tests {
             (EntryCodec::Int8(Scale::Frame), 1e-2),
             (EntryCodec::Int8(Scale::Channel), 1e-2),
             (EntryCodec::MultiCodebook(Arc::new(books)), 0.9),
+            (EntryCodec::TopK(WIDTH), 0.0),
         ]
     }
 

@@ -1,8 +1,10 @@
 //! The option `codec` of a node, as a graph says it.
+use super::LOGITS;
 use crate::kmeans::residual::{CodebookFile, FILE};
 use crate::node::port::{Content, Shape, Shapes};
 use crate::node::{Artifact, PhaseOutputs, artifact_owner};
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// How the values that a node sends are stored, or only rounded without a cache.
@@ -17,6 +19,8 @@ pub enum CodecOption {
     MultiCodebook {
         file: String,
     },
+    /// So many of a frame's logits, and the probability of the others; layers are exact.
+    TopK(u32),
 }
 
 /// What a scale of int8 is for.
@@ -30,7 +34,8 @@ pub enum Scale {
 
 /// What a codec may be.
 const WRITTEN: &str = "\"f32\", \"f16\", \"bf16\", \"int8\", {\"type\": \"int8\", \"scale\": \
-                       \"frame\" or \"channel\"} or {\"type\": \"multi-codebook\", \"file\": PATH}";
+                       \"frame\" or \"channel\"}, {\"type\": \"multi-codebook\", \"file\": PATH} or, \
+                       of logits, {\"type\": \"top-k\", \"k\": from 1 to 65536}";
 
 impl CodecOption {
     /// Parses the option.
@@ -40,6 +45,7 @@ impl CodecOption {
     pub fn parse(json: &Json) -> Result<CodecOption, String> {
         let parsed = match json {
             Json::String(name) => CodecOption::named(name),
+            Json::Object(fields) if json["type"] == "top-k" => CodecOption::top_k(fields),
             Json::Object(fields) => {
                 let named = fields.get("type").and_then(Json::as_str);
                 let (other, count) = match named {
@@ -65,6 +71,12 @@ impl CodecOption {
         parsed.ok_or_else(|| format!("`codec` is {WRITTEN}"))
     }
 
+    fn top_k(fields: &Map<String, Json>) -> Option<CodecOption> {
+        let k = u32::try_from(fields.get("k")?.as_u64()?).ok()?;
+        let is_valid = fields.len() == 2 && (1..=1 << 16).contains(&k);
+        is_valid.then_some(CodecOption::TopK(k))
+    }
+
     fn named(name: &str) -> Option<CodecOption> {
         Some(match name {
             "f32" => CodecOption::F32,
@@ -79,8 +91,9 @@ impl CodecOption {
     pub fn schema() -> Json {
         json!({
             "description": "How values are stored: \"f32\", \"f16\", \"bf16\", \"int8\" with a scale \
-                            for each frame or channel of a row, or the codes of codebooks. A row is \
-                            rounded before it is sent, with and without a cache.",
+                            for each frame or channel of a row, the codes of codebooks, or the largest \
+                            of each frame's logits. A row is rounded before it is sent, with and \
+                            without a cache.",
             "anyOf": [
                 { "enum": ["f32", "f16", "bf16", "int8"] },
                 {
@@ -101,6 +114,15 @@ impl CodecOption {
                     "required": ["type", "file"],
                     "additionalProperties": false,
                 },
+                {
+                    "type": "object",
+                    "properties": {
+                        "type": { "const": "top-k" },
+                        "k": { "type": "integer", "minimum": 1, "maximum": 65536 },
+                    },
+                    "required": ["type", "k"],
+                    "additionalProperties": false,
+                },
             ],
             "default": "f32",
         })
@@ -117,6 +139,7 @@ impl CodecOption {
             CodecOption::MultiCodebook { file } => {
                 json!({ "type": "multi-codebook", "file": file })
             }
+            CodecOption::TopK(k) => json!({ "type": "top-k", "k": k }),
         }
     }
 
@@ -133,11 +156,24 @@ impl CodecOption {
         earlier.0.get(artifact_owner(self.file()?, FILE)?)
     }
 
-    /// Checks the codebooks, if they are planned or there, against the layers that a node sends.
+    /// Checks the codebooks, if they are planned or there, against the layers that a node sends; and
+    /// that somebody reads the logits of which the largest are stored. `read` are the outputs of the
+    /// node that others read.
     ///
     /// # Errors
     /// A message for the option.
-    pub fn check(&self, earlier: &PhaseOutputs, outputs: &Shapes) -> Result<(), String> {
+    pub fn check(
+        &self,
+        earlier: &PhaseOutputs,
+        outputs: &Shapes,
+        read: &BTreeSet<&str>,
+    ) -> Result<(), String> {
+        if let CodecOption::TopK(_) = self
+            && !read.contains(LOGITS)
+        {
+            let message = "`codec`: top-k is of a teacher's `logits`, which no node reads here";
+            return Err(message.into());
+        }
         let Some(path) = self.file() else {
             return Ok(());
         };
@@ -188,8 +224,12 @@ impl CodecOption {
 
     /// Returns the number of bytes that a layer of a row takes for a frame, and for the row; `None`
     /// if that depends on codebooks whose number is not known.
-    pub fn bytes(&self, width: u64, books: Option<u64>) -> Option<[u64; 2]> {
+    pub fn bytes(&self, content: Content, width: u64, books: Option<u64>) -> Option<[u64; 2]> {
         Some(match self {
+            CodecOption::TopK(k) if matches!(content, Content::Logits(_)) => {
+                [8 * width.min((*k).into()) + 4, 0]
+            }
+            CodecOption::TopK(_) => [4 * width, 0],
             CodecOption::F32 => [4 * width, 0],
             CodecOption::F16 | CodecOption::Bf16 => [2 * width, 0],
             CodecOption::Int8(Scale::Frame) => [width + 4, 0],
@@ -255,6 +295,14 @@ mod tests {
                 json!({ "type": "multi-codebook", "file": "x" }),
                 Some(CodecOption::MultiCodebook { file: "x".into() }),
             ),
+            (
+                json!({ "type": "top-k", "k": 8 }),
+                Some(CodecOption::TopK(8)),
+            ),
+            (json!({ "type": "top-k" }), None),
+            (json!({ "type": "top-k", "k": 0 }), None),
+            (json!({ "type": "top-k", "k": 65537 }), None),
+            (json!({ "type": "top-k", "k": 8, "x": 1 }), None),
             (json!("f8"), None),
             (json!("multi-codebook"), None),
             (json!({ "type": "multi-codebook" }), None),

@@ -7,7 +7,7 @@ use crate::{Error, Result};
 use rayon::prelude::*;
 use std::collections::HashSet;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 impl LayerStore {
     /// Indexes the parts that are there, but for lost ones.
@@ -72,14 +72,13 @@ impl LayerStore {
     /// Reports a part that cannot be used, and renames it if it is damaged. A file that could not
     /// be read may be intact, and keeps its name.
     pub(super) fn set_aside(&mut self, path: PathBuf, error: Error) {
-        let damaged = path.with_extension("parquet.damaged");
         self.lost.insert(path.clone());
         let is_damaged = match store::is_address(&path) {
             // An answer that was lost looks like a damaged footer; all bytes together tell.
             true => part::verify(&path).is_err_and(|error| !error.is::<std::io::Error>()),
             false => !error.is::<std::io::Error>(),
         };
-        let is_renamed = is_damaged && store::rename(&path, &damaged).is_ok();
+        let is_renamed = is_damaged && rename_damaged(&path).is_ok();
         let path = path.display();
         if !is_renamed {
             self.context.say(format!(
@@ -92,6 +91,11 @@ impl LayerStore {
             ));
         }
     }
+}
+
+/// Gives a damaged part a name by which no run takes it for a part.
+pub(in crate::cache) fn rename_damaged(path: &Path) -> std::io::Result<()> {
+    store::rename(path, &path.with_extension("parquet.damaged"))
 }
 
 fn is_not_found(error: &Error) -> bool {

@@ -5,7 +5,7 @@ use crate::cache::codec::EntryCodec;
 use crate::cache::fingerprint::Fingerprint;
 use crate::data::store;
 use arrow::array::{ArrayRef, AsArray};
-use arrow::datatypes::{Float16Type, Float32Type};
+use arrow::datatypes::{Float16Type, Float32Type, UInt32Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::path::Path;
 
@@ -22,8 +22,11 @@ pub(in crate::cache) fn decode(
         let batch = batch?;
         for row in 0..batch.num_rows() {
             let (_, location) = locations.next().ok_or("it has more rows than pages")?;
-            let decoded = stored_bytes(batch.column(VALUES), row)?;
-            if decoded != read_encoded(path, location)?.bytes {
+            let mut decoded = vec![];
+            for column in &batch.columns()[VALUES..] {
+                decoded.extend(stored_bytes(column, row)?);
+            }
+            if decoded != read_encoded(path, location, codec)?.bytes {
                 return Err("the values of a row are not those of its frames and width".into());
             }
         }
@@ -31,7 +34,7 @@ pub(in crate::cache) fn decode(
     Ok(())
 }
 
-/// Returns the little-endian bytes of a row of floats, or of bytes.
+/// Returns the little-endian bytes of a row of numbers, or of bytes.
 fn stored_bytes(values: &ArrayRef, row: usize) -> Result<Vec<u8>> {
     if let Some(bytes) = values.as_binary_opt::<i32>() {
         return Ok(bytes.value(row).to_vec());
@@ -45,8 +48,15 @@ fn stored_bytes(values: &ArrayRef, row: usize) -> Result<Vec<u8>> {
             .flat_map(|x| x.to_le_bytes())
             .collect());
     }
+    if let Some(classes) = list.as_primitive_opt::<UInt32Type>() {
+        return Ok(classes
+            .values()
+            .iter()
+            .flat_map(|x| x.to_le_bytes())
+            .collect());
+    }
     let halves = list.as_primitive_opt::<Float16Type>();
-    let halves = halves.ok_or("values are no floats")?;
+    let halves = halves.ok_or("values are no numbers")?;
     Ok(halves
         .values()
         .iter()

@@ -32,16 +32,18 @@ pub(in crate::cache) fn write(
 
 fn writer_properties(fingerprint: &Fingerprint) -> WriterProperties {
     let metadata = KeyValue::new("fingerprint".to_owned(), fingerprint.json().to_owned());
-    let hidden = list_leaf(rows::HIDDEN, Field::LIST_FIELD_DEFAULT_NAME);
-    WriterProperties::builder()
+    let mut properties = WriterProperties::builder()
         .set_compression(Compression::UNCOMPRESSED)
         .set_encoding(Encoding::PLAIN)
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::None)
         // The writer checks whether a page is full once per write batch.
         .set_write_batch_size(1)
-        .set_column_data_page_row_count_limit(hidden, 1)
         .set_column_data_page_row_count_limit(ColumnPath::from(rows::BINARY), 1)
-        .set_key_value_metadata(Some(vec![metadata]))
-        .build()
+        .set_key_value_metadata(Some(vec![metadata]));
+    for lists in [rows::HIDDEN].iter().chain(&rows::TOP_K) {
+        let leaf = list_leaf(lists, Field::LIST_FIELD_DEFAULT_NAME);
+        properties = properties.set_column_data_page_row_count_limit(leaf, 1);
+    }
+    properties.build()
 }

@@ -5,7 +5,7 @@ use super::{Phase, PlannedNode};
 use nodes::data::audio::resample::audio_seconds;
 use nodes::data::mel;
 use nodes::model::Architecture;
-use nodes::node::port::{Shape, shape_of};
+use nodes::node::port::{Content, Shape, shape_of};
 use nodes::node::{LengthCounts, PlannedRows};
 
 /// Returns the bytes of all caches of a phase, whose source sends `rows`.
@@ -54,6 +54,30 @@ fn stored_ports(phase: &Phase, node: usize) -> Option<Vec<&'static str>> {
     Some(ports)
 }
 
+/// Returns the number of layers whose attention maps are read of a node with a cache, which does not
+/// keep maps; `None` if none is read.
+pub fn uncached_maps(phase: &Phase, node: usize) -> Option<usize> {
+    let planned = &phase.nodes[node];
+    planned.spec.cache.as_ref()?;
+    let mut edges = phase.edges.iter().filter(|edge| edge.from == node);
+    edges.find_map(|edge| match shape_of(&planned.info.outputs, edge.out) {
+        Some(Shape::Maps { layers }) => Some(layers.len()),
+        _ => None,
+    })
+}
+
+/// Returns the bytes that the maps of so many layers would take in f32: frames x frames numbers a row
+/// and layer. `None` without the lengths of the rows, or if there are new views in every epoch.
+pub fn of_maps(phase: &Phase, layers: usize, rows: Option<&PlannedRows>) -> Option<u64> {
+    let views = phase.source().settings().views;
+    let rows = rows.filter(|_| views > 0)?;
+    let architecture = Architecture::default();
+    let numbers = total(views, rows, |samples| {
+        (architecture.frames(samples) as u64).saturating_pow(2)
+    });
+    Some(numbers.saturating_mul(4 * layers as u64))
+}
+
 /// Returns the hours of speech of all rows: the train set once a view, and the dev set.
 pub fn hours(phase: &Phase, rows: &PlannedRows) -> f64 {
     let views = phase.source().settings().views;
@@ -64,6 +88,7 @@ pub fn hours(phase: &Phase, rows: &PlannedRows) -> f64 {
 /// Returns the bytes of what a node sends on a port; `None` if the codec's are not known.
 fn output_bytes(node: &PlannedNode, port: &str, views: u64, rows: &PlannedRows) -> Option<u64> {
     let frames: u64;
+    let mut content = Content::Layers;
     let layers: u64;
     let width: u64;
     match shape_of(&node.info.outputs, port) {
@@ -71,8 +96,9 @@ fn output_bytes(node: &PlannedNode, port: &str, views: u64, rows: &PlannedRows) 
             layers: listed,
             width: values,
             step,
-            ..
+            content: of_port,
         }) => {
+            content = *of_port;
             let architecture = Architecture::default();
             let joined = if listed.contains(&0) { 1 } else { step.joined };
             let frames_of = |samples| match step.pooled {
@@ -90,7 +116,7 @@ fn output_bytes(node: &PlannedNode, port: &str, views: u64, rows: &PlannedRows) 
         }
         _ => return Some(0),
     }
-    let [of_frame, of_row] = node.spec.codec.bytes(width, node.books)?;
+    let [of_frame, of_row] = node.spec.codec.bytes(content, width, node.books)?;
     let of_frames = frames.saturating_mul(of_frame);
     let of_rows = total(views, rows, |_| 1).saturating_mul(of_row);
     Some(of_frames.saturating_add(of_rows).saturating_mul(layers))

@@ -44,7 +44,9 @@ impl EarlierPhases {
             };
             match config.info(&self.outputs, &inputs) {
                 Ok(mut node_info) => {
-                    self.check_codec(node, &mut node_info, problems);
+                    let out_edges = edge_graph.edges(NodeIndex::new(index));
+                    let read = out_edges.map(|edge| edge.weight().output).collect();
+                    self.check_codec(node, &read, &mut node_info, problems);
                     refuse_unavailable(phase, edge_graph, index, &node_info, problems);
                     info[index] = Some(node_info);
                 }
@@ -59,9 +61,16 @@ impl EarlierPhases {
         info
     }
 
-    /// Checks the codec of a node against what it sends, and adds its file to those that are read.
-    fn check_codec(&self, node: &NodeSpec, info: &mut NodeInfo, problems: &mut Problems) {
-        if let Err(message) = node.codec.check(&self.outputs, &info.outputs) {
+    /// Checks the codec of a node against what it sends on outputs and which of these are `read`,
+    /// and adds its file to those that are read.
+    fn check_codec(
+        &self,
+        node: &NodeSpec,
+        read: &BTreeSet<&str>,
+        info: &mut NodeInfo,
+        problems: &mut Problems,
+    ) {
+        if let Err(message) = node.codec.check(&self.outputs, &info.outputs, read) {
             let location = node.json.location_of(&["codec"]);
             problems.add_for_node(&node.name, location, message);
         }

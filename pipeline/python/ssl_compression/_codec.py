@@ -41,6 +41,8 @@ def decoder(folder: Path, codec: Any, entry: str) -> Decode:
         return lambda frames, width, stored: _int8(stored, frames, width, by_frame=True)
     if name == "int8" and codec["scale"] == "channel":
         return lambda frames, width, stored: _int8(stored, frames, width, by_frame=False)
+    if name == "top-k":
+        return lambda frames, width, stored: _top_k(stored, frames, width, codec["k"])
     if name == "multi-codebook":
         books = _codebooks(folder / FILE, codec["file"], entry)
         return lambda frames, width, stored: _sums(stored, frames, books)
@@ -66,6 +68,25 @@ def _sums(stored: Bytes, frames: int, books: Floats) -> Floats:
     for book in range(1, len(books)):
         sums = sums + books[book][codes[:, book]]
     return sums.ravel()
+
+
+def _top_k(stored: Bytes, frames: int, width: int, k: int) -> Floats:
+    """Gives the classes that are not kept the logit with which softmax gives them the rest."""
+    kept = min(k, width)
+    end = 4 * kept * frames
+    classes = stored[:end].view("<u4").reshape(frames, kept).astype(np.int64)
+    logits = stored[end : end + 4 * kept * frames].view("<f4").reshape(frames, kept)
+    rests = np.maximum(stored[end + 4 * kept * frames :].view("<f4"), np.finfo(np.float32).tiny)
+    top = logits.astype(np.float64)
+    rest = rests.astype(np.float64)
+    mass = np.zeros(frames)
+    for place in range(kept):  # in this order, as the program adds them
+        mass += np.exp(top[:, place] - top[:, 0])
+    share = mass * rest / (1.0 - rest) / max(width - kept, 1)
+    other = (top[:, 0] + np.log(share)).astype(np.float32)
+    values = np.repeat(np.minimum(other, logits[:, -1])[:, None], width, axis=1)
+    np.put_along_axis(values, classes, logits, axis=1)
+    return values.ravel()
 
 
 def _codebooks(path: Path, expected: str, entry: str) -> Floats:

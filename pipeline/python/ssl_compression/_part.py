@@ -101,10 +101,16 @@ def _stored(batch: pa.RecordBatch) -> Callable[[int], Bytes]:
     if "binary" in batch.schema.names:
         values = batch["binary"]
         return lambda row: np.frombuffer(values[row].as_buffer(), np.uint8)
-    lists = batch["hidden"]
+    if "rest" in batch.schema.names:
+        columns = [_lists(batch[name]) for name in ("index", "value", "rest")]
+        return lambda row: np.concatenate([column(row) for column in columns])
+    return _lists(batch["hidden"])
+
+
+def _lists(lists: pa.ListArray) -> Callable[[int], Bytes]:
     ends = lists.offsets.to_numpy()
-    floats = lists.values.to_numpy(zero_copy_only=False)
-    return lambda row: floats[ends[row] : ends[row + 1]].view(np.uint8)
+    numbers = lists.values.to_numpy(zero_copy_only=False)
+    return lambda row: numbers[ends[row] : ends[row + 1]].view(np.uint8)
 
 
 def _read(path: Path, columns: list[str] | None) -> pa.Table:
