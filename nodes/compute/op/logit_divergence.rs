@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use crate::op::check::{Case, ROWS, check_op, close, noise};
     use crate::tensor::Spans;
-    use crate::tensor::cpu::{self, Cpu, Tape, backward, hidden, read};
+    use crate::tensor::cpu::{Cpu, Tape, backward, hidden, read};
 
     const ALL: [Compared; 3] = [
         Compared::AllClasses,
@@ -159,43 +159,112 @@ mod tests {
         }
     }
 
-    /// A teacher that is sure to the last bit, or whose logits are far apart, gives finite numbers,
-    /// and the parts still add up to the whole.
+    /// Returns ln Σ exp(x_c) over the classes that `counts` chooses.
+    fn log_sum(x: &[f64], counts: impl Fn(usize) -> bool) -> f64 {
+        let chosen = x.iter().enumerate().filter(|(c, _)| counts(*c));
+        let chosen: Vec<f64> = chosen.map(|(_, x)| *x).collect();
+        let largest = chosen.iter().copied().fold(f64::MIN, f64::max);
+        let sum: f64 = chosen.iter().map(|x| (x - largest).exp()).sum();
+        largest + sum.ln()
+    }
+
+    /// Logarithms of a frame's shares: of the target class, of all others together, and of each
+    /// class among the others.
+    struct LogShares {
+        target: f64,
+        rest: f64,
+        others: Vec<f64>,
+    }
+
+    fn log_shares(x: &[f64], t: usize) -> LogShares {
+        let all = log_sum(x, |_| true);
+        let others = log_sum(x, |c| c != t);
+        LogShares {
+            target: x[t] - all,
+            rest: others - all,
+            others: x.iter().map(|x| x - others).collect(),
+        }
+    }
+
+    /// Returns KL, TCKD and NCKD of a frame, and their gradients by z, from logarithms of shares in
+    /// float64 alone.
+    fn by_logarithms(z: &[f64], x: &[f64], t: usize) -> [(f64, Vec<f64>); 3] {
+        let p = log_shares(x, t);
+        let q = log_shares(z, t);
+        let pull = q.target.exp() - p.target.exp();
+        let target_class =
+            p.target.exp() * (p.target - q.target) + p.rest.exp() * (p.rest - q.rest);
+        let mut other_classes = 0.0;
+        let mut all_classes = p.target.exp() * (p.target - q.target);
+        let mut gradients = [(); 3].map(|()| vec![0.0; z.len()]);
+        for c in 0..z.len() {
+            if c == t {
+                gradients[0][c] = pull;
+                gradients[1][c] = pull;
+                continue;
+            }
+            let share = p.others[c].exp();
+            other_classes += share * (p.others[c] - q.others[c]);
+            let log_p = p.rest + p.others[c];
+            let log_q = q.rest + q.others[c];
+            all_classes += log_p.exp() * (log_p - log_q);
+            gradients[0][c] = log_q.exp() - log_p.exp();
+            gradients[1][c] = -pull * q.others[c].exp();
+            gradients[2][c] = q.others[c].exp() - share;
+        }
+        let [all, target, others] = gradients;
+        [
+            (all_classes, all),
+            (target_class, target),
+            (other_classes, others),
+        ]
+    }
+
+    /// A teacher that is sure to the last bit, and logits that are far apart: each part is that of
+    /// float64, taken over the other classes directly.
     #[test]
-    fn sure_teachers_and_large_logits_are_stable() {
+    fn sure_teachers_and_large_logits_are_exact() {
         let one = Temperatures {
             student: 1.0,
             teacher: 1.0,
         };
         for (x, z) in [
-            ([17.0, 0.0, 0.5], [0.3, -0.2, 0.1]),
-            ([40.0, 0.0, 1.0], [-3.0, 2.0, 0.0]),
-            ([1e4, -1e4, 0.0], [0.0, 1.0, 2.0]),
-            ([0.0, 0.1, 0.2], [1e4, -1e4, 0.0]),
+            ([17.5, 0.0, 0.5, -1.0], [0.3, -0.2, 0.1, 0.7]),
+            ([17.5, 0.0, 0.5, -1.0], [16.0, 0.6, -0.5, 0.2]),
+            ([40.0, 0.0, 1.0, 2.0], [-3.0, 2.0, 0.0, 1.5]),
+            ([1e4, -1e4, 0.0, 0.3], [0.0, 1.0, 2.0, -0.5]),
+            ([0.0, 0.1, 0.2, 0.3], [1e4, -1e4, 0.0, 0.5]),
+            ([-1e4, 0.1, 0.2, 0.3], [1e4, -0.1, 0.0, 0.5]),
         ] {
-            let frame = |x: [f32; 3]| hidden(x.to_vec(), 3, Spans::new([1]));
-            let value = |compared: Compared| {
-                let student: cpu::Hidden<Tape> = frame(z).on(&Tape::default());
-                let y = logit_divergence::<_, Cpu>(compared, student, &frame(x), vec![0], one);
-                let value = read(&y)[0] as f64;
-                let z = frame(z);
+            let frame = |x: [f32; 4]| hidden(x.to_vec(), 4, Spans::new([1]));
+            let exact = by_logarithms(&z.map(f64::from), &x.map(f64::from), 0);
+            for (compared, (value, gradient)) in ALL.into_iter().zip(exact) {
+                let student = frame(z);
                 let tape = Tape::default();
-                let again =
-                    logit_divergence::<_, Cpu>(compared, z.on(&tape), &frame(x), vec![0], one);
-                let gradient = backward(again, 1.0).take(&z.values);
-                assert!(value.is_finite() && gradient.iter().all(|d| d.is_finite()));
-                value
-            };
-            let [kl, tckd, nckd] = ALL.map(value);
-            let largest = x.iter().fold(f32::MIN, |a, b| a.max(*b));
-            let exps = x.map(|x| ((x - largest) as f64).exp());
-            let rest = (exps[1] + exps[2]) / exps.iter().sum::<f64>();
-            let whole = tckd + rest * nckd;
-            assert!(
-                (kl - whole).abs() <= 1e-5 * kl.abs().max(1.0),
-                "{kl} {whole}"
-            );
+                let y = logit_divergence::<_, Cpu>(
+                    compared,
+                    student.on(&tape),
+                    &frame(x),
+                    vec![0],
+                    one,
+                );
+                let ours = read(&y)[0] as f64;
+                assert!(
+                    (ours - value).abs() <= 1e-6 * value.abs(),
+                    "{compared:?} of {x:?} and {z:?}: {ours}, in float64 {value}"
+                );
+                let ours = backward(y, 1.0).take(&student.values);
+                let largest = gradient.iter().fold(0f64, |a, d| a.max(d.abs()));
+                for (ours, d) in ours.iter().zip(&gradient) {
+                    assert!(
+                        (*ours as f64 - d).abs() <= 1e-6 * largest,
+                        "{compared:?} of {x:?} and {z:?}: slope {ours}, in float64 {d}"
+                    );
+                }
+            }
         }
+        let sure = log_shares(&[17.5, 0.0, 0.5, -1.0], 0);
+        assert!(sure.rest.exp() < 1e-7);
     }
 
     #[test]
