@@ -85,8 +85,8 @@ fn logits_of_a_teacher_train_a_student() {
         ]
     });
     fs::write(path.join("head.json"), cluster.to_string()).unwrap();
-    run(&folder, "head.json", "head", &[]);
     let before = fs::read(path.join("teacher/model.safetensors")).unwrap();
+    run(&folder, "head.json", "head", &[]);
     let written = path.join("head/head/logits/logits.safetensors");
     fs::copy(written, path.join("teacher/logits.safetensors")).unwrap();
     assert_eq!(
