@@ -19,7 +19,8 @@ const FOLDERS: [&str; 3] = ["graphs", "graphs/wang", "graphs/librispeech"];
 const CHANNELS: usize = 6;
 const UNITS: usize = 12;
 
-fn planned(path: &Path) -> Plan {
+/// Plans a graph, which has no problems.
+pub(crate) fn planned(path: &Path) -> Plan {
     let mut problems = Problems::default();
     let text = fs::read_to_string(path).unwrap();
     let graph = spec::read(&text, &[], &mut problems).expect("a graph");
