@@ -2,6 +2,7 @@
 //! task of `sample`.
 mod logits;
 mod masking;
+mod random_layers;
 
 use crate::program::{Folder, execute, pipeline, stderr, stdout, stdout_json};
 use crate::sample::sample;
