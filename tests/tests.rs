@@ -21,6 +21,7 @@ mod imports;
 mod leftovers;
 mod longer;
 mod manifests;
+mod measured;
 #[cfg(target_os = "linux")]
 mod memory;
 mod methods;
