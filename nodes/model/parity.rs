@@ -7,6 +7,7 @@ mod formats;
 mod forward;
 mod frozen;
 mod gates;
+mod layer_gradients;
 mod losses;
 mod lstm;
 mod masks;
