@@ -122,6 +122,7 @@ impl Config for Options {
 /// The distances by their names in the reference data.
 #[cfg(test)]
 pub(crate) mod parity {
+    mod baselines;
     mod decoupled;
     mod masking;
     mod relations;
