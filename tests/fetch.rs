@@ -63,6 +63,26 @@ fn a_downloaded_repository_becomes_a_folder() {
     assert_eq!(fs::read_dir(folder.path().join("s")).unwrap().count(), 4);
 }
 
+/// DiariZen's hub describes models by config.toml; this one was trained from a file that it has not.
+#[test]
+fn a_repository_of_diarizen_is_copied() {
+    let folder = Folder::new("fetch-diarizen");
+    let home = folder.path().join("home");
+    let files = [
+        "formats/diarizen/config.toml",
+        "formats/diarizen/pytorch_model.bin",
+    ];
+    downloaded(&home, "owner/diarizen", &files);
+    let output = fetch(&folder, &["owner/diarizen", "--out", "d"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = stderr(&output);
+    assert!(
+        error.contains("its WavLM is `/data/exp/s80/pruned.pt`"),
+        "{error}"
+    );
+    assert_eq!(fs::read_dir(folder.path().join("d")).unwrap().count(), 2);
+}
+
 #[test]
 fn what_is_not_there_is_said_with_what_to_do() {
     let folder = Folder::new("fetch-missing");

@@ -26,6 +26,7 @@ fn inspect_names_the_format() {
         ("s3prl_hubert.pt", "s3prl", "hubert", false),
         ("unilm_wavlm.pt", "unilm", "wavlm", false),
         ("lighthubert_small.pt", "lighthubert", "hubert", false),
+        ("diarizen", "diarizen", "pruned_wavlm", true),
         ("torchaudio_large.pth", "torchaudio", "hubert", true),
         ("dphubert.pth", "torchaudio", "pruned_hubert", false),
         ("distiller.ckpt", "s3prl-distiller", "hubert", false),
@@ -126,6 +127,46 @@ fn a_folder_may_hold_the_arguments_of_a_builder() {
     assert_eq!(output.status.code(), Some(1));
     let error = last_line(&output);
     assert!(error.starts_with("m: holds several encoders"), "{error}");
+}
+
+/// The file that config.toml names may have moved; where none is, the message says what to do.
+#[test]
+fn a_folder_of_diarizen_needs_what_describes_its_wavlm() {
+    let folder = sample("formats-diarizen");
+    let model = folder.path().join("m");
+    fs::create_dir(&model).unwrap();
+    let source = format("diarizen");
+    for name in ["config.toml", "pytorch_model.bin"] {
+        fs::copy(source.join(name), model.join(name)).unwrap();
+    }
+    let refused = |path: &str| {
+        let output = call(folder.path(), &["inspect", path]);
+        assert_eq!(output.status.code(), Some(1));
+        last_line(&output)
+    };
+    let error = refused("m");
+    assert!(
+        error.contains("its WavLM is `/data/exp/s80/pruned.pt`"),
+        "{error}"
+    );
+    let error = refused("m/pytorch_model.bin");
+    assert!(error.contains("put the config.toml"), "{error}");
+
+    fs::copy(source.join("pruned.pt"), model.join("pruned.pt")).unwrap();
+    let found = stdout_json(folder.path(), &["inspect", "m", "--format", "json"]);
+    assert_eq!(found, inspected("diarizen"));
+    noise(&folder.path().join("a.wav"), 4001, 1);
+    extracted(&folder, "m");
+
+    // A published name describes another model than this one.
+    let config = fs::read_to_string(model.join("config.toml")).unwrap();
+    let config = config.replace("/data/exp/s80/pruned.pt", "wavlm_large_s80_md");
+    fs::write(model.join("config.toml"), config).unwrap();
+    let error = refused("m");
+    assert!(
+        error.contains("but config.toml says [153, 512, 3]"),
+        "{error}"
+    );
 }
 
 /// A run from a checkpoint is the run from its folder, and the cache knows a file by its bytes.

@@ -1,7 +1,7 @@
 //! What a path holds that names a model: a folder of transformers or of this program, or a file that
 //! another program saved. Which it is, its contents say.
 use super::config_keys::{UnknownKeys, unknown_keys};
-use super::formats::{StoredModel, is_builder_config};
+use super::formats::{DIARIZEN_CONFIG, StoredModel, is_builder_config, is_diarizen_folder};
 use super::normalization::{HUGGING_FACE_EPSILON, Normalization};
 use super::stored::{Stored, older_name};
 use super::weight_files::{WeightFiles, lacks, prefix};
@@ -18,6 +18,9 @@ use std::path::Path;
 
 /// The name of a format's own folders, and of those of transformers.
 const HUGGING_FACE: &str = "huggingface";
+
+/// The name of DiariZen's folders.
+const DIARIZEN: &str = "diarizen";
 
 /// An open checkpoint: its model, and what messages and hashes need of its files.
 pub(super) struct Checkpoint {
@@ -64,6 +67,12 @@ pub(super) fn open_file(path: &Path, read_files: &mut ReadFiles) -> Result<Store
 fn open_folder(folder: &Path, unknown: UnknownKeys) -> Result<Checkpoint> {
     check_exists(folder)?;
     let mut read_files = ReadFiles::default();
+    if is_diarizen_folder(folder) {
+        let keys = formats::builder_config(folder, &mut read_files)?;
+        let mut opened = open_built(folder, keys, read_files, DIARIZEN_CONFIG)?;
+        opened.model.format = DIARIZEN;
+        return Ok(opened);
+    }
     let config_path = folder.join("config.json");
     if !config_path.exists() {
         return Err(error_at(
@@ -74,13 +83,7 @@ fn open_folder(folder: &Path, unknown: UnknownKeys) -> Result<Checkpoint> {
     let config = read_files.text(&config_path)?;
     let keys: Json = serde_json::from_str(&config).at(&config_path)?;
     if is_builder_config(&keys) {
-        let stored = WeightFiles::find(folder, &mut read_files)?.open(&mut read_files)?;
-        return Ok(Checkpoint {
-            model: formats::of_folder(keys, stored).at(folder)?,
-            unknown_keys: vec![],
-            read_files,
-            described_by: "config.json",
-        });
+        return open_built(folder, keys, read_files, "config.json");
     }
     let architecture = Architecture::from_config(&config, unknown).at(&config_path)?;
     let files = WeightFiles::find(folder, &mut read_files)?;
@@ -112,6 +115,22 @@ fn open_folder(folder: &Path, unknown: UnknownKeys) -> Result<Checkpoint> {
         unknown_keys,
         read_files,
         described_by: "config.json",
+    })
+}
+
+/// Opens a folder whose model a builder makes of the arguments `keys`.
+fn open_built(
+    folder: &Path,
+    keys: Json,
+    mut read_files: ReadFiles,
+    described_by: &'static str,
+) -> Result<Checkpoint> {
+    let stored = WeightFiles::find(folder, &mut read_files)?.open(&mut read_files)?;
+    Ok(Checkpoint {
+        model: formats::of_folder(keys, stored).at(folder)?,
+        unknown_keys: vec![],
+        read_files,
+        described_by,
     })
 }
 
@@ -149,6 +168,9 @@ pub fn read_architecture(path: &Path, unknown: UnknownKeys) -> Result<Architectu
         return Ok(open_file(path, &mut ReadFiles::default())?.architecture);
     }
     check_exists(path)?;
+    if is_diarizen_folder(path) {
+        return Ok(open_folder(path, unknown)?.model.architecture);
+    }
     let config = path.join("config.json");
     let text = text::read_small(&config).at(&config)?;
     if serde_json::from_str(&text).is_ok_and(|keys| is_builder_config(&keys)) {

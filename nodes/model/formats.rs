@@ -1,5 +1,6 @@
 //! Checkpoints of other programs: files of torch.save, told apart by what they hold and never by
 //! their names. Each becomes an architecture and tensors by their Hugging Face names.
+mod diarizen;
 mod distiller;
 mod encoder;
 mod fairseq;
@@ -22,12 +23,16 @@ use crate::data::torch::{TorchFile, Value};
 use serde_json::Value as Json;
 use std::path::Path;
 
+pub(super) use diarizen::{DIARIZEN_CONFIG, builder_config, describing_files, is_diarizen_folder};
 pub(super) use torchaudio::is_builder_config;
 
 /// The epsilon with which fairseq normalises waveforms: that of `layer_norm` in PyTorch.
 const FAIRSEQ_EPSILON: f32 = 1e-5;
 /// As fairseq's.
 const TORCHAUDIO_EPSILON: f32 = 1e-5;
+
+/// What the names of a WavLM's tensors begin with in a model of DiariZen.
+const DIARIZEN_PREFIX: &str = "wavlm_model.";
 
 /// The most names that a message lists.
 const LISTED: usize = 12;
@@ -72,8 +77,8 @@ pub(super) fn open(path: &Path, read_files: &mut ReadFiles) -> Result<StoredMode
     checked(opened).at(path)
 }
 
-/// Reads a folder whose config.json holds the arguments of a builder, `config`, in place of the keys
-/// of transformers.
+/// Reads a folder that is described by the arguments of a builder, `config`, in place of the keys of
+/// transformers.
 pub(super) fn of_folder(config: Json, stored: Stored) -> Result<StoredModel, String> {
     checked(torchaudio::built(config, stored)?)
 }
@@ -112,6 +117,15 @@ fn unknown(root: Value) -> String {
         .iter()
         .filter(|(_, value)| value.tensor().is_some())
         .count();
+    let of_diarizen = entries
+        .iter()
+        .any(|(name, _)| name.starts_with(DIARIZEN_PREFIX));
+    if tensors > 0 && of_diarizen {
+        return "holds the tensors of a diarization model of DiariZen, which do not say which heads \
+                its WavLM has; put the config.toml that came with it beside it, call the file \
+                pytorch_model.bin, and name their folder"
+            .into();
+    }
     if tensors > 0 && tensors == entries.len() {
         return "holds tensors alone, which do not say how many heads the model has; put it as \
                 pytorch_model.bin into a folder with its config.json (transformers), or save \

@@ -1,5 +1,6 @@
 //! The files of a model that this program reads.
 use super::checkpoint::open_file;
+use super::formats::{describing_files, is_diarizen_folder};
 use super::{CMVN_FILE, Normalization, label_head_path, weight_paths};
 use crate::data::read_files::ReadFiles;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,9 @@ fn encoder_files(model: &Path) -> Vec<PathBuf> {
         return paths;
     }
     let mut paths = vec![model.join("config.json"), model.join(CMVN_FILE)];
+    if is_diarizen_folder(model) {
+        paths.extend(describing_files(model));
+    }
     paths.extend(weight_paths(model));
     paths.extend(Normalization::file(model).map(|name| model.join(name)));
     paths.retain(|path| path.exists());
@@ -34,7 +38,8 @@ pub fn named_encoder_files(model: &Path) -> Vec<(String, PathBuf)> {
         let of_file = |part: Option<&std::ffi::OsStr>| {
             part.unwrap_or_default().to_string_lossy().into_owned()
         };
-        if !model.is_file() {
+        let is_inside = !model.is_file() && path.parent() == Some(model);
+        if is_inside {
             of_file(path.file_name())
         } else if path == model {
             "checkpoint".to_owned()

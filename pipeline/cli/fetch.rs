@@ -10,9 +10,10 @@ use nodes::model::{UnknownKeys, read_architecture};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Files of a model beside its weights; the first must be there.
-const COMPANIONS: [&str; 4] = [
-    "config.json",
+/// What describes a model, of transformers or of DiariZen; the first that is there counts.
+const DESCRIPTIONS: [&str; 2] = ["config.json", "config.toml"];
+/// Files of a model beside its weights and its description.
+const COMPANIONS: [&str; 3] = [
     "preprocessor_config.json",
     "processor_config.json",
     "tokenizer_config.json",
@@ -88,9 +89,8 @@ impl Arguments {
     /// Returns the paths of the model's files.
     fn files(&self) -> Result<Vec<PathBuf>, String> {
         let source = self.source()?;
-        let config = source.find(COMPANIONS[0])?;
-        let mut files = vec![config.ok_or("the repository has no config.json")?];
-        for companion in &COMPANIONS[1..] {
+        let mut files = vec![description(source.as_ref())?];
+        for companion in &COMPANIONS {
             files.extend(source.find(companion)?);
         }
         for (whole, index) in WEIGHTS {
@@ -152,6 +152,16 @@ mod download;
 fn is_offline() -> bool {
     let value = std::env::var("HF_HUB_OFFLINE").unwrap_or_default();
     !["", "0", "false", "no", "off"].contains(&value.to_lowercase().as_str())
+}
+
+/// Returns the file that describes the model.
+fn description(source: &dyn Source) -> Result<PathBuf, String> {
+    for name in DESCRIPTIONS {
+        if let Some(path) = source.find(name)? {
+            return Ok(path);
+        }
+    }
+    Err("the repository has no config.json".into())
 }
 
 /// Returns the names of the files that an index of shards names.

@@ -57,7 +57,8 @@ pub(in crate::model) fn built(config: Json, stored: Stored) -> Result<StoredMode
     })
 }
 
-fn architecture(
+/// Reads the architecture that a builder makes of its arguments.
+pub(super) fn architecture(
     keys: &Keys,
     tensors: &BTreeMap<String, StoredTensor>,
 ) -> Result<Architecture, String> {

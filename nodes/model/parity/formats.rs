@@ -172,6 +172,23 @@ fn a_model_that_dphubert_pruned() {
     }
 }
 
+/// A WavLM of DiariZen: the first of its states is the input of layer 1, the last has no final norm.
+#[test]
+fn a_wavlm_that_diarizen_pruned() {
+    let theirs = load("diarizen.safetensors");
+    let audio = load("base_hidden.safetensors");
+    let model = open("diarizen").model;
+    for n in ["400", "5999"] {
+        let audio = values(&audio, &format!("{n}/audio"));
+        let mut states = all_states(&model, audio, Convention::Torchaudio);
+        states[0] = all_states(&model, audio, Convention::Hf).swap_remove(0);
+        for (layer, ours) in states.iter().enumerate() {
+            let key = format!("{n}/{layer}");
+            close(&key, ours, values(&theirs, &key));
+        }
+    }
+}
+
 /// The subnets that LightHuBERT's code takes, cut out of wider tensors.
 #[test]
 fn subnets_of_lighthubert() {
