@@ -7,6 +7,7 @@ mod distance;
 mod header;
 pub mod measured;
 pub mod models;
+mod scores;
 mod section;
 pub mod summary;
 mod text;
@@ -38,6 +39,15 @@ pub fn write(
 fn page(plan: &Plan, run: &Path, record: &Value, metrics: &[curves::PhaseCurves]) -> String {
     let summaries = summary::read(plan, run, metrics);
     let models = models::read(plan, run);
+    let scores: Vec<_> = plan
+        .phases
+        .iter()
+        .map(|phase| {
+            let curves = metrics.iter().find(|curves| curves.name == phase.name)?;
+            let only_scores = phase.optimizer.is_none();
+            only_scores.then(|| scores::scores(plan, run, phase, curves))
+        })
+        .collect();
     let title = escape(&plan.name);
     let meta = "<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">";
     let page_style = include_str!("report/page.css");
@@ -47,11 +57,14 @@ fn page(plan: &Plan, run: &Path, record: &Value, metrics: &[curves::PhaseCurves]
     html += &format!("{meta}\n<title>{title}</title>\n");
     html += &format!("<style>\n{page_style}{chart_style}</style>\n</head>\n<body>\n");
     html += &header::title(plan, record);
-    html += &tiles::tiles(&summaries, &models, metrics);
+    html += &tiles::tiles(&summaries, &models, &scores, metrics);
     html += &header::run_table(record);
-    for ((phase, summary), models) in plan.phases.iter().zip(&summaries).zip(&models) {
+    for (i, phase) in plan.phases.iter().enumerate() {
         let curves = metrics.iter().find(|curves| curves.name == phase.name);
-        html += &section::section(plan, phase, summary, models, curves);
+        html += &match &scores[i] {
+            Some(scores) => section::scored(plan, phase, scores),
+            None => section::section(plan, phase, &summaries[i], &models[i], curves),
+        };
     }
     let graph = draw::svg::inline(plan);
     html += &format!("<h2>Graph</h2>\n<div class=\"graph\">\n{graph}</div>\n");

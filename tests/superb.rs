@@ -119,6 +119,13 @@ fn a_phase_ends_with_the_weights_of_its_best_dev_pass() {
         !out.join("test/mix").exists(),
         "a test phase writes no weights"
     );
+    // The page shows what was scored, with the number of rows and the interval.
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    let accuracy = nodes::chart::scale::number(test[2].2);
+    let row = format!("<tr><td>test/accuracy</td><td class=\"number\">{accuracy}</td>");
+    assert!(page.contains(&row), "{row}");
+    assert!(page.contains("<span>n = 2, 95 %: "));
+    assert!(page.contains("<tr><td>test/loss</td>"));
 }
 
 /// A run that was stopped and killed ends with the files of one that was not.

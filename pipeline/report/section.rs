@@ -1,5 +1,6 @@
 //! A section for each phase: what it did, its curves, and what it left of its models.
 use super::models::{ModelChange, ModelSize};
+use super::scores::{self, Score};
 use super::summary::Summary;
 use crate::format::{change, duration, percent, short, thousands};
 use crate::graph::plan::{Phase, Plan};
@@ -16,11 +17,7 @@ pub(super) fn section(
     models: &[ModelChange],
     curves: Option<&curves::PhaseCurves>,
 ) -> String {
-    let name = if plan.phased {
-        escape(&phase.name)
-    } else {
-        "Training".into()
-    };
+    let name = title(plan, phase, "Training");
     let Some(curves) = curves else {
         let reason = if phase.optimizer.is_some() {
             "Not begun."
@@ -39,6 +36,22 @@ pub(super) fn section(
     html += &format!("<p class=\"faint\">{}</p>\n", legend(curves));
     html += &models_table(models);
     html
+}
+
+/// Returns the section of a phase without an optimizer that has measured something.
+pub(super) fn scored(plan: &Plan, phase: &Phase, scores: &[Score]) -> String {
+    let name = title(plan, phase, "Scores");
+    let table = scores::table(scores);
+    format!("<h2>{name}</h2>\n<p class=\"faint\">Nothing is trained here.</p>\n{table}")
+}
+
+/// Returns the name of a phase, or `alone` in a graph that has only one.
+fn title(plan: &Plan, phase: &Phase, alone: &str) -> String {
+    if plan.phased {
+        escape(&phase.name)
+    } else {
+        alone.to_owned()
+    }
 }
 
 /// Returns the line under the title: updates, time, dev loss, sparsity.

@@ -1,17 +1,25 @@
 //! The run in a few numbers, each in a tile.
 use super::models::{ModelChange, ModelSize};
+use super::scores::Score;
 use super::summary::Summary;
 use crate::format::{change, duration, percent, short, thousands};
 use nodes::chart::curves;
 use nodes::chart::scale::number;
+use nodes::chart::svg::escape;
 
-/// Returns the tiles of a run, from the summaries, models and metrics of its phases.
+/// Returns the tiles of a run, from the summaries, models, scores and metrics of its phases.
 pub(super) fn tiles(
     summaries: &[Summary],
     models: &[Vec<ModelChange>],
+    scores: &[Option<Vec<Score>>],
     metrics: &[curves::PhaseCurves],
 ) -> String {
     let mut tiles = String::new();
+    // The last phase that scores rows shows what the run is about.
+    let mut counting = scores.iter().rev().flatten().flatten();
+    if let Some(score) = counting.find(|score| score.rows.is_some()) {
+        tiles += &tile(&escape(&score.name), &score.value(), &score.note());
+    }
     if let Some(change) = size_change(models) {
         let counts = [
             (
