@@ -6,6 +6,7 @@ use crate::cuda::gpu::gpu;
 use crate::cuda::kernels;
 use crate::cuda::mask::Mask;
 use crate::cuda::narrow::{refresh, weight_copy_address};
+use crate::cuda::padded::forget_copies;
 use crate::gemm::Precision;
 use crate::tensor::cuda::{Param, address, len, param, read, zeros};
 use std::borrow::Cow;
@@ -48,6 +49,7 @@ pub fn step_all(updates: Vec<Update<Param, Moments>>) {
     let mut table = vec![];
     let mut chunks = 0;
     for update in &updates {
+        forget_copies(update.weight);
         table.extend(table_row(chunks, update));
         chunks += len(update.gradient).div_ceil(CHUNK);
     }
@@ -103,6 +105,7 @@ pub fn norm<'a>(gradients: impl IntoIterator<Item = &'a Param>) -> f64 {
 pub fn add(to: &mut Param, from: &Param) {
     elementwise::add(address(from), address(to), len(to), Mask::times(1.0));
     refresh(to);
+    forget_copies(to);
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ impl Factor {
     /// Returns a result as an operand.
     pub fn of<S: Shape>(precision: Precision, tensor: &Tensor<S, f32, Cuda>) -> Factor {
         match precision {
-            Precision::Bf16 => Factor::narrow(narrow::result_copy(tensor)),
+            Precision::Bf16 => Factor::shared(narrow::result_copy(tensor)),
             _ => Factor {
                 at: address(tensor),
                 _keep: Box::new(tensor.clone()),
@@ -36,7 +36,7 @@ impl Factor {
     /// Returns a parameter as an operand; its copy in bf16 serves all passes.
     pub fn weight(precision: Precision, weight: &Param) -> Factor {
         match precision {
-            Precision::Bf16 => Factor::narrow(narrow::weight_copy(weight)),
+            Precision::Bf16 => Factor::shared(narrow::weight_copy(weight)),
             _ => Factor::of(precision, weight),
         }
     }
@@ -44,7 +44,7 @@ impl Factor {
     /// Returns `len` numbers of f32 as an operand, which they must outlive.
     pub fn at(precision: Precision, at: Address, len: usize) -> Factor {
         match precision {
-            Precision::Bf16 => Factor::narrow(Rc::new(narrow::narrowed(at, len))),
+            Precision::Bf16 => Factor::shared(Rc::new(narrow::narrowed(at, len))),
             _ => Factor {
                 at,
                 _keep: Box::new(()),
@@ -52,7 +52,8 @@ impl Factor {
         }
     }
 
-    fn narrow(copy: Rc<Memory>) -> Factor {
+    /// Takes memory in the format of products that others read too.
+    pub(super) fn shared(copy: Rc<Memory>) -> Factor {
         Factor {
             at: copy.at(),
             _keep: Box::new(copy),

@@ -19,11 +19,6 @@ pub trait FeedForwardDevice: ResidualNormDevice {
     /// What the backward pass needs to compute the activation again.
     type Activation: 'static;
 
-    /// Prepares w1 as a factor.
-    fn first_weight(precision: Precision, w1: &Param<Self>, _up: Affine) -> Self::Operand {
-        Self::weight(precision, w1)
-    }
-
     /// Returns the output and, if `saves`, what the backward pass needs.
     fn feed_forward(
         layer: &FeedForward<Self>,
@@ -31,32 +26,20 @@ pub trait FeedForwardDevice: ResidualNormDevice {
         saves: bool,
     ) -> (Self::Output, Self::Activation);
 
-    /// Returns dz, and adds to the gradients of w2, b1 and the gate.
-    fn feed_forward_gradient(
+    /// Adds to the gradients of w2, b1, the gate, w1 and, behind the slot, x.
+    fn add_feed_forward_gradients(
         layer: &FeedForward<Self>,
         dy: &Self::Operand,
         saved: Self::Activation,
-        g: &mut Grads<Self>,
-    ) -> Self::Operand;
-
-    /// Adds to the gradients of w1 and, behind the slot, x.
-    fn add_first_gradients(
-        layer: &FeedForward<Self>,
-        dz: &Self::Operand,
         x: &Self::Operand,
-        w1: &Param<Self>,
         slot: &Slot<Self>,
         g: &mut Grads<Self>,
-    ) {
-        let precision = layer.precision;
-        Self::add_weight_gradient(precision, dz, x, layer.up, g.of(w1));
-        Self::add_input_gradient(precision, dz, &layer.w1, layer.up, g.at(slot));
-    }
+    );
 }
 
 /// The parameters of one call of [`feed_forward`].
 pub struct FeedForward<D: Passes> {
-    w1: D::Operand,
+    w1: Param<D>,
     b1: Param<D>,
     w2: Param<D>,
     b2: Param<D>,
@@ -95,7 +78,7 @@ pub fn feed_forward<T: Track<D>, D: FeedForwardDevice>(
     };
     let rows = D::operand(precision, &x.values);
     let layer = FeedForward {
-        w1: D::first_weight(precision, w1, up),
+        w1: w1.clone(),
         b1: b1.clone(),
         w2: w2.clone(),
         b2: b2.clone(),
@@ -107,11 +90,9 @@ pub fn feed_forward<T: Track<D>, D: FeedForwardDevice>(
     let (output, saved) = D::feed_forward(&layer, &rows, T::OWNS_TAPE);
 
     let slot = Slot::of(&x.values);
-    let w1 = w1.clone();
     let shape = layer.down();
     let accumulate = move |dy: &D::Operand, g: &mut Grads<D>| {
-        let dz = D::feed_forward_gradient(&layer, dy, saved, g);
-        D::add_first_gradients(&layer, &dz, &rows, &w1, &slot, g);
+        D::add_feed_forward_gradients(&layer, dy, saved, &rows, &slot, g);
     };
     let rule = OutputRule {
         bias: b2.clone(),

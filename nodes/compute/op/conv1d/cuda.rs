@@ -7,7 +7,8 @@
 //!
 //! The result stays in slots, in that format, until it is needed as a whole; the next convolution
 //! fills its own slots from them, and hands the gradient back through them. Channels are filled up
-//! ([`crate::cuda::padded`]) wherever they are in slots, and so is the weight, at every call.
+//! ([`crate::cuda::padded`]) wherever they are in slots, and so is the weight, which every call writes
+//! in the order of products.
 mod frames;
 mod slots;
 mod weight_gradient;
@@ -99,7 +100,7 @@ impl Conv1dDevice for Cuda {
         let width = conv.filled_width();
         let out = conv.filled_out();
         let slots = Slots::new(x.spans(), &conv);
-        let gate = conv.gate.as_ref().map(Vector::new);
+        let gate = conv.gate.as_ref().map(Vector::of_result);
         let in_slots = x.fill(&conv, gate.as_ref().map_or(0, Vector::at), &slots);
         let numbers = conv.filled_numbers();
         let taps = gpu().memory(precision, numbers);
@@ -126,7 +127,7 @@ impl Conv1dDevice for Cuda {
             View::of(&taps, k * width).t(),
             Out::Set(View::of(&z, q * out).batch_stride(out)),
         );
-        let bias = conv.bias.as_ref().map(Vector::new);
+        let bias = conv.bias.as_ref().map(Vector::of_parameter);
         let saved = saves.then_some(Saved { x, gate, in_slots });
         let rule = Rule {
             conv,

@@ -5,8 +5,10 @@
 use super::{FeedForward, FeedForwardDevice};
 use crate::gemm::{Epilogue, Out, Shape, View, product};
 use crate::op::gate;
+use crate::op::passes::Passes;
 use crate::op::passes::cpu::{Operand, affine, weight_gradient};
 use crate::parallel::{Shared, add, column_sums};
+use crate::tensor::Slot;
 use crate::tensor::cpu::{Cpu, Grads, Matrix, read, tensor};
 use std::borrow::Cow;
 
@@ -28,7 +30,7 @@ impl FeedForwardDevice for Cpu {
             n: up.out,
             k: up.width,
         };
-        let w1 = layer.w1.rows(up.width).t();
+        let w1 = View::rows(read(&layer.w1), up.width).t();
         let h = product(layer.precision, shape, x.rows(up.width), w1, then);
         // SAFETY: the epilogue has written every number of z.
         unsafe { z.set_len(numbers) };
@@ -47,12 +49,14 @@ impl FeedForwardDevice for Cpu {
         (tensor(y, (up.frames, up.width)), z)
     }
 
-    fn feed_forward_gradient(
+    fn add_feed_forward_gradients(
         layer: &FeedForward<Cpu>,
         dy: &Operand,
         z: Vec<f32>,
+        x: &Operand,
+        slot: &Slot<Cpu>,
         g: &mut Grads,
-    ) -> Operand {
+    ) {
         let precision = layer.precision;
         let frames = layer.up.frames;
         let width = layer.up.width;
@@ -99,7 +103,10 @@ impl FeedForwardDevice for Cpu {
         }
         drop(h);
         add(g.of(&layer.b1), &column_sums(&dz, inner));
-        Operand::Owned(dz)
+        let dz = Operand::Owned(dz);
+        Cpu::add_weight_gradient(precision, &dz, x, layer.up, g.of(&layer.w1));
+        let w1 = Cpu::weight(precision, &layer.w1);
+        Cpu::add_input_gradient(precision, &dz, &w1, layer.up, g.at(slot));
     }
 }
 

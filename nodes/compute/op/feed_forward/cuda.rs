@@ -1,7 +1,7 @@
 //! [`FeedForwardDevice`] by one kernel each way between the two GEMMs, in their format.
 //!
 //! z is saved without its bias. The gate is a factor of the kernel, not of w2. The inner units are
-//! filled up ([`crate::cuda::padded`]), and so are the weights, at every call.
+//! filled up ([`crate::cuda::padded`]).
 use super::{FeedForward, FeedForwardDevice};
 use crate::cuda::gpu::{Memory, gpu};
 use crate::cuda::grid::for_each;
@@ -11,14 +11,14 @@ use crate::cuda::padded::{self, Vector, add_gradient, filled};
 use crate::cuda::product::{Factor, Out, View, product};
 use crate::cuda::sums::Parts;
 use crate::gemm::Precision;
-use crate::op::passes::Affine;
 use crate::op::passes::cuda::Operand;
 use crate::tensor::Grads;
-use crate::tensor::cuda::{Cuda, Param, Slot};
+use crate::tensor::cuda::{Cuda, Slot};
 
-/// z and w2 in the format of products, b1 and the gate.
+/// z and the weights in the format of products, b1 and the gate.
 pub struct Activation {
     z: Memory,
+    w1: Factor,
     w2: Factor,
     b1: Vector,
     gate: Option<Vector>,
@@ -27,32 +27,23 @@ pub struct Activation {
 impl FeedForwardDevice for Cuda {
     type Activation = Activation;
 
-    fn first_weight(precision: Precision, w1: &Param, up: Affine) -> Operand {
-        let own = [up.out, up.width];
-        Operand::of(padded::weight(
-            precision,
-            w1,
-            own,
-            [filled(up.out), up.width],
-        ))
-    }
-
     fn feed_forward(layer: &FeedForward<Cuda>, x: &Operand, _: bool) -> (Memory, Activation) {
         let precision = layer.precision;
         let frames = layer.up.frames;
         let width = layer.up.width;
         let inner = layer.up.out;
         let units = filled(inner);
+        let w1 = padded::weight(precision, &layer.w1, [inner, width], [units, width]);
         let w2 = padded::weight(precision, &layer.w2, [width, inner], [width, units]);
-        let b1 = Vector::new(&layer.b1);
-        let gate = layer.gate.as_ref().map(Vector::new);
+        let b1 = Vector::of_parameter(&layer.b1);
+        let gate = layer.gate.as_ref().map(Vector::of_result);
         let z = gpu().memory(precision, frames * units);
         let h = gpu().memory(precision, frames * units);
         product(
             precision,
             [frames, units, width],
             x.rows(width),
-            layer.w1.rows(width).t(),
+            w1.rows(width).t(),
             Out::Set(View::of(&z, units)),
         );
         kernels::activate(
@@ -76,15 +67,31 @@ impl FeedForwardDevice for Cuda {
             w2.rows(units).t(),
             Out::Set(View::of(&output, width)),
         );
-        (output, Activation { z, w2, b1, gate })
+        let saved = Activation {
+            z,
+            w1,
+            w2,
+            b1,
+            gate,
+        };
+        (output, saved)
     }
 
-    fn feed_forward_gradient(
+    fn add_feed_forward_gradients(
         layer: &FeedForward<Cuda>,
         dy: &Operand,
-        Activation { z, w2, b1, gate }: Activation,
+        saved: Activation,
+        x: &Operand,
+        slot: &Slot,
         g: &mut Grads<Cuda>,
-    ) -> Operand {
+    ) {
+        let Activation {
+            z,
+            w1,
+            w2,
+            b1,
+            gate,
+        } = saved;
         let precision = layer.precision;
         let frames = layer.up.frames;
         let width = layer.up.width;
@@ -133,31 +140,22 @@ impl FeedForwardDevice for Cuda {
             Some(gate) => sums.add([db1, g.of(gate)]),
             None => sums.add([db1]),
         }
-        Operand::owned(dz)
-    }
-
-    fn add_first_gradients(
-        layer: &FeedForward<Cuda>,
-        dz: &Operand,
-        x: &Operand,
-        w1: &Param,
-        slot: &Slot,
-        g: &mut Grads<Cuda>,
-    ) {
-        let precision = layer.precision;
-        let frames = layer.up.frames;
-        let width = layer.up.width;
-        let inner = layer.up.out;
-        let units = filled(inner);
-        add_gradient(g.of(w1), [inner, width], [units, width], |out| {
-            let shape = [units, width, frames];
-            product(precision, shape, dz.rows(units).t(), x.rows(width), out);
+        drop(z);
+        let dz_rows = View::of(&dz, units);
+        add_gradient(g.of(&layer.w1), [inner, width], [units, width], |out| {
+            product(
+                precision,
+                [units, width, frames],
+                dz_rows.t(),
+                x.rows(width),
+                out,
+            );
         });
         product(
             precision,
             [frames, width, units],
-            dz.rows(units),
-            layer.w1.rows(width),
+            dz_rows,
+            w1.rows(width),
             Out::Add(View::rows(g.at(slot), width)),
         );
     }

@@ -27,11 +27,6 @@ impl Operand {
         }
     }
 
-    /// Takes a factor.
-    pub fn of(factor: Factor) -> Operand {
-        Operand { factor, wide: 0 }
-    }
-
     /// Returns the factor as a matrix with rows of `width` numbers.
     pub fn rows(&self, width: usize) -> View {
         self.factor.rows(width)
