@@ -196,42 +196,46 @@ impl PendingUpload {
 
 /// Returns the address of a tensor's numbers. Every tensor of this module is contiguous.
 pub fn address<S: Shape>(t: &Tensor<S, f32, Cuda>) -> Address {
-    debug_number(t, "cu_device_ptr: ")
+    debug_number(t, 1)
 }
 
 /// Returns the number that this tensor shares with its clones alone.
 pub fn id<S: Shape>(t: &Tensor<S, f32, Cuda>) -> u64 {
-    debug_number(t, "id: UniqueId(")
+    debug_number(t, 0)
 }
 
-/// Returns the number behind `label` in the `Debug` text of a tensor.
+/// Returns a number of the `Debug` text of a tensor, by its place among the numbers there.
 ///
 /// dfdx keeps the storage private, but its derived `Debug` text begins with the id and the address:
 /// `Tensor { id: UniqueId(7), data: CachableCudaSlice { data: CudaSlice { cu_device_ptr: 140…, len:
-/// …`. Formatting stops at the comma behind the number. dfdx is pinned, and a test writes and reads
-/// through the address.
-fn debug_number<S: Shape>(t: &Tensor<S, f32, Cuda>, label: &'static str) -> u64 {
-    struct UpToNumber {
-        text: String,
-        label: &'static str,
+/// …`. A number is a piece of its own, at which formatting stops, since every launch asks. dfdx is
+/// pinned, and a test writes and reads through the address.
+fn debug_number<S: Shape>(t: &Tensor<S, f32, Cuda>, place: usize) -> u64 {
+    struct Numbers {
+        before: usize,
+        found: Option<u64>,
     }
-    impl Write for UpToNumber {
+    impl Write for Numbers {
         fn write_str(&mut self, piece: &str) -> fmt::Result {
-            if piece.starts_with(',') && self.text.contains(self.label) {
+            let Ok(number) = piece.parse() else {
+                return Ok(());
+            };
+            if self.before == 0 {
+                self.found = Some(number);
                 return Err(fmt::Error);
             }
-            self.text.push_str(piece);
+            self.before -= 1;
             Ok(())
         }
     }
-    let mut found = UpToNumber {
-        text: String::with_capacity(128),
-        label,
+    let mut numbers = Numbers {
+        before: place,
+        found: None,
     };
-    let _ = write!(found, "{t:?}"); // fails where `found` stops it
-    let last = found.text.rsplit([' ', '(']).next();
-    let number = last.and_then(|digits| digits.trim_end_matches(')').parse().ok());
-    number.expect("dfdx 0.13 writes id and address first")
+    let _ = write!(numbers, "{t:?}"); // fails where `numbers` stops it
+    numbers
+        .found
+        .expect("dfdx 0.13 writes id and address first")
 }
 
 impl Track<Cuda> for Tape<Cuda> {
