@@ -1,27 +1,28 @@
-//! The GPU of the calling thread: its context, its kernels and its memory.
+//! The GPU of the calling thread: its context and its kernels.
 //!
 //! All work is queued on the legacy default stream, as dfdx's is, so it is done in the order of the
 //! calls.
+mod memory;
+
 use super::grid::Grid;
 use super::module::{check_driver, module};
 use super::trace::traced;
-use crate::gemm::Precision;
-use crate::tensor::spans::Spans;
 use cudarc::cublas::{CudaBlas, sys as sys_blas};
+use cudarc::driver::CudaDevice;
 use cudarc::driver::result::{launch_kernel, module::get_function};
 use cudarc::driver::sys::{self, CUfunction};
-use cudarc::driver::{CudaDevice, CudaSlice, DevicePtr};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{CStr, c_void};
 use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 
+pub use memory::Memory;
+use memory::keep_freed_memory;
+
 /// An address in the GPU's memory; 0 is no address.
 pub type Address = u64;
 
-const MOST_USED: sys::CUmemPool_attribute =
-    sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
 /// Bytes of dynamic shared memory that a kernel may have without setting an attribute.
 const DEFAULT_SHARED_BYTES: usize = 48 << 10;
 /// The most blocks of a grid by x and y.
@@ -112,72 +113,9 @@ impl Gpu {
         }
     }
 
-    /// Allocates memory for `len` numbers, uninitialised.
-    pub fn memory(&self, precision: Precision, len: usize) -> Memory {
-        // SAFETY: all bits are numbers, and the caller queues a kernel that writes them before one
-        // that reads them.
-        let slice = done(unsafe { self.device.alloc::<u8>((len * precision.bytes()).max(1)) });
-        Memory { slice, precision }
-    }
-
-    /// Allocates `len` zeros in f32.
-    pub fn zeros(&self, len: usize) -> Memory {
-        Memory {
-            slice: done(self.device.alloc_zeros::<u8>((4 * len).max(1))),
-            precision: Precision::F32,
-        }
-    }
-
-    /// Copies 64-bit integers of the host into new memory.
-    pub fn upload(&self, numbers: impl IntoIterator<Item = usize>) -> Memory {
-        let bytes: Vec<u8> = numbers.into_iter().flat_map(usize::to_ne_bytes).collect();
-        let slice = if bytes.is_empty() {
-            self.device.alloc_zeros(1)
-        } else {
-            self.device.htod_copy(bytes)
-        };
-        Memory {
-            slice: done(slice),
-            precision: Precision::F32,
-        }
-    }
-
-    /// Waits for queued work, and returns a copy of the first `n` numbers of 64 bits.
-    pub fn doubles(&self, memory: &Memory, n: usize) -> Vec<f64> {
-        let bytes = done(self.device.dtoh_sync_copy(&memory.slice));
-        bytes
-            .chunks_exact(8)
-            .take(n)
-            .map(|b| f64::from_ne_bytes(b.try_into().expect("8 bytes")))
-            .collect()
-    }
-
-    /// Uploads where the rows of a batch begin, and where the last one ends.
-    pub fn starts(&self, spans: &Spans) -> Memory {
-        self.upload(std::iter::once(0).chain(spans.iter().map(|row| row.end)))
-    }
-
     /// Synchronises: waits until all queued work is done.
     pub fn wait(&self) {
         done(self.device.synchronize());
-    }
-
-    /// Returns the most bytes in use at once, tensors included, since the process started or since
-    /// [`Gpu::reset_peak`].
-    pub fn peak_bytes(&self) -> u64 {
-        let mut bytes = 0u64;
-        let to = &raw mut bytes as *mut c_void;
-        // SAFETY: the pool is the device's, and the attribute is a u64.
-        done(unsafe { sys::cuMemPoolGetAttribute(pool(&self.device), MOST_USED, to).result() });
-        bytes
-    }
-
-    /// Resets [`Gpu::peak_bytes`] to the bytes in use now.
-    pub fn reset_peak(&self) {
-        let mut zero = 0u64; // the only value that the driver allows
-        let from = &raw mut zero as *mut c_void;
-        // SAFETY: as above.
-        done(unsafe { sys::cuMemPoolSetAttribute(pool(&self.device), MOST_USED, from).result() });
     }
 
     /// Queues the kernel of an entry point on `grid` blocks of 32 x 8 threads, with this many bytes
@@ -250,56 +188,5 @@ fn allow_shared_bytes(entry_point: &CStr, kernel: CUfunction, shared_bytes: usiz
             "{entry_point:?} needs {shared_bytes} bytes of shared memory a block, more than this \
              GPU has: {error:?}; an A100 or H100 has enough"
         );
-    }
-}
-
-/// Lets the pool keep freed memory, which it would give back to the system at each synchronisation.
-fn keep_freed_memory(device: &CudaDevice) {
-    let attribute = sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
-    let mut threshold = u64::MAX;
-    let from = &raw mut threshold as *mut c_void;
-    // SAFETY: the pool is the device's, and the attribute is a u64.
-    done(unsafe { sys::cuMemPoolSetAttribute(pool(device), attribute, from).result() });
-}
-
-/// Returns the pool of which all of a device's memory is.
-fn pool(device: &CudaDevice) -> sys::CUmemoryPool {
-    let mut pool = std::ptr::null_mut();
-    // SAFETY: the device is open, and the driver writes the pool's handle.
-    done(unsafe { sys::cuDeviceGetDefaultMemPool(&mut pool, *device.cu_device()).result() });
-    pool
-}
-
-/// An array in the GPU's memory, of numbers in the format of a precision.
-pub struct Memory {
-    slice: CudaSlice<u8>,
-    precision: Precision,
-}
-
-impl Memory {
-    /// Returns the address of the first number.
-    pub fn at(&self) -> Address {
-        *self.slice.device_ptr()
-    }
-
-    /// Returns the address of a number.
-    pub fn element(&self, index: usize) -> Address {
-        self.at() + (index * self.precision.bytes()) as u64
-    }
-
-    /// Fills the first numbers with zeros.
-    pub fn clear(&mut self, numbers: usize) {
-        if numbers > 0 {
-            let bytes = numbers * self.precision.bytes();
-            let mut slice = self.slice.slice_mut(..bytes);
-            done(gpu().device.memset_zeros(&mut slice));
-        }
-    }
-}
-
-impl Precision {
-    /// Returns the bytes of a number inside ops.
-    pub(crate) fn bytes(self) -> usize {
-        if self == Precision::Bf16 { 2 } else { 4 }
     }
 }
