@@ -96,6 +96,11 @@ pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp((-x).min(88.0)))
 }
 
+/// Returns σ(x) in f64.
+pub fn sigmoid_f64(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
 /// Returns tanh x = 2 σ(2x) - 1; absolute error below 3e-7.
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {

@@ -4,6 +4,7 @@
 //! In training a gate is z = clamp(s (r - l) + l, 0, 1), where s = σ((ln u - ln(1-u) + log α) / β)
 //! and u ~ U(ε, 1-ε). It is open with probability σ(log α - β ln(-l/r)). Fixed gates: the smallest
 //! are closed, as many as are expected to be; the others are σ(0.8 log α / β).
+use compute::math::sigmoid_f64;
 use compute::op::given_vector;
 use compute::tensor::{Param, Tape, Vector};
 
@@ -13,10 +14,6 @@ const RIGHT: f64 = 1.1;
 const EPSILON: f64 = 1e-6;
 /// -β ln(-l/r)
 const SHIFT: f64 = 1.598_596_848_5;
-
-fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
-}
 
 /// Returns the initial log α of units that are dropped with probability `drop`.
 pub fn log_alpha(drop: f64) -> f64 {
@@ -33,7 +30,7 @@ pub fn draw(values: &[f32], u: impl Fn(usize) -> f64) -> Vec<f64> {
     let mut s = vec![];
     for (i, &value) in values.iter().enumerate() {
         let u = u(i);
-        s.push(sigmoid((u.ln() - (1.0 - u).ln() + value as f64) / BETA));
+        s.push(sigmoid_f64((u.ln() - (1.0 - u).ln() + value as f64) / BETA));
     }
     s
 }
@@ -57,7 +54,7 @@ pub fn sample(log_alpha: &Param, s: Vec<f64>, tape: &Tape) -> Vector<Tape> {
 
 /// Returns the expected number of open gates, and its derivative by each log α.
 pub fn open(log_alpha: &[f32]) -> (f64, Vec<f64>) {
-    let chances = log_alpha.iter().map(|&a| sigmoid(a as f64 + SHIFT));
+    let chances = log_alpha.iter().map(|&a| sigmoid_f64(a as f64 + SHIFT));
     let slope = chances.clone().map(|p| p * (1.0 - p)).collect();
     (chances.sum(), slope)
 }
@@ -70,7 +67,7 @@ pub fn fixed(log_alpha: &[f32], least: usize) -> Vec<f32> {
     ascending.sort_by(|&a, &b| log_alpha[a].total_cmp(&log_alpha[b]));
     let mut z: Vec<f32> = log_alpha
         .iter()
-        .map(|&a| sigmoid(0.8 * a as f64 / BETA) as f32)
+        .map(|&a| sigmoid_f64(0.8 * a as f64 / BETA) as f32)
         .collect();
     for &i in ascending.iter().take(closed.min(n - least.min(n))) {
         z[i] = 0.0;

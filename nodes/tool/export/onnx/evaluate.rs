@@ -4,10 +4,11 @@ mod operators;
 
 use super::array::Array;
 use super::graph::{Constant, Element, Graph, Node, Value};
+use compute::math::sigmoid_f64;
 use half::f16;
 use operators::{
     convolved, erf, instance_normalised, int, ints, lstm, over_last_axis, quantised, reshaped,
-    sigmoid, softmax,
+    softmax,
 };
 use std::collections::BTreeMap;
 
@@ -79,7 +80,7 @@ fn apply(node: &Node, inputs: &[Array]) -> Vec<Array> {
         "Erf" => x.map(erf),
         "Sqrt" => x.map(f64::sqrt),
         "Log" => x.map(f64::ln),
-        "Sigmoid" => x.map(sigmoid),
+        "Sigmoid" => x.map(sigmoid_f64),
         "MatMul" => x.product(other()),
         "MatMulInteger" => {
             let left = x.zip(&inputs[2], |a, zero| a - zero);

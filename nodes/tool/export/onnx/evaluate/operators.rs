@@ -1,6 +1,7 @@
 //! Operators of ONNX that are more than a line.
 use crate::tool::export::onnx::array::{Array, multiply};
 use crate::tool::export::onnx::graph::{Attribute, Node};
+use compute::math::sigmoid_f64;
 
 /// The epsilon of `InstanceNormalization` where none is said.
 const EPSILON: f64 = 1e-5;
@@ -116,9 +117,9 @@ pub(super) fn lstm(node: &Node, inputs: &[Array]) -> Array {
                 let gates: Vec<f64> = (0..4 * units).map(gate).collect();
                 for unit in 0..units {
                     let gate = |i: usize| gates[i * units + unit];
-                    let kept = sigmoid(gate(2)) * cell[unit];
-                    cell[unit] = kept + sigmoid(gate(0)) * gate(3).tanh();
-                    state[unit] = sigmoid(gate(1)) * cell[unit].tanh();
+                    let kept = sigmoid_f64(gate(2)) * cell[unit];
+                    cell[unit] = kept + sigmoid_f64(gate(0)) * gate(3).tanh();
+                    state[unit] = sigmoid_f64(gate(1)) * cell[unit].tanh();
                 }
                 let place = ((t * directions + direction) * rows + row) * units;
                 y[place..place + units].copy_from_slice(&state);
@@ -141,10 +142,6 @@ pub(super) fn quantised(x: &Array) -> Vec<Array> {
     let integers = x.map(|x| ((x / scale).round_ties_even() + zero).clamp(0.0, 255.0));
     let number = |value: f64| Array::new(vec![], vec![value]);
     vec![integers, number(scale), number(zero)]
-}
-
-pub(super) fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
 }
 
 /// Returns 2/√π ∫ exp(-t²) from 0 to x: by its series up to 3, beyond by its continued fraction.
