@@ -163,7 +163,7 @@ def lstm():
     students.check()
     nodes = json.load(open("graphs/librispeech/lstm-dkd.json"))["nodes"]
     large = {key: value for key, value in nodes["teacher"]["architecture"].items() if key not in ("final_proj_size", "label_embeddings")}
-    teacher = transformers.HubertModel(transformers.HubertConfig(**large, conv_bias=True, attn_implementation="sdpa")).eval()
+    teacher = transformers.HubertModel(transformers.HubertConfig(**large, attn_implementation="sdpa")).eval()
     convolutions = transformers.HubertConfig()
     config = {key: getattr(convolutions, key) for key in ("conv_dim", "conv_kernel", "conv_stride")}
     student = students.LstmStudent({**config, **nodes["student"]["architecture"]}).train()
