@@ -103,9 +103,9 @@ pub(super) fn create(address: &Address, bytes: &[u8]) -> io::Result<()> {
 /// Gives an object another key, and then removes the first.
 pub(super) fn rename(from: &Address, to: &Address) -> io::Result<()> {
     let store = connect(from)?;
-    let from = key(from)?;
-    let to = key(to)?;
-    wait(async { store.rename(&from, &to).await })
+    let old_key = key(from)?;
+    let new_key = key(to)?;
+    wait(async { store.rename(&old_key, &new_key).await })
 }
 
 /// Returns the paths of the objects and folders in a folder.

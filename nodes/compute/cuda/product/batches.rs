@@ -44,7 +44,7 @@ pub fn products_of_batches(
     let of_b = addresses(|batch| batch.b, operand_bytes);
     let of_out = addresses(|batch| batch.out, Precision::F32.bytes());
     let table = gpu().upload(of_a.chain(of_b).chain(of_out));
-    let at = |part: usize| table.at() + (8 * part * total) as Address;
+    let matrices_of = |part: usize| table.at() + (8 * part * total) as Address;
     let alpha = 1f32;
     let beta = 0f32;
     // SAFETY: the table has the addresses of matrices of these shapes, which `products` explains.
@@ -57,14 +57,14 @@ pub fn products_of_batches(
             int(m),
             int(k),
             &raw const alpha as *const c_void,
-            at(1) as *const *const c_void,
+            matrices_of(1) as *const *const c_void,
             operand_type,
             int(b.leading_dimension),
-            at(0) as *const *const c_void,
+            matrices_of(0) as *const *const c_void,
             operand_type,
             int(a.leading_dimension),
             &raw const beta as *const c_void,
-            at(2) as *const *mut c_void,
+            matrices_of(2) as *const *mut c_void,
             CUDA_R_32F,
             int(out.leading_dimension),
             int(total),

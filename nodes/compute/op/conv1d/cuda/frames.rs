@@ -35,7 +35,7 @@ impl Frames {
     pub fn fill(&self, conv: &Convolution<Cuda>, gate: Address, slots: &Slots) -> Memory {
         let Convolution { s, precision, .. } = *conv;
         let width = conv.filled_width();
-        let to = gpu().memory(precision, slots.room() * s * width);
+        let in_slots = gpu().memory(precision, slots.room() * s * width);
         match self {
             Frames::Hidden(x) => kernels::into_slots(
                 precision,
@@ -43,7 +43,7 @@ impl Frames {
                 slots.grid(s),
                 address(&x.values),
                 gate,
-                to.at(),
+                in_slots.at(),
                 conv.width,
                 width,
                 conv.activates,
@@ -51,7 +51,7 @@ impl Frames {
             ),
             Frames::First(first) => {
                 let longest = slots.longest * s;
-                first.fill(precision, gate, to.at(), longest, slots.layout)
+                first.fill(precision, gate, in_slots.at(), longest, slots.layout)
             }
             Frames::Output(output) => kernels::slots_into_slots(
                 precision,
@@ -60,13 +60,13 @@ impl Frames {
                 output.z.at(),
                 output.rule.bias(),
                 gate,
-                to.at(),
+                in_slots.at(),
                 width,
                 output.rule.slots.layout,
                 slots.layout,
             ),
         }
-        to
+        in_slots
     }
 
     /// Adds to the gradients of x and the gate, which is at an address filled up, from that of the

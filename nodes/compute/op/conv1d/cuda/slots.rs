@@ -99,14 +99,14 @@ impl Slots {
         for frame in 0..s.min(k) {
             let q = (k - frame).div_ceil(s);
             let windows = View::rows(dz.element((self.per_window() - q) * out), q * out);
-            let to = View::rows(dh.element(frame * width), q * s * width);
+            let frames_of_slots = View::rows(dh.element(frame * width), q * s * width);
             products(
                 precision,
                 q,
                 [self.total.div_ceil(q), width, q * out],
                 windows.batch_stride(out),
                 View::rows(taps.element(first), width),
-                Out::Set(to.batch_stride(s * width)),
+                Out::Set(frames_of_slots.batch_stride(s * width)),
             );
             first += q * out * width;
         }

@@ -60,14 +60,14 @@ pub(super) fn add_weight_gradient(
         multiply(0, parts - 1, part_windows);
         multiply(parts - 1, 1, last_windows);
     }
-    let own = len(&conv.w);
+    let weights = len(&conv.w);
     kernels::taps_last(
-        for_each(own, 1),
+        for_each(weights, 1),
         dtaps.at(),
         g.of(&conv.w),
         parts,
         numbers,
-        own,
+        weights,
         k,
         conv.width,
         width,
