@@ -53,15 +53,7 @@ const NOT_READ: &[(&str, &str)] = &[
 /// Finds the utterances of a folder.
 pub(super) fn read(root: &Path) -> Result<Listing> {
     if store::is_address(root) {
-        let (files, left_out) = objects(root)?;
-        let mut utterances = Utterances::below(root);
-        for (id, _) in files {
-            utterances.push(&id, Piece::default(), DeclaredLengths::default());
-        }
-        return Ok(Listing {
-            utterances,
-            left_out,
-        });
+        return Ok(read_with_sizes(root)?.0);
     }
     let file_type = std::fs::metadata(root).at(root)?.file_type();
     if !file_type.is_dir() {
@@ -88,16 +80,9 @@ pub(super) fn read(root: &Path) -> Result<Listing> {
     })
 }
 
-/// Returns the sizes of the audio files of a folder in an object store, in the order of its
-/// utterances.
-pub(super) fn sizes(root: &Path) -> Result<Vec<u64>> {
-    let (files, _) = objects(root)?;
-    Ok(files.into_iter().map(|(_, bytes)| bytes).collect())
-}
-
-/// Returns ids and sizes of the audio files of a folder in an object store, by id, and what is left
-/// out.
-fn objects(root: &Path) -> Result<(Vec<(String, u64)>, LeftOut)> {
+/// Finds the utterances of a folder in an object store, and the size of each one's file: a store
+/// tells both at once.
+pub(super) fn read_with_sizes(root: &Path) -> Result<(Listing, Vec<u64>)> {
     let mut left_out = LeftOut::default();
     let mut files = vec![];
     for object in store::list_below(root).at(root)? {
@@ -111,7 +96,17 @@ fn objects(root: &Path) -> Result<(Vec<(String, u64)>, LeftOut)> {
         }
     }
     files.sort();
-    Ok((files, left_out))
+    let mut utterances = Utterances::below(root);
+    let mut sizes = vec![];
+    for (id, bytes) in files {
+        utterances.push(&id, Piece::default(), DeclaredLengths::default());
+        sizes.push(bytes);
+    }
+    let listing = Listing {
+        utterances,
+        left_out,
+    };
+    Ok((listing, sizes))
 }
 
 /// Returns the audio files of a folder in no order, and what is left out.

@@ -20,10 +20,9 @@ const BLOCK_BYTES: usize = 64 << 10;
 /// The manifest cannot be read, or is a pipe, which can be read only once.
 pub(crate) fn hash(manifest: &Path) -> Result<Hash> {
     if is_folder_of_store(manifest) {
-        let sizes = folder::sizes(manifest)?;
-        let utterances = read(manifest)?.utterances;
+        let (listing, sizes) = folder::read_with_sizes(manifest)?;
         let mut sizes = sizes.into_iter();
-        return Ok(hash_rows(&utterances, |row, _| {
+        return Ok(hash_rows(&listing.utterances, |row, _| {
             row.extend(sizes.next().unwrap_or(u64::MAX).to_le_bytes());
         }));
     }
