@@ -6,14 +6,13 @@ mod entry;
 mod option;
 
 use crate::Result;
-use crate::data::error::error_at;
+use crate::data::error::{PathContext, error_at};
 use crate::data::store;
 use crate::kmeans::residual::{CodebookFile, FILE};
 use crate::node::{Artifact, NodeContext, StoredEntry};
 pub(super) use entry::{Encoded, EntryCodec};
 pub use option::{CodecOption, Scale};
 use serde_json::{Value as Json, json};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -145,7 +144,7 @@ impl Codec {
         if store::exists(&kept) || file.hash.is_empty() {
             return Ok(());
         }
-        let bytes = fs::read(path)?;
+        let bytes = store::read(path).at(path)?;
         if blake3::hash(&bytes).to_hex().as_str() != file.hash {
             return Err(error_at(path, "has changed during the run; run again"));
         }

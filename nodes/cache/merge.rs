@@ -4,17 +4,20 @@
 //! A part is removed only when each of its rows stands in a part that is complete: a reader, and a
 //! process that is killed at any moment, leave a cache in which no row is lost. Of equal rows the one
 //! that a run reads is kept: that of the first part by name.
+mod lock;
+
 use super::codec::EntryCodec;
 use super::fingerprint::Fingerprint;
 use super::layer::PART_BYTES;
 use super::leftovers;
 use super::part::{self, RowLocation};
 use super::rows::{RowKey, UnwrittenRows};
-use super::tools::{Damage, check_is_on_disk, folders, layer_folders};
+use super::tools::{Damage, folders, layer_folders};
 use crate::Result;
-use crate::data::error::{PathContext, error_at};
+use crate::data::error::PathContext;
+use crate::data::store;
+use lock::MergeLock;
 use std::collections::HashSet;
-use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// What was merged.
@@ -55,10 +58,9 @@ impl Part {
 /// # Errors
 /// `path` is no cache, cannot be written, or is being merged by another process.
 pub fn merge(path: &Path) -> Result<Merged> {
-    check_is_on_disk(path)?;
     let mut merged = Merged::default();
     for folder in folders(path)? {
-        let _lock = lock(&folder)?;
+        let _lock = MergeLock::take(&folder)?;
         let fingerprint = Fingerprint::read(&folder)?;
         let codec = fingerprint.codec(&folder)?;
         for layer in layer_folders(&folder)? {
@@ -68,21 +70,6 @@ pub fn merge(path: &Path) -> Result<Merged> {
     }
     leftovers::remove(path);
     Ok(merged)
-}
-
-/// Locks a folder against another merge, where the system can lock folders.
-fn lock(folder: &Path) -> Result<Option<File>> {
-    let Ok(file) = File::open(folder) else {
-        return Ok(None);
-    };
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Err(error_at(
-            folder,
-            "another process merges it; run again later",
-        )),
-        Err(TryLockError::Error(_)) => Ok(None),
-    }
 }
 
 fn merge_layer(
@@ -119,7 +106,7 @@ fn merge_layer(
     merged.doubled += doubled;
     for part in rewritten {
         if !written.contains(&part.path) {
-            fs::remove_file(&part.path).at(&part.path)?;
+            store::remove(&part.path).at(&part.path)?;
             merged.removed += 1;
         }
     }

@@ -6,6 +6,7 @@ use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::data::store;
 use crate::node::StoredEntry;
+use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::collections::HashMap;
@@ -110,28 +111,15 @@ fn verify_parts(folder: &Path, fingerprint: &Fingerprint) -> Result<Vec<Damage>>
     Ok(damages)
 }
 
-/// Refuses a cache in an object store, whose files are changed by runs alone.
-///
-/// # Errors
-/// `path` is the address of one.
-pub(super) fn check_is_on_disk(path: &Path) -> Result<()> {
-    match store::is_address(path) {
-        true => Err(error_at(
-            path,
-            "runs, `list` and `verify` use caches in object stores; use the store's own tools to \
-             copy or remove one",
-        )),
-        false => Ok(()),
-    }
-}
-
 /// Removes the folders of all fingerprints at `path`, and the cache's own folder if nothing else is
 /// left in it. Returns the removed folders of fingerprints.
 pub fn remove(path: &Path) -> Result<Vec<PathBuf>> {
-    check_is_on_disk(path)?;
     let folders = folders(path)?;
     for folder in &folders {
-        fs::remove_dir_all(folder).at(folder)?;
+        match store::is_address(folder) {
+            true => remove_objects(folder)?,
+            false => fs::remove_dir_all(folder).at(folder)?,
+        }
     }
     if path.is_dir() {
         leftovers::remove(path);
@@ -139,6 +127,19 @@ pub fn remove(path: &Path) -> Result<Vec<PathBuf>> {
         let _ = fs::remove_dir(path); // fails if the folder contains files of somebody else
     }
     Ok(folders)
+}
+
+/// Removes the objects of a fingerprint: what makes them a cache last, so that a command that was
+/// stopped can be run again.
+fn remove_objects(folder: &Path) -> Result<()> {
+    let mut objects = store::list_below(folder).at(folder)?;
+    objects.retain(|object| !object.path.ends_with(files::FINGERPRINT));
+    let remove = |path: &Path| store::remove(path).at(path);
+    store::in_parallel(folder, || {
+        let objects = objects.par_iter();
+        objects.try_for_each(|object| remove(&object.path))
+    })?;
+    remove(&folder.join(files::FINGERPRINT))
 }
 
 /// Returns the fingerprints' folders at `path`, by name. `remove` touches nothing else, since it

@@ -124,6 +124,19 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// Creates an object, or fails if it is there: of several processes one has made it.
+pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    backend::create(&Address::parse(path)?, bytes)
+}
+
+/// Removes a file.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match is_address(path) {
+        true => backend::remove(&Address::parse(path)?),
+        false => std::fs::remove_file(path),
+    }
+}
+
 /// Returns the paths of what is in a folder, in no order. A folder of a store that has nothing in it
 /// is one that is not there.
 pub(crate) fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {

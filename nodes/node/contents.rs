@@ -2,7 +2,7 @@
 //! its data and models again.
 use crate::Result;
 use crate::data::error::PathContext;
-use crate::data::{manifest, regular, transcripts};
+use crate::data::{manifest, store, transcripts};
 use crate::model::model_files;
 use crate::node::head_file::HEAD_FILE;
 use std::io;
@@ -86,8 +86,6 @@ fn files_of_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 fn file_hash(path: &Path) -> Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
-    hasher
-        .update_reader(regular::open(path).at(path)?)
-        .at(path)?;
+    hasher.update_reader(store::open(path).at(path)?).at(path)?;
     Ok(hasher.finalize())
 }

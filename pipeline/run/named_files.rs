@@ -1,6 +1,7 @@
 //! The files and folders that a resolved graph names, and hashes of their contents: by them a run
 //! that goes on knows its data and models again, wherever they are.
 use nodes::KINDS;
+use nodes::data::store;
 use nodes::node::contents::Contents;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -60,7 +61,8 @@ pub fn hashes(graph: &Value, contents: Contents) -> Hashes {
     let mut hashes = Hashes::new();
     for file in named_files(graph) {
         let path = Path::new(&file.path);
-        let may_be_word = contents == Contents::Files && !path.exists();
+        let is_there = store::try_exists(path).unwrap_or(false);
+        let may_be_word = contents == Contents::Files && !is_there;
         if file.contents == contents && !may_be_word {
             let hash_of_path = || contents.hash(path).ok();
             hashes.entry(file.path.clone()).or_insert_with(hash_of_path);

@@ -161,9 +161,6 @@ class Store(unittest.TestCase):
         ]
         self.assertEqual(rows_and_layers(f"s3://{BUCKET}/cache"), rows_and_layers(disk))
         self.assertIn("0 damaged", pipeline("cache", "verify", f"s3://{BUCKET}/cache"))
-        for command in ["merge", "remove"]:
-            told = pipeline("cache", command, f"s3://{BUCKET}/cache", code=1)
-            self.assertIn("the store's own tools", told)
 
     def test_two_processes_fill_one_cache_and_damage_is_found(self):
         cache = f"s3://{BUCKET}/shared"
@@ -186,6 +183,56 @@ class Store(unittest.TestCase):
         self.assertIn("is damaged", told)
         self.assertIn(f"{key.removeprefix('shared/')}.damaged", objects("shared/"))
         self.assertIn("0 damaged", pipeline("cache", "verify", cache))
+
+    def test_merging_and_removing(self):
+        s3 = client()
+        cache = f"s3://{BUCKET}/merged"
+        self.fill("merged-1", cache, "--shard", "1/2")
+        self.fill("merged-2", cache, "--shard", "2/2")
+        others = objects("merged/")
+        folder = next(iter(others)).split("/")[0]
+        s3.put_object(Bucket=BUCKET, Key=f"merged/{folder}/merging", Body=b"")
+        told = pipeline("cache", "merge", cache, code=1)
+        self.assertIn(f"{cache}/{folder}/merging is there: another process merges this cache", told)
+        self.assertEqual(set(objects("merged/")), {*others, f"{folder}/merging"})
+        s3.delete_object(Bucket=BUCKET, Key=f"merged/{folder}/merging")
+        told = pipeline("cache", "merge", cache)
+        self.assertIn("joined 4 parts into 2", told)
+        disk = SCRATCH / "merged"
+        for shard in ["1/2", "2/2"]:
+            self.fill(f"merged-disk-{shard[0]}", disk, "--shard", shard)
+        pipeline("cache", "merge", disk)
+        self.assertEqual(objects("merged/"), files(disk))
+        self.assertIn("nothing to merge", pipeline("cache", "merge", f"{cache}/{folder}/"))
+        self.assertIn("0 damaged", pipeline("cache", "verify", cache))
+        s3.put_object(Bucket=BUCKET, Key="merged/mine.txt", Body=b"mine")
+        self.assertIn(f"removed {cache}/{folder}", pipeline("cache", "remove", cache))
+        self.assertEqual(set(objects("merged/")), {"mine.txt"})
+        self.assertIn("this is not a cache", pipeline("cache", "list", cache, code=1))
+
+    def test_caches_with_codebooks(self):
+        graph = json.loads(GRAPH.read_text())
+        graph["nodes"]["teacher"] |= {"layers": [1, 3], "cache": None}
+        books = {"kind": "codebook", "inputs": {"targets": "teacher.targets"}, "books": 2, "passes": 1}
+        fit = SCRATCH / "fit.json"
+        fit.write_text(json.dumps({**graph, "name": "fit", "nodes": {**graph["nodes"], "books": books}}))
+        pipeline("run", fit, "--out", SCRATCH / "fit")
+        file = SCRATCH / "fit/books/codebooks.safetensors"
+        codec = json.dumps({"type": "multi-codebook", "file": str(file)})
+        disk = SCRATCH / "codes"
+        cache = f"s3://{BUCKET}/codes"
+        self.fill("codes-disk", disk, *sets(teacher__codec=codec))
+        self.fill("codes", cache, *sets(teacher__codec=codec))
+        self.assertEqual(objects("codes/"), files(disk))
+        self.assertIn("0 damaged", pipeline("cache", "verify", cache))
+        listed = json.loads(pipeline("cache", "list", cache, "--format", "json"))
+        self.assertEqual([(item["rows"] > 0, item["unreadable"]) for item in listed], [(True, 0)])
+        self.assertIn("nothing to merge", pipeline("cache", "merge", cache))
+        # The codebooks themselves may be in the store.
+        client().upload_file(str(file), BUCKET, "books.safetensors")
+        codec = json.dumps({"type": "multi-codebook", "file": f"s3://{BUCKET}/books.safetensors"})
+        self.fill("codes-again", cache, *sets(teacher__codec=codec))
+        self.assertEqual(objects("codes/"), files(disk))
 
     def test_targets_are_those_of_no_cache(self):
         def targets(name, cache):

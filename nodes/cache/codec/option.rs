@@ -1,5 +1,6 @@
 //! The option `codec` of a node, as a graph says it.
 use super::LOGITS;
+use crate::data::store;
 use crate::kmeans::residual::{CodebookFile, FILE};
 use crate::node::port::{Content, Shape, Shapes};
 use crate::node::{Artifact, PhaseOutputs, artifact_owner};
@@ -255,7 +256,7 @@ impl CodecOption {
             });
         }
         let path = self.file().filter(|path| !path.starts_with("$OUT/"));
-        let Some(path) = path.map(Path::new).filter(|path| path.exists()) else {
+        let Some(path) = path.map(Path::new).filter(|path| store::exists(path)) else {
             return Ok(None);
         };
         let file = CodebookFile::load(path).map_err(|error| format!("`codec`: {error}"))?;

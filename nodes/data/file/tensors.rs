@@ -107,7 +107,8 @@ pub struct Verified {
 /// Reads a file to the end and compares its tensors with their checksum, without keeping them.
 pub fn verify(path: &Path) -> Result<Verified, TensorError> {
     let mut shapes = BTreeMap::new();
-    let metadata = scan(path, None, |tensor, _| {
+    let (file, size) = open_file(path)?;
+    let metadata = scan(file, size, None, |tensor, _| {
         shapes.insert(tensor.name.clone(), tensor.shape.clone());
     })?;
     Ok(Verified {
@@ -118,21 +119,29 @@ pub fn verify(path: &Path) -> Result<Verified, TensorError> {
 }
 
 fn open(path: &Path) -> Result<(BufReader<File>, Header), TensorError> {
-    let file = regular::open(path)?;
-    let size = file.metadata()?.len();
+    let (file, size) = open_file(path)?;
     let mut reader = BufReader::new(file);
     let header = Header::read(&mut reader, size)?;
     Ok((reader, header))
 }
 
-/// Reads a file from its first byte to its last, hands each tensor's bytes to `each` in the order
+/// Opens a file on a disk, and returns its size.
+fn open_file(path: &Path) -> io::Result<(File, u64)> {
+    let file = regular::open(path)?;
+    let size = file.metadata()?.len();
+    Ok((file, size))
+}
+
+/// Reads a file of `size` bytes from its first byte to its last, hands each tensor's bytes to `each` in the order
 /// of the file, and compares the checksum. `file_hasher` gets all bytes of the file.
 fn scan(
-    path: &Path,
+    file: impl Read,
+    size: u64,
     mut file_hasher: Option<&mut blake3::Hasher>,
     mut each: impl FnMut(&header::TensorEntry, &[u8]),
 ) -> Result<FileMetadata, TensorError> {
-    let (mut reader, header) = open(path)?;
+    let mut reader = BufReader::new(file);
+    let header = Header::read(&mut reader, size)?;
     if let Some(hasher) = &mut file_hasher {
         hasher.update(&(header.bytes.len() as u64).to_le_bytes());
         hasher.update(&header.bytes);

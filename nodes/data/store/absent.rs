@@ -45,6 +45,10 @@ pub(super) fn rename(_: &Address, _: &Address) -> io::Result<()> {
     refused()
 }
 
+pub(super) fn remove(_: &Address) -> io::Result<()> {
+    refused()
+}
+
 pub(super) fn list(_: &Address) -> io::Result<Vec<PathBuf>> {
     refused()
 }

@@ -108,6 +108,13 @@ pub(super) fn rename(from: &Address, to: &Address) -> io::Result<()> {
     wait(async { store.rename(&old_key, &new_key).await })
 }
 
+/// Removes an object.
+pub(super) fn remove(address: &Address) -> io::Result<()> {
+    let store = connect(address)?;
+    let key = key(address)?;
+    wait(async { store.delete(&key).await })
+}
+
 /// Returns the paths of the objects and folders in a folder.
 pub(super) fn list(address: &Address) -> io::Result<Vec<PathBuf>> {
     let store = connect(address)?;

@@ -5,8 +5,10 @@ use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::data::file;
 use crate::data::file::Tensors;
+use crate::data::store;
 use crate::kmeans::Centroids;
 use compute::random::Key;
+use parquet::file::reader::Length;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -67,7 +69,9 @@ impl CodebookFile {
 
     /// Reads codebooks. Errors name the file.
     pub fn load(path: &Path) -> Result<CodebookFile> {
-        let (tensors, hash) = Tensors::read_and_hash(path)?;
+        let file = store::open(path).at(path)?;
+        let size = file.len();
+        let (tensors, hash) = Tensors::read_opened(path, file, size)?;
         let mut layers = BTreeMap::new();
         for (name, (shape, values)) in tensors.floats {
             let layer = name.strip_prefix(LAYER).and_then(|n| n.parse().ok());

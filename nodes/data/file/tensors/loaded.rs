@@ -1,10 +1,11 @@
 //! Tensors in memory, as they were read.
-use super::{FileMetadata, Loaded, scan};
+use super::{FileMetadata, Loaded, open_file, scan};
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::data::file::decode_floats;
 use safetensors::tensor::Dtype;
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The tensors of a file as they were read.
@@ -32,19 +33,35 @@ impl Tensors {
     /// # Errors
     /// The file cannot be read, or its bytes are not those that were written.
     pub fn read(path: &Path) -> Result<Tensors> {
-        Tensors::scan(path, None)
+        let (file, size) = open_file(path).at(path)?;
+        Tensors::scan(path, file, size, None)
     }
 
     /// Reads a file as [`Tensors::read`], and returns BLAKE3 of the bytes that were read.
     pub(crate) fn read_and_hash(path: &Path) -> Result<(Tensors, blake3::Hash)> {
+        let (file, size) = open_file(path).at(path)?;
+        Tensors::read_opened(path, file, size)
+    }
+
+    /// Reads a file as [`Tensors::read_and_hash`], which is opened already and has `size` bytes.
+    pub(crate) fn read_opened(
+        path: &Path,
+        file: impl Read,
+        size: u64,
+    ) -> Result<(Tensors, blake3::Hash)> {
         let mut hasher = blake3::Hasher::new();
-        let tensors = Tensors::scan(path, Some(&mut hasher))?;
+        let tensors = Tensors::scan(path, file, size, Some(&mut hasher))?;
         Ok((tensors, hasher.finalize()))
     }
 
-    fn scan(path: &Path, file_hasher: Option<&mut blake3::Hasher>) -> Result<Tensors> {
+    fn scan(
+        path: &Path,
+        file: impl Read,
+        size: u64,
+        file_hasher: Option<&mut blake3::Hasher>,
+    ) -> Result<Tensors> {
         let mut tensors = Tensors::none(path);
-        let metadata = scan(path, file_hasher, |tensor, bytes| {
+        let metadata = scan(file, size, file_hasher, |tensor, bytes| {
             let name = tensor.name.clone();
             match decode_floats(tensor.dtype, bytes) {
                 Some(values) => {
