@@ -1,10 +1,10 @@
-//! Reads what an earlier version wrote: its cache, its checkpoint, its models and its unfinished
-//! run.
+//! Reads what an earlier version wrote: its cache, its checkpoint, its models, its linear maps, and
+//! its unfinished run with the report of all of it.
 //!
 //! tests/data/earlier was written by the program of November 2026, before its code was moved into
 //! crates and folders. The run was stopped by SIGTERM in its second phase.
-use crate::program::{Folder, call, read_json, root, stderr};
-use serde_json::Value;
+use crate::program::{Folder, call, read_json, root, stderr, stdout_json};
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -80,6 +80,13 @@ fn an_earlier_run_resumes_with_its_cache() {
         "the lines of 37 updates stay"
     );
 
+    let compared = ["compare", run.to_str().unwrap(), "--format", "json"];
+    let compared = &stdout_json(root(), &compared)[0];
+    assert_eq!(compared["updates"], 12 + 90);
+    assert_eq!(compared["name"], "earlier");
+    let report = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(report.contains("prune") && report.contains("</svg>"));
+
     // The machine that wrote the fixture may have rounded differently, so values are only close.
     let fresh_run = folder.path().join("fresh");
     let run_afresh = [
@@ -107,6 +114,46 @@ fn an_earlier_run_resumes_with_its_cache() {
             );
         }
     }
+}
+
+#[test]
+fn an_earlier_cache_is_listed_and_verified() {
+    let cache = "tests/data/earlier/cache";
+    let verified = call(root(), &["cache", "verify", cache]);
+    assert!(verified.status.success(), "{}", stderr(&verified));
+    let listed = stdout_json(root(), &["cache", "list", cache, "--format", "json"]);
+    assert_eq!(listed[0]["layers"], json!([0, 2]));
+    assert_eq!(listed[0]["unreadable"], 0);
+}
+
+/// The phase `distill` by itself begins with the earlier student and its linear maps.
+#[test]
+fn an_earlier_student_and_its_maps_begin_another_run() {
+    let folder = Folder::new("earlier-init");
+    let mut graph = read_json(&root().join(GRAPH));
+    let earlier = root().join("tests/data/earlier/run/prune");
+    let nodes = &mut graph["phases"][1]["nodes"];
+    nodes["student"]["init"] = earlier.join("student").to_str().into();
+    nodes["heads"]["init"] = earlier.join("heads/heads.safetensors").to_str().into();
+    nodes["teacher"]["cache"] = Value::Null;
+    let graph = json!({ "name": "later", "nodes": nodes });
+    let file = folder.path().join("later.json");
+    fs::write(&file, graph.to_string()).unwrap();
+    let out = folder.path().join("out");
+    let run = ["run", file.to_str().unwrap(), "--steps", "1", "--out"];
+    let run = call(root(), &[&run[..], &[out.to_str().unwrap()]].concat());
+    assert!(run.status.success(), "{}", stderr(&run));
+    let hidden = folder.path().join("hidden.parquet");
+    let student = out.join("student");
+    let audio = root().join("tests/data/audio/61-70968-0000.flac");
+    let extract = [
+        "extract",
+        student.to_str().unwrap(),
+        audio.to_str().unwrap(),
+    ];
+    let options = ["--layers", "all", "--out", hidden.to_str().unwrap()];
+    let extracted = call(root(), &[&extract[..], &options].concat());
+    assert!(extracted.status.success(), "{}", stderr(&extracted));
 }
 
 #[test]
