@@ -134,6 +134,74 @@ fn paths_hold_in_the_new_folder() {
 }
 
 #[test]
+fn audio_of_relative_paths_is_found_from_the_new_folder() {
+    let folder = Folder::new("new-relative");
+    fs::create_dir_all(folder.path().join("lists")).unwrap();
+    fs::create_dir_all(folder.path().join("wav")).unwrap();
+    let sample = root().join("data/sample");
+    let audio = sample.join("audio/103-1240-0000.flac");
+    fs::copy(audio, folder.path().join("wav/a.flac")).unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let cut = concat!(
+        r#"{"id": "wav/a.flac", "start": 0, "duration": 2.50, "channel": 0, "recording": {"id": "r", "#,
+        r#""sources": [{"type": "file", "channels": [0], "source": "wav/a.flac"}], "#,
+        r#""sampling_rate": 16000, "num_samples": 225360, "duration": 14.085}, "type": "MonoCut"}"#
+    );
+    write("lists/cuts.jsonl", &format!("{cut}\n"));
+    write("lists/wav.scp", "a wav/a.flac\n");
+    write("lists/segments", "piece a 1.0 3.0\n");
+    write("lists/train.tsv", "wav\na.flac\t225360\n");
+    // Frames of pieces that are cut to multiples of 0.64 s.
+    for (name, frames) in [("cuts.jsonl", 95), ("wav.scp", 95), ("train.tsv", 703)] {
+        let dir = format!("work-{name}");
+        let list = format!("lists/{name}");
+        let new = ["new", &dir, "--method", "targets", "--manifest", &list];
+        let output = call(folder.path(), &new);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(stderr(&output).contains("is a copy with whole ones"));
+        let work = folder.path().join(dir);
+        let graph = "graphs/targets.json";
+        let manifest = &read_json(&work.join(graph))["nodes"]["speech"]["manifest"];
+        assert_eq!(*manifest, format!("data/train/{name}"));
+        let teacher = format!("teacher.model={}", sample.join("teacher").display());
+        let check = ["check", graph, "--format", "json", "--set", &teacher];
+        let checked = stdout_json(&work, &check);
+        assert_eq!(checked["cache_bytes"], frames * 5 * 4 * 256, "{name}");
+        let tap = [
+            "tap",
+            graph,
+            "speech.speech",
+            "--steps",
+            "1",
+            "--set",
+            &teacher,
+        ];
+        let output = call(&work, &[&tap[..], &["--out", "x.parquet"]].concat());
+        assert!(output.status.success(), "{name}: {}", stderr(&output));
+    }
+    // A copy is never overwritten.
+    let again = ["new", "work-wav.scp", "--manifest", "lists/wav.scp"];
+    let output = call(folder.path(), &again);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("data/train/wav.scp is there already; nothing was written"));
+    // In the working directory itself, and where the audio is nowhere, lists stay as they are.
+    let here = ["new", ".", "--manifest", "lists/train.tsv"];
+    assert!(call(folder.path(), &here).status.success());
+    let graph = read_json(&folder.path().join("graphs/dphubert.json"));
+    let manifest = &graph["phases"][0]["nodes"]["speech"]["manifest"];
+    assert_eq!(*manifest, "lists/train.tsv");
+    write("lists/lost.tsv", "nowhere\na.flac\t225360\n");
+    let lost = ["new", "lost", "--manifest", "lists/lost.tsv"];
+    let output = call(folder.path(), &lost);
+    assert!(stderr(&output).contains("names nowhere, which is neither here nor in lost"));
+    let store = ["new", "store", "--manifest", "s3://bucket/train.tsv"];
+    assert!(call(folder.path(), &store).status.success());
+    let graph = read_json(&folder.path().join("store/graphs/dphubert.json"));
+    let manifest = &graph["phases"][0]["nodes"]["speech"]["manifest"];
+    assert_eq!(*manifest, "s3://bucket/train.tsv");
+}
+
+#[test]
 fn methods_are_listed() {
     let folder = Folder::new("new-list");
     let list = stdout_json(folder.path(), &["new", "--list", "--format", "json"]);

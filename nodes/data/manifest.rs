@@ -11,6 +11,7 @@ mod parquet;
 mod rows;
 mod utterance;
 mod utterances;
+mod whole_paths;
 
 use crate::Result;
 use crate::data::error::PathContext;
@@ -26,6 +27,7 @@ pub(crate) use left_out::LeftOut;
 use rows::RowErrors;
 pub(crate) use utterance::Utterance;
 pub(crate) use utterances::Utterances;
+pub use whole_paths::{first_relative_path, write_with_whole_paths};
 
 /// What a manifest lists.
 pub(crate) struct Listing {

@@ -2,6 +2,7 @@
 //! work in, with a graph of the program's own, its schema and, where it is wanted, the sample.
 mod adapt;
 mod method;
+mod own_list;
 mod sample;
 
 use crate::ending::{CommandError, CommandResult};
@@ -13,6 +14,8 @@ use clap::builder::PossibleValuesParser;
 use method::Method;
 use nodes::data::file::write_atomic;
 use nodes::data::printable::printable_path;
+use nodes::data::store::is_address;
+use own_list::OwnList;
 use std::path::{Path, PathBuf, absolute};
 
 const README: &str = include_str!("new/readme.md");
@@ -69,9 +72,25 @@ impl Arguments {
         let method = methods.iter().find(|method| method.name == self.method);
         let method = method.ok_or("there is no such graph")?; // clap has checked the name
         let graph = dir.join(method.path());
-        let text = adapt::adapted(method, &self.paths(dir)?).map_err(CommandError::Usage)?;
+        let own_list = |list: &Option<PathBuf>, set: &str| match list {
+            Some(list) => OwnList::new(list, dir, set).map(Some),
+            None => Ok(None),
+        };
+        let train = own_list(&self.manifest, "train")?;
+        let dev = own_list(&self.dev, "dev")?;
+        let paths = Paths {
+            manifest: train.as_ref().map(|list| list.path.clone()),
+            dev: dev.as_ref().map(|list| list.path.clone()),
+            teacher: match &self.teacher {
+                Some(teacher) => Some(path_in(dir, teacher)?),
+                None => None,
+            },
+        };
+        let text = adapt::adapted(method, &paths).map_err(CommandError::Usage)?;
+        let own_lists: Vec<OwnList> = train.into_iter().chain(dev).collect();
 
         let mut expected_new = vec![&graph];
+        expected_new.extend(own_lists.iter().filter_map(|list| list.copy.as_ref()));
         let sample = dir.join(SAMPLE);
         if self.sample {
             expected_new.push(&sample);
@@ -86,6 +105,7 @@ impl Arguments {
         if self.sample {
             sample::copy(&sample)?;
         }
+        own_lists.iter().try_for_each(OwnList::write)?;
         write_atomic(&graph, text.as_bytes())?;
         write_missing(&dir.join("README.md"), &readme(method))?;
         write_missing(&dir.join(".gitignore"), IGNORED)?;
@@ -95,26 +115,12 @@ impl Arguments {
         Ok(())
     }
 
-    /// Returns the paths that replace the graph's, as they read when `dir` is the working
-    /// directory.
-    fn paths(&self, dir: &Path) -> Result<Paths, CommandError> {
-        let read_in_dir = |path: &Option<PathBuf>| match path {
-            Some(path) => path_in(dir, path).map(Some),
-            None => Ok(None),
-        };
-        Ok(Paths {
-            manifest: read_in_dir(&self.manifest)?,
-            dev: read_in_dir(&self.dev)?,
-            teacher: read_in_dir(&self.teacher)?,
-        })
-    }
-
     /// Says what the graph still lacks, and the command that runs it.
     fn say_what_is_next(&self, dir: &Path, method: &Method) {
         for path in [&self.manifest, &self.dev, &self.teacher]
             .into_iter()
             .flatten()
-            .filter(|path| !path.exists())
+            .filter(|path| !is_address(path) && !path.exists())
         {
             eprintln!("warning: there is no {} yet", printable_path(path));
         }
@@ -153,9 +159,12 @@ fn readme(method: &Method) -> String {
 }
 
 /// Returns a path of the command line as it reads when `dir` is the working directory: relative if
-/// it is below `dir`, else absolute.
+/// it is below `dir`, else absolute. An address of an object store stays as it is.
 fn path_in(dir: &Path, path: &Path) -> Result<String, CommandError> {
-    let whole = absolute(path)?;
+    let whole = match is_address(path) {
+        true => path.to_owned(),
+        false => absolute(path)?,
+    };
     let dir = absolute(dir)?;
     let short = whole.strip_prefix(&dir).unwrap_or(&whole);
     let short = if short.as_os_str().is_empty() {
