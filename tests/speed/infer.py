@@ -1,10 +1,11 @@
 """Hidden states of 15 s of speech, ours beside ONNX Runtime's and PyTorch's, in turn on one machine.
 
     cargo build --release
-    python tests/speed/infer.py [base] [pruned] [--threads 2,1] [--rounds 3]
+    python tests/speed/infer.py [base] [pruned] [deep-thin] [deep-thin-fbank] [--threads 2,1] [--rounds 3]
     # needs torch, transformers, onnx and onnxruntime
 
-`base` is HuBERT Base, `pruned` a DPHuBERT student of 29.3 million parameters with odd widths, both with random weights.
+`base` is HuBERT Base, `pruned` a DPHuBERT student of 29.3 million parameters with odd widths, `deep-thin` Wang et al.'s of 22.9
+million, and `deep-thin-fbank` the same that reads log-mel frames, all with random weights. The first two are the default.
 Each is exported by the program: to `onnx` and `onnx --int8` for ONNX Runtime, to `hf-code` for PyTorch. A round times
 every engine once, in a process of its own: the model is loaded, one row of 15 s is computed to warm up, then FILES rows
 one after the other. What counts is seconds of computing per second of audio of those FILES rows, the median over the
@@ -30,7 +31,19 @@ def hubert(folder):
 
 
 def pruned(folder):
-    """Writes a folder of this program with random weights."""
+    student(folder, 768, HEADS, UNITS, CHANNELS)
+
+
+def deep_thin(folder):
+    student(folder, 480, [12] * 12, [480] * 12, [512] * 7, head_width=40, projection_norm=False)
+
+
+def deep_thin_fbank(folder):
+    student(folder, 480, [12] * 12, [480] * 12, [], head_width=40)
+
+
+def student(folder, size, heads, units, channels, head_width=64, projection_norm=True):
+    """Writes a folder of this program with random weights; without `channels` it reads log-mel frames."""
     import safetensors.torch, torch
 
     torch.manual_seed(0)
@@ -45,36 +58,46 @@ def pruned(folder):
         tensors[name + ".weight"], tensors[name + ".bias"] = torch.ones(width), torch.zeros(width)
 
     kernels = [10, 3, 3, 3, 3, 2, 2]
-    for i, (out, width, k) in enumerate(zip(CHANNELS, [1, *CHANNELS], kernels)):
+    for i, (out, width, k) in enumerate(zip(channels, [1, *channels], kernels)):
         name = f"feature_extractor.conv_layers.{i}.conv.weight"
         tensors[name] = torch.randn(out, width, k) * (2 / (width * k)) ** 0.5
-    norm("feature_extractor.conv_layers.0.layer_norm", CHANNELS[0])
-    norm("feature_projection.layer_norm", CHANNELS[-1])
-    linear("feature_projection.projection", 768, CHANNELS[-1])
+    if channels:
+        norm("feature_extractor.conv_layers.0.layer_norm", channels[0])
+        linear("feature_projection.projection", size, channels[-1])
+        if projection_norm:
+            norm("feature_projection.layer_norm", channels[-1])
+    else:
+        name = "feature_extractor.fbank_conv_layers.0.conv"
+        tensors[name + ".weight"], tensors[name + ".bias"] = torch.randn(2 * size, 80, 5) / 20, torch.zeros(2 * size)
+        linear("feature_projection.fbank_projection", size, size)
     tensors["encoder.pos_conv_embed.conv.weight_g"] = torch.ones(1, 1, 128)
-    tensors["encoder.pos_conv_embed.conv.weight_v"] = torch.randn(768, 48, 128)
-    tensors["encoder.pos_conv_embed.conv.bias"] = torch.zeros(768)
-    norm("encoder.layer_norm", 768)
-    for l, (heads, units) in enumerate(zip(HEADS, UNITS)):
+    tensors["encoder.pos_conv_embed.conv.weight_v"] = torch.randn(size, size // 16, 128)
+    tensors["encoder.pos_conv_embed.conv.bias"] = torch.zeros(size)
+    norm("encoder.layer_norm", size)
+    for l, (count, inner) in enumerate(zip(heads, units)):
         layer = f"encoder.layers.{l}."
         for name in ("q_proj", "k_proj", "v_proj"):
-            linear(f"{layer}attention.{name}", 64 * heads, 768)
-        linear(layer + "attention.out_proj", 768, 64 * heads)
-        linear(layer + "feed_forward.intermediate_dense", units, 768)
-        linear(layer + "feed_forward.output_dense", 768, units)
-        norm(layer + "layer_norm", 768)
-        norm(layer + "final_layer_norm", 768)
+            linear(f"{layer}attention.{name}", head_width * count, size)
+        linear(layer + "attention.out_proj", size, head_width * count)
+        linear(layer + "feed_forward.intermediate_dense", inner, size)
+        linear(layer + "feed_forward.output_dense", size, inner)
+        norm(layer + "layer_norm", size)
+        norm(layer + "final_layer_norm", size)
     config = {
-        "model_type": "pruned_hubert", "conv_dim": CHANNELS, "conv_kernel": kernels, "conv_stride": [5] + [2] * 6,
-        "conv_bias": False, "feat_extract_norm": "group", "hidden_size": 768, "num_hidden_layers": 12,
-        "num_attention_heads": 12, "intermediate_size": 3072, "encoder_num_heads": HEADS,
-        "encoder_ff_interm_features": UNITS, "encoder_head_dim": 64, "num_conv_pos_embeddings": 128,
+        "model_type": "pruned_hubert", "conv_kernel": kernels, "conv_stride": [5] + [2] * 6,
+        "conv_bias": False, "feat_extract_norm": "group", "hidden_size": size, "num_hidden_layers": 12,
+        "num_attention_heads": 12, "intermediate_size": 3072, "encoder_num_heads": heads,
+        "encoder_ff_interm_features": units, "encoder_head_dim": head_width, "num_conv_pos_embeddings": 128,
         "num_conv_pos_embedding_groups": 16, "do_stable_layer_norm": False, "hidden_act": "gelu",
-        "feat_extract_activation": "gelu", "layer_norm_eps": 1e-5,
+        "feat_extract_activation": "gelu", "layer_norm_eps": 1e-5, "feat_proj_layer_norm": projection_norm,
     }
+    config |= {"conv_dim": channels} if channels else {"front_end": "fbank"}
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config))
     safetensors.torch.save_file(tensors, folder / "model.safetensors")
+
+
+MODELS = {"base": hubert, "pruned": pruned, "deep-thin": deep_thin, "deep-thin-fbank": deep_thin_fbank}
 
 
 def prepare(name, folder):
@@ -82,7 +105,7 @@ def prepare(name, folder):
     import numpy
 
     model = folder / name
-    {"base": hubert, "pruned": pruned}[name](model)
+    MODELS[name](model)
     preprocessor = {"do_normalize": False, "sampling_rate": 16000, "feature_extractor_type": "Wav2Vec2FeatureExtractor"}
     (model / "preprocessor_config.json").write_text(json.dumps(preprocessor))
     for way, options in {"onnx": ["onnx"], "int8": ["onnx", "--int8"], "torch": ["hf-code"]}.items():
@@ -165,7 +188,7 @@ def int8_error(name, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="base, pruned or both")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="of " + ", ".join(MODELS))
     parser.add_argument("--threads", default="2,1")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--engines", default="ours,onnx,int8,torch", help="of " + ",".join(ENGINES))
