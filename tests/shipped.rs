@@ -98,6 +98,16 @@ fn counts_of_published_students() {
     }
 }
 
+/// The log-mel front end saves the paper's 17 % of the deep and thin student.
+#[test]
+fn counts_of_the_log_mel_front_end() {
+    let phases = &check("graphs/librispeech/deep-thin-fbank.json")["phases"];
+    let student = |phase: usize| phases[phase]["parameters"]["student"].as_u64();
+    assert_eq!(student(1), Some(22_937_856));
+    assert_eq!(student(2), Some(19_107_008));
+    assert_eq!(student(3), Some(19_107_008));
+}
+
 /// The parts of the paper's LSTM student: HuBERT's convolutions, the norm of their output, which the
 /// LSTM reads without a projection, and 4 layers of 384 units a direction with two biases each.
 #[test]
@@ -129,6 +139,7 @@ fn students_of_the_sample_are_small() {
         ("fithubert", &["student", "heads"]),
         ("lstm-dkd", &["student"]),
         ("fbank-hubert", &["student"]),
+        ("wang/deep-thin", &["student"]),
     ] {
         let checked = check(&format!("graphs/{graph}.json"));
         let phases = match checked["phases"].as_array() {
