@@ -197,7 +197,8 @@ mod tests {
         let mut other_classes = 0.0;
         let mut all_classes = p.target.exp() * (p.target - q.target);
         let mut gradients = [(); 3].map(|()| vec![0.0; z.len()]);
-        for c in 0..z.len() {
+        let classes = 0..z.len();
+        for c in classes {
             if c == t {
                 gradients[0][c] = pull;
                 gradients[1][c] = pull;
