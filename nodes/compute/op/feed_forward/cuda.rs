@@ -10,7 +10,6 @@ use crate::cuda::mask::Mask;
 use crate::cuda::padded::{self, Vector, add_gradient, filled};
 use crate::cuda::product::{Factor, Out, View, product};
 use crate::cuda::sums::Parts;
-use crate::gemm::Precision;
 use crate::op::passes::cuda::Operand;
 use crate::tensor::Grads;
 use crate::tensor::cuda::{Cuda, Slot};
