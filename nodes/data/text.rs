@@ -8,7 +8,6 @@ mod pipe;
 
 use crate::Result;
 use crate::data::placeholder::placeholder;
-use crate::data::store::StoredFile;
 use crate::data::{regular, store};
 use std::io::{self, Cursor, Read};
 use std::path::Path;
@@ -60,11 +59,7 @@ pub(crate) fn open_list(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     if is_pipe(path) {
         return Ok(Box::new(Cursor::new(read_pipe(path, MAX_LIST_BYTES)?)));
     }
-    // A file as it is, whose reads need no buffer that is zeroed before.
-    Ok(match store::open(path)? {
-        StoredFile::Local(file) => Box::new(file),
-        remote => Box::new(remote),
-    })
+    Ok(Box::new(store::open(path)?))
 }
 
 /// Returns whether `path` is a pipe, which can be read only once.

@@ -31,9 +31,10 @@ impl Texts {
     pub(crate) fn push(&mut self, text: &str) {
         let text = text.as_bytes();
         let begins_anew = self.len.is_multiple_of(RUN);
+        let pairs = text.iter().zip(&self.last);
         let shared = match begins_anew {
             true => 0,
-            false => common_length(text, &self.last),
+            false => pairs.take_while(|(a, b)| a == b).count(),
         };
         push_number(&mut self.rest, shared);
         push_number(&mut self.rest, text.len() - shared);
@@ -81,14 +82,6 @@ impl<'a> FromIterator<&'a str> for Texts {
         }
         texts
     }
-}
-
-/// Returns how many bytes two texts begin with alike.
-fn common_length(a: &[u8], b: &[u8]) -> usize {
-    let words = a.chunks_exact(8).zip(b.chunks_exact(8));
-    let words = words.take_while(|(a, b)| a == b).count();
-    let rest = a[8 * words..].iter().zip(&b[8 * words..]);
-    8 * words + rest.take_while(|(a, b)| a == b).count()
 }
 
 /// Writes a number in groups of seven bits, the lowest first.

@@ -1,14 +1,14 @@
 //! lhotse's cuts, `*.jsonl` or `*.jsonl.gz`: one MonoCut per line, whose recording is in a file. An
 //! utterance's id is its cut's. Features and supervisions are ignored.
 mod cut;
-mod in_order;
 
 use super::{RowErrors, Utterances};
+use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::data::text::{self, Blocks, not_utf8};
-use crate::{Error, Result};
 use cut::Cut;
 use flate2::read::MultiGzDecoder;
+use rayon::prelude::*;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -20,83 +20,79 @@ const MAX_EXPANSION: u64 = 100;
 /// How long a packed list may be in any case, in bytes.
 const MIN_EXPANDED: u64 = 64 << 20;
 
-/// Reads the utterances of a file of cuts, in all threads.
+/// About how many bytes of lines one thread parses at a time.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Reads the utterances of a file of cuts: the next lines while those before are kept.
 pub(super) fn read(path: &Path) -> Result<Utterances> {
-    let file = text::open_list(path).at(path)?;
     let bytes_read = Arc::new(AtomicU64::new(0));
+    let file = CountedRead {
+        source: text::open_list(path).at(path)?,
+        bytes: bytes_read.clone(),
+    };
     let is_packed = path.extension().is_some_and(|extension| extension == "gz");
     let text: Box<dyn Read + Send> = match is_packed {
-        true => Box::new(MultiGzDecoder::new(CountedRead {
-            source: file,
-            bytes: bytes_read.clone(),
-        })),
-        false => file,
+        true => Box::new(MultiGzDecoder::new(file)),
+        false => Box::new(file),
     };
-    let unread = Unread {
-        blocks: Blocks::new(text),
-        number: 0,
-        packed_bytes: is_packed.then_some(bytes_read),
-        is_at_end: false,
-    };
-    let cuts = Cuts {
+    let mut blocks = Blocks::new(text);
+    let mut cuts = Cuts {
         path,
         utterances: Utterances::of_paths(),
         errors: RowErrors::default(),
         lines: 0,
     };
-    in_order::read(unread, cuts)
-}
-
-/// What has not been read of a list.
-struct Unread {
-    blocks: Blocks<Box<dyn Read + Send>>,
-    /// Of the next block.
-    number: usize,
-    /// How many bytes of a packed file were read.
-    packed_bytes: Option<Arc<AtomicU64>>,
-    is_at_end: bool,
-}
-
-/// What comes of reading a block.
-enum Filled {
-    Lines,
-    End,
-    /// The list unpacks to more than any list of cuts.
-    Bomb,
-    Failed(Error),
-}
-
-impl Unread {
-    /// Fills `block` with the next lines, and returns its number. After anything but lines comes
-    /// only the end.
-    fn fill(&mut self, block: &mut Vec<u8>) -> (usize, Filled) {
-        let number = self.number;
-        self.number += 1;
-        if self.is_at_end {
-            return (number, Filled::End);
+    let mut block = vec![];
+    let mut next_block = vec![];
+    let mut filled = blocks.fill(&mut block);
+    loop {
+        let line = cuts.lines + 1;
+        match filled {
+            Ok(true) if !cuts.errors.are_too_many() => (),
+            Ok(_) => break,
+            Err(error) => {
+                let error = match error.is::<io::Error>() {
+                    true => format!("is cut off or damaged in line {line}: {error}").into(),
+                    false => error,
+                };
+                cuts.errors.valid::<()>(path, Err(error));
+                break;
+            }
         }
-        let filled = match self.blocks.fill(block) {
-            Ok(true) if self.is_bomb() => Filled::Bomb,
-            Ok(true) => Filled::Lines,
-            Ok(false) => Filled::End,
-            Err(error) => Filled::Failed(error),
-        };
-        self.is_at_end = !matches!(filled, Filled::Lines);
-        (number, filled)
+        let longest = MIN_EXPANDED + MAX_EXPANSION * bytes_read.load(Ordering::Relaxed);
+        if is_packed && blocks.bytes() > longest {
+            let message = format!(
+                "line {line}: it unpacks to more than {MAX_EXPANSION} times its size, as no list of \
+                 cuts does"
+            );
+            return Err(error_at(path, message));
+        }
+        let chunks: Vec<Chunk> = chunks(&block).into_par_iter().map(parse).collect();
+        let keep = || chunks.into_iter().for_each(|chunk| cuts.add(chunk));
+        filled = rayon::join(|| blocks.fill(&mut next_block), keep).0;
+        std::mem::swap(&mut block, &mut next_block);
     }
-
-    fn is_bomb(&self) -> bool {
-        self.packed_bytes.as_ref().is_some_and(|bytes| {
-            let longest = MIN_EXPANDED + MAX_EXPANSION * bytes.load(Ordering::Relaxed);
-            self.blocks.bytes() > longest
-        })
-    }
+    cuts.errors.finish(path)?;
+    Ok(cuts.utterances)
 }
 
-/// What the lines of a block say.
+/// Cuts whole lines into pieces of whole lines.
+fn chunks(mut lines: &[u8]) -> Vec<&[u8]> {
+    let mut chunks = vec![];
+    while !lines.is_empty() {
+        let least = CHUNK_BYTES.min(lines.len());
+        let rest = lines[least..].iter().position(|byte| *byte == b'\n');
+        let (chunk, later) = lines.split_at(rest.map_or(lines.len(), |rest| least + rest + 1));
+        chunks.push(chunk);
+        lines = later;
+    }
+    chunks
+}
+
+/// What some lines say.
 struct Chunk<'a> {
     lines: usize,
-    /// By the number of the line in the block, from 0; `None` if it is not UTF-8.
+    /// By the number of the line in the chunk, from 0; `None` if it is not UTF-8.
     cuts: Vec<(usize, Option<Result<Cut<'a>>>)>,
 }
 
@@ -136,8 +132,7 @@ struct Cuts<'a> {
 }
 
 impl Cuts<'_> {
-    /// Adds what a block says. Returns whether the rest of the list is of use.
-    fn add(&mut self, chunk: Chunk) -> bool {
+    fn add(&mut self, chunk: Chunk) {
         for (line, cut) in chunk.cuts {
             let number = self.lines + line + 1;
             let cut = match cut {
@@ -150,32 +145,6 @@ impl Cuts<'_> {
             }
         }
         self.lines += chunk.lines;
-        !self.errors.are_too_many()
-    }
-
-    /// Adds that the list cannot be read beyond its last line so far.
-    fn add_failure(&mut self, error: Error) {
-        let line = self.lines + 1;
-        let error = match error.is::<io::Error>() {
-            true => format!("is cut off or damaged in line {line}: {error}").into(),
-            false => error,
-        };
-        self.errors.valid::<()>(self.path, Err(error));
-    }
-
-    /// Returns the error that the list unpacks to too many bytes.
-    fn bomb(&self) -> Error {
-        let line = self.lines + 1;
-        let message = format!(
-            "line {line}: it unpacks to more than {MAX_EXPANSION} times its size, as no list of \
-             cuts does"
-        );
-        error_at(self.path, message)
-    }
-
-    fn finish(self) -> Result<Utterances> {
-        self.errors.finish(self.path)?;
-        Ok(self.utterances)
     }
 }
 

@@ -4,9 +4,8 @@ use super::mark_length;
 use crate::Result;
 use std::io::Read;
 
-/// How many bytes a block has, if no line is longer: few enough that what a core has read is still
-/// in its cache when it parses it.
-const BLOCK_BYTES: usize = 512 << 10;
+/// How many bytes a block has, if no line is longer.
+const BLOCK_BYTES: usize = 4 << 20;
 
 /// The blocks of a list.
 pub(crate) struct Blocks<R> {
