@@ -146,7 +146,7 @@ fn what_cannot_be_shared_out_is_refused() {
             "--resume",
         ],
         1,
-        "different: --shard",
+        "differ from the run's: --shard",
     );
     let mut graph = read_json(&folder.path().join("fill.json"));
     let inputs = json!({ "features": "teacher.targets" });
