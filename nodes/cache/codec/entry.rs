@@ -169,7 +169,10 @@ fn encode_f16(values: &[f32]) -> Result<Vec<u8>> {
 }
 
 /// Returns the bytes of all values.
-fn little_endian<T: Copy, const N: usize>(values: &[T], bytes_of: fn(T) -> [u8; N]) -> Vec<u8> {
+pub(in crate::cache) fn little_endian<T: Copy, const N: usize>(
+    values: &[T],
+    bytes_of: fn(T) -> [u8; N],
+) -> Vec<u8> {
     let mut bytes = vec![0; N * values.len()];
     let (words, _) = bytes.as_chunks_mut::<N>();
     for (word, value) in words.iter_mut().zip(values) {

@@ -1,11 +1,12 @@
 //! Reads a part as other programs do, and compares it with what a run reads.
 use super::{VALUES, locations, read_encoded};
 use crate::Result;
-use crate::cache::codec::EntryCodec;
+use crate::cache::codec::{EntryCodec, little_endian};
 use crate::cache::fingerprint::Fingerprint;
 use crate::data::store;
 use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::{Float16Type, Float32Type, UInt32Type};
+use half::f16;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::path::Path;
 
@@ -42,24 +43,12 @@ fn stored_bytes(values: &ArrayRef, row: usize) -> Result<Vec<u8>> {
     let lists = values.as_list_opt::<i32>().ok_or("values are no lists")?;
     let list = lists.value(row);
     if let Some(floats) = list.as_primitive_opt::<Float32Type>() {
-        return Ok(floats
-            .values()
-            .iter()
-            .flat_map(|x| x.to_le_bytes())
-            .collect());
+        return Ok(little_endian(floats.values(), f32::to_le_bytes));
     }
     if let Some(classes) = list.as_primitive_opt::<UInt32Type>() {
-        return Ok(classes
-            .values()
-            .iter()
-            .flat_map(|x| x.to_le_bytes())
-            .collect());
+        return Ok(little_endian(classes.values(), u32::to_le_bytes));
     }
     let halves = list.as_primitive_opt::<Float16Type>();
     let halves = halves.ok_or("values are no numbers")?;
-    Ok(halves
-        .values()
-        .iter()
-        .flat_map(|x| x.to_le_bytes())
-        .collect())
+    Ok(little_endian(halves.values(), f16::to_le_bytes))
 }
