@@ -1,4 +1,4 @@
-"""Write the golden files of ARMHuBERT and STaRHuBERT on tiny models.
+"""Write the golden files of ARMHuBERT, MaskHuBERT and STaRHuBERT on tiny models.
 
     python tests/golden/distil.py ARMHUBERT FAIRSEQ
 
@@ -27,6 +27,7 @@ torch.set_default_dtype(torch.float64)
 load_fairseq(FAIRSEQ)
 sys.path.insert(0, ARM)
 from models.armhubert import model as arm, reusing_module  # noqa: E402
+from models.maskhubert import model as unshared  # noqa: E402
 from models.starhubert import model as star  # noqa: E402
 
 real_utils = reusing_module.utils
@@ -69,21 +70,9 @@ frames = {row: (samples - 400) // 320 + 1 for row, samples in ROWS.items()}
 total = sum(frames.values())
 
 
-# ARMHuBERT: hidden states, and one training step's loss and gradients.
+# ARMHuBERT and MaskHuBERT: hidden states, and one training step's loss and gradients.
 
-model = student(arm, 7, reuse_pattern="[True, False, False, True]", layer_grad_scale=False)
-folder("arm", weights(model), encoder_reuse_attention=[False, True, True, False])
-out = {f"audio/{row}": audio[row] for row in ROWS}
-for i in range(LAYERS):
-    for kind in ("weight", "bias"):
-        out[f"heads/{i}.{kind}"] = getattr(model.proj_head[i].lin_proj, kind)
 target, masked_target, mask = {}, {}, {}
-for row in ROWS:
-    target[row] = torch.randn(LAYERS, frames[row], TARGET, dtype=torch.float32).double()
-    masked_target[row] = torch.randn(LAYERS, frames[row], TARGET, dtype=torch.float32).double()
-    mask[row] = torch.arange(frames[row]) % 3 == 1
-    out |= {f"target/{row}": target[row], f"masked_target/{row}": masked_target[row], f"mask/{row}": mask[row].float()}
-
 trainer = types.SimpleNamespace(
     rec_loss_weight=1.0, rec_loss_type="mse", random_layer_weight=0.1, rand_l=list(range(LAYERS - 1)),
     train_cfg={"distil_random_layer": LAYERS - 1})
@@ -94,10 +83,9 @@ GRADIENTS = {
     "mask_emb": "masked_spec_embed",
     "proj_head.1.lin_proj.weight": "heads/1.weight",
 }
-as_layers = lambda x: [(layer.unsqueeze(1),) for layer in x]  # noqa: E731  (T, B, D) of each layer
 
 
-def step(rows, batch):
+def step(model, rows, batch):
     """The trainer's loss and its parts for each batch, weighted by frames."""
     results = []
     for names in ([rows] if batch else [[row] for row in rows]):
@@ -118,25 +106,42 @@ def step(rows, batch):
     return weighted(lambda loss, _: loss), masked, unmasked
 
 
-for variant, twice in {"paper": False, "released": True}.items():
-    reused_twice(twice)
+def masking_distillation(name, model, variants):
+    """Writes the states and one step of a student in each variant, which is a second softmax of reused maps or none."""
+    out = {f"audio/{row}": audio[row] for row in ROWS}
+    for i in range(LAYERS):
+        for kind in ("weight", "bias"):
+            out[f"heads/{i}.{kind}"] = getattr(model.proj_head[i].lin_proj, kind)
     for row in ROWS:
-        for i, hidden in enumerate(model(audio[row].unsqueeze(0))["layer_results"]):
-            out[f"{variant}/hidden/{row}/{i + 1}"] = hidden[:, 0]
-    for gradients in ("sum", "mean"):
-        model.encoder.args.layer_grad_scale = gradients == "mean"
-        for rows in (["a"], ["a", "b"]):
-            model.zero_grad()
-            loss, masked, unmasked = step(rows, batch=False)
-            loss.backward()
-            key = f"{variant}/{gradients}/{''.join(rows)}"
-            out |= {f"{key}/loss": loss, f"{key}/masked": masked, f"{key}/unmasked": unmasked}
-            named = dict(model.named_parameters())
-            out |= {f"{key}/grad/{ours}": named[theirs].grad for theirs, ours in GRADIENTS.items()}
-    model.encoder.args.layer_grad_scale = False
-    row_by_row, padded = (step(["a", "b"], batch)[0].item() for batch in (False, True))
-    print(f"{variant}: row by row {row_by_row:.6f}, the checkout's padded batch {padded:.6f}")
-save("arm.safetensors", out)
+        target[row] = torch.randn(LAYERS, frames[row], TARGET, dtype=torch.float32).double()
+        masked_target[row] = torch.randn(LAYERS, frames[row], TARGET, dtype=torch.float32).double()
+        mask[row] = torch.arange(frames[row]) % 3 == 1
+        out |= {f"target/{row}": target[row], f"masked_target/{row}": masked_target[row], f"mask/{row}": mask[row].float()}
+    for variant, twice in variants.items():
+        reused_twice(twice)
+        for row in ROWS:
+            for i, hidden in enumerate(model(audio[row].unsqueeze(0))["layer_results"]):
+                hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+                out[f"{variant}/hidden/{row}/{i + 1}"] = hidden[:, 0]
+        for gradients in ("sum", "mean"):
+            model.encoder.args.layer_grad_scale = gradients == "mean"
+            for rows in (["a"], ["a", "b"]):
+                model.zero_grad()
+                loss, masked, unmasked = step(model, rows, batch=False)
+                loss.backward()
+                key = f"{variant}/{gradients}/{''.join(rows)}"
+                out |= {f"{key}/loss": loss, f"{key}/masked": masked, f"{key}/unmasked": unmasked}
+                named = dict(model.named_parameters())
+                out |= {f"{key}/grad/{ours}": named[theirs].grad for theirs, ours in GRADIENTS.items()}
+        model.encoder.args.layer_grad_scale = False
+        row_by_row, padded = (step(model, ["a", "b"], batch)[0].item() for batch in (False, True))
+        print(f"{name}, {variant}: row by row {row_by_row:.6f}, the checkout's padded batch {padded:.6f}")
+    save(f"{name}.safetensors", out)
+
+
+model = student(arm, 7, reuse_pattern="[True, False, False, True]", layer_grad_scale=False)
+folder("arm", weights(model), encoder_reuse_attention=[False, True, True, False])
+masking_distillation("arm", model, {"paper": False, "released": True})
 
 # STaRHuBERT: hidden states and maps of the checkout's student, its three objectives by their formulas.
 
@@ -183,3 +188,9 @@ for name, loss in losses.items():
         gradient = named[theirs].grad
         out[f"{name}/grad/{hugging_face(theirs, None)[0]}"] = gradient
 save("star.safetensors", out)
+
+# MaskHuBERT: the same step of a student all of whose layers compute their maps.
+
+model = student(unshared, 13, layer_grad_scale=False)
+folder("mask", weights(model))
+masking_distillation("mask", model, {"paper": False})

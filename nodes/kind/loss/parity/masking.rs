@@ -1,4 +1,5 @@
-//! ARMHuBERT's student and masking loss against its own code (tests/golden/distil.py).
+//! Students and masking losses of ARMHuBERT and MaskHuBERT against their own code
+//! (tests/golden/distil.py).
 use crate::data::column::{self, ID, MASK, VIEW};
 use crate::data::file::Loaded;
 use crate::data::targets::Targets;
@@ -19,25 +20,53 @@ use std::sync::Arc;
 
 const LAYERS: usize = 4;
 
-/// Opens the student; `released` is the form of ARMHuBERT's checkpoints.
-fn student(released: bool) -> Model {
-    let mut model = Model::load(&golden("arm"), UnknownKeys::REFUSE).expect("arm");
-    model.architecture.reuse_as_released = released;
-    model
+/// A student and a form of its reused maps.
+struct Case {
+    golden: &'static str,
+    variant: &'static str,
+    /// The form of ARMHuBERT's checkpoints.
+    released: bool,
 }
 
-fn variants() -> [(&'static str, bool); 2] {
-    [("paper", false), ("released", true)]
+/// ARMHuBERT reuses a map in two layers in turn, MaskHuBERT reuses none.
+const CASES: [Case; 3] = [
+    Case {
+        golden: "arm",
+        variant: "paper",
+        released: false,
+    },
+    Case {
+        golden: "arm",
+        variant: "released",
+        released: true,
+    },
+    Case {
+        golden: "mask",
+        variant: "paper",
+        released: false,
+    },
+];
+
+impl Case {
+    fn student(&self) -> Model {
+        let mut model = Model::load(&golden(self.golden), UnknownKeys::REFUSE).expect(self.golden);
+        model.architecture.reuse_as_released = self.released;
+        model
+    }
+
+    fn theirs(&self) -> Loaded {
+        load(&format!("{}.safetensors", self.golden))
+    }
 }
 
-/// The map is reused by two layers in turn; each row is the same alone and in a batch.
+/// Each row is the same alone and in a batch.
 #[test]
-fn hidden_states_with_reused_maps() {
-    let theirs = load("arm.safetensors");
+fn hidden_states() {
     let rows = ["a", "b"];
-    let audio = rows.map(|row| values(&theirs, &format!("audio/{row}")));
-    for (variant, released) in variants() {
-        let model = student(released);
+    for case in CASES {
+        let (variant, theirs) = (case.variant, case.theirs());
+        let audio = rows.map(|row| values(&theirs, &format!("audio/{row}")));
+        let model = case.student();
         let pass = Forward::frozen(&model, OPEN, Precision::F32);
         let batch = pass.hiddens(&audio, &[1, 2, 3, 4], Convention::Hf);
         for (r, row) in rows.into_iter().enumerate() {
@@ -159,13 +188,13 @@ fn run_loss(
 /// layers summed and averaged.
 #[test]
 fn an_update_by_masking_distillation() {
-    let theirs = load("arm.safetensors");
-    let head = |name: String| param(values(&theirs, &name).to_vec());
-    let heads: Vec<[Param; 2]> = (0..LAYERS)
-        .map(|i| ["weight", "bias"].map(|kind| head(format!("heads/{i}.{kind}"))))
-        .collect();
-    for (variant, released) in variants() {
-        let model = student(released);
+    for case in CASES {
+        let (variant, theirs) = (case.variant, case.theirs());
+        let head = |name: String| param(values(&theirs, &name).to_vec());
+        let heads: Vec<[Param; 2]> = (0..LAYERS)
+            .map(|i| ["weight", "bias"].map(|kind| head(format!("heads/{i}.{kind}"))))
+            .collect();
+        let model = case.student();
         for (way, average_gradients) in [("sum", false), ("mean", true)] {
             for names in [&["a"][..], &["a", "b"]] {
                 let rows = Rows {
