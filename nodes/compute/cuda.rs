@@ -18,6 +18,7 @@ pub(crate) mod narrow;
 pub(crate) mod padded;
 pub(crate) mod pinned;
 pub mod product;
+pub(crate) mod refusal;
 #[cfg(test)]
 #[path = "build/kernels.rs"]
 mod signatures;

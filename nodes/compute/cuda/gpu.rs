@@ -6,6 +6,7 @@ mod memory;
 
 use super::grid::Grid;
 use super::module::{check_driver, module};
+use super::refusal::done;
 use super::trace::traced;
 use cudarc::cublas::{CudaBlas, sys as sys_blas};
 use cudarc::driver::CudaDevice;
@@ -14,7 +15,6 @@ use cudarc::driver::sys::{self, CUfunction};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{CStr, c_void};
-use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 
 pub use memory::Memory;
@@ -68,34 +68,6 @@ pub fn ordinal() -> usize {
 /// Returns the GPU of this thread, and opens it at the first call.
 pub fn gpu() -> &'static Gpu {
     GPU.with(|gpu| *gpu)
-}
-
-/// Unwraps what the driver or cuBLAS returned.
-///
-/// # Panics
-/// On any error, since no op can recover from one: the node ends with the message.
-pub fn done<T, E: Debug>(result: Result<T, E>) -> T {
-    result.unwrap_or_else(|e| match format!("{e:?}") {
-        e if e.contains("OUT_OF_MEMORY") || e.contains("ALLOC_FAILED") => {
-            panic!("the GPU's memory is full: smaller batches need less")
-        }
-        e => panic!("the GPU refused: {e}"),
-    })
-}
-
-/// Prints an error of the driver where none can be returned, in a `drop`.
-///
-/// While the thread panics it prints nothing: the panic has told the first error, and the driver
-/// answers every later call with the same one. Nor does it once the driver has been shut down, as
-/// it is when the process ends.
-pub(crate) fn report<E: Debug>(what: &str, result: Result<(), E>) {
-    let Err(error) = result else {
-        return;
-    };
-    let error = format!("{error:?}");
-    if !std::thread::panicking() && !error.contains("DEINITIALIZED") {
-        eprintln!("the GPU refused {what}: {error}");
-    }
 }
 
 impl Gpu {
@@ -164,7 +136,8 @@ impl Gpu {
                 panic!("the GPU refused {entry_point:?}: {error:?}");
             }
         };
-        traced(|| format!("{entry_point:?} on {x} x {y} blocks"), queue);
+        let name = || format!("{entry_point:?} on {x} x {y} blocks");
+        traced(name, queue, || self.wait());
     }
 
     /// Returns the kernel of an entry point, which is looked up once.

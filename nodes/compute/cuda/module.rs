@@ -2,7 +2,7 @@
 //!
 //! The build script makes a fat binary: machine code for A100 and H100, and PTX that the driver
 //! compiles for any later GPU.
-use super::gpu::done;
+use super::refusal::done;
 use cudarc::driver::sys::{self, CUjit_option_enum as Jit, CUmodule};
 use std::ffi::c_void;
 use std::sync::OnceLock;

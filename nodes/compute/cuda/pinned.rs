@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Two buffers take turns. The host writes a buffer when its last upload is complete.
-use super::gpu::{Address, done, gpu, report};
+use super::gpu::{Address, gpu};
+use super::refusal::{done, report};
 use cudarc::driver::result::{DriverError, event, memcpy_htod_async, stream};
 use cudarc::driver::sys::{self, CUevent, CUstream};
 use rayon::prelude::*;

@@ -2,8 +2,9 @@
 //! bf16; sums are in f32.
 mod batches;
 
-use super::gpu::{Address, Memory, done, gpu};
+use super::gpu::{Address, Memory, gpu};
 use super::narrow;
+use super::refusal::done;
 use super::trace::traced;
 use crate::gemm::Precision;
 use crate::tensor::cuda::{Cuda, Param, Shape, Tensor, address};
@@ -178,7 +179,7 @@ pub fn products(
         )
     };
     let name = || format!("{count} GEMMs of {m} x {k} and {k} x {n}, {precision:?}");
-    done(traced(name, gemm));
+    done(traced(name, gemm, || gpu().wait()));
 }
 
 /// Returns the types of operands and of sums.

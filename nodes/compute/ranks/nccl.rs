@@ -1,7 +1,8 @@
 //! Sums of gradients over the GPUs of all ranks, by NCCL, which reads and writes them where they
 //! are. Its order of addition depends on the number of ranks.
 use super::Transport;
-use crate::cuda::gpu::{gpu, report};
+use crate::cuda::gpu::gpu;
+use crate::cuda::refusal::report;
 use crate::tensor::cuda::{Param, address, len};
 use cudarc::nccl::result;
 use cudarc::nccl::sys::{ncclComm_t, ncclDataType_t, ncclRedOp_t, ncclUniqueId};

@@ -2,10 +2,11 @@
 //! addresses.
 use super::{DeviceStorage, Gradients, Grads, Hidden, NoneTape, Spans, Tape, Track, merge, split};
 use crate::cuda::elementwise::add;
-use crate::cuda::gpu::{Address, done, ordinal};
+use crate::cuda::gpu::{Address, ordinal};
 use crate::cuda::mask::Mask;
 use crate::cuda::pinned;
 use crate::cuda::pinned::Landing;
+use crate::cuda::refusal::done;
 use cudarc::driver::DevicePtr;
 use dfdx::prelude::*;
 use std::fmt::{self, Write};

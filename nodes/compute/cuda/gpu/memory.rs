@@ -1,5 +1,6 @@
 //! The GPU's memory: arrays, what is copied into them and out, and how much was in use.
-use super::{Address, Gpu, done, gpu};
+use super::{Address, Gpu, gpu};
+use crate::cuda::refusal::done;
 use crate::gemm::Precision;
 use crate::tensor::spans::Spans;
 use cudarc::driver::sys;

@@ -1,6 +1,7 @@
 //! Batches of GEMMs whose matrices are not all at equal distances.
 use super::{View, int, types};
-use crate::cuda::gpu::{Address, done, gpu};
+use crate::cuda::gpu::{Address, gpu};
+use crate::cuda::refusal::done;
 use crate::cuda::trace::traced;
 use crate::gemm::Precision;
 use cudarc::cublas::sys;
@@ -74,5 +75,5 @@ pub fn products_of_batches(
         .result()
     };
     let name = || format!("{total} GEMMs of {m} x {k} and {k} x {n} by address, {precision:?}");
-    done(traced(name, gemm));
+    done(traced(name, gemm, || gpu().wait()));
 }
