@@ -2,7 +2,7 @@
 //! batches, whichever ranks compute them.
 //!
 //! With several ranks the gradients of a batch are one flat array, cut into buckets of as many
-//! chunks as there are ranks. A rank receives its chunk of every bucket from all ranks, adds them in
+//! chunks as there are ranks; the last bucket is as long as what is left. A rank receives its chunk of every bucket from all ranks, adds them in
 //! the order of ranks to what it has of earlier rounds, and after the last round all ranks receive
 //! all sums. So the bits are those of one process that adds batch after batch.
 #[cfg(feature = "nccl")]
@@ -11,7 +11,7 @@ use super::{Ranks, Transport};
 use crate::tensor::{Param, len, param, read};
 use crate::{adamw, parallel};
 
-/// Numbers of a bucket, of all its chunks together, as long as a chunk has one at least.
+/// Most numbers of a bucket, of all its chunks together, as long as a chunk has one at least.
 const BUCKET: usize = if cfg!(test) { 1 << 10 } else { 1 << 22 };
 
 /// The gradients that are added up, in the order of the parameters.
@@ -60,14 +60,18 @@ impl GradientSum {
         self.lengths = gradients.iter().map(len).collect();
         let total: usize = self.lengths.iter().sum();
         let count = transport.count();
-        let chunk = chunk(count, BUCKET);
-        let bucket = chunk * count;
         let is_first_round = self.share.is_empty();
-        self.share.resize(total.div_ceil(bucket) * chunk, 0.0);
-        let mut sent = vec![0.0; bucket];
-        let mut received = vec![0.0; bucket];
-        for (number, sums) in self.share.chunks_mut(chunk).enumerate() {
-            copy_from(gradients, number * bucket, &mut sent);
+        let share = buckets(total, count).map(|bucket| bucket.chunk).sum();
+        self.share.resize(share, 0.0);
+        let mut sent = vec![];
+        let mut received = vec![];
+        let mut rest = &mut self.share[..];
+        for Bucket { first, chunk } in buckets(total, count) {
+            let sums;
+            (sums, rest) = rest.split_at_mut(chunk);
+            sent.resize(chunk * count, 0.0);
+            received.resize(chunk * count, 0.0);
+            copy_from(gradients, first, &mut sent);
             transport.swap(&sent, &mut received);
             for (rank, part) in received.chunks(chunk).enumerate() {
                 if is_first_round && rank == 0 {
@@ -91,13 +95,17 @@ impl GradientSum {
     fn take_shares(&mut self, transport: &dyn Transport) -> Vec<Param> {
         let share = std::mem::take(&mut self.share);
         let count = transport.count();
-        let chunk = chunk(count, BUCKET);
         let lengths = std::mem::take(&mut self.lengths);
+        let total = lengths.iter().sum();
         let mut sums: Vec<Vec<f32>> = lengths.iter().map(|&n| Vec::with_capacity(n)).collect();
         let mut parameter = 0;
-        let mut all = vec![0.0; chunk * count];
-        for own in share.chunks(chunk) {
-            transport.join(own, &mut all);
+        let mut all = vec![];
+        let mut own = &share[..];
+        for Bucket { chunk, .. } in buckets(total, count) {
+            let of_bucket;
+            (of_bucket, own) = own.split_at(chunk);
+            all.resize(chunk * count, 0.0);
+            transport.join(of_bucket, &mut all);
             let mut rest = &all[..];
             while !rest.is_empty() && parameter < sums.len() {
                 let missing = lengths[parameter] - sums[parameter].len();
@@ -119,9 +127,21 @@ fn several(ranks: &Ranks) -> Option<&dyn Transport> {
     (transport.count() > 1).then_some(transport)
 }
 
-/// Returns the numbers of a rank's chunk of a bucket.
-fn chunk(ranks: usize, bucket: usize) -> usize {
-    (bucket / ranks).max(1)
+/// A part of the flat array.
+struct Bucket {
+    /// Its first number.
+    first: usize,
+    /// Numbers of a rank's chunk. The last chunks may reach beyond the array.
+    chunk: usize,
+}
+
+/// Cuts a flat array of `total` numbers into buckets.
+fn buckets(total: usize, ranks: usize) -> impl Iterator<Item = Bucket> {
+    let most = (BUCKET / ranks).max(1) * ranks;
+    (0..total).step_by(most).map(move |first| Bucket {
+        first,
+        chunk: most.min(total - first).div_ceil(ranks),
+    })
 }
 
 /// Copies the numbers from `first` on of all gradients, one behind the other, to `target`; zeros
@@ -188,6 +208,21 @@ mod tests {
                 assert!(found == expected, "{count} ranks");
             }
         }
+    }
+
+    #[test]
+    fn buckets_are_no_longer_than_what_is_left() {
+        let chunks = |total, ranks| -> Vec<[usize; 2]> {
+            let buckets = buckets(total, ranks);
+            buckets.map(|bucket| [bucket.first, bucket.chunk]).collect()
+        };
+        assert_eq!(chunks(0, 2), Vec::<[usize; 2]>::new());
+        assert_eq!(chunks(7, 2), [[0, 4]]);
+        assert_eq!(chunks(BUCKET + 9, 4), [[0, BUCKET / 4], [BUCKET, 3]]);
+        assert_eq!(
+            chunks(2 * BUCKET, 2),
+            [[0, BUCKET / 2], [BUCKET, BUCKET / 2]]
+        );
     }
 
     #[test]
