@@ -34,7 +34,7 @@ mod step_info;
 
 use crate::Result;
 pub use artifact::{Artifact, PhaseOutputs, artifact_owner};
-pub use cacheable::{BuiltNode, Cacheable, StoredEntry};
+pub use cacheable::{BuiltNode, Cacheable, LOGITS_PORT, StoredEntry};
 pub use clock::Clock;
 use compute::tensor::Param;
 pub use context::{NodeContext, RunContext, Synthetic};

@@ -9,15 +9,12 @@ use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::data::store;
 use crate::kmeans::residual::{CodebookFile, FILE};
-use crate::node::{Artifact, NodeContext, StoredEntry};
+use crate::node::{Artifact, LOGITS_PORT, NodeContext, StoredEntry};
 pub(super) use entry::{Encoded, EntryCodec, little_endian};
 pub use option::{CodecOption, Scale};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// The output of logits.
-const LOGITS: &str = "logits";
 
 /// A codec with all that it needs to decode.
 #[derive(Clone)]
@@ -97,7 +94,7 @@ impl Codec {
     /// Returns what the fingerprint of an output says of the codec.
     pub(super) fn json(&self, port: &str) -> Json {
         match self {
-            Codec::TopK(_) if port != LOGITS => CodecOption::F32.json(),
+            Codec::TopK(_) if port != LOGITS_PORT => CodecOption::F32.json(),
             Codec::TopK(k) => CodecOption::TopK(*k).json(),
             Codec::F32 => CodecOption::F32.json(),
             Codec::F16 => CodecOption::F16.json(),

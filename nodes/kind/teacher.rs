@@ -18,8 +18,8 @@ use crate::node::model_option::ModelOption;
 use crate::node::port;
 use crate::node::port::{Carries, Content, FrameStep, Port, Ports, Shape, Shapes};
 use crate::node::{
-    Cacheable, Config, KindOptions, LayersOption, Node, NodeContext, NodeInfo, OptionError,
-    PhaseOutputs, shapes,
+    Cacheable, Config, KindOptions, LOGITS_PORT, LayersOption, Node, NodeContext, NodeInfo,
+    OptionError, PhaseOutputs, shapes,
 };
 use compute::gemm::Precision;
 use schemars::JsonSchema;
@@ -79,7 +79,7 @@ fn default_temperature() -> f64 {
 const IN: &str = "speech";
 const OUT: &str = "targets";
 const MAPS_OUT: &str = "maps";
-const LOGITS_OUT: &str = "logits";
+const LOGITS_OUT: &str = LOGITS_PORT;
 
 impl Options {
     fn model_option(&self) -> ModelOption<'_> {

@@ -23,6 +23,9 @@ pub enum StoredEntry {
     Rows,
 }
 
+/// The output whose entries are [`StoredEntry::Logits`].
+pub const LOGITS_PORT: &str = "logits";
+
 /// A node that may carry the option `cache`.
 ///
 /// It takes waveforms on `input`, and may take their masks on [`crate::node::port::MASK`]. The batch

@@ -1,5 +1,6 @@
 //! Reads a part as other programs do, and compares it with what a run reads.
-use super::{VALUES, locations, read_encoded};
+use super::location::{VALUES, locations};
+use super::read_encoded;
 use crate::Result;
 use crate::cache::codec::{EntryCodec, little_endian};
 use crate::cache::fingerprint::Fingerprint;

@@ -1,5 +1,5 @@
 //! Which rows a part has, without their floats.
-use super::{KEY, guarded};
+use super::location::{KEY, guarded};
 use crate::Result;
 use crate::cache::rows::RowKey;
 use crate::data::store;
