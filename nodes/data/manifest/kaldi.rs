@@ -24,19 +24,13 @@ pub(super) fn read(path: &Path) -> Result<Utterances> {
         Ok(())
     })?;
     let index = TextIndex::new(recordings.ids());
-    let mut duplicates = RowErrors::default();
-    for (_, row) in index.repeated() {
-        let line = numbers[row];
-        let name = recordings.ids().get(row);
-        let error = Err(format!("line {line}: `{name}` stands twice").into());
-        duplicates.valid::<()>(path, error);
-    }
-    duplicates.finish(path)?;
+    refuse_repeated(path, &index, &recordings, &numbers)?;
 
     let Some(segments) = segments(path) else {
         return Ok(recordings);
     };
     let mut utterances = Utterances::of_paths();
+    numbers.clear();
     visit_rows(&segments, |number, line| {
         let (id, recording, piece) = segment(number, line)?;
         let Some(row) = index.find(recording) else {
@@ -45,10 +39,32 @@ pub(super) fn read(path: &Path) -> Result<Utterances> {
         };
         if let AudioSource::File(file) = recordings.get(row).source {
             utterances.push_file(id, &file, piece, DeclaredLengths::default());
+            numbers.push(number as u32);
         }
         Ok(())
     })?;
+    let index = TextIndex::new(utterances.ids());
+    refuse_repeated(&segments, &index, &utterances, &numbers)?;
     Ok(utterances)
+}
+
+/// Refuses names that stand twice in a list whose rows have these line numbers.
+fn refuse_repeated(
+    list: &Path,
+    index: &TextIndex,
+    rows: &Utterances,
+    numbers: &[u32],
+) -> Result<()> {
+    let mut errors = RowErrors::default();
+    for (_, row) in index.repeated() {
+        let line = numbers[row];
+        let name = rows.ids().get(row);
+        errors.valid::<()>(
+            list,
+            Err(format!("line {line}: `{name}` stands twice").into()),
+        );
+    }
+    errors.finish(list)
 }
 
 /// Passes the lines of a list that are not blank to `visit`, with their numbers from 1.
@@ -190,5 +206,7 @@ mod tests {
             "segments: line 6 is not `utterance recording start end`: 6 a 0 1 left",
         ];
         assert_eq!(scratch.error(&path), expected.join("\n"));
+        scratch.file("segments", "1 a 0 1\n\n2 a 1 2\n1 a 2 3\n");
+        assert_eq!(scratch.error(&path), "segments: line 4: `1` stands twice");
     }
 }
