@@ -146,3 +146,51 @@ fn settings_that_are_hardly_meant_are_warned_of() {
         );
     }
 }
+
+#[test]
+fn a_source_that_sends_no_row_is_warned_of() {
+    let folder = sample("no-rows");
+    let none = "no utterance of its manifest can be used";
+    let said = warnings(&folder, "prune.speech.min_seconds=1000");
+    assert!(said.contains(none), "{said}");
+    // The other phase has its own bounds.
+    assert_eq!(said.matches(none).count(), 1, "{said}");
+}
+
+#[test]
+fn an_lstm_without_look_ahead_behind_a_front_end_that_has_it_is_warned_of() {
+    let check = |architecture: &str, settings: &[&str]| {
+        let architecture = format!(
+            "student.architecture={{\"encoder\": \"lstm\", \"lstm_hidden_size\": 128, \
+             \"num_hidden_layers\": 2, \"feature_projection\": false, \"conv_dim\": [32, 48, 64, 96, \
+             128, 192, 256], \"mask_time_prob\": 0{architecture}}}"
+        );
+        let mut arguments = vec![
+            "check",
+            "graphs/lstm-dkd.json",
+            "--set",
+            "student.init=null",
+        ];
+        for setting in [&[architecture.as_str()], settings].concat() {
+            arguments.extend(["--set", setting]);
+        }
+        let output = call(root(), &arguments);
+        assert!(output.status.success(), "{}", stderr(&output));
+        stderr(&output)
+    };
+    let streaming = ", \"lstm_bidirectional\": false";
+    let by_layer = ", \"lstm_bidirectional\": false, \"feat_extract_norm\": \"layer\"";
+    let group_norm = check(streaming, &[]);
+    assert!(
+        group_norm.contains("node `student`: its LSTM reads a row from its beginning alone"),
+        "{group_norm}"
+    );
+    assert!(group_norm.contains("the group norm"), "{group_norm}");
+    assert!(check(by_layer, &[]).contains("the normalisation of its waveforms"));
+    for silent in [
+        check(by_layer, &["student.normalize=false"]),
+        check("", &[]),
+    ] {
+        assert!(!silent.contains("LSTM"), "{silent}");
+    }
+}

@@ -6,6 +6,7 @@ mod check;
 mod cut;
 mod front_end;
 mod frozen;
+mod look_ahead;
 mod node;
 mod spec_augment;
 
@@ -188,6 +189,7 @@ impl Config for Options {
         let maps = Shape::Maps {
             layers: mapped_layers(&layers),
         };
+        let look_ahead = self.look_ahead_warning(&architecture);
         let precision = self.precision.on_device();
         let per_model = activation_bytes::per_model(&architecture, precision);
         let per_second =
@@ -213,7 +215,10 @@ impl Config for Options {
                 .chain(self.statistics_file())
                 .collect(),
             notes: notes.into_iter().collect(),
-            warnings: self.precision.warning().into_iter().collect(),
+            warnings: [self.precision.warning(), look_ahead]
+                .into_iter()
+                .flatten()
+                .collect(),
         })
     }
 

@@ -45,8 +45,12 @@ impl Arguments {
                 print_json(&phase_json(&plan.phases[0], &plan.name, rows[0].as_deref()))
             }
             Format::Text => {
-                print_warnings(&plan.phases);
                 let phases = plan.phases.iter().zip(&rows);
+                print_warnings(
+                    phases
+                        .clone()
+                        .flat_map(|(phase, rows)| warnings(phase, rows.as_deref())),
+                );
                 let mut text: String = phases
                     .map(|(phase, rows)| phase_text(phase, rows.as_deref()))
                     .collect();
@@ -58,9 +62,9 @@ impl Arguments {
 }
 
 /// Prints each warning once, also if several phases have it.
-fn print_warnings(phases: &[Phase]) {
+fn print_warnings(warnings: impl Iterator<Item = String>) {
     let mut printed: Vec<String> = vec![];
-    for warning in phases.iter().flat_map(warnings) {
+    for warning in warnings {
         if !printed.contains(&warning) {
             terminal::print_line(&format!("warning: {warning}"));
             printed.push(warning);
@@ -90,7 +94,7 @@ fn phase_json(phase: &Phase, name: &str, rows: Option<&PlannedRows>) -> Value {
         "macs": counts(phase, |node| node.info.macs),
         "estimated": estimated,
         "cache_bytes": cache_bytes::of_phase(phase, rows),
-        "warnings": warnings(phase),
+        "warnings": warnings(phase, rows),
         "notes": notes(phase, rows),
     });
     if let Some(bytes) = gpu_bytes(phase) {
@@ -114,13 +118,21 @@ fn stage_names<'a>(phase: &'a Phase, stage: &[usize]) -> Vec<&'a str> {
     stage.iter().map(|&node| phase.nodes[node].name()).collect()
 }
 
-/// Returns a line for each missing file, then the warnings of the nodes.
-fn warnings(phase: &Phase) -> Vec<String> {
+/// Returns a line for each missing file, then the warnings of the nodes, and whether the source sends
+/// no row.
+fn warnings(phase: &Phase, rows: Option<&PlannedRows>) -> Vec<String> {
     let mut warnings = missing([phase].into_iter());
     for node in &phase.nodes {
         for warning in &node.info.warnings {
             warnings.push(format!("node `{}`: {warning}", node.name()));
         }
+    }
+    if rows.is_some_and(|rows| rows.train.rows() == 0) {
+        warnings.push(format!(
+            "node `{}`: no utterance of its manifest can be used: each is shorter than `min_seconds`, longer \
+             than `max_seconds`, or cannot be read",
+            phase.nodes[phase.source].name()
+        ));
     }
     warnings
 }
