@@ -110,6 +110,13 @@ fn a_probe_of_a_student_is_kept_beside_its_run() {
 
     let found = compared(&folder, "r");
     assert_eq!(found["real_time_factor"], measured["real_time_factor"]);
+    for told in [&printed, &found] {
+        assert_eq!(
+            told["teacher_real_time_factor"],
+            measured["teacher_real_time_factor"]
+        );
+    }
+    assert!(number(&measured["teacher_real_time_factor"]) > 0.0);
     assert!((number(&found["probe"]) - best(&measured["student_probe"])).abs() < 1e-12);
     let fbank = best(&measured["fbank_probe"]);
     let gain = best(&measured["teacher_probe"]) - fbank;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// A model's folder, a run's student (DIR/student, DIR/PHASE/student), or fbank: log-mel frames
+    /// A model's folder or checkpoint, a run's student (DIR/student, DIR/PHASE/student), or fbank: log-mel frames
     model: PathBuf,
     /// A table of utterances, speakers, splits, and phones or labels
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
@@ -85,6 +85,7 @@ impl Arguments {
             )?,
             fbank_probe: probe_fbank(&self.labels)?,
             real_time_factor: real_time_factor(&self.model, &self.ignore_keys, &self.labels)?,
+            teacher_real_time_factor: Some(real_time_factor(&of_run.teacher, &[], &self.labels)?),
             student: of_run.student,
             teacher: of_run.teacher,
         };
@@ -100,6 +101,7 @@ impl Arguments {
                 json["fbank"] = to_value(&measured.fbank_probe).map_err(nodes::Error::from)?;
                 json["gain_kept"] = measured.gain_kept().into();
                 json["real_time_factor"] = measured.real_time_factor.into();
+                json["teacher_real_time_factor"] = measured.teacher_real_time_factor.into();
                 print_json(&json)
             }
         }
@@ -112,9 +114,13 @@ fn comparison(measured: &Measured) -> String {
         Some(share) => format!("{:.1}", 100.0 * share),
         None => "-".into(),
     };
+    let teacher = measured.teacher_real_time_factor;
+    let teacher = teacher.map_or(String::new(), |factor| {
+        format!(", the teacher {factor:.4} s")
+    });
     format!(
         "best layer: student {}, teacher {}, log-mel frames {}: {} % of the teacher's gain are kept; \
-         {:.4} s of computation for a second of audio\n",
+         {:.4} s of computation for a second of audio{teacher}\n",
         percent(measured.student_probe.best()),
         percent(measured.teacher_probe.best()),
         percent(measured.fbank_probe.best()),

@@ -19,6 +19,8 @@ pub struct Measured {
     pub fbank_probe: ProbeResult,
     /// Seconds that the student computes for a second of audio.
     pub real_time_factor: f64,
+    /// The same of the teacher; none in a file that version 0.1.0 wrote.
+    pub teacher_real_time_factor: Option<f64>,
 }
 
 impl Measured {

@@ -32,6 +32,12 @@ pub(super) struct ComparedRun {
     pub(super) with_heads: Option<u64>,
     /// Seconds that the student computes for a second of audio.
     pub(super) real_time_factor: Option<f64>,
+    /// The same of its teacher.
+    pub(super) teacher_real_time_factor: Option<f64>,
+    /// Of the last phase's first teacher, once the run is finished.
+    pub(super) teacher_parameters: Option<u64>,
+    /// From the first line of each phase's metrics to its last, dev passes and pauses included.
+    pub(super) seconds: f64,
     /// Of all phases.
     pub(super) updates: u64,
     pub(super) audio_hours: Option<f64>,
@@ -106,6 +112,11 @@ pub(super) fn read_run(folder: &Path) -> nodes::Result<ComparedRun> {
             _ => None,
         },
         real_time_factor: measured.map(|measured| measured.real_time_factor),
+        teacher_real_time_factor: measured.and_then(|measured| measured.teacher_real_time_factor),
+        teacher_parameters: record["summary"]
+            .as_array()
+            .and_then(|phases| phases.last()?["teacher_parameters"].as_u64()),
+        seconds: summaries.iter().map(|summary| summary.seconds).sum(),
         updates: summaries.iter().map(|summary| summary.updates).sum(),
         audio_hours: summaries.iter().map(|summary| summary.audio_hours).sum(),
         step_seconds: last.and_then(|summary| summary.step_seconds),

@@ -25,11 +25,21 @@ pub(super) fn table(runs: &[ComparedRun]) -> Vec<Vec<String>> {
             Some(format!("{:.2} G", run.models.get(&node)?.macs as f64 / 1e9))
         });
     }
+    add("share of the teacher's", &|run| {
+        let share = run.parameters? as f64 / run.teacher_parameters? as f64;
+        Some(format!("{:.1} %", 100.0 * share))
+    });
+    add("minutes", &|run| {
+        (run.seconds > 0.0).then(|| format!("{:.1}", run.seconds / 60.0))
+    });
     add("peak memory", &|run| {
         Some(format!("{:.1} MB", run.peak_bytes? as f64 / 1e6))
     });
     add("real-time factor", &|run| {
         Some(format!("{:.4}", run.real_time_factor?))
+    });
+    add("teacher's real-time factor", &|run| {
+        Some(format!("{:.4}", run.teacher_real_time_factor?))
     });
     add("probe of the best layer", &|run| {
         Some(format!("{:.1} %", 100.0 * run.probe?))
