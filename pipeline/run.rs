@@ -27,6 +27,7 @@ use crate::run::named_files::hashes;
 use crate::run::ranks::Start;
 use crate::run::record::{Comparison, RunRecord};
 use crate::run::resume::ResumePoint;
+use compute::parallel::Vectors;
 use compute::ranks::Ranks;
 use nodes::data::file::hint;
 use nodes::data::printable::printable;
@@ -182,6 +183,7 @@ impl Run<'_> {
             threads: threads(),
             ranks: self.ranks.count(),
             device: self.device.clone(),
+            instructions: Some(Vectors::detect().name().to_owned()),
             data: hashes(&self.plan.resolved, Contents::Manifest),
             models: Some(hashes(&self.plan.resolved, Contents::Files)),
             started: earlier.map_or_else(now, |earlier| earlier.started),

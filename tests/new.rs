@@ -30,6 +30,9 @@ fn a_new_folder_with_the_sample_is_ready_to_run() {
     assert!(output.status.success(), "{}", stderr(&output));
     let next = "next: cd work && pipeline run graphs/dphubert.json";
     assert!(stderr(&output).contains(next), "{}", stderr(&output));
+    let spaced = call(folder.path(), &["new", "my work"]);
+    let next = "next: cd 'my work' && pipeline run graphs/dphubert.json";
+    assert!(stderr(&spaced).contains(next), "{}", stderr(&spaced));
     let work = folder.path().join("work");
     assert!(files(&work.join("data/sample")) == files(&root().join("data/sample")));
     let checked = stdout_json(

@@ -49,14 +49,14 @@ pub struct Options {
     /// update.
     #[serde(default)]
     dev_every: u64,
-    /// The most seconds of audio in a batch, padding counted; with `rows_per_batch` only the size of
+    /// The most seconds of a batch, its rows times the longest of them; with `rows_per_batch` only the size of
     /// batches that `check` and `bench` reckon with.
     seconds_per_batch: f64,
     /// Rows of a batch, whatever their lengths, drawn from all anew in each epoch; null: a batch is
     /// filled with rows of like length.
     #[serde(default)]
     rows_per_batch: Option<usize>,
-    /// How train utterances are cut: "none" (whole, padded), "bucket" (to multiples of
+    /// How train utterances are cut: "none" (whole), "bucket" (to multiples of
     /// `bucket_seconds`), "batch" (to the shortest of the batch) or "window" (to `window_seconds`, where
     /// they are longer).
     #[serde(default)]

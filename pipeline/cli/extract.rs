@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The model's folder
+    /// The model's folder or checkpoint
     model: PathBuf,
     /// Audio files, or folders of them
     #[arg(required = true, value_hint = clap::ValueHint::FilePath)]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The model's folder
+    /// The model's folder or checkpoint
     model: PathBuf,
     /// Output format
     #[arg(long, value_enum, default_value = "text")]

@@ -13,9 +13,10 @@ use adapt::Paths;
 use clap::builder::PossibleValuesParser;
 use method::Method;
 use nodes::data::file::write_atomic;
-use nodes::data::printable::printable_path;
+use nodes::data::printable::{printable, printable_path};
 use nodes::data::store::is_address;
 use own_list::OwnList;
+use pipeline::format::shell_word;
 use std::path::{Path, PathBuf, absolute};
 
 const README: &str = include_str!("new/readme.md");
@@ -135,8 +136,9 @@ impl Arguments {
                  `--dev` and `--teacher`"
             );
         }
-        let dir = printable_path(dir);
-        eprintln!("next: cd {dir} && pipeline run {}", method.path());
+        let dir = shell_word(&dir.to_string_lossy());
+        let command = format!("cd {dir} && pipeline run {}", method.path());
+        eprintln!("next: {}", printable(&command));
     }
 }
 

@@ -4,8 +4,9 @@ use compute::parallel::Vectors;
 use std::env::consts::{ARCH, OS};
 
 /// The features of a build that change what it computes on, or what it reads.
-const FEATURES: [(&str, bool); 5] = [
+const FEATURES: [(&str, bool); 6] = [
     ("cuda", cfg!(feature = "cuda")),
+    ("hub", cfg!(feature = "hub")),
     ("mpi", cfg!(feature = "mpi")),
     ("nccl", cfg!(feature = "nccl")),
     ("simulated-gpu", cfg!(feature = "simulated-gpu")),

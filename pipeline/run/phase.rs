@@ -15,7 +15,7 @@ use std::thread;
 
 /// The capacity of an edge between stages, in batches. No capacity from 1 on can deadlock, since
 /// every node sends one value a step.
-pub const WAITING: usize = 4;
+pub const WAITING: usize = 2;
 
 /// Runs a phase until its last step, a signal, or the first error, which names its node.
 pub fn run(

@@ -24,6 +24,9 @@ pub struct RunRecord {
     #[serde(default = "one")]
     pub ranks: usize,
     pub device: String,
+    /// The instructions of products on the CPU; `None` in the record of an earlier version.
+    #[serde(default)]
+    pub instructions: Option<String>,
     /// BLAKE3 of what each manifest lists.
     pub data: Hashes,
     /// BLAKE3 of each model, and of each other file that a node names; `None` in the record of an
@@ -167,29 +170,31 @@ impl RunRecord {
         }
     }
 
-    /// Warns of settings that may differ, but move the last digits of numbers.
+    /// Warns of what may differ, but changes speed or the last digits of numbers.
     pub fn warn_of_other_machine(&self, earlier: &RunRecord, report: &dyn Report) {
-        let warn = |setting: &str, was: String, is: String| {
+        let warn = |what: &str, was: &str, is: &str, effect: &str| {
             if was != is {
                 report.say(&format!(
-                    "warning: the run began with {setting} {was}, now it is {is}: numbers may \
-                     differ in the last digits"
+                    "warning: the run began with {what} {was}, now it is {is}: {effect}"
                 ));
             }
         };
+        let digits = "numbers may differ in the last digits";
+        let threads = [earlier, self].map(|record| record.threads.to_string());
         warn(
             "threads",
-            earlier.threads.to_string(),
-            self.threads.to_string(),
+            &threads[0],
+            &threads[1],
+            "only its speed changes",
         );
         if compute::tensor::ON_GPU {
             // On the CPU the numbers are those of one process.
-            warn("ranks", earlier.ranks.to_string(), self.ranks.to_string());
+            let ranks = [earlier, self].map(|record| record.ranks.to_string());
+            warn("ranks", &ranks[0], &ranks[1], digits);
         }
-        warn(
-            "device",
-            format!("{:?}", earlier.device),
-            format!("{:?}", self.device),
-        );
+        warn("device", &earlier.device, &self.device, digits);
+        if let (Some(was), Some(is)) = (&earlier.instructions, &self.instructions) {
+            warn("instructions", was, is, digits);
+        }
     }
 }
