@@ -5,7 +5,7 @@ use std::fmt::Debug;
 ///
 /// # Panics
 /// On any error, since no op can recover from one: the node ends with the message.
-pub fn done<T, E: Debug>(result: Result<T, E>) -> T {
+pub(crate) fn done<T, E: Debug>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|e| match format!("{e:?}") {
         e if e.contains("OUT_OF_MEMORY") || e.contains("ALLOC_FAILED") => {
             panic!("the GPU's memory is full: smaller batches need less")
