@@ -179,3 +179,41 @@ fn students_with_other_frames_or_with_layers_of_the_teacher() {
     let loss = metric(&folder, "expanded", "dev/loss");
     assert!(loss[1] < loss[0], "{loss:?}");
 }
+
+/// A student of two layers that both begin as the teacher's second: they are two layers, not one.
+#[test]
+fn a_layer_may_fill_several() {
+    let folder = sample("filled-twice");
+    let nodes = json!({
+        "speech": speech(),
+        "teacher": {
+            "kind": "teacher", "inputs": { "speech": "speech.speech" }, "model": "teacher",
+            "layers": [1, 2]
+        },
+        "student": {
+            "kind": "student", "inputs": { "speech": "speech.speech" }, "layers": [1, 2],
+            "init": "teacher", "init_layers": [2, 2]
+        },
+        "match": {
+            "kind": "loss", "inputs": { "student": "student.hiddens", "target": "teacher.targets" },
+            "terms": [{ "type": "mse" }]
+        },
+        "step": optimize(&["match.loss"], json!({ "student": 1e-3 })),
+    });
+    let graph = write_graph(&folder, "twice", nodes);
+    run(&folder, &graph, "out", &[]);
+    let file = folder.path().join("out/student/model.safetensors");
+    let tensors = nodes::data::file::load(&file).unwrap();
+    let of_layer =
+        |layer: usize| &tensors[&format!("encoder.layers.{layer}.attention.q_proj.weight")].1;
+    assert!(of_layer(0) != of_layer(1));
+    let source = nodes::data::file::load(&folder.path().join("teacher/model.safetensors")).unwrap();
+    let begun = &source["encoder.layers.1.attention.q_proj.weight"].1;
+    for layer in [0, 1] {
+        let mut moved = begun
+            .iter()
+            .zip(of_layer(layer))
+            .map(|(was, is)| (was - is).abs());
+        assert!(moved.all(|moved| moved < 0.05), "layer {layer}");
+    }
+}

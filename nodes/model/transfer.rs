@@ -2,7 +2,8 @@
 use super::components::POSITION_TABLE;
 use super::{Architecture, Model, Weights};
 use compute::random::Key;
-use std::collections::BTreeMap;
+use compute::tensor::{param, read};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Which tensors of a student come from a model, and which are drawn.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -82,8 +83,15 @@ impl Model {
     /// weights for the rest.
     pub fn transferred(&self, architecture: &Architecture, transfer: &Transfer, key: Key) -> Model {
         let Weights(mut weights) = Model::random(architecture, key).weights;
+        let mut taken = BTreeSet::new();
         for (name, from) in &transfer.taken {
-            weights.insert(name.clone(), self.weights.get(from).clone());
+            let weight = self.weights.get(from);
+            // Two clones of a parameter are one: they would be trained together.
+            let weight = match taken.insert(from) {
+                true => weight.clone(),
+                false => param(read(weight).to_vec()),
+            };
+            weights.insert(name.clone(), weight);
         }
         Model {
             architecture: architecture.clone(),
@@ -100,7 +108,6 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use compute::tensor::read;
 
     fn small(layers: usize, inner: usize) -> Architecture {
         Architecture {
