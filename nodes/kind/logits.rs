@@ -121,7 +121,10 @@ impl Config for Options {
         OptionError::fail_if_any(errors)?;
         let layers = self.layer.map_or(layers.to_vec(), |layer| vec![layer]);
         let mut reads: Vec<String> = self.embeddings.clone().into_iter().collect();
-        let Some(sizes) = self.sizes().map_err(|error| vec![error])? else {
+        let Some(sizes) = self
+            .sizes(earlier, |named| named.into())
+            .map_err(|error| vec![error])?
+        else {
             return Ok(NodeInfo {
                 reads,
                 ..NodeInfo::default()
@@ -155,7 +158,9 @@ impl Config for Options {
 
     fn build(&self, context: &NodeContext) -> Result<Box<dyn Node>> {
         let width = HiddenInput::known(IN, &context.inputs)?.width;
-        let sizes = self.sizes().map_err(|error| error.message)?;
+        let earlier = &context.run.phase_outputs;
+        let sizes = self.sizes(earlier, |named| context.path(named));
+        let sizes = sizes.map_err(|error| error.message)?;
         let sizes = sizes.ok_or("the number of classes is unknown")?;
         let mapped = self.mapped_width(&sizes);
         let embedded_classes = self.embedded_classes(&sizes);

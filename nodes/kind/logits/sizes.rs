@@ -2,8 +2,11 @@
 use super::{ClassesOption, DEFAULT_WIDTH, FILE, Form, MAX_WIDTH, Options};
 use crate::model::{Classes, LabelEmbeddings, Numbering, label_embeddings};
 use crate::node::head_file::{HeadTensors, check_head_init};
-use crate::node::{OptionError, PhaseOutputs};
-use std::path::Path;
+use crate::node::{Artifact, OptionError, PhaseOutputs};
+use std::path::{Path, PathBuf};
+
+/// The tensor of a head's file that holds the embeddings, (classes, width).
+const EMBEDDINGS: &str = "label_embs";
 
 /// Classes, and the width of what they are compared with.
 pub(super) struct Sizes {
@@ -83,37 +86,84 @@ impl Options {
         })
     }
 
-    /// Returns the sizes; `None` if they are those of a file that is not there.
-    pub(super) fn sizes(&self) -> Result<Option<Sizes>, OptionError> {
-        let file = self.embeddings.as_deref().map(Path::new);
-        let Some(path) = file.filter(|path| path.exists()) else {
-            return Ok(self.count().map(|classes| Sizes {
+    /// Returns the sizes; `None` if they are those of a file that is not there. `locate` says where what
+    /// `embeddings` names is.
+    pub(super) fn sizes(
+        &self,
+        earlier: &PhaseOutputs,
+        locate: impl Fn(&str) -> PathBuf,
+    ) -> Result<Option<Sizes>, OptionError> {
+        let Some(named) = self.embeddings.as_deref() else {
+            return Ok(self.stated_sizes(false));
+        };
+        let written = self.written_embeddings(named, earlier)?;
+        let path = locate(named);
+        let found = if path.exists() {
+            let found = self.read_embeddings(&path)?;
+            Sizes {
+                classes: found.classes.count,
+                numbering: found.classes.numbering,
+                width: found.size,
+                given: true,
+                embeddings: Some(found.values),
+            }
+        } else if let Some([classes, width]) = written {
+            Sizes {
                 classes,
                 numbering: Numbering::Learned,
-                width: self.width.unwrap_or(DEFAULT_WIDTH),
-                given: file.is_some(),
+                width,
+                given: true,
                 embeddings: None,
-            }));
+            }
+        } else {
+            return Ok(self.stated_sizes(true));
         };
-        let found = self.read_embeddings(path)?;
         for (option, stated, found) in [
-            ("classes", self.count(), found.classes.count),
-            ("width", self.width, found.size),
+            ("classes", self.count(), found.classes),
+            ("width", self.width, found.width),
         ] {
             if stated.is_some_and(|stated| stated != found) {
                 return Err(OptionError::option(
                     option,
-                    format!("`{}` has {found}", path.display()),
+                    format!("`{named}` has {found}"),
                 ));
             }
         }
-        Ok(Some(Sizes {
-            classes: found.classes.count,
-            numbering: found.classes.numbering,
-            width: found.size,
-            given: true,
-            embeddings: Some(found.values),
-        }))
+        Ok(Some(found))
+    }
+
+    /// Returns the sizes that the options state.
+    fn stated_sizes(&self, given: bool) -> Option<Sizes> {
+        self.count().map(|classes| Sizes {
+            classes,
+            numbering: Numbering::Learned,
+            width: self.width.unwrap_or(DEFAULT_WIDTH),
+            given,
+            embeddings: None,
+        })
+    }
+
+    /// Returns the shape of embeddings that an earlier phase will write; `None` for another path.
+    fn written_embeddings(
+        &self,
+        named: &str,
+        earlier: &PhaseOutputs,
+    ) -> Result<Option<[usize; 2]>, OptionError> {
+        let Some(owner) = named.strip_prefix("$OUT/") else {
+            return Ok(None);
+        };
+        let owner = owner
+            .strip_suffix(FILE)
+            .unwrap_or(owner)
+            .trim_end_matches('/');
+        if let Some(Artifact::Head { tensors }) = earlier.0.get(owner)
+            && let Some((_, shape)) = tensors.iter().find(|(name, _)| name == EMBEDDINGS)
+            && let [classes, width] = shape[..]
+        {
+            return Ok(Some([classes, width]));
+        }
+        let message = format!("no node of an earlier phase writes label embeddings to `{named}`");
+        Err(OptionError::option("embeddings", message))
     }
 
     /// Checks the option `init`, a folder with these tensors, and returns the file that must exist when
@@ -150,6 +200,6 @@ pub(super) fn tensors(width: usize, mapped: usize, classes: Option<usize>) -> He
         ("final_proj.weight".to_owned(), vec![mapped, width]),
         ("final_proj.bias".to_owned(), vec![mapped]),
     ];
-    tensors.extend(classes.map(|classes| ("label_embs".to_owned(), vec![classes, mapped])));
+    tensors.extend(classes.map(|classes| (EMBEDDINGS.to_owned(), vec![classes, mapped])));
     tensors
 }

@@ -3,8 +3,9 @@ use crate::graph::edges::{EdgeGraph, incoming};
 use crate::graph::json::{Content, Json};
 use crate::graph::problem::Problems;
 use crate::graph::spec::{InputSpec, NodeSpec, PhaseSpec};
+use nodes::node::contents::Contents;
 use nodes::node::port::Shapes;
-use nodes::node::{NodeInfo, PhaseOutputs};
+use nodes::node::{NodeInfo, OptionError, PhaseOutputs};
 use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 use std::collections::BTreeSet;
@@ -42,6 +43,7 @@ impl EarlierPhases {
             let Some(config) = &node.config else {
                 continue;
             };
+            refuse_written_manifests(node, problems);
             match config.info(&self.outputs, &inputs) {
                 Ok(mut node_info) => {
                     let out_edges = edge_graph.edges(NodeIndex::new(index));
@@ -126,6 +128,27 @@ impl EarlierPhases {
             }
             Content::Array(items) => items.iter().any(|item| self.reads_unknown(item)),
             Content::Object(entries) => entries.iter().any(|e| self.reads_unknown(&e.value)),
+        }
+    }
+}
+
+/// Adds a problem for each list of utterances that a node reads from the run's own folder, to which none
+/// is written.
+fn refuse_written_manifests(node: &NodeSpec, problems: &mut Problems) {
+    let files = node.known_kind.map_or(&[][..], |kind| kind.files);
+    for option in files
+        .iter()
+        .filter(|file| file.contents == Contents::Manifest)
+    {
+        let Some(Content::Leaf(value)) = node.json.get(option.name).map(|json| &json.content)
+        else {
+            continue;
+        };
+        if let Some(path) = value.as_str().filter(|path| path.starts_with("$OUT/")) {
+            let message = format!("no node writes a list of utterances, so none is at `{path}`");
+            let error = OptionError::option(option.name, message);
+            let location = node.json.location_of(&error.path);
+            problems.add_for_node(&node.name, location, &error.message);
         }
     }
 }
