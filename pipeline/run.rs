@@ -30,7 +30,7 @@ use crate::run::resume::ResumePoint;
 use compute::parallel::Vectors;
 use compute::ranks::Ranks;
 use nodes::data::file::hint;
-use nodes::data::printable::printable;
+use nodes::data::printable::{printable, printable_path};
 use nodes::data::{regular, store};
 use nodes::node::Shard;
 use nodes::node::contents::Contents;
@@ -125,6 +125,9 @@ impl Run<'_> {
             .map_err(|e| RunError::Failed(format!("{}: {e}", self.out.display())))?;
         let lock = self.lock()?;
         leftovers::remove(&self.out, self.plan);
+        if earlier.is_none() && !self.out.join("checkpoint").exists() {
+            self.refuse_foreign_models()?;
+        }
         let point = resume::newest(&self.out, self.plan, &*self.report)?;
         if let Some(point) = point.as_ref().filter(|_| earlier.is_none()) {
             self.check_graph(point, &record)?;
@@ -136,6 +139,29 @@ impl Run<'_> {
             point,
             _lock: lock,
         }))
+    }
+
+    /// Refuses to begin where a folder stands that is of no run, in the place of a model that this one
+    /// will write: what is in it would be lost.
+    fn refuse_foreign_models(&self) -> Result<(), RunError> {
+        for phase in &self.plan.phases {
+            let folder = self.plan.folder(phase, &self.out);
+            let writers = phase
+                .nodes
+                .iter()
+                .filter(|node| node.info.model().is_some());
+            let foreign = writers.map(|node| folder.join(node.name())).find(|model| {
+                std::fs::read_dir(model).is_ok_and(|mut files| files.next().is_some())
+            });
+            if let Some(model) = foreign {
+                return Err(RunError::Failed(format!(
+                    "{} is there, and of no run: a model would be written in its place; move it, or name \
+                     another folder by `--out`",
+                    printable_path(&model)
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Writes record and report of the finished run, and prints its summary.

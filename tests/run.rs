@@ -210,3 +210,19 @@ fn whole_layers_are_pruned_with_their_units() {
         "{found}"
     );
 }
+
+#[test]
+fn a_folder_of_no_run_is_not_replaced_by_a_model() {
+    let folder = sample("foreign");
+    let notes = folder.path().join("out/distill/student/notes.txt");
+    fs::create_dir_all(notes.parent().unwrap()).unwrap();
+    fs::write(&notes, "keep").unwrap();
+    let output = run(&folder, "out", &["--steps", "1"]);
+    assert_eq!(output.status.code(), Some(1));
+    let says = "out/distill/student is there, and of no run";
+    assert!(stderr(&output).contains(says), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(&notes).unwrap(), "keep");
+    // An empty folder holds nothing to lose.
+    fs::remove_file(&notes).unwrap();
+    assert!(run(&folder, "out", &["--steps", "1"]).status.success());
+}

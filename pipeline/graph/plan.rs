@@ -18,6 +18,7 @@ use info::EarlierPhases;
 use nodes::node::port::Shapes;
 use nodes::node::{Clock, Config, Kind, NodeInfo, OptimizerSettings, PhaseOutputs, Source};
 use petgraph::visit::EdgeRef;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A graph without problems, ready to run.
@@ -72,6 +73,16 @@ pub struct Edge {
     pub tensors: bool,
     /// Whether both nodes are in one stage.
     pub within: bool,
+}
+
+impl Plan {
+    /// Returns the folder below a run's that holds a folder for each node of a phase.
+    pub fn folder(&self, phase: &Phase, run: &Path) -> PathBuf {
+        match self.phased {
+            true => run.join(&phase.name),
+            false => run.to_owned(),
+        }
+    }
 }
 
 impl PlannedNode {

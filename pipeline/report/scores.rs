@@ -27,11 +27,7 @@ pub(super) struct ScoredRows {
 /// Returns the metrics of a phase that has no optimizer, those that count rows first. `curves` are
 /// its lines of metrics.jsonl.
 pub(super) fn scores(plan: &Plan, run: &Path, phase: &Phase, curves: &PhaseCurves) -> Vec<Score> {
-    let folder = if plan.phased {
-        run.join(&phase.name)
-    } else {
-        run.to_owned()
-    };
+    let folder = plan.folder(phase, run);
     let mut outcomes = vec![];
     for node in &phase.nodes {
         // A node that counts no rows has no such file; of one that cannot be read, as of one that

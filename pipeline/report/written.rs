@@ -24,11 +24,7 @@ pub(super) fn written_models<'a, T: Clone>(
     let mut written: BTreeMap<&str, T> = BTreeMap::new();
     let mut phases = vec![];
     for phase in &plan.phases {
-        let folder = if plan.phased {
-            run.join(&phase.name)
-        } else {
-            run.to_owned()
-        };
+        let folder = plan.folder(phase, run);
         let mut models = vec![];
         for node in phase
             .nodes

@@ -32,11 +32,7 @@ pub(super) fn remove(run: &Path, plan: &Plan) {
         remove_leftovers(&checkpoints, &checkpoint::is_name);
     }
     for phase in &plan.phases {
-        let folder = if plan.phased {
-            run.join(&phase.name)
-        } else {
-            run.to_owned()
-        };
+        let folder = plan.folder(phase, run);
         if plan.phased && is_run(&folder) {
             continue;
         }

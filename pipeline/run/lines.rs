@@ -43,11 +43,7 @@ pub(super) fn phase(phase: &Phase, clock: &Clock) -> String {
 pub(super) fn results(plan: &Plan, out: &Path) -> Vec<String> {
     let mut lines = vec![];
     if let Some(phase) = plan.phases.last() {
-        let folder = if plan.phased {
-            out.join(&phase.name)
-        } else {
-            out.to_owned()
-        };
+        let folder = plan.folder(phase, out);
         for node in &phase.nodes {
             if node.info.model().is_some() {
                 let model = printable_path(&folder.join(node.name()));

@@ -133,10 +133,7 @@ impl Run<'_> {
 
     /// Writes the metrics of a phase without an optimizer, and says what they are.
     fn end_test_pass(&self, test_pass: TestPass, phase: &Phase) -> Result<(), RunError> {
-        let folder = match self.plan.phased {
-            true => self.out.join(&phase.name),
-            false => self.out.clone(),
-        };
+        let folder = self.plan.folder(phase, &self.out);
         let metrics = test_pass.write(&self.out, &folder, &phase.name)?;
         if !metrics.is_empty() {
             let metrics = metrics
