@@ -83,8 +83,12 @@ pub fn student_of_run(folder: &Path) -> Option<StudentOfRun> {
     };
     let mut nodes = nodes.as_object()?.values();
     let teacher = nodes.find(|node| node["kind"] == "teacher")?;
+    let model = teacher["model"].as_str()?;
     Some(StudentOfRun {
-        teacher: teacher["model"].as_str()?.into(),
+        teacher: match model.strip_prefix("$OUT/") {
+            Some(of_run) => run.join(of_run),
+            None => model.into(),
+        },
         run: run.to_owned(),
         student,
     })

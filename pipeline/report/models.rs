@@ -5,7 +5,7 @@ use crate::graph::plan::{Phase, Plan, PlannedNode};
 use nodes::model::{Architecture, UnknownKeys, count, read_architecture};
 use nodes::node::port::Shape;
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The size of a model.
 #[derive(Clone, Copy, PartialEq, Serialize)]
@@ -46,7 +46,13 @@ pub(super) fn read(plan: &Plan, run: &Path) -> Vec<Vec<ModelChange>> {
         read_architecture(folder, UnknownKeys::Allow).ok()
     });
     for (phase, models) in plan.phases.iter().zip(written) {
-        let teacher = teacher(phase).and_then(planned_size);
+        let written_teacher = written_teacher(plan, phase, run);
+        let written_teacher =
+            written_teacher.and_then(|folder| read_architecture(&folder, UnknownKeys::Allow).ok());
+        let teacher = match written_teacher {
+            Some(architecture) => Some(ModelSize::new(&architecture)),
+            None => teacher(phase).and_then(planned_size),
+        };
         let mut changes = vec![];
         for model in models {
             let node = model.node;
@@ -92,6 +98,15 @@ pub(super) fn teacher(phase: &Phase) -> Option<&PlannedNode> {
         .nodes
         .iter()
         .find(|node| node.kind().name == "teacher")
+}
+
+/// Returns the folder of a phase's first teacher, if an earlier phase writes it; what it will be is only
+/// estimated by the plan.
+pub(super) fn written_teacher(plan: &Plan, phase: &Phase, run: &Path) -> Option<PathBuf> {
+    let phases = plan.resolved["phases"].as_array()?;
+    let written = phases.iter().find(|other| other["name"] == phase.name)?;
+    let model = &written["nodes"][teacher(phase)?.name()]["model"];
+    Some(run.join(model.as_str()?.strip_prefix("$OUT/")?))
 }
 
 /// Returns the architecture whose units have gates, if the node takes gates.

@@ -1,6 +1,6 @@
 //! What a run did, phase by phase, from its plan, its metrics and the models that it wrote.
 use super::distance::distance_ends;
-use super::models::{gated_architecture, teacher};
+use super::models::{gated_architecture, teacher, written_teacher};
 use super::values::{ends, finite_values};
 use super::written::written_models;
 use crate::graph::plan::Plan;
@@ -65,7 +65,9 @@ pub fn read(plan: &Plan, run: &Path, metrics: &[curves::PhaseCurves]) -> Vec<Sum
         let distance = phase.nodes.iter().find_map(|node| node.config.summary());
         summaries.push(Summary {
             written_sparsity,
-            teacher_parameters: teacher(phase).and_then(|teacher| teacher.info.parameters),
+            teacher_parameters: written_teacher(plan, phase, run)
+                .and_then(|folder| element_count(&folder.join("model.safetensors")))
+                .or_else(|| teacher(phase)?.info.parameters),
             ..Summary::new(&phase.name, metrics, parameters, distance)
         });
     }

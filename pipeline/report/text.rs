@@ -17,7 +17,7 @@ impl fmt::Display for Summary {
             )?,
         }
         for (node, counts) in &self.parameters {
-            write!(f, "\n  {node:9}{}", self.size(*counts))?;
+            write!(f, "\n  {node:8} {}", self.size(*counts))?;
         }
         if let Some([expected, target]) = self.sparsity {
             write!(f, "\n  sparsity {expected:.4} expected, ")?;
