@@ -155,6 +155,10 @@ fn a_source_that_sends_no_row_is_warned_of() {
     assert!(said.contains(none), "{said}");
     // The other phase has its own bounds.
     assert_eq!(said.matches(none).count(), 1, "{said}");
+    fs::write(folder.path().join("broken.tsv"), ".\nx.wav 16000\n").unwrap();
+    let said = warnings(&folder, "distill.speech.manifest=broken.tsv");
+    let cause = "node `speech`: broken.tsv: line 2 is not `path<TAB>samples`: x.wav 16000";
+    assert!(said.contains(cause), "{said}");
 }
 
 #[test]

@@ -11,7 +11,11 @@ pub fn hiddens_shape(layers: &[usize], width: usize, a: &Architecture) -> Shape 
         layers: layers.to_vec(),
         width,
         step: FrameStep {
-            joined: a.time_reduction,
+            // Frames are joined behind layer 0.
+            joined: match layers {
+                [0] => FrameStep::default().joined,
+                _ => a.time_reduction,
+            },
             ..FrameStep::default()
         },
         content: Content::Layers,

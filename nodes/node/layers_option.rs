@@ -21,11 +21,15 @@ pub enum Every {
 }
 
 impl LayersOption {
-    /// Returns the numbers, those of a model if the option is "all": 0 to its last layer.
+    /// Returns the numbers, those of a model if the option is "all": 0 to its last layer, or from 1
+    /// where layer 0 has more frames than the others.
     pub fn of(&self, architecture: &Architecture) -> Vec<usize> {
         match self {
             LayersOption::Listed(layers) => layers.clone(),
-            LayersOption::Every(Every::All) => (0..=architecture.num_hidden_layers).collect(),
+            LayersOption::Every(Every::All) => {
+                let first = usize::from(architecture.time_reduction > 1);
+                (first..=architecture.num_hidden_layers).collect()
+            }
         }
     }
 

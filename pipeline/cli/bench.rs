@@ -131,7 +131,7 @@ impl Arguments {
         match self.format {
             Format::Json => print_json(&summary),
             Format::Text => {
-                let recipe = recipe::text(&self.graph, &recipe, &recipe::planned_rows(&recipe));
+                let recipe = recipe::text(&self.graph, &recipe, &recipe::phase_rows(&recipe));
                 print(&format!("{}{recipe}", summary::text(&summary)))
             }
         }

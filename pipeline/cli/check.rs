@@ -2,6 +2,7 @@
 //! before anything runs: problems, stages, parameters, multiply-accumulates and bytes.
 use crate::ending::CommandResult;
 use crate::print::{print, print_json};
+use crate::recipe::PhaseRows;
 use crate::{Format, graph, recipe, terminal};
 use compute::memory::gigabytes;
 use nodes::data::printable::printable;
@@ -30,29 +31,27 @@ impl Arguments {
     /// Prints warnings to stderr and the sizes to stdout.
     pub(crate) fn run(self) -> CommandResult {
         let plan = self.graph.plan()?;
-        let rows = recipe::planned_rows(&plan);
+        let rows = recipe::phase_rows(&plan);
         match self.format {
             Format::Json if plan.phased => {
                 let phases: Vec<Value> = plan
                     .phases
                     .iter()
                     .zip(&rows)
-                    .map(|(phase, rows)| phase_json(phase, &phase.name, rows.as_deref()))
+                    .map(|(phase, rows)| phase_json(phase, &phase.name, rows))
                     .collect();
                 print_json(&json!({ "name": plan.name, "phases": phases }))
             }
-            Format::Json => {
-                print_json(&phase_json(&plan.phases[0], &plan.name, rows[0].as_deref()))
-            }
+            Format::Json => print_json(&phase_json(&plan.phases[0], &plan.name, &rows[0])),
             Format::Text => {
                 let phases = plan.phases.iter().zip(&rows);
                 print_warnings(
                     phases
                         .clone()
-                        .flat_map(|(phase, rows)| warnings(phase, rows.as_deref())),
+                        .flat_map(|(phase, rows)| warnings(phase, rows)),
                 );
                 let mut text: String = phases
-                    .map(|(phase, rows)| phase_text(phase, rows.as_deref()))
+                    .map(|(phase, rows)| phase_text(phase, rows.planned.as_deref()))
                     .collect();
                 text += &recipe::text(&self.graph, &plan, &rows);
                 print(&text)
@@ -73,7 +72,8 @@ fn print_warnings(warnings: impl Iterator<Item = String>) {
 }
 
 /// Returns the JSON object of a phase, called `name`, whose source sends `rows`.
-fn phase_json(phase: &Phase, name: &str, rows: Option<&PlannedRows>) -> Value {
+fn phase_json(phase: &Phase, name: &str, rows: &PhaseRows) -> Value {
+    let planned = rows.planned.as_deref();
     let nodes: Vec<&str> = phase.nodes.iter().map(PlannedNode::name).collect();
     let stages: Vec<Vec<&str>> = phase
         .stages
@@ -93,9 +93,9 @@ fn phase_json(phase: &Phase, name: &str, rows: Option<&PlannedRows>) -> Value {
         "parameters": counts(phase, |node| node.info.parameters),
         "macs": counts(phase, |node| node.info.macs),
         "estimated": estimated,
-        "cache_bytes": cache_bytes::of_phase(phase, rows),
+        "cache_bytes": cache_bytes::of_phase(phase, planned),
         "warnings": warnings(phase, rows),
-        "notes": notes(phase, rows),
+        "notes": notes(phase, planned),
     });
     if let Some(bytes) = gpu_bytes(phase) {
         json["gpu_bytes"] = bytes;
@@ -118,20 +118,29 @@ fn stage_names<'a>(phase: &'a Phase, stage: &[usize]) -> Vec<&'a str> {
     stage.iter().map(|&node| phase.nodes[node].name()).collect()
 }
 
-/// Returns a line for each missing file, then the warnings of the nodes, and whether the source sends
-/// no row.
-fn warnings(phase: &Phase, rows: Option<&PlannedRows>) -> Vec<String> {
+/// Returns a line for each missing file, then the warnings of the nodes, and why the source sends no
+/// row.
+fn warnings(phase: &Phase, rows: &PhaseRows) -> Vec<String> {
     let mut warnings = missing([phase].into_iter());
     for node in &phase.nodes {
         for warning in &node.info.warnings {
             warnings.push(format!("node `{}`: {warning}", node.name()));
         }
     }
-    if rows.is_some_and(|rows| rows.train.rows() == 0) {
+    let source = phase.nodes[phase.source].name();
+    if let Some(error) = &rows.error {
+        for line in error.lines() {
+            warnings.push(format!("node `{source}`: {line}"));
+        }
+    }
+    if rows
+        .planned
+        .as_ref()
+        .is_some_and(|rows| rows.train.rows() == 0)
+    {
         warnings.push(format!(
-            "node `{}`: no utterance of its manifest can be used: each is shorter than `min_seconds`, longer \
-             than `max_seconds`, or cannot be read",
-            phase.nodes[phase.source].name()
+            "node `{source}`: no utterance of its manifest can be used: each is shorter than `min_seconds`, \
+             longer than `max_seconds`, or cannot be read"
         ));
     }
     warnings

@@ -14,30 +14,44 @@ use pipeline::speed::records::{BenchRecords, Found, phase_nodes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-/// Returns the rows of each phase; `None` for those whose manifest is missing. Phases whose sources
-/// have the same options share them, because a manifest may be long.
-pub(crate) fn planned_rows(plan: &Plan) -> Vec<Option<Rc<PlannedRows>>> {
-    let mut by_source: BTreeMap<String, Option<Rc<PlannedRows>>> = BTreeMap::new();
+/// What is known of the rows of a phase.
+#[derive(Clone, Default)]
+pub(crate) struct PhaseRows {
+    /// `None` if a manifest is missing or cannot be read.
+    pub(crate) planned: Option<Rc<PlannedRows>>,
+    /// Why it cannot be read.
+    pub(crate) error: Option<String>,
+}
+
+/// Returns the rows of each phase. Phases whose sources have the same options share them, because a
+/// manifest may be long.
+pub(crate) fn phase_rows(plan: &Plan) -> Vec<PhaseRows> {
+    let mut by_source: BTreeMap<String, PhaseRows> = BTreeMap::new();
     let mut rows = vec![];
     for phase in &plan.phases {
         let nodes = phase_nodes(plan, phase);
         let source = nodes[phase.nodes[phase.source].name()].to_string();
-        let of_source = || phase.source().planned_rows().ok().flatten().map(Rc::new);
+        let of_source = || match phase.source().planned_rows() {
+            Ok(planned) => PhaseRows {
+                planned: planned.map(Rc::new),
+                error: None,
+            },
+            Err(error) => PhaseRows {
+                planned: None,
+                error: Some(error.to_string()),
+            },
+        };
         rows.push(by_source.entry(source).or_insert_with(of_source).clone());
     }
     rows
 }
 
 /// Returns a line for each phase, and one for all of them if there are several.
-pub(crate) fn text(
-    graph: &graph::Arguments,
-    plan: &Plan,
-    rows: &[Option<Rc<PlannedRows>>],
-) -> String {
+pub(crate) fn text(graph: &graph::Arguments, plan: &Plan, rows: &[PhaseRows]) -> String {
     let mut text = "recipe on this machine\n".to_owned();
     let mut total = Total::default();
     for (phase, rows) in plan.phases.iter().zip(rows) {
-        let needs = Needs::of(phase, rows.as_deref());
+        let needs = Needs::of(phase, rows.planned.as_deref());
         let found = match BenchRecords::of_user() {
             Some(records) => records.find(plan, phase),
             None => Ok(Found::Nothing),
@@ -146,7 +160,7 @@ impl Total {
 
 /// Returns the bytes of all caches, counted once where phases share their rows; `None` if a manifest
 /// is missing or makes new views in every epoch, or if codebooks are missing.
-fn caches(plan: &Plan, rows: &[Option<Rc<PlannedRows>>]) -> Option<u64> {
+fn caches(plan: &Plan, rows: &[PhaseRows]) -> Option<u64> {
     let mut counted = BTreeSet::new();
     let mut total: u64 = 0;
     for (phase, rows) in plan.phases.iter().zip(rows) {
@@ -159,7 +173,7 @@ fn caches(plan: &Plan, rows: &[Option<Rc<PlannedRows>>]) -> Option<u64> {
             .enumerate()
             .filter(|(_, node)| node.spec.cache.is_some());
         for (index, node) in nodes_with_cache {
-            let rows = rows.as_ref().filter(|_| views > 0)?;
+            let rows = rows.planned.as_ref().filter(|_| views > 0)?;
             let identity = format!("{} {source}", nodes[node.name()]);
             if counted.insert(identity) {
                 let bytes = cache_bytes::of_node(phase, index, views, rows)?;

@@ -45,7 +45,9 @@ impl Node for NoiseSource {
             .map(|i| LEVEL * self.key.normal(step.info.step, i as u64))
             .collect();
         let speech = Speech {
-            ids: (0..rows).map(|row| format!("noise-{row}")).collect(),
+            ids: (0..rows)
+                .map(|row| format!("noise-{}-{row}", step.info.step))
+                .collect(),
             samples: noise,
             lengths: vec![samples; rows],
         };

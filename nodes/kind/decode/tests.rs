@@ -216,7 +216,7 @@ fn noise_needs_no_manifest() {
         assert_eq!(info.epoch, 0);
         assert_eq!(rows.len(), 2);
         assert_eq!(rows[0].samples.len(), 500);
-        assert_eq!(rows[1].id, "noise-1");
+        assert_eq!(rows[1].id, format!("noise-{}-1", info.step));
         assert_ne!(rows[0].samples, rows[1].samples);
     }
     assert_ne!(sent[0].rows, sent[1].rows);
