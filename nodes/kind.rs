@@ -7,6 +7,8 @@ pub mod codebook;
 pub mod cross_entropy;
 pub mod ctc;
 pub mod decode;
+#[cfg(test)]
+mod example;
 pub mod fbank;
 pub mod label;
 pub mod label_file;
