@@ -1,9 +1,12 @@
-//! `pipeline extract` in another precision.
+//! `pipeline extract` in another precision, into a wrong place, and of a broken model.
 use crate::program::{Folder, call, last_line, pipeline, root, stderr};
 use arrow::array::AsArray;
 use arrow::datatypes::Float32Type;
 use compute::gemm::Precision;
+use nodes::data::file::{load, save};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::Output;
 
@@ -74,4 +77,55 @@ fn a_precision_that_is_none_of_a_command_is_refused() {
     ];
     let output = call(root(), &arguments);
     assert_eq!(output.status.code(), Some(2), "{}", last_line(&output));
+}
+
+#[test]
+fn a_folder_is_no_file_to_write() {
+    let folder = Folder::new("extract-folder");
+    let out = folder.path().to_str().unwrap();
+    let output = call(
+        root(),
+        &["extract", MODEL, AUDIO, "--layers", "0", "--out", out],
+    );
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        last_line(&output).ends_with("is a folder"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn hidden_states_that_are_not_finite_are_told() {
+    let folder = Folder::new("extract-nan");
+    let golden = root().join("tests/golden/base");
+    for file in ["config.json", "preprocessor_config.json"] {
+        if golden.join(file).exists() {
+            fs::copy(golden.join(file), folder.path().join(file)).unwrap();
+        }
+    }
+    let tensors = load(&golden.join("model.safetensors")).unwrap();
+    let broken = tensors.iter().map(|(name, (shape, values))| {
+        let mut values = values.clone();
+        if name == "encoder.layers.1.attention.q_proj.bias" {
+            values[0] = f32::NAN;
+        }
+        (name.clone(), shape.clone(), Cow::Owned(values))
+    });
+    let broken: Vec<_> = broken.collect();
+    let file = folder.path().join("model.safetensors");
+    save(&file, &broken, BTreeMap::new()).unwrap();
+    let model = folder.path().to_str().unwrap();
+    let out = folder.path().join("out.parquet");
+    let out = out.to_str().unwrap();
+    let output = call(
+        root(),
+        &["extract", model, AUDIO, "--layers", "all", "--out", out],
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = stderr(&output);
+    assert!(
+        said.contains("layer 2 has numbers that are not finite"),
+        "{said}"
+    );
 }

@@ -103,6 +103,13 @@ pub fn extract(
         match read_utterance(path, &model, layers.len()) {
             Ok(samples) => {
                 let hiddens = forward.hiddens(&[&samples], &layers, options.convention);
+                if let Some(layer) = first_not_finite(&layers, &hiddens) {
+                    let path = printable(path);
+                    report.say(&format!(
+                        "warning: {path}: layer {layer} has numbers that are not finite; look at the \
+                         model's weights"
+                    ));
+                }
                 table.write(&rows(path, &layers, &hiddens)?)?;
                 progress.audio_seconds += audio_seconds(samples.len() as u64);
             }
@@ -137,6 +144,13 @@ fn read_utterance(path: &str, model: &Model, layers: usize) -> Result<Vec<f32>> 
         return Err(format!("{path}: {samples} samples are too short for a single frame").into());
     }
     Ok(samples)
+}
+
+/// Returns the first layer with a number that is not finite.
+fn first_not_finite(layers: &[usize], hiddens: &[Hidden]) -> Option<usize> {
+    let is_finite = |hidden: &Hidden| read(&hidden.values).iter().all(|x| x.is_finite());
+    let first = hiddens.iter().position(|hidden| !is_finite(hidden))?;
+    Some(layers[first])
 }
 
 /// Replaces folders by the audio files in them and below.
