@@ -53,6 +53,15 @@ impl Ending {
     }
 }
 
+/// Refuses to write a file where a folder is.
+pub(crate) fn refuse_folder(out: &Path) -> CommandResult {
+    if out.is_dir() {
+        let out = printable_path(out);
+        return Err(CommandError::Usage(format!("{out} is a folder")));
+    }
+    Ok(())
+}
+
 impl CommandError {
     /// Returns the exit code of the process.
     pub(crate) fn exit_code(&self) -> i32 {

@@ -1,10 +1,9 @@
 //! `pipeline extract MODEL AUDIO... --layers 0,4,8 --out FILE.parquet [--convention hf|torchaudio]
 //! [--precision f32|bf16] [--bad-files N]`
-use crate::ending::{CommandError, CommandResult};
+use crate::ending::{CommandResult, refuse_folder};
 use crate::screen::file_bar::FileBar;
 use crate::{device, numbers, terminal};
 use compute::gemm::Precision;
-use nodes::data::printable::printable_path;
 use nodes::model::Convention;
 use nodes::tool::extract::{ExtractOptions, ExtractProgress, ExtractReport, extract};
 use nodes::tool::layers::LayerChoice;
@@ -63,10 +62,7 @@ impl Arguments {
             PrecisionName::F32 => Precision::F32,
             PrecisionName::Bf16 => Precision::Bf16,
         };
-        if self.out.is_dir() {
-            let out = printable_path(&self.out);
-            return Err(CommandError::Usage(format!("{out} is a folder")));
-        }
+        refuse_folder(&self.out)?;
         self.device.choose()?;
         let options = ExtractOptions {
             ignore_keys: &self.ignore_keys,

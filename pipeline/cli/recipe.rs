@@ -10,7 +10,7 @@ use pipeline::graph::plan::{Phase, Plan};
 use pipeline::run::missing;
 use pipeline::speed::needs::Needs;
 use pipeline::speed::record::{BenchRecord, Speech};
-use pipeline::speed::records::{BenchRecords, Found, phase_nodes};
+use pipeline::speed::records::{BenchRecords, Found};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -29,7 +29,7 @@ pub(crate) fn phase_rows(plan: &Plan) -> Vec<PhaseRows> {
     let mut by_source: BTreeMap<String, PhaseRows> = BTreeMap::new();
     let mut rows = vec![];
     for phase in &plan.phases {
-        let nodes = phase_nodes(plan, phase);
+        let nodes = plan.written_nodes(phase);
         let source = nodes[phase.nodes[phase.source].name()].to_string();
         let of_source = || match phase.source().planned_rows() {
             Ok(planned) => PhaseRows {
@@ -165,7 +165,7 @@ fn caches(plan: &Plan, rows: &[PhaseRows]) -> Option<u64> {
     let mut total: u64 = 0;
     for (phase, rows) in plan.phases.iter().zip(rows) {
         let views = phase.source().settings().views;
-        let nodes = phase_nodes(plan, phase);
+        let nodes = plan.written_nodes(phase);
         let source = &nodes[phase.nodes[phase.source].name()];
         let nodes_with_cache = phase
             .nodes

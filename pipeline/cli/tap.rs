@@ -5,11 +5,10 @@
 //! runs as in that run, except that there are no dev passes and that no model or checkpoint is written.
 //! Caches are read and filled as in a run.
 use crate::dry_run::{self, DryRun, TemporaryFolder, check_files, find_phase};
-use crate::ending::{CommandError, CommandResult};
+use crate::ending::{CommandError, CommandResult, refuse_folder};
 use crate::screen::Screen;
 use crate::signal::Signals;
 use crate::{device, graph, numbers};
-use nodes::data::printable::printable_path;
 use nodes::data::suggestion::suggestion;
 use nodes::node::step::StepInfo;
 use nodes::tool::tap::Tap;
@@ -45,10 +44,7 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Runs the phase and writes the file.
     pub(crate) fn run(self) -> CommandResult {
-        if self.out.is_dir() {
-            let out = printable_path(&self.out);
-            return Err(CommandError::Usage(format!("{out} is a folder")));
-        }
+        refuse_folder(&self.out)?;
         let mut earlier = self.graph.plan()?;
         let phase = find_phase(&earlier, self.phase.as_deref())?;
         let no_dev_passes = dry_run::without_dev_passes(&earlier, phase);

@@ -18,6 +18,7 @@ use info::EarlierPhases;
 use nodes::node::port::Shapes;
 use nodes::node::{Clock, Config, Kind, NodeInfo, OptimizerSettings, PhaseOutputs, Source};
 use petgraph::visit::EdgeRef;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ pub struct Plan {
     /// Whether the names of phases are folders of the run.
     pub phased: bool,
     /// The graph file after `--set`.
-    pub resolved: serde_json::Value,
+    pub resolved: Value,
     pub phases: Vec<Phase>,
     /// What the nodes of all phases write.
     pub phase_outputs: Arc<PhaseOutputs>,
@@ -82,6 +83,16 @@ impl Plan {
             true => run.join(&phase.name),
             false => run.to_owned(),
         }
+    }
+
+    /// Returns the nodes of a phase as the graph file has them.
+    pub fn written_nodes(&self, phase: &Phase) -> &Value {
+        if !self.phased {
+            return &self.resolved["nodes"];
+        }
+        let phases = self.resolved["phases"].as_array().into_iter().flatten();
+        let mut named = phases.filter(|other| other["name"] == *phase.name);
+        named.next().map_or(&Value::Null, |found| &found["nodes"])
     }
 }
 

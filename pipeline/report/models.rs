@@ -103,9 +103,7 @@ pub(super) fn teacher(phase: &Phase) -> Option<&PlannedNode> {
 /// Returns the folder of a phase's first teacher, if an earlier phase writes it; what it will be is only
 /// estimated by the plan.
 pub(super) fn written_teacher(plan: &Plan, phase: &Phase, run: &Path) -> Option<PathBuf> {
-    let phases = plan.resolved["phases"].as_array()?;
-    let written = phases.iter().find(|other| other["name"] == phase.name)?;
-    let model = &written["nodes"][teacher(phase)?.name()]["model"];
+    let model = &plan.written_nodes(phase)[teacher(phase)?.name()]["model"];
     Some(run.join(model.as_str()?.strip_prefix("$OUT/")?))
 }
 

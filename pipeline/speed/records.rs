@@ -130,7 +130,7 @@ fn hash(json: &Value) -> String {
 
 /// Returns what decides the speed of a phase on one machine.
 fn phase_identity(plan: &Plan, phase: &Phase) -> Value {
-    let mut nodes = phase_nodes(plan, phase).clone();
+    let mut nodes = plan.written_nodes(phase).clone();
     for (i, node) in phase.nodes.iter().enumerate() {
         let Some(options) = nodes.get_mut(node.name()).and_then(Value::as_object_mut) else {
             continue;
@@ -148,16 +148,6 @@ fn phase_identity(plan: &Plan, phase: &Phase) -> Value {
         "nodes": nodes,
         "sizes": sizes,
     })
-}
-
-/// Returns the nodes of a phase as the graph file has them.
-pub fn phase_nodes<'a>(plan: &'a Plan, phase: &Phase) -> &'a Value {
-    if !plan.phased {
-        return &plan.resolved["nodes"];
-    }
-    let phases = plan.resolved["phases"].as_array().into_iter().flatten();
-    let mut named = phases.filter(|other| other["name"] == *phase.name);
-    named.next().map_or(&Value::Null, |found| &found["nodes"])
 }
 
 #[cfg(test)]
