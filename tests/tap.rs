@@ -190,6 +190,11 @@ fn wrong_ports_and_files_are_reported() {
             "node `student` has no output `hidens`; did you mean `hiddens`?",
         ),
         ("log.metrics", "node `log` has no output `metrics`"),
+        (
+            "teacher.logits",
+            "nothing comes on `teacher.logits`: `teacher` has no logits.safetensors, and \
+             `architecture` names no `label_embeddings`",
+        ),
         ("student", "write the port as node.port"),
     ];
     for (port, message) in cases {

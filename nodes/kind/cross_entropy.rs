@@ -18,14 +18,15 @@ use crate::Result;
 use crate::data::column;
 use crate::data::column::{ID, LABELS};
 use crate::node::port::{
-    self, Carries, Content, LabelledUnit, Port, Ports, Scalar, Shape, Shapes, Value, shape_of,
+    self, Carries, Content, FrameStep, LabelledUnit, Port, Ports, Scalar, Shape, Shapes, Value,
+    shape_of,
 };
 use crate::node::step::Step;
 use crate::node::{
     Config, HiddenInput, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
     shapes,
 };
-use frames::{LabelledFrames, Weights, aligned_labels};
+use frames::{LabelledFrames, Weights, aligned_labels, aligned_masks};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use slots::Slots;
@@ -85,6 +86,9 @@ impl Config for Options {
             if layers.len() != 1 {
                 errors.push(OptionError::input(LOGITS, "takes the logits of one layer"));
             }
+            if is_masked {
+                errors.extend(step.mask_error(LOGITS));
+            }
             let sizes = self.slots.iter();
             errors.extend(sizes.filter_map(|sizes| slots::size_error(sizes, width)));
             if let Some(Shape::Labels {
@@ -93,7 +97,7 @@ impl Config for Options {
                 of,
             }) = shape_of(inputs, IN)
             {
-                errors.extend(self.unit_error(*of, step.pooled));
+                errors.extend(self.unit_error(*of, step));
                 if let Some(classes) = classes.filter(|classes| *classes > width) {
                     errors.push(OptionError::at(
                         "inputs",
@@ -122,6 +126,7 @@ impl Config for Options {
             weights: self.weights(is_masked),
             slots: self.slots.as_deref().map(Slots::new),
             counts_f1: counts_f1(&context.inputs),
+            joined: HiddenInput::known(LOGITS, &context.inputs)?.step.joined,
         }))
     }
 }
@@ -141,6 +146,8 @@ struct CrossEntropy {
     weights: Weights,
     slots: Option<Slots>,
     counts_f1: bool,
+    /// Frames of 20 ms that a model joined before it split them again.
+    joined: usize,
 }
 
 impl Node for CrossEntropy {
@@ -157,14 +164,15 @@ impl Node for CrossEntropy {
         let ids = column::texts(&labels, ID)?.iter();
         let ids = ids.map(|id| id.unwrap_or_default().to_owned()).collect();
         let labels = aligned_labels(&labels, &logits)?;
+        let masked = match &masks {
+            Some(masks) => aligned_masks(masks, &logits.spans, self.joined)?,
+            None => vec![false; labels.len()],
+        };
         let frames = LabelledFrames {
             ids,
-            masked: masks.map_or(vec![false; labels.len()], |masks| masks.concat()),
+            masked,
             labels,
         };
-        if frames.masked.len() != frames.labels.len() {
-            return Err("the mask has other frames than the logits".into());
-        }
         let loss = self.weights.loss(logits, &frames, self.counts_f1);
         self.send(loss, step)
     }
@@ -194,15 +202,12 @@ impl Options {
     }
 
     /// Checks that labels and logits are both of frames or both of utterances.
-    fn unit_error(&self, of: LabelledUnit, pooled: bool) -> Option<OptionError> {
-        if pooled {
-            return of.error_unless(LabelledUnit::Utterance, IN);
-        }
-        if self.slots.is_some() {
+    fn unit_error(&self, of: LabelledUnit, logits: FrameStep) -> Option<OptionError> {
+        if self.slots.is_some() && !logits.pooled {
             let message = "is for labels of utterances";
             return Some(OptionError::option("slots", message));
         }
-        of.error_unless(LabelledUnit::Frame, IN)
+        of.error_unless(LabelledUnit::of_step(logits), IN)
     }
 
     fn weight_errors(&self, is_masked: bool) -> Vec<OptionError> {

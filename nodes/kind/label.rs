@@ -16,8 +16,8 @@ use crate::node::port::{
 };
 use crate::node::step::Step;
 use crate::node::{
-    Artifact, Config, KindOptions, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
-    artifact_owner, shapes,
+    Artifact, Config, HiddenInput, KindOptions, Node, NodeContext, NodeInfo, OptionError,
+    PhaseOutputs, artifact_owner, shapes,
 };
 use compute::op::argmax;
 use compute::tensor::{Spans, hidden};
@@ -131,7 +131,7 @@ impl Config for Options {
                 }
                 Some(shape) => input_width.map(|classes| Shape::Labels {
                     classes: Some(classes),
-                    of: LabelledUnit::Frame,
+                    of: labelled(inputs),
                     numbering: match shape {
                         Shape::Hiddens {
                             content: Content::Logits(numbering),
@@ -153,13 +153,13 @@ impl Config for Options {
                 .planned_clusters(centroids, phase_outputs, input_width)
                 .map_err(|error| vec![error])?;
             return Ok(NodeInfo {
-                outputs: shapes([(OUT, labels_of_clusters(Some(classes)))]),
+                outputs: shapes([(OUT, labels_of_clusters(Some(classes), inputs))]),
                 ..NodeInfo::default()
             });
         }
         Options::check_extension(centroids).map_err(|error| vec![error])?;
         Ok(NodeInfo {
-            outputs: shapes([(OUT, labels_of_clusters(None))]),
+            outputs: shapes([(OUT, labels_of_clusters(None, inputs))]),
             reads: vec![centroids.clone()],
             ..NodeInfo::default()
         })
@@ -185,12 +185,20 @@ impl Config for Options {
 }
 
 /// Returns the shape of labels by centroids.
-fn labels_of_clusters(classes: Option<usize>) -> Shape {
+fn labels_of_clusters(classes: Option<usize>, inputs: &Shapes) -> Shape {
     Shape::Labels {
         classes,
         numbering: Numbering::Clusters,
-        of: LabelledUnit::Frame,
+        of: labelled(inputs),
     }
+}
+
+/// Returns what gets a label: each frame that comes in, of features every 20 ms.
+fn labelled(inputs: &Shapes) -> LabelledUnit {
+    let hiddens = HiddenInput::find(frames::PORT.name, inputs);
+    hiddens.map_or(LabelledUnit::FRAME, |hiddens| {
+        LabelledUnit::of_step(hiddens.step)
+    })
 }
 
 struct Label {

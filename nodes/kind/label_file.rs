@@ -55,7 +55,7 @@ enum Units {
 impl Units {
     fn labelled(self) -> LabelledUnit {
         match self {
-            Units::Frames => LabelledUnit::Frame,
+            Units::Frames => LabelledUnit::FRAME,
             Units::Utterance => LabelledUnit::Utterance,
         }
     }
@@ -71,7 +71,7 @@ impl Options {
             Artifact::Labels { classes, numbering } => Some(Shape::Labels {
                 classes: *classes,
                 numbering: *numbering,
-                of: LabelledUnit::Frame,
+                of: LabelledUnit::FRAME,
             }),
             _ => None,
         }

@@ -43,7 +43,7 @@ impl Config for Options {
                 numbering,
                 of,
             }) => {
-                let error = of.error_unless(LabelledUnit::Frame, IN);
+                let error = of.error_unless(LabelledUnit::FRAME, IN);
                 OptionError::fail_if_any(error.into_iter().collect())?;
                 (*classes, *numbering)
             }

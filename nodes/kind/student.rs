@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::node::contents::FileOption;
 use crate::node::layer_outputs::{
-    common_width, hiddens_shape, mapped_layers, mask_error, missing_maps,
+    common_width, hiddens_shape, mapped_layers, maps_shape, mask_error, missing_maps,
 };
 use crate::node::model_option::ModelOption;
 use crate::node::port;
@@ -186,9 +186,7 @@ impl Config for Options {
         let layers = self.layers.of(&architecture);
         let width = common_width(&layers, &architecture).map_err(|error| vec![error])?;
         let hiddens = hiddens_shape(&layers, width, &architecture);
-        let maps = Shape::Maps {
-            layers: mapped_layers(&layers),
-        };
+        let maps = maps_shape(&layers, &architecture);
         let look_ahead = self.look_ahead_warning(&architecture);
         let precision = self.precision.on_device();
         let per_model = activation_bytes::per_model(&architecture, precision);

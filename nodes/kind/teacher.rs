@@ -12,7 +12,7 @@ use crate::data::column::{MAPS, SPEECH, TARGETS};
 use crate::model::{Architecture, Classes, Convention, UnknownKeys, activation_bytes, count};
 use crate::node::contents::FileOption;
 use crate::node::layer_outputs::{
-    common_width, hiddens_shape, mapped_layers, mask_error, missing_maps,
+    common_width, hiddens_shape, maps_shape, mask_error, missing_maps,
 };
 use crate::node::model_option::ModelOption;
 use crate::node::port;
@@ -181,9 +181,7 @@ impl Config for Options {
         OptionError::fail_if_any(errors)?;
         let width = common_width(&layers, &architecture).map_err(|error| vec![error])?;
         let targets = self.targets_shape(&layers, width, &architecture);
-        let maps = Shape::Maps {
-            layers: mapped_layers(&layers),
-        };
+        let maps = maps_shape(&layers, &architecture);
         let mut outputs = shapes([(OUT, targets), (MAPS_OUT, maps)]);
         let mut unavailable = missing_maps(MAPS_OUT, &architecture);
         let classes = self.head_classes(&architecture);

@@ -10,15 +10,27 @@ pub fn hiddens_shape(layers: &[usize], width: usize, a: &Architecture) -> Shape 
     Shape::Hiddens {
         layers: layers.to_vec(),
         width,
-        step: FrameStep {
+        step: match layers {
             // Frames are joined behind layer 0.
-            joined: match layers {
-                [0] => FrameStep::default().joined,
-                _ => a.time_reduction,
-            },
-            ..FrameStep::default()
+            [0] => FrameStep::default(),
+            _ => reduced_step(a),
         },
         content: Content::Layers,
+    }
+}
+
+/// Returns the shape of the attention maps of these layers; layer 0 has none.
+pub fn maps_shape(layers: &[usize], a: &Architecture) -> Shape {
+    Shape::Maps {
+        layers: mapped_layers(layers),
+        step: reduced_step(a),
+    }
+}
+
+fn reduced_step(a: &Architecture) -> FrameStep {
+    FrameStep {
+        joined: a.time_reduction,
+        ..FrameStep::default()
     }
 }
 

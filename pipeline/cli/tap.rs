@@ -138,6 +138,12 @@ impl Arguments {
                 "node `{node_name}` has no output `{port_name}`{suggestion}"
             )));
         };
+        let mut unavailable = node.info.unavailable.iter();
+        if let Some((_, reason)) = unavailable.find(|(output, _)| *output == port.name) {
+            return Err(CommandError::Usage(format!(
+                "nothing comes on `{node_name}.{port_name}`: {reason}"
+            )));
+        }
         Ok((node_name, port.name))
     }
 }

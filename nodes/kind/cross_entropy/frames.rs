@@ -178,3 +178,26 @@ pub(super) fn aligned_labels(
     }
     Ok(aligned)
 }
+
+/// Returns whether each frame of the logits is masked.
+///
+/// Where frames were joined and split again, fewer than `joined` are missing at the end of a row.
+pub(super) fn aligned_masks(
+    masks: &[Vec<bool>],
+    logits: &Spans,
+    joined: usize,
+) -> Result<Vec<bool>> {
+    if masks.len() != logits.rows() {
+        return Err("masks and logits are of other rows".into());
+    }
+    let mut aligned = Vec::with_capacity(logits.total());
+    for (row, (mask, frames)) in masks.iter().zip(logits.lengths()).enumerate() {
+        let missing = mask.len().checked_sub(frames);
+        if missing.is_none_or(|missing| missing >= joined) {
+            let flags = mask.len();
+            return Err(format!("row {row} has {frames} frames, its mask {flags}").into());
+        }
+        aligned.extend(&mask[..frames]);
+    }
+    Ok(aligned)
+}

@@ -131,3 +131,17 @@ fn all_frames_count_alike_without_a_mask() {
     assert_eq!(2.0 * once.parts[0].1, twice.parts[0].1);
     assert_eq!(once.outcomes[0].metric, "accuracy");
 }
+
+/// A student whose frames were joined and split again lacks the odd last frame of a row.
+#[test]
+fn a_mask_is_cut_to_the_frames_of_the_logits() {
+    let masks = [vec![true, false, true], vec![false, true]];
+    let logits = Spans::new([2, 2]);
+    let aligned = aligned_masks(&masks, &logits, 2).unwrap();
+    assert_eq!(aligned, [true, false, false, true]);
+    for (frames, joined) in [([2, 2], 1), ([1, 2], 2), ([3, 3], 2)] {
+        let error = aligned_masks(&masks, &Spans::new(frames), joined).unwrap_err();
+        assert!(error.to_string().contains("its mask"), "{error}");
+    }
+    assert!(aligned_masks(&masks[..1], &logits, 2).is_err());
+}

@@ -1,9 +1,10 @@
 //! Checks the options of a loss against what comes in.
 use super::frames::Frames;
+use super::hiddens::step_message;
 use super::terms::TermType;
 use super::{ALL_TERMS, LABELS, OUT, Options, STUDENT, STUDENT_MAPS, TARGET, TARGET_MAPS};
 use crate::Result;
-use crate::node::port::{self, Content, LabelledUnit, Shape, Shapes, shape_of};
+use crate::node::port::{self, Content, FrameStep, LabelledUnit, Shape, Shapes, shape_of};
 use crate::node::{HiddenInput, NodeInfo, OptionError, shapes};
 
 impl Options {
@@ -102,7 +103,7 @@ impl Options {
         else {
             return errors;
         };
-        errors.extend(of.error_unless(LabelledUnit::Frame, LABELS));
+        errors.extend(of.error_unless(LabelledUnit::of_step(student.step), LABELS));
         if let Some(classes) = classes.filter(|classes| *classes > student.width) {
             errors.push(OptionError::at(
                 "inputs",
@@ -118,17 +119,17 @@ impl Options {
     }
 
     fn map_errors(&self, inputs: &Shapes) -> Option<OptionError> {
-        let student = mapped(inputs, STUDENT_MAPS)?.len();
-        let target = mapped(inputs, TARGET_MAPS)?.len();
-        (student != target).then(|| {
-            OptionError::at(
-                "inputs",
-                format!(
-                    "`{STUDENT_MAPS}` has {student} maps, `{TARGET_MAPS}` {target}: they are paired \
-                     one by one"
-                ),
+        let (student, student_step) = mapped(inputs, STUDENT_MAPS)?;
+        let (target, target_step) = mapped(inputs, TARGET_MAPS)?;
+        let message = if student != target {
+            format!(
+                "`{STUDENT_MAPS}` has {student} maps, `{TARGET_MAPS}` {target}: they are paired \
+                 one by one"
             )
-        })
+        } else {
+            step_message([STUDENT_MAPS, TARGET_MAPS], [student_step, target_step])?
+        };
+        Some(OptionError::at("inputs", message))
     }
 
     /// Checks the options that choose frames and layers.
@@ -146,6 +147,9 @@ impl Options {
                 port::MASK.name,
                 "`frames` is \"all\", so no frame is chosen by it",
             ));
+        }
+        if let Some(student) = HiddenInput::find(STUDENT, inputs).filter(|_| is_masked) {
+            errors.extend(student.step.mask_error(STUDENT));
         }
         let relates_frames = self.has(TermType::relates_frames);
         if self.frames != Frames::All && relates_frames {
@@ -186,9 +190,10 @@ impl Options {
     }
 }
 
-fn mapped<'a>(inputs: &'a Shapes, port: &str) -> Option<&'a [usize]> {
+/// Returns the number of attention maps of a port and the step of their frames.
+fn mapped(inputs: &Shapes, port: &str) -> Option<(usize, FrameStep)> {
     match shape_of(inputs, port)? {
-        Shape::Maps { layers } => Some(layers),
+        Shape::Maps { layers, step } => Some((layers.len(), *step)),
         _ => None,
     }
 }

@@ -86,16 +86,16 @@ fn step_error(student: FrameStep, target: FrameStep) -> Option<OptionError> {
         );
         return Some(OptionError::at("inputs", message));
     }
-    let milliseconds = |step: FrameStep| 20.0 * step.joined as f64 / step.split as f64;
-    let student_step = milliseconds(student);
-    let target_step = milliseconds(target);
-    (student_step != target_step).then(|| {
-        OptionError::at(
-            "inputs",
-            format!(
-                "`{STUDENT}` has a frame every {student_step} ms, `{TARGET}` every {target_step} \
-                 ms: a `project` of the type \"upsample\" makes two of one"
-            ),
-        )
+    let message = step_message([STUDENT, TARGET], [student, target])?;
+    let hint = "a `project` of the type \"upsample\" makes two of one";
+    Some(OptionError::at("inputs", format!("{message}: {hint}")))
+}
+
+/// Says that the frames of two inputs follow each other in other steps, if they do.
+pub(super) fn step_message(ports: [&str; 2], steps: [FrameStep; 2]) -> Option<String> {
+    let [first, second] = steps.map(FrameStep::milliseconds);
+    let [first_port, second_port] = ports;
+    (first != second).then(|| {
+        format!("`{first_port}` has a frame every {first} ms, `{second_port}` every {second} ms")
     })
 }

@@ -1,4 +1,5 @@
 //! What a plan knows about the values of a port.
+use super::MASK;
 use crate::data::transcripts::Vocabulary;
 use crate::model::Numbering;
 use crate::node::OptionError;
@@ -17,8 +18,8 @@ pub enum Shape {
         step: FrameStep,
         content: Content,
     },
-    /// Attention maps of these layers, from 1.
-    Maps { layers: Vec<usize> },
+    /// Attention maps of these layers, from 1, between frames of this step.
+    Maps { layers: Vec<usize>, step: FrameStep },
     /// Frames of 10 ms, with `width` values each.
     Features { width: usize },
     /// Labels, below `classes` if that is known.
@@ -119,21 +120,38 @@ impl Content {
 /// What has a label.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LabelledUnit {
-    /// Each frame of 20 ms.
-    Frame,
+    /// Each frame.
+    Frame(FrameStep),
     /// The utterance, or each slot of it.
     Utterance,
 }
 
 impl LabelledUnit {
+    /// Each frame of 20 ms.
+    pub const FRAME: LabelledUnit = LabelledUnit::Frame(FrameStep::PLAIN);
+
+    /// Returns what has a label where each frame of this step gets one.
+    pub fn of_step(step: FrameStep) -> LabelledUnit {
+        match step.pooled {
+            true => LabelledUnit::Utterance,
+            false => LabelledUnit::Frame(step),
+        }
+    }
+
     /// Returns the error that a node takes labels of another unit on `port`.
     pub fn error_unless(self, wanted: LabelledUnit, port: &str) -> Option<OptionError> {
-        let name = |unit| match unit {
-            LabelledUnit::Frame => "frames",
-            LabelledUnit::Utterance => "utterances",
+        use LabelledUnit::{Frame, Utterance};
+        let message = match (wanted, self) {
+            (Frame(wanted), Frame(step)) => {
+                let [wanted, step] = [wanted, step].map(FrameStep::milliseconds);
+                (wanted != step)
+                    .then(|| format!("takes a label every {wanted} ms, not every {step} ms"))
+            }
+            (Utterance, Utterance) => None,
+            (Frame(_), Utterance) => Some("takes labels of frames, not of utterances".to_owned()),
+            (Utterance, Frame(_)) => Some("takes labels of utterances, not of frames".to_owned()),
         };
-        let message = format!("takes labels of {}, not of {}", name(wanted), name(self));
-        (self != wanted).then(|| OptionError::input(port, message))
+        message.map(|message| OptionError::input(port, message))
     }
 }
 
@@ -148,14 +166,38 @@ pub struct FrameStep {
     pub pooled: bool,
 }
 
+impl FrameStep {
+    /// The step of 20 ms.
+    const PLAIN: FrameStep = FrameStep {
+        joined: 1,
+        split: 1,
+        pooled: false,
+    };
+
+    /// Returns the time between two frames; of a mean of all frames, between those.
+    pub fn milliseconds(self) -> f64 {
+        20.0 * self.joined as f64 / self.split as f64
+    }
+
+    /// Returns the error that a mask, which has a flag every 20 ms, does not fit the frames of
+    /// `port`.
+    pub fn mask_error(self, port: &str) -> Option<OptionError> {
+        let frames = match (self.pooled, self.milliseconds()) {
+            (true, _) => "one frame a row".to_owned(),
+            (false, step) if step != FrameStep::PLAIN.milliseconds() => {
+                format!("a frame every {step} ms")
+            }
+            _ => return None,
+        };
+        let message = format!("has a flag every 20 ms, `{port}` {frames}");
+        Some(OptionError::input(MASK.name, message))
+    }
+}
+
 impl Default for FrameStep {
     /// Returns the step of 20 ms.
     fn default() -> Self {
-        FrameStep {
-            joined: 1,
-            split: 1,
-            pooled: false,
-        }
+        FrameStep::PLAIN
     }
 }
 

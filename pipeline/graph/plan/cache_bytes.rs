@@ -61,7 +61,7 @@ pub fn uncached_maps(phase: &Phase, node: usize) -> Option<usize> {
     planned.spec.cache.as_ref()?;
     let mut edges = phase.edges.iter().filter(|edge| edge.from == node);
     edges.find_map(|edge| match shape_of(&planned.info.outputs, edge.out) {
-        Some(Shape::Maps { layers }) => Some(layers.len()),
+        Some(Shape::Maps { layers, .. }) => Some(layers.len()),
         _ => None,
     })
 }

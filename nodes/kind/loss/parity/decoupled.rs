@@ -51,7 +51,7 @@ fn run_loss(terms: Json) -> (Scalar, Vec<f32>) {
         let labels = Shape::Labels {
             classes: Some(CLASSES),
             numbering: Numbering::Clusters,
-            of: LabelledUnit::Frame,
+            of: LabelledUnit::FRAME,
         };
         context.inputs.insert("labels", vec![labels]);
         let classes = values(&theirs, "target").iter().map(|c| *c as u32);

@@ -103,7 +103,13 @@ fn objectives_and_their_gradients() {
             let layers: Vec<usize> = (1..=LAYERS).collect();
             for port in ["student_maps", "target_maps"] {
                 let layers = layers.clone();
-                context.inputs.insert(port, vec![Shape::Maps { layers }]);
+                context.inputs.insert(
+                    port,
+                    vec![Shape::Maps {
+                        layers,
+                        step: FrameStep::default(),
+                    }],
+                );
             }
             let layers = layers.into_iter().zip(maps).collect();
             inputs.insert("student_maps".into(), vec![Value::Maps(Maps { layers })]);
