@@ -33,7 +33,7 @@ pub mod step;
 mod step_info;
 
 use crate::Result;
-pub use artifact::{Artifact, PhaseOutputs, artifact_owner};
+pub use artifact::{Artifact, PhaseOutputs, artifact_owner, folder_owner, path_in_run};
 pub use cacheable::{BuiltNode, Cacheable, LOGITS_PORT, StoredEntry};
 pub use clock::Clock;
 use compute::tensor::Param;

@@ -128,6 +128,18 @@ fn a_probe_of_a_student_is_kept_beside_its_run() {
     }
     assert_eq!(printed["gain_kept"], found["gain_kept"]);
 
+    // Another student of the run takes nothing away from it.
+    let pruned = probed(&folder, "r/prune/student");
+    let both = read_json(&folder.path().join("r/measured.json"));
+    assert_eq!(both["student"], "prune/student");
+    assert_eq!(both["student_probe"]["layers"], pruned["layers"]);
+    assert_eq!(both["others"], json!([measured]));
+    assert_eq!(compared(&folder, "r")["probe"], found["probe"]);
+    probed(&folder, "r/distill/student");
+    let again = read_json(&folder.path().join("r/measured.json"));
+    assert_eq!(again["student"], "distill/student");
+    assert_eq!(again["others"].as_array().unwrap().len(), 1);
+
     let parameters = values_in(&folder, "r/distill/student/model.safetensors");
     assert_eq!(found["parameters"], parameters);
     let heads = values_in(&folder, "r/distill/heads/heads.safetensors");

@@ -1,6 +1,7 @@
 //! What nodes leave in their folders for later phases, as a plan knows it.
 use crate::model::{Architecture, Numbering};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// What a node leaves for later phases.
 #[derive(Clone, Debug)]
@@ -68,10 +69,28 @@ impl PhaseOutputs {
     }
 }
 
+/// What the path of a file or folder of the run begins with.
+const RUN_FOLDER: &str = "$OUT/";
+
+/// Returns the path that the text of an option names: below the run's folder where it begins with
+/// `$OUT/`, else as it stands, relative to the working directory.
+pub fn path_in_run(text: &str, run: &Path) -> PathBuf {
+    match text.strip_prefix(RUN_FOLDER) {
+        Some(rest) => run.join(rest),
+        None => text.into(),
+    }
+}
+
+/// Returns the `phase/node` whose folder a path names, `$OUT/phase/node`; `None` for paths outside
+/// of the run.
+pub fn folder_owner(path: &str) -> Option<&str> {
+    Some(path.strip_prefix(RUN_FOLDER)?.trim_end_matches('/'))
+}
+
 /// Returns the `phase/node` that leaves the file at this path, `$OUT/phase/node/file`; `None` for
 /// other paths.
 pub fn artifact_owner<'a>(path: &'a str, file: &str) -> Option<&'a str> {
-    path.strip_prefix("$OUT/")?
+    path.strip_prefix(RUN_FOLDER)?
         .strip_suffix(file)?
         .strip_suffix('/')
 }

@@ -1,6 +1,6 @@
 //! Where a node runs: its run, its phase, its name, its seed.
 use crate::data::printable::printable_lines;
-use crate::node::artifact::PhaseOutputs;
+use crate::node::artifact::{PhaseOutputs, path_in_run};
 use crate::node::bad_files::BadFiles;
 use crate::node::clock::Clock;
 use crate::node::port::Shapes;
@@ -124,10 +124,7 @@ impl NodeContext {
 
     /// Resolves a path of the graph file: relative to the working directory, or below `$OUT/`.
     pub fn path(&self, text: &str) -> PathBuf {
-        match text.strip_prefix("$OUT/") {
-            Some(rest) => self.run.folder.join(rest),
-            None => text.into(),
-        }
+        path_in_run(text, &self.run.folder)
     }
 
     /// Returns the key of the random draws of one purpose in this node.

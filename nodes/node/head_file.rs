@@ -3,7 +3,9 @@
 use crate::Result;
 use crate::data::file::{self, FileMetadata};
 use crate::node::step::Step;
-use crate::node::{Artifact, NodeContext, OptionError, Parameter, PhaseOutputs, check_finite};
+use crate::node::{
+    Artifact, NodeContext, OptionError, Parameter, PhaseOutputs, check_finite, folder_owner,
+};
 use compute::tensor::read;
 use std::path::Path;
 
@@ -28,11 +30,10 @@ pub fn check_head_init(
     let Some(folder) = init else {
         return Ok(None);
     };
-    let Some(owner) = folder.strip_prefix("$OUT/") else {
+    let Some(owner) = folder_owner(folder) else {
         let file = Path::new(folder).join(HEAD_FILE);
         return Ok(Some(file.to_string_lossy().into_owned()));
     };
-    let owner = owner.trim_end_matches('/');
     match phase_outputs.0.get(owner) {
         Some(Artifact::Head { tensors: written }) if written == tensors => Ok(None),
         Some(Artifact::Head { tensors: written }) => {

@@ -7,7 +7,7 @@ use crate::model::{
     Architecture, ArchitectureError, LoadedModel, Model, Transfer, UnknownKeys, read_architecture,
     weight_paths,
 };
-use crate::node::{NodeContext, OptionError, PhaseOutputs, SharedModel};
+use crate::node::{NodeContext, OptionError, PhaseOutputs, SharedModel, folder_owner};
 use compute::random::Key;
 use serde_json::Value as Json;
 use std::path::Path;
@@ -53,7 +53,7 @@ impl ModelOption<'_> {
                 transfer: None,
             });
         };
-        if let Some(earlier) = folder.strip_prefix("$OUT/") {
+        if let Some(earlier) = folder_owner(folder) {
             return self.plan_from_phase(folder, earlier, phase_outputs);
         }
         let path = Path::new(folder);
@@ -158,9 +158,8 @@ impl ModelOption<'_> {
                 Some(read_architecture(&context.path(text), self.unknown_keys)?)
             }
             Some(text) => {
-                let earlier = text
-                    .strip_prefix("$OUT/")
-                    .and_then(|key| context.run.phase_outputs.model(key));
+                let earlier =
+                    folder_owner(text).and_then(|key| context.run.phase_outputs.model(key));
                 earlier.map(|(architecture, _)| architecture.clone())
             }
             None => None,

@@ -206,8 +206,7 @@ fn describe(model: &str) -> Result<ModelScores, CommandError> {
     described.parameters = inspected.parameters;
     described.macs = inspected.macs;
     if let Some(of_run) = student_of_run(path) {
-        let measured = Measured::read(&of_run.run)?;
-        let measured = measured.filter(|measured| measured.student == of_run.student);
+        let measured = Measured::read(&of_run.run, &of_run.student)?;
         described.real_time_factor = measured.map(|measured| measured.real_time_factor);
         described.teacher = Some(of_run.teacher);
     }

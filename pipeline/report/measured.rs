@@ -1,11 +1,21 @@
-//! measured.json of a run: what its student, its teacher and log-mel frames know of phones or labels,
-//! and how fast the student is.
+//! measured.json of a run: what a student of it, its teacher and log-mel frames know of phones or
+//! labels, and how fast the student is.
+use nodes::node::path_in_run;
 use nodes::tool::probe::ProbeResult;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// The contents of measured.json.
+/// The contents of measured.json: what was measured last, and of the run's other students.
+#[derive(Deserialize)]
+struct AllMeasured {
+    #[serde(flatten)]
+    last: Measured,
+    #[serde(default)]
+    others: Vec<Measured>,
+}
+
+/// What was measured of a student.
 #[derive(Deserialize, Serialize)]
 pub struct Measured {
     /// The student's folder, below the run's.
@@ -32,25 +42,41 @@ impl Measured {
         (gain > 0.0).then_some((self.student_probe.best()? - fbank) / gain)
     }
 
-    /// Reads the file of a run; `None` if there is none.
+    /// Reads what was measured of the student in this folder below the run's.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn read(run: &Path) -> nodes::Result<Option<Measured>> {
-        let file = path(run);
-        if !file.exists() {
-            return Ok(None);
-        }
-        let named = |e: &dyn std::fmt::Display| format!("{}: {e}", file.display());
-        let text = std::fs::read_to_string(&file).map_err(|e| named(&e))?;
-        Ok(Some(serde_json::from_str(&text).map_err(|e| named(&e))?))
+    pub fn read(run: &Path, student: &Path) -> nodes::Result<Option<Measured>> {
+        let mut all = read_all(run)?;
+        let place = all.iter().position(|other| other.student == student);
+        Ok(place.map(|place| all.swap_remove(place)))
     }
 
-    /// Writes the file of a run, whole or not at all.
+    /// Writes the file of a run, whole or not at all, with what it has of other students.
+    ///
+    /// # Errors
+    /// A file is there that cannot be read, or it cannot be written.
     pub fn write(&self, run: &Path) -> nodes::Result<()> {
-        let text = format!("{:#}\n", serde_json::to_value(self)?);
+        let mut others = read_all(run)?;
+        others.retain(|other| other.student != self.student);
+        let mut value = serde_json::to_value(self)?;
+        if !others.is_empty() {
+            value["others"] = serde_json::to_value(others)?;
+        }
+        let text = format!("{value:#}\n");
         nodes::data::file::write_atomic(&path(run), text.as_bytes())
     }
+}
+
+fn read_all(run: &Path) -> nodes::Result<Vec<Measured>> {
+    let file = path(run);
+    if !file.exists() {
+        return Ok(vec![]);
+    }
+    let named = |e: &dyn std::fmt::Display| format!("{}: {e}", file.display());
+    let text = std::fs::read_to_string(&file).map_err(|e| named(&e))?;
+    let all: AllMeasured = serde_json::from_str(&text).map_err(|e| named(&e))?;
+    Ok(std::iter::once(all.last).chain(all.others).collect())
 }
 
 fn path(run: &Path) -> PathBuf {
@@ -85,10 +111,7 @@ pub fn student_of_run(folder: &Path) -> Option<StudentOfRun> {
     let teacher = nodes.find(|node| node["kind"] == "teacher")?;
     let model = teacher["model"].as_str()?;
     Some(StudentOfRun {
-        teacher: match model.strip_prefix("$OUT/") {
-            Some(of_run) => run.join(of_run),
-            None => model.into(),
-        },
+        teacher: path_in_run(model, run),
         run: run.to_owned(),
         student,
     })

@@ -4,6 +4,7 @@ use super::written::written_models;
 use crate::graph::plan::{Phase, Plan, PlannedNode};
 use nodes::model::{Architecture, UnknownKeys, count, read_architecture};
 use nodes::node::port::Shape;
+use nodes::node::{folder_owner, path_in_run};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -103,8 +104,8 @@ pub(super) fn teacher(phase: &Phase) -> Option<&PlannedNode> {
 /// Returns the folder of a phase's first teacher, if an earlier phase writes it; what it will be is only
 /// estimated by the plan.
 pub(super) fn written_teacher(plan: &Plan, phase: &Phase, run: &Path) -> Option<PathBuf> {
-    let model = &plan.written_nodes(phase)[teacher(phase)?.name()]["model"];
-    Some(run.join(model.as_str()?.strip_prefix("$OUT/")?))
+    let model = plan.written_nodes(phase)[teacher(phase)?.name()]["model"].as_str()?;
+    folder_owner(model).map(|_| path_in_run(model, run))
 }
 
 /// Returns the architecture whose units have gates, if the node takes gates.

@@ -2,7 +2,7 @@
 use super::{ClassesOption, DEFAULT_WIDTH, FILE, Form, MAX_WIDTH, Options};
 use crate::model::{Classes, LabelEmbeddings, Numbering, label_embeddings};
 use crate::node::head_file::{HeadTensors, check_head_init};
-use crate::node::{Artifact, OptionError, PhaseOutputs};
+use crate::node::{Artifact, OptionError, PhaseOutputs, artifact_owner, folder_owner};
 use std::path::{Path, PathBuf};
 
 /// The tensor of a head's file that holds the embeddings, (classes, width).
@@ -149,13 +149,10 @@ impl Options {
         named: &str,
         earlier: &PhaseOutputs,
     ) -> Result<Option<[usize; 2]>, OptionError> {
-        let Some(owner) = named.strip_prefix("$OUT/") else {
+        let owner = artifact_owner(named, FILE).or_else(|| folder_owner(named));
+        let Some(owner) = owner else {
             return Ok(None);
         };
-        let owner = owner
-            .strip_suffix(FILE)
-            .unwrap_or(owner)
-            .trim_end_matches('/');
         if let Some(Artifact::Head { tensors }) = earlier.0.get(owner)
             && let Some((_, shape)) = tensors.iter().find(|(name, _)| name == EMBEDDINGS)
             && let [classes, width] = shape[..]
@@ -174,7 +171,7 @@ impl Options {
         earlier: &PhaseOutputs,
     ) -> Result<Option<String>, OptionError> {
         match self.init.as_deref() {
-            Some(folder) if !folder.starts_with("$OUT/") => Ok(Some(format!("{folder}/{FILE}"))),
+            Some(folder) if folder_owner(folder).is_none() => Ok(Some(format!("{folder}/{FILE}"))),
             init => check_head_init(init, tensors, earlier),
         }
     }

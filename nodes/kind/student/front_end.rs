@@ -7,7 +7,7 @@ use crate::model::{Architecture, CMVN_FILE, Cmvn, Model, has_statistics};
 use crate::node::model_option::PlannedModel;
 use crate::node::port::{Shape, Shapes, shape_of};
 use crate::node::step::Step;
-use crate::node::{Artifact, NodeContext, OptionError, PhaseOutputs, artifact_owner};
+use crate::node::{Artifact, NodeContext, OptionError, PhaseOutputs, artifact_owner, folder_owner};
 use arrow::array::StringArray;
 use arrow::record_batch::RecordBatch;
 use std::path::Path;
@@ -88,7 +88,7 @@ impl Options {
                        or say \"none\"";
         let has_them = match self.init.as_deref() {
             None => false,
-            Some(init) => match init.strip_prefix("$OUT/") {
+            Some(init) => match folder_owner(init) {
                 // It was told to have statistics, or to do without.
                 Some(earlier) => phase_outputs
                     .model(earlier)

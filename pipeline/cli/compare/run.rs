@@ -95,12 +95,14 @@ pub(super) fn read_run(folder: &Path) -> nodes::Result<ComparedRun> {
         .collect();
     let student = phases.last().and_then(|phase| student_of(phase.nodes));
     let size = student.and_then(|student| models.get(student));
-    let measured = Measured::read(folder)?;
-    let last_student = phases.last().zip(student);
-    let last_student = last_student.map(|(phase, student)| phase.folder.join(student));
-    // The file is of the student that was probed last.
-    let is_of_last = |measured: &&Measured| last_student == Some(folder.join(&measured.student));
-    let measured = measured.as_ref().filter(is_of_last);
+    let measured = match phases.last().zip(student) {
+        Some((phase, student)) => {
+            let student = phase.folder.join(student);
+            Measured::read(folder, student.strip_prefix(folder).unwrap_or(&student))?
+        }
+        None => None,
+    };
+    let measured = measured.as_ref();
     let last = summaries.last();
     let name = graph["name"].as_str().unwrap_or_default();
     Ok(ComparedRun {
