@@ -10,6 +10,7 @@ pub use super::sampled_rows::{EntryHits, SampledRows};
 use crate::Result;
 use crate::node::{Cacheable, Config, NodeContext, StoredEntry};
 use serde_json::Value as Json;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ pub struct Comparison {
     pub port: &'static str,
     /// The name of the folder that the node's rows are stored in.
     pub fingerprint: String,
-    /// The folder with the fewest differences; `None` if the cache has no folder of the kind.
+    /// The folder with the fewest differences, and of several the one with the most parts; `None` if the cache has no folder of the kind.
     pub nearest: Option<Nearest>,
     entries: Vec<StoredEntry>,
 }
@@ -28,6 +29,14 @@ pub struct Nearest {
     pub folder: PathBuf,
     /// Empty for the folder of the node itself.
     pub differences: Vec<Difference>,
+}
+
+impl Nearest {
+    /// Orders folders, the nearest first: of equally near ones that with more parts.
+    fn rank(&self) -> (usize, Reverse<usize>, &Path) {
+        let parts = files::entries(&self.folder).len();
+        (self.differences.len(), Reverse(parts), &self.folder)
+    }
 }
 
 /// A key that two fingerprints have otherwise.
@@ -108,10 +117,9 @@ fn compare_port(
             folder,
             differences,
         };
-        let rank = |near: &Nearest| (near.differences.len(), near.folder.clone());
         if nearest
             .as_ref()
-            .is_none_or(|near| rank(&candidate) < rank(near))
+            .is_none_or(|near| candidate.rank() < near.rank())
         {
             nearest = Some(candidate);
         }

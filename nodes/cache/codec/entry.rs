@@ -79,13 +79,17 @@ impl EntryCodec {
     /// Encodes an entry.
     ///
     /// # Errors
-    /// It is not frames x width values, or has a value that the codec cannot store: the message
+    /// It is not frames x width finite values, or has one that the codec cannot store: the message
     /// names the codec to take.
     pub(in crate::cache) fn encode(&self, entry: &Entry) -> Result<Encoded> {
         let width = entry
             .width()
             .ok_or("a row of hidden states is not frames x width floats")?;
         let values = &entry.values;
+        if !values.iter().all(|x| x.is_finite()) {
+            let message = "a value is not finite; look at the audio and the model's weights";
+            return Err(message.into());
+        }
         let bytes = match self {
             EntryCodec::F32 => little_endian(values, |x| x.to_le_bytes()),
             EntryCodec::F16 => encode_f16(values)?,
@@ -94,7 +98,7 @@ impl EntryCodec {
                 halves.convert_from_f32_slice(values);
                 little_endian(&halves, |x| x.to_le_bytes())
             }
-            EntryCodec::Int8(scale) => int8::encode(entry, width as usize, *scale)?,
+            EntryCodec::Int8(scale) => int8::encode(entry, width as usize, *scale),
             EntryCodec::MultiCodebook(books) if values.is_empty() => {
                 vec![0; entry.frames as usize * books.count()]
             }
@@ -103,7 +107,7 @@ impl EntryCodec {
                 return Err(format!("its codebooks are {found} wide, the row {width}").into());
             }
             EntryCodec::MultiCodebook(books) => books.encode(values)?,
-            EntryCodec::TopK(k) => top_k::encode(entry, width, *k)?,
+            EntryCodec::TopK(k) => top_k::encode(entry, width, *k),
         };
         Ok(Encoded {
             frames: entry.frames,
@@ -247,9 +251,10 @@ mod tests {
         assert!(too_large.contains("65520 is beyond f16"), "{too_large}");
         assert_eq!(error(&EntryCodec::F16, 65519.0), None);
         for (codec, _) in codecs() {
-            let refuses = error(&codec, f32::INFINITY).is_some();
-            let keeps = matches!(codec, EntryCodec::F32 | EntryCodec::Bf16);
-            assert_eq!(refuses, !keeps, "{codec:?}");
+            for value in [f32::NAN, f32::INFINITY] {
+                let message = error(&codec, value).unwrap();
+                assert!(message.contains("not finite"), "{codec:?}: {message}");
+            }
         }
         let tiny = Entry {
             frames: 1,
