@@ -116,7 +116,12 @@ class Models(InFolder):
 
     def test_wrong_input_is_refused(self) -> None:
         module = sc.load_model("data/sample/teacher")
-        for wrong, lengths in ((self.batch[0], None), (self.batch, [1, 2]), (self.batch[:, :9], None)):
+        for wrong, lengths in (
+            (self.batch[0], None),
+            (self.batch[:0], None),
+            (self.batch, [1, 2]),
+            (self.batch[:, :9], None),
+        ):
             with self.assertRaises(ValueError):
                 module(wrong, lengths)
 

@@ -6,6 +6,7 @@ import threading
 import unittest
 from pathlib import Path
 
+import numpy as np
 from support import FIRST, GRAPH, SHORT, InFolder
 
 import ssl_compression as sc
@@ -17,6 +18,13 @@ class Checks(InFolder):
         self.assertEqual(checked["phases"][0]["parameters"]["teacher"], 4_495_296)
         smaller = sc.check(GRAPH, set={"gates.sparsity": 0.5})["phases"][1]["parameters"]
         self.assertGreater(smaller["student"], checked["phases"][1]["parameters"]["student"])
+
+    def test_settings_may_be_paths_and_numbers_of_numpy(self) -> None:
+        settings = {"teacher.model": Path("data/sample/teacher"), "step.steps": np.int64(7)}
+        checked = sc.check(GRAPH, set=settings)
+        self.assertEqual([phase["updates"] for phase in checked["phases"]], [7, 7])
+        with self.assertRaisesRegex(TypeError, "of the type set"):
+            sc.check(GRAPH, set={"step.steps": {7}})
 
     def test_problems_have_their_lines(self) -> None:
         graph = self.folder / "bad.json"

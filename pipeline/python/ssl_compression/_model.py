@@ -80,9 +80,9 @@ class SpeechEncoder(EncoderMixin, torch.nn.Module):  # type: ignore[misc, unused
         ``lengths`` are the samples of each row, all of them if it is None. What is behind them
         changes nothing: rows of one length are computed together, others apart.
 
-        Raises ValueError if a row is too short for a frame.
+        Raises ValueError if there is no row, or if one is too short for a frame.
         """
-        if waveforms.dim() != 2:
+        if waveforms.dim() != 2 or len(waveforms) == 0:
             raise ValueError(f"waveforms are (rows, samples), not {tuple(waveforms.shape)}")
         samples = waveforms.shape[1]
         ends = [samples] * len(waveforms) if lengths is None else [int(n) for n in lengths]

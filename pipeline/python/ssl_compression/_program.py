@@ -11,6 +11,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 StrPath = str | os.PathLike[str]
 
 _DISTRIBUTIONS = ("ssl-compression", "ssl-compression-cuda")
@@ -97,11 +99,25 @@ def _files(distribution: str) -> list[importlib.metadata.PackagePath]:
 
 
 def settings(options: Mapping[str, object]) -> list[str]:
-    """Returns ``--set`` arguments. Values are written as JSON, so that text stays text."""
+    """Returns ``--set`` arguments. Values are written as JSON, so that text stays text.
+
+    Paths are text; numbers and arrays of NumPy are numbers and lists.
+
+    Raises TypeError for a value that JSON has no form for.
+    """
     arguments = []
     for option, value in options.items():
-        arguments += ["--set", f"{option}={json.dumps(value)}"]
+        arguments += ["--set", f"{option}={json.dumps(value, default=_plain)}"]
     return arguments
+
+
+def _plain(value: object) -> object:
+    """Returns a value that JSON has a form for."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"an option cannot be of the type {type(value).__name__}")
 
 
 def call(arguments: list[str]) -> str:
