@@ -124,6 +124,24 @@ fn paths_hold_in_the_new_folder() {
         "{checked}"
     );
 
+    assert!(!stderr(&output).contains("another size"));
+    let small = root().join("tests/golden/base");
+    let output = call(
+        folder.path(),
+        &["new", "small", "--teacher", small.to_str().unwrap()],
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = stderr(&output);
+    let place = said.lines().find(|line| line.contains(": node `teacher`"));
+    assert!(
+        place.unwrap().starts_with("graphs/dphubert.json:"),
+        "{said}"
+    );
+    assert!(
+        said.contains("the graph is of a teacher of another size"),
+        "{said}"
+    );
+
     let outside = ["new", "other", "--manifest", "work/speech/train.tsv"];
     let output = call(folder.path(), &outside);
     assert!(

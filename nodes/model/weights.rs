@@ -145,8 +145,8 @@ impl LoadedModel {
 }
 
 impl Model {
-    /// Writes the folder beside its place, then renames it: it is complete or absent. Replaces a
-    /// folder of that name.
+    /// Writes the folder beside its place, then renames it: it is complete or absent. Replaces the
+    /// model of a folder of that name; what else is in it stays.
     pub fn save(&self, folder: &Path) -> Result<()> {
         let shapes: BTreeMap<String, Vec<usize>> =
             self.architecture.tensors().into_iter().collect();
@@ -169,6 +169,7 @@ impl Model {
                 file::write_tensors(file, &cmvn.tensors(), BTreeMap::new())
             })?;
         }
+        growing.keep_others(&[&FILES[..], &[CMVN_FILE]].concat())?;
         growing.finish()
     }
 

@@ -8,7 +8,7 @@ mod sample;
 use crate::ending::{CommandError, CommandResult};
 use crate::print::{print, print_json};
 use crate::table::columns;
-use crate::{Format, schema};
+use crate::{Format, graph, schema};
 use adapt::Paths;
 use clap::builder::PossibleValuesParser;
 use method::Method;
@@ -113,6 +113,23 @@ impl Arguments {
         let schema = serde_json::to_string_pretty(&schema::graph())?;
         write_missing(&dir.join(SCHEMA_FILE), &format!("{schema}\n"))?;
         self.say_what_is_next(dir, method);
+        self.say_what_does_not_fit(dir, method, &text)
+    }
+
+    /// Says which options of the graph do not fit the teacher that was given: its layers and widths
+    /// may be others than those of the graph's own.
+    fn say_what_does_not_fit(&self, dir: &Path, method: &Method, text: &str) -> CommandResult {
+        if self.teacher.is_none() {
+            return Ok(());
+        }
+        std::env::set_current_dir(dir)?; // the graph's paths begin there
+        let graph = graph::Arguments::shipped(&method.path(), text, vec![]);
+        if let Err(CommandError::InvalidGraph(problems)) = graph.plan() {
+            eprintln!(
+                "{problems}warning: the graph is of a teacher of another size: change what these lines \
+                 name, or begin with one of `pipeline new --list` that is of yours"
+            );
+        }
         Ok(())
     }
 

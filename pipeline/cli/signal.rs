@@ -11,8 +11,8 @@ use std::io;
 use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::os::fd::FromRawFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 use std::thread;
 
 /// The signals that ask a run to stop, and the exit codes after them.
@@ -28,6 +28,20 @@ pub(crate) struct Signals {
     /// Set by the first signal.
     pub(crate) stop: Arc<AtomicBool>,
     exit_code: Arc<AtomicUsize>,
+    /// Says on the screen that the first signal came, once.
+    answer: Option<Arc<Answer>>,
+}
+
+struct Answer {
+    screen: Arc<Screen>,
+    given: Once,
+}
+
+impl Answer {
+    fn give(&self, signal_is_interrupt: bool) {
+        self.given
+            .call_once(|| self.screen.answer_signal(signal_is_interrupt));
+    }
 }
 
 impl Signals {
@@ -36,6 +50,7 @@ impl Signals {
         let signals = Signals {
             stop: Arc::default(),
             exit_code: Arc::new(AtomicUsize::new(REQUEUE as usize)),
+            answer: None,
         };
         stop_at_second_interrupt()?;
         for (signal, exit_code) in STOPPING {
@@ -47,12 +62,16 @@ impl Signals {
 
     /// Installs the handlers, and answers the first signal on the screen.
     pub(crate) fn catch_and_answer(screen: &Arc<Screen>) -> io::Result<Signals> {
-        let signals = Signals::catch()?;
+        let mut signals = Signals::catch()?;
         let mut received = iterator::Signals::new(STOPPING.map(|(signal, _)| signal))?;
-        let screen = screen.clone();
+        let answer = Arc::new(Answer {
+            screen: screen.clone(),
+            given: Once::new(),
+        });
+        signals.answer = Some(answer.clone());
         thread::Builder::new().spawn(move || {
             if let Some(signal) = received.forever().next() {
-                screen.answer_signal(signal == SIGINT);
+                answer.give(signal == SIGINT);
             }
         })?;
         Ok(signals)
@@ -65,9 +84,12 @@ impl Signals {
 
     /// Returns the error that ends a command after the last signal.
     pub(crate) fn interruption(&self) -> CommandError {
-        CommandError::Interrupted {
-            exit_code: self.exit_code.load(Ordering::Relaxed) as i32,
+        let exit_code = self.exit_code.load(Ordering::Relaxed) as i32;
+        // The thread that answers may have had no turn before the command ended.
+        if let Some(answer) = &self.answer {
+            answer.give(exit_code == INTERRUPTED);
         }
+        CommandError::Interrupted { exit_code }
     }
 }
 

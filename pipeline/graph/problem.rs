@@ -1,5 +1,6 @@
 //! The problems of a graph file, which are collected and printed together.
 use nodes::data::printable::printable;
+use std::collections::HashSet;
 use std::fmt::Display;
 
 /// How many problems are shown; the others are counted.
@@ -9,7 +10,7 @@ const MAX_SHOWN: usize = 100;
 const MAX_CHARACTERS: usize = 2000;
 
 /// Where a problem is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Location {
     /// The offset of a byte in the graph file.
     Byte(usize),
@@ -18,7 +19,7 @@ pub enum Location {
 }
 
 /// Something wrong with a graph.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Problem {
     pub location: Location,
     pub message: String,
@@ -65,7 +66,8 @@ impl Problems {
             Location::Set(_) => usize::MAX,
         });
         // One `--set` may be wrong in every phase.
-        self.0.dedup();
+        let mut seen = HashSet::new();
+        self.0.retain(|problem| seen.insert(problem.clone()));
         let mut places = Places::new(text);
         let mut lines = String::new();
         for problem in self.0.iter().take(MAX_SHOWN) {

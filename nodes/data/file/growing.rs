@@ -165,6 +165,24 @@ impl GrowingFolder {
         fs::create_dir_all(self.growing.join(name)).at(&self.path.join(name))
     }
 
+    /// Moves what somebody put into the folder of the final name here: all but files of the names
+    /// `replaced`. Errors name that folder.
+    pub(crate) fn keep_others(&self, replaced: &[&str]) -> Result<()> {
+        if !self.path.is_dir() {
+            return Ok(());
+        }
+        for entry in fs::read_dir(&self.path).at(&self.path)? {
+            let entry = entry.at(&self.path)?;
+            let name = entry.file_name();
+            let new = self.growing.join(&name);
+            let is_replaced = name.to_str().is_some_and(|name| replaced.contains(&name));
+            if !is_replaced && !new.exists() {
+                fs::rename(entry.path(), new).at(&self.path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Replaces the folder of the final name, if there is one. Errors name it.
     pub(crate) fn finish(self) -> Result<()> {
         let path = &self.path;

@@ -156,6 +156,12 @@ mod tests {
         let files = ["config.json", "model.safetensors"];
         remove_leftover_folders(&folder, &is_ours, &files);
         assert_eq!(names(&folder).len(), 3, "{:?}", names(&folder));
+        fs::create_dir(&path).unwrap();
+        for old in ["config.json", "cmvn.safetensors", "diary.txt"] {
+            fs::write(path.join(old), "old").unwrap();
+        }
+        let ours = ["config.json", "cmvn.safetensors"];
+        living.keep_others(&ours).unwrap();
         living.finish().unwrap();
         let left = [
             "mine.tmp-0000000000000003",
@@ -163,7 +169,10 @@ mod tests {
             "student.tmp-0000000000000002",
         ];
         assert_eq!(names(&folder), left);
-        assert_eq!(names(&path), ["config.json", "model.safetensors"]);
+        // The model is another, the user's file is the same.
+        let whole = ["config.json", "diary.txt", "model.safetensors"];
+        assert_eq!(names(&path), whole);
+        assert_eq!(fs::read(path.join("config.json")).unwrap(), b"{}");
         fs::remove_dir_all(folder).unwrap();
     }
 }
