@@ -7,6 +7,7 @@ mod distance;
 mod header;
 pub mod measured;
 pub mod models;
+pub mod recorded;
 mod scores;
 mod section;
 pub mod summary;

@@ -51,7 +51,7 @@ impl Arguments {
                         .flat_map(|(phase, rows)| warnings(phase, rows)),
                 );
                 let mut text: String = phases
-                    .map(|(phase, rows)| phase_text(phase, rows.planned.as_deref()))
+                    .map(|(phase, rows)| phase_text(phase, recipe::known(rows)))
                     .collect();
                 text += &recipe::text(&self.graph, &plan, &rows);
                 print(&text)
@@ -73,7 +73,7 @@ fn print_warnings(warnings: impl Iterator<Item = String>) {
 
 /// Returns the JSON object of a phase, called `name`, whose source sends `rows`.
 fn phase_json(phase: &Phase, name: &str, rows: &PhaseRows) -> Value {
-    let planned = rows.planned.as_deref();
+    let planned = recipe::known(rows);
     let nodes: Vec<&str> = phase.nodes.iter().map(PlannedNode::name).collect();
     let stages: Vec<Vec<&str>> = phase
         .stages
@@ -128,16 +128,12 @@ fn warnings(phase: &Phase, rows: &PhaseRows) -> Vec<String> {
         }
     }
     let source = phase.nodes[phase.source].name();
-    if let Some(error) = &rows.error {
+    if let Err(error) = rows {
         for line in error.lines() {
             warnings.push(format!("node `{source}`: {line}"));
         }
     }
-    if rows
-        .planned
-        .as_ref()
-        .is_some_and(|rows| rows.train.rows() == 0)
-    {
+    if recipe::known(rows).is_some_and(|rows| rows.train.rows() == 0) {
         warnings.push(format!(
             "node `{source}`: no utterance of its manifest can be used: each is shorter than `min_seconds`, \
              longer than `max_seconds`, or cannot be read"

@@ -14,13 +14,12 @@ use pipeline::speed::records::{BenchRecords, Found};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-/// What is known of the rows of a phase.
-#[derive(Clone, Default)]
-pub(crate) struct PhaseRows {
-    /// `None` if a manifest is missing or cannot be read.
-    pub(crate) planned: Option<Rc<PlannedRows>>,
-    /// Why it cannot be read.
-    pub(crate) error: Option<String>,
+/// The rows of a phase; `None` if its manifest is missing, or why it cannot be read.
+pub(crate) type PhaseRows = Result<Option<Rc<PlannedRows>>, String>;
+
+/// Returns the rows of a phase, if they are known.
+pub(crate) fn known(rows: &PhaseRows) -> Option<&PlannedRows> {
+    rows.as_ref().ok()?.as_deref()
 }
 
 /// Returns the rows of each phase. Phases whose sources have the same options share them, because a
@@ -32,14 +31,8 @@ pub(crate) fn phase_rows(plan: &Plan) -> Vec<PhaseRows> {
         let nodes = plan.written_nodes(phase);
         let source = nodes[phase.nodes[phase.source].name()].to_string();
         let of_source = || match phase.source().planned_rows() {
-            Ok(planned) => PhaseRows {
-                planned: planned.map(Rc::new),
-                error: None,
-            },
-            Err(error) => PhaseRows {
-                planned: None,
-                error: Some(error.to_string()),
-            },
+            Ok(planned) => Ok(planned.map(Rc::new)),
+            Err(error) => Err(error.to_string()),
         };
         rows.push(by_source.entry(source).or_insert_with(of_source).clone());
     }
@@ -51,7 +44,7 @@ pub(crate) fn text(graph: &graph::Arguments, plan: &Plan, rows: &[PhaseRows]) ->
     let mut text = "recipe on this machine\n".to_owned();
     let mut total = Total::default();
     for (phase, rows) in plan.phases.iter().zip(rows) {
-        let needs = Needs::of(phase, rows.planned.as_deref());
+        let needs = Needs::of(phase, known(rows));
         let found = match BenchRecords::of_user() {
             Some(records) => records.find(plan, phase),
             None => Ok(Found::Nothing),
@@ -173,7 +166,7 @@ fn caches(plan: &Plan, rows: &[PhaseRows]) -> Option<u64> {
             .enumerate()
             .filter(|(_, node)| node.spec.cache.is_some());
         for (index, node) in nodes_with_cache {
-            let rows = rows.planned.as_ref().filter(|_| views > 0)?;
+            let rows = known(rows).filter(|_| views > 0)?;
             let identity = format!("{} {source}", nodes[node.name()]);
             if counted.insert(identity) {
                 let bytes = cache_bytes::of_node(phase, index, views, rows)?;

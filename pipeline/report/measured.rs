@@ -1,5 +1,6 @@
 //! measured.json of a run: what a student of it, its teacher and log-mel frames know of phones or
 //! labels, and how fast the student is.
+use super::recorded::{RecordedPhase, recorded_phases};
 use nodes::node::path_in_run;
 use nodes::tool::probe::ProbeResult;
 use serde::{Deserialize, Serialize};
@@ -100,14 +101,10 @@ pub fn student_of_run(folder: &Path) -> Option<StudentOfRun> {
     let student = folder.strip_prefix(run).ok()?.to_owned();
     let text = std::fs::read_to_string(run.join("run.json")).ok()?;
     let record: Value = serde_json::from_str(&text).ok()?;
-    let phase = student.parent().and_then(Path::to_str).unwrap_or_default();
-    let graph = &record["graph"];
-    let phases = graph["phases"].as_array();
-    let nodes = match phases {
-        Some(phases) => &phases.iter().find(|other| other["name"] == phase)?["nodes"],
-        None => &graph["nodes"],
-    };
-    let mut nodes = nodes.as_object()?.values();
+    let phases = recorded_phases(&record["graph"], run);
+    let of_student = |phase: &&RecordedPhase| Some(&*phase.folder) == folder.parent();
+    let phase = phases.iter().find(of_student)?;
+    let mut nodes = phase.nodes.as_object()?.values();
     let teacher = nodes.find(|node| node["kind"] == "teacher")?;
     let model = teacher["model"].as_str()?;
     Some(StudentOfRun {

@@ -7,11 +7,12 @@ use nodes::node::SummaryMetric;
 use pipeline::graph::spec::cache::CACHE_KEYS;
 use pipeline::report::measured::Measured;
 use pipeline::report::models::ModelSize;
+use pipeline::report::recorded::{RecordedPhase, recorded_phases};
 use pipeline::report::summary::{Summary, metrics};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A run as `--format json` prints it.
 #[derive(Serialize)]
@@ -52,15 +53,6 @@ pub(super) struct ComparedRun {
     /// Sizes by node, of the model that the last phase wrote.
     pub(super) models: BTreeMap<String, ModelSize>,
     pub(super) phases: Vec<Summary>,
-}
-
-/// A phase as run.json describes it.
-struct RecordedPhase<'a> {
-    name: &'a str,
-    /// The phase's nodes by name.
-    nodes: &'a Value,
-    /// The folder that holds a folder for each node.
-    folder: PathBuf,
 }
 
 /// Reads a run's folder. A phase that has not started has 0 updates.
@@ -154,28 +146,6 @@ fn head_parameters(phase: &RecordedPhase) -> nodes::Result<u64> {
         }
     }
     Ok(parameters)
-}
-
-/// Returns the phases of the graph in run.json; a graph without phases is one, called `main`.
-fn recorded_phases<'a>(graph: &'a Value, folder: &Path) -> Vec<RecordedPhase<'a>> {
-    let Some(phases) = graph["phases"].as_array() else {
-        return vec![RecordedPhase {
-            name: "main",
-            nodes: &graph["nodes"],
-            folder: folder.to_owned(),
-        }];
-    };
-    let mut recorded = vec![];
-    for phase in phases {
-        if let Some(name) = phase["name"].as_str() {
-            recorded.push(RecordedPhase {
-                name,
-                nodes: &phase["nodes"],
-                folder: folder.join(name),
-            });
-        }
-    }
-    recorded
 }
 
 /// Returns the summary metric that a node of the phase declares; its options passed every check
