@@ -124,6 +124,11 @@ pub trait Config: Send + Sync {
     fn reads_whole_batches(&self) -> Option<&'static str> {
         None
     }
+    /// Returns whether train rows must be whole utterances, because what the node reads or writes is
+    /// of whole ones.
+    fn needs_whole_rows(&self) -> bool {
+        false
+    }
     /// Returns what the engine asks of a node with [`Role::Source`].
     fn source(&self) -> Option<&dyn Source> {
         None

@@ -88,7 +88,7 @@ fn what_is_not_there_is_said_with_what_to_do() {
     let folder = Folder::new("fetch-missing");
     let output = fetch(&folder, &["facebook/hubert-base-ls960"]);
     assert_eq!(output.status.code(), Some(1));
-    let line = "`huggingface-cli download facebook/hubert-base-ls960 --local-dir \
+    let line = "`hf download facebook/hubert-base-ls960 --local-dir \
                 models/hubert-base-ls960`; or place config.json";
     assert!(stderr(&output).contains(line), "{}", stderr(&output));
     let home = folder.path().join("home");

@@ -11,7 +11,7 @@ const AGAIN: &str = "it is a web page, not the file; check the address and downl
 #[test]
 fn a_name_on_the_hub_is_no_folder() {
     let name = "facebook/hubert-base-ls960";
-    let command = format!("`huggingface-cli download {name} --local-dir {name}`");
+    let command = format!("`hf download {name} --local-dir {name}`");
     let inspected = call(root(), &["inspect", name]);
     assert_eq!(inspected.status.code(), Some(1));
     let says = stderr(&inspected);

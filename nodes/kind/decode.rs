@@ -150,6 +150,7 @@ impl Source for Options {
             dev: self.dev.clone(),
             seconds_per_batch: self.seconds_per_batch,
             views: self.views,
+            crops: self.crop != Crop::None,
         }
     }
 

@@ -125,6 +125,10 @@ impl KindOptions for Options {
 }
 
 impl Config for Options {
+    fn needs_whole_rows(&self) -> bool {
+        self.units == Units::Frames
+    }
+
     fn info(&self, phase_outputs: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let mut errors: Vec<_> = self.check_manifest().err().into_iter().collect();
         let file = &self.file;

@@ -36,6 +36,10 @@ impl KindOptions for Options {
 }
 
 impl Config for Options {
+    fn needs_whole_rows(&self) -> bool {
+        true
+    }
+
     fn info(&self, _: &PhaseOutputs, inputs: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         let (classes, numbering) = match shape_of(inputs, IN) {
             Some(Shape::Labels {

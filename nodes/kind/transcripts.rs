@@ -91,6 +91,10 @@ impl Options {
 }
 
 impl Config for Options {
+    fn needs_whole_rows(&self) -> bool {
+        true
+    }
+
     fn info(&self, _: &PhaseOutputs, _: &Shapes) -> Result<NodeInfo, Vec<OptionError>> {
         OptionError::fail_if_any(self.errors())?;
         let mut reads = vec![self.file.clone()];

@@ -15,7 +15,7 @@ mod yaml;
 
 use super::normalization::Normalization;
 use super::stored::Stored;
-use super::{Architecture, Cmvn};
+use super::{Architecture, CMVN_FILE, Cmvn};
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::data::read_files::ReadFiles;
@@ -26,10 +26,17 @@ use std::path::Path;
 pub(super) use diarizen::{DIARIZEN_CONFIG, builder_config, describing_files, is_diarizen_folder};
 pub(super) use torchaudio::is_builder_config;
 
-/// The epsilon with which fairseq normalises waveforms: that of `layer_norm` in PyTorch.
-const FAIRSEQ_EPSILON: f32 = 1e-5;
 /// As fairseq's.
 const TORCHAUDIO_EPSILON: f32 = 1e-5;
+
+/// Returns the name of the file beside a model of this format that has its statistics of log-mel
+/// frames.
+pub fn statistics_file(format: &str) -> &'static str {
+    match format {
+        distiller::FORMAT => distiller::STATISTICS,
+        _ => CMVN_FILE,
+    }
+}
 
 /// What the names of a WavLM's tensors begin with in a model of DiariZen.
 const DIARIZEN_PREFIX: &str = "wavlm_model.";

@@ -25,23 +25,9 @@ impl Architecture {
                  are 0, or there is no tensor `masked_spec_embed`",
             );
         }
-        if self.is_fbank() {
-            return None;
-        }
         let hubert = Architecture::default();
         (self.window_and_hop() != hubert.window_and_hop())
             .then_some("a mask has frames of 400 samples every 320, this model has others")
-    }
-
-    /// Returns the samples that a frame spans, and those from one frame to the next.
-    fn window_and_hop(&self) -> (usize, usize) {
-        let mut window: usize = 1;
-        let mut hop: usize = 1;
-        for (kernel, stride) in self.conv_kernel.iter().zip(&self.conv_stride) {
-            window = window.saturating_add((kernel - 1).saturating_mul(hop));
-            hop = hop.saturating_mul(*stride);
-        }
-        (window, hop)
     }
 }
 

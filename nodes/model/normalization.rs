@@ -29,6 +29,8 @@ pub struct Normalization {
 
 /// What transformers' feature extractor adds to the variance of a waveform.
 pub const HUGGING_FACE_EPSILON: f32 = 1e-7;
+/// The epsilon with which fairseq normalises waveforms: that of `layer_norm` in PyTorch.
+pub const FAIRSEQ_EPSILON: f32 = 1e-5;
 
 impl Normalization {
     /// Returns what a checkpoint says that is one file.

@@ -75,6 +75,8 @@ pub struct SourceSettings {
     pub seconds_per_batch: f64,
     /// Epochs with different crops and masks; 0: every epoch has its own.
     pub views: u64,
+    /// Whether train utterances are cut.
+    pub crops: bool,
 }
 
 impl SourceSettings {
@@ -112,8 +114,8 @@ pub struct SummaryMetric {
 
 /// Counts the frames over which [`NodeInfo::macs`] sums: those of SUPERB's utterances.
 pub fn superb_frames(step: FrameStep) -> u64 {
-    let architecture = Architecture::default();
-    let joined = count::SUPERB.map(|samples| architecture.frames(samples) / step.joined);
+    let frames = |samples: usize| (samples + step.hop).saturating_sub(step.window) / step.hop;
+    let joined = count::SUPERB.map(|samples| frames(samples) / step.joined);
     joined.iter().sum::<usize>() as u64 * step.split as u64
 }
 

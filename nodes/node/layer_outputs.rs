@@ -12,7 +12,7 @@ pub fn hiddens_shape(layers: &[usize], width: usize, a: &Architecture) -> Shape 
         width,
         step: match layers {
             // Frames are joined behind layer 0.
-            [0] => FrameStep::default(),
+            [0] => frame_step(a),
             _ => reduced_step(a),
         },
         content: Content::Layers,
@@ -30,6 +30,16 @@ pub fn maps_shape(layers: &[usize], a: &Architecture) -> Shape {
 fn reduced_step(a: &Architecture) -> FrameStep {
     FrameStep {
         joined: a.time_reduction,
+        ..frame_step(a)
+    }
+}
+
+/// Returns how the frames of a model lie before any are joined.
+fn frame_step(a: &Architecture) -> FrameStep {
+    let (window, hop) = a.window_and_hop();
+    FrameStep {
+        window,
+        hop,
         ..FrameStep::default()
     }
 }

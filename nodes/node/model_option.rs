@@ -60,6 +60,11 @@ impl ModelOption<'_> {
         if path.exists() {
             let stored = read_architecture(path, self.unknown_keys)
                 .map_err(|e| OptionError::option(self.option, e))?;
+            if self.option == "init"
+                && let Some(problem) = stored.only_teaches()
+            {
+                return Err(OptionError::option("init", format!("the model {problem}")));
+            }
             let weights = weight_paths(Path::new(folder.trim_end_matches('/')));
             let reads = weights
                 .iter()

@@ -11,7 +11,7 @@ mod s3prl;
 mod torchaudio;
 
 use crate::Result;
-use crate::model::{Architecture, HUGGING_FACE_EPSILON, Model, UnknownKeys};
+use crate::model::{Architecture, FAIRSEQ_EPSILON, HUGGING_FACE_EPSILON, Model, UnknownKeys};
 use crate::tool::layers::LayerChoice;
 pub use onnx::OnnxPrecision;
 use std::path::Path;
@@ -31,6 +31,18 @@ pub enum ExportFormat {
     Torchaudio,
     /// A folder with an ONNX graph.
     Onnx(OnnxPrecision),
+}
+
+impl ExportFormat {
+    /// Returns the epsilon with which programs that read the form normalise waveforms; `None` if the
+    /// form says which.
+    fn normalize_epsilon(self) -> Option<f32> {
+        match self {
+            ExportFormat::S3prl => None,
+            ExportFormat::Torchaudio => Some(FAIRSEQ_EPSILON),
+            _ => Some(HUGGING_FACE_EPSILON),
+        }
+    }
 }
 
 /// What is written.
@@ -62,14 +74,18 @@ pub fn export(
     if let Some(problem) = model.architecture.only_teaches() {
         return Err(format!("the model {problem}; it is not exported").into());
     }
-    if model.normalize && model.normalize_epsilon != HUGGING_FACE_EPSILON {
-        say(&format!(
-            "waveforms are normalised with an epsilon of {HUGGING_FACE_EPSILON:e} from now on, not \
-             {:e}: the hidden states of quiet rows differ",
-            model.normalize_epsilon
-        ));
+    if let Some(epsilon) = options.format.normalize_epsilon()
+        && model.normalize_epsilon != epsilon
+    {
+        if model.normalize {
+            say(&format!(
+                "waveforms are normalised with an epsilon of {epsilon:e} from now on, not {:e}: the \
+                 hidden states of quiet rows differ",
+                model.normalize_epsilon
+            ));
+        }
+        model.normalize_epsilon = epsilon;
     }
-    model.normalize_epsilon = HUGGING_FACE_EPSILON;
     if let Some(reason) = model.why_not_normalized() {
         say(&reason);
     }
@@ -78,7 +94,7 @@ pub fn export(
         .layers(model.architecture.num_hidden_layers)?;
     match options.format {
         ExportFormat::HuggingFace => huggingface::write(&model, out),
-        ExportFormat::HuggingFaceDense => huggingface::write_dense(&model, out),
+        ExportFormat::HuggingFaceDense => huggingface::write_dense(&model, out, &mut say),
         ExportFormat::HuggingFaceCode => huggingface::write_code(&model, out),
         ExportFormat::S3prl => s3prl::write(&model, &layers, options.heads, out, &mut say),
         ExportFormat::Torchaudio => torchaudio::write(&model, out, &mut say),

@@ -2,7 +2,7 @@
 use crate::Result;
 use crate::data::printable::printable;
 use crate::model::{
-    CMVN_FILE, EncoderType, ExtractNorm, FrontEnd, LoadedModel, UnknownKeys, count,
+    EncoderType, ExtractNorm, FrontEnd, LoadedModel, UnknownKeys, count, statistics_file,
 };
 use compute::tensor::len;
 use serde::Serialize;
@@ -98,9 +98,10 @@ impl fmt::Display for Inspected {
             }
             EncoderType::Lstm => writeln!(f, "  encoder     LSTM")?,
         }
+        let statistics = statistics_file(self.format);
         match self.front_end {
-            FrontEnd::Fbank if self.cmvn => write!(f, "  log-mel     normalised by {CMVN_FILE}")?,
-            FrontEnd::Fbank => write!(f, "  log-mel     as it is: there is no {CMVN_FILE}")?,
+            FrontEnd::Fbank if self.cmvn => write!(f, "  log-mel     normalised by {statistics}")?,
+            FrontEnd::Fbank => write!(f, "  log-mel     as it is: there is no {statistics}")?,
             FrontEnd::Whisper => write!(f, "  log-mel     Whisper's, of 30 s")?,
             FrontEnd::Waveform => {
                 writeln!(f, "  channels    {:?}, {norm}", self.conv)?;

@@ -137,7 +137,7 @@ impl Arguments {
             "; this build downloads nothing (it lacks the feature `hub`)"
         };
         format!(
-            "{repo}: {error}{build}. Where there is a network: `huggingface-cli download \
+            "{repo}: {error}{build}. Where there is a network: `hf download \
              {repo}{revision} --local-dir {out}`; or place config.json, preprocessor_config.json \
              and model.safetensors (or pytorch_model.bin) into {out}"
         )

@@ -6,8 +6,8 @@
 
 For each model and format it exports, loads the result where it is meant to be loaded, and prints
 the greatest difference of any hidden state at five lengths, one row at a time and three rows
-together. It needs pyarrow and NumPy; transformers and PyTorch for hf*, PyTorch for s3prl, ONNX
-Runtime for onnx; for torchaudio a checkout of pyf98/DPHuBERT, whose builder loads the file.
+together. It needs pyarrow and NumPy; transformers and PyTorch for hf*, PyTorch for s3prl, onnx
+and ONNX Runtime for onnx; for torchaudio a checkout of pyf98/DPHuBERT, whose builder loads the file.
 """
 
 import argparse
@@ -159,8 +159,10 @@ def check_s3prl(folder, expected):
 
 
 def check_onnx(folder, expected):
+    import onnx
     import onnxruntime
 
+    onnx.checker.check_model(str(folder / "model.onnx"), full_check=True)
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     run = lambda batch: session.run(None, {"waveform": batch})
     metadata = session.get_modelmeta().custom_metadata_map

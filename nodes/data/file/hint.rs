@@ -10,7 +10,7 @@ pub fn hint(path: &str) -> String {
     }
     if is_hub_name(path) {
         return format!(
-            " (if it is a model on the Hugging Face hub, this makes the folder: `huggingface-cli \
+            " (if it is a model on the Hugging Face hub, this makes the folder: `hf \
              download {path} --local-dir {path}`, or `pipeline fetch {path} --out {path}` if it was \
              downloaded before)"
         );
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn names_on_the_hub_are_told_from_paths() {
         let said = hint("facebook/hubert-base-ls960");
-        let command = "`huggingface-cli download facebook/hubert-base-ls960 --local-dir \
+        let command = "`hf download facebook/hubert-base-ls960 --local-dir \
                        facebook/hubert-base-ls960`";
         assert!(said.contains(command), "{said}");
         for path in [

@@ -45,7 +45,7 @@ impl Decode {
         let train_batches = train.batches.len() as u64;
         let run = &context.run;
         let mut clock = run.clock;
-        if !run.has_optimizer && !run.bench {
+        if !run.has_optimizer && (!run.bench || run.tapped.is_some()) {
             // What is only measured is measured once, also where training phases end early.
             let batches = options.views * train_batches;
             clock.updates = clock.updates.map(|updates| updates.min(batches));

@@ -148,6 +148,15 @@ impl Options {
                 "`frames` is \"all\", so no frame is chosen by it",
             ));
         }
+        if let Some(student) = HiddenInput::find(STUDENT, inputs)
+            && student.layers.len() < 2
+            && self.has(|term| term == TermType::GramBetween)
+        {
+            errors.push(OptionError::option(
+                "terms",
+                "\"gram-between\" relates neighbours, and only one layer comes in",
+            ));
+        }
         if let Some(student) = HiddenInput::find(STUDENT, inputs).filter(|_| is_masked) {
             errors.extend(student.step.mask_error(STUDENT));
         }

@@ -87,15 +87,29 @@ fn step_error(student: FrameStep, target: FrameStep) -> Option<OptionError> {
         return Some(OptionError::at("inputs", message));
     }
     let message = step_message([STUDENT, TARGET], [student, target])?;
-    let hint = "a `project` of the type \"upsample\" makes two of one";
-    Some(OptionError::at("inputs", format!("{message}: {hint}")))
+    Some(OptionError::at("inputs", message))
 }
 
-/// Says that the frames of two inputs follow each other in other steps, if they do.
+/// Says how the frames of two inputs lie otherwise, if they do.
 pub(super) fn step_message(ports: [&str; 2], steps: [FrameStep; 2]) -> Option<String> {
-    let [first, second] = steps.map(FrameStep::milliseconds);
     let [first_port, second_port] = ports;
-    (first != second).then(|| {
-        format!("`{first_port}` has a frame every {first} ms, `{second_port}` every {second} ms")
+    let [first, second] = steps.map(FrameStep::milliseconds);
+    if first != second {
+        let message = format!(
+            "`{first_port}` has a frame every {first} ms, `{second_port}` every {second} ms"
+        );
+        return Some(
+            match steps[0].joined > steps[1].joined && first_port == STUDENT {
+                true => format!("{message}: a `project` of the type \"upsample\" makes two of one"),
+                false => message,
+            },
+        );
+    }
+    let [first, second] = steps.map(|step| step.window);
+    (first != second && !steps[0].pooled).then(|| {
+        format!(
+            "a frame of `{first_port}` spans {first} samples, one of `{second_port}` {second}, so their \
+             rows have other numbers of frames"
+        )
     })
 }

@@ -29,6 +29,21 @@ impl Architecture {
         }
     }
 
+    /// Returns the samples that a frame spans, and those from one frame to the next. Log-mel frames
+    /// are made to lie as HuBERT's.
+    pub fn window_and_hop(&self) -> (usize, usize) {
+        if self.is_fbank() || self.is_whisper() {
+            return Architecture::default().window_and_hop();
+        }
+        let mut window: usize = 1;
+        let mut hop: usize = 1;
+        for (kernel, stride) in self.conv_kernel.iter().zip(&self.conv_stride) {
+            window = window.saturating_add((kernel - 1).saturating_mul(hop));
+            hop = hop.saturating_mul(*stride);
+        }
+        (window, hop)
+    }
+
     /// Returns the frames of a row after each convolution.
     pub fn frames_by_conv(&self, samples: usize) -> Vec<usize> {
         if self.is_fbank() {

@@ -1,19 +1,22 @@
 //! Students of s3prl's distiller (DistilHuBERT) and of its fork TCL606/s3prl, which may read log-mel
 //! frames: `Config` and `Distiller` of what the runner saves.
+use super::StoredModel;
 use super::encoder;
+use super::fairseq::stated_normalize;
 use super::keys::Keys;
 use super::names;
-use super::{FAIRSEQ_EPSILON, StoredModel};
 use crate::data::read_files::ReadFiles;
 use crate::data::torch::{TorchFile, read_npy};
+use crate::model::FAIRSEQ_EPSILON;
 use crate::model::normalization::Normalization;
 use crate::model::stored::{Stored, StoredTensor, described};
 use crate::model::{Architecture, Cmvn, FrontEnd};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+pub(super) const FORMAT: &str = "s3prl-distiller";
 /// The file of the fork beside a checkpoint: mean and standard deviation of each bin.
-const STATISTICS: &str = "global_cmvn.npy";
+pub(super) const STATISTICS: &str = "global_cmvn.npy";
 /// Heads, which predict the teacher's layers and clusters.
 const HEADS: &[&str] = &[
     "output_layer.",
@@ -49,10 +52,14 @@ fn read(file: TorchFile) -> Result<StoredModel, String> {
         .get("distiller")
         .ok_or("its `Config` has no part `distiller`")?;
     let keys = Keys::of(keys.json()?, "`Config.distiller`")?;
-    let task = config.get("task");
-    let normalize = task
-        .and_then(|task| task.get("normalize"))
-        .and_then(|flag| flag.bool());
+    let normalize = stated_normalize(config.get("task"))?;
+    let tasks = keys.text("task_emb_type", "expand-last")?;
+    if ["add", "concat"].contains(&tasks.as_str()) {
+        return Err(format!(
+            "its `task_emb_type` is \"{tasks}\": what it joins to the frames in front of the encoder is \
+             not known to this version; \"expand-last\" is"
+        ));
+    }
     if keys.text("attention_type", "original")? != "original" {
         keys.only("attention_type", "original")?;
     }
@@ -96,7 +103,7 @@ fn read(file: TorchFile) -> Result<StoredModel, String> {
         (architecture_of(&tensors)?, tensors)
     };
     Ok(StoredModel {
-        format: "s3prl-distiller",
+        format: FORMAT,
         normalization: Normalization::of_checkpoint(normalize.unwrap_or(false) && !is_fbank),
         epsilon: FAIRSEQ_EPSILON,
         architecture,

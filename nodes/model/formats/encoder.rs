@@ -56,6 +56,12 @@ pub(super) fn architecture(
 ) -> Result<Architecture, String> {
     keys.only("activation_fn", "gelu")?;
     keys.only("layer_type", "transformer")?;
+    if keys.flag("quantize_input", false)? {
+        return Err(
+            "quantises what its encoder reads (`quantize_input`), which this version does not"
+                .into(),
+        );
+    }
     // Several positional convolutions share the width of one (fairseq's `make_conv_pos`).
     let depth = keys.size("pos_conv_depth", 1)?.max(1);
     let taps = keys.size("conv_pos", 128)?;

@@ -3,9 +3,11 @@
 use super::encoder;
 use super::keys::Keys;
 use super::names;
-use super::{FAIRSEQ_EPSILON, StoredModel, head};
+use super::{StoredModel, head};
+use crate::data::printable::printable;
 use crate::data::torch::{TorchFile, Value};
 use crate::model::Architecture;
+use crate::model::FAIRSEQ_EPSILON;
 use crate::model::normalization::Normalization;
 use crate::model::stored::{Stored, StoredTensor, described};
 use std::collections::BTreeMap;
@@ -17,6 +19,9 @@ const MODELS: &[(&str, &str)] = &[
     ("wav2vec", "wav2vec2"),
     ("data2vec_audio", "data2vec-audio"),
 ];
+
+/// What the names of a fine-tuned model's encoder begin with.
+const FINE_TUNED: &str = "w2v_encoder.";
 
 /// Reads `cfg` or `args`, and `model`.
 pub(super) fn fairseq(file: TorchFile) -> Result<StoredModel, String> {
@@ -51,6 +56,7 @@ pub(super) fn s3prl(file: TorchFile) -> Result<StoredModel, String> {
         name: model.text("_name", "")?,
         normalize: task.flag("normalize", false)?,
         model,
+        is_pretrained: false,
     };
     config.stored_model(file, "s3prl", tensors, symbols)
 }
@@ -87,12 +93,35 @@ pub(super) fn unilm(file: TorchFile) -> Result<StoredModel, String> {
     })
 }
 
+/// Returns whether waveforms are normalised, if a part of a configuration says so.
+///
+/// # Errors
+/// It says something else than true or false, such as the name of another key.
+pub(super) fn stated_normalize(part: Option<Value>) -> Result<Option<bool>, String> {
+    let value = part.and_then(|part| part.get("normalize"));
+    let Some(value) = value else {
+        return Ok(None);
+    };
+    match (value.bool(), value.text()) {
+        (Some(flag), _) => Ok(Some(flag)),
+        (None, Some("true" | "True")) => Ok(Some(true)),
+        (None, Some("false" | "False")) => Ok(Some(false)),
+        (None, Some(text)) => {
+            let text = printable(text);
+            Err(format!("its `normalize` is \"{text}\", not true or false"))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
 /// What fairseq keeps beside the tensors.
 pub(super) struct Config {
     /// The name of the model, such as `hubert`; empty if none is given.
     pub(super) name: String,
     pub(super) model: Keys,
     normalize: bool,
+    /// Whether it is that of the model which a fine-tuned one began with.
+    is_pretrained: bool,
 }
 
 impl Config {
@@ -101,10 +130,7 @@ impl Config {
     pub(super) fn of_cfg(cfg: Value) -> Result<Config, String> {
         let model = cfg.get("model").ok_or("its `cfg` has no part `model`")?;
         let options = model.json()?;
-        let task = cfg.get("task");
-        let normalize = task
-            .and_then(|task| task.get("normalize"))
-            .and_then(Value::bool);
+        let normalize = stated_normalize(cfg.get("task"))?;
         if let Some(config) = Config::of_pretrained(model, normalize)? {
             return Ok(config);
         }
@@ -113,20 +139,22 @@ impl Config {
             name: keys.text("_name", "")?,
             normalize: normalize.unwrap_or(keys.flag("normalize", false)?),
             model: keys,
+            is_pretrained: false,
         })
     }
 
     /// Reads the older form, where all options lie in one namespace.
     fn of_args(args: Value) -> Result<Config, String> {
-        let normalize = args.get("normalize").and_then(Value::bool);
+        let normalize = stated_normalize(Some(args))?;
         if let Some(config) = Config::of_pretrained(args, normalize)? {
             return Ok(config);
         }
         let keys = Keys::of(args.json()?, "`args`")?;
         Ok(Config {
             name: keys.text("arch", "")?,
-            normalize: keys.flag("normalize", false)?,
+            normalize: normalize.unwrap_or(false),
             model: keys,
+            is_pretrained: false,
         })
     }
 
@@ -144,6 +172,7 @@ impl Config {
         };
         Ok(Some(Config {
             normalize: normalize.unwrap_or(config.normalize),
+            is_pretrained: true,
             ..config
         }))
     }
@@ -156,6 +185,12 @@ impl Config {
         symbols: Option<Vec<String>>,
     ) -> Result<StoredModel, String> {
         let prefix = encoder::prefix(&tensors, names::FAIRSEQ_ANCHOR)?;
+        if prefix.starts_with(FINE_TUNED) && !self.is_pretrained {
+            return Err(
+                "is fine-tuned, and the configuration of its encoder, `w2v_args`, is not in the file"
+                    .into(),
+            );
+        }
         let tensors = encoder::renamed(tensors, &prefix);
         let mut architecture = self.architecture(&tensors)?;
         architecture.model_type = self.model_type(&tensors)?;

@@ -4,12 +4,13 @@
 use super::encoder;
 use super::keys::Keys;
 use super::python_list::flags;
-use super::{FAIRSEQ_EPSILON, StoredModel, yaml};
+use super::{StoredModel, yaml};
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::data::read_files::ReadFiles;
 use crate::data::torch::{TorchFile, Value};
 use crate::model::Architecture;
+use crate::model::FAIRSEQ_EPSILON;
 use crate::model::normalization::Normalization;
 use crate::model::stored::{Stored, StoredTensor, described};
 use serde_json::{Map, Value as Json};
@@ -22,6 +23,12 @@ const HEADS: &[&str] = &["proj_head.", "final_proj.", "upsampler."];
 /// Reads a file, and the recipe beside it if the file holds none.
 pub(super) fn lightning(file: TorchFile, read_files: &mut ReadFiles) -> Result<StoredModel> {
     let path = file.path().to_owned();
+    let state = file.root().get("state_dict");
+    let names = state.map(described).unwrap_or_default();
+    if !names.keys().any(|name| name.starts_with(STUDENT)) {
+        let message = format!("has no tensor below `{STUDENT}`, so no student of these methods");
+        return Err(error_at(&path, message));
+    }
     let recipe = match recipe_within(file.root()).at(&path)? {
         Some(recipe) => recipe,
         None => {
@@ -56,9 +63,6 @@ fn recipe_within(root: Value) -> Result<Option<Map<String, Json>>, String> {
 fn read(file: TorchFile, mut recipe: Map<String, Json>) -> Result<StoredModel, String> {
     let state = file.root().get("state_dict").ok_or("has no `state_dict`")?;
     let tensors = described(state);
-    if !tensors.keys().any(|name| name.starts_with(STUDENT)) {
-        return Err(format!("has no tensor below `{STUDENT}`, so no student"));
-    }
     let distiller = recipe.remove("distiller").unwrap_or(Json::Null);
     let keys = Keys::of(distiller, "recipe's part `distiller`")?;
     if keys.flag("enable_tr_layer", false)? {

@@ -10,9 +10,6 @@ use compute::tensor::{Hidden, Track, param, put, read};
 
 /// The norms' epsilon, PyTorch's default.
 const EPSILON: f32 = 1e-5;
-/// A shift of all channels, which the norm takes away again. It is so large that GELU, which is part
-/// of [`positional`], leaves what it shifts as it is.
-const SHIFT: f32 = 64.0;
 
 impl<T: Track> Forward<'_, T> {
     /// Adds the stacked convolutions of x to x.
@@ -29,13 +26,21 @@ impl<T: Track> Forward<'_, T> {
                 .weights
                 .all(&stacked_prefix(i), ["weight", "bias"]);
             let [weight, bias] = weights;
-            // With these factors the weight norm of `positional` changes nothing.
-            let norms = param(tap_norms(&read(weight), a.num_conv_pos_embeddings));
-            let shifted = param(read(bias).iter().map(|b| b + SHIFT).collect());
+            let norms = tap_norms(&read(weight), a.num_conv_pos_embeddings);
+            let biases = read(bias);
             let groups = a.num_conv_pos_embedding_groups;
-            let parameters = [&norms, weight, &shifted];
-            let sum = positional(positions.clone(), parameters, groups, self.precision);
-            let convolved = residual(sum, scale(positions, &minus), Dropout::NONE);
+            // With these factors the weight norm of `positional` changes nothing but a sign.
+            let activated = |sign: f32| {
+                let signed = |values: &[f32]| param(values.iter().map(|x| sign * x).collect());
+                let parameters = [&signed(&norms), weight, &signed(&biases)];
+                positional(positions.clone(), parameters, groups, self.precision)
+            };
+            // `positional` ends with x + GELU(u), and GELU(u) - GELU(-u) = u.
+            let convolved = residual(
+                activated(1.0),
+                scale(activated(-1.0), &minus),
+                Dropout::NONE,
+            );
             let normed = layer_norm(convolved, &ones, &zeros, EPSILON, Precision::F32);
             positions = gelu_gate(normed, None, None);
         }

@@ -155,10 +155,16 @@ impl LabelledUnit {
     }
 }
 
-/// How the frames of hidden states lie against those of 20 ms.
+const SAMPLES_PER_MILLISECOND: f64 = 16.0;
+
+/// How the frames of hidden states lie.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FrameStep {
-    /// Frames of 20 ms that are joined to one, except in layer 0. What is left of a row is dropped.
+    /// Samples that a frame spans before any are joined.
+    pub window: usize,
+    /// Samples from one such frame to the next.
+    pub hop: usize,
+    /// Frames that are joined to one, except in layer 0. What is left of a row is dropped.
     pub joined: usize,
     /// Frames that each of them was split into again.
     pub split: usize,
@@ -169,6 +175,8 @@ pub struct FrameStep {
 impl FrameStep {
     /// The step of 20 ms.
     const PLAIN: FrameStep = FrameStep {
+        window: 400,
+        hop: 320,
         joined: 1,
         split: 1,
         pooled: false,
@@ -176,7 +184,8 @@ impl FrameStep {
 
     /// Returns the time between two frames; of a mean of all frames, between those.
     pub fn milliseconds(self) -> f64 {
-        20.0 * self.joined as f64 / self.split as f64
+        let between = self.hop as f64 / SAMPLES_PER_MILLISECOND;
+        between * self.joined as f64 / self.split as f64
     }
 
     /// Returns the error that a mask, which has a flag every 20 ms, does not fit the frames of

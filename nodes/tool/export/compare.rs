@@ -22,12 +22,14 @@ pub(super) fn noise_rows() -> Vec<Vec<f32>> {
 
 /// Returns a sentence with the greatest difference between all hidden states of two models.
 pub(super) fn describe_difference(model: &Model, exported: &Model) -> Result<String> {
-    let greatest = greatest_difference(model, exported)?;
+    Ok(sentence(model, greatest_difference(model, exported)?))
+}
+
+/// Returns the sentence with that difference.
+pub(super) fn sentence(model: &Model, greatest: f32) -> String {
     let layers = model.architecture.num_hidden_layers + 1;
     let rows = LENGTHS.len();
-    Ok(format!(
-        "read back; {layers} layers of {rows} rows of noise differ by at most {greatest:.1e}"
-    ))
+    format!("read back; {layers} layers of {rows} rows of noise differ by at most {greatest:.1e}")
 }
 
 /// Returns the greatest difference between all hidden states of two models on rows of noise.

@@ -7,6 +7,11 @@
 //! two closed channels at b + d and b - d, with 2 d² = C (s² - 1) ε for C channels; the mean stays.
 //! Each of the two has half of the projection's column of the one closed channel that had one.
 //! Without two closed channels s is 1.
+//!
+//! In an extractor of layer norms one stands behind the added convolution too. For features of
+//! variance v it divides by sqrt(s² v + ε₁), and the projection's norm then by
+//! sqrt(s² v / (s² v + ε₁) + ε₂): by sqrt((1 + ε₂) (v + ε₂)) in all, if s² = ε₁ / (1 + ε₂). The
+//! projection norm's factors take sqrt(1 + ε₂) back.
 use super::draft::{Draft, NORM_WEIGHT, PROJECTION_WEIGHT};
 use crate::model::{DUMMY_WEIGHT, ExtractNorm};
 
@@ -14,6 +19,8 @@ use crate::model::{DUMMY_WEIGHT, ExtractNorm};
 const LINEAR_FROM: f32 = 6.0;
 /// GELU is never below minus this.
 const LEAST_GELU: f32 = 0.17;
+/// The epsilon of the extractor's norms.
+const EXTRACTOR_EPSILON: f64 = 1e-5;
 /// s, where closed channels make up for it.
 const SCALE: f32 = 64.0;
 
@@ -37,7 +44,13 @@ pub(super) fn gates_as_weights(draft: &mut Draft, open: usize) {
         // Normalised channels may lie some deviations below zero.
         let channels = gates.len();
         let shift = vec![2.0 * LINEAR_FROM; channels];
-        let added = add_convolution(draft, &gates, vec![0.0; channels]);
+        let both = 1.0 + draft.architecture.layer_norm_eps;
+        let scale = (EXTRACTOR_EPSILON / both).sqrt() as f32;
+        let scaled = gates.iter().map(|gate| gate * scale).collect::<Vec<_>>();
+        let added = add_convolution(draft, &scaled, vec![0.0; channels]);
+        if let Some((_, norm)) = draft.tensors.get_mut(NORM_WEIGHT) {
+            norm.iter_mut().for_each(|x| *x *= both.sqrt() as f32);
+        }
         let norm = convolution_tensor(added, "layer_norm");
         draft.set(&format!("{norm}.weight"), &[channels], vec![1.0; channels]);
         draft.set(&format!("{norm}.bias"), &[channels], shift);

@@ -3,7 +3,7 @@
 //! HubertModel, WavLMModel and Wav2Vec2Model load the plain folder. Models that none of them can
 //! express get a class of their own, `modeling.py`, which `AutoModel` loads with
 //! `trust_remote_code=True`.
-use super::compare::describe_difference;
+use super::compare::{self, describe_difference, greatest_difference};
 use super::{beyond_standard_layers, dense};
 use crate::Result;
 use crate::data::file::{self, GrowingFolder, Tensor};
@@ -40,16 +40,30 @@ pub(super) fn write(model: &Model, out: &Path) -> Result<String> {
             format!("no class of transformers computes this model: {why}; use {remedy}").into(),
         );
     }
-    write_and_compare(model, model, out)
+    model.save(out)?;
+    describe_difference(model, &Model::load(out, UnknownKeys::REFUSE)?)
 }
 
+/// The greatest difference of hidden states that is not worth a word.
+const MOST_DENSE: f32 = 1e-4;
+
 /// Writes a pruned model in shapes that a class of transformers computes.
-pub(super) fn write_dense(model: &Model, out: &Path) -> Result<String> {
+pub(super) fn write_dense(model: &Model, out: &Path, mut say: impl FnMut(&str)) -> Result<String> {
     if let Some(why) = why_not_dense(model) {
         let message = format!("zeros cannot make this model one of transformers': {why}");
         return Err(format!("{message}; use --format hf-code").into());
     }
-    write_and_compare(model, &dense::dense(model)?, out)
+    let dense = dense::dense(model)?;
+    dense.save(out)?;
+    let greatest = greatest_difference(model, &Model::load(out, UnknownKeys::REFUSE)?)?;
+    if greatest > MOST_DENSE {
+        say(&format!(
+            "hidden states of noise differ by {greatest:.1e}: the features behind this model's last \
+             convolution are so small that the gates' additions lose bits of them in f32; \
+             --format hf-code keeps them"
+        ));
+    }
+    Ok(compare::sentence(model, greatest))
 }
 
 fn why_not_dense(model: &Model) -> Option<&'static str> {
@@ -57,11 +71,6 @@ fn why_not_dense(model: &Model) -> Option<&'static str> {
     let has_norm = a.feat_proj_layer_norm || a.family() == "hubert";
     let without_norm = "its feature projection has no norm, which only HubertConfig can say";
     beyond_standard_layers(a).or((!has_norm).then_some(without_norm))
-}
-
-fn write_and_compare(model: &Model, written: &Model, out: &Path) -> Result<String> {
-    written.save(out)?;
-    describe_difference(model, &Model::load(out, UnknownKeys::REFUSE)?)
 }
 
 /// Writes a model with a class of its own.

@@ -48,10 +48,16 @@ pub(super) fn write(
     let mut folder = GrowingFolder::create(out, first, preprocessor.as_bytes())?;
     folder.write(FILE, |file| graph.write(file, &metadata))?;
     folder.finish()?;
-    Ok(format!(
+    let mut sentence = format!(
         "evaluated in f64, {} layers of {ROWS} rows of noise differ by at most {greatest:.1e}",
         layers.len()
-    ))
+    );
+    let has_integers = graph.nodes.iter().any(|node| node.op == "MatMulInteger");
+    if precision == OnnxPrecision::Int8 && !has_integers {
+        sentence +=
+            "; nothing is in int8, since this model has no product that ONNX quantises as it runs";
+    }
+    Ok(sentence)
 }
 
 /// Rows of noise on which the graph is evaluated.

@@ -11,8 +11,12 @@ use std::path::Path;
 
 const EXPERT: &str = include_str!("python/expert.py");
 const HUBCONF: &str = include_str!("python/hubconf.py");
-/// Samples a frame, as s3prl counts them.
-const RATE: usize = 320;
+/// Words that cannot be names in Python.
+const KEYWORDS: [&str; 32] = [
+    "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif",
+    "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda",
+    "nonlocal", "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
+];
 
 /// Writes the upstream, which returns `layers` or the outputs of the heads in a file.
 pub(super) fn write(
@@ -23,13 +27,14 @@ pub(super) fn write(
     mut say: impl FnMut(&str),
 ) -> Result<String> {
     let a = &model.architecture;
+    let (_, rate) = a.window_and_hop();
     let heads = heads.map(|path| Heads::read(path, a)).transpose()?;
     match &heads {
         Some(heads) => heads.caveats(a).iter().for_each(|caveat| say(caveat)),
         None if a.time_reduction > 1 => say(&format!(
-            "layers from 1 have a frame every {} samples, but s3prl is told {RATE}: give \
-             `--heads`, whose outputs have a frame every {RATE}",
-            a.time_reduction * RATE
+            "layers from 1 have a frame every {} samples, but s3prl is told {rate}: give \
+             `--heads`, whose outputs have a frame every {rate}",
+            a.time_reduction * rate
         )),
         None => {}
     }
@@ -41,6 +46,8 @@ pub(super) fn write(
     let outputs = json!({
         "layers": layers,
         "groups": heads.as_ref().map(|heads| &heads.groups),
+        "downsample_rate": rate,
+        "normalize_epsilon": model.normalize_epsilon,
     });
     for (file_name, text) in [
         ("config.json", format!("{:#}\n", a.to_config())),
@@ -59,7 +66,9 @@ pub(super) fn write(
         })?;
     }
     folder.finish()?;
-    describe_difference(model, &Model::load(&out.join(prefix), UnknownKeys::REFUSE)?)
+    let mut read = Model::load(&out.join(prefix), UnknownKeys::REFUSE)?;
+    read.normalize_epsilon = model.normalize_epsilon; // of outputs.json
+    describe_difference(model, &read)
 }
 
 /// Returns the folder's name as a name of Python's.
@@ -76,7 +85,7 @@ fn upstream_name(out: &Path) -> String {
         })
         .collect();
     let begins_well = name.starts_with(|c: char| c.is_ascii_lowercase());
-    if begins_well {
+    if begins_well && !KEYWORDS.contains(&name.as_str()) {
         name
     } else {
         format!("student_{name}")
@@ -103,6 +112,7 @@ mod tests {
         for (out, name) in [
             ("out/ARM-student", "arm_student"),
             ("2by6", "student_2by6"),
+            ("out/class", "student_class"),
             ("..", "student_"),
         ] {
             assert_eq!(upstream_name(Path::new(out)), name);

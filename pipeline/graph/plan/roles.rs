@@ -21,6 +21,9 @@ pub(super) fn find(phase: &PhaseSpec, problems: &mut Problems) -> Roles {
     if optimizer.is_some() {
         refuse_forgetful(phase, problems);
     }
+    if let Some(source) = source {
+        refuse_crops(phase, source, problems);
+    }
     let kinds_known = phase.nodes.iter().all(|node| node.known_kind.is_some());
     if kinds_known && !phase.nodes.is_empty() {
         match source {
@@ -65,6 +68,27 @@ fn refuse_forgetful(phase: &PhaseSpec, problems: &mut Problems) {
     for node in phase.nodes.iter().filter(forgets) {
         let message = "needs a phase without an `optimize`: no checkpoint holds what it gathers";
         problems.add_for_node(&node.name, &node.location, message);
+    }
+}
+
+/// Adds a problem if utterances are cut though a node needs whole ones.
+fn refuse_crops(phase: &PhaseSpec, source: usize, problems: &mut Problems) {
+    let source = &phase.nodes[source];
+    let config = source.config.as_deref().and_then(|config| config.source());
+    if config.is_none_or(|source| !source.settings().crops) {
+        return;
+    }
+    let needs_whole = |node: &&NodeSpec| {
+        let config = node.config.as_deref();
+        config.is_some_and(|config| config.needs_whole_rows())
+    };
+    if let Some(node) = phase.nodes.iter().find(needs_whole) {
+        let name = &node.name;
+        problems.add_for_node(
+            &source.name,
+            source.json.location_of(&["crop"]),
+            format!("option `crop`: `{name}` is of whole utterances, so it must be \"none\""),
+        );
     }
 }
 

@@ -52,11 +52,12 @@ def input_width(config):
     return config["hidden_size"]
 
 
-def normalized(waveforms):
-    """Brings each waveform to zero mean and unit variance, as transformers' feature extractor."""
+def normalized(waveforms, epsilon=1e-7):
+    """Brings each waveform to zero mean and unit variance: with an epsilon of 1e-7 as transformers'
+    feature extractor, with 1e-5 as fairseq and torchaudio."""
     mean = waveforms.mean(-1, keepdim=True)
     variance = waveforms.var(-1, unbiased=False, keepdim=True)
-    return (waveforms - mean) / torch.sqrt(variance + 1e-7)
+    return (waveforms - mean) / torch.sqrt(variance + epsilon)
 
 
 @functools.lru_cache(maxsize=None)

@@ -63,11 +63,15 @@ class UpstreamExpert(EncoderMixin, nn.Module):
 
     def __init__(self, ckpt=None, *args, **kwargs):
         super().__init__()
-        folder = ckpt if ckpt is not None and os.path.isdir(ckpt) else HERE
+        folder = ckpt or HERE
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(f"{folder} is no folder with this upstream's weights")
         self.build(read_json(folder, "config.json"))
         self.load_state_dict(read_tensors(os.path.join(folder, "model.safetensors")))
         self.normalize = read_json(folder, "preprocessor_config.json")["do_normalize"]
         outputs = read_json(folder, "outputs.json")
+        self.normalize_epsilon = outputs["normalize_epsilon"]
+        self.downsample_rate = outputs["downsample_rate"]
         self.chosen_layers = outputs["layers"]
         self.groups = outputs["groups"]
         if self.groups is not None:
@@ -80,13 +84,13 @@ class UpstreamExpert(EncoderMixin, nn.Module):
         self.eval()  # dropout is for who trains: `train()` turns it on
 
     def get_downsample_rates(self, key=None):
-        return 320
+        return self.downsample_rate
 
     def forward(self, wavs):
         """Returns the chosen layers, or what the heads make of theirs, zeros behind a row's end."""
         wavs = [wav.reshape(-1) for wav in wavs]
         if self.normalize:
-            wavs = [normalized(wav) for wav in wavs]
+            wavs = [normalized(wav, self.normalize_epsilon) for wav in wavs]
         layers = self.states_by_row(wavs)
         if self.groups is None:
             layers = [layers[layer] for layer in self.chosen_layers]
