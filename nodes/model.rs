@@ -37,6 +37,7 @@ pub use cmvn::{CMVN_FILE, Cmvn};
 pub use components::{Component, DUMMY_WEIGHT, MASK_EMBEDDING};
 pub(crate) use components::{Dim, Initial, TensorSpec, lstm_tensors};
 pub use config_keys::UnknownKeys;
+pub use formats::statistics_file;
 pub(crate) use forward::normalized;
 pub use forward::{DropoutKey, Encoded, Forward, LayerMap, OPEN, Outputs};
 pub use label_head::{
@@ -44,7 +45,7 @@ pub use label_head::{
     label_head_metadata, label_head_path,
 };
 pub use model_files::{model_files, named_encoder_files};
-pub use normalization::{HUGGING_FACE_EPSILON, Normalization};
+pub use normalization::{FAIRSEQ_EPSILON, HUGGING_FACE_EPSILON, Normalization};
 pub(crate) use random::draw;
 pub use transfer::Transfer;
 pub use units::{Unit, UnitGroup};

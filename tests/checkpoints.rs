@@ -164,3 +164,19 @@ fn a_damaged_record_is_named() {
     fs::remove_file(record).unwrap();
     assert!(finished(&folder, "out", &resume) == before);
 }
+
+/// A run that failed before its first update has nothing to go on from: it begins anew, also with
+/// other settings.
+#[test]
+fn a_run_that_has_computed_nothing_begins_anew() {
+    let folder = sample("nothing");
+    let path = |name: &str| folder.path().join(name);
+    let train = fs::read_to_string(path("train.tsv")).unwrap();
+    fs::write(path("train.tsv"), ".\nnone.wav\t9000\n").unwrap();
+    assert_eq!(run(&folder, "out", &[]).status.code(), Some(1));
+    assert!(path("out/run.json").exists());
+    fs::write(path("train.tsv"), train).unwrap();
+    assert_eq!(run(&folder, "out", &[]).status.code(), Some(2));
+    let resumed = finished(&folder, "out", &["--resume", "--steps", "2"]);
+    assert!(resumed == finished(&folder, "new", &["--steps", "2"]));
+}

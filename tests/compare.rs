@@ -45,6 +45,18 @@ fn runs_are_compared_side_by_side() {
         assert!((both - seconds(0) - seconds(1)).abs() < 1e-6, "{run}");
         let teacher = stdout_json(folder.path(), &["inspect", "teacher", "--format", "json"]);
         assert_eq!(run["teacher_parameters"], teacher["parameters"]);
+        let record = read_json(
+            &folder
+                .path()
+                .join(run["run"].as_str().unwrap())
+                .join("run.json"),
+        );
+        for (phase, recorded) in [0, 1].map(|i| (&run["phases"][i], &record["summary"][i])) {
+            for key in ["teacher_parameters", "written_sparsity"] {
+                assert_eq!(phase[key], recorded[key], "{key}");
+            }
+        }
+        assert!(run["phases"][0]["written_sparsity"].as_f64().is_some());
     }
     let text = stdout(folder.path(), &["compare", "short", "long"]);
     let row = |name: &str| {

@@ -1,11 +1,11 @@
 //! `pipeline tap`.
-use crate::program::{call, stderr, stdout};
+use crate::program::{call, read_json, stderr, stdout};
 use crate::sample::{run, sample};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Float32Type, Int32Type, UInt64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 
@@ -114,6 +114,33 @@ fn a_tap_of_a_later_phase_sees_what_a_run_saw() {
         written_metrics(&folder.path().join("out"), "distill")
     );
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), files + 1);
+}
+
+/// A phase without an optimizer ends with its last epoch, as in a run.
+#[test]
+fn a_tap_ends_with_the_speech() {
+    let folder = sample("tap-end");
+    let graph = read_json(&folder.path().join("g.json"));
+    let nodes = &graph["phases"][0]["nodes"];
+    let nodes = json!({ "speech": nodes["speech"], "teacher": nodes["teacher"] });
+    let fill = json!({ "name": "fill", "nodes": nodes });
+    fs::write(folder.path().join("fill.json"), fill.to_string()).unwrap();
+    for (views, rows) in [("1", 8), ("2", 16)] {
+        let views = format!("speech.views={views}");
+        let tap = [
+            "tap",
+            "fill.json",
+            "speech.speech",
+            "--steps",
+            "100",
+            "--out",
+            "t.parquet",
+            "--set",
+            &views,
+        ];
+        stdout(folder.path(), &tap);
+        assert_eq!(table(&folder.path().join("t.parquet")).num_rows(), rows);
+    }
 }
 
 /// The metrics of every update are those of a run, and the targets of a row are those of

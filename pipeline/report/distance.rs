@@ -1,6 +1,6 @@
 //! A number of the summary that is 0 at best, computed from the metrics of the dev set as the loss
 //! declares it: constant + Σ weight · metric.
-use super::values::{ends, finite_values};
+use super::values::ends;
 use nodes::chart::curves;
 use nodes::node::SummaryMetric;
 
@@ -12,10 +12,10 @@ pub(super) fn distance_ends(
     metric: &SummaryMetric,
     phase: &curves::PhaseCurves,
 ) -> Option<[f64; 2]> {
-    let loss = ends(&finite_values(phase, "dev/loss"))?;
+    let loss = ends(phase, "dev/loss")?;
     let mut distance = [metric.constant; 2];
     for (name, weight) in &metric.terms {
-        let values = ends(&finite_values(phase, &format!("dev/{name}")))?;
+        let values = ends(phase, &format!("dev/{name}"))?;
         for (sum, value) in distance.iter_mut().zip(values) {
             *sum += weight * value;
         }

@@ -2,6 +2,7 @@
 use super::models::{ModelChange, ModelSize};
 use super::scores::{self, Score};
 use super::summary::Summary;
+use super::values::shown;
 use crate::format::{change, duration, percent, short, thousands};
 use crate::graph::plan::{Phase, Plan};
 use nodes::chart::svg;
@@ -62,7 +63,7 @@ fn facts(summary: &Summary) -> String {
         duration(summary.seconds)
     )];
     if let Some([before, after]) = summary.dev_loss {
-        let loss = change(&format!("{before:.4}"), &format!("{after:.4}"));
+        let loss = change(&shown(before), &shown(after));
         facts.push(format!("dev loss {loss}"));
     }
     if let Some([expected, target]) = summary.sparsity {

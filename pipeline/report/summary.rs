@@ -18,7 +18,8 @@ pub struct Summary {
     pub phase: String,
     pub updates: u64,
     pub seconds: f64,
-    /// Loss of the dev set, before the first and after the last update.
+    /// Loss of the dev set, before the first and after the last update; NaN (in JSON null) where it
+    /// was not finite.
     pub dev_loss: Option<[f64; 2]>,
     /// The distance from the target that the loss declares, of the dev set before the first and
     /// after the last update: 0 at best. Only a loss of L1 - cosine declares one, L1 + 1 - cosine.
@@ -102,7 +103,7 @@ impl Summary {
             phase: name.into(),
             updates: updates.max().unwrap_or(0),
             seconds: phase.times[1] - phase.times[0],
-            dev_loss: ends(&finite_values(phase, "dev/loss")),
+            dev_loss: ends(phase, "dev/loss"),
             l1_and_cosine_distance: distance.as_ref().and_then(|d| distance_ends(d, phase)),
             distance_label: distance.map(|d| d.label),
             sparsity: expected_sparsity
@@ -138,9 +139,9 @@ fn last_dev_losses(phase: &curves::PhaseCurves) -> BTreeMap<String, f64> {
             continue;
         };
         if name.contains("loss")
-            && let Some(value) = finite_values(phase, metric).last()
+            && let Some([_, last]) = ends(phase, metric)
         {
-            losses.insert(name.to_owned(), *value);
+            losses.insert(name.to_owned(), last);
         }
     }
     losses

@@ -1,5 +1,6 @@
 //! A summary as text, for the end of a run.
 use super::summary::Summary;
+use super::values::shown;
 use crate::format::{duration, percent, thousands};
 use std::fmt;
 
@@ -27,7 +28,7 @@ impl fmt::Display for Summary {
             write!(f, "aimed at {target:.4}")?;
         }
         if let Some([before, after]) = self.dev_loss {
-            write!(f, "\n  dev loss {before:.4} -> {after:.4}")?;
+            write!(f, "\n  dev loss {} -> {}", shown(before), shown(after))?;
         }
         if let Some([before, after]) = self.l1_and_cosine_distance {
             let label = self.distance_label.unwrap_or("distance");
@@ -61,7 +62,26 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nodes::chart::curves;
+    use serde_json::json;
     use std::collections::BTreeMap;
+
+    /// The last finite loss of a student that diverged is not what it ended with.
+    #[test]
+    fn a_loss_that_is_not_finite_is_said() {
+        let line = |step: u64, value: &str| {
+            format!(
+                r#"{{"phase":"p","step":{step},"epoch":1,"wall_time":1,"name":"dev/loss","value":{value}}}"#
+            )
+        };
+        let text = [line(0, "2.5"), line(5, "2.25"), line(7, "null")].join("\n");
+        let summary = Summary::new("p", &curves::read(&text), BTreeMap::new(), None);
+        let said = summary.to_string();
+        assert!(said.contains("dev loss 2.5000 -> not finite"), "{said}");
+        let json = serde_json::to_value(&summary).unwrap();
+        assert_eq!(json["dev_loss"], json!([2.5, null]));
+        assert_eq!(json["dev_losses"], json!({ "loss": null }));
+    }
 
     #[test]
     fn a_model_is_compared_with_its_teacher() {

@@ -10,7 +10,16 @@ pub(super) fn finite_values(phase: &curves::PhaseCurves, metric: &str) -> Vec<f6
         .collect()
 }
 
-/// Returns the first and the last value.
-pub(super) fn ends(values: &[f64]) -> Option<[f64; 2]> {
-    Some([*values.first()?, *values.last()?])
+/// Returns the first and the last value of a metric; one that was not finite is NaN.
+pub(super) fn ends(phase: &curves::PhaseCurves, metric: &str) -> Option<[f64; 2]> {
+    let points = phase.curves.get(metric)?;
+    Some([points.first()?.1, points.last()?.1])
+}
+
+/// Returns a loss as it is shown.
+pub(super) fn shown(loss: f64) -> String {
+    match loss.is_finite() {
+        true => format!("{loss:.4}"),
+        false => "not finite".to_owned(),
+    }
 }

@@ -27,7 +27,7 @@ impl Run<'_> {
         }
     }
 
-    /// Reads the record of the run that the folder holds, if it holds one.
+    /// Reads the record of the run that the folder holds, if it holds one that has computed anything.
     pub(super) fn earlier_record(&self, file: &Path) -> Result<Option<RunRecord>, RunError> {
         let out = self.out.display();
         let traces = ["run.json", "metrics.jsonl", "checkpoint"];
@@ -40,7 +40,18 @@ impl Run<'_> {
         if !file.exists() {
             return Ok(None);
         }
-        Ok(Some(RunRecord::read(file)?))
+        let record = RunRecord::read(file)?;
+        let may_be_anew = record.finished.is_none() && !self.has_computed();
+        Ok((!may_be_anew).then_some(record))
+    }
+
+    /// Returns whether the folder has a metric, a checkpoint or what a phase wrote. A run that failed
+    /// before its first update has none, and begins anew whatever its settings are now.
+    fn has_computed(&self) -> bool {
+        let metrics = std::fs::metadata(self.out.join("metrics.jsonl"));
+        let folders = std::fs::read_dir(&self.out).into_iter().flatten();
+        let mut folders = folders.map_while(Result::ok);
+        metrics.is_ok_and(|file| file.len() > 0) || folders.any(|entry| entry.path().is_dir())
     }
 
     /// Checks that a checkpoint in a folder without run.json is of this graph.

@@ -82,7 +82,12 @@ pub(super) fn read_run(folder: &Path) -> nodes::Result<ComparedRun> {
         .iter()
         .map(|phase| {
             let distance = declared_distance(phase.nodes);
-            Summary::new(phase.name, &metrics, BTreeMap::new(), distance)
+            let written = recorded_summary(&record, phase.name);
+            Summary {
+                written_sparsity: written["written_sparsity"].as_f64(),
+                teacher_parameters: written["teacher_parameters"].as_u64(),
+                ..Summary::new(phase.name, &metrics, BTreeMap::new(), distance)
+            }
         })
         .collect();
     let student = phases.last().and_then(|phase| student_of(phase.nodes));
@@ -111,9 +116,7 @@ pub(super) fn read_run(folder: &Path) -> nodes::Result<ComparedRun> {
         },
         real_time_factor: measured.map(|measured| measured.real_time_factor),
         teacher_real_time_factor: measured.and_then(|measured| measured.teacher_real_time_factor),
-        teacher_parameters: record["summary"]
-            .as_array()
-            .and_then(|phases| phases.last()?["teacher_parameters"].as_u64()),
+        teacher_parameters: last.and_then(|summary| summary.teacher_parameters),
         seconds: summaries.iter().map(|summary| summary.seconds).sum(),
         updates: summaries.iter().map(|summary| summary.updates).sum(),
         audio_hours: summaries.iter().map(|summary| summary.audio_hours).sum(),
@@ -124,6 +127,13 @@ pub(super) fn read_run(folder: &Path) -> nodes::Result<ComparedRun> {
         models,
         phases: summaries,
     })
+}
+
+/// Returns what run.json says of a phase that has ended; null of others.
+fn recorded_summary<'a>(record: &'a Value, phase: &str) -> &'a Value {
+    let mut phases = record["summary"].as_array().into_iter().flatten();
+    let of_phase = phases.find(|summary| summary["phase"] == phase);
+    of_phase.unwrap_or(&Value::Null)
 }
 
 /// Returns the name of the first student of a phase.

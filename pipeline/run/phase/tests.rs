@@ -39,6 +39,7 @@ impl Source for Fake {
             dev: None,
             seconds_per_batch: 1.0,
             views: 1,
+            crops: false,
         }
     }
     fn planned_rows(&self) -> Result<Option<PlannedRows>> {
