@@ -47,11 +47,12 @@ def torch_updates():
     print(json.dumps([statistics.median(seconds[2:]), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6]))
 
 
-def ours(graph, cache):
-    command = ["target/release/pipeline", "bench", graph, "--steps", str(STEPS), "--format", "json"]
-    command += ["--set", f"upstream.cache={json.dumps(cache)}", "--set", "speech.dev=null"]
-    found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout)
-    return found["step_seconds"]["median"], found["peak_bytes"] / 1e9
+def ours(graph, folder, name):
+    """Runs the updates and returns what `compare` says of them."""
+    pipeline, out = "target/release/pipeline", f"{folder}/{name}"
+    subprocess.run([pipeline, "run", graph, "--steps", str(STEPS), "--out", out], stderr=subprocess.DEVNULL, check=True)
+    (found,) = json.loads(subprocess.check_output([pipeline, "compare", out, "--format", "json"]))
+    return found["step_seconds"], found["peak_bytes"] / 1e9
 
 
 def write_base(folder):
@@ -67,14 +68,15 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         write_base(f"{folder}/base")
         nodes = json.load(open("graphs/superb/small/pr.json"))["phases"][0]["nodes"]
-        nodes["upstream"]["model"] = f"{folder}/base"
+        nodes["upstream"] |= {"model": f"{folder}/base", "cache": f"{folder}/cache"}
+        nodes["speech"]["dev"] = nodes["step"]["best"] = None
         graph = f"{folder}/pr.json"
         json.dump({"name": "pr", "nodes": nodes}, open(graph, "w"))
-        ours(graph, f"{folder}/cache")  # fills the cache
+        ours(graph, folder, "filling")
         pairs = []
-        for _ in range(rounds):
+        for number in range(rounds):
             theirs = json.loads(subprocess.run([sys.executable, __file__, "torch"], stdout=subprocess.PIPE, check=True).stdout)
-            pairs.append([ours(graph, f"{folder}/cache"), theirs])
+            pairs.append([ours(graph, folder, number), theirs])
         median = lambda side, number: statistics.median(pair[side][number] for pair in pairs)
         print("| ours, s | PyTorch, s | ratio | ours, GB | PyTorch, GB |\n|---|---|---|---|---|")
         print(f"| {median(0, 0):.3f} | {median(1, 0):.3f} | {median(0, 0) / median(1, 0):.2f} | {median(0, 1):.2f} | {median(1, 1):.2f} |")
