@@ -1,6 +1,7 @@
 //! The messages for bad graphs, word for word: each `bad/*.json` has a text file with the expected
 //! output. With the environment variable `UPDATE_EXPECT`, the test writes these files.
 use crate::program::{Folder, call, root, stderr};
+use crate::sample::sample;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,21 @@ fn all_problems_of_bad_graphs_are_reported() {
             graph.display()
         );
     }
+}
+
+/// The file alone is right; what is wrong with the whole object is wrong with the setting.
+#[test]
+fn problems_of_an_object_name_the_setting_that_changed_it() {
+    let folder = sample("set-object");
+    let setting = "prune.student.architecture.num_attention_heads=5";
+    let output = call(folder.path(), &["check", "g.json", "--set", setting]);
+    let said = stderr(&output);
+    let start = format!("--set {setting}: node `student`: option `architecture`");
+    assert!(said.lines().any(|line| line.starts_with(&start)), "{said}");
+    assert!(
+        said.lines().all(|line| line.starts_with("--set ")),
+        "{said}"
+    );
 }
 
 #[test]

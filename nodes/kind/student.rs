@@ -154,6 +154,11 @@ impl Config for Options {
         inputs: &Shapes,
     ) -> Result<NodeInfo, Vec<OptionError>> {
         let mut errors = self.factor_errors();
+        errors.extend(OptionError::unless(
+            self.init.is_some() || self.init_layers.is_none(),
+            "init_layers",
+            "chooses layers of the model `init`, and none is named",
+        ));
         let planned = match self.model_option().plan(phase_outputs) {
             Ok(planned) => planned,
             Err(error) => {

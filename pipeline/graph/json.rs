@@ -76,7 +76,9 @@ impl Json {
     /// Returns the location of the value at `path`, a list of keys and indices: where its key is
     /// written, or where an item of an array begins.
     ///
-    /// If a part of `path` does not exist, the location is that of the value which lacks it.
+    /// If a part of `path` does not exist, the location is that of the value which lacks it. Of an
+    /// object that `--set` has changed in part it is that argument: the file alone was right, most
+    /// likely.
     pub(crate) fn location_of<S: AsRef<str>>(&self, path: &[S]) -> &Location {
         let Some((step, rest)) = path.split_first() else {
             return &self.location;
@@ -84,7 +86,9 @@ impl Json {
         match &self.content {
             Content::Object(entries) => {
                 match entries.iter().find(|entry| entry.key == step.as_ref()) {
-                    Some(entry) if rest.is_empty() => &entry.key_location,
+                    Some(entry) if rest.is_empty() => {
+                        entry.value.changed_at().unwrap_or(&entry.key_location)
+                    }
                     Some(entry) => entry.value.location_of(rest),
                     None => &self.location,
                 }
@@ -95,6 +99,17 @@ impl Json {
             },
             Content::Leaf(_) => &self.location,
         }
+    }
+
+    /// Returns the argument of `--set` that has changed a key of the object.
+    fn changed_at(&self) -> Option<&Location> {
+        self.entries().iter().find_map(|entry| {
+            let is_set = matches!(entry.value.location, Location::Set(_));
+            match is_set {
+                true => Some(&entry.value.location),
+                false => entry.value.changed_at(),
+            }
+        })
     }
 
     /// Removes a key from an object.

@@ -75,7 +75,8 @@ fn parse(text: &str) -> Option<Vec<Vec<usize>>> {
     let mut parsed = vec![];
     for term in text.split('+') {
         let (list, times) = match term.split_once('*') {
-            Some((list, times)) => (list, times.trim().parse().ok()?),
+            Some((list, times)) if list.contains('[') => (list, times.trim().parse().ok()?),
+            Some((times, list)) => (list, times.trim().parse().ok()?),
             None => (term, 1),
         };
         let inner = list.trim().strip_prefix('[')?.strip_suffix(']')?;
@@ -129,6 +130,8 @@ mod tests {
             "[(128,10,5)] + [(256, 1, 1),(256,3,2)] * 2+[(480, 2, 2)]"
         ));
         assert_eq!(arm.expect("read").channels, [128, 256, 256, 256, 256, 480]);
+        let before = read(json!("[(8, 10, 5)] + 2 * [(4, 3, 2)]"));
+        assert_eq!(before.expect("read").channels, [8, 4, 4]);
         assert_eq!(
             read(json!([[4, 10, 5], [6, 3, 2]])).expect("read").channels,
             [4, 6]

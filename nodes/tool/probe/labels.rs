@@ -175,9 +175,10 @@ fn parse_phones(text: &str) -> Option<Vec<PhoneInterval>> {
 fn parse_interval(text: &str) -> Option<PhoneInterval> {
     let (start, rest) = text.split_once(':')?;
     let (end, phone) = rest.split_once(':')?;
-    Some(PhoneInterval {
-        start: start.parse().ok()?,
-        end: end.parse().ok()?,
+    let [start, end]: [f64; 2] = [start.parse().ok()?, end.parse().ok()?];
+    (start <= end).then(|| PhoneInterval {
+        start,
+        end,
         phone: phone.into(),
     })
 }
@@ -227,10 +228,12 @@ mod tests {
         );
         let both = "its first line names the columns `phones` and `label`; take one of them out";
         assert_eq!(error("path\tsplit\tphones\tlabel"), both);
-        assert_eq!(
-            error(&TABLE.replace("0.5:0.6:K", "K")),
-            "line 4: its phones are not `start:end:PHONE`"
-        );
+        for phone in ["K", "0.6:0.5:K", "nan:0.6:K"] {
+            assert_eq!(
+                error(&TABLE.replace("0.5:0.6:K", phone)),
+                "line 4: its phones are not `start:end:PHONE`"
+            );
+        }
         assert_eq!(
             error(&TABLE.replace("c.wav\tB", "c.wav\tA")),
             "line 4: the speaker `A` is in `train` and in another split"
