@@ -66,6 +66,14 @@ pub fn shell_word(word: &str) -> String {
     }
 }
 
+/// Returns a loss as it is shown.
+pub fn loss_text(loss: f64) -> String {
+    match loss.is_finite() {
+        true => format!("{loss:.4}"),
+        false => "not finite".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -124,7 +124,7 @@ fn paths_hold_in_the_new_folder() {
         "{checked}"
     );
 
-    assert!(!stderr(&output).contains("another size"));
+    assert!(!stderr(&output).contains("does not fit"));
     let small = root().join("tests/golden/base");
     let output = call(
         folder.path(),
@@ -138,9 +138,14 @@ fn paths_hold_in_the_new_folder() {
         "{said}"
     );
     assert!(
-        said.contains("the graph is of a teacher of another size"),
+        said.contains("the graph does not fit this teacher yet"),
         "{said}"
     );
+
+    let later = ["new", "later", "--teacher", "models/later"];
+    let said = stderr(&call(folder.path(), &later));
+    assert!(said.contains("there is no models/later yet"), "{said}");
+    assert!(!said.contains("does not fit"), "{said}");
 
     let outside = ["new", "other", "--manifest", "work/speech/train.tsv"];
     let output = call(folder.path(), &outside);

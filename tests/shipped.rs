@@ -1,6 +1,6 @@
 //! What ships with the program: graphs are valid, the sample data is as documented, and the docs
 //! name every kind and option.
-use crate::program::{call, root, stdout, stdout_json};
+use crate::program::{call, read_json, root, stdout, stdout_json};
 use crate::students::planned;
 use compute::random::Key;
 use compute::tensor::len;
@@ -55,6 +55,25 @@ fn counts_of_the_full_recipe() {
 fn total(graph: &Value, count: &str, nodes: &[&str]) -> u64 {
     let counts = nodes.iter().map(|node| graph[count][node].as_u64());
     counts.map(|count| count.expect("a count")).sum()
+}
+
+/// Recipes whose code drops out a twentieth of what the encoder reads (`dropout_input` 0.05).
+#[test]
+fn recipes_have_the_dropout_of_their_code() {
+    let recipes = fs::read_dir(root().join("graphs/librispeech")).unwrap();
+    let mut checked = 0;
+    for recipe in recipes.map(|file| file.unwrap().path()) {
+        let name = recipe.file_stem().unwrap().to_str().unwrap().to_owned();
+        if ["arm", "mask", "star", "fit"]
+            .iter()
+            .any(|method| name.starts_with(method))
+        {
+            let student = &read_json(&recipe)["nodes"]["student"]["architecture"];
+            assert_eq!(student["feat_proj_dropout"], 0.05, "{name}");
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 9);
 }
 
 /// The sizes that the methods' papers state, to the last parameter and multiply-accumulate.

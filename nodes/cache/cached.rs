@@ -2,7 +2,7 @@
 mod build;
 
 use super::cacheable;
-use super::codec::Codec;
+use super::codec::{Codec, NOT_FINITE};
 use super::input_rows::InputRows;
 use super::output::CachedOutput;
 use super::rows::RowKey;
@@ -10,7 +10,7 @@ use super::store::FoundEntries;
 use crate::Result;
 use crate::data::column;
 use crate::data::entry::Entry;
-use crate::data::printable::printable_path;
+use crate::data::printable::{printable, printable_path};
 use crate::node::port;
 use crate::node::port::Value;
 use crate::node::step::{Step, StepInfo};
@@ -142,6 +142,15 @@ impl CachedNode {
                         .ok_or_else(|| format!("nothing came from `{}`", output.port))?;
                     let entry = cacheable.entry(output.port, batch, computed_row, index)?;
                     let id = ids.value(row);
+                    if self.is_read && !entry.is_finite() {
+                        // Who reads it decides what becomes of the update.
+                        self.context.say(format!(
+                            "row `{}`: {NOT_FINITE}; it is not kept",
+                            printable(id)
+                        ));
+                        *place = Some(entry);
+                        continue;
+                    }
                     *place = Some(output.store.put(i, keys[row], id, samples, entry)?);
                 }
             }

@@ -10,7 +10,7 @@ use crate::data::error::{PathContext, error_at};
 use crate::data::store;
 use crate::kmeans::residual::{CodebookFile, FILE};
 use crate::node::{Artifact, LOGITS_PORT, NodeContext, StoredEntry};
-pub(super) use entry::{Encoded, EntryCodec, little_endian};
+pub(super) use entry::{Encoded, EntryCodec, NOT_FINITE, little_endian};
 pub use option::{CodecOption, Scale};
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};

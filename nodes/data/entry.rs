@@ -10,6 +10,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Returns whether all values are finite.
+    pub fn is_finite(&self) -> bool {
+        self.values.iter().all(|x| x.is_finite())
+    }
+
     /// Returns the number of values per frame, or `None` if they do not divide evenly among the
     /// frames.
     pub fn width(&self) -> Option<u32> {

@@ -193,7 +193,7 @@ fn labels_of_clusters(classes: Option<usize>, inputs: &Shapes) -> Shape {
     }
 }
 
-/// Returns what gets a label: each frame that comes in, of features every 20 ms.
+/// Returns what gets a label: each frame of hidden states; of features one each 20 ms.
 fn labelled(inputs: &Shapes) -> LabelledUnit {
     let hiddens = HiddenInput::find(frames::PORT.name, inputs);
     hiddens.map_or(LabelledUnit::FRAME, |hiddens| {

@@ -169,8 +169,7 @@ impl Model {
                 file::write_tensors(file, &cmvn.tensors(), BTreeMap::new())
             })?;
         }
-        growing.keep_others(&[&FILES[..], &[CMVN_FILE]].concat())?;
-        growing.finish()
+        growing.finish_among(&[&FILES[..], &[CMVN_FILE]].concat())
     }
 
     /// Returns the text of preprocessor_config.json, which says whether waveforms are normalised.

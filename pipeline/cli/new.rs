@@ -119,15 +119,16 @@ impl Arguments {
     /// Says which options of the graph do not fit the teacher that was given: its layers and widths
     /// may be others than those of the graph's own.
     fn say_what_does_not_fit(&self, dir: &Path, method: &Method, text: &str) -> CommandResult {
-        if self.teacher.is_none() {
+        let is_there = |teacher: &PathBuf| !is_address(teacher) && teacher.exists();
+        if !self.teacher.as_ref().is_some_and(is_there) {
             return Ok(());
         }
         std::env::set_current_dir(dir)?; // the graph's paths begin there
         let graph = graph::Arguments::shipped(&method.path(), text, vec![]);
         if let Err(CommandError::InvalidGraph(problems)) = graph.plan() {
             eprintln!(
-                "{problems}warning: the graph is of a teacher of another size: change what these lines \
-                 name, or begin with one of `pipeline new --list` that is of yours"
+                "{problems}warning: the graph does not fit this teacher yet: change what these lines name, \
+                 or begin with a graph of `pipeline new --list` that is of its size"
             );
         }
         Ok(())

@@ -89,10 +89,11 @@ impl Arguments {
                 Ok(())
             }
             Ok(RunOutcome::Stopped) => {
+                let interruption = signals.interruption();
                 if ranks.is_first() {
                     eprintln!("stopped; `--resume` goes on");
                 }
-                Err(signals.interruption())
+                Err(interruption)
             }
             Err(RunError::FolderInUse(message)) => Err(CommandError::Usage(message)),
             Err(RunError::Failed(message)) => Err(CommandError::Failed(message)),

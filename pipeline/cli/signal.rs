@@ -86,7 +86,7 @@ impl Signals {
     pub(crate) fn interruption(&self) -> CommandError {
         let exit_code = self.exit_code.load(Ordering::Relaxed) as i32;
         // The thread that answers may have had no turn before the command ended.
-        if let Some(answer) = &self.answer {
+        if let Some(answer) = self.answer.as_ref().filter(|_| self.stopped()) {
             answer.give(exit_code == INTERRUPTED);
         }
         CommandError::Interrupted { exit_code }

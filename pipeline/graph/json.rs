@@ -101,15 +101,24 @@ impl Json {
         }
     }
 
-    /// Returns the argument of `--set` that has changed a key of the object.
+    /// Returns the argument of `--set` that has changed the object, if it is one.
     fn changed_at(&self) -> Option<&Location> {
-        self.entries().iter().find_map(|entry| {
-            let is_set = matches!(entry.value.location, Location::Set(_));
-            match is_set {
-                true => Some(&entry.value.location),
-                false => entry.value.changed_at(),
+        let mut locations = vec![];
+        self.collect_changes(&mut locations);
+        locations.dedup();
+        match locations[..] {
+            [one] => Some(one),
+            _ => None,
+        }
+    }
+
+    fn collect_changes<'a>(&'a self, locations: &mut Vec<&'a Location>) {
+        for entry in self.entries() {
+            match &entry.value.location {
+                location @ Location::Set(_) => locations.push(location),
+                Location::Byte(_) => entry.value.collect_changes(locations),
             }
-        })
+        }
     }
 
     /// Removes a key from an object.

@@ -2,8 +2,7 @@
 use super::models::{ModelChange, ModelSize};
 use super::scores::{self, Score};
 use super::summary::Summary;
-use super::values::shown;
-use crate::format::{change, duration, percent, short, thousands};
+use crate::format::{change, duration, loss_text, percent, short, thousands};
 use crate::graph::plan::{Phase, Plan};
 use nodes::chart::svg;
 use nodes::chart::svg::escape;
@@ -63,7 +62,7 @@ fn facts(summary: &Summary) -> String {
         duration(summary.seconds)
     )];
     if let Some([before, after]) = summary.dev_loss {
-        let loss = change(&shown(before), &shown(after));
+        let loss = change(&loss_text(before), &loss_text(after));
         facts.push(format!("dev loss {loss}"));
     }
     if let Some([expected, target]) = summary.sparsity {

@@ -1,7 +1,6 @@
 //! A summary as text, for the end of a run.
 use super::summary::Summary;
-use super::values::shown;
-use crate::format::{duration, percent, thousands};
+use crate::format::{duration, loss_text, percent, thousands};
 use std::fmt;
 
 impl fmt::Display for Summary {
@@ -28,12 +27,22 @@ impl fmt::Display for Summary {
             write!(f, "aimed at {target:.4}")?;
         }
         if let Some([before, after]) = self.dev_loss {
-            write!(f, "\n  dev loss {} -> {}", shown(before), shown(after))?;
+            write!(
+                f,
+                "\n  dev loss {} -> {}",
+                loss_text(before),
+                loss_text(after)
+            )?;
         }
         if let Some([before, after]) = self.l1_and_cosine_distance {
             let label = self.distance_label.unwrap_or("distance");
-            write!(f, "\n  dev {label} {before:.4} -> {after:.4}")?;
-            if before > 0.0 {
+            write!(
+                f,
+                "\n  dev {label} {} -> {}",
+                loss_text(before),
+                loss_text(after)
+            )?;
+            if before > 0.0 && after.is_finite() {
                 write!(f, ", {:.2} of it", after / before)?;
             }
         }

@@ -2,7 +2,7 @@
 use super::models::{ModelChange, ModelSize};
 use super::scores::Score;
 use super::summary::Summary;
-use crate::format::{change, duration, percent, short, thousands};
+use crate::format::{change, duration, loss_text, percent, short, thousands};
 use nodes::chart::curves;
 use nodes::chart::scale::number;
 use nodes::chart::svg::escape;
@@ -113,7 +113,14 @@ fn size_change(models: &[Vec<ModelChange>]) -> Option<SizeChange> {
 fn first_and_last(summaries: &[Summary], ends: fn(&Summary) -> Option<[f64; 2]>) -> Option<String> {
     let [before, _] = summaries.iter().find_map(ends)?;
     let [_, after] = summaries.iter().rev().find_map(ends)?;
-    Some(change(&number(before), &number(after)))
+    Some(change(&number_or_not(before), &number_or_not(after)))
+}
+
+fn number_or_not(value: f64) -> String {
+    match value.is_finite() {
+        true => number(value),
+        false => loss_text(value),
+    }
 }
 
 /// Returns the median of `audio_per_second` over the updates of all phases.

@@ -15,11 +15,3 @@ pub(super) fn ends(phase: &curves::PhaseCurves, metric: &str) -> Option<[f64; 2]
     let points = phase.curves.get(metric)?;
     Some([points.first()?.1, points.last()?.1])
 }
-
-/// Returns a loss as it is shown.
-pub(super) fn shown(loss: f64) -> String {
-    match loss.is_finite() {
-        true => format!("{loss:.4}"),
-        false => "not finite".to_owned(),
-    }
-}

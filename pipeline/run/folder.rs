@@ -45,9 +45,13 @@ impl Run<'_> {
         Ok((!may_be_anew).then_some(record))
     }
 
-    /// Returns whether the folder has a metric, a checkpoint or what a phase wrote. A run that failed
-    /// before its first update has none, and begins anew whatever its settings are now.
+    /// Returns whether the folder has a metric, a checkpoint or what a phase wrote, or may have filled
+    /// a cache. A run that failed before its first update has none, and begins anew whatever its
+    /// settings are now.
     fn has_computed(&self) -> bool {
+        if self.plan.phases[0].optimizer.is_none() {
+            return true; // it may have filled a cache, which lies elsewhere
+        }
         let metrics = std::fs::metadata(self.out.join("metrics.jsonl"));
         let folders = std::fs::read_dir(&self.out).into_iter().flatten();
         let mut folders = folders.map_while(Result::ok);

@@ -47,9 +47,11 @@ class Azure(unittest.TestCase):
                 if "onnection" not in str(error):
                     raise
                 time.sleep(0.1)
+        else:
+            raise RuntimeError("the server does not answer")
         lines = (SAMPLE / "train.tsv").read_text().splitlines()[1:]
-        for line in lines:
-            name = line.split("\t")[0]
+        cls.names = [line.split("\t")[0] for line in lines]
+        for name in cls.names:
             cls.container.upload_blob(f"audio/{name}", (SAMPLE / "audio" / name).read_bytes())
         text = "\n".join([f"az://{CONTAINER}/audio", *lines, ""])
         cls.container.upload_blob("train.tsv", text.encode())
@@ -70,8 +72,8 @@ class Azure(unittest.TestCase):
         local = tap("local", "data/sample/train.tsv")
         for manifest in [f"az://{CONTAINER}/train.tsv", f"az://{CONTAINER}/audio"]:
             remote = tap("remote", manifest)
-            if manifest.endswith("audio"):
-                self.assertGreater(remote.num_rows, 0)
+            if manifest.endswith("audio"):  # batches of the same files in another order
+                self.assertLessEqual(set(remote["id"].to_pylist()), set(self.names))
             else:
                 self.assertTrue(remote.equals(local))
 

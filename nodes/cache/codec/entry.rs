@@ -20,6 +20,10 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use std::sync::Arc;
 
+/// What is wrong with an entry that no codec stores.
+pub(in crate::cache) const NOT_FINITE: &str =
+    "a value is not finite; look at the audio and the model's weights";
+
 /// The codec of one layer.
 #[derive(Clone, Debug)]
 pub(in crate::cache) enum EntryCodec {
@@ -86,9 +90,8 @@ impl EntryCodec {
             .width()
             .ok_or("a row of hidden states is not frames x width floats")?;
         let values = &entry.values;
-        if !values.iter().all(|x| x.is_finite()) {
-            let message = "a value is not finite; look at the audio and the model's weights";
-            return Err(message.into());
+        if !entry.is_finite() {
+            return Err(NOT_FINITE.into());
         }
         let bytes = match self {
             EntryCodec::F32 => little_endian(values, |x| x.to_le_bytes()),
@@ -116,12 +119,13 @@ impl EntryCodec {
         })
     }
 
-    /// Returns an entry as it is read back.
+    /// Returns an entry as it is read back; as it is if it has a value that is not finite, which is
+    /// never stored.
     ///
     /// # Errors
     /// Those of [`EntryCodec::encode`].
     pub(in crate::cache) fn round(&self, entry: Entry) -> Result<Entry> {
-        if self.is_exact() {
+        if self.is_exact() || !entry.is_finite() {
             return Ok(entry);
         }
         let row = self.encode(&entry)?;

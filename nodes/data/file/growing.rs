@@ -165,24 +165,6 @@ impl GrowingFolder {
         fs::create_dir_all(self.growing.join(name)).at(&self.path.join(name))
     }
 
-    /// Moves what somebody put into the folder of the final name here: all but files of the names
-    /// `replaced`. Errors name that folder.
-    pub(crate) fn keep_others(&self, replaced: &[&str]) -> Result<()> {
-        if !self.path.is_dir() {
-            return Ok(());
-        }
-        for entry in fs::read_dir(&self.path).at(&self.path)? {
-            let entry = entry.at(&self.path)?;
-            let name = entry.file_name();
-            let new = self.growing.join(&name);
-            let is_replaced = name.to_str().is_some_and(|name| replaced.contains(&name));
-            if !is_replaced && !new.exists() {
-                fs::rename(entry.path(), new).at(&self.path)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Replaces the folder of the final name, if there is one. Errors name it.
     pub(crate) fn finish(self) -> Result<()> {
         let path = &self.path;
@@ -194,6 +176,30 @@ impl GrowingFolder {
             fs::remove_dir_all(path).at(path)?;
         }
         rename_and_sync(&self.growing, path).at(path)
+    }
+
+    /// Replaces the files `replaced` of a folder of the final name, if there is one, and keeps what
+    /// else somebody put there. Errors name it.
+    pub(crate) fn finish_among(self, replaced: &[&str]) -> Result<()> {
+        let path = self.path.clone();
+        if !path.is_dir() {
+            return self.finish();
+        }
+        let before = temporary(&path).at(&path)?;
+        fs::rename(&path, &before).at(&path)?;
+        self.finish()?;
+        for entry in fs::read_dir(&before).at(&before)? {
+            let old = entry.at(&before)?.path();
+            let name = old.file_name().unwrap_or_default();
+            let new = path.join(name);
+            let is_replaced = name.to_str().is_some_and(|name| replaced.contains(&name));
+            if is_replaced || new.exists() {
+                fs::remove_file(&old).at(&old)?;
+            } else {
+                fs::rename(&old, new).at(&old)?;
+            }
+        }
+        fs::remove_dir(&before).at(&before)
     }
 }
 

@@ -161,8 +161,7 @@ mod tests {
             fs::write(path.join(old), "old").unwrap();
         }
         let ours = ["config.json", "cmvn.safetensors"];
-        living.keep_others(&ours).unwrap();
-        living.finish().unwrap();
+        living.finish_among(&ours).unwrap();
         let left = [
             "mine.tmp-0000000000000003",
             "student",

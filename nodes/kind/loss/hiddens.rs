@@ -105,11 +105,14 @@ pub(super) fn step_message(ports: [&str; 2], steps: [FrameStep; 2]) -> Option<St
             },
         );
     }
-    let [first, second] = steps.map(|step| step.window);
-    (first != second && !steps[0].pooled).then(|| {
+    // Where frames were joined, fewer than those are missing at a row's end, and left out.
+    let [first, second] = steps.map(|step| [step.window, step.hop]);
+    let is_alike = first == second || steps[0].pooled || steps[0].joined > 1;
+    (!is_alike).then(|| {
         format!(
-            "a frame of `{first_port}` spans {first} samples, one of `{second_port}` {second}, so their \
-             rows have other numbers of frames"
+            "a frame of `{first_port}` spans {} samples every {}, one of `{second_port}` {} every {}, so \
+             their rows have other numbers of frames",
+            first[0], first[1], second[0], second[1]
         )
     })
 }

@@ -27,7 +27,7 @@ impl Options {
         };
         Some(format!(
             "its LSTM reads a row from its beginning alone, but {cause} sees the row whole, so it cannot \
-             run on a stream; {remedy}, or log-mel frames, see nothing ahead"
+             run on a stream; with {remedy} it sees nothing ahead, over log-mel frames 20 ms"
         ))
     }
 }

@@ -58,7 +58,7 @@ impl Options {
     /// Returns what a plan learns.
     pub(super) fn baseline_info(&self) -> NodeInfo {
         let frames = FrameStep {
-            split: 2, // of 20 ms
+            hop: 160,
             ..FrameStep::default()
         };
         let targets = self.pooled(Shape::Hiddens {

@@ -10,6 +10,7 @@ use crate::model::Architecture;
 use crate::model::FAIRSEQ_EPSILON;
 use crate::model::normalization::Normalization;
 use crate::model::stored::{Stored, StoredTensor, described};
+use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
 /// Models of fairseq by the names that it registers, and `model_type` of transformers.
@@ -110,7 +111,12 @@ pub(super) fn stated_normalize(part: Option<Value>) -> Result<Option<bool>, Stri
             let text = printable(text);
             Err(format!("its `normalize` is \"{text}\", not true or false"))
         }
-        (None, None) => Ok(None),
+        (None, None) => match value.json() {
+            Ok(Json::Null) | Err(_) => Ok(None),
+            Ok(other) => Keys::of(json!({ "normalize": other }), "configuration")?
+                .flag("normalize", false)
+                .map(Some),
+        },
     }
 }
 

@@ -3,7 +3,7 @@ use super::{close, gradient, load, load_model, values};
 use crate::model::{
     Architecture, Convention, DropoutKey, EncoderType, Forward, Model, OPEN, count,
 };
-use crate::model::{Component, ExtractNorm};
+use crate::model::{Component, ExtractNorm, FrontEnd};
 use compute::gemm::Precision;
 use compute::op::mean_square;
 use compute::random::Key;
@@ -86,23 +86,14 @@ fn dropout_is_between_layers() {
     assert_eq!(hiddens(&model, Some(7)), without);
 }
 
-/// Layer norms and one direction: a frame sees the samples of its window and those before it.
-#[test]
-fn later_samples_change_no_earlier_frame() {
-    let model = load_model("lstm_forward");
-    assert_eq!(
-        model.architecture.feat_extract_norm,
-        ExtractNorm::Layer,
-        "a group norm sees the whole row"
-    );
-    assert!(!model.normalize);
+/// Checks that frames 0 to 4 of a model depend on these first samples alone, and frame 5 on more.
+fn assert_sees_nothing_behind(model: &Model, samples: usize) {
     let noise = Key::new(1, &["speech"]);
     let audio: Vec<f32> = (0..8000).map(|i| noise.normal(0, i)).collect();
-    let first = 4 * 320 + 400; // the first sample after frame 4
     let mut changed = audio.clone();
-    changed[first..].iter_mut().for_each(|x| *x = 1.0 - *x);
-    let pass = Forward::frozen(&model, OPEN, Precision::F32);
-    for layer in 0..=2 {
+    changed[samples..].iter_mut().for_each(|x| *x = 1.0 - *x);
+    let pass = Forward::frozen(model, OPEN, Precision::F32);
+    for layer in 0..=model.architecture.num_hidden_layers {
         let before = pass.hiddens(&[&audio], &[layer], Convention::Hf).remove(0);
         let after = pass
             .hiddens(&[&changed], &[layer], Convention::Hf)
@@ -114,6 +105,37 @@ fn later_samples_change_no_earlier_frame() {
             read(&after.values)[same..same + before.width()]
         );
     }
+}
+
+/// Layer norms and one direction: a frame sees the samples of its window and those before it.
+#[test]
+fn later_samples_change_no_earlier_frame() {
+    let model = load_model("lstm_forward");
+    assert_eq!(
+        model.architecture.feat_extract_norm,
+        ExtractNorm::Layer,
+        "a group norm sees the whole row"
+    );
+    assert!(!model.normalize);
+    assert_sees_nothing_behind(&model, 4 * 320 + 400);
+}
+
+/// The convolution over log-mel frames, of kernel 5, reads two frames of 10 ms more.
+#[test]
+fn a_log_mel_front_end_waits_20_ms() {
+    let architecture = Architecture {
+        encoder: EncoderType::Lstm,
+        lstm_bidirectional: false,
+        lstm_hidden_size: Some(16),
+        num_hidden_layers: 2,
+        hidden_size: 16,
+        front_end: FrontEnd::Fbank,
+        mask_time_prob: 0.0,
+        ..Architecture::default()
+    };
+    let mut model = Model::random(&architecture, Key::new(3, &["log-mel"]));
+    model.normalize = false;
+    assert_sees_nothing_behind(&model, 4 * 320 + 400 + 320);
 }
 
 /// de Oliveira and Gerkmann's student: four layers of 384 units in both directions behind HuBERT's

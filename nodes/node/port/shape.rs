@@ -120,7 +120,8 @@ impl Content {
 /// What has a label.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LabelledUnit {
-    /// Each frame.
+    /// Each frame. Of two steps only the times between frames are compared, since label files are made
+    /// with other paddings.
     Frame(FrameStep),
     /// The utterance, or each slot of it.
     Utterance,
@@ -191,14 +192,18 @@ impl FrameStep {
     /// Returns the error that a mask, which has a flag every 20 ms, does not fit the frames of
     /// `port`.
     pub fn mask_error(self, port: &str) -> Option<OptionError> {
-        let frames = match (self.pooled, self.milliseconds()) {
-            (true, _) => "one frame a row".to_owned(),
-            (false, step) if step != FrameStep::PLAIN.milliseconds() => {
-                format!("a frame every {step} ms")
-            }
-            _ => return None,
+        let plain = FrameStep::PLAIN;
+        let message = if self.pooled {
+            format!("has a flag every 20 ms, `{port}` one frame a row")
+        } else if self.milliseconds() != plain.milliseconds() {
+            let step = self.milliseconds();
+            format!("has a flag every 20 ms, `{port}` a frame every {step} ms")
+        } else if self.window != plain.window {
+            let (window, flags) = (self.window, plain.window);
+            format!("has flags of {flags} samples, a frame of `{port}` spans {window}")
+        } else {
+            return None;
         };
-        let message = format!("has a flag every 20 ms, `{port}` {frames}");
         Some(OptionError::input(MASK.name, message))
     }
 }

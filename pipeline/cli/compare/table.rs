@@ -1,6 +1,6 @@
 //! The comparison as a table.
 use super::run::ComparedRun;
-use pipeline::format::thousands;
+use pipeline::format::{loss_text, thousands};
 use pipeline::report::summary::Summary;
 
 /// Builds the rows of the comparison: a name, then a cell for each run.
@@ -61,7 +61,7 @@ pub(super) fn table(runs: &[ComparedRun]) -> Vec<Vec<String>> {
         });
         for loss in union(runs, |run| run.dev_losses(&phase)) {
             add(&format!("{phase} dev/{loss}"), &|run| {
-                Some(format!("{:.4}", run.phase(&phase)?.dev_losses.get(&loss)?))
+                Some(loss_text(*run.phase(&phase)?.dev_losses.get(&loss)?))
             });
         }
     }

@@ -70,8 +70,8 @@ class UpstreamExpert(EncoderMixin, nn.Module):
         self.load_state_dict(read_tensors(os.path.join(folder, "model.safetensors")))
         self.normalize = read_json(folder, "preprocessor_config.json")["do_normalize"]
         outputs = read_json(folder, "outputs.json")
-        self.normalize_epsilon = outputs["normalize_epsilon"]
-        self.downsample_rate = outputs["downsample_rate"]
+        self.normalize_epsilon = outputs.get("normalize_epsilon", 1e-7)
+        self.downsample_rate = outputs.get("downsample_rate", 320)
         self.chosen_layers = outputs["layers"]
         self.groups = outputs["groups"]
         if self.groups is not None:
