@@ -1,7 +1,8 @@
 //! `pipeline extract` in another precision, into a wrong place, and of a broken model.
 use crate::program::{Folder, call, last_line, pipeline, root, stderr};
+use crate::sample::sample;
 use arrow::array::AsArray;
-use arrow::datatypes::Float32Type;
+use arrow::datatypes::{Float32Type, Int32Type};
 use compute::gemm::Precision;
 use nodes::data::file::{load, save};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -55,6 +56,33 @@ fn hidden_states_in_bf16_are_near_those_in_f32() {
         let range = if has_bf16 { 1e-5..5e-2 } else { 0.0..1e-30 };
         assert!(range.contains(&share), "layer {layer}: {share}");
     }
+}
+
+/// From layer 1 on a student that joins two frames has half of them, without an odd last one.
+#[test]
+fn joined_frames_are_half_as_many() {
+    let folder = sample("extract-joined");
+    let model = root().join("tests/golden/fit");
+    let samples = [9000, 9000 + 1700]; // of the sample's first two files
+    let mut command = pipeline(folder.path(), &["extract", model.to_str().unwrap()]);
+    command.args(["0.wav", "1.wav", "--layers", "all", "--out", "o.parquet"]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let file = fs::File::open(folder.path().join("o.parquet")).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let mut found = vec![];
+    for batch in reader.build().unwrap() {
+        let batch = batch.unwrap();
+        let column = |name: &str| batch[name].as_primitive::<Int32Type>().values().to_vec();
+        found.extend(column("layer").into_iter().zip(column("frames")));
+    }
+    let mut expected = vec![];
+    for samples in samples {
+        let frames = (samples - 400) / 320 + 1;
+        expected.push((0, frames));
+        expected.extend((1..=4).map(|layer| (layer, frames / 2)));
+    }
+    assert_eq!(found, expected);
 }
 
 /// tf32 is of a GPU's products alone, and what is exported is checked in f32.
