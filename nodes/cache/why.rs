@@ -19,7 +19,8 @@ pub struct Comparison {
     pub port: &'static str,
     /// The name of the folder that the node's rows are stored in.
     pub fingerprint: String,
-    /// The folder with the fewest differences, and of several the one with the most parts; `None` if the cache has no folder of the kind.
+    /// The folder with the fewest differences, and of several the one with the most parts; `None` if
+    /// the cache has no folder of the kind.
     pub nearest: Option<Nearest>,
     entries: Vec<StoredEntry>,
 }

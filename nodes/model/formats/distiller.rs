@@ -7,10 +7,9 @@ use super::keys::Keys;
 use super::names;
 use crate::data::read_files::ReadFiles;
 use crate::data::torch::{TorchFile, read_npy};
-use crate::model::FAIRSEQ_EPSILON;
 use crate::model::normalization::Normalization;
 use crate::model::stored::{Stored, StoredTensor, described};
-use crate::model::{Architecture, Cmvn, FrontEnd};
+use crate::model::{Architecture, Cmvn, FAIRSEQ_EPSILON, FrontEnd};
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -6,10 +6,9 @@ use super::names;
 use super::{StoredModel, head};
 use crate::data::printable::printable;
 use crate::data::torch::{TorchFile, Value};
-use crate::model::Architecture;
-use crate::model::FAIRSEQ_EPSILON;
 use crate::model::normalization::Normalization;
 use crate::model::stored::{Stored, StoredTensor, described};
+use crate::model::{Architecture, FAIRSEQ_EPSILON};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 

@@ -9,10 +9,9 @@ use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::data::read_files::ReadFiles;
 use crate::data::torch::{TorchFile, Value};
-use crate::model::Architecture;
-use crate::model::FAIRSEQ_EPSILON;
 use crate::model::normalization::Normalization;
 use crate::model::stored::{Stored, StoredTensor, described};
+use crate::model::{Architecture, FAIRSEQ_EPSILON};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
 
@@ -24,8 +23,8 @@ const HEADS: &[&str] = &["proj_head.", "final_proj.", "upsampler."];
 pub(super) fn lightning(file: TorchFile, read_files: &mut ReadFiles) -> Result<StoredModel> {
     let path = file.path().to_owned();
     let state = file.root().get("state_dict");
-    let names = state.map(described).unwrap_or_default();
-    if !names.keys().any(|name| name.starts_with(STUDENT)) {
+    let tensors = state.map(described).unwrap_or_default();
+    if !tensors.keys().any(|name| name.starts_with(STUDENT)) {
         let message = format!("has no tensor below `{STUDENT}`, so no student of these methods");
         return Err(error_at(&path, message));
     }
@@ -45,7 +44,7 @@ pub(super) fn lightning(file: TorchFile, read_files: &mut ReadFiles) -> Result<S
             yaml::parse(&text).at(&recipe_path)?
         }
     };
-    read(file, recipe).at(&path)
+    read(file, tensors, recipe).at(&path)
 }
 
 /// Returns the recipe of `hyper_parameters.cfg`, a dictionary or the text of a yaml.
@@ -60,9 +59,11 @@ fn recipe_within(root: Value) -> Result<Option<Map<String, Json>>, String> {
     }
 }
 
-fn read(file: TorchFile, mut recipe: Map<String, Json>) -> Result<StoredModel, String> {
-    let state = file.root().get("state_dict").ok_or("has no `state_dict`")?;
-    let tensors = described(state);
+fn read(
+    file: TorchFile,
+    tensors: BTreeMap<String, StoredTensor>,
+    mut recipe: Map<String, Json>,
+) -> Result<StoredModel, String> {
     let distiller = recipe.remove("distiller").unwrap_or(Json::Null);
     let keys = Keys::of(distiller, "recipe's part `distiller`")?;
     if keys.flag("enable_tr_layer", false)? {
