@@ -1,8 +1,8 @@
 //! Matrix products on the CPU: c = a b or c += a b on strided views, then an epilogue.
 //!
-//! In BLAS's terms alpha is 1, and beta is 0 (set) or 1 (accumulate). With AVX2 or AVX-512 the
-//! scheme is that of BLIS, packed panels and a micro-kernel (gemm/blocked.rs); elsewhere it is the
-//! crate matrixmultiply (gemm/portable.rs). The epilogue is applied to each tile of c while it is
+//! In BLAS's terms alpha is 1, and beta is 0 (set) or 1 (accumulate). With AVX2, AVX-512
+//! or AMX the scheme is that of BLIS, packed panels and a micro-kernel (gemm/blocked.rs); elsewhere
+//! it is the crate matrixmultiply (gemm/portable.rs). The epilogue is applied to each tile of c while it is
 //! in cache.
 //!
 //! A view may overlap itself: a convolution over (frames, channels) is a product with a view whose
@@ -13,6 +13,8 @@ pub use epilogue::Epilogue;
 pub use operands::{Out, Shape, View};
 pub use precision::Precision;
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod bf16;
 #[cfg(target_arch = "x86_64")]
@@ -136,12 +138,33 @@ pub fn packed_bytes() -> usize {
     0
 }
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use amx::{configure as configure_tiles, release as release_tiles};
+
 /// The instructions to compute with and the precision of operands; this machine has both.
-type Backend = (Vectors, Precision);
+#[derive(Clone, Copy, Debug)]
+struct Backend {
+    vectors: Vectors,
+    precision: Precision,
+    /// Whether products in bf16 are of AMX's tiles.
+    has_tiles: bool,
+}
 
 /// Returns the backend of this machine for products of the given precision.
 fn backend(precision: Precision) -> Backend {
-    (Vectors::detect(), precision.on_cpu())
+    Backend {
+        vectors: Vectors::detect(),
+        precision: precision.on_cpu(),
+        has_tiles: has_tiles(),
+    }
+}
+
+/// Returns whether products in bf16 are of AMX's tiles on this machine.
+pub fn has_tiles() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return amx::is_available();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 /// Returns the kernel of a backend, or `None` for portable code.
@@ -149,8 +172,9 @@ fn backend(precision: Precision) -> Backend {
 /// Portable code also takes products of no depth (`numbers` = 0).
 #[cfg(target_arch = "x86_64")]
 fn kernel_of(backend: Backend, numbers: usize) -> Option<&'static kernel::Kernel> {
-    match backend {
+    match (backend.vectors, backend.precision) {
         _ if numbers == 0 => None,
+        (Vectors::Avx512, Precision::Bf16) if backend.has_tiles => Some(&amx::AMX),
         (Vectors::Avx512, Precision::Bf16) => Some(&bf16::BF16),
         (Vectors::Avx512, _) => Some(&isa::AVX512),
         (Vectors::Avx2, _) => Some(&isa::AVX2),

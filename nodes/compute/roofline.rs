@@ -2,11 +2,11 @@
 //! (Williams, Waterman and Patterson 2009).
 //!
 //! FMA peak: each thread adds products to `CHAINS` sums that stay in registers, more than a core
-//! has in flight, in the widest vectors that the matrix products use; a multiply-add counts as two
+//! has in flight, in the widest vectors, or the tiles, that the matrix products use; a multiply-add counts as two
 //! operations. Bandwidth: each thread sums its part of `ARRAY`, which is far larger than a cache.
 //! Both take the best of short trials, so that other programs on the machine hardly matter; the FMA
 //! peak adds up the threads' own best.
-use crate::gemm::Precision;
+use crate::gemm::{Precision, has_tiles};
 use crate::math::sum;
 use crate::parallel::{Vectors, wide};
 use std::hint::black_box;
@@ -71,6 +71,11 @@ fn fma_loop(precision: Precision) -> Option<FmaLoop> {
         return None;
     }
     match (Vectors::detect(), precision) {
+        #[cfg(target_arch = "x86_64")]
+        (Vectors::Avx512, Precision::Bf16) if has_tiles() => Some(FmaLoop {
+            run: isa::bf16_tiles,
+            operations: 2 * 16 * 16 * 32,
+        }),
         #[cfg(target_arch = "x86_64")]
         (Vectors::Avx512, Precision::Bf16) => Some(FmaLoop {
             run: isa::bf16_avx512,

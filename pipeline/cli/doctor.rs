@@ -3,7 +3,7 @@
 use crate::ending::{CommandError, CommandResult};
 use crate::print::print;
 use crate::table::columns;
-use compute::gemm::Precision;
+use compute::gemm::{Precision, has_tiles};
 use compute::memory::gigabytes;
 use compute::parallel::Vectors;
 use nodes::node::contents::Contents;
@@ -105,7 +105,9 @@ fn instructions() -> String {
 fn products() -> String {
     let vectors = Vectors::detect();
     let has_bf16 = Precision::Bf16.on_cpu() == Precision::Bf16;
-    let advice = if has_bf16 {
+    let advice = if has_bf16 && has_tiles() {
+        "bf16 in AMX with `\"precision\": \"bf16\"`: a model as large as HuBERT Base takes about half of the time of f32"
+    } else if has_bf16 {
         "bf16 with `\"precision\": \"bf16\"`, which takes about 0.6 of the time of f32"
     } else if vectors == Vectors::Plain {
         "no bf16; an x86-64 CPU with AVX2 or AVX-512 has code of its own here, and is faster"

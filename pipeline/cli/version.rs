@@ -1,5 +1,5 @@
 //! `pipeline --version`: the version, and what decides how this program computes.
-use compute::gemm::Precision;
+use compute::gemm::{Precision, has_tiles};
 use compute::parallel::Vectors;
 use std::env::consts::{ARCH, OS};
 
@@ -31,10 +31,10 @@ pub(crate) fn version() -> String {
 
 /// Names the code for matrix products that this CPU runs.
 fn cpu() -> String {
-    let bf16 = if Precision::Bf16.on_cpu() == Precision::Bf16 {
-        "bf16 products"
-    } else {
-        "no bf16 products"
+    let bf16 = match Precision::Bf16.on_cpu() {
+        Precision::Bf16 if has_tiles() => "bf16 products in AMX",
+        Precision::Bf16 => "bf16 products",
+        _ => "no bf16 products",
     };
     format!("f32 in {}, {bf16}", Vectors::detect().name())
 }

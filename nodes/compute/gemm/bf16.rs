@@ -1,9 +1,9 @@
-//! The kernel for operands rounded to bf16, with sums in f32.
+//! The kernel for operands rounded to bf16, with sums in f32, where the CPU has no AMX (gemm/amx.rs).
 //!
 //! `vdpbf16ps` multiplies pairs, so it has twice the numbers of an f32 FMA. A word is a pair: an
 //! even depth in its low half, the next depth in its high half, which is zero past the last depth.
 #![allow(unsafe_op_in_unsafe_fn)] // each line is an intrinsic
-use super::kernel::{Kernel, MR, Tile, micro_kernel};
+use super::kernel::{Kernel, MR, RowForm, Tile, micro_kernel};
 use super::packing::{Panel, pack_panel};
 use super::simd::{Simd, Word};
 use std::arch::x86_64::*;
@@ -11,13 +11,16 @@ use std::mem::transmute;
 
 /// The kernel for AVX512-BF16.
 pub(super) static BF16: Kernel = Kernel {
+    mr: MR,
     nr: 64,
     k_per_word: 2,
+    words_per_step: 1,
     max_kc: 384,
+    configure: None,
+    release: None,
     micro_kernel: micro_kernel_bf16,
     pack_panel: pack_panel_bf16,
-    pack_rows: Some(pack_rows_bf16),
-    tiles_rows: false,
+    row_form: RowForm::Words(pack_rows_bf16),
     prefetches: false,
 };
 
@@ -81,13 +84,13 @@ unsafe fn micro_kernel_of_width<const A_CS: usize>(t: &Tile) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma,avx2")]
-unsafe fn pack_panel_bf16(p: &Panel) {
+pub(super) unsafe fn pack_panel_bf16(p: &Panel) {
     pack_panel::<__m512, Pair, 16>(p)
 }
 
 /// Packs rows that are contiguous in depth: row i goes to `packed[i * packed_ld ..]`.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma,avx2")]
-unsafe fn pack_rows_bf16(p: &Panel) {
+pub(super) unsafe fn pack_rows_bf16(p: &Panel) {
     for row in 0..p.lanes {
         for k in (0..p.depth).step_by(32) {
             let source = p.source.wrapping_add(row * p.lane_stride + k);

@@ -6,7 +6,7 @@
 //! [`Rows`] decides.
 use super::blocking::{Blocking, KBlock, MC, for_each_task};
 use super::buffers::{A_BUFFER, B_BUFFER, LINE_WORDS, aligned, line_start, with_buffer};
-use super::kernel::{Kernel, MR, Tile};
+use super::kernel::{Kernel, Tile};
 use super::rows::{ABlock, Rows};
 use super::{Epilogue, Out, Shape, View};
 use std::ops::Range;
@@ -17,7 +17,7 @@ const PACKED_B: usize = 4 << 20;
 const SERIAL: usize = 100_000;
 /// Fewest rows of a part that a thread takes: with fewer, the next panel of b cannot be prefetched
 /// in the time of its tiles.
-const MIN_ROWS: usize = 4 * MR;
+const MIN_ROWS: usize = 24;
 
 /// Computes c = a b or c += a b, then the epilogue.
 ///
@@ -97,7 +97,7 @@ unsafe fn multiply(
     epilogue: &Epilogue,
 ) {
     let a = Rows::new(blocking, a);
-    let parts = parts(m, blocking.threads);
+    let parts = parts(m, blocking.threads, blocking.kernel.mr);
     for_each_task(blocking.threads, parts.len(), &|part| {
         let rows = parts[part].clone();
         let buffer_len = a.packed_len(rows.len());
@@ -123,12 +123,12 @@ unsafe fn multiply(
 
 /// Splits m rows into parts for tasks, smaller ones towards the end, so that all threads end at
 /// about the same time.
-fn parts(m: usize, threads: usize) -> Vec<Range<usize>> {
+fn parts(m: usize, threads: usize, mr: usize) -> Vec<Range<usize>> {
     let mut parts = vec![];
     let mut first = 0;
     while first < m {
         let share = (m - first).div_ceil(if threads == 1 { 1 } else { 2 * threads });
-        let rows = share.clamp(MIN_ROWS, MC).next_multiple_of(MR);
+        let rows = share.clamp(MIN_ROWS, MC).next_multiple_of(mr);
         parts.push(first..m.min(first + rows));
         first += rows;
     }
@@ -148,17 +148,21 @@ unsafe fn macro_kernel(
     c: &Out,
     epilogue: &Epilogue,
 ) {
-    let nr = blocking.kernel.nr;
+    let Kernel { mr, nr, .. } = *blocking.kernel;
     let is_last = block.first + block.kc == blocking.words;
     let panel_lines = (block.kc * nr).div_ceil(LINE_WORDS);
     let lines_ahead = match blocking.kernel.prefetches {
-        true => panel_lines.div_ceil(rows.len().div_ceil(MR)),
+        true => panel_lines.div_ceil(rows.len().div_ceil(mr)),
         false => 0,
     };
+    if let Some(configure) = blocking.kernel.configure {
+        // SAFETY: the machine has the kernel's instructions.
+        unsafe { configure() };
+    }
     for panel in 0..blocking.panels {
         let column = panel * nr;
         let b = packed_b[blocking.panel_offset(block, panel)..].as_ptr();
-        for (i, row) in rows.clone().step_by(MR).enumerate() {
+        for (i, row) in rows.clone().step_by(mr).enumerate() {
             let tile = Tile {
                 k: block.kc,
                 a: a.first.wrapping_add(i * a.tile),
@@ -169,7 +173,7 @@ unsafe fn macro_kernel(
                 lines_ahead,
                 c: c.data.tail(row * c.rs + column).pointer(),
                 c_rs: c.rs,
-                m: MR.min(rows.end - row),
+                m: mr.min(rows.end - row),
                 n: nr.min(blocking.n - column),
                 accumulate: c.accumulate || block.first > 0,
                 epilogue: is_last.then_some((epilogue, row, column)),
@@ -177,5 +181,9 @@ unsafe fn macro_kernel(
             // SAFETY: the tile is within a, packed b and c.
             unsafe { (blocking.kernel.micro_kernel)(&tile) };
         }
+    }
+    if let Some(release) = blocking.kernel.release {
+        // SAFETY: see above.
+        unsafe { release() };
     }
 }

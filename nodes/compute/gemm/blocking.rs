@@ -1,14 +1,14 @@
 //! How a product is cut into blocks of depth and panels, and the packing of b.
 use super::View;
-use super::kernel::{Kernel, MR};
+use super::kernel::Kernel;
 use super::packing::Panel;
 use crate::parallel::Shared;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Most rows of a in a task: at most 200 KiB of L2.
-pub(super) const MC: usize = 22 * MR;
+/// Rows of a in a task, up to whole tiles: at most 200 KiB of L2.
+pub(super) const MC: usize = 132;
 
 /// How b (k, n) is cut: its columns into panels, its depth into even blocks.
 pub(super) struct Blocking {
@@ -18,7 +18,7 @@ pub(super) struct Blocking {
     k: usize,
     /// Panels that n columns make.
     pub panels: usize,
-    /// Words that k numbers of depth make.
+    /// Words that k numbers of depth make, in whole steps of the micro-kernel.
     pub words: usize,
     /// Most words of depth in a block.
     pub kc: usize,
@@ -38,7 +38,9 @@ pub(super) struct KBlock {
 impl Blocking {
     /// Cuts b (k, n) for a kernel; neither k nor n is 0.
     pub(super) fn new(kernel: &'static Kernel, threads: usize, n: usize, k: usize) -> Blocking {
-        let words = k.div_ceil(kernel.k_per_word);
+        let step = kernel.words_per_step;
+        let words = k.div_ceil(kernel.k_per_word).next_multiple_of(step);
+        let blocks = words.div_ceil(kernel.max_kc);
         Blocking {
             kernel,
             threads,
@@ -46,7 +48,7 @@ impl Blocking {
             k,
             panels: n.div_ceil(kernel.nr),
             words,
-            kc: words.div_ceil(words.div_ceil(kernel.max_kc)),
+            kc: words.div_ceil(blocks).next_multiple_of(step),
         }
     }
 

@@ -1,31 +1,37 @@
 //! The f32 kernels: tiles of 6 × 64 in AVX-512 and of 6 × 16 in AVX2.
 #![allow(unsafe_op_in_unsafe_fn)] // each line is an intrinsic
-use super::kernel::{Kernel, MR, Tile, micro_kernel};
+use super::kernel::{Kernel, MR, RowForm, Tile, micro_kernel};
 use super::packing::{Panel, pack_panel};
 use super::simd::Simd;
 use std::arch::x86_64::*;
 
 /// The kernel for AVX-512.
 pub(super) static AVX512: Kernel = Kernel {
+    mr: MR,
     nr: 64,
     k_per_word: 1,
+    words_per_step: 1,
     max_kc: 384, // a panel of 96 KiB
+    configure: None,
+    release: None,
     micro_kernel: micro_kernel_avx512,
     pack_panel: pack_panel_avx512,
-    pack_rows: None,
-    tiles_rows: false,
-    prefetches: false,
+    row_form: RowForm::InPlace,
+    prefetches: true,
 };
 
 /// The kernel for AVX2 and FMA.
 pub(super) static AVX2: Kernel = Kernel {
+    mr: MR,
     nr: 16,
     k_per_word: 1,
+    words_per_step: 1,
     max_kc: 256, // a panel of 16 KiB: it and two tiles of a fit in L1
+    configure: None,
+    release: None,
     micro_kernel: micro_kernel_avx2,
     pack_panel: pack_panel_avx2,
-    pack_rows: None,
-    tiles_rows: true,
+    row_form: RowForm::Tiles,
     prefetches: true,
 };
 

@@ -1,6 +1,6 @@
 //! The micro-kernel, written once for all vectors.
 //!
-//! It adds k rank-1 updates to a tile of c, (m, n) with m <= MR and n <= NR, whose sums stay in
+//! It adds k rank-1 updates to a tile of c, (m, n) with m and n at most MR and NR, whose sums stay in
 //! registers.
 #![allow(unsafe_op_in_unsafe_fn)] // nearly every line is a load, a store or an intrinsic
 #![allow(clippy::needless_range_loop)] // constant indices keep the sums in registers
@@ -13,24 +13,40 @@ use std::array::from_fn;
 
 /// The functions and sizes that the loops around the micro-kernel need, for one instruction set.
 pub(super) struct Kernel {
+    /// Rows of a tile.
+    pub mr: usize,
     /// Columns of a panel of b, and of a tile.
     pub nr: usize,
     /// Numbers of consecutive depth in a word.
     pub k_per_word: usize,
-    /// Most words of depth in a block.
+    /// Words of depth that the micro-kernel takes at a time: blocks have a multiple of them.
+    pub words_per_step: usize,
+    /// Most words of depth in a block, a multiple of `words_per_step`.
     pub max_kc: usize,
+    /// Called on a thread before tiles are computed there, and after.
+    pub configure: Option<unsafe fn()>,
+    pub release: Option<unsafe fn()>,
     pub micro_kernel: unsafe fn(&Tile),
     pub pack_panel: unsafe fn(&Panel),
-    /// Packs row-major rows of a into words, where they are not read in place.
-    pub pack_rows: Option<unsafe fn(&Panel)>,
-    /// Whether rows of a that enough panels read are packed into tiles of MR rows, whose words of
-    /// one depth are side by side.
-    pub tiles_rows: bool,
+    pub row_form: RowForm,
     /// Whether tiles prefetch the panel after their own.
     pub prefetches: bool,
 }
 
-/// Rows of a tile.
+/// The form in which the micro-kernel reads rows of a.
+pub(super) enum RowForm {
+    /// In place if a is row-major, else column-major.
+    InPlace,
+    /// Tiles of `mr` rows, whose words of one depth are side by side; in place if a is row-major
+    /// and few panels read them.
+    Tiles,
+    /// Row-major words, packed by this function, if a is row-major, else column-major.
+    Words(unsafe fn(&Panel)),
+    /// As this function packs them, whatever a is: `mr` rows after the other, each `k` words long.
+    Own(unsafe fn(&Panel)),
+}
+
+/// Rows of a tile whose sums are in vectors.
 pub(super) const MR: usize = 6;
 
 /// The widest panel of any kernel.
@@ -52,7 +68,7 @@ pub(super) struct Tile<'a> {
     /// Row-major, with leading dimension `c_rs`.
     pub c: *mut f32,
     pub c_rs: usize,
-    /// From 1; rows past MR are not computed.
+    /// From 1 to MR.
     pub m: usize,
     /// From 1 to NR.
     pub n: usize,

@@ -4,7 +4,7 @@
 //! where it is transposed, reading it in place would touch a page a number.
 use super::View;
 use super::blocking::{Blocking, KBlock};
-use super::kernel::MR;
+use super::kernel::RowForm;
 use super::packing::Panel;
 use crate::parallel::Shared;
 use std::ops::Range;
@@ -27,13 +27,15 @@ enum Packing {
     None,
     /// Row-major, by this function.
     Rows(unsafe fn(&Panel)),
+    /// In the kernel's own form, by this function.
+    Own(unsafe fn(&Panel)),
     /// Column-major.
     Columns,
-    /// Tiles of MR rows one after the other, each column-major.
+    /// Tiles of the kernel's rows one after the other, each column-major.
     Tiles,
 }
 
-/// A block of rows: word (row, depth) of tile i, rows from MR i on, is
+/// A block of rows: word (row, depth) of tile i, rows from mr i on, is
 /// `first[i * tile + row * rs + depth * cs]`.
 pub(super) struct ABlock {
     pub first: *const f32,
@@ -46,13 +48,15 @@ impl<'a> Rows<'a> {
     /// Chooses how a is packed.
     pub(super) fn new(blocking: &'a Blocking, a: View<'a>) -> Rows<'a> {
         let kernel = blocking.kernel;
-        let packing = match kernel.pack_rows {
-            _ if kernel.tiles_rows && (a.cs != 1 || blocking.panels >= PANELS_PER_PACKING) => {
+        let is_row_major = a.cs == 1;
+        let packing = match kernel.row_form {
+            RowForm::Own(pack) => Packing::Own(pack),
+            RowForm::Words(pack) if is_row_major => Packing::Rows(pack),
+            RowForm::Tiles if !is_row_major || blocking.panels >= PANELS_PER_PACKING => {
                 Packing::Tiles
             }
-            _ if a.cs != 1 => Packing::Columns,
-            Some(pack) => Packing::Rows(pack),
-            None => Packing::None,
+            _ if is_row_major => Packing::None,
+            _ => Packing::Columns,
         };
         Rows {
             blocking,
@@ -64,11 +68,13 @@ impl<'a> Rows<'a> {
     /// Returns the length of the buffer that `rows` rows need, 0 if they are read in place.
     pub(super) fn packed_len(&self, rows: usize) -> usize {
         let kc = self.blocking.kc;
+        let mr = self.blocking.kernel.mr;
         match self.packing {
             Packing::None => 0,
             Packing::Rows(_) => rows * kc.next_multiple_of(MAX_LANES),
+            Packing::Own(_) => rows.next_multiple_of(mr) * kc,
             Packing::Columns => kc * rows.next_multiple_of(MAX_LANES),
-            Packing::Tiles => kc * rows.next_multiple_of(MR) + MAX_LANES,
+            Packing::Tiles => kc * rows.next_multiple_of(mr) + MAX_LANES,
         }
     }
 
@@ -78,6 +84,7 @@ impl<'a> Rows<'a> {
     /// The rows are in a, and `packed` has the length of [`Rows::packed_len`].
     pub(super) unsafe fn block(&self, rows: Range<usize>, block: KBlock, packed: Shared) -> ABlock {
         let kernel = self.blocking.kernel;
+        let mr = kernel.mr;
         let a = self.a;
         let offset = rows.start * a.rs + block.first * kernel.k_per_word * a.cs;
         let source = a.data.as_ptr().wrapping_add(offset);
@@ -94,7 +101,7 @@ impl<'a> Rows<'a> {
         match self.packing {
             Packing::None => ABlock {
                 first: source,
-                tile: MR * a.rs,
+                tile: mr * a.rs,
                 rs: a.rs,
                 cs: a.cs,
             },
@@ -104,9 +111,20 @@ impl<'a> Rows<'a> {
                 unsafe { pack(&Panel { packed_ld, ..panel }) };
                 ABlock {
                     first,
-                    tile: MR * packed_ld,
+                    tile: mr * packed_ld,
                     rs: packed_ld,
                     cs: 1,
+                }
+            }
+            Packing::Own(pack) => {
+                let packed_ld = block.kc;
+                // SAFETY: see above.
+                unsafe { pack(&Panel { packed_ld, ..panel }) };
+                ABlock {
+                    first,
+                    tile: mr * packed_ld,
+                    rs: 0,
+                    cs: 0,
                 }
             }
             Packing::Columns => {
@@ -115,18 +133,18 @@ impl<'a> Rows<'a> {
                 unsafe { (kernel.pack_panel)(&Panel { packed_ld, ..panel }) };
                 ABlock {
                     first,
-                    tile: MR,
+                    tile: mr,
                     rs: 1,
                     cs: packed_ld,
                 }
             }
             Packing::Tiles => {
-                for row in (0..rows.len()).step_by(MR) {
+                for row in (0..rows.len()).step_by(mr) {
                     let tile = Panel {
                         source: source.wrapping_add(row * a.rs),
-                        lanes: MR.min(rows.len() - row),
+                        lanes: mr.min(rows.len() - row),
                         packed: packed.tail(row * block.kc).pointer(),
-                        packed_ld: MR,
+                        packed_ld: mr,
                         ..panel
                     };
                     // SAFETY: see above.
@@ -134,9 +152,9 @@ impl<'a> Rows<'a> {
                 }
                 ABlock {
                     first,
-                    tile: MR * block.kc,
+                    tile: mr * block.kc,
                     rs: 1,
-                    cs: MR,
+                    cs: mr,
                 }
             }
         }

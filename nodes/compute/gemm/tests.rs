@@ -3,7 +3,7 @@ use crate::math::Dropout;
 use crate::op::check::{close, gelu, gelu_slope, noise};
 
 /// m, n and k: empty ones, edges of tiles, several panels, several blocks of depth.
-const SHAPES: [[usize; 3]; 13] = [
+const SHAPES: [[usize; 3]; 16] = [
     [1, 1, 1],
     [0, 3, 2],
     [3, 4, 0],
@@ -17,15 +17,26 @@ const SHAPES: [[usize; 3]; 13] = [
     [2, 16, 4000],
     [40, 48, 17],
     [14, 200, 391],
+    [32, 32, 32],
+    [33, 47, 1030],
+    [161, 64, 1026],
 ];
 
 /// Calls `f` for each backend of this machine, on one and on three threads, and each shape.
 fn for_each_case(mut f: impl FnMut(Backend, usize, Shape)) {
     let mut backends: Vec<Backend> = Vectors::all()
-        .map(|vectors| (vectors, Precision::F32))
+        .map(|vectors| Backend {
+            vectors,
+            ..backend(Precision::F32)
+        })
         .collect();
     if Precision::Bf16.on_cpu() == Precision::Bf16 {
-        backends.push((Vectors::detect(), Precision::Bf16));
+        let bf16 = backend(Precision::Bf16);
+        backends.push(Backend {
+            has_tiles: false,
+            ..bf16
+        });
+        backends.extend(bf16.has_tiles.then_some(bf16));
     }
     for backend in backends {
         for [m, n, k] in SHAPES {
@@ -45,9 +56,12 @@ fn rounded(x: f32, precision: Precision) -> f64 {
 }
 
 /// Returns a b (m, n) by definition, in f64, of rounded operands.
-fn reference((_, precision): Backend, s: Shape, a: View, b: View) -> Vec<f64> {
+fn reference(backend: Backend, s: Shape, a: View, b: View) -> Vec<f64> {
     let number = |view: View, row: usize, column: usize| {
-        rounded(view.data[row * view.rs + column * view.cs], precision)
+        rounded(
+            view.data[row * view.rs + column * view.cs],
+            backend.precision,
+        )
     };
     let element = |i: usize, j: usize| (0..s.k).map(|k| number(a, i, k) * number(b, k, j)).sum();
     (0..s.m * s.n).map(|i| element(i / s.n, i % s.n)).collect()

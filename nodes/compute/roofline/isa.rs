@@ -1,5 +1,7 @@
 //! The loops of the FMA peak, one for each instruction: nothing but FMAs on sums in registers.
 use super::CHAINS;
+use crate::gemm::{configure_tiles, release_tiles};
+use std::arch::asm;
 use std::arch::x86_64::*;
 use std::hint::black_box;
 use std::mem::transmute;
@@ -33,6 +35,31 @@ pub(super) fn bf16_avx512(n: usize) {
     // SAFETY: both types are 512 bits without invalid values.
     let pairs: __m512bh = unsafe { transmute(x) };
     fma_chains!(n, x, |sum| _mm512_dpbf16_ps(sum, pairs, pairs));
+}
+
+/// Executes `n` `tdpbf16ps` of whole tiles [`CHAINS`] times, on four sums: as many as the products'.
+///
+/// # Safety
+/// The machine has AMX-BF16, and the process may use it.
+pub(super) unsafe fn bf16_tiles(n: usize) {
+    const SUMS: usize = 4;
+    // SAFETY: by this function's contract.
+    unsafe {
+        configure_tiles();
+        asm!(
+            "2:",
+            "tdpbf16ps tmm0, tmm4, tmm6
+             tdpbf16ps tmm1, tmm4, tmm7
+             tdpbf16ps tmm2, tmm5, tmm6
+             tdpbf16ps tmm3, tmm5, tmm7",
+            "dec {steps}",
+            "jnz 2b",
+            steps = inout(reg) n * CHAINS / SUMS => _,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            options(nostack, nomem),
+        );
+        release_tiles();
+    }
 }
 
 /// Executes `n` `vfmadd` of 8 floats on each sum.
