@@ -4,5 +4,6 @@ pub mod extract;
 pub mod inspect;
 pub mod layers;
 pub mod manifest;
+pub mod model_options;
 pub mod probe;
 pub mod tap;

@@ -30,7 +30,7 @@ fn export(folder: &Folder, model: &str, format: &str, out: &str, options: &[&str
 }
 
 /// Returns the hidden states of a sample by a model, as a file's bytes.
-fn extract(folder: &Folder, model: &Path) -> Vec<u8> {
+fn extract(folder: &Folder, model: &Path, options: &[&str]) -> Vec<u8> {
     let audio = root().join("data/sample/audio/254-12312-0000.flac");
     let arguments = [
         "extract",
@@ -41,7 +41,7 @@ fn extract(folder: &Folder, model: &Path) -> Vec<u8> {
         "--out",
         "out.parquet",
     ];
-    let output = call(folder.path(), &arguments);
+    let output = call(folder.path(), &[&arguments, options].concat());
     assert!(output.status.success(), "{}", stderr(&output));
     fs::read(folder.path().join("out.parquet")).unwrap()
 }
@@ -62,8 +62,36 @@ fn every_model_has_a_class_of_its_own() {
         let model_type = config["model_type"].as_str().unwrap();
         assert!(code.contains(&format!("model_type = \"{model_type}\"")));
         let own = root().join("tests").join(model);
-        assert!(extract(&folder, &own) == extract(&folder, &out), "{model}");
+        assert!(
+            extract(&folder, &own, &[]) == extract(&folder, &out, &[]),
+            "{model}"
+        );
     }
+}
+
+/// A model whose files say nothing of normalisation, or the wrong thing, is told by an option; what
+/// is written says it in its files.
+#[test]
+fn an_option_overrules_what_a_model_says_of_normalisation() {
+    let folder = Folder::new("export-normalize");
+    let model = "../data/sample/teacher";
+    let of_option = |value: &str| {
+        let out = format!("out-{value}");
+        export(&folder, model, "hf", &out, &["--normalize", value]);
+        let out = folder.path().join(out);
+        let settings = read_json(&out.join("preprocessor_config.json"));
+        assert_eq!(settings["do_normalize"], value == "true");
+        extract(&folder, &out, &[])
+    };
+    let [with, without] = ["true", "false"].map(of_option);
+    assert!(with != without);
+    let teacher = root().join("data/sample/teacher");
+    assert!(extract(&folder, &teacher, &["--normalize", "true"]) == with);
+    assert!(extract(&folder, &teacher, &["--normalize", "false"]) == without);
+    assert!(
+        extract(&folder, &teacher, &[]) == without,
+        "the sample's teacher takes waveforms as they are"
+    );
 }
 
 #[test]

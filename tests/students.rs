@@ -6,6 +6,7 @@ use compute::tensor::{len, param, read};
 use nodes::model::{Architecture, Cmvn, Model};
 use nodes::tool::export::{ExportFormat, ExportOptions, OnnxPrecision, export};
 use nodes::tool::layers::LayerChoice;
+use nodes::tool::model_options::ModelOptions;
 use pipeline::graph::plan::{Plan, plan};
 use pipeline::graph::problem::Problems;
 use pipeline::graph::spec;
@@ -132,7 +133,7 @@ fn every_student_leaves() {
         ] {
             let options = ExportOptions {
                 format,
-                ignore_keys: &[],
+                model: ModelOptions::default(),
                 layers: &layers,
                 heads: None,
             };

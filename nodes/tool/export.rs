@@ -11,8 +11,9 @@ mod s3prl;
 mod torchaudio;
 
 use crate::Result;
-use crate::model::{Architecture, FAIRSEQ_EPSILON, HUGGING_FACE_EPSILON, Model, UnknownKeys};
+use crate::model::{Architecture, FAIRSEQ_EPSILON, HUGGING_FACE_EPSILON};
 use crate::tool::layers::LayerChoice;
+use crate::tool::model_options::ModelOptions;
 pub use onnx::OnnxPrecision;
 use std::path::Path;
 
@@ -48,8 +49,7 @@ impl ExportFormat {
 /// What is written.
 pub struct ExportOptions<'a> {
     pub format: ExportFormat,
-    /// Keys of config.json that are let through though they are unknown.
-    pub ignore_keys: &'a [String],
+    pub model: ModelOptions,
     /// Layers that s3prl's upstream and ONNX graphs return.
     pub layers: &'a LayerChoice,
     /// The heads.safetensors whose outputs s3prl's upstream returns in place of layers.
@@ -67,10 +67,7 @@ pub fn export(
     out: &Path,
     mut say: impl FnMut(&str),
 ) -> Result<String> {
-    let unknown = UnknownKeys::Refuse {
-        except: options.ignore_keys,
-    };
-    let mut model = Model::load(model, unknown)?;
+    let mut model = options.model.load(model)?;
     if let Some(problem) = model.architecture.only_teaches() {
         return Err(format!("the model {problem}; it is not exported").into());
     }

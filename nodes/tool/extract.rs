@@ -9,9 +9,10 @@ use crate::data::manifest;
 use crate::data::printable::printable;
 use crate::data::table::TableWriter;
 use crate::model::row_memory::check_file;
-use crate::model::{Convention, Forward, Model, OPEN, UnknownKeys};
+use crate::model::{Convention, Forward, Model, OPEN};
 use crate::node::layer_outputs::check_command_layers;
 use crate::tool::layers::LayerChoice;
+use crate::tool::model_options::ModelOptions;
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use compute::gemm::Precision;
@@ -22,8 +23,7 @@ use std::time::{Duration, Instant};
 
 /// What is extracted.
 pub struct ExtractOptions<'a> {
-    /// Keys of config.json that are let through though they are unknown.
-    pub ignore_keys: &'a [String],
+    pub model: ModelOptions,
     pub layers: &'a LayerChoice,
     pub convention: Convention,
     /// What operands of products are rounded to.
@@ -72,10 +72,7 @@ pub fn extract(
     out: &Path,
     report: &mut impl ExtractReport,
 ) -> Result<ExtractProgress> {
-    let unknown = UnknownKeys::Refuse {
-        except: options.ignore_keys,
-    };
-    let model = Model::load(model, unknown)?;
+    let model = options.model.load(model)?;
     let layers = options
         .layers
         .layers(model.architecture.num_hidden_layers)?;

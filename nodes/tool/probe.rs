@@ -15,9 +15,10 @@ use crate::Result;
 use crate::data::audio::read_audio;
 use crate::data::audio::resample::audio_seconds;
 use crate::data::error::error_at;
-use crate::model::{Convention, Forward, Model, OPEN, UnknownKeys};
+use crate::model::{Convention, Forward, OPEN};
 use crate::node::layer_outputs::check_command_layers;
 use crate::tool::layers::LayerChoice;
+use crate::tool::model_options::ModelOptions;
 use compute::gemm::Precision;
 use frames::Source;
 use labels::{LabelTable, TRAIN};
@@ -37,15 +38,12 @@ const TIMED: usize = 32;
 /// `train` and in another split, or nothing is left to train on.
 pub fn probe(
     model: &Path,
-    ignore_keys: &[String],
+    options: &ModelOptions,
     table: &Path,
     layers: &LayerChoice,
     say: impl Fn(&str),
 ) -> Result<ProbeResult> {
-    let unknown = UnknownKeys::Refuse {
-        except: ignore_keys,
-    };
-    let model = Model::load(model, unknown)?;
+    let model = options.load(model)?;
     let layers = layers.layers(model.architecture.num_hidden_layers)?;
     check_command_layers(&layers, &model.architecture)?;
     if let Some(reason) = model.why_not_normalized() {
@@ -68,11 +66,8 @@ pub fn probe_fbank(table: &Path) -> Result<ProbeResult> {
 ///
 /// # Errors
 /// As [`probe`]; or no utterance is held out.
-pub fn real_time_factor(model: &Path, ignore_keys: &[String], table: &Path) -> Result<f64> {
-    let unknown = UnknownKeys::Refuse {
-        except: ignore_keys,
-    };
-    let model = Model::load(model, unknown)?;
+pub fn real_time_factor(model: &Path, options: &ModelOptions, table: &Path) -> Result<f64> {
+    let model = options.load(model)?;
     let held_out = labels::read(table)?
         .utterances
         .into_iter()

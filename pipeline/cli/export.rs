@@ -1,7 +1,7 @@
 //! `pipeline export MODEL --format hf|hf-dense|hf-code|torchaudio|s3prl|onnx --out PATH
 //! [--layers L] [--heads FILE] [--int8|--fp16] [--ignore-keys KEY,KEY]`
-use crate::device;
 use crate::ending::{CommandError, CommandResult};
+use crate::{device, model_options};
 use nodes::data::printable::{printable_lines, printable_path};
 use nodes::tool::export::{ExportFormat, ExportOptions, OnnxPrecision, export};
 use nodes::tool::layers::LayerChoice;
@@ -29,9 +29,8 @@ pub(crate) struct Arguments {
     /// For onnx: store weights in 16 bits; they are computed with in 32
     #[arg(long)]
     fp16: bool,
-    /// Keys of config.json that change no hidden state, though this version does not know them
-    #[arg(long, value_delimiter = ',', value_name = "KEY,KEY")]
-    ignore_keys: Vec<String>,
+    #[command(flatten)]
+    model_options: model_options::Arguments,
     #[command(flatten)]
     device: device::Arguments,
 }
@@ -60,7 +59,7 @@ impl Arguments {
         let layers = self.layers.clone().unwrap_or_else(LayerChoice::all);
         let options = ExportOptions {
             format: self.export_format(),
-            ignore_keys: &self.ignore_keys,
+            model: self.model_options.options(),
             layers: &layers,
             heads: self.heads.as_deref(),
         };

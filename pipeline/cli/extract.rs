@@ -2,7 +2,7 @@
 //! [--precision f32|bf16] [--bad-files N]`
 use crate::ending::{CommandResult, refuse_folder};
 use crate::screen::file_bar::FileBar;
-use crate::{device, numbers, terminal};
+use crate::{device, model_options, numbers, terminal};
 use compute::gemm::Precision;
 use nodes::model::Convention;
 use nodes::tool::extract::{ExtractOptions, ExtractProgress, ExtractReport, extract};
@@ -29,9 +29,8 @@ pub(crate) struct Arguments {
     /// What operands of products are rounded to; a CPU without bf16 computes in f32 and says so
     #[arg(long, value_enum, default_value = "f32")]
     precision: PrecisionName,
-    /// Keys of config.json that change no hidden state, though this version does not know them
-    #[arg(long, value_delimiter = ',', value_name = "KEY,KEY")]
-    ignore_keys: Vec<String>,
+    #[command(flatten)]
+    model_options: model_options::Arguments,
     /// How many audio files may be damaged or too short; they are named and left out
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = numbers::files, allow_negative_numbers = true)]
     bad_files: u64,
@@ -65,7 +64,7 @@ impl Arguments {
         refuse_folder(&self.out)?;
         self.device.choose()?;
         let options = ExtractOptions {
-            ignore_keys: &self.ignore_keys,
+            model: self.model_options.options(),
             layers: &self.layers,
             convention,
             precision,

@@ -15,6 +15,7 @@ mod graph;
 mod inspect;
 mod kinds;
 mod manifest;
+mod model_options;
 #[cfg(feature = "mpi")]
 mod mpi_transport;
 mod new;

@@ -6,8 +6,9 @@
 use crate::ending::CommandResult;
 use crate::print::{print, print_json};
 use crate::table::columns;
-use crate::{Format, device, terminal};
+use crate::{Format, device, model_options, terminal};
 use nodes::tool::layers::LayerChoice;
+use nodes::tool::model_options::ModelOptions;
 use nodes::tool::probe::{ProbeResult, probe, probe_fbank, real_time_factor};
 use pipeline::report::measured::{Measured, StudentOfRun, student_of_run};
 use serde_json::to_value;
@@ -26,9 +27,8 @@ pub(crate) struct Arguments {
     /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
-    /// Keys of config.json that change no hidden state, though this version does not know them
-    #[arg(long, value_delimiter = ',', value_name = "KEY,KEY")]
-    ignore_keys: Vec<String>,
+    #[command(flatten)]
+    model_options: model_options::Arguments,
     #[command(flatten)]
     device: device::Arguments,
 }
@@ -49,7 +49,7 @@ impl Arguments {
     fn probe(&self, model: &Path) -> nodes::Result<ProbeResult> {
         probe(
             model,
-            &self.ignore_keys,
+            &self.model_options.options(),
             &self.labels,
             &self.layers,
             terminal::print_line,
@@ -78,14 +78,22 @@ impl Arguments {
             student_probe,
             teacher_probe: probe(
                 &of_run.teacher,
-                &[],
+                &ModelOptions::default(),
                 &self.labels,
                 &LayerChoice::all(),
                 terminal::print_line,
             )?,
             fbank_probe: probe_fbank(&self.labels)?,
-            real_time_factor: real_time_factor(&self.model, &self.ignore_keys, &self.labels)?,
-            teacher_real_time_factor: Some(real_time_factor(&of_run.teacher, &[], &self.labels)?),
+            real_time_factor: real_time_factor(
+                &self.model,
+                &self.model_options.options(),
+                &self.labels,
+            )?,
+            teacher_real_time_factor: Some(real_time_factor(
+                &of_run.teacher,
+                &ModelOptions::default(),
+                &self.labels,
+            )?),
             student: of_run.student,
             teacher: of_run.teacher,
         };

@@ -61,6 +61,7 @@ def normalized(waveforms, epsilon=1e-7):
 
 
 @functools.lru_cache(maxsize=None)
+@torch.inference_mode(False)  # gradients pass later, whoever calls first
 def mel_filters(bins):
     """Returns Kaldi's triangles over the bins of the power spectrum, (256, bins)."""
     mel = lambda hertz: 1127.0 * math.log(1.0 + hertz / 700.0)
@@ -395,7 +396,8 @@ class RecurrentLayers(nn.Module):
             names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]
             weights = [getattr(self.lstm, name + suffix) for suffix in suffixes for name in names]
             both = directions == 2
-            x = torch.lstm(x, (start, start), weights, True, 1, 0.0, self.training, both, True)[0]
+            # "Training" without dropout changes no number; on a GPU gradients ask for it.
+            x = torch.lstm(x, (start, start), weights, True, 1, 0.0, True, both, True)[0]
             states.append(x)
         return states
 
