@@ -6,7 +6,7 @@ use super::Architecture;
 use crate::Result;
 use crate::data::error::error_at;
 use crate::data::file::Tensors;
-use crate::data::suggestion::suggestion;
+use crate::data::suggestion::most_similar;
 use crate::data::torch::TorchFile;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -46,14 +46,19 @@ impl Stored {
         let mut stored = Stored::none(path);
         for (name, dtype) in tensors.other_types() {
             let tensor = StoredTensor {
+                saved_as: name.to_owned(),
                 shape: vec![],
                 numbers: Numbers::Unreadable(not_floats(dtype)),
             };
             stored.tensors.insert(name.to_owned(), tensor);
         }
         for (name, (shape, values)) in tensors.floats {
-            let numbers = Numbers::Read(values);
-            stored.tensors.insert(name, StoredTensor { shape, numbers });
+            let tensor = StoredTensor {
+                saved_as: name.clone(),
+                shape,
+                numbers: Numbers::Read(values),
+            };
+            stored.tensors.insert(name, tensor);
         }
         stored
     }
@@ -146,6 +151,7 @@ impl Stored {
         let Some(StoredTensor {
             shape: found,
             numbers,
+            ..
         }) = found
         else {
             return Err(error_at(&self.path, format!("there is no tensor `{name}`")));
@@ -175,15 +181,18 @@ impl Stored {
             match self.tensors.get(name) {
                 None => {
                     let known = self.names().filter(|known| !is_expected(known, &expected));
-                    let hint = suggestion(name, known);
+                    let hint = most_similar(name, known)
+                        .map(|known| format!("; did you mean {}?", self.spelled(known)));
+                    let hint = hint.unwrap_or_default();
                     problems.push(format!("there is no tensor `{name}`{hint}"));
                 }
                 Some(StoredTensor {
                     numbers: Numbers::Unreadable(what),
                     ..
-                }) => problems.push(format!("`{name}` {what}")),
+                }) => problems.push(format!("{} {what}", self.spelled(name))),
                 Some(tensor) if tensor.shape != *shape => problems.push(format!(
-                    "`{name}` is {:?}, but {says} says {shape:?}",
+                    "{} is {:?}, but {says} says {shape:?}",
+                    self.spelled(name),
                     tensor.shape
                 )),
                 Some(_) => {}
@@ -197,14 +206,25 @@ impl Stored {
         Err(error_at(&self.path, listed(problems)))
     }
 
+    /// Returns the name of a tensor in backticks, and the file's own where that is more than a prefix
+    /// away.
+    fn spelled(&self, name: &str) -> String {
+        match self.tensors.get(name) {
+            Some(tensor) if !tensor.saved_as.ends_with(name) => {
+                format!("`{name}` (in the file `{}`)", tensor.saved_as)
+            }
+            _ => format!("`{name}`"),
+        }
+    }
+
     /// Lists tensors of the encoder, the extractor or the projection that an architecture does not
-    /// list.
+    /// list, by their names in the file.
     pub(super) fn unread(&self, architecture: &Architecture) -> Vec<String> {
         let expected = architecture.tensors();
-        let is_encoder = |name: &&str| ENCODER.iter().any(|prefix| name.starts_with(prefix));
-        let names = self.names().filter(is_encoder);
-        let unread = names.filter(|name| !is_expected(name, &expected));
-        unread.map(str::to_owned).collect()
+        let is_encoder = |name: &str| ENCODER.iter().any(|prefix| name.starts_with(prefix));
+        let tensors = self.tensors.iter();
+        let unread = tensors.filter(|(name, _)| is_encoder(name) && !is_expected(name, &expected));
+        unread.map(|(_, tensor)| tensor.saved_as.clone()).collect()
     }
 }
 
@@ -224,4 +244,52 @@ pub(super) fn listed(mut problems: Vec<String>) -> String {
         message += &format!("; and {more} more");
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A checkpoint of fairseq is told of in its own words.
+    #[test]
+    fn messages_have_the_names_of_the_file() {
+        let architecture = Architecture::default();
+        let mut stored = Stored::none(Path::new("a.pt"));
+        for (name, shape) in architecture.tensors() {
+            let name = name
+                .replace(".attention.", ".self_attn.")
+                .replace(
+                    "layers.7.self_attn.k_proj.bias",
+                    "layers.7.self_attn.k_proj.biass",
+                )
+                .replace("encoder.layer_norm.bias", "encoder.layer_norm.b");
+            let tensor = StoredTensor {
+                saved_as: name.clone(),
+                shape: match name.ends_with("11.self_attn.q_proj.bias") {
+                    true => vec![3],
+                    false => shape,
+                },
+                numbers: Numbers::Read(vec![]),
+            };
+            stored.tensors.insert(name, tensor);
+        }
+        let stored = stored.rename(|name| Some(name.replace(".self_attn.", ".attention.")));
+        let error = stored
+            .check(&architecture, "its configuration")
+            .unwrap_err();
+        let error = error.to_string();
+        for part in [
+            "a.pt: ",
+            "`encoder.layers.11.attention.q_proj.bias` (in the file \
+             `encoder.layers.11.self_attn.q_proj.bias`) is [3], but its configuration says [768]",
+            "there is no tensor `encoder.layers.7.attention.k_proj.bias`; did you mean \
+             `encoder.layers.7.attention.k_proj.biass` (in the file \
+             `encoder.layers.7.self_attn.k_proj.biass`)?",
+            "there is no tensor `encoder.layer_norm.bias`; did you mean `encoder.layer_norm.b`?",
+            "nothing reads the tensor `encoder.layers.7.self_attn.k_proj.biass`",
+        ] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        assert_eq!(error.matches("; ").count(), 6, "{error}");
+    }
 }

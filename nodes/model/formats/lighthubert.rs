@@ -162,6 +162,7 @@ fn take(stored: &mut Stored, a: &Architecture, name: &str) -> Result<Vec<f32>, S
 
 fn put(stored: &mut Stored, a: &Architecture, name: &str, values: Vec<f32>) {
     let tensor = StoredTensor {
+        saved_as: name.to_owned(),
         shape: shape(a, name),
         numbers: Numbers::Read(values),
     };

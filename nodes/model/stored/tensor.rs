@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 /// One tensor.
 pub(in crate::model) struct StoredTensor {
+    /// Its name in the file.
+    pub(in crate::model) saved_as: String,
     pub(in crate::model) shape: Vec<usize>,
     pub(in crate::model) numbers: Numbers,
 }
@@ -47,6 +49,7 @@ impl StoredTensor {
             Numbers::Unreadable(what) => Numbers::Unreadable(what.clone()),
         };
         let view = StoredTensor {
+            saved_as: self.saved_as.clone(),
             shape: in_parts(&self.shape),
             numbers,
         };
@@ -65,6 +68,7 @@ impl StoredTensor {
             Numbers::Unreadable(what) => Numbers::Unreadable(what.clone()),
         };
         StoredTensor {
+            saved_as: self.saved_as.clone(),
             shape: shape.to_vec(),
             numbers,
         }
@@ -102,11 +106,13 @@ pub(in crate::model) fn described(state: Value) -> BTreeMap<String, StoredTensor
                     other => Numbers::Unreadable(not_floats(other)),
                 };
                 StoredTensor {
+                    saved_as: name.to_owned(),
                     shape: tensor.shape.clone(),
                     numbers,
                 }
             }
             (None, Some(class)) => StoredTensor {
+                saved_as: name.to_owned(),
                 shape: vec![],
                 numbers: Numbers::Unreadable(format!(
                     "is made by `{class}`, which is not run; save a plain tensor"
