@@ -2,17 +2,19 @@
 
     python tests/export/check.py target/release/pipeline tests/golden/base [MODEL...] \
         [--formats hf,hf-dense,hf-code,torchaudio,s3prl,onnx,onnx-int8,onnx-fp16] \
-        [--dphubert FOLDER]
+        [--dphubert FOLDER] [--heads FILE]
 
 For each model and format it exports, loads the result where it is meant to be loaded, and prints
 the greatest difference of any hidden state at five lengths, one row at a time and three rows
 together. It needs pyarrow and NumPy; transformers and PyTorch for hf*, PyTorch for s3prl, onnx
 and ONNX Runtime for onnx; for torchaudio a checkout of pyf98/DPHuBERT, whose builder loads the file.
+With --heads the s3prl upstream returns what the heads in FILE make of the layers; it needs safetensors.
 """
 
 import argparse
 import importlib.util
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -55,6 +57,37 @@ def expected_states(pipeline, model, folder, convention):
             rows[row["id"]].append(hidden)
         states[length] = [rows[name] for name in names]
     return states
+
+
+def gelu(x):
+    erf = np.vectorize(math.erf, otypes=[np.float64])
+    return x * (1 + erf(x / np.sqrt(2))) / 2
+
+
+def projected(states, path):
+    """Returns [row][output] of each length: what the heads in a file make of all hidden states, in f64."""
+    from safetensors import safe_open
+
+    with safe_open(path, "np") as file:
+        groups = json.loads(file.metadata()["groups"])
+        tensors = {name: file.get_tensor(name).astype(np.float64) for name in file.keys()}
+
+    def affine(x, name):
+        return x @ np.swapaxes(tensors[f"{name}.weight"], -1, -2) + tensors[f"{name}.bias"]
+
+    def outputs(x, group):
+        if f"{group}.expand.weight" in tensors:
+            wide = gelu(affine(x, f"{group}.expand"))
+            count = sum(name.startswith(f"{group}.targets.") for name in tensors) // 2
+            parts = np.split(wide, count, -1)
+            return [affine(part, f"{group}.targets.{i}") for i, part in enumerate(parts)]
+        if f"{group}.upsample.weight" in tensors:  # (2 frames, out, in): frame t becomes 2 t and 2 t + 1
+            x = affine(x[:, None, None], f"{group}.upsample").reshape(2 * len(x), -1)
+        return [affine(x, str(group))]
+
+    readers = sorted((layer, group) for group, layers in enumerate(groups) for layer in layers)
+    of_row = lambda row: [y for layer, group in readers for y in outputs(row[layer], group)]
+    return {length: [of_row(row) for row in rows] for length, rows in states.items()}
 
 
 def normalized(x):
@@ -194,6 +227,7 @@ def main():
     parser.add_argument("models", nargs="+")
     parser.add_argument("--formats", default=FORMATS)
     parser.add_argument("--dphubert")
+    parser.add_argument("--heads")
     arguments = parser.parse_args()
     for model in arguments.models:
         for form in arguments.formats.split(","):
@@ -202,6 +236,8 @@ def main():
                 out = folder / ("student.pth" if form == "torchaudio" else "student")
                 name, _, precision = form.partition("-") if "onnx" in form else (form, "", "")
                 options = [f"--{precision}"] if precision else []
+                heads = arguments.heads if form == "s3prl" else None
+                options += ["--heads", heads] if heads else []
                 command = [arguments.pipeline, "export", model, "--format", name, "--out", str(out)]
                 done = subprocess.run([*command, *options], capture_output=True, text=True)
                 if done.returncode != 0:
@@ -209,6 +245,8 @@ def main():
                     continue
                 convention = "torchaudio" if form == "torchaudio" else "hf"
                 expected = expected_states(arguments.pipeline, model, folder, convention)
+                if heads:
+                    expected = projected(expected, heads)
                 if form == "torchaudio":
                     difference = check_torchaudio(out, expected, arguments.dphubert)
                 elif name == "onnx":
