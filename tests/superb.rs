@@ -267,6 +267,27 @@ fn unknown_tasks_and_rates_are_usage_errors() {
     assert!(stderr(&elsewhere).contains("there is no data/superb here"));
 }
 
+/// What is missing of any task is said before the first head is trained.
+#[test]
+fn missing_data_of_all_tasks_are_said_at_once() {
+    let folder = Folder::new("superb-missing");
+    let data = folder.path().join("full");
+    fs::create_dir(&data).unwrap();
+    let extra = ["--data", data.to_str().unwrap(), "--tasks", "ks,asv"];
+    let output = superb(&folder, &["fbank"], &extra);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    for file in ["ks/train.tsv", "er/fold1/test.tsv", "asv/test_trials.txt"] {
+        let task = file.split('/').next().unwrap();
+        let line = text.lines().find(|line| line.contains(file));
+        assert!(
+            line.is_some_and(|l| l.contains(&format!("{task}: node"))),
+            "{file}: {text}"
+        );
+    }
+    assert!(!folder.path().join("superb").exists());
+}
+
 #[test]
 fn the_small_sets_have_no_utterance_twice() {
     for task in ["ks", "er", "sid"] {

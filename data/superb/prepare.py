@@ -136,7 +136,10 @@ def er(out, folder):
 
 def pr(out, folder, *lexicons):
     os.makedirs(out, exist_ok=True)
-    os.symlink(os.path.abspath(folder), os.path.join(out, "LibriSpeech"))
+    link = os.path.join(out, "LibriSpeech")
+    if os.path.islink(link):
+        os.remove(link)
+    os.symlink(os.path.abspath(folder), link)
     with open(os.path.join(out, "lexicon.txt"), "w", encoding="utf-8") as joined:
         for lexicon in lexicons:
             with open(lexicon, encoding="utf-8") as file:

@@ -20,8 +20,8 @@ use pipeline::report::measured::{Measured, student_of_run};
 use score::{ModelScores, Score, Scores};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use task::{Data, Task};
-use trial::Laboratory;
+use task::{Data, FOLDS, Task};
+use trial::{Laboratory, Trial};
 
 /// The name of log-mel frames as a model.
 const FBANK: &str = "fbank";
@@ -103,6 +103,17 @@ impl Arguments {
             screen,
             stop: signals.stop.clone(),
         };
+        let mut trials = vec![];
+        for model in &models {
+            for task in &tasks {
+                trials.extend(self.trials(&model.model, task).into_iter().flatten());
+            }
+        }
+        let missing = laboratory.missing(&trials)?;
+        if !missing.is_empty() {
+            return Err(CommandError::Failed(missing.join("\n")));
+        }
+        self.explain(&tasks);
         for model in &mut models {
             for task in &tasks {
                 let score = self.score(&laboratory, &model.model, task)?;
@@ -132,26 +143,38 @@ impl Arguments {
         }
     }
 
-    /// Trains heads of a task at all rates and scores the one that the dev set prefers; `None` after a
-    /// signal.
-    fn score(
-        &self,
-        laboratory: &Laboratory,
-        model: &str,
-        task: &Task,
-    ) -> Result<Option<Score>, CommandError> {
-        let rates = match (task.reads_means, &self.rates[..], &self.data) {
+    /// Says what the table does not: which tasks are not swept, and of how many folds there are.
+    fn explain(&self, tasks: &[Task]) {
+        for task in tasks {
+            let name = &task.name;
+            if !task.reads_means && !self.rates.is_empty() {
+                let own = task.own_rate();
+                print_line(&format!(
+                    "{name}: `--rates` are of heads on means; this one has its graph's rate, {own:e}"
+                ));
+            }
+            if task.folds.len() > 1 || task.lacks_folds() {
+                let count = task.folds.len();
+                print_line(&format!("{name}: {count} of {FOLDS} folds are there"));
+            }
+        }
+    }
+
+    /// Returns the learning rates at which a task is tried.
+    fn rates(&self, task: &Task) -> Vec<f64> {
+        match (task.reads_means, &self.rates[..], &self.data) {
             (false, ..) => vec![task.own_rate()],
             (true, [], Data::Small) => SMALL_RATES.to_vec(),
             (true, [], Data::Folder(_)) => vec![task.own_rate()],
             (true, rates, _) => rates.to_vec(),
-        };
-        let mut best: Option<(f64, Score)> = None;
-        for rate in rates {
-            let mut dev = 0.0;
-            let mut rows = vec![];
-            let mut rule = None;
-            for (fold, text) in task.folds.iter().enumerate() {
+        }
+    }
+
+    /// Lists the trials of each rate, one for each fold.
+    fn trials<'a>(&self, model: &str, task: &'a Task) -> Vec<Vec<Trial<'a>>> {
+        let of_rate = |rate: f64| {
+            let folds = task.folds.iter().enumerate();
+            let trial = |(fold, text): (usize, &'a String)| {
                 let mut settings = vec![format!("upstream.model={}", serde_json::json!(model))];
                 if task.reads_means {
                     settings.extend(task.rate_settings(rate));
@@ -160,11 +183,39 @@ impl Arguments {
                     1 => String::new(),
                     _ => format!("fold{}-", fold + 1),
                 };
-                let name = format!("{}/{}/{fold_name}{rate:e}", folder_name(model), task.name);
-                let Some(measured) = laboratory.measure(task, text, &name, settings)? else {
+                let steps = self.steps.map(|steps| format!("-{steps}-updates"));
+                let steps = steps.unwrap_or_default();
+                let model = folder_name(model);
+                Trial {
+                    task,
+                    fold: text,
+                    name: format!("{model}/{}/{fold_name}{rate:e}{steps}", task.folder),
+                    settings,
+                }
+            };
+            folds.map(trial).collect()
+        };
+        self.rates(task).into_iter().map(of_rate).collect()
+    }
+
+    /// Trains heads of a task at all rates and scores the one that the dev set prefers; `None` after a
+    /// signal.
+    fn score(
+        &self,
+        laboratory: &Laboratory,
+        model: &str,
+        task: &Task,
+    ) -> Result<Option<Score>, CommandError> {
+        let mut best: Option<(f64, Score)> = None;
+        for (rate, folds) in self.rates(task).into_iter().zip(self.trials(model, task)) {
+            let mut dev = 0.0;
+            let mut rows = vec![];
+            let mut rule = None;
+            for trial in &folds {
+                let Some(measured) = laboratory.measure(trial)? else {
                     return Ok(None);
                 };
-                dev += measured.dev / task.folds.len() as f64;
+                dev += measured.dev / folds.len() as f64;
                 rows.extend(measured.rows);
                 rule = Some(measured.rule);
             }

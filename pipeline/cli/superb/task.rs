@@ -11,6 +11,8 @@ const GRAPHS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/superb.rs"))
 const SMALL: &str = "small/";
 /// The folder of prepared data sets in the graphs of whole sets.
 const DATA: &str = "data/superb/full";
+/// The folds of a task that has some: IEMOCAP's sessions.
+pub(super) const FOLDS: usize = 5;
 /// The folder of the first fold in a graph of a task with folds.
 const FIRST_FOLD: &str = "/fold1/";
 
@@ -35,6 +37,8 @@ impl From<String> for Data {
 /// A task on a data set.
 pub(super) struct Task {
     pub(super) name: String,
+    /// The name of its folder among the runs, which other data have not.
+    pub(super) folder: String,
     /// The graph's path in the repository.
     pub(super) file: String,
     /// The metric, by its name in metrics.jsonl without `dev/`.
@@ -74,6 +78,13 @@ impl Task {
         let metric = best["metric"].as_str().unwrap_or_default();
         Ok(Task {
             name: name.to_owned(),
+            folder: match data {
+                Data::Small => name.to_owned(),
+                Data::Folder(path) => {
+                    let hash = blake3::hash(path.as_bytes()).to_hex();
+                    format!("{name}-{}", &hash[..8])
+                }
+            },
             file: format!("graphs/superb/{folder}{name}.json"),
             metric: metric.trim_start_matches("dev/").to_owned(),
             is_error: best["goal"] == "min",
@@ -81,6 +92,11 @@ impl Task {
             folds,
             graph,
         })
+    }
+
+    /// Whether folds of this task are not there.
+    pub(super) fn lacks_folds(&self) -> bool {
+        self.folds.iter().any(|text| text.contains(FIRST_FOLD)) && self.folds.len() < FOLDS
     }
 
     /// Returns the settings that give all heads a learning rate.

@@ -7,9 +7,10 @@ use nodes::node::Clock;
 use nodes::node::outcomes::{OUTCOMES_FILE, Rule, read_outcomes};
 use nodes::node::report::{Progress, Report};
 use nodes::node::step::StepInfo;
+use pipeline::graph::plan::Plan;
 use pipeline::report::summary::metrics;
-use pipeline::run::Run;
 use pipeline::run::error::{RunError, RunOutcome};
+use pipeline::run::{Run, missing};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,26 +63,54 @@ impl Report for TrialReport {
     }
 }
 
+/// What is trained: the head of a task's fold, on a model's features.
+pub(super) struct Trial<'a> {
+    pub(super) task: &'a Task,
+    /// The text of the fold's graph.
+    pub(super) fold: &'a str,
+    /// The folder below the laboratory's.
+    pub(super) name: String,
+    pub(super) settings: Vec<String>,
+}
+
 impl Laboratory {
-    /// Trains and scores the head of a fold in the folder `name`, or goes on with it; `None` after a
-    /// signal.
-    ///
-    /// # Errors
-    /// The graph has problems with this model, or the run fails.
-    pub(super) fn measure(
-        &self,
-        task: &Task,
-        fold: &str,
-        name: &str,
-        mut settings: Vec<String>,
-    ) -> Result<Option<Measured>, CommandError> {
-        let out = self.out.join(name);
-        if fold.contains("\"cache\"") {
+    fn plan(&self, trial: &Trial) -> Result<(Plan, Vec<String>), CommandError> {
+        let mut settings = trial.settings.clone();
+        if trial.fold.contains("\"cache\"") {
             let cache = self.out.join("cache");
             settings.push(format!("upstream.cache={}", json!(cache)));
         }
-        let graph = graph::Arguments::shipped(&task.file, fold, settings.clone());
-        let plan = graph.plan()?;
+        let file = &trial.task.file;
+        let graph = graph::Arguments::shipped(file, trial.fold, settings.clone());
+        Ok((graph.plan()?, settings))
+    }
+
+    /// Lists the files that trials need and that are not there.
+    ///
+    /// # Errors
+    /// A graph has problems with its model.
+    pub(super) fn missing(&self, trials: &[Trial]) -> Result<Vec<String>, CommandError> {
+        let mut lines = vec![];
+        for trial in trials {
+            let (plan, _) = self.plan(trial)?;
+            for line in missing(plan.phases.iter()) {
+                let line = format!("{}: {line}", trial.task.name);
+                if !lines.contains(&line) {
+                    lines.push(line);
+                }
+            }
+        }
+        Ok(lines)
+    }
+
+    /// Trains and scores a head, or goes on with it; `None` after a signal.
+    ///
+    /// # Errors
+    /// The graph has problems with this model, or the run fails.
+    pub(super) fn measure(&self, trial: &Trial) -> Result<Option<Measured>, CommandError> {
+        let Trial { task, name, .. } = trial;
+        let out = self.out.join(name);
+        let (plan, settings) = self.plan(trial)?;
         let run = Run {
             plan: &plan,
             out: out.clone(),
