@@ -31,7 +31,7 @@ fn a_new_folder_with_the_sample_is_ready_to_run() {
     let next = "next: cd work && pipeline run graphs/dphubert.json";
     assert!(stderr(&output).contains(next), "{}", stderr(&output));
     let spaced = call(folder.path(), &["new", "my work"]);
-    let next = "next: cd 'my work' && pipeline run graphs/dphubert.json";
+    let next = "with these: cd 'my work' && pipeline run graphs/dphubert.json";
     assert!(stderr(&spaced).contains(next), "{}", stderr(&spaced));
     let work = folder.path().join("work");
     assert!(files(&work.join("data/sample")) == files(&root().join("data/sample")));

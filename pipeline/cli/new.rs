@@ -147,7 +147,8 @@ impl Arguments {
             eprintln!("without `--dev` the graph measures no held-out speech: its `dev` is null");
         }
         let has_own_data = self.manifest.is_some() && self.teacher.is_some();
-        if !has_own_data && method.reads(SAMPLE) && !dir.join(SAMPLE).is_dir() {
+        let lacks_data = !has_own_data && method.reads(SAMPLE) && !dir.join(SAMPLE).is_dir();
+        if lacks_data {
             let dir = printable_path(dir);
             eprintln!(
                 "the graph reads {SAMPLE}, which is not in {dir}: give `--sample`, or `--manifest`, \
@@ -156,7 +157,8 @@ impl Arguments {
         }
         let dir = shell_word(&dir.to_string_lossy());
         let command = format!("cd {dir} && pipeline run {}", method.path());
-        eprintln!("next: {}", printable(&command));
+        let when = if lacks_data { "with these" } else { "next" };
+        eprintln!("{when}: {}", printable(&command));
     }
 }
 

@@ -13,7 +13,7 @@ from support import FIRST, InFolder, needs_torch
 
 import ssl_compression as sc
 
-AUDIO = sorted(Path("data/sample/audio").glob("*.flac"))[:3]
+GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 SAMPLES = [16000, 9011, 5333]
 
 
@@ -66,6 +66,14 @@ class Models(InFolder):
     def test_a_teacher(self) -> None:
         self.hold_against_extract(Path("data/sample/teacher"))
 
+    def test_small_models_of_every_architecture(self) -> None:
+        for name in (
+            "base", "large", "wavlm", "arm", "fit", "star", "mask", "distilhubert",
+            "lstm_forward", "lstm_both",
+        ):
+            with self.subTest(name):
+                self.hold_against_extract(GOLDEN / name)
+
     def test_a_pruned_student(self) -> None:
         self.hold_against_extract(sc.Run(FIRST).models["distill/student"])
 
@@ -113,6 +121,24 @@ class Models(InFolder):
             (model / "config.json").write_text(json.dumps(config))
             with self.assertRaisesRegex(ValueError, words):
                 sc.load_model(model)
+
+    def test_models_that_would_be_computed_wrongly_are_refused(self) -> None:
+        model = self.folder / "model"
+        shutil.copytree("data/sample/teacher", model)
+        config = json.loads((model / "config.json").read_text())
+        for key, value, words in (
+            ("hidden_act", "relu", "`hidden_act` is 'relu'"),
+            ("model_type", "data2vec-audio", "read by the program alone"),
+            ("intermediate_size", 3, "do not fit config.json"),
+        ):
+            (model / "config.json").write_text(json.dumps({**config, key: value}))
+            with self.assertRaisesRegex(ValueError, words):
+                sc.load_model(model)
+        (model / "config.json").write_text(json.dumps(config))
+        processor = model / "preprocessor_config.json"
+        processor.write_text(json.dumps({"do_normalize": False, "sampling_rate": 8000}))
+        with self.assertRaisesRegex(ValueError, "takes 8000 samples a second"):
+            sc.load_model(model)
 
     def test_wrong_input_is_refused(self) -> None:
         module = sc.load_model("data/sample/teacher")

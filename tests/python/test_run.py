@@ -113,6 +113,7 @@ class Results(unittest.TestCase):
         losses = [row for row in run.metrics.to_pylist() if row["name"] == "loss"]
         self.assertEqual([row["step"] for row in losses], [*range(1, 11)] * 2)
         self.assertEqual([phase["phase"] for phase in run.summary], ["prune", "distill"])
+        self.assertEqual(run.phases, ["prune", "distill"])
         self.assertTrue((run.models["distill/student"] / "config.json").is_file())
 
     def test_runs_are_compared(self) -> None:

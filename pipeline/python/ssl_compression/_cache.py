@@ -51,7 +51,9 @@ class Cache:
             )
         self._verified: set[Path] = set()
         self._rows: OrderedDict[Path, list[Floats]] = OrderedDict()
+        self._kept_parts = _PARTS_IN_MEMORY
         self._indices: dict[Path, dict[bytes, Place]] = {}
+        self._ids: dict[Path, dict[str, list[Place]]] = {}
         self._decoders: dict[Path, Decode] = {}
 
     def __repr__(self) -> str:
@@ -60,10 +62,7 @@ class Cache:
     @property
     def fingerprints(self) -> dict[str, dict[str, Any]]:
         """What each folder of the cache was computed by: kind, options, model's hashes, codec."""
-        return {
-            name: json.loads((folder / "fingerprint.json").read_text(encoding="utf-8"))
-            for name, folder in self._folders.items()
-        }
+        return {name: _fingerprint(folder) for name, folder in self._folders.items()}
 
     def layers(self, fingerprint: str | None = None) -> list[Layer]:
         """Returns what the cache has: numbers of layers, ``"logits"``, None for ``fbank``."""
@@ -84,7 +83,7 @@ class Cache:
         Raises KeyError if the cache has no such row, ValueError if it has several, as crops and
         views make them; ``rows`` gives all.
         """
-        places = [place for place in self._places(layer, fingerprint).values() if place.id == id]
+        places = self._by_id(layer, fingerprint).get(id, [])
         if not places:
             raise KeyError(f"{self.path} has no row of {id!r} in layer {layer}")
         if len(places) > 1:
@@ -108,11 +107,13 @@ class Cache:
         """Returns a torch Dataset of the rows that have all of ``layers``.
 
         An item is ``(id, states)``: ``states`` has a float32 tensor (frames, width) for each layer,
-        in the order of ``layers``. Items are in the order of the cache's parts, of which few stay
-        in memory: reading in another order reads a part for an item.
+        in the order of ``layers``. Items are in the order of the cache's parts, of which two for each
+        layer stay in memory: reading in another order, as a shuffling sampler does, reads a part for
+        each layer of an item.
         """
         from ._dataset import CacheDataset
 
+        self._kept_parts = max(self._kept_parts, 2 * len(layers))
         name = self._folder(fingerprint).name
         places = [self._places(layer, name) for layer in layers]
         keys = [key for key in places[0] if all(key in layer for layer in places)] if places else []
@@ -146,6 +147,16 @@ class Cache:
             self._indices[folder] = places
         return self._indices[folder]
 
+    def _by_id(self, layer: Layer, fingerprint: str | None) -> dict[str, list[Place]]:
+        """Returns the places of a layer by id."""
+        folder = self._folder(fingerprint) / _folder_name(layer)
+        if folder not in self._ids:
+            ids: dict[str, list[Place]] = {}
+            for place in self._places(layer, fingerprint).values():
+                ids.setdefault(place.id, []).append(place)
+            self._ids[folder] = ids
+        return self._ids[folder]
+
     def _read(self, place: Place) -> Floats:
         rows = self._rows.pop(place.part, None)
         if rows is None:
@@ -154,19 +165,30 @@ class Cache:
                 self._verified.add(place.part)
             rows = read_rows(place.part, self._decoder(place.part.parent))
         self._rows[place.part] = rows
-        while len(self._rows) > _PARTS_IN_MEMORY:
+        while len(self._rows) > self._kept_parts:
             self._rows.popitem(last=False)
         return rows[place.row].copy()
 
     def _decoder(self, folder: Path) -> Decode:
         """Returns the decoder of the parts in a folder."""
         if folder not in self._decoders:
-            codec = self.fingerprints[folder.parent.name].get("codec", "f32")
+            codec = _fingerprint(folder.parent).get("codec", "f32")
             self._decoders[folder] = decoder(folder.parent, codec, folder.name)
         return self._decoders[folder]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_rows": OrderedDict(), "_decoders": {}}
+
+
+def _fingerprint(folder: Path) -> dict[str, Any]:
+    file = folder / "fingerprint.json"
+    try:
+        fingerprint = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: {error}") from None
+    if not isinstance(fingerprint, dict):
+        raise ValueError(f"{file} is damaged: it is no JSON object")
+    return fingerprint
 
 
 def _is_fingerprint(folder: Path) -> bool:

@@ -1,4 +1,5 @@
-"""How a cache stores values, and how they are read back: bit for bit as the program reads them."""
+"""How a cache stores values, and how they are read back as the program reads them: bit for bit, but for
+classes beyond the largest of top-k logits."""
 
 from __future__ import annotations
 

@@ -92,7 +92,8 @@ class SpeechEncoder(EncoderMixin, torch.nn.Module):  # type: ignore[misc, unused
         if self.normalize:
             rows = [normalized(row) for row in rows]
         layers = self.states_by_row(rows)
-        counts = [torch.tensor([len(frames) for frames in layer]) for layer in layers]
+        device = waveforms.device
+        counts = [torch.tensor([len(row) for row in layer], device=device) for layer in layers]
         return SpeechOutput(tuple(padded(layer) for layer in layers), tuple(counts))
 
 
@@ -100,6 +101,7 @@ def load(folder: str | os.PathLike[str]) -> SpeechEncoder:
     """Loads a model folder."""
     path = Path(os.fspath(folder))
     config = {**_DEFAULTS, **_read_json(path / "config.json")}
+    _refuse_other_models(path, config)
     module = SpeechEncoder(config, _normalize(path, config))
     tensors = _named_as_here(_read_weights(path), set(module.state_dict()))
     if is_fbank(config) and (path / "cmvn.safetensors").is_file():
@@ -109,7 +111,10 @@ def load(folder: str | os.PathLike[str]) -> SpeechEncoder:
         tensors.update({n: t for n, t in module.state_dict().items() if n.startswith("cmvn.")})
     if "masked_spec_embed" not in tensors and hasattr(module, "masked_spec_embed"):
         del module.masked_spec_embed  # nothing is masked here
-    result = module.load_state_dict(tensors, strict=False)
+    try:
+        result = module.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:  # shapes
+        raise ValueError(f"{path}: the weights do not fit config.json: {error}") from None
     if result.missing_keys:
         names = ", ".join(result.missing_keys)
         raise ValueError(f"{path}: the weights lack {names}, which config.json asks for")
@@ -119,6 +124,15 @@ def load(folder: str | os.PathLike[str]) -> SpeechEncoder:
         raise ValueError(f"{path}: nothing in config.json asks for the weights {names}")
     module.eval()
     return module
+
+
+def _refuse_other_models(folder: Path, config: dict[str, Any]) -> None:
+    """Raises ValueError for a model that this module would compute wrongly."""
+    for key in ("hidden_act", "feat_extract_activation"):
+        if config.get(key, "gelu") != "gelu":
+            raise ValueError(f"{folder}: `{key}` is {config[key]!r}; only \"gelu\" is known here")
+    if config["model_type"] in ("whisper", "data2vec-audio"):
+        raise ValueError(f"{folder}: {config['model_type']} models are read by the program alone")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -175,6 +189,9 @@ def _normalize(folder: Path, config: dict[str, Any]) -> bool:
             continue
         keys = _read_json(folder / name)
         settings = keys.get("feature_extractor", keys)
+        rate = settings.get("sampling_rate", 16000)
+        if rate != 16000:
+            raise ValueError(f"{folder / name}: the model takes {rate} samples a second, not 16000")
         if "do_normalize" in settings:
             return bool(settings["do_normalize"])
         if name == _NORMALIZATION_FILES[0] or settings is not keys:

@@ -67,11 +67,11 @@ def _hash(path: Path) -> str:
 def read_index(path: Path) -> RowIndex:
     """Reads what rows a part has."""
     table = _read(path, ["key", "id", "frames"])
-    return RowIndex(
-        keys=table["key"].to_pylist(),
-        ids=table["id"].to_pylist(),
-        frames=table["frames"].to_pylist(),
-    )
+    try:
+        columns = [table[name].to_pylist() for name in ("key", "id", "frames")]
+    except (KeyError, ValueError) as error:  # a column that is not there, text that is no UTF-8
+        raise DamagedPart(f"{path} is damaged: {error}") from None
+    return RowIndex(*columns)
 
 
 def read_rows(path: Path, decode: Decode) -> list[Floats]:

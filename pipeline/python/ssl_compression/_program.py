@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ StrPath = str | os.PathLike[str]
 
 _DISTRIBUTIONS = ("ssl-compression", "ssl-compression-cuda")
 _GRAPH_PROBLEMS = 78
-_STOPPED = (75, 130)
+_STOPPED = (75, 130, -signal.SIGINT, -signal.SIGTERM)
 
 
 class PipelineError(Exception):
@@ -54,16 +55,18 @@ class RunFailed(PipelineError):
 
 
 class RunStopped(RunFailed):
-    """A run that a signal stopped, with a checkpoint: ``resume=True`` goes on.
+    """A run that a signal stopped: ``resume=True`` goes on from its checkpoint.
 
-    ``exit_code`` is 130 for SIGINT and 75 for SIGTERM.
+    ``exit_code`` is 130 for SIGINT and 75 for SIGTERM, and negative before the first update. A second
+    Ctrl-C ends the run at once, without a checkpoint of its own.
     """
 
 
 def program() -> str:
     """Returns the path of the program that the functions of this module call.
 
-    It is the one that was installed with this module, else the first ``pipeline`` on ``PATH``.
+    It is the one that was installed with this module, else one beside the interpreter, else the first
+    ``pipeline`` on ``PATH``.
 
     Raises FileNotFoundError if there is none.
     """

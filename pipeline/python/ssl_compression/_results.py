@@ -84,6 +84,11 @@ class Run:
         return table.select(schema.names)
 
     @property
+    def phases(self) -> list[str]:
+        """The names of the phases in their order; ``main`` for a graph without phases."""
+        return [phase["name"] for phase in self._phases()]
+
+    @property
     def models(self) -> dict[str, Path]:
         """The folders of the models that the run has written, by ``phase/node``.
 
@@ -95,12 +100,16 @@ class Run:
             if (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
         }
 
+    def _phases(self) -> list[dict[str, Any]]:
+        graph = self.graph
+        return graph.get("phases") or [{"name": _MAIN, "nodes": graph["nodes"]}]
+
     def _folders(self) -> Iterator[tuple[str, str, Path]]:
         """Yields phase, node and folder of every node of the graph."""
-        graph = self.graph
-        for phase in graph.get("phases") or [{"name": _MAIN, "nodes": graph["nodes"]}]:
+        has_phases = "phases" in self.graph
+        for phase in self._phases():
             name = phase["name"]
-            parent = self.path / name if "phases" in graph else self.path
+            parent = self.path / name if has_phases else self.path
             for node in phase["nodes"]:
                 yield name, node, parent / node
 

@@ -186,8 +186,11 @@ def _listen(stderr: IO[str], said: list[str], quiet: bool) -> None:
     with stderr:
         for line in stderr:
             said.append(line.rstrip("\n"))
-            if not quiet:
-                print(line, end="", file=sys.stderr, flush=True)
+            try:
+                if not quiet:
+                    print(line, end="", file=sys.stderr, flush=True)
+            except (AttributeError, OSError, ValueError):
+                quiet = True  # no stderr is left; the program must not wait for a reader
 
 
 def _terminate(process: subprocess.Popen[str]) -> None:

@@ -11,11 +11,12 @@ import torch  # type: ignore[import-not-found, unused-ignore]
 from ._blake3 import digest
 
 _DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
+    "F64": (torch.float64, 8),
+    "F32": (torch.float32, 4),
+    "F16": (torch.float16, 2),
+    "BF16": (torch.bfloat16, 2),
 }
+"""The types of floats, with their bytes."""
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -36,13 +37,15 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         raise ValueError(f"{path} is damaged: its tensors are not those that were written")
     tensors = {}
     for name, entry in header.items():
-        dtype = _DTYPES.get(entry["dtype"])
-        begin, end = entry["data_offsets"]
-        if end > len(values):
-            raise ValueError(f"{path} is damaged: it ends before `{name}` does")
-        if dtype is None:
-            continue
-        count = (end - begin) // dtype.itemsize
-        flat = torch.frombuffer(values, dtype=dtype, count=count, offset=begin)
-        tensors[name] = flat.float().clone().reshape(entry["shape"])
+        try:
+            begin, end = entry["data_offsets"]
+            if end > len(values):
+                raise ValueError("the file ends before it")
+            if entry["dtype"] not in _DTYPES:
+                continue
+            dtype, size = _DTYPES[entry["dtype"]]
+            flat = torch.frombuffer(values, dtype=dtype, count=(end - begin) // size, offset=begin)
+            tensors[name] = flat.float().clone().reshape(entry["shape"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{path} is damaged at `{name}`: {error}") from None
     return tensors
