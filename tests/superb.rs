@@ -247,7 +247,12 @@ fn models_are_scored_side_by_side() {
     let output = superb(
         &folder,
         &[model],
-        &["--rates", "1e-4", "--format", "markdown"],
+        &["--rates", "1,er=1e-4", "--format", "markdown"],
+    );
+    let text = stderr(&output);
+    assert!(
+        text.contains("rate 1e-4") && !text.contains("rate 1e0"),
+        "{text}"
     );
     let table = String::from_utf8(output.stdout).unwrap();
     let first = table.lines().next().unwrap();
@@ -257,7 +262,13 @@ fn models_are_scored_side_by_side() {
 #[test]
 fn unknown_tasks_and_rates_are_usage_errors() {
     let folder = Folder::new("superb-usage");
-    for extra in [["--rates", "0"], ["--rates", "x"], ["--tasks", "kz"]] {
+    for extra in [
+        ["--rates", "0"],
+        ["--rates", "x"],
+        ["--rates", "er="],
+        ["--rates", "pr=1e-3"],
+        ["--tasks", "kz"],
+    ] {
         let output = superb(&folder, &["fbank"], &extra);
         assert_eq!(output.status.code(), Some(2), "{extra:?}");
     }

@@ -38,10 +38,10 @@ pub(crate) struct Arguments {
     /// Tasks, such as ks,sid,er
     #[arg(long, value_delimiter = ',', required = true, value_name = "T,T")]
     tasks: Vec<String>,
-    /// Learning rates of heads on means; the best on the dev set counts [default: 1e-4,1e-3,1e-2 on the
-    /// small sets, else the graph's]
+    /// Learning rates of heads on means, or of a task (pr=1e-3); the best on the dev set counts
+    /// [default: 1e-4,1e-3,1e-2 for means of the small sets, else the graph's]
     #[arg(long, value_delimiter = ',', value_name = "R,R", value_parser = rate)]
-    rates: Vec<f64>,
+    rates: Vec<Rate>,
     /// The shipped small sets, or a folder of whole ones, as data/superb/prepare.py writes it
     #[arg(long, default_value = "small", value_name = "small|DIR", value_parser = data)]
     data: Data,
@@ -69,10 +69,22 @@ fn data(text: &str) -> Result<Data, std::convert::Infallible> {
     Ok(Data::from(text.to_owned()))
 }
 
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
-        _ => Err("a learning rate is a number above 0".into()),
+/// A learning rate to try.
+#[derive(Clone)]
+struct Rate {
+    /// The task that it is for; `None`: tasks whose heads read means.
+    task: Option<String>,
+    rate: f64,
+}
+
+fn rate(text: &str) -> Result<Rate, String> {
+    let (task, number) = match text.split_once('=') {
+        Some((task, number)) => (Some(task.to_owned()), number),
+        None => (None, text),
+    };
+    match number.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(Rate { task, rate }),
+        _ => Err("a learning rate is a number above 0, or TASK=NUMBER".into()),
     }
 }
 
@@ -89,6 +101,13 @@ impl Arguments {
                  command there, or name a folder of whole sets with `--data`"
             );
             return Err(CommandError::Usage(message));
+        }
+        for task in self.rates.iter().filter_map(|rate| rate.task.as_ref()) {
+            if !self.tasks.contains(task) {
+                let message =
+                    format!("`--rates` names the task `{task}`, which `--tasks` does not");
+                return Err(CommandError::Usage(message));
+            }
         }
         let mut models = vec![];
         for model in &self.models {
@@ -147,10 +166,11 @@ impl Arguments {
     fn explain(&self, tasks: &[Task]) {
         for task in tasks {
             let name = &task.name;
-            if !task.reads_means && !self.rates.is_empty() {
+            let has_general = self.rates.iter().any(|rate| rate.task.is_none());
+            if !task.reads_means && has_general && self.own_rates(task).is_empty() {
                 let own = task.own_rate();
                 print_line(&format!(
-                    "{name}: `--rates` are of heads on means; this one has its graph's rate, {own:e}"
+                    "{name}: trained at its graph's rate, {own:e}; `--rates {name}=R` tries others"
                 ));
             }
             if task.folds.len() > 1 || task.lacks_folds() {
@@ -162,12 +182,28 @@ impl Arguments {
 
     /// Returns the learning rates at which a task is tried.
     fn rates(&self, task: &Task) -> Vec<f64> {
-        match (task.reads_means, &self.rates[..], &self.data) {
+        let own = self.own_rates(task);
+        if !own.is_empty() {
+            return own;
+        }
+        let general = self.rates.iter().filter(|rate| rate.task.is_none());
+        let general: Vec<f64> = general.map(|rate| rate.rate).collect();
+        match (task.reads_means, &general[..], &self.data) {
             (false, ..) => vec![task.own_rate()],
             (true, [], Data::Small) => SMALL_RATES.to_vec(),
             (true, [], Data::Folder(_)) => vec![task.own_rate()],
-            (true, rates, _) => rates.to_vec(),
+            (true, _, _) => general,
         }
+    }
+
+    /// Returns the learning rates that `--rates` has for this task by name.
+    fn own_rates(&self, task: &Task) -> Vec<f64> {
+        let is_own = |rate: &&Rate| rate.task.as_ref() == Some(&task.name);
+        self.rates
+            .iter()
+            .filter(is_own)
+            .map(|rate| rate.rate)
+            .collect()
     }
 
     /// Lists the trials of each rate, one for each fold.
@@ -176,7 +212,7 @@ impl Arguments {
             let folds = task.folds.iter().enumerate();
             let trial = |(fold, text): (usize, &'a String)| {
                 let mut settings = vec![format!("upstream.model={}", serde_json::json!(model))];
-                if task.reads_means {
+                if task.reads_means || !self.own_rates(task).is_empty() {
                     settings.extend(task.rate_settings(rate));
                 }
                 let fold_name = match task.folds.len() {
