@@ -27,6 +27,7 @@ use crate::run::named_files::hashes;
 use crate::run::ranks::Start;
 use crate::run::record::{Comparison, RunRecord};
 use crate::run::resume::ResumePoint;
+use compute::gemm::has_tiles;
 use compute::parallel::Vectors;
 use compute::ranks::Ranks;
 use nodes::data::file::hint;
@@ -209,7 +210,7 @@ impl Run<'_> {
             threads: threads(),
             ranks: self.ranks.count(),
             device: self.device.clone(),
-            instructions: Some(Vectors::detect().name().to_owned()),
+            instructions: Some(instructions(&self.plan.resolved)),
             data: hashes(&self.plan.resolved, Contents::Manifest),
             models: Some(hashes(&self.plan.resolved, Contents::Files)),
             started: earlier.map_or_else(now, |earlier| earlier.started),
@@ -217,6 +218,16 @@ impl Run<'_> {
             peak_bytes: None,
             summary: None,
         }
+    }
+}
+
+/// Names the instructions of a graph's products on the CPU.
+fn instructions(graph: &Value) -> String {
+    let vectors = Vectors::detect().name();
+    let has_bf16 = graph.to_string().contains("\"precision\":\"bf16\"");
+    match has_bf16 && has_tiles() {
+        true => format!("{vectors} and AMX"),
+        false => vectors.to_owned(),
     }
 }
 

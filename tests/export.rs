@@ -88,6 +88,21 @@ fn an_option_overrules_what_a_model_says_of_normalisation() {
     let teacher = root().join("data/sample/teacher");
     assert!(extract(&folder, &teacher, &["--normalize", "true"]) == with);
     assert!(extract(&folder, &teacher, &["--normalize", "false"]) == without);
+    let log_mel = root().join("tests/golden/fbank_front");
+    let log_mel = log_mel.to_str().unwrap();
+    let arguments = [
+        "export",
+        log_mel,
+        "--format",
+        "s3prl",
+        "--out",
+        "no",
+        "--normalize",
+        "true",
+    ];
+    let refused = call(folder.path(), &arguments);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(last_line(&refused).contains("reads log-mel frames of waveforms as they are"));
     assert!(
         extract(&folder, &teacher, &[]) == without,
         "the sample's teacher takes waveforms as they are"

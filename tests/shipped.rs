@@ -117,6 +117,25 @@ fn counts_of_published_students() {
     }
 }
 
+/// ARMHuBERT's paper counts the heads, which are no part of what is deployed.
+#[test]
+fn check_adds_up_a_student_and_its_heads() {
+    for (recipe, parameters, macs) in [
+        ("armhubert", "26,448,448", "501,624,271,296"),
+        ("maskhubert", "26,635,840", "519,790,484,736"),
+    ] {
+        let text = stdout(
+            root(),
+            &["check", &format!("graphs/librispeech/{recipe}.json")],
+        );
+        let sums = text.lines().find(|line| line.contains("student and heads"));
+        let sums = sums.unwrap_or_else(|| panic!("{text}"));
+        assert!(sums.contains(parameters) && sums.contains(macs), "{sums}");
+    }
+    let star = stdout(root(), &["check", "graphs/librispeech/starhubert.json"]);
+    assert!(!star.contains("and heads"), "{star}");
+}
+
 /// The log-mel front end saves the paper's 17 % of the deep and thin student.
 #[test]
 fn counts_of_the_log_mel_front_end() {

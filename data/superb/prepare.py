@@ -136,10 +136,10 @@ def er(out, folder):
 
 def pr(out, folder, *lexicons):
     os.makedirs(out, exist_ok=True)
-    link = os.path.join(out, "LibriSpeech")
+    link, folder = os.path.join(out, "LibriSpeech"), os.path.realpath(folder)
     if os.path.islink(link):
         os.remove(link)
-    os.symlink(os.path.abspath(folder), link)
+    os.symlink(folder, link)
     with open(os.path.join(out, "lexicon.txt"), "w", encoding="utf-8") as joined:
         for lexicon in lexicons:
             with open(lexicon, encoding="utf-8") as file:

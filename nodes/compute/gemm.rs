@@ -152,14 +152,16 @@ struct Backend {
 
 /// Returns the backend of this machine for products of the given precision.
 fn backend(precision: Precision) -> Backend {
+    let precision = precision.on_cpu();
     Backend {
         vectors: Vectors::detect(),
-        precision: precision.on_cpu(),
-        has_tiles: has_tiles(),
+        precision,
+        has_tiles: precision == Precision::Bf16 && has_tiles(),
     }
 }
 
-/// Returns whether products in bf16 are of AMX's tiles on this machine.
+/// Returns whether products in bf16 are of AMX's tiles on this machine. The first call asks the
+/// system for them.
 pub fn has_tiles() -> bool {
     #[cfg(target_arch = "x86_64")]
     return amx::is_available();

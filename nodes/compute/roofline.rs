@@ -19,8 +19,10 @@ mod isa;
 const CHAINS: usize = 16;
 /// Time of all trials of one FMA peak.
 const FMA_TIME: Duration = Duration::from_millis(60);
-/// Iterations of a trial, about 1 ms: less than a scheduler's time slice.
+/// Instructions of a trial on each sum, about 1 ms: less than a scheduler's time slice.
 const FMA_ITERATIONS: usize = 250_000;
+/// The same of tiles, whose instruction takes 16 cycles.
+const TILE_ITERATIONS: usize = 12_000;
 /// Trials of the bandwidth.
 const READ_TRIALS: usize = 5;
 /// Bytes that a trial of the bandwidth reads.
@@ -63,6 +65,8 @@ struct FmaLoop {
     run: unsafe fn(n: usize),
     /// Operations of one instruction.
     operations: usize,
+    /// Instructions of a trial on each sum.
+    iterations: usize,
 }
 
 /// Returns the widest loop of this machine for the precision, or `None` without one.
@@ -75,21 +79,25 @@ fn fma_loop(precision: Precision) -> Option<FmaLoop> {
         (Vectors::Avx512, Precision::Bf16) if has_tiles() => Some(FmaLoop {
             run: isa::bf16_tiles,
             operations: 2 * 16 * 16 * 32,
+            iterations: TILE_ITERATIONS,
         }),
         #[cfg(target_arch = "x86_64")]
         (Vectors::Avx512, Precision::Bf16) => Some(FmaLoop {
             run: isa::bf16_avx512,
             operations: 64,
+            iterations: FMA_ITERATIONS,
         }),
         #[cfg(target_arch = "x86_64")]
         (Vectors::Avx512, Precision::F32) => Some(FmaLoop {
             run: isa::f32_avx512,
             operations: 32,
+            iterations: FMA_ITERATIONS,
         }),
         #[cfg(target_arch = "x86_64")]
         (Vectors::Avx2, Precision::F32) => Some(FmaLoop {
             run: isa::f32_avx2,
             operations: 16,
+            iterations: FMA_ITERATIONS,
         }),
         _ => None,
     }
@@ -103,8 +111,8 @@ fn fma_peak(fma_loop: FmaLoop) -> f64 {
         while started.elapsed() < FMA_TIME {
             let trial_started = Instant::now();
             // SAFETY: `fma_loop` returns loops of instructions that this machine has.
-            unsafe { (fma_loop.run)(FMA_ITERATIONS) };
-            let operations = (FMA_ITERATIONS * CHAINS * fma_loop.operations) as f64;
+            unsafe { (fma_loop.run)(fma_loop.iterations) };
+            let operations = (fma_loop.iterations * CHAINS * fma_loop.operations) as f64;
             best = best.max(operations / trial_started.elapsed().as_secs_f64());
         }
         best

@@ -224,7 +224,9 @@ impl Stored {
         let is_encoder = |name: &str| ENCODER.iter().any(|prefix| name.starts_with(prefix));
         let tensors = self.tensors.iter();
         let unread = tensors.filter(|(name, _)| is_encoder(name) && !is_expected(name, &expected));
-        unread.map(|(_, tensor)| tensor.saved_as.clone()).collect()
+        // Several names here may be parts of one tensor of the file.
+        let names: BTreeSet<&String> = unread.map(|(_, tensor)| &tensor.saved_as).collect();
+        names.into_iter().cloned().collect()
     }
 }
 

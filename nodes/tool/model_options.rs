@@ -1,6 +1,7 @@
 //! How a command opens the model that it is given.
 use crate::Result;
-use crate::model::{Model, UnknownKeys};
+use crate::data::error::error_at;
+use crate::model::{FrontEnd, Model, UnknownKeys};
 use std::path::Path;
 
 /// What a user may say of a model beside where it is.
@@ -14,12 +15,22 @@ pub struct ModelOptions {
 
 impl ModelOptions {
     /// Loads a model.
+    ///
+    /// # Errors
+    /// It cannot be read, or it takes no normalised waveforms.
     pub(super) fn load(&self, path: &Path) -> Result<Model> {
         let unknown = UnknownKeys::Refuse {
             except: &self.ignore_keys,
         };
         let mut model = Model::load(path, unknown)?;
-        model.normalize = self.normalize.unwrap_or(model.normalize);
+        if let Some(normalize) = self.normalize {
+            if normalize && model.architecture.front_end != FrontEnd::Waveform {
+                let message =
+                    "reads log-mel frames of waveforms as they are: `--normalize` is false";
+                return Err(error_at(path, message));
+            }
+            model.normalize = normalize;
+        }
         Ok(model)
     }
 }

@@ -12,6 +12,11 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// Whether hidden states may be others than the model's files say.
+    pub(crate) fn overrules(&self) -> bool {
+        self.normalize.is_some()
+    }
+
     pub(crate) fn options(&self) -> ModelOptions {
         ModelOptions {
             ignore_keys: self.ignore_keys.clone(),

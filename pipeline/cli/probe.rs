@@ -41,8 +41,9 @@ impl Arguments {
             return self.show(&probe_fbank(&self.labels)?);
         }
         match student_of_run(&self.model) {
-            Some(student) => self.measure(student),
-            None => self.show(&self.probe(&self.model)?),
+            // What a run keeps is of its student as its files say.
+            Some(student) if !self.model_options.overrules() => self.measure(student),
+            _ => self.show(&self.probe(&self.model)?),
         }
     }
 

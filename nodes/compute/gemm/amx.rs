@@ -47,12 +47,15 @@ pub(super) fn is_available() -> bool {
     *AVAILABLE.get_or_init(|| cpu_has_tiles() && system_permits_tiles())
 }
 
+#[allow(unused_unsafe)] // `__cpuid` is safe in newer versions of Rust than the oldest allowed
 fn cpu_has_tiles() -> bool {
     const BF16: u32 = 1 << 22;
     const TILES: u32 = 1 << 24;
+    // SAFETY: x86-64 CPUs have the instruction.
     is_x86_feature_detected!("avx512bf16")
-        && __cpuid(0).eax >= 7
-        && __cpuid_count(7, 0).edx & (BF16 | TILES) == BF16 | TILES
+        && unsafe {
+            __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & (BF16 | TILES) == BF16 | TILES
+        }
 }
 
 #[cfg(target_os = "linux")]

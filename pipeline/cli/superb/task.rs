@@ -81,7 +81,8 @@ impl Task {
             folder: match data {
                 Data::Small => name.to_owned(),
                 Data::Folder(path) => {
-                    let hash = blake3::hash(path.as_bytes()).to_hex();
+                    let whole = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+                    let hash = blake3::hash(whole.as_os_str().as_encoded_bytes()).to_hex();
                     format!("{name}-{}", &hash[..8])
                 }
             },

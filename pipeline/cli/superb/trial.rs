@@ -11,7 +11,7 @@ use pipeline::graph::plan::Plan;
 use pipeline::report::summary::metrics;
 use pipeline::run::error::{RunError, RunOutcome};
 use pipeline::run::{Run, missing};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -85,13 +85,20 @@ impl Laboratory {
         Ok((graph.plan()?, settings))
     }
 
-    /// Lists the files that trials need and that are not there.
+    /// Lists the files that trials need and that are not there; finished ones need none.
     ///
     /// # Errors
     /// A graph has problems with its model.
     pub(super) fn missing(&self, trials: &[Trial]) -> Result<Vec<String>, CommandError> {
         let mut lines = vec![];
-        for trial in trials {
+        let is_finished = |trial: &Trial| {
+            let record = std::fs::read(self.out.join(&trial.name).join("run.json"));
+            let record = record
+                .ok()
+                .and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+            record.is_some_and(|record| !record["finished"].is_null())
+        };
+        for trial in trials.iter().filter(|trial| !is_finished(trial)) {
             let (plan, _) = self.plan(trial)?;
             for line in missing(plan.phases.iter()) {
                 let line = format!("{}: {line}", trial.task.name);

@@ -55,7 +55,7 @@ class SpeechOutput(NamedTuple):
     hidden_states: tuple[torch.Tensor, ...]
     """Layer 0 first, each (rows, frames, width)."""
     frames: tuple[torch.Tensor, ...]
-    """The frames of each row, an int64 tensor (rows,) for each layer."""
+    """The frames of each row, an int64 tensor (rows,) for each layer, where the waveforms are."""
 
 
 class SpeechEncoder(EncoderMixin, torch.nn.Module):  # type: ignore[misc, unused-ignore]
@@ -188,9 +188,10 @@ def _normalize(folder: Path, config: dict[str, Any]) -> bool:
         if not (folder / name).is_file():
             continue
         keys = _read_json(folder / name)
-        settings = keys.get("feature_extractor", keys)
-        rate = settings.get("sampling_rate", 16000)
-        if rate != 16000:
+        nested = keys.get("feature_extractor")
+        settings = nested if isinstance(nested, dict) else keys
+        rate = settings.get("sampling_rate")
+        if isinstance(rate, int | float) and rate != 16000:
             raise ValueError(f"{folder / name}: the model takes {rate} samples a second, not 16000")
         if "do_normalize" in settings:
             return bool(settings["do_normalize"])

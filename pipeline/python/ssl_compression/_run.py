@@ -186,11 +186,15 @@ def _listen(stderr: IO[str], said: list[str], quiet: bool) -> None:
     with stderr:
         for line in stderr:
             said.append(line.rstrip("\n"))
+            if quiet or sys.stderr is None:
+                continue
             try:
-                if not quiet:
-                    print(line, end="", file=sys.stderr, flush=True)
-            except (AttributeError, OSError, ValueError):
-                quiet = True  # no stderr is left; the program must not wait for a reader
+                print(line, end="", file=sys.stderr, flush=True)
+            except UnicodeEncodeError:
+                plain = line.encode("ascii", "backslashreplace").decode("ascii")
+                print(plain, end="", file=sys.stderr, flush=True)
+            except (OSError, ValueError):
+                quiet = True  # stderr is closed; the program must not wait for a reader
 
 
 def _terminate(process: subprocess.Popen[str]) -> None:

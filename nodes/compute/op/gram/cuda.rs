@@ -1,4 +1,5 @@
-//! [`GramDevice`]: the D of all rows stay in memory from forward to backward.
+//! [`GramDevice`]: the D of all rows are in memory at once, until their products with a and b are
+//! made, which the backward pass scales.
 use super::GramDevice;
 use crate::cuda::gpu::{Address, Memory, gpu};
 use crate::cuda::grid::{for_each, for_rows};
@@ -12,10 +13,8 @@ use crate::tensor::{Grads, Spans, dimensions};
 
 pub struct Saved {
     heads: PaddedHeads,
-    /// (rows, padded, padded)
-    d: Memory,
-    a: Memory,
-    b: Memory,
+    /// D b and Dᵀ a, each (rows, padded, width); `None` without a backward pass.
+    products: Option<[Memory; 2]>,
 }
 
 impl GramDevice for Cuda {
@@ -26,7 +25,7 @@ impl GramDevice for Cuda {
         [target_a, target_b]: [&Matrix; 2],
         spans: &Spans,
         unit: f64,
-        _: bool,
+        retain: bool,
     ) -> (Number, Saved) {
         let heads = one_head(spans, a);
         let target_heads = one_head(spans, target_a);
@@ -48,7 +47,8 @@ impl GramDevice for Cuda {
             heads.padded,
         );
         add_sum(&squares, address(&y), frames, unit);
-        (y, Saved { heads, d, a, b })
+        let products = retain.then(|| [heads.mixed(&d, &b), heads.mixed_back(&d, &a)]);
+        (y, Saved { heads, products })
     }
 
     fn backward(
@@ -56,15 +56,16 @@ impl GramDevice for Cuda {
         saved: &Saved,
         _: &Spans,
         unit: f64,
-        [to_a, to_b]: [&Slot; 2],
+        students: [&Slot; 2],
         g: &mut Grads<Cuda>,
     ) {
-        let Saved { heads, d, a, b } = saved;
-        let n = heads.scores_len();
+        let Saved { heads, products } = saved;
+        let n = heads.rows * heads.padded * heads.shape.size;
         let factor = -2.0 * unit as f32;
-        kernels::gram_scale(for_each(n, 1), d.at(), dy, n, factor);
-        heads.merge(&heads.mixed(d, b), g.at(to_a));
-        heads.merge(&heads.mixed_back(d, a), g.at(to_b));
+        for (product, to) in products.iter().flatten().zip(students) {
+            kernels::gram_scale(for_each(n, 1), product.at(), dy, n, factor);
+            heads.merge(product, g.at(to));
+        }
     }
 }
 

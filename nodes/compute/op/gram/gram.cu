@@ -16,8 +16,8 @@ KERNEL(gram_difference, (const float* target, float* d, float* squares, size_t f
     if (threadIdx.x == 0) squares[row] = sum;
 }
 
-// d (n) *= dy (1) factor. Grid (n / 256).
-KERNEL(gram_scale, (float* d, const float* dy, size_t n, float factor)) {
+// products (n) *= dy (1) factor. Grid (n / 256).
+KERNEL(gram_scale, (float* products, const float* dy, size_t n, float factor)) {
     size_t i = THREAD;
-    if (i < n) d[i] *= *dy * factor;
+    if (i < n) products[i] *= *dy * factor;
 }
