@@ -18,6 +18,7 @@ fn shipped_graphs_check() {
     for folder in [
         "graphs",
         "graphs/librispeech",
+        "graphs/teacher",
         "graphs/wang",
         "graphs/superb",
         "graphs/superb/small",

@@ -103,3 +103,53 @@ fn divergences_of_logits_are_those_of_mdistiller() {
         }
     }
 }
+
+/// Returns the mean over frames of KL(softmax(teacher / t) || softmax(student / s)), and its gradient, in
+/// f64.
+fn divergence([s, t]: [f64; 2]) -> (f64, Vec<f64>) {
+    let theirs = load("decoupled.safetensors");
+    let softmax = |logits: &[f32], temperature: f64| {
+        let largest = logits.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b));
+        let powers = logits
+            .iter()
+            .map(|x| ((x - largest) as f64 / temperature).exp());
+        let powers: Vec<f64> = powers.collect();
+        let sum: f64 = powers.iter().sum();
+        powers.into_iter().map(|x| x / sum).collect::<Vec<f64>>()
+    };
+    let frames: usize = ROWS.iter().sum();
+    let students = values(&theirs, "student").chunks(CLASSES);
+    let mut loss = 0.0;
+    let mut gradient = vec![];
+    for (student, teacher) in students.zip(values(&theirs, "teacher").chunks(CLASSES)) {
+        let student = softmax(student, s);
+        for (p, q) in softmax(teacher, t).into_iter().zip(student) {
+            loss += p * (p / q).ln() / frames as f64;
+            gradient.push((q - p) / s / frames as f64);
+        }
+    }
+    (loss, gradient)
+}
+
+/// As Wang et al. train: a temperature of each side, and no square; then with the square, which is of
+/// the teacher's temperature.
+#[test]
+fn each_side_may_have_a_temperature_and_the_square_be_left_out() {
+    for (squared, [s, t]) in [
+        (false, [0.5, 0.5]),
+        (false, [1.0, 0.5]),
+        (true, [1.0, 0.5]),
+        (true, [3.0, 2.0]),
+    ] {
+        let term = json!({
+            "type": "kl", "temperature": t, "student_temperature": s, "squared": squared
+        });
+        let (loss, gradient) = run_loss(json!([term]));
+        let (expected, slopes) = divergence([s, t]);
+        let factor = if squared { t * t } else { 1.0 };
+        let name = format!("{s}, {t}, {squared}");
+        close(&name, &read(&loss.value), &[(expected * factor) as f32]);
+        let slopes: Vec<f32> = slopes.iter().map(|x| (x * factor) as f32).collect();
+        close(&name, &gradient, &slopes);
+    }
+}
