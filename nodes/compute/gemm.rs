@@ -2,13 +2,15 @@
 //!
 //! In BLAS's terms alpha is 1, and beta is 0 (set) or 1 (accumulate). With AVX2, AVX-512
 //! or AMX the scheme is that of BLIS, packed panels and a micro-kernel (gemm/blocked.rs); elsewhere
-//! it is the crate matrixmultiply (gemm/portable.rs). The epilogue is applied to each tile of c while it is
-//! in cache.
+//! it is the crate matrixmultiply (gemm/portable.rs). The epilogue is applied to each tile of c
+//! while it is in cache.
 //!
 //! A view may overlap itself: a convolution over (frames, channels) is a product with a view whose
 //! row stride is smaller than its width, so no window is copied. Each number of c is the same at
 //! any number of threads, and whatever other rows c has.
 use crate::parallel::{Shared, Vectors, threads};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use amx::{configure as configure_tiles, release as release_tiles};
 pub use epilogue::Epilogue;
 pub use operands::{Out, Shape, View};
 pub use precision::Precision;
@@ -137,9 +139,6 @@ pub fn packed_bytes() -> usize {
     #[cfg(not(target_arch = "x86_64"))]
     0
 }
-
-#[cfg(target_arch = "x86_64")]
-pub(crate) use amx::{configure as configure_tiles, release as release_tiles};
 
 /// The instructions to compute with and the precision of operands; this machine has both.
 #[derive(Clone, Copy, Debug)]

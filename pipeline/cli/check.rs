@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 mod gpu;
+mod sizes;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -188,14 +189,12 @@ fn phase_text(phase: &Phase, rows: Option<&PlannedRows>) -> String {
         text += &format!("  stage {i}: {}\n", stage_names(phase, stage).join(", "));
     }
     for (index, node) in phase.nodes.iter().enumerate() {
-        text += &node_text(node);
+        text += &sizes::of_node(node);
         for note in node.info.notes.iter().chain(&maps_note(phase, index, rows)) {
             text += &format!("  {:12}  {note}\n", "");
         }
     }
-    for (student, heads) in students_with_heads(phase) {
-        text += &with_heads_text(student, &heads);
-    }
+    text += &sizes::of_students_with_heads(phase);
     if let Some(bytes) = gpu_bytes(phase) {
         text += &gpu::text(&bytes);
     }
@@ -250,56 +249,4 @@ fn free_space(phase: &Phase) -> BTreeMap<&str, u64> {
         }
     }
     free
-}
-
-/// Returns the students whose layers linear heads bring to their targets, each with these heads.
-fn students_with_heads(phase: &Phase) -> Vec<(&PlannedNode, Vec<&PlannedNode>)> {
-    let is = |node: &PlannedNode, kind: &str| node.spec.kind == kind;
-    let heads_of = |student: usize| {
-        let edges = phase.edges.iter().filter(move |edge| edge.from == student);
-        let readers = edges.map(|edge| &phase.nodes[edge.to]);
-        readers
-            .filter(|node| is(node, "project"))
-            .collect::<Vec<_>>()
-    };
-    let students = (0..phase.nodes.len()).filter(|&node| is(&phase.nodes[node], "student"));
-    students
-        .map(|student| (&phase.nodes[student], heads_of(student)))
-        .filter(|(_, heads)| !heads.is_empty())
-        .collect()
-}
-
-/// Returns the line of a student's size together with its heads', which some papers state.
-fn with_heads_text(student: &PlannedNode, heads: &[&PlannedNode]) -> String {
-    let of_all = |count: fn(&PlannedNode) -> Option<u64>| -> Option<u64> {
-        let heads = heads.iter().map(|head| count(head));
-        std::iter::once(count(student)).chain(heads).sum()
-    };
-    size_text(
-        &format!("{} and heads", student.name()),
-        of_all(|node| node.info.parameters),
-        of_all(|node| node.info.macs),
-        student.info.estimated,
-    )
-}
-
-/// Returns the line of a node: parameters and multiply-accumulates. Empty if it has neither.
-fn node_text(node: &PlannedNode) -> String {
-    let info = &node.info;
-    size_text(node.name(), info.parameters, info.macs, info.estimated)
-}
-
-/// Returns the line of a size; empty without one.
-fn size_text(name: &str, parameters: Option<u64>, macs: Option<u64>, estimated: bool) -> String {
-    if parameters.is_none() && macs.is_none() {
-        return String::new();
-    }
-    let column = |count: Option<u64>, unit: &str| match count {
-        Some(count) => format!("  {:>22} {unit}", thousands(count)),
-        None => String::new(),
-    };
-    let parameters = column(parameters, "parameters");
-    let macs = column(macs, "MACs");
-    let note = if estimated { "  (estimated)" } else { "" };
-    format!("  {name:12}{parameters}{macs}{note}\n")
 }

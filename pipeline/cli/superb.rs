@@ -4,6 +4,7 @@
 //! Each head is a run below `--out`, of a model, a task and a learning rate: a second call reads the
 //! runs that are finished and goes on with the others. All runs share one cache, so the features of a
 //! model are computed once for all rates.
+mod rate;
 mod score;
 mod task;
 mod trial;
@@ -17,6 +18,7 @@ use crate::terminal::print_line;
 use crate::{device, numbers};
 use nodes::tool::inspect::inspect;
 use pipeline::report::measured::{Measured, student_of_run};
+use rate::{Rate, rate};
 use score::{ModelScores, Score, Scores};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,25 +69,6 @@ enum ScoresFormat {
 
 fn data(text: &str) -> Result<Data, std::convert::Infallible> {
     Ok(Data::from(text.to_owned()))
-}
-
-/// A learning rate to try.
-#[derive(Clone)]
-struct Rate {
-    /// The task that it is for; `None`: tasks whose heads read means.
-    task: Option<String>,
-    rate: f64,
-}
-
-fn rate(text: &str) -> Result<Rate, String> {
-    let (task, number) = match text.split_once('=') {
-        Some((task, number)) => (Some(task.to_owned()), number),
-        None => (None, text),
-    };
-    match number.parse::<f64>() {
-        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(Rate { task, rate }),
-        _ => Err("a learning rate is a number above 0, or TASK=NUMBER".into()),
-    }
 }
 
 impl Arguments {

@@ -25,6 +25,20 @@ pub fn close(y: &[f32], reference: &[f64], tolerance: f64) {
     }
 }
 
+/// Asserts that the bytes which an op needs at its peak, by the number of frames of a row, do not grow
+/// with the square of it. All is computed on this thread, whose bytes alone are counted.
+pub fn memory_grows_with(peak: impl Fn(usize) -> usize + Sync) {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .use_current_thread();
+    let [short, long] = pool
+        .build()
+        .expect("this thread has no pool")
+        .install(|| [peak(3000), peak(6000)]);
+    assert!(long < short * 5 / 2, "{short} bytes become {long}");
+    assert!(short < size_of::<f32>() * 3000 * 3000, "{short} bytes");
+}
+
 /// Computes the error function by its series, which is accurate up to |x| of about 5.
 pub fn erf(x: f64) -> f64 {
     if x.abs() > 5.0 {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import OrderedDict
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ._codec import Decode, Floats, decoder
+from ._json_file import read_json
 from ._part import DamagedPart, Place, list_parts, read_index, read_rows, verify
 
 if TYPE_CHECKING:
@@ -181,14 +181,7 @@ class Cache:
 
 
 def _fingerprint(folder: Path) -> dict[str, Any]:
-    file = folder / "fingerprint.json"
-    try:
-        fingerprint = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged: {error}") from None
-    if not isinstance(fingerprint, dict):
-        raise ValueError(f"{file} is damaged: it is no JSON object")
-    return fingerprint
+    return read_json(folder / "fingerprint.json")
 
 
 def _is_fingerprint(folder: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch  # type: ignore[import-not-found, unused-ignore]
 
+from ._json_file import read_json
 from ._tensors import read_tensors
 from .encoder import EncoderMixin, is_fbank, normalized, padded
 
@@ -100,7 +100,7 @@ class SpeechEncoder(EncoderMixin, torch.nn.Module):  # type: ignore[misc, unused
 def load(folder: str | os.PathLike[str]) -> SpeechEncoder:
     """Loads a model folder."""
     path = Path(os.fspath(folder))
-    config = {**_DEFAULTS, **_read_json(path / "config.json")}
+    config = {**_DEFAULTS, **read_json(path / "config.json")}
     _refuse_other_models(path, config)
     module = SpeechEncoder(config, _normalize(path, config))
     tensors = _named_as_here(_read_weights(path), set(module.state_dict()))
@@ -135,22 +135,12 @@ def _refuse_other_models(folder: Path, config: dict[str, Any]) -> None:
         raise ValueError(f"{folder}: {config['model_type']} models are read by the program alone")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        keys = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
-    if not isinstance(keys, dict):
-        raise ValueError(f"{path} is damaged: it is no JSON object")
-    return keys
-
-
 def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
     """Reads the one file of the weights, or the shards that an index lists."""
     index = folder / "model.safetensors.index.json"
     if not index.is_file() or (folder / "model.safetensors").is_file():
         return read_tensors(folder / "model.safetensors")
-    shards = sorted(set(_read_json(index)["weight_map"].values()))
+    shards = sorted(set(read_json(index)["weight_map"].values()))
     tensors: dict[str, torch.Tensor] = {}
     for shard in shards:
         tensors.update(read_tensors(folder / shard))
@@ -187,7 +177,7 @@ def _normalize(folder: Path, config: dict[str, Any]) -> bool:
     for name in _NORMALIZATION_FILES:
         if not (folder / name).is_file():
             continue
-        keys = _read_json(folder / name)
+        keys = read_json(folder / name)
         nested = keys.get("feature_extractor")
         settings = nested if isinstance(nested, dict) else keys
         rate = settings.get("sampling_rate")
