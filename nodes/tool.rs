@@ -7,3 +7,4 @@ pub mod manifest;
 pub mod model_options;
 pub mod probe;
 pub mod tap;
+pub mod timing;

@@ -13,18 +13,15 @@ mod result;
 
 use crate::Result;
 use crate::data::audio::read_audio;
-use crate::data::audio::resample::audio_seconds;
 use crate::data::error::error_at;
-use crate::model::{Convention, Forward, OPEN};
 use crate::node::layer_outputs::check_command_layers;
 use crate::tool::layers::LayerChoice;
 use crate::tool::model_options::ModelOptions;
-use compute::gemm::Precision;
+use crate::tool::timing;
 use frames::Source;
 use labels::{LabelTable, TRAIN};
 use measure::probe_source;
 use std::path::Path;
-use std::time::Instant;
 
 pub use result::{Counts, LayerAccuracy, ProbeResult};
 
@@ -61,8 +58,7 @@ pub fn probe_fbank(table: &Path) -> Result<ProbeResult> {
     probe_table(&Source::fbank(), table)
 }
 
-/// Returns the seconds that a model computes for a second of audio: one row at a time, in f32, over
-/// held-out utterances of the table, after one that is not timed.
+/// Returns the seconds that a model computes for a second of audio, over held-out utterances of the table.
 ///
 /// # Errors
 /// As [`probe`]; or no utterance is held out.
@@ -76,22 +72,8 @@ pub fn real_time_factor(model: &Path, options: &ModelOptions, table: &Path) -> R
     for utterance in held_out.take(TIMED) {
         rows.push(read_audio(&utterance.path)?);
     }
-    let Some(first) = rows.first() else {
-        return Err(error_at(
-            table,
-            "holds no utterance outside of the split `train`",
-        ));
-    };
-    let forward = Forward::frozen(&model, OPEN, Precision::F32);
-    let deepest = [model.architecture.num_hidden_layers];
-    let compute = |row: &[f32]| drop(forward.hiddens(&[row], &deepest, Convention::Hf));
-    compute(first);
-    let begun = Instant::now();
-    for row in &rows {
-        compute(row);
-    }
-    let samples: usize = rows.iter().map(Vec::len).sum();
-    Ok(begun.elapsed().as_secs_f64() / audio_seconds(samples as u64))
+    timing::real_time_factor(&model, &rows)
+        .ok_or_else(|| error_at(table, "holds no utterance outside of the split `train`"))
 }
 
 fn probe_table(source: &Source, table: &Path) -> Result<ProbeResult> {

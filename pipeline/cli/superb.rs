@@ -17,7 +17,8 @@ use crate::table::{columns, markdown};
 use crate::terminal::print_line;
 use crate::{device, numbers};
 use nodes::tool::inspect::inspect;
-use pipeline::report::measured::{Measured, student_of_run};
+use nodes::tool::timing::real_time_factor_on_noise;
+use pipeline::report::measured::student_of_run;
 use rate::{Rate, rate};
 use score::{ModelScores, Score, Scores};
 use std::path::{Path, PathBuf};
@@ -124,6 +125,12 @@ impl Arguments {
                     return Err(signals.interruption());
                 };
                 model.scores.push(score);
+            }
+        }
+        if !matches!(self.format, ScoresFormat::Json) {
+            for model in models.iter_mut().filter(|model| model.model != FBANK) {
+                let path = Path::new(&model.model);
+                model.real_time_factor = real_time_factor_on_noise(path)?;
             }
         }
         let scores = Scores {
@@ -276,8 +283,6 @@ fn describe(model: &str) -> Result<ModelScores, CommandError> {
     described.parameters = inspected.parameters;
     described.macs = inspected.macs;
     if let Some(of_run) = student_of_run(path) {
-        let measured = Measured::read(&of_run.run, &of_run.student)?;
-        described.real_time_factor = measured.map(|measured| measured.real_time_factor);
         described.teacher = Some(of_run.teacher);
     }
     Ok(described)
