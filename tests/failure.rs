@@ -112,22 +112,19 @@ fn a_failure_names_its_node_and_leaves_the_checkpoint() {
 #[test]
 fn a_build_without_mpi_is_no_rank_of_several() {
     let folder = Folder::new("no-mpi");
-    let start = |rank: &str| {
-        let mut command = pipeline(folder.path(), &["run", "g.json"]);
-        command.envs([
-            ("OMPI_COMM_WORLD_SIZE", "4"),
-            ("OMPI_COMM_WORLD_RANK", rank),
-        ]);
-        execute(&mut command)
-    };
-    let first = start("0");
-    assert_eq!(first.status.code(), Some(2));
-    let line = "mpirun has started 4 processes, and this build cannot share a run among them; \
-                docs/cluster.md says how to build one that can";
-    assert_eq!(stderr(&first).trim_end(), line);
-    let other = start("3");
-    assert_eq!(
-        (other.status.code(), stderr(&other)),
-        (Some(2), String::new())
-    );
+    let line = "4 processes were started together, and this build cannot share a run among them; \
+                docs/cluster.md says how to build one that can\n";
+    let launchers = [
+        ["OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"], // mpirun
+        ["SLURM_STEP_NUM_TASKS", "PMIX_RANK"],            // srun --mpi=pmix
+    ];
+    for [count, number] in launchers {
+        for (rank, said) in [("0", line), ("3", "")] {
+            let mut command = pipeline(folder.path(), &["run", "g.json"]);
+            command.envs([(count, "4"), (number, rank)]);
+            let output = execute(&mut command);
+            assert_eq!(output.status.code(), Some(2));
+            assert_eq!(stderr(&output), said);
+        }
+    }
 }

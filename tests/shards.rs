@@ -3,6 +3,7 @@ use crate::program::{Folder, call, pipeline, read_json, root, stderr, stdout_jso
 use crate::sample::sample;
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -189,27 +190,27 @@ fn a_budget_is_kept() {
 }
 
 /// The array of jobs of docs/cluster.md, with a shell in place of Slurm: three jobs at once, each of
-/// which is then queued again, as after its time limit.
+/// which is then queued again.
 #[cfg(unix)]
 #[test]
 fn an_array_of_jobs_fills_one_cache() {
     let folder = filling("array");
-    let page = fs::read_to_string(root().join("docs/cluster.md")).unwrap();
-    let (_, job) = page
-        .split_once("--wrap \\\n  '")
-        .expect("the array of jobs");
-    let (job, _) = job.split_once('\'').expect("its command");
-    let job = job
-        .replace("graphs/targets.json", "fill.json")
-        .replace("/16", "/3");
+    let srun = folder.path().join("srun");
+    fs::write(&srun, "#!/bin/sh\nexec \"$@\"\n").unwrap();
+    fs::set_permissions(&srun, fs::Permissions::from_mode(0o755)).unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_pipeline")).parent().unwrap();
-    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let folders = [folder.path(), program].map(|path| path.display().to_string());
+    let path = format!("{}:{}", folders.join(":"), std::env::var("PATH").unwrap());
     let play = || {
         let start = |task: u32| {
-            let mut shell = Command::new("sh");
-            shell.args(["-c", &job]).current_dir(folder.path());
-            shell.envs([("PATH", &path), ("SLURM_ARRAY_TASK_ID", &task.to_string())]);
-            shell.stderr(Stdio::null()).spawn().unwrap()
+            let mut job = Command::new("bash");
+            job.arg(root().join("docs/slurm-array.sh")).arg("fill.json");
+            job.current_dir(folder.path()).envs([
+                ("PATH", path.as_str()),
+                ("SLURM_ARRAY_TASK_ID", &task.to_string()),
+                ("SLURM_ARRAY_TASK_COUNT", "3"),
+            ]);
+            job.stderr(Stdio::null()).spawn().unwrap()
         };
         let jobs: Vec<_> = (1..=3).map(start).collect();
         for mut job in jobs {

@@ -1,6 +1,7 @@
-//! Runs the batch script of docs/cluster.md with stand-ins for Slurm's programs.
-use crate::program::root;
+//! Runs the batch scripts of docs/cluster.md with stand-ins for Slurm's programs.
+use crate::program::{Folder, call, read_json, root, stdout_json};
 use crate::sample::{results, run, sample};
+use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::process::Command;
 const SRUN: &str = r#"#!/bin/sh
 "$@" & child=$!
 if mkdir limit 2>/dev/null; then
-    until [ "$(cat job/metrics.jsonl 2>/dev/null | wc -l)" -ge 40 ]; do sleep 0.005; done
+    until BEGUN; do sleep 0.005; done
     kill -USR1 $child
 fi
 wait $child
@@ -19,15 +20,21 @@ wait $child
 /// Stands in for `scontrol`: records its arguments.
 const SCONTROL: &str = "#!/bin/sh\necho \"$@\" >> requeued\n";
 
-#[test]
-fn a_job_is_requeued_until_it_is_finished() {
-    let folder = sample("slurm");
-    assert!(run(&folder, "plain", &[]).status.success());
-    for (name, text) in [("srun", SRUN), ("scontrol", SCONTROL)] {
+/// Creates a sample with these two in its folder. The stand-in for `srun` waits for `begun`, a shell
+/// condition, before it sends the signal.
+fn cluster(name: &str, begun: &str) -> Folder {
+    let folder = sample(name);
+    let srun = SRUN.replace("BEGUN", begun);
+    for (name, text) in [("srun", srun.as_str()), ("scontrol", SCONTROL)] {
         let path = folder.path().join(name);
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
+    folder
+}
+
+/// Runs a job of a script, and returns its exit code and what was requeued so far.
+fn job(folder: &Folder, script: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let program = Path::new(env!("CARGO_BIN_EXE_pipeline")).parent().unwrap();
     let path = format!(
         "{}:{}:{}",
@@ -35,20 +42,62 @@ fn a_job_is_requeued_until_it_is_finished() {
         program.display(),
         std::env::var("PATH").unwrap()
     );
-    let job = || {
-        let mut sbatch = Command::new("bash");
-        sbatch
-            .arg(root().join("docs/slurm.sh"))
-            .args(["g.json", "job"])
-            .current_dir(folder.path());
-        sbatch
-            .envs([("PATH", path.as_str()), ("SLURM_JOB_ID", "7")])
-            .status()
-            .unwrap()
-            .code()
-    };
-    let requeued = || fs::read_to_string(folder.path().join("requeued")).unwrap_or_default();
-    assert_eq!((job(), requeued().as_str()), (Some(75), "requeue 7\n"));
-    assert_eq!((job(), requeued().as_str()), (Some(0), "requeue 7\n"));
+    let mut sbatch = Command::new("bash");
+    sbatch.arg(root().join("docs").join(script)).args(arguments);
+    sbatch.current_dir(folder.path()).envs([
+        ("PATH", path.as_str()),
+        ("SLURM_JOB_ID", "7"),
+        ("SLURM_ARRAY_TASK_ID", "2"),
+        ("SLURM_ARRAY_TASK_COUNT", "3"),
+    ]);
+    let code = sbatch.status().unwrap().code();
+    let requeued = fs::read_to_string(folder.path().join("requeued")).unwrap_or_default();
+    (code, requeued)
+}
+
+#[test]
+fn a_job_is_requeued_until_it_is_finished() {
+    let begun = "[ \"$(cat job/metrics.jsonl 2>/dev/null | wc -l)\" -ge 40 ]";
+    let folder = cluster("slurm", begun);
+    assert!(run(&folder, "plain", &[]).status.success());
+    let requeued = "requeue 7\n".to_owned();
+    for code in [75, 0] {
+        let ended = job(&folder, "slurm.sh", &["g.json", "job"]);
+        assert_eq!(ended, (Some(code), requeued.clone()));
+    }
     assert!(results(&folder.path().join("job")) == results(&folder.path().join("plain")));
+}
+
+/// A job of an array fills its share of a cache, and goes on with it.
+#[test]
+fn a_job_of_an_array_is_requeued_until_its_share_is_stored() {
+    let folder = cluster("slurm-array", "[ -e runs/fill-2-of-3/run.json ]");
+    let graph = read_json(&folder.path().join("g.json"));
+    let nodes = &graph["phases"][0]["nodes"];
+    let [mut speech, mut teacher] = ["speech", "teacher"].map(|name| nodes[name].clone());
+    speech["views"] = 400.into();
+    teacher["cache"] = "c".into();
+    let fill = json!({ "name": "fill", "nodes": { "speech": speech, "teacher": teacher } });
+    fs::write(folder.path().join("fill.json"), fill.to_string()).unwrap();
+    let requeued = "requeue 7\n".to_owned();
+    for code in [75, 0] {
+        let ended = job(&folder, "slurm-array.sh", &["fill.json"]);
+        assert_eq!(ended, (Some(code), requeued.clone()));
+    }
+    let whole = [
+        "run",
+        "fill.json",
+        "--shard",
+        "2/3",
+        "--set",
+        "teacher.cache=d",
+        "--out",
+        "o",
+    ];
+    assert!(call(folder.path(), &whole).status.success());
+    let [filled, whole] = ["c", "d"].map(|cache| {
+        let list = ["cache", "list", cache, "--format", "json"];
+        stdout_json(folder.path(), &list)[0]["rows"].take()
+    });
+    assert_eq!(filled, whole);
 }

@@ -20,6 +20,7 @@ use compute::tensor::Tape;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Sends stored entries, and those that the node computes for the other rows.
 pub(super) struct CachedNode {
@@ -39,7 +40,12 @@ pub(super) struct CachedNode {
     node: Option<Box<dyn Node>>,
     /// What `node` computes of a row.
     computed: Vec<StoredEntry>,
+    /// When all rows were last written.
+    written_at: Instant,
 }
+
+/// How long rows may wait for others to fill a part with: a process that is killed loses them.
+const LONGEST_UNWRITTEN: Duration = Duration::from_secs(300);
 
 /// What the node sent, by port.
 type Sent = HashMap<&'static str, RecordBatch>;
@@ -66,6 +72,7 @@ impl CachedNode {
             has_told: false,
             node: None,
             computed: vec![],
+            written_at: Instant::now(),
         }
     }
 
@@ -154,6 +161,9 @@ impl CachedNode {
                     *place = Some(output.store.put(i, keys[row], id, samples, entry)?);
                 }
             }
+        }
+        if self.written_at.elapsed() > LONGEST_UNWRITTEN {
+            return self.leave();
         }
         for output in 0..self.outputs.len() {
             let written = self.outputs[output].store.write_full();
@@ -245,6 +255,7 @@ impl Node for CachedNode {
 
     /// Writes the rows that are in no part yet.
     fn leave(&mut self) -> Result<()> {
+        self.written_at = Instant::now();
         for output in 0..self.outputs.len() {
             let written = self.outputs[output].store.write();
             self.check_written(written)?;

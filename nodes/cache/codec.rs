@@ -132,17 +132,18 @@ impl Codec {
         })
     }
 
-    /// Copies what is needed to decode into the folder of a fingerprint, unless it is there.
+    /// Copies what is needed to decode into the folder of a fingerprint, unless it is there undamaged.
     pub(super) fn keep_file(&self, folder: &Path) -> Result<()> {
         let Codec::MultiCodebook { file, path } = self else {
             return Ok(());
         };
         let kept = folder.join(FILE);
-        if store::exists(&kept) || file.hash.is_empty() {
+        let is_right = |bytes: &[u8]| blake3::hash(bytes).to_hex().as_str() == file.hash;
+        if file.hash.is_empty() || store::read(&kept).is_ok_and(|bytes| is_right(&bytes)) {
             return Ok(());
         }
         let bytes = store::read(path).at(path)?;
-        if blake3::hash(&bytes).to_hex().as_str() != file.hash {
+        if !is_right(&bytes) {
             return Err(error_at(path, "has changed during the run; run again"));
         }
         store::write_new(&kept, &bytes)

@@ -80,7 +80,8 @@ impl LayerStore {
 
     /// Returns the rows of all parts, by name and length.
     pub(super) fn row_counts(&self) -> RowCounts {
-        stored_rows::count(&self.folder)
+        let parts = self.parts.iter().map(|part| part.path.as_path());
+        stored_rows::count(&self.folder, &parts.collect::<Vec<_>>())
     }
 
     /// Returns the entry of a row, if it is stored. If its part turns out to be damaged, all rows
@@ -91,7 +92,8 @@ impl LayerStore {
             match *self.index.get(key)? {
                 EntryLocation::Unwritten(row) => return Some(self.unwritten.entry(row)),
                 EntryLocation::Part(number, location) => match self.read(number, location) {
-                    Ok(entry) => return Some(entry),
+                    Ok(Some(entry)) => return Some(entry),
+                    Ok(None) => {} // its rows were located anew
                     Err(error) => self.lose_part(number, error),
                 },
             }
@@ -130,13 +132,23 @@ impl LayerStore {
         }
     }
 
-    fn read(&mut self, number: u32, location: RowLocation) -> Result<Entry> {
+    /// Reads a row of a part. When the part serves for the first time, its bytes are verified instead, and
+    /// its rows located anew: what its footer said before was not verified.
+    fn read(&mut self, number: u32, location: RowLocation) -> Result<Option<Entry>> {
         let part = &mut self.parts[number as usize];
-        if !part.verified {
-            part::verify(&part.path)?;
-            part.verified = true;
+        if part.verified {
+            return Ok(Some(part::read(&part.path, location, &self.codec)?));
         }
-        Ok(part::read(&part.path, location, &self.codec)?)
+        part::verify(&part.path)?;
+        part.verified = true;
+        for (key, location) in part::locations(&part.path, &self.fingerprint, &self.codec)? {
+            if let Some(EntryLocation::Part(of, indexed)) = self.index.get_mut(&key)
+                && *of == number
+            {
+                *indexed = location;
+            }
+        }
+        Ok(None)
     }
 
     /// Returns a row as it is read back, and keeps it to be written if `keeps`, unless it is stored

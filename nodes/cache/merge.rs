@@ -29,7 +29,7 @@ pub struct Merged {
     pub removed: usize,
     /// Parts that have their rows now.
     pub written: usize,
-    /// Parts that cannot be read and stay as they are.
+    /// Parts, and folders of a fingerprint, that cannot be read and stay as they are.
     pub unreadable: Vec<Damage>,
 }
 
@@ -61,8 +61,16 @@ pub fn merge(path: &Path) -> Result<Merged> {
     let mut merged = Merged::default();
     for folder in folders(path)? {
         let _lock = MergeLock::take(&folder)?;
-        let fingerprint = Fingerprint::read(&folder)?;
-        let codec = fingerprint.codec(&folder)?;
+        let known = Fingerprint::read(&folder);
+        let known = known.and_then(|known| Ok((known.codec(&folder)?, known)));
+        let (codec, fingerprint) = match known {
+            Ok(known) => known,
+            Err(error) => {
+                let damage = Damage::of_other(folder, error.to_string());
+                merged.unreadable.push(damage);
+                continue;
+            }
+        };
         for layer in layer_folders(&folder)? {
             let codec = codec.of_entry(layer.entry)?;
             merge_layer(&layer.path, &fingerprint, &codec, &mut merged)?;
@@ -132,11 +140,7 @@ fn read_parts(
                 parts.push(Part { path, rows, first });
             }
             Err(error) => {
-                merged.unreadable.push(Damage {
-                    path,
-                    says: error.to_string(),
-                    is_damaged_part: !error.is::<std::io::Error>(),
-                });
+                merged.unreadable.push(Damage::of_part(path, &error));
             }
         }
     }

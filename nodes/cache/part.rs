@@ -15,10 +15,10 @@ mod write;
 
 use super::codec::{Encoded, EntryCodec};
 use super::{file_hashes, files, fingerprint};
-use crate::Result;
 use crate::data::entry::Entry;
 use crate::data::error::PathContext;
 use crate::data::store;
+use crate::{Error, Result};
 use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -100,6 +100,18 @@ fn read_bytes(
         }
     }
     Ok(())
+}
+
+/// Whether this error says that a part is not there: another process has merged it into others.
+pub(super) fn is_gone(error: &Error) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+/// Whether a part has other bytes than it was written with. A file that cannot be read may be intact: an
+/// answer that was lost on the way looks like a damaged footer, so all bytes are read again.
+pub(super) fn is_damaged(path: &Path) -> bool {
+    verify(path).is_err_and(|error| !error.is::<std::io::Error>())
 }
 
 /// Reads all bytes of a part and compares their hash with its name.

@@ -4,40 +4,22 @@
 //! decoded. Rows of the same name and length are counted instead: with another crop or mask they
 //! are others all the same, and then the count is too high.
 use super::part;
-use crate::Result;
 use crate::data::store;
 use crate::node::row_counts::{RowCounts, row_hash};
-use arrow::array::AsArray;
-use arrow::datatypes::UInt32Type;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use rayon::prelude::*;
 use std::path::Path;
 
-/// Indices of the columns.
-const ID: usize = 1;
-const SAMPLES: usize = 2;
-
-/// Counts the rows of the parts in the folder of a layer. A part that cannot be read counts as none:
-/// the store has reported it.
-pub(super) fn count(folder: &Path) -> RowCounts {
-    let mut hashes = vec![];
-    for path in part::list(folder).unwrap_or_default() {
-        let _ = add_part(&mut hashes, &path);
-    }
-    RowCounts::new(hashes)
-}
-
-fn add_part(hashes: &mut Vec<u64>, path: &Path) -> Result<()> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(store::open(path)?)?;
-    let columns = ProjectionMask::roots(reader.parquet_schema(), [ID, SAMPLES]);
-    for batch in reader.with_projection(columns).build()? {
-        let batch = batch?;
-        let ids = batch.column(0).as_string::<i32>();
-        let samples = batch.column(1).as_primitive::<UInt32Type>();
-        for (id, samples) in ids.iter().zip(samples) {
-            let samples = samples.unwrap_or(0);
-            hashes.push(row_hash(id.unwrap_or_default(), samples.into()));
-        }
-    }
-    Ok(())
+/// Counts the rows of the parts of a layer's folder. A part that cannot be read counts as none: it is
+/// reported when its rows are looked for.
+pub(super) fn count(folder: &Path, parts: &[&Path]) -> RowCounts {
+    let hashes = |path: &&Path| {
+        let rows = part::identities(path).unwrap_or_default().into_iter();
+        rows.map(|row| row_hash(&row.id, row.samples.into()))
+            .collect()
+    };
+    let hashes: Vec<Vec<u64>> = match store::is_address(folder) {
+        true => store::in_parallel(folder, || parts.par_iter().map(hashes).collect()),
+        false => parts.iter().map(hashes).collect(),
+    };
+    RowCounts::new(hashes.concat())
 }

@@ -2,14 +2,14 @@
 //! fingerprint in it.
 use super::fingerprint::Fingerprint;
 use super::{files, layer, leftovers, part};
-use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::data::store;
 use crate::node::StoredEntry;
+use crate::{Error, Result};
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value as Json;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -47,10 +47,29 @@ pub struct Damage {
 }
 
 impl Damage {
+    pub(super) fn of_part(path: PathBuf, error: &Error) -> Damage {
+        Damage {
+            says: error.to_string(),
+            is_damaged_part: part::is_damaged(&path),
+            path,
+        }
+    }
+
+    /// Describes a file beside the parts, or a folder.
+    pub(super) fn of_other(path: PathBuf, says: String) -> Damage {
+        Damage {
+            path,
+            says,
+            is_damaged_part: false,
+        }
+    }
+}
+
+impl Damage {
     /// Renames a damaged part, as a run does that reads it: the next run computes its rows again.
     /// Returns whether the part has another name now.
     pub fn set_aside(&self) -> bool {
-        self.is_damaged_part && layer::rename_damaged(&self.path).is_ok()
+        self.is_damaged_part && layer::rename_damaged(&self.path)
     }
 }
 
@@ -66,11 +85,10 @@ pub fn verify(path: &Path) -> Result<Vec<Damage>> {
         let fingerprint = Fingerprint::read(&folder).ok();
         match fingerprint.filter(|fingerprint| folder.ends_with(fingerprint.name())) {
             Some(fingerprint) => damages.extend(verify_parts(&folder, &fingerprint)?),
-            None => damages.push(Damage {
-                path: folder.join(files::FINGERPRINT),
-                says: "is not the JSON that its folder is called by".to_owned(),
-                is_damaged_part: false,
-            }),
+            None => {
+                let says = "is not the JSON that its folder is called by".to_owned();
+                damages.push(Damage::of_other(folder.join(files::FINGERPRINT), says));
+            }
         }
     }
     Ok(damages)
@@ -79,32 +97,30 @@ pub fn verify(path: &Path) -> Result<Vec<Damage>> {
 fn verify_parts(folder: &Path, fingerprint: &Fingerprint) -> Result<Vec<Damage>> {
     let codec = match fingerprint.codec(folder) {
         Ok(codec) => codec,
-        Err(error) => {
-            let path = folder.to_owned();
-            let says = error.to_string();
-            let is_damaged_part = false;
-            return Ok(vec![Damage {
-                path,
-                says,
-                is_damaged_part,
-            }]);
-        }
+        Err(error) => return Ok(vec![Damage::of_other(folder.to_owned(), error.to_string())]),
     };
     let mut damages = vec![];
     for layer in layer_folders(folder)? {
         let codec = codec.of_entry(layer.entry);
-        for path in part::list(&layer.path)? {
-            let verified = part::verify(&path);
-            let decoded = verified.and_then(|()| match &codec {
-                Ok(codec) => part::decode(&path, fingerprint, codec),
-                Err(error) => Err(error.to_string().into()),
-            });
-            if let Err(error) = decoded {
-                damages.push(Damage {
-                    path,
-                    says: error.to_string(),
-                    is_damaged_part: codec.is_ok() && !error.is::<std::io::Error>(),
+        let mut seen = HashSet::new();
+        loop {
+            let mut paths = part::list(&layer.path)?;
+            paths.retain(|path| seen.insert(path.clone()));
+            if paths.is_empty() {
+                break; // nor has another process merged parts into new ones meanwhile
+            }
+            for path in paths {
+                let verified = part::verify(&path);
+                let decoded = verified.and_then(|()| match &codec {
+                    Ok(codec) => part::decode(&path, fingerprint, codec),
+                    Err(error) => Err(error.to_string().into()),
                 });
+                match decoded {
+                    Err(error) if !part::is_gone(&error) => {
+                        damages.push(Damage::of_part(path, &error));
+                    }
+                    _ => {}
+                }
             }
         }
     }
@@ -201,19 +217,20 @@ pub(super) fn layer_folders(folder: &Path) -> Result<Vec<LayerFolder>> {
 }
 
 fn listing(folder: PathBuf) -> Result<Listing> {
-    let fingerprint = Fingerprint::read(&folder)?;
-    let identity: Json = serde_json::from_str(fingerprint.json()).unwrap_or_default();
+    let fingerprint = Fingerprint::read(&folder);
+    let json = fingerprint.as_ref().map_or("", Fingerprint::json);
+    let identity: Json = serde_json::from_str(json).unwrap_or_default();
     let layers = layer_folders(&folder)?;
     let mut frames_by_row = HashMap::new();
     let mut bytes = 0;
     let mut unreadable = 0;
-    let codec = fingerprint.codec(&folder);
+    let known = fingerprint.and_then(|known| Ok((known.codec(&folder)?, known)));
     for layer in &layers {
         for path in part::list(&layer.path)? {
             bytes += store::size(&path).unwrap_or(0);
-            let locations = codec.as_ref().ok().and_then(|codec| {
+            let locations = known.as_ref().ok().and_then(|(codec, fingerprint)| {
                 let codec = codec.of_entry(layer.entry).ok()?;
-                part::locations(&path, &fingerprint, &codec).ok()
+                part::locations(&path, fingerprint, &codec).ok()
             });
             match locations {
                 Some(locations) => {

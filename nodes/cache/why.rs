@@ -6,7 +6,9 @@ use super::file_hashes::FileHashes;
 use super::files::{self, FILE_HASHES};
 use super::fingerprint::Fingerprint;
 use super::output::served_ports;
+use super::part;
 pub use super::sampled_rows::{EntryHits, SampledRows};
+use super::tools::layer_folders;
 use crate::Result;
 use crate::node::{Cacheable, Config, NodeContext, StoredEntry};
 use serde_json::Value as Json;
@@ -35,7 +37,9 @@ pub struct Nearest {
 impl Nearest {
     /// Orders folders, the nearest first: of equally near ones that with more parts.
     fn rank(&self) -> (usize, Reverse<usize>, &Path) {
-        let parts = files::entries(&self.folder).len();
+        let layers = layer_folders(&self.folder).unwrap_or_default();
+        let parts = layers.iter().flat_map(|layer| part::list(&layer.path));
+        let parts = parts.map(|parts| parts.len()).sum();
         (self.differences.len(), Reverse(parts), &self.folder)
     }
 }

@@ -95,7 +95,7 @@ impl Ranks {
         self.exchange_within(moment, message, stop, false)
     }
 
-    /// As [`Ranks::exchange`], but waits for as long as another rank may work alone.
+    /// As [`Ranks::exchange`], but waits for the first rank for as long as it may work alone.
     pub fn exchange_patiently(&self, moment: &str, message: &[u8], stop: bool) -> Result<Exchange> {
         self.exchange_within(moment, message, stop, true)
     }

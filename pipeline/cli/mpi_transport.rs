@@ -160,6 +160,7 @@ impl Mpi {
         wait: &Wait,
     ) {
         let begun = Instant::now();
+        let mut silent_since = begun;
         let mut notice = FIRST_NOTICE;
         loop {
             let mut pending = vec![];
@@ -178,7 +179,11 @@ impl Mpi {
                 continue;
             }
             let missing = || self.names(requests.iter().map(|(rank, _)| *rank));
-            if !wait.is_patient && waited > self.timeout {
+            let first_is_missing = requests.iter().any(|(rank, _)| *rank == 0);
+            if wait.is_patient && first_is_missing {
+                silent_since = Instant::now();
+            }
+            if silent_since.elapsed() > self.timeout {
                 self.give_up(wait, &missing());
             }
             if waited > notice {
@@ -216,9 +221,10 @@ impl Mpi {
     }
 }
 
-/// What a rank waits for the others at, and whether one of them may take as long as it likes.
+/// What a rank waits for the others at.
 struct Wait<'a> {
     moment: &'a str,
+    /// Whether the first rank may take as long as it likes: it works alone before this moment.
     is_patient: bool,
     /// Keeps messages of one sort from those of another.
     tag: Tag,

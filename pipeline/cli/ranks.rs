@@ -29,12 +29,15 @@ pub(crate) fn join() -> Result<Arc<Ranks>, CommandError> {
 fn alone() -> Result<Ranks, CommandError> {
     let number = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok();
     let started = number("OMPI_COMM_WORLD_SIZE").or(number("PMI_SIZE"));
+    let of_slurm = number("PMIX_RANK").and(number("SLURM_STEP_NUM_TASKS")); // by `srun --mpi=pmix`
+    let started = started.or(of_slurm);
     let rank = number("OMPI_COMM_WORLD_RANK").or(number("PMI_RANK"));
+    let rank = rank.or(number("PMIX_RANK"));
     match started {
         Some(count) if count > 1 => Err(CommandError::Usage(match rank {
             Some(rank) if rank > 0 => String::new(), // said by the first
             _ => format!(
-                "mpirun has started {count} processes, and this build cannot share a run among \
+                "{count} processes were started together, and this build cannot share a run among \
                  them; docs/cluster.md says how to build one that can"
             ),
         })),

@@ -35,6 +35,7 @@ impl LayerStore {
                     },
                     locations,
                 ),
+                Err(error) if part::is_gone(&error) => {} // merged: its rows are in another
                 Err(error) => self.set_aside(path, error),
             }
         }

@@ -6,24 +6,30 @@ use crate::data::store;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::collections::HashSet;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+/// How often parts are listed at most while others merge them.
+const LISTINGS: usize = 5;
+
+/// A part, and where its rows are.
+type Located = (PathBuf, Result<Vec<(RowKey, RowLocation)>>);
+
 impl LayerStore {
-    /// Indexes the parts that are there, but for lost ones.
+    /// Indexes the parts that are there, but for lost ones. If one is gone when it is opened, since another
+    /// process merges parts, those that are there then are listed again.
     pub(super) fn index_parts(&mut self) -> Result<()> {
-        let paths = part::list(&self.folder)?;
         let verified = self.parts.iter().filter(|part| part.verified);
         let verified: HashSet<PathBuf> = verified.map(|part| part.path.clone()).collect();
+        let mut found = self.locate_parts()?;
+        for _ in 1..LISTINGS {
+            let is_gone = |(_, located): &Located| located.as_ref().is_err_and(part::is_gone);
+            if !found.iter().any(is_gone) {
+                break;
+            }
+            found = self.locate_parts()?;
+        }
         self.forget_parts();
-        let mut paths = paths;
-        paths.retain(|path| !self.lost.contains(path));
-        let locate = |path: &PathBuf| part::locations(path, &self.fingerprint, &self.codec);
-        let found: Vec<_> = match store::is_address(&self.folder) {
-            true => store::in_parallel(&self.folder, || paths.par_iter().map(locate).collect()),
-            false => paths.iter().map(locate).collect(),
-        };
-        for (path, locations) in paths.into_iter().zip(found) {
+        for (path, locations) in found {
             match locations {
                 Ok(locations) => {
                     let verified = verified.contains(&path);
@@ -33,6 +39,22 @@ impl LayerStore {
             }
         }
         Ok(())
+    }
+
+    /// Reads where the rows of the parts are, but for lost ones.
+    fn locate_parts(&self) -> Result<Vec<Located>> {
+        let mut paths = part::list(&self.folder)?;
+        paths.retain(|path| !self.lost.contains(path));
+        let locate = |path: PathBuf| {
+            let locations = part::locations(&path, &self.fingerprint, &self.codec);
+            (path, locations)
+        };
+        Ok(match store::is_address(&self.folder) {
+            true => {
+                store::in_parallel(&self.folder, || paths.into_par_iter().map(locate).collect())
+            }
+            false => paths.into_iter().map(locate).collect(),
+        })
     }
 
     /// Indexes a part. Of equal rows the first is kept, and a row that was unwritten is now in this
@@ -52,7 +74,7 @@ impl LayerStore {
     /// Drops a part that cannot be read, and indexes the others anew: they may have its rows.
     pub(super) fn lose_part(&mut self, number: u32, error: Error) {
         let path = self.parts[number as usize].path.clone();
-        if is_not_found(&error) {
+        if part::is_gone(&error) {
             self.lost.insert(path);
         } else {
             self.set_aside(path, error);
@@ -69,16 +91,10 @@ impl LayerStore {
         self.parts.clear();
     }
 
-    /// Reports a part that cannot be used, and renames it if it is damaged. A file that could not
-    /// be read may be intact, and keeps its name.
+    /// Reports a part that cannot be used, and renames it if it is damaged.
     pub(super) fn set_aside(&mut self, path: PathBuf, error: Error) {
         self.lost.insert(path.clone());
-        let is_damaged = match store::is_address(&path) {
-            // An answer that was lost looks like a damaged footer; all bytes together tell.
-            true => part::verify(&path).is_err_and(|error| !error.is::<std::io::Error>()),
-            false => !error.is::<std::io::Error>(),
-        };
-        let is_renamed = is_damaged && rename_damaged(&path).is_ok();
+        let is_renamed = rename_damaged(&path);
         let path = path.display();
         if !is_renamed {
             self.context.say(format!(
@@ -93,13 +109,8 @@ impl LayerStore {
     }
 }
 
-/// Gives a damaged part a name by which no run takes it for a part.
-pub(in crate::cache) fn rename_damaged(path: &Path) -> std::io::Result<()> {
-    store::rename(path, &path.with_extension("parquet.damaged"))
-}
-
-fn is_not_found(error: &Error) -> bool {
-    error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|error| error.kind() == ErrorKind::NotFound)
+/// Gives a part a name by which no run takes it for a part, if it is damaged: another process may have
+/// written it anew. Returns whether it has that name now.
+pub(in crate::cache) fn rename_damaged(path: &Path) -> bool {
+    part::is_damaged(path) && store::rename(path, &path.with_extension("parquet.damaged")).is_ok()
 }

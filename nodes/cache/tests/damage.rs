@@ -1,5 +1,10 @@
 //! Parts that are damaged, or that belong to another cache.
 use super::*;
+use crate::data::table::TableWriter;
+use arrow::array::{Int32Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use std::path::Path;
+use std::sync::Arc;
 
 #[test]
 fn a_damaged_part_is_set_aside_when_it_is_read() {
@@ -85,5 +90,25 @@ fn a_part_of_another_cache_is_rejected() {
     fs::copy(&foreign, copy).unwrap();
     assert_eq!(cache.serve(&fake(&[1]), &[4, 5]).rows, 1);
     assert_eq!(cache.lines.take().len(), 1);
-    assert_eq!(cache.files("damaged").len(), 1);
+    // Its bytes are those that it was written with, so it keeps its name.
+    assert_eq!(cache.files("damaged").len(), 0);
+    assert!(!tools::verify(&cache.root).unwrap()[0].set_aside());
+}
+
+/// What lies in a layer's folder by the name of a part, and has other columns, has no rows.
+#[test]
+fn a_foreign_table_has_no_rows() {
+    let cache = TestCache::new("foreign");
+    assert_eq!(cache.serve(&fake(&[1]), &[1]).rows, 1);
+    let folder = cache.layer_folder();
+    let good = cache.files("parquet").remove(0);
+    let foreign = folder.join("part-0123456789abcdef.parquet");
+    let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Int32, false)]));
+    let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(Int32Array::from(vec![7]))]);
+    let mut table = TableWriter::create(&foreign, schema).unwrap();
+    table.write(&batch.unwrap()).unwrap();
+    table.finish().unwrap();
+    let counted = |paths: &[&Path]| stored_rows::count(&folder, paths).total();
+    assert_eq!(counted(&[&foreign]), 0);
+    assert_eq!(counted(&[&foreign, &good]), 1);
 }

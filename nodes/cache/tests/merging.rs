@@ -86,13 +86,17 @@ fn damaged_parts_are_left_and_a_second_merge_is_refused() {
     assert_eq!(merged.unreadable[0].path, parts[0]);
     assert_eq!(fs::read(&parts[0]).unwrap(), bytes);
     let folder = cache.files("fingerprint.json").remove(0);
-    let lock = fs::File::open(folder.parent().unwrap()).unwrap();
-    if cfg!(unix) {
-        lock.lock().unwrap();
-        let error = merge(&cache.root).unwrap_err().to_string();
-        assert!(
-            error.ends_with("another process merges it; run again later"),
-            "{error}"
-        );
-    }
+    let lock = fs::File::open(folder.parent().unwrap().join("merging.lock")).unwrap();
+    lock.lock().unwrap();
+    let error = merge(&cache.root).unwrap_err().to_string();
+    assert!(
+        error.ends_with("another process merges it; run again later"),
+        "{error}"
+    );
+    lock.unlock().unwrap();
+    // A fingerprint that cannot be read does not keep the other folders from being merged.
+    fs::write(&folder, b"\xff").unwrap();
+    let merged = merge(&cache.root).unwrap();
+    assert_eq!(merged.unreadable.len(), 1);
+    assert_eq!(merged.unreadable[0].path, folder.parent().unwrap());
 }

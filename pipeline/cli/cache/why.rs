@@ -7,6 +7,7 @@ use crate::screen::Screen;
 use crate::{graph, numbers};
 use nodes::cache::why::{self, Comparison, Difference, EntryHits, SampledRows};
 use nodes::data::printable::{printable, printable_path};
+use nodes::data::store;
 use nodes::node::port::MASK;
 use nodes::node::{NodeContext, RunContext, StoredEntry};
 use pipeline::format::thousands;
@@ -92,7 +93,7 @@ impl Arguments {
         let planned = &phase.nodes[node];
         for path in &planned.info.reads {
             let path = context.path(path);
-            if !path.exists() {
+            if !store::try_exists(&path).unwrap_or(false) {
                 return Ok(format!(
                     "  {} is not there yet: an earlier phase writes it, and then every row is \
                      computed; `--out` names the folder of a run that has it\n",
