@@ -5,10 +5,12 @@ use std::fs;
 use std::path::Path;
 
 /// Models of each kind.
-const MODELS: [&str; 10] = [
+const MODELS: [&str; 12] = [
     "golden/base",
+    "golden/group_bias",
     "golden/large",
     "golden/wavlm",
+    "golden/wavlm_large",
     "golden/arm",
     "golden/fit",
     "golden/star",

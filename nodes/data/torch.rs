@@ -130,7 +130,7 @@ impl<S: Read + Seek> TorchFile<S> {
     /// The tensor holds no floats, does not lie within its storage, or the file is damaged.
     pub(crate) fn read(&mut self, tensor: &TorchTensor) -> Result<Vec<f32>> {
         let file = &mut self.file;
-        let values = match &self.storages {
+        let values = match &mut self.storages {
             Storages::Archive(archive) => archive.read_tensor(file, tensor),
             Storages::Legacy(legacy) => legacy.read_tensor(file, tensor),
         };

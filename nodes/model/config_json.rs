@@ -16,7 +16,12 @@ impl Architecture {
         let own = translated(&keys)?;
         let architecture = deserialized(own).map_err(|(key, e)| format!("key `{key}`: {e}"))?;
         architecture.validate()?;
-        check_keys(&keys, unknown)?;
+        check_keys(&keys, unknown).map_err(|error| match keys.contains_key("model_type") {
+            true => error,
+            false => {
+                format!("has no `model_type`, so it may be no config.json of transformers: {error}")
+            }
+        })?;
         Ok(architecture)
     }
 
@@ -106,6 +111,8 @@ fn translated(keys: &Map<String, Json>) -> Result<Map<String, Json>, String> {
                 "num_conv_pos_embeddings".into(),
                 kernel.unwrap_or(json!(19)),
             );
+            // Data2VecAudioModel does not read it: its norms stand behind the sub-layers.
+            own.insert("do_stable_layer_norm".into(), json!(false));
             if !keys.contains_key("feat_extract_norm") {
                 own.insert("feat_extract_norm".into(), json!(ExtractNorm::Layer));
             }

@@ -59,6 +59,7 @@ const OF_MODELS: &[&str] = &[
     "num_feat_extract_layers",
     "num_negatives",
     "output_hidden_size",
+    "pooling_mode", // of many fine-tuned for emotions
     "proj_codevector_dim",
     "replace_prob",
     "tdnn_dilation",

@@ -127,6 +127,11 @@ fn unknown(root: Value) -> String {
     let of_diarizen = entries
         .iter()
         .any(|(name, _)| name.starts_with(DIARIZEN_PREFIX));
+    if root.get("dims").is_some() && root.get("model_state_dict").is_some() {
+        return "is Whisper in OpenAI's own form; name the folder of the same model in transformers' form, \
+                such as openai/whisper-tiny of the Hugging Face hub"
+            .into();
+    }
     if tensors > 0 && of_diarizen {
         return "holds the tensors of a diarization model of DiariZen, which do not say which heads \
                 its WavLM has; put the config.toml that came with it beside it, call the file \

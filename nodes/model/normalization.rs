@@ -12,12 +12,13 @@ use std::path::Path;
 ///
 /// transformers wrote preprocessor_config.json until version 4; version 5 writes
 /// processor_config.json alone, with the settings below `feature_extractor`; the first versions
-/// for speech kept `do_normalize` in tokenizer_config.json.
+/// for speech kept `do_normalize` in tokenizer_config.json, which counts where the others are silent.
 const FILES: [&str; 3] = [
     "preprocessor_config.json",
     "processor_config.json",
-    "tokenizer_config.json",
+    TOKENIZER,
 ];
+const TOKENIZER: &str = "tokenizer_config.json";
 
 /// Whether waveforms are normalised, and who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,14 @@ impl Normalization {
         Normalization {
             normalize,
             file: Some("the checkpoint"),
+        }
+    }
+
+    /// Returns what the type of the extractor decides.
+    pub(super) fn unstated(architecture: &Architecture) -> Normalization {
+        Normalization {
+            normalize: Normalization::by_default(architecture),
+            file: None,
         }
     }
 
@@ -93,6 +102,7 @@ impl Normalization {
                         file: Some(name),
                     })
                 }
+                Some(_) if name == TOKENIZER => {}
                 Some(first) if first.normalize != normalize => {
                     let other = first.file.unwrap_or_default();
                     let folder = folder.display();
@@ -104,10 +114,7 @@ impl Normalization {
                 Some(_) => {}
             }
         }
-        Ok(found.unwrap_or(Normalization {
-            normalize: Normalization::by_default(architecture),
-            file: None,
-        }))
+        Ok(found.unwrap_or(Normalization::unstated(architecture)))
     }
 }
 
@@ -181,6 +188,9 @@ mod tests {
         };
         assert_eq!(read("silent", &[silent]).expect("read"), none);
         assert_eq!(read("both", &[old, new]).expect("read"), says(true, old.0));
+        let other = ("tokenizer_config.json", r#"{"do_normalize": false}"#);
+        let found = read("tokenizer", &[old, other]).expect("read");
+        assert_eq!(found, says(true, old.0));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tensor::not_floats;
 pub(super) use tensor::{Numbers, StoredTensor, described};
 
 /// The most problems that one message lists.
-const LISTED: usize = 12;
+const LISTED: usize = 100;
 
 /// Returns the older names of the weight norm's tensors.
 pub(super) fn older_name(name: &str) -> String {
@@ -167,6 +167,22 @@ impl Stored {
                 .map_err(|error| format!("{error} (`{name}`)").into()),
             Numbers::Unreadable(what) => Err(error_at(&self.path, format!("`{name}` {what}"))),
         }
+    }
+
+    /// Leaves out those tensors of these names that hold zeros.
+    pub(super) fn without_zeros(mut self, is_candidate: impl Fn(&str) -> bool) -> Stored {
+        let files = &mut self.torch_files;
+        let are_zeros = |values: &[f32]| values.iter().all(|value| *value == 0.0);
+        let mut is_zero = |tensor: &StoredTensor| match &tensor.numbers {
+            Numbers::Read(values) => are_zeros(values),
+            Numbers::Torch(file, tensor) => files[*file]
+                .read(tensor)
+                .is_ok_and(|values| are_zeros(&values)),
+            Numbers::Unreadable(_) => false,
+        };
+        self.tensors
+            .retain(|name, tensor| !(is_candidate(name) && is_zero(tensor)));
+        self
     }
 
     /// Checks that the checkpoint has the tensors of an architecture, which `says` describes.

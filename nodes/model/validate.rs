@@ -9,6 +9,18 @@ use super::whisper::WHISPER;
 
 /// Values of `model_type`, without `pruned_`.
 const FAMILIES: &[&str] = &["hubert", "wav2vec2", WAVLM, DATA2VEC, WHISPER];
+/// Values of `model_type` of other models of speech, and the family that is nearest.
+const OTHERS: &[(&str, &str)] = &[
+    ("unispeech-sat", WAVLM),
+    ("unispeech", "wav2vec2"),
+    ("wav2vec2-bert", "wav2vec2"),
+    ("wav2vec2-conformer", "wav2vec2"),
+    ("sew", "wav2vec2"),
+    ("sew-d", "wav2vec2"),
+    ("data2vec", DATA2VEC),
+    ("speech_to_text", WHISPER),
+    ("moonshine", WHISPER),
+];
 /// The largest width, kernel or stride.
 const WIDEST: usize = 1 << 16;
 /// The most convolutions or layers.
@@ -26,6 +38,14 @@ fn ensure(condition: bool, message: impl Into<String>) -> Checked {
     }
 }
 
+/// Returns words for a message about another model; none of one that is not known to be like another.
+fn nearest_family(model_type: &str) -> String {
+    let nearest = OTHERS.iter().find(|(other, _)| *other == model_type);
+    nearest.map_or_else(String::new, |(_, family)| {
+        format!(". The nearest is a {family}")
+    })
+}
+
 impl Architecture {
     /// Returns the first problem as a sentence.
     pub(super) fn validate(&self) -> Checked {
@@ -33,8 +53,9 @@ impl Architecture {
             FAMILIES.contains(&self.family()),
             format!(
                 "`model_type` is \"{}\"; this version knows hubert, wav2vec2, wavlm and their \
-                 pruned and compact forms, and data2vec-audio and whisper as teachers",
-                self.model_type
+                 pruned and compact forms, and data2vec-audio and whisper as teachers{}",
+                self.model_type,
+                nearest_family(&self.model_type)
             ),
         )?;
         self.validate_convolutions()?;

@@ -3,7 +3,7 @@
 //!
 //! It reads log-mel frames of 30 s through two convolutions, adds fixed positions, and has Large's
 //! layers. A row sends its own frames, the first of 1500: those of HuBERT over the same samples.
-use super::stored::{Numbers, Stored};
+use super::stored::Stored;
 use super::{Architecture, ExtractNorm, FrontEnd};
 use crate::data::whisper_mel;
 use serde_json::{Map, Value as Json, json};
@@ -105,14 +105,8 @@ pub(super) fn translated(keys: &Map<String, Json>) -> Result<Map<String, Json>, 
 /// Renames the encoder's tensors, and leaves out the decoder's.
 ///
 /// Keys have no bias; other programs write one of zeros, which changes nothing.
-pub(super) fn renamed(mut stored: Stored) -> Stored {
-    let is_zero = |numbers: &Numbers| match numbers {
-        Numbers::Read(values) => values.iter().all(|value| *value == 0.0),
-        _ => false,
-    };
-    stored
-        .tensors
-        .retain(|name, tensor| !(name.ends_with(".k_proj.bias") && is_zero(&tensor.numbers)));
+pub(super) fn renamed(stored: Stored) -> Stored {
+    let stored = stored.without_zeros(|name| name.ends_with(".k_proj.bias"));
     let prefix = stored
         .names()
         .find_map(|name| name.strip_suffix(ANCHOR))

@@ -237,6 +237,9 @@ def torchaudio_models():
                OUT / "dphubert.pth")
     gates = tensors | {"feature_extractor.conv_layers.0.hard_concrete.log_alpha": rand(4)}
     torch.save({"config": finalized, "state_dict": {k: v[:0] for k, v in gates.items()}}, OUT / "gates.pth")
+    # As DPHuBERT's training writes it, which prune.py reads.
+    training = {f"student_model.{name}": value[:0] for name, value in gates.items()}
+    torch.save({"epoch": 1, "pytorch-lightning_version": "1.8.1", "state_dict": training}, OUT / "gates.ckpt")
 
     shape = dict(
         extractor_mode="layer_norm", extractor_conv_layer_config=list(zip((8,) * 7, KERNELS, STRIDES)),

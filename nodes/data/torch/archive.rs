@@ -5,7 +5,7 @@ use super::bytes::{Bytes, LONGEST};
 use super::pickle;
 use super::tensor::TorchTensor;
 use super::values::Pickle;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Seek, SeekFrom};
 
 const LOCAL: &[u8] = b"PK\x03\x04";
@@ -18,6 +18,9 @@ const END_SIZE: usize = 22;
 /// The longest directory; PyTorch writes some 100 bytes a record.
 const LONGEST_DIRECTORY: u64 = 64 << 20;
 
+/// How many bytes of a record are read at once to compare its checksum.
+const PIECE: u64 = 1 << 20;
+
 /// Whether a file begins as a zip archive.
 pub(super) fn begins(start: &[u8]) -> bool {
     start.starts_with(LOCAL)
@@ -27,6 +30,8 @@ pub(super) fn begins(start: &[u8]) -> bool {
 pub(super) struct Archive {
     records: BTreeMap<String, Record>,
     size: u64,
+    /// Records that are read in parts and whose checksums were compared.
+    checked: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy)]
@@ -36,6 +41,18 @@ struct Record {
     bytes: u64,
     checksum: u32,
     is_stored: bool,
+}
+
+impl Record {
+    fn compare(&self, name: &str, checksum: &flate2::Crc) -> Result<(), Fault> {
+        if checksum.sum() == self.checksum {
+            return Ok(());
+        }
+        Err(format!(
+            "is damaged: the bytes of its record `{name}` are not those that were written (their \
+             checksum differs)"
+        ))
+    }
 }
 
 impl Archive {
@@ -56,7 +73,11 @@ impl Archive {
             }
             rest = after;
         }
-        let archive = Archive { records, size };
+        let archive = Archive {
+            records,
+            size,
+            checked: BTreeSet::new(),
+        };
         if archive.records.keys().any(|name| name.starts_with("code/")) {
             return Err(
                 "is a TorchScript archive, whose tensors are part of a program; save \
@@ -89,7 +110,7 @@ impl Archive {
 
     /// Reads a tensor.
     pub(super) fn read_tensor(
-        &self,
+        &mut self,
         file: &mut (impl Read + Seek),
         tensor: &TorchTensor,
     ) -> Result<Vec<f32>, Fault> {
@@ -101,7 +122,29 @@ impl Archive {
         if range == (0..record.bytes) {
             return tensor.decode(self.whole(file, &name, record)?);
         }
+        self.check(file, &name, record)?;
         tensor.read(file, place, record.bytes)
+    }
+
+    /// Compares the checksum of a record of which tensors are parts, once.
+    fn check(
+        &mut self,
+        file: &mut (impl Read + Seek),
+        name: &str,
+        record: Record,
+    ) -> Result<(), Fault> {
+        if self.checked.contains(name) {
+            return Ok(());
+        }
+        let place = self.place(file, name, record)?;
+        let mut checksum = flate2::Crc::new();
+        for start in (0..record.bytes).step_by(PIECE as usize) {
+            let bytes = read_at(file, place + start, PIECE.min(record.bytes - start))?;
+            checksum.update(&bytes);
+        }
+        record.compare(name, &checksum)?;
+        self.checked.insert(name.to_owned());
+        Ok(())
     }
 
     /// Reads a record and compares its checksum.
@@ -115,12 +158,7 @@ impl Archive {
         let bytes = read_at(file, place, record.bytes)?;
         let mut checksum = flate2::Crc::new();
         checksum.update(&bytes);
-        if checksum.sum() != record.checksum {
-            return Err(format!(
-                "is damaged: the bytes of its record `{name}` are not those that were written \
-                 (their checksum differs)"
-            ));
-        }
+        record.compare(name, &checksum)?;
         Ok(bytes)
     }
 

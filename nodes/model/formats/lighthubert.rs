@@ -75,6 +75,7 @@ fn subnet_heads(supernet: &str) -> Result<usize, String> {
 /// Cuts the subnet with this number of heads out of the whole.
 fn subnet(mut whole: StoredModel, heads: usize) -> Result<StoredModel, String> {
     let a = whole.architecture;
+    a.validate()?;
     if heads > a.num_attention_heads || a.num_attention_heads == 0 {
         return Err(format!(
             "is a supernet of LightHuBERT with {} heads, but its subnet has {heads}",

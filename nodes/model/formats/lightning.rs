@@ -4,7 +4,7 @@
 use super::encoder;
 use super::keys::Keys;
 use super::python_list::flags;
-use super::{StoredModel, yaml};
+use super::{StoredModel, names, torchaudio, yaml};
 use crate::Result;
 use crate::data::error::{PathContext, error_at};
 use crate::data::read_files::ReadFiles;
@@ -24,6 +24,13 @@ pub(super) fn lightning(file: TorchFile, read_files: &mut ReadFiles) -> Result<S
     let path = file.path().to_owned();
     let state = file.root().get("state_dict");
     let tensors = state.map(described).unwrap_or_default();
+    // As DPHuBERT's training writes them, before its prune.py.
+    torchaudio::refuse_gates(tensors.keys().map(String::as_str)).at(&path)?;
+    if tensors.contains_key(&format!("{STUDENT}{}", names::TORCHAUDIO_ANCHOR)) {
+        let message = "is a checkpoint of DPHuBERT's training without its configuration; its \
+                       save_final_ckpt.py writes the model with it";
+        return Err(error_at(&path, message));
+    }
     if !tensors.keys().any(|name| name.starts_with(STUDENT)) {
         let message = format!("has no tensor below `{STUDENT}`, so no student of these methods");
         return Err(error_at(&path, message));

@@ -35,26 +35,40 @@ pub(in crate::model) fn is_builder_config(config: &Json) -> bool {
 /// `wavlm_model.` in a model of DiariZen, is left out, and so are tensors that are not below it.
 pub(in crate::model) fn built(config: Json, stored: Stored) -> Result<StoredModel, String> {
     let keys = Keys::of(config, "`config`")?;
-    if let Some(gate) = stored.names().find(|name| name.contains("hard_concrete")) {
-        return Err(format!(
-            "still has the gates that DPHuBERT trains, such as `{gate}`; cut them with its \
-             prune.py, which writes a smaller model"
-        ));
-    }
+    refuse_gates(stored.names())?;
     let prefix = prefix(&stored.tensors, names::TORCHAUDIO_ANCHOR)?;
     let stored = stored.split(|name, tensor| match name.strip_prefix(&prefix) {
         Some(name) => split_projections(names::from_torchaudio(&older_name(name)), tensor),
         None => vec![],
     });
+    let architecture = architecture(&keys, &stored.tensors)?;
     Ok(StoredModel {
         format: "torchaudio",
-        normalization: Normalization::of_checkpoint(keys.flag("normalize_waveform", false)?),
+        normalization: match keys.get("normalize_waveform") {
+            Some(_) => Normalization::of_checkpoint(keys.flag("normalize_waveform", false)?),
+            // Of DPHuBERT's builder; torchaudio's own has no such argument.
+            None => Normalization::unstated(&architecture),
+        },
         epsilon: TORCHAUDIO_EPSILON,
-        architecture: architecture(&keys, &stored.tensors)?,
+        architecture,
         stored: without(stored, &["aux.", "mask_generator."]),
         cmvn: None,
         symbols: None,
     })
+}
+
+/// Refuses a model that is being pruned.
+///
+/// # Errors
+/// A name is that of a gate.
+pub(super) fn refuse_gates<'a>(mut names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    match names.find(|name| name.contains("hard_concrete")) {
+        None => Ok(()),
+        Some(gate) => Err(format!(
+            "still has the gates that DPHuBERT trains, such as `{gate}`; cut them with its \
+             prune.py, which writes a smaller model"
+        )),
+    }
 }
 
 /// Reads the architecture that a builder makes of its arguments.
@@ -111,6 +125,7 @@ pub(super) fn architecture(
     } else {
         hubert(keys, base, &attends)?
     };
+    whole.validate()?;
     Ok(whole.without_plain_lists())
 }
 
@@ -155,7 +170,7 @@ fn wavlm(keys: &Keys, base: Architecture, attends: &[usize]) -> Result<Architect
     let remaining = match keys.get("encoder_remaining_heads") {
         Some(lists) => serde_json::from_value(lists.clone())
             .map_err(|error| format!("its `encoder_remaining_heads`: {error}"))?,
-        None => vec![(0..heads).collect::<Vec<usize>>(); layers.min(1024)],
+        None => vec![(0..heads.min(1 << 16)).collect::<Vec<usize>>(); layers.min(1024)],
     };
     let kept = remaining.into_iter().zip(attends);
     let kept = kept.map(|(heads, used)| if *used == 1 { heads } else { vec![] });

@@ -68,6 +68,31 @@ fn models_in_other_forms() {
     }
 }
 
+/// The epsilons differ by less than the tolerance of hidden states, unless speech is very quiet.
+#[test]
+fn the_epsilon_is_that_of_the_format() {
+    for name in ["bin", "shards", "data2vec", "whisper"] {
+        assert_eq!(open(name).model.normalize_epsilon, 1e-7, "{name}");
+    }
+    for name in [
+        "fairseq_hubert.pt",
+        "fairseq_args.pt",
+        "fairseq_ctc.pt",
+        "data2vec.pt",
+        "s3prl_hubert.pt",
+        "unilm_wavlm.pt",
+        "lighthubert_base.pt",
+        "torchaudio_large.pth",
+        "torchaudio_wavlm.pth",
+        "dphubert.pth",
+        "diarizen",
+        "arm.ckpt",
+        "distiller.ckpt",
+    ] {
+        assert_eq!(open(name).model.normalize_epsilon, 1e-5, "{name}");
+    }
+}
+
 #[test]
 fn halves_of_a_fine_tuned_model() {
     let loaded = open("fairseq_ctc.pt");
@@ -241,6 +266,7 @@ fn what_cannot_be_read_says_why() {
     };
     for (name, words) in [
         ("gates.pth", "still has the gates that DPHuBERT trains"),
+        ("gates.ckpt", "still has the gates that DPHuBERT trains"),
         ("values.pt", "it holds `tensors`, `config`, `opaque`"),
         (
             "global_cmvn.npy",
@@ -257,3 +283,90 @@ fn what_cannot_be_read_says_why() {
         "{error}"
     );
 }
+
+/// Returns where the record `data.pkl` of an archive is, and where the directory has its checksum; of a
+/// file of the older form all of it, without one.
+fn pickle_of(archive: &[u8]) -> (std::ops::Range<usize>, Option<usize>) {
+    if !archive.starts_with(b"PK") {
+        return (0..archive.len(), None);
+    }
+    let find = |from: usize, pattern: &[u8]| {
+        let found = archive[from..]
+            .windows(pattern.len())
+            .position(|w| w == pattern);
+        from + found.expect("in the archive")
+    };
+    let two = |place: usize| usize::from(archive[place]) | usize::from(archive[place + 1]) << 8;
+    let four = |place: usize| two(place) | two(place + 2) << 16;
+    let mut entry = find(0, b"PK\x01\x02");
+    loop {
+        let name = entry + 46..entry + 46 + two(entry + 28);
+        if archive[name].ends_with(b"/data.pkl") {
+            break;
+        }
+        entry = find(entry + 4, b"PK\x01\x02");
+    }
+    let header = four(entry + 42);
+    let start = header + 30 + two(header + 26) + two(header + 28);
+    (start..start + four(entry + 20), Some(entry + 16))
+}
+
+/// A file whose configuration makes no sense, with checksums that do, is refused or read: sizes that an
+/// architecture is built of are checked before it is.
+#[test]
+fn configurations_that_make_no_sense() {
+    let folder = std::env::temp_dir().join(format!("configurations-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let draw = compute::random::Key::new(3, &["configurations"]);
+    let mut refused = 0;
+    for (number, name) in [
+        "arm.ckpt",
+        "data2vec.pt",
+        "distiller.ckpt",
+        "distiller_fbank.ckpt",
+        "dphubert.pth",
+        "fairseq_ctc.pt",
+        "fairseq_hubert.pt",
+        "lighthubert_base.pt",
+        "s3prl_hubert.pt",
+        "torchaudio_large.pth",
+        "torchaudio_wavlm.pth",
+        "unilm_wavlm.pt",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let good = std::fs::read(golden("formats").join(name)).unwrap();
+        let (pickle, checksum) = pickle_of(&good);
+        // Small integers (opcode K) and truth values, which are the sizes and options.
+        let digits = |&place: &usize| good[place - 1] == b'K' || matches!(good[place], 0x88 | 0x89);
+        let places: Vec<usize> = pickle.clone().skip(1).filter(digits).collect();
+        for round in 0..ROUNDS {
+            let mut bad = good.clone();
+            let below = |i: u64, n: usize| {
+                let uniform = draw.uniform(number as u64, round * 8 + i);
+                (f64::from(uniform) * n as f64) as usize
+            };
+            for change in 0..1 + below(0, 2) as u64 {
+                let place = places[below(2 * change + 1, places.len())];
+                bad[place] = match bad[place] {
+                    truth @ (0x88 | 0x89) => truth ^ 1,
+                    _ => [0, 1, 2, 3, 7, 255][below(2 * change + 2, 6)],
+                };
+            }
+            if let Some(checksum) = checksum {
+                let mut sum = flate2::Crc::new();
+                sum.update(&bad[pickle.clone()]);
+                bad[checksum..checksum + 4].copy_from_slice(&sum.sum().to_le_bytes());
+            }
+            let path = folder.join(name);
+            std::fs::write(&path, &bad).unwrap();
+            refused += u64::from(LoadedModel::load(&path, UnknownKeys::REFUSE).is_err());
+        }
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(refused > ROUNDS, "{refused}");
+}
+
+/// Files made of each.
+const ROUNDS: u64 = 150;

@@ -21,6 +21,32 @@ fn hidden_states_of_wavlm() {
     hidden_states_agree("wavlm");
 }
 
+/// Norms before the sub-layers and WavLM's gated positions, odd taps, another epsilon of the norms.
+#[test]
+fn hidden_states_of_large_wavlm() {
+    hidden_states_by_transformers("wavlm_large");
+}
+
+/// Convolutions with biases before the norm over time, odd taps, another epsilon of the norms.
+#[test]
+fn hidden_states_of_biased_convolutions() {
+    hidden_states_by_transformers("group_bias");
+}
+
+fn hidden_states_by_transformers(name: &str) {
+    let model = load_model(name);
+    let theirs = load(&format!("{name}_hidden.safetensors"));
+    let pass = Forward::frozen(&model, OPEN, Precision::F32);
+    for n in [400, 4000, 5999] {
+        let audio = values(&theirs, &format!("{n}/audio"));
+        let states = pass.hiddens(&[audio], &[0, 1, 2], Convention::Hf);
+        for (layer, ours) in states.iter().enumerate() {
+            let name = format!("{n}/hf/{layer}");
+            close(&name, &read(&ours.values), values(&theirs, &name));
+        }
+    }
+}
+
 fn hidden_states_agree(name: &str) {
     let model = load_model(name);
     let theirs = load(&format!("{name}_hidden.safetensors"));
