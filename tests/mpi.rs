@@ -1,5 +1,5 @@
 //! Runs of several ranks, on a machine with `mpirun` and a build with the feature `mpi`.
-use crate::program::{Folder, call, execute, root, stderr};
+use crate::program::{Folder, call, execute, root, stderr, stdout_json};
 use crate::sample::{results, run, sample};
 use std::collections::BTreeMap;
 use std::fs;
@@ -112,20 +112,34 @@ fn ranks_write_what_one_process_writes() {
         return;
     }
     let folder = sample("mpi");
-    let cache = ["--set", "teacher.cache=cache", "--steps", "9"];
-    let one = run(&folder, "one", &[&FOUR[..], &cache[2..]].concat());
+    let cache = |name: &str| format!("teacher.cache={name}");
+    let rows = |name: &str| {
+        let list = ["cache", "list", name, "--format", "json"];
+        stdout_json(folder.path(), &list)[0]["rows"].take()
+    };
+    let steps = ["--steps", "9", "--set"];
+    let one = run(
+        &folder,
+        "one",
+        &[&FOUR[..], &steps, &[&cache("cache-of-1")]].concat(),
+    );
     assert!(one.status.success(), "{}", stderr(&one));
     let one = folder.path().join("one");
     for ranks in [2, 4] {
         let out = format!("on-{ranks}");
-        let output = run_on_ranks(&folder, ranks, &out, &cache);
+        let cache_name = format!("cache-of-{ranks}");
+        let set_cache = cache(&cache_name);
+        let settings = [&steps[..], &[&set_cache]].concat();
+        let output = run_on_ranks(&folder, ranks, &out, &settings);
         assert!(output.status.success(), "{}", stderr(&output));
         let out = folder.path().join(out);
         assert!(results(&out) == results(&one), "{ranks} ranks");
         assert!(checkpoints(&out) == checkpoints(&one), "{ranks} ranks");
+        // Each has filled its share of the cache.
+        let cached = call(folder.path(), &["cache", "verify", &cache_name]);
+        assert!(cached.status.success(), "{}", stderr(&cached));
+        assert_eq!(rows(&cache_name), rows("cache-of-1"), "{ranks} ranks");
     }
-    let cached = call(folder.path(), &["cache", "verify", "cache"]);
-    assert!(cached.status.success(), "{}", stderr(&cached));
 }
 
 #[test]
@@ -152,6 +166,8 @@ fn a_run_goes_on_with_another_number_of_ranks() {
         "{}",
         stderr(&hung)
     );
+    let resumed = run(&folder, "hung", &[&FOUR[..], &["--resume"]].concat());
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
 
     let (stopped, ranks) = start_until_checkpoint(&folder, "stopped");
     kill("-USR1", ranks[1]);
@@ -163,7 +179,7 @@ fn a_run_goes_on_with_another_number_of_ranks() {
     assert!(resumed.status.success(), "{}", stderr(&resumed));
 
     let expected = results(&folder.path().join("whole"));
-    for out in ["killed", "stopped"] {
+    for out in ["killed", "hung", "stopped"] {
         assert!(results(&folder.path().join(out)) == expected, "{out}");
     }
 }
