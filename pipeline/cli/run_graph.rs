@@ -84,7 +84,17 @@ impl Arguments {
             Ok(RunOutcome::Finished) => Ok(()),
             Ok(RunOutcome::AlreadyFinished) => {
                 if ranks.is_first() {
-                    eprintln!("{} is finished already", printable_path(&out));
+                    let trains = plan.phases.iter().any(|phase| phase.optimizer.is_some());
+                    let hint = match trains {
+                        true => String::new(),
+                        // Its cache may have been removed since.
+                        false => {
+                            "; `pipeline cache why` says whether its cache still has all rows, and \
+                                  another `--out` fills it again"
+                                .to_owned()
+                        }
+                    };
+                    eprintln!("{} is finished already{hint}", printable_path(&out));
                 }
                 Ok(())
             }

@@ -370,3 +370,53 @@ fn configurations_that_make_no_sense() {
 
 /// Files made of each.
 const ROUNDS: u64 = 150;
+
+/// Whether waveforms are normalised is what the file says, not what its format says.
+#[test]
+fn a_checkpoint_says_whether_waveforms_are_normalised() {
+    let folder = std::env::temp_dir().join(format!("normalised-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in [
+        "fairseq_hubert.pt",
+        "lighthubert_base.pt",
+        "s3prl_hubert.pt",
+        "unilm_wavlm.pt",
+        "torchaudio_large.pth",
+        "torchaudio_wavlm.pth",
+    ] {
+        let mut file = std::fs::read(golden("formats").join(name)).unwrap();
+        let (pickle, checksum) = pickle_of(&file);
+        let key = match name.ends_with("pth") {
+            true => &b"normalize_waveform"[..],
+            false => b"normalize",
+        };
+        let places = pickle
+            .clone()
+            .filter(|&place| file[place..].starts_with(key));
+        let truth = |place: usize| {
+            let near = place + key.len()..place + key.len() + 24; // fairseq wraps it
+            near.into_iter()
+                .find(|&place| matches!(file[place], 0x88 | 0x89))
+        };
+        let truths: Vec<usize> = places.filter_map(truth).collect();
+        assert!(!truths.is_empty(), "{name}");
+        for place in truths {
+            file[place] ^= 1;
+        }
+        let mut sum = flate2::Crc::new();
+        sum.update(&file[pickle]);
+        if let Some(place) = checksum {
+            file[place..place + 4].copy_from_slice(&sum.sum().to_le_bytes());
+        }
+        let path = folder.join(name);
+        std::fs::write(&path, file).unwrap();
+        let changed = LoadedModel::load(&path, UnknownKeys::REFUSE);
+        let changed = changed.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(
+            changed.model.normalize,
+            !open(name).model.normalize,
+            "{name}"
+        );
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
