@@ -15,7 +15,7 @@
 graph=$1 out=$2
 shift 2
 export RAYON_NUM_THREADS=$SLURM_CPUS_PER_TASK
-srun --mpi=pmix --kill-on-bad-exit=1 pipeline run "$graph" --out "$out" --resume "$@"
+srun --mpi=pmix --kill-on-bad-exit=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" pipeline run "$graph" --out "$out" --resume "$@"
 code=$?
 if [ "$code" -eq 75 ]; then
     scontrol requeue "$SLURM_JOB_ID"

@@ -11,7 +11,7 @@
 # queue and goes on from there. Any other end is the job's.
 graph=$1 out=$2
 shift 2
-srun pipeline run "$graph" --out "$out" --resume "$@"
+srun --cpus-per-task="$SLURM_CPUS_PER_TASK" pipeline run "$graph" --out "$out" --resume "$@"
 code=$?
 if [ "$code" -eq 75 ]; then
     scontrol requeue "$SLURM_JOB_ID"

@@ -28,7 +28,7 @@ const ENVIRONMENT: [(&str, &str); 8] = [
 /// Stands in for `srun` with its two options: on the first call it sends USR1 to the launcher in the
 /// middle of the run, as `--signal=USR1@300` does before the time limit.
 const SRUN: &str = r#"#!/bin/sh
-shift 2
+shift 3
 mpirun -n 2 "$@" & child=$!
 if mkdir limit 2>/dev/null; then
     until [ "$(cat job/metrics.jsonl 2>/dev/null | wc -l)" -ge 40 ]; do sleep 0.005; done

@@ -196,7 +196,7 @@ fn a_budget_is_kept() {
 fn an_array_of_jobs_fills_one_cache() {
     let folder = filling("array");
     let srun = folder.path().join("srun");
-    fs::write(&srun, "#!/bin/sh\nexec \"$@\"\n").unwrap();
+    fs::write(&srun, "#!/bin/sh\nshift\nexec \"$@\"\n").unwrap();
     fs::set_permissions(&srun, fs::Permissions::from_mode(0o755)).unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_pipeline")).parent().unwrap();
     let folders = [folder.path(), program].map(|path| path.display().to_string());
@@ -209,6 +209,7 @@ fn an_array_of_jobs_fills_one_cache() {
                 ("PATH", path.as_str()),
                 ("SLURM_ARRAY_TASK_ID", &task.to_string()),
                 ("SLURM_ARRAY_TASK_COUNT", "3"),
+                ("SLURM_CPUS_PER_TASK", "1"),
             ]);
             job.stderr(Stdio::null()).spawn().unwrap()
         };

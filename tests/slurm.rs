@@ -10,6 +10,7 @@ use std::process::Command;
 /// Stands in for `srun`: on the first call, sends USR1 in the middle of the run, as
 /// `--signal=USR1@300` does before the time limit.
 const SRUN: &str = r#"#!/bin/sh
+shift
 "$@" & child=$!
 if mkdir limit 2>/dev/null; then
     until BEGUN; do sleep 0.005; done
@@ -47,6 +48,8 @@ fn job(folder: &Folder, script: &str, arguments: &[&str]) -> (Option<i32>, Strin
     sbatch.current_dir(folder.path()).envs([
         ("PATH", path.as_str()),
         ("SLURM_JOB_ID", "7"),
+        ("SLURM_CPUS_PER_TASK", "2"),
+        ("SLURM_ARRAY_JOB_ID", "7"),
         ("SLURM_ARRAY_TASK_ID", "2"),
         ("SLURM_ARRAY_TASK_COUNT", "3"),
     ]);
@@ -79,7 +82,7 @@ fn a_job_of_an_array_is_requeued_until_its_share_is_stored() {
     teacher["cache"] = "c".into();
     let fill = json!({ "name": "fill", "nodes": { "speech": speech, "teacher": teacher } });
     fs::write(folder.path().join("fill.json"), fill.to_string()).unwrap();
-    let requeued = "requeue 7\n".to_owned();
+    let requeued = "requeue 7_2\n".to_owned();
     for code in [75, 0] {
         let ended = job(&folder, "slurm-array.sh", &["fill.json"]);
         assert_eq!(ended, (Some(code), requeued.clone()));

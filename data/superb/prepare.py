@@ -1,5 +1,7 @@
 """Lists the public data sets of SUPERB's tasks as people unpack them.
 
+Where the wheel is installed, `python -m ssl_compression.prepare_superb` is this script.
+
     python prepare.py ks  OUT TRAIN TEST    Speech Commands 1: the folders of speech_commands_v0.01.tar.gz and
                                             of speech_commands_test_set_v0.01.tar.gz
     python prepare.py ic  OUT FOLDER        Fluent Speech Commands: the folder with data/ and wavs/
@@ -17,26 +19,32 @@ OUT/LibriSpeech, a link to the folder, and OUT/lexicon.txt, all lexicons in one.
 The graphs of graphs/superb read OUT = data/superb/full.
 """
 
+from __future__ import annotations
+
 import csv
 import glob
 import hashlib
 import os
 import sys
 import wave
+from collections.abc import Callable, Iterable
 
 WORDS = ["yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"]
 UNKNOWN, SILENCE = "_unknown_", "_silence_"
 EMOTIONS = {"neu": "neutral", "hap": "happy", "exc": "happy", "ang": "angry", "sad": "sad"}
 SECOND = 16000
 
+# By the name of a split, rows of a path and labels.
+Splits = dict[str, list[tuple[str, ...]]]
 
-def samples(path):
+
+def samples(path: str) -> int:
     with wave.open(path, "rb") as file:
         assert file.getframerate() == 16000, f"{path} is not at 16 kHz"
         return file.getnframes()
 
 
-def write(folder, splits, labelled=("train", "dev", "test")):
+def write(folder: str, splits: Splits, labelled: Iterable[str] = ("train", "dev", "test")) -> None:
     """splits: name -> list of (path, label, ...). The labels of the splits in labelled are written."""
     os.makedirs(folder, exist_ok=True)
     rows = [row for part in splits.values() for row in part]
@@ -52,14 +60,14 @@ def write(folder, splits, labelled=("train", "dev", "test")):
         print(*sorted({"\t".join([name[row[0]], *row[1:]]) for row in rows}), sep="\n", file=file)
 
 
-def share(text):
+def share(text: str) -> float:
     """Where a name lies between 0 and 1: the same for all names with the same text."""
     return int(hashlib.sha1(text.encode()).hexdigest(), 16) % 2**27 / (2**27 - 1)
 
 
-def ks(out, train, test):
+def ks(out: str, train: str, test: str) -> None:
     """A word's speaker decides its split, as the data set's authors wrote: a tenth is the dev set, a tenth left out."""
-    splits = {"train": [], "dev": [], "test": []}
+    splits: Splits = {"train": [], "dev": [], "test": []}
     for folder in sorted(glob.glob(os.path.join(train, "*", ""))):
         word = os.path.basename(os.path.dirname(folder))
         if word == "_background_noise_":
@@ -88,8 +96,8 @@ def ks(out, train, test):
     write(os.path.join(out, "ks"), splits)
 
 
-def ic(out, folder):
-    splits = {}
+def ic(out: str, folder: str) -> None:
+    splits: Splits = {}
     for split, name in [("train", "train"), ("dev", "valid"), ("test", "test")]:
         with open(os.path.join(folder, "data", f"{name}_data.csv"), encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
@@ -99,9 +107,9 @@ def ic(out, folder):
     write(os.path.join(out, "ic"), splits)
 
 
-def sid(out, folder, split_list):
+def sid(out: str, folder: str, split_list: str) -> None:
     names = {"1": "train", "2": "dev", "3": "test"}
-    splits = {name: [] for name in names.values()}
+    splits: Splits = {name: [] for name in names.values()}
     roots = [root for root in ("dev/wav", "test/wav", "wav") if os.path.isdir(os.path.join(folder, root))]
     with open(split_list, encoding="utf-8") as file:
         for number, path in (line.split() for line in file if line.strip()):
@@ -112,8 +120,8 @@ def sid(out, folder, split_list):
     write(os.path.join(out, "sid"), splits)
 
 
-def er(out, folder):
-    sessions = {}
+def er(out: str, folder: str) -> None:
+    sessions: dict[int, list[tuple[str, ...]]] = {}
     for number in range(1, 6):
         session = os.path.join(folder, f"Session{number}")
         rows = sessions[number] = []
@@ -134,7 +142,7 @@ def er(out, folder):
         })
 
 
-def pr(out, folder, *lexicons):
+def pr(out: str, folder: str, *lexicons: str) -> None:
     os.makedirs(out, exist_ok=True)
     link, folder = os.path.join(out, "LibriSpeech"), os.path.realpath(folder)
     if os.path.islink(link):
@@ -146,13 +154,13 @@ def pr(out, folder, *lexicons):
                 joined.write(file.read().rstrip("\n") + "\n")
 
 
-def asv(out, folder, dev_trials, test_trials):
-    def rows(part, names):
+def asv(out: str, folder: str, dev_trials: str, test_trials: str) -> None:
+    def rows(part: str, names: Iterable[str]) -> list[tuple[str, ...]]:
         return [(os.path.join(folder, part, "wav", name), name.split("/")[0]) for name in names]
 
     root = os.path.join(folder, "dev", "wav")
     found = sorted(glob.glob(os.path.join(root, "*", "*", "*.wav")))
-    splits = {"train": rows("dev", [os.path.relpath(path, root).replace(os.sep, "/") for path in found])}
+    splits: Splits = {"train": rows("dev", [os.path.relpath(path, root).replace(os.sep, "/") for path in found])}
     os.makedirs(os.path.join(out, "asv"), exist_ok=True)
     for part, trials in [("dev", dev_trials), ("test", test_trials)]:
         with open(trials, encoding="utf-8") as file:
@@ -163,5 +171,9 @@ def asv(out, folder, dev_trials, test_trials):
     write(os.path.join(out, "asv"), splits, labelled=("train", "dev"))
 
 
+TASKS: dict[str, Callable[..., None]] = {"ks": ks, "ic": ic, "sid": sid, "er": er, "pr": pr, "asv": asv}
+
 if __name__ == "__main__":
-    {"ks": ks, "ic": ic, "sid": sid, "er": er, "pr": pr, "asv": asv}[sys.argv[1]](*sys.argv[2:])
+    if len(sys.argv) < 3 or sys.argv[1] not in TASKS:
+        sys.exit(__doc__)
+    TASKS[sys.argv[1]](*sys.argv[2:])

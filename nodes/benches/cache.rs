@@ -200,23 +200,24 @@ fn main() {
     };
     let context = context();
     let root = std::env::temp_dir().join(format!("cache-bench-{}", std::process::id()));
-    let books = root.join("books.safetensors");
     let numbers: Vec<usize> = (0..layers).collect();
-    let key = Key::new(0, &["bench"]);
-    let file = CodebookFile::random(&numbers, 16, width, key);
-    file.save(&books).expect("codebooks");
+    let codebooks = |books: usize| {
+        let path = root.join(format!("{books}-books.safetensors"));
+        let key = Key::new(0, &["bench"]);
+        let file = CodebookFile::random(&numbers, books, width, key);
+        file.save(&path).expect("codebooks");
+        CodecOption::MultiCodebook {
+            file: path.to_string_lossy().into_owned(),
+        }
+    };
     let codecs = [
         ("f32", CodecOption::F32),
         ("f16", CodecOption::F16),
         ("bf16", CodecOption::Bf16),
         ("int8-frame", CodecOption::Int8(Scale::Frame)),
         ("int8-channel", CodecOption::Int8(Scale::Channel)),
-        (
-            "multi-codebook-16",
-            CodecOption::MultiCodebook {
-                file: books.to_string_lossy().into_owned(),
-            },
-        ),
+        ("multi-codebook-8", codebooks(8)),
+        ("multi-codebook-16", codebooks(16)),
     ];
     let decoded = (rows * frames * width * layers * 4) as f64;
     for (name, codec) in codecs {

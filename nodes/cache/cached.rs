@@ -44,7 +44,7 @@ pub(super) struct CachedNode {
     written_at: Instant,
 }
 
-/// How long rows may wait for others to fill a part with: a process that is killed loses them.
+/// The longest time that a computed row stays in memory alone: a process that is killed loses it.
 const LONGEST_UNWRITTEN: Duration = Duration::from_secs(300);
 
 /// What the node sent, by port.
@@ -162,9 +162,6 @@ impl CachedNode {
                 }
             }
         }
-        if self.written_at.elapsed() > LONGEST_UNWRITTEN {
-            return self.leave();
-        }
         for output in 0..self.outputs.len() {
             let written = self.outputs[output].store.write_full();
             self.check_written(written)?;
@@ -232,7 +229,7 @@ impl Node for CachedNode {
         let mut found = self.find(&keys)?;
         self.fill(step.info, &rows, &keys, &mut found)?;
         self.has_served |= !keys.is_empty();
-        if step.info.checkpoint {
+        if step.info.checkpoint || self.written_at.elapsed() > LONGEST_UNWRITTEN {
             self.leave()?;
         }
         let mut entries: Vec<Vec<Entry>> = vec![];

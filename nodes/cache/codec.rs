@@ -146,6 +146,9 @@ impl Codec {
         if !is_right(&bytes) {
             return Err(error_at(path, "has changed during the run; run again"));
         }
+        if store::is_address(&kept) && store::exists(&kept) {
+            store::remove(&kept).at(&kept)?; // an object is never written over
+        }
         store::write_new(&kept, &bytes)
     }
 }

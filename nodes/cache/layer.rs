@@ -142,10 +142,10 @@ impl LayerStore {
         part::verify(&part.path)?;
         part.verified = true;
         for (key, location) in part::locations(&part.path, &self.fingerprint, &self.codec)? {
-            if let Some(EntryLocation::Part(of, indexed)) = self.index.get_mut(&key)
-                && *of == number
-            {
-                *indexed = location;
+            let verified = EntryLocation::Part(number, location);
+            let indexed = self.index.entry(key).or_insert(verified);
+            if matches!(indexed, EntryLocation::Part(indexed, _) if *indexed == number) {
+                *indexed = verified;
             }
         }
         Ok(None)

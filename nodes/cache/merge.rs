@@ -29,7 +29,8 @@ pub struct Merged {
     pub removed: usize,
     /// Parts that have their rows now.
     pub written: usize,
-    /// Parts, and folders of a fingerprint, that cannot be read and stay as they are.
+    /// Parts that cannot be read, and folders of a fingerprint that cannot be read or written: they stay
+    /// as they are.
     pub unreadable: Vec<Damage>,
 }
 
@@ -56,28 +57,27 @@ impl Part {
 /// Merges the parts of a cache, or of one fingerprint's folder.
 ///
 /// # Errors
-/// `path` is no cache, cannot be written, or is being merged by another process.
+/// `path` is no cache, or a folder of it cannot be locked: another process merges it.
 pub fn merge(path: &Path) -> Result<Merged> {
     let mut merged = Merged::default();
     for folder in folders(path)? {
         let _lock = MergeLock::take(&folder)?;
-        let known = Fingerprint::read(&folder);
-        let known = known.and_then(|known| Ok((known.codec(&folder)?, known)));
-        let (codec, fingerprint) = match known {
-            Ok(known) => known,
-            Err(error) => {
-                let damage = Damage::of_other(folder, error.to_string());
-                merged.unreadable.push(damage);
-                continue;
-            }
-        };
-        for layer in layer_folders(&folder)? {
-            let codec = codec.of_entry(layer.entry)?;
-            merge_layer(&layer.path, &fingerprint, &codec, &mut merged)?;
+        if let Err(error) = merge_folder(&folder, &mut merged) {
+            let damage = Damage::of_other(folder, error.to_string());
+            merged.unreadable.push(damage);
         }
     }
     leftovers::remove(path);
     Ok(merged)
+}
+
+fn merge_folder(folder: &Path, merged: &mut Merged) -> Result<()> {
+    let (fingerprint, codec) = Fingerprint::read_with_codec(folder)?;
+    for layer in layer_folders(folder)? {
+        let codec = codec.of_entry(layer.entry)?;
+        merge_layer(&layer.path, &fingerprint, &codec, merged)?;
+    }
+    Ok(())
 }
 
 fn merge_layer(

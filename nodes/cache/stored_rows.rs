@@ -6,20 +6,16 @@
 use super::part;
 use crate::data::store;
 use crate::node::row_counts::{RowCounts, row_hash};
-use rayon::prelude::*;
 use std::path::Path;
 
 /// Counts the rows of the parts of a layer's folder. A part that cannot be read counts as none: it is
 /// reported when its rows are looked for.
 pub(super) fn count(folder: &Path, parts: &[&Path]) -> RowCounts {
-    let hashes = |path: &&Path| {
+    let hashes = |path: &Path| {
         let rows = part::identities(path).unwrap_or_default().into_iter();
         rows.map(|row| row_hash(&row.id, row.samples.into()))
             .collect()
     };
-    let hashes: Vec<Vec<u64>> = match store::is_address(folder) {
-        true => store::in_parallel(folder, || parts.par_iter().map(hashes).collect()),
-        false => parts.iter().map(hashes).collect(),
-    };
+    let hashes: Vec<Vec<u64>> = store::map_files(folder, parts.to_vec(), hashes);
     RowCounts::new(hashes.concat())
 }

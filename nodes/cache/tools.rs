@@ -63,9 +63,7 @@ impl Damage {
             is_damaged_part: false,
         }
     }
-}
 
-impl Damage {
     /// Renames a damaged part, as a run does that reads it: the next run computes its rows again.
     /// Returns whether the part has another name now.
     pub fn set_aside(&self) -> bool {
@@ -101,25 +99,25 @@ fn verify_parts(folder: &Path, fingerprint: &Fingerprint) -> Result<Vec<Damage>>
     };
     let mut damages = vec![];
     for layer in layer_folders(folder)? {
-        let codec = codec.of_entry(layer.entry);
+        let codec = match codec.of_entry(layer.entry) {
+            Ok(codec) => codec,
+            Err(error) => {
+                damages.push(Damage::of_other(layer.path, error.to_string()));
+                continue;
+            }
+        };
         let mut seen = HashSet::new();
-        loop {
+        let mut is_merged = true;
+        while std::mem::take(&mut is_merged) {
             let mut paths = part::list(&layer.path)?;
             paths.retain(|path| seen.insert(path.clone()));
-            if paths.is_empty() {
-                break; // nor has another process merged parts into new ones meanwhile
-            }
             for path in paths {
                 let verified = part::verify(&path);
-                let decoded = verified.and_then(|()| match &codec {
-                    Ok(codec) => part::decode(&path, fingerprint, codec),
-                    Err(error) => Err(error.to_string().into()),
-                });
-                match decoded {
-                    Err(error) if !part::is_gone(&error) => {
-                        damages.push(Damage::of_part(path, &error));
-                    }
-                    _ => {}
+                match verified.and_then(|()| part::decode(&path, fingerprint, &codec)) {
+                    Ok(()) => {}
+                    // Its rows are in a part that another process has written since.
+                    Err(error) if part::is_gone(&error) => is_merged = true,
+                    Err(error) => damages.push(Damage::of_part(path, &error)),
                 }
             }
         }
@@ -224,11 +222,11 @@ fn listing(folder: PathBuf) -> Result<Listing> {
     let mut frames_by_row = HashMap::new();
     let mut bytes = 0;
     let mut unreadable = 0;
-    let known = fingerprint.and_then(|known| Ok((known.codec(&folder)?, known)));
+    let known = Fingerprint::read_with_codec(&folder);
     for layer in &layers {
         for path in part::list(&layer.path)? {
             bytes += store::size(&path).unwrap_or(0);
-            let locations = known.as_ref().ok().and_then(|(codec, fingerprint)| {
+            let locations = known.as_ref().ok().and_then(|(fingerprint, codec)| {
                 let codec = codec.of_entry(layer.entry).ok()?;
                 part::locations(&path, fingerprint, &codec).ok()
             });

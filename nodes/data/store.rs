@@ -16,6 +16,7 @@ use crate::data::{file, regular};
 #[cfg(not(feature = "store"))]
 use absent as backend;
 use address::Address;
+use rayon::prelude::*;
 #[cfg(feature = "store")]
 use remote as backend;
 use std::fs::File;
@@ -162,6 +163,18 @@ pub(crate) fn in_parallel<T: Send>(path: &Path, work: impl FnOnce() -> T + Send)
     match is_address(path).then(backend::many_threads).flatten() {
         Some(threads) => threads.install(work),
         None => work(),
+    }
+}
+
+/// Applies `work` to files of a folder: of a store to many at once, on a disk to one after another.
+pub(crate) fn map_files<P: Send, T: Send>(
+    folder: &Path,
+    files: Vec<P>,
+    work: impl Fn(P) -> T + Send + Sync,
+) -> Vec<T> {
+    match is_address(folder) {
+        true => in_parallel(folder, || files.into_par_iter().map(work).collect()),
+        false => files.into_iter().map(work).collect(),
     }
 }
 

@@ -11,7 +11,7 @@ use super::whisper::WHISPER;
 const FAMILIES: &[&str] = &["hubert", "wav2vec2", WAVLM, DATA2VEC, WHISPER];
 /// Values of `model_type` of other models of speech, and the family that is nearest.
 const OTHERS: &[(&str, &str)] = &[
-    ("unispeech-sat", WAVLM),
+    ("unispeech-sat", "wav2vec2"),
     ("unispeech", "wav2vec2"),
     ("wav2vec2-bert", "wav2vec2"),
     ("wav2vec2-conformer", "wav2vec2"),
@@ -42,7 +42,7 @@ fn ensure(condition: bool, message: impl Into<String>) -> Checked {
 fn nearest_family(model_type: &str) -> String {
     let nearest = OTHERS.iter().find(|(other, _)| *other == model_type);
     nearest.map_or_else(String::new, |(_, family)| {
-        format!(". The nearest is a {family}")
+        format!("; of these, {family} is the most similar")
     })
 }
 

@@ -4,6 +4,7 @@ use crate::ranks::OtherRankReport;
 use crate::screen::Screen;
 use crate::signal::Signals;
 use crate::{device, graph, numbers, ranks};
+use compute::ranks::Ranks;
 use nodes::data::printable::printable_path;
 use nodes::node::Shard;
 use nodes::node::report::Report;
@@ -37,7 +38,11 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Runs or resumes the graph.
     pub(crate) fn run(self) -> CommandResult {
-        let ranks = ranks::join()?;
+        let ranks = match self.shard {
+            // A launcher may have started processes with a share each.
+            Some(_) if cfg!(not(feature = "mpi")) => Arc::new(Ranks::alone()),
+            _ => ranks::join()?,
+        };
         let plan = self.graph.plan_for_ranks(&[], ranks.count())?;
         if let Some(message) = self.shard.and_then(|_| shard::refusal(&plan)) {
             return Err(CommandError::Usage(message));
@@ -84,15 +89,15 @@ impl Arguments {
             Ok(RunOutcome::Finished) => Ok(()),
             Ok(RunOutcome::AlreadyFinished) => {
                 if ranks.is_first() {
+                    // A cache that it filled may have been removed since.
                     let trains = plan.phases.iter().any(|phase| phase.optimizer.is_some());
-                    let hint = match trains {
-                        true => String::new(),
-                        // Its cache may have been removed since.
-                        false => {
+                    let mut nodes = plan.phases.iter().flat_map(|phase| &phase.nodes);
+                    let hint = match !trains && nodes.any(|node| node.spec.cache.is_some()) {
+                        true => {
                             "; `pipeline cache why` says whether its cache still has all rows, and \
-                                  another `--out` fills it again"
-                                .to_owned()
+                             another `--out` fills it again"
                         }
+                        false => "",
                     };
                     eprintln!("{} is finished already{hint}", printable_path(&out));
                 }

@@ -173,6 +173,7 @@ class Models(InFolder):
             module.eval()
             states = module(**inputs, output_hidden_states=True).hidden_states
             for row, expected in enumerate(self.expected_states(model)):
+                self.assertEqual(len(states), len(expected))
                 for state, layer in zip(states, expected):
                     found = state[row, : len(layer)].detach().numpy()
                     np.testing.assert_allclose(found, layer, atol=1e-4)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from support import InFolder
 
-PREPARE = Path(__file__).parents[2] / "data/superb/prepare.py"
 MODEL = "data/sample/teacher"
 WORDS = ["yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go", "bed", "cat"]
 
@@ -40,7 +39,7 @@ class Prepared(InFolder):
         self.raw, self.full = self.folder / "raw", self.folder / "full"
 
     def prepare(self, task: str, *arguments: object) -> None:
-        command = [sys.executable, str(PREPARE), task, str(self.full), *map(str, arguments)]
+        command = [sys.executable, "-m", "ssl_compression.prepare_superb", task, str(self.full), *map(str, arguments)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     def names(self, task: str, split: str) -> set[str]:

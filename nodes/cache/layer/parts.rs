@@ -4,7 +4,6 @@ use crate::cache::part::{self, RowLocation};
 use crate::cache::rows::RowKey;
 use crate::data::store;
 use crate::{Error, Result};
-use rayon::prelude::*;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -49,12 +48,7 @@ impl LayerStore {
             let locations = part::locations(&path, &self.fingerprint, &self.codec);
             (path, locations)
         };
-        Ok(match store::is_address(&self.folder) {
-            true => {
-                store::in_parallel(&self.folder, || paths.into_par_iter().map(locate).collect())
-            }
-            false => paths.into_iter().map(locate).collect(),
-        })
+        Ok(store::map_files(&self.folder, paths, locate))
     }
 
     /// Indexes a part. Of equal rows the first is kept, and a row that was unwritten is now in this
@@ -94,18 +88,19 @@ impl LayerStore {
     /// Reports a part that cannot be used, and renames it if it is damaged.
     pub(super) fn set_aside(&mut self, path: PathBuf, error: Error) {
         self.lost.insert(path.clone());
-        let is_renamed = rename_damaged(&path);
+        let says = match part::verify(&path) {
+            Ok(()) => {
+                "cannot be used here, though its bytes are those it was written with; remove it"
+                    .into()
+            }
+            Err(damage) if !damage.is::<std::io::Error>() && rename_damaged(&path) => {
+                format!("is damaged: {error}; it is now called *.damaged")
+            }
+            Err(_) => format!("cannot be used: {error}"),
+        };
         let path = path.display();
-        if !is_renamed {
-            self.context.say(format!(
-                "the cache's {path} cannot be used: {error}; its rows count as missing"
-            ));
-        } else {
-            self.context.say(format!(
-                "the cache's {path} is damaged: {error}; it is now called *.damaged, and its rows \
-                 count as missing"
-            ));
-        }
+        let line = format!("the cache's {path} {says}; its rows count as missing");
+        self.context.say(line);
     }
 }
 

@@ -34,8 +34,12 @@ impl MergeLock {
         }
         let path = folder.join(LOCKED);
         let mut options = OpenOptions::new();
-        let file = options.write(true).create(true).truncate(false);
-        let file = file.open(&path).at(&path)?;
+        let options = options.write(true).create(true).truncate(false);
+        // Another user's file may be read, which is enough but for NFS.
+        let file = options
+            .open(&path)
+            .or_else(|_| File::open(&path))
+            .at(&path)?;
         match file.try_lock() {
             Ok(()) => Ok(MergeLock::Locked { _file: file }),
             Err(TryLockError::WouldBlock) => Err(error_at(

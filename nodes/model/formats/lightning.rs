@@ -27,8 +27,8 @@ pub(super) fn lightning(file: TorchFile, read_files: &mut ReadFiles) -> Result<S
     // As DPHuBERT's training writes them, before its prune.py.
     torchaudio::refuse_gates(tensors.keys().map(String::as_str)).at(&path)?;
     if tensors.contains_key(&format!("{STUDENT}{}", names::TORCHAUDIO_ANCHOR)) {
-        let message = "is a checkpoint of DPHuBERT's training without its configuration; its \
-                       save_final_ckpt.py writes the model with it";
+        let message = "is a checkpoint of DPHuBERT's training without its configuration; DPHuBERT's \
+                       save_final_ckpt.py writes a file that holds both";
         return Err(error_at(&path, message));
     }
     if !tensors.keys().any(|name| name.starts_with(STUDENT)) {

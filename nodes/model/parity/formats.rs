@@ -290,25 +290,34 @@ fn pickle_of(archive: &[u8]) -> (std::ops::Range<usize>, Option<usize>) {
     if !archive.starts_with(b"PK") {
         return (0..archive.len(), None);
     }
-    let find = |from: usize, pattern: &[u8]| {
-        let found = archive[from..]
-            .windows(pattern.len())
-            .position(|w| w == pattern);
-        from + found.expect("in the archive")
+    record_of(archive, |name| name.ends_with("/data.pkl"), 0)
+}
+
+/// Returns where the first record of such a name and of at least `bytes` is, and where the directory has
+/// its checksum.
+fn record_of(
+    archive: &[u8],
+    is_named: impl Fn(&str) -> bool,
+    bytes: usize,
+) -> (std::ops::Range<usize>, Option<usize>) {
+    let find = |from: usize| {
+        let pattern = b"PK\x01\x02";
+        let found = archive[from..].windows(4).position(|w| w == pattern);
+        from + found.expect("an entry of the directory")
     };
     let two = |place: usize| usize::from(archive[place]) | usize::from(archive[place + 1]) << 8;
     let four = |place: usize| two(place) | two(place + 2) << 16;
-    let mut entry = find(0, b"PK\x01\x02");
+    let mut entry = find(0);
     loop {
         let name = entry + 46..entry + 46 + two(entry + 28);
-        if archive[name].ends_with(b"/data.pkl") {
-            break;
+        let size = four(entry + 20);
+        if is_named(&String::from_utf8_lossy(&archive[name])) && size >= bytes {
+            let header = four(entry + 42);
+            let start = header + 30 + two(header + 26) + two(header + 28);
+            return (start..start + size, Some(entry + 16));
         }
-        entry = find(entry + 4, b"PK\x01\x02");
+        entry = find(entry + 4);
     }
-    let header = four(entry + 42);
-    let start = header + 30 + two(header + 26) + two(header + 28);
-    (start..start + four(entry + 20), Some(entry + 16))
 }
 
 /// A file whose configuration makes no sense, with checksums that do, is refused or read: sizes that an
@@ -419,4 +428,45 @@ fn a_checkpoint_says_whether_waveforms_are_normalised() {
         );
     }
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// torchaudio's own builder has no such argument: then the norm of the extractor decides.
+#[test]
+fn a_file_of_torchaudio_may_leave_open_whether_waveforms_are_normalised() {
+    for (name, normalize) in [("torchaudio_large.pth", true), ("dphubert.pth", false)] {
+        let mut file = std::fs::read(golden("formats").join(name)).unwrap();
+        let (pickle, checksum) = pickle_of(&file);
+        let key = b"normalize_waveform";
+        let place = file[pickle.clone()]
+            .windows(key.len())
+            .position(|w| w == key);
+        file[pickle.start + place.expect("the argument")] = b'x';
+        let mut sum = flate2::Crc::new();
+        sum.update(&file[pickle]);
+        let checksum = checksum.expect("an archive");
+        file[checksum..checksum + 4].copy_from_slice(&sum.sum().to_le_bytes());
+        let path = std::env::temp_dir().join(format!("unstated-{}-{name}", std::process::id()));
+        std::fs::write(&path, file).unwrap();
+        let loaded = LoadedModel::load(&path, UnknownKeys::REFUSE);
+        std::fs::remove_file(&path).unwrap();
+        let loaded = loaded.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(loaded.model.normalize, normalize, "{name}");
+        assert_eq!(loaded.normalization.file, None, "{name}");
+    }
+}
+
+/// Queries, keys and values are thirds of a record, whose checksum is compared all the same.
+#[test]
+fn a_damaged_record_of_which_tensors_are_parts() {
+    let good = std::fs::read(golden("formats/torchaudio_wavlm.pth")).unwrap();
+    let (weights, checksum) = record_of(&good, |name| name.contains("/data/"), 3 * 16 * 16 * 4);
+    assert!(checksum.is_some());
+    let mut bad = good.clone();
+    bad[weights.start + 7] ^= 0x40; // in the first third
+    let path = std::env::temp_dir().join(format!("thirds-{}.pth", std::process::id()));
+    std::fs::write(&path, bad).unwrap();
+    let loaded = LoadedModel::load(&path, UnknownKeys::REFUSE);
+    std::fs::remove_file(&path).unwrap();
+    let error = loaded.err().expect("a damaged record").to_string();
+    assert!(error.contains("their checksum differs"), "{error}");
 }

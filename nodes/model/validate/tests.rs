@@ -11,7 +11,8 @@ fn the_first_problem_is_named() {
     assert_eq!(
         problem(r#"{"model_type": "wav2vec2-bert"}"#),
         "`model_type` is \"wav2vec2-bert\"; this version knows hubert, wav2vec2, wavlm and \
-         their pruned and compact forms, and data2vec-audio and whisper as teachers. The nearest is a wav2vec2"
+         their pruned and compact forms, and data2vec-audio and whisper as teachers; of these, wav2vec2 is \
+         the most similar"
     );
     let wavlm = |keys: &str| {
         problem(&format!(

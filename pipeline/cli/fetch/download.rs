@@ -1,5 +1,5 @@
 //! Files of the hub by hf-hub, which keeps them in the folder of [`super::hub_cache`].
-use super::Source;
+use super::{Source, hub_cache};
 use hf_hub::api::sync::{ApiBuilder, ApiRepo};
 use hf_hub::{Repo, RepoType};
 use std::collections::BTreeSet;
@@ -17,8 +17,11 @@ impl Hub {
     /// # Errors
     /// The hub cannot be reached, or has no such repository.
     pub(super) fn open(repo: &str, revision: &str) -> Result<Hub, String> {
-        let api = ApiBuilder::from_env().build();
-        let api = api.map_err(|error| error.to_string())?;
+        let mut builder = ApiBuilder::from_env(); // which knows no HF_HUB_CACHE
+        if let Some(root) = hub_cache::root() {
+            builder = builder.with_cache_dir(root);
+        }
+        let api = builder.build().map_err(|error| error.to_string())?;
         let repo = Repo::with_revision(repo.into(), RepoType::Model, revision.into());
         let repo = api.repo(repo);
         let info = repo.info().map_err(|error| error.to_string())?;

@@ -43,7 +43,7 @@ impl Source for HubCache {
 }
 
 /// Returns the folder of all repositories.
-fn root() -> Option<PathBuf> {
+pub(super) fn root() -> Option<PathBuf> {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
     // The second is the older name of the first.
     if let Some(cache) = set("HF_HUB_CACHE").or_else(|| set("HUGGINGFACE_HUB_CACHE")) {
