@@ -53,10 +53,15 @@ def objects(prefix):
     return found
 
 
+def requests():
+    """Returns what the server was asked so far: lines with method, path and status."""
+    return (SCRATCH / "server.log").read_text().splitlines()
+
+
 def files(folder):
     found = {}
     for path in folder.rglob("*"):
-        if path.is_file() and path.name != "files.json":
+        if path.is_file() and path.name not in ("files.json", "merging.lock"):
             body = path.read_bytes()
             found[str(path.relative_to(folder))] = (len(body), hashlib.md5(body).hexdigest())
     return found
@@ -151,9 +156,13 @@ class Store(unittest.TestCase):
         self.fill("on-disk", disk)
         self.fill("in-store", f"s3://{BUCKET}/cache")
         self.assertEqual(objects("cache/"), files(disk))
-        # Every row is a hit: without the teacher, of which only the hash counts, nothing could be computed.
+        # Every row is a hit. A part is read as a whole when it first serves one; to index it, its footer is.
+        before = len(requests())
         told = self.fill("again", f"s3://{BUCKET}/cache")
-        self.assertIn(f"s3://{BUCKET}/cache has", told)
+        whole = [line for line in requests()[before:] if "GET" in line and line.split('"')[2].split()[0] == "200"]
+        for part in (key for key in objects("cache/") if "part-" in key):
+            self.assertTrue(any(part in line for line in whole), f"{part} has served no row")
+        self.assertRegex(told, rf"s3://{BUCKET}/cache has (\d+) of \1 rows")
         self.assertEqual(objects("cache/"), files(disk))
         rows_and_layers = lambda path: [
             (item["rows"], item["frames"], item["layers"], item["bytes"])
