@@ -265,3 +265,61 @@ fn processes_fill_one_cache_and_one_is_killed() {
         listed(&folder, "whole")["rows"]
     );
 }
+
+/// A process that is killed while it writes a part leaves a file that no run takes for one.
+#[cfg(unix)]
+#[test]
+fn a_process_is_killed_while_it_writes_a_part() {
+    let folder = filling("killed-writing");
+    let being_written = |cache: &str| {
+        let entries = |folder: &Path| {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).collect::<Vec<_>>()
+        };
+        let fingerprints = entries(&folder.path().join(cache));
+        let layers = fingerprints.iter().flat_map(|path| entries(path));
+        let mut files = layers.flat_map(|path| entries(&path));
+        files.any(|file| {
+            let name = file.file_name().unwrap().to_string_lossy();
+            name.starts_with("part-") && name.contains(".tmp-")
+        })
+    };
+    let verified = |cache: &str| {
+        let verified = call(folder.path(), &["cache", "verify", cache]);
+        assert_eq!(verified.status.code(), Some(0), "{}", stderr(&verified));
+    };
+    // The moment is short, so that it may be missed.
+    for attempt in 0..20 {
+        let cache = format!("c{attempt}");
+        let set_cache = format!("teacher.cache={cache}");
+        let fill = ["run", "fill.json", "--set", "speech.views=200", "--resume"];
+        let fill = [&fill[..], &["--set", &set_cache, "--out", &cache[1..]]].concat();
+        let mut process = pipeline(folder.path(), &fill);
+        let process = process.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut process = process.spawn().unwrap();
+        while process.try_wait().unwrap().is_none() && !being_written(&cache) {}
+        process.kill().unwrap(); // SIGKILL
+        process.wait().unwrap();
+        verified(&cache);
+        if being_written(&cache) {
+            succeed(&folder, &fill);
+            verified(&cache);
+            assert!(!being_written(&cache), "the next run removes what is left");
+            let all = [
+                "run",
+                "fill.json",
+                "--set",
+                "speech.views=200",
+                "--set",
+                "teacher.cache=all",
+            ];
+            succeed(&folder, &all);
+            assert_eq!(
+                listed(&folder, &cache)["rows"],
+                listed(&folder, "all")["rows"]
+            );
+            return;
+        }
+    }
+    panic!("no process was caught while it wrote");
+}
