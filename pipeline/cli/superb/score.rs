@@ -123,7 +123,7 @@ impl Scores<'_> {
             "In brackets the 95 % bootstrap interval of the test rows; = marks what it does \
                         not tell apart from the best. Overall is the mean over the tasks, of error \
                         rates 100 less them. The real-time factor is of rows of 15 s, one at a \
-                        time, on this machine's CPU."
+                        time, in f32 on this machine."
                 .to_owned();
         if self
             .models
