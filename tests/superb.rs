@@ -257,6 +257,10 @@ fn models_are_scored_side_by_side() {
     let table = String::from_utf8(output.stdout).unwrap();
     let first = table.lines().next().unwrap();
     assert!(first.contains("| er accuracy↑ % (n = 42) |"), "{table}");
+    let columns = |line: &str| line.split(" | ").map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(columns(first)[3], "real-time factor");
+    let factor: f64 = columns(table.lines().nth(2).unwrap())[3].parse().unwrap();
+    assert!(factor < 1.0, "a small model takes {factor} s for a second");
 }
 
 #[test]
