@@ -96,13 +96,6 @@ impl Fingerprint {
         Ok(Fingerprint(text.into()))
     }
 
-    /// Reads the fingerprint from its folder, and the codec by which the parts there are stored.
-    pub(super) fn read_with_codec(folder: &Path) -> Result<(Fingerprint, Codec)> {
-        let fingerprint = Fingerprint::read(folder)?;
-        let codec = fingerprint.codec(folder)?;
-        Ok((fingerprint, codec))
-    }
-
     /// Writes the fingerprint into its folder.
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
         store::write_new(&folder.join(FINGERPRINT), self.json().as_bytes())

@@ -72,7 +72,8 @@ pub fn merge(path: &Path) -> Result<Merged> {
 }
 
 fn merge_folder(folder: &Path, merged: &mut Merged) -> Result<()> {
-    let (fingerprint, codec) = Fingerprint::read_with_codec(folder)?;
+    let fingerprint = Fingerprint::read(folder)?;
+    let codec = fingerprint.codec(folder)?;
     for layer in layer_folders(folder)? {
         let codec = codec.of_entry(layer.entry)?;
         merge_layer(&layer.path, &fingerprint, &codec, merged)?;
@@ -133,6 +134,7 @@ fn read_parts(
     let mut seen = HashSet::new();
     for path in part::list(folder)? {
         let verified = part::verify(&path);
+        let is_verified = verified.is_ok();
         match verified.and_then(|()| part::locations(&path, fingerprint, codec)) {
             Ok(rows) => {
                 let numbers = 0..rows.len();
@@ -140,7 +142,9 @@ fn read_parts(
                 parts.push(Part { path, rows, first });
             }
             Err(error) => {
-                merged.unreadable.push(Damage::of_part(path, &error));
+                merged
+                    .unreadable
+                    .push(Damage::of_part(path, is_verified, &error));
             }
         }
     }

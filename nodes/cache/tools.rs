@@ -47,11 +47,12 @@ pub struct Damage {
 }
 
 impl Damage {
-    pub(super) fn of_part(path: PathBuf, error: &Error) -> Damage {
+    /// Describes a part that [`part::verify`] has `verified` or not, and that cannot be used.
+    pub(super) fn of_part(path: PathBuf, verified: bool, error: &Error) -> Damage {
         Damage {
-            says: error.to_string(),
-            is_damaged_part: part::is_damaged(&path),
             path,
+            says: error.to_string(),
+            is_damaged_part: !verified && !error.is::<std::io::Error>(),
         }
     }
 
@@ -113,11 +114,12 @@ fn verify_parts(folder: &Path, fingerprint: &Fingerprint) -> Result<Vec<Damage>>
             paths.retain(|path| seen.insert(path.clone()));
             for path in paths {
                 let verified = part::verify(&path);
+                let is_verified = verified.is_ok();
                 match verified.and_then(|()| part::decode(&path, fingerprint, &codec)) {
                     Ok(()) => {}
                     // Its rows are in a part that another process has written since.
                     Err(error) if part::is_gone(&error) => is_merged = true,
-                    Err(error) => damages.push(Damage::of_part(path, &error)),
+                    Err(error) => damages.push(Damage::of_part(path, is_verified, &error)),
                 }
             }
         }
@@ -215,18 +217,21 @@ pub(super) fn layer_folders(folder: &Path) -> Result<Vec<LayerFolder>> {
 }
 
 fn listing(folder: PathBuf) -> Result<Listing> {
-    let fingerprint = Fingerprint::read(&folder);
+    let fingerprint = Fingerprint::read(&folder).ok();
     let json = fingerprint.as_ref().map_or("", Fingerprint::json);
     let identity: Json = serde_json::from_str(json).unwrap_or_default();
     let layers = layer_folders(&folder)?;
     let mut frames_by_row = HashMap::new();
     let mut bytes = 0;
     let mut unreadable = 0;
-    let known = Fingerprint::read_with_codec(&folder);
+    let codec = fingerprint
+        .as_ref()
+        .and_then(|known| known.codec(&folder).ok());
+    let known = fingerprint.as_ref().zip(codec.as_ref());
     for layer in &layers {
         for path in part::list(&layer.path)? {
             bytes += store::size(&path).unwrap_or(0);
-            let locations = known.as_ref().ok().and_then(|(fingerprint, codec)| {
+            let locations = known.and_then(|(fingerprint, codec)| {
                 let codec = codec.of_entry(layer.entry).ok()?;
                 part::locations(&path, fingerprint, &codec).ok()
             });

@@ -88,18 +88,13 @@ impl LayerStore {
     /// Reports a part that cannot be used, and renames it if it is damaged.
     pub(super) fn set_aside(&mut self, path: PathBuf, error: Error) {
         self.lost.insert(path.clone());
-        let says = match part::verify(&path) {
-            Ok(()) => {
-                "cannot be used here, though its bytes are those it was written with; remove it"
-                    .into()
-            }
-            Err(damage) if !damage.is::<std::io::Error>() && rename_damaged(&path) => {
-                format!("is damaged: {error}; it is now called *.damaged")
-            }
-            Err(_) => format!("cannot be used: {error}"),
-        };
+        let is_renamed = rename_damaged(&path);
         let path = path.display();
-        let line = format!("the cache's {path} {says}; its rows count as missing");
+        let says = match is_renamed {
+            true => format!("is damaged: {error}; it is now called *.damaged, and"),
+            false => format!("cannot be used: {error};"),
+        };
+        let line = format!("the cache's {path} {says} its rows count as missing");
         self.context.say(line);
     }
 }
