@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Creates a sample with the graph `fill.json`, which fills the cache `c` without a student.
-fn filling(name: &str) -> Folder {
+pub(crate) fn filling(name: &str) -> Folder {
     let folder = sample(name);
     let graph = read_json(&folder.path().join("g.json"));
     let nodes = &graph["phases"][0]["nodes"];

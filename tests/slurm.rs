@@ -1,7 +1,7 @@
 //! Runs the batch scripts of docs/cluster.md with stand-ins for Slurm's programs.
-use crate::program::{Folder, call, read_json, root, stdout_json};
+use crate::program::{Folder, call, root, stdout_json};
 use crate::sample::{results, run, sample};
-use serde_json::json;
+use crate::shards::filling;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -21,17 +21,15 @@ wait $child
 /// Stands in for `scontrol`: records its arguments.
 const SCONTROL: &str = "#!/bin/sh\necho \"$@\" >> requeued\n";
 
-/// Creates a sample with these two in its folder. The stand-in for `srun` waits for `begun`, a shell
-/// condition, before it sends the signal.
-fn cluster(name: &str, begun: &str) -> Folder {
-    let folder = sample(name);
+/// Puts these two into a folder. The stand-in for `srun` waits for `begun`, a shell condition, before it
+/// sends the signal.
+fn add_cluster(folder: &Folder, begun: &str) {
     let srun = SRUN.replace("BEGUN", begun);
     for (name, text) in [("srun", srun.as_str()), ("scontrol", SCONTROL)] {
         let path = folder.path().join(name);
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    folder
 }
 
 /// Runs a job of a script, and returns its exit code and what was requeued so far.
@@ -61,7 +59,8 @@ fn job(folder: &Folder, script: &str, arguments: &[&str]) -> (Option<i32>, Strin
 #[test]
 fn a_job_is_requeued_until_it_is_finished() {
     let begun = "[ \"$(cat job/metrics.jsonl 2>/dev/null | wc -l)\" -ge 40 ]";
-    let folder = cluster("slurm", begun);
+    let folder = sample("slurm");
+    add_cluster(&folder, begun);
     assert!(run(&folder, "plain", &[]).status.success());
     let requeued = "requeue 7\n".to_owned();
     for code in [75, 0] {
@@ -74,29 +73,16 @@ fn a_job_is_requeued_until_it_is_finished() {
 /// A job of an array fills its share of a cache, and goes on with it.
 #[test]
 fn a_job_of_an_array_is_requeued_until_its_share_is_stored() {
-    let folder = cluster("slurm-array", "[ -e runs/fill-2-of-3/run.json ]");
-    let graph = read_json(&folder.path().join("g.json"));
-    let nodes = &graph["phases"][0]["nodes"];
-    let [mut speech, mut teacher] = ["speech", "teacher"].map(|name| nodes[name].clone());
-    speech["views"] = 1500.into(); // for a second or so
-    teacher["cache"] = "c".into();
-    let fill = json!({ "name": "fill", "nodes": { "speech": speech, "teacher": teacher } });
-    fs::write(folder.path().join("fill.json"), fill.to_string()).unwrap();
+    let folder = filling("slurm-array");
+    add_cluster(&folder, "[ -e runs/fill-2-of-3/run.json ]");
+    let fill = ["fill.json", "--set", "speech.views=1500"]; // for a second or so
     let requeued = "requeue 7_2\n".to_owned();
     for code in [75, 0] {
-        let ended = job(&folder, "slurm-array.sh", &["fill.json"]);
+        let ended = job(&folder, "slurm-array.sh", &fill);
         assert_eq!(ended, (Some(code), requeued.clone()));
     }
-    let whole = [
-        "run",
-        "fill.json",
-        "--shard",
-        "2/3",
-        "--set",
-        "teacher.cache=d",
-        "--out",
-        "o",
-    ];
+    let more = ["--shard", "2/3", "--set", "teacher.cache=d", "--out", "o"];
+    let whole = [&["run"], &fill[..], &more].concat();
     assert!(call(folder.path(), &whole).status.success());
     let [filled, whole] = ["c", "d"].map(|cache| {
         let list = ["cache", "list", cache, "--format", "json"];

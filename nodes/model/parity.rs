@@ -1,6 +1,7 @@
 //! Compares our numbers with those of PyTorch, transformers and DPHuBERT, on small random weights
 //! (tests/golden/README.md).
 mod bf16;
+mod changed_files;
 mod cutting;
 mod fbank;
 mod formats;

@@ -1,10 +1,11 @@
 //! Hidden states.
 use super::{close, gradient, load, load_model, values};
+use crate::data::file::Loaded;
 use crate::model::{Convention, DropoutKey, Forward, OPEN};
 use compute::gemm::Precision;
 use compute::op::mse;
 use compute::random::Key;
-use compute::tensor::{Hidden, Number, Tape, backward, hidden, len, param, plus, put, read};
+use compute::tensor::{Hidden, Number, Tape, Track, backward, hidden, len, param, plus, put, read};
 
 #[test]
 fn hidden_states_of_base_type() {
@@ -35,14 +36,18 @@ fn hidden_states_of_biased_convolutions() {
 
 fn hidden_states_by_transformers(name: &str) {
     let model = load_model(name);
-    let theirs = load(&format!("{name}_hidden.safetensors"));
     let pass = Forward::frozen(&model, OPEN, Precision::F32);
+    let theirs = load(&format!("{name}_hidden.safetensors"));
+    layers_agree(&pass, &theirs, Convention::Hf, "hf");
+}
+
+fn layers_agree(pass: &Forward<impl Track>, theirs: &Loaded, convention: Convention, word: &str) {
     for n in [400, 4000, 5999] {
-        let audio = values(&theirs, &format!("{n}/audio"));
-        let states = pass.hiddens(&[audio], &[0, 1, 2], Convention::Hf);
+        let audio = values(theirs, &format!("{n}/audio"));
+        let states = pass.hiddens(&[audio], &[0, 1, 2], convention);
         for (layer, ours) in states.iter().enumerate() {
-            let name = format!("{n}/hf/{layer}");
-            close(&name, &read(&ours.values), values(&theirs, &name));
+            let name = format!("{n}/{word}/{layer}");
+            close(&name, &read(&ours.values), values(theirs, &name));
         }
     }
 }
@@ -51,19 +56,8 @@ fn hidden_states_agree(name: &str) {
     let model = load_model(name);
     let theirs = load(&format!("{name}_hidden.safetensors"));
     let pass = Forward::frozen(&model, OPEN, Precision::F32);
-    for n in [400, 4000, 5999] {
-        let audio = values(&theirs, &format!("{n}/audio"));
-        for (convention, word) in [
-            (Convention::Hf, "hf"),
-            (Convention::Torchaudio, "torchaudio"),
-        ] {
-            let states = pass.hiddens(&[audio], &[0, 1, 2], convention);
-            for (layer, ours) in states.iter().enumerate() {
-                let name = format!("{n}/{word}/{layer}");
-                close(&name, &read(&ours.values), values(&theirs, &name));
-            }
-        }
-    }
+    layers_agree(&pass, &theirs, Convention::Hf, "hf");
+    layers_agree(&pass, &theirs, Convention::Torchaudio, "torchaudio");
     // Rows of a batch do not see each other.
     let [a, b] = ["4000/audio", "5999/audio"].map(|name| values(&theirs, name));
     let both = pass.hiddens(&[a, b], &[2], Convention::Hf);
