@@ -68,7 +68,7 @@ pub fn wrap(
     };
     let cacheable = cacheable(&*config)?;
     if let Some(other) = uncached_output(&*config, context)? {
-        context.say(format!(
+        context.say_once(&format!(
             "`{other}` is not cached, so every row is computed and the cache is not used"
         ));
         return rounded::wrap(config, codec, context);

@@ -142,6 +142,32 @@ fn ranks_write_what_one_process_writes() {
     }
 }
 
+/// Also in its first step, and nothing that the first rank says for all.
+#[test]
+fn a_rank_tells_what_happens_to_it_alone() {
+    if !has_mpirun() {
+        return;
+    }
+    let folder = sample("mpi-lines");
+    // No folder can be made there.
+    std::os::unix::fs::symlink("nowhere", folder.path().join("taken")).unwrap();
+    let settings = ["--set", "teacher.cache=taken", "--steps", "1"];
+    let output = run_on_ranks(&folder, 2, "out", &settings);
+    let lines = stderr(&output);
+    assert!(output.status.success(), "{lines}");
+    let own: Vec<&str> = lines
+        .lines()
+        .filter(|line| line.starts_with("rank 1: "))
+        .collect();
+    let is_expected = |line: &&str| line.contains("node `teacher`: the cache cannot be written");
+    assert!(!own.is_empty() && own.iter().all(is_expected), "{lines}");
+    assert_eq!(
+        lines.matches("the cache cannot be written").count(),
+        2 * own.len(),
+        "{lines}"
+    );
+}
+
 #[test]
 fn a_run_goes_on_with_another_number_of_ranks() {
     if !has_mpirun() {

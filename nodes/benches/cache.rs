@@ -2,8 +2,9 @@
 //! page cache: `cargo bench -p nodes --bench cache -- [ROWS [FRAMES [WIDTH [LAYERS]]]]`.
 //!
 //! Prints for each codec: its name, then GB of decoded f32 a second that are stored, that are served
-//! to the next node, and that the parquet crate reads without turning them into f32; then bytes of
-//! the parts for each decoded byte.
+//! to the next node, that are served from the disk in shuffled batches (Linux alone), and that the
+//! parquet crate reads without turning them into f32; then bytes of the parts for each decoded byte.
+//! "top-k-20" stores logits of WIDTH classes, the others hidden states.
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use compute::random::{Key, noise};
 use compute::tensor::Tape;
@@ -18,8 +19,8 @@ use nodes::node::port::{Shapes, Value};
 use nodes::node::report::{Progress, Report};
 use nodes::node::step::{Step, StepInfo};
 use nodes::node::{
-    BuiltNode, Cacheable, Config, Node, NodeContext, NodeInfo, OptionError, PhaseOutputs,
-    RunContext, StoredEntry,
+    BuiltNode, Cacheable, Config, LOGITS_PORT, Node, NodeContext, NodeInfo, OptionError,
+    PhaseOutputs, RunContext, StoredEntry,
 };
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -39,7 +40,7 @@ const PASSES: usize = 5;
 #[derive(Clone)]
 struct Noise {
     entry: Arc<Entry>,
-    layers: usize,
+    entries: Vec<StoredEntry>,
 }
 
 impl Config for Noise {
@@ -64,10 +65,13 @@ impl Cacheable for Noise {
         Ok(json!({ "kind": "noise" }))
     }
     fn ports(&self) -> &'static [&'static str] {
-        &["targets"]
+        match self.entries[..] {
+            [StoredEntry::Logits] => &[LOGITS_PORT],
+            _ => &["targets"],
+        }
     }
     fn entries(&self, _: &str, _: &NodeContext) -> Result<Vec<StoredEntry>> {
-        Ok((0..self.layers).map(StoredEntry::Layer).collect())
+        Ok(self.entries.clone())
     }
     fn input(&self) -> &'static str {
         "speech"
@@ -89,11 +93,9 @@ impl Cacheable for Noise {
 impl Node for Noise {
     fn run(&mut self, step: &mut Step) -> Result<()> {
         let rows = step.batch("speech")?;
-        let entries = vec![vec![(*self.entry).clone(); self.layers]; rows.num_rows()];
-        step.send(
-            "targets",
-            Value::Batch(batch_from_entries(&rows, &entries)?),
-        );
+        let entries = vec![vec![(*self.entry).clone(); self.entries.len()]; rows.num_rows()];
+        let batch = batch_from_entries(&rows, &entries)?;
+        step.send(self.ports()[0], Value::Batch(batch));
         Ok(())
     }
 }
@@ -107,7 +109,7 @@ impl Report for Silence {
     }
 }
 
-fn context() -> NodeContext {
+fn context(port: &'static str) -> NodeContext {
     let run = RunContext {
         bench: true,
         ..RunContext::alone(Arc::new(Silence))
@@ -115,7 +117,7 @@ fn context() -> NodeContext {
     NodeContext {
         node: "noise".into(),
         inputs: Shapes::default(),
-        read_outputs: BTreeSet::from(["targets"]),
+        read_outputs: BTreeSet::from([port]),
         run: Arc::new(run),
     }
 }
@@ -140,10 +142,10 @@ fn speech(first: usize) -> RecordBatch {
     column::batch(columns).expect("a batch")
 }
 
-/// Serves all rows once and returns the seconds.
-fn serve(node: &mut dyn Node, context: &NodeContext, rows: usize) -> f64 {
+/// Serves the batches that begin at these rows, and returns the seconds.
+fn serve(node: &mut dyn Node, context: &NodeContext, firsts: &[usize]) -> f64 {
     let started = Instant::now();
-    for first in (0..rows).step_by(BATCH) {
+    for &first in firsts {
         let inputs = HashMap::from([("speech".to_owned(), vec![Value::Batch(speech(first))])]);
         let mut step = Step::new(
             StepInfo::default(),
@@ -168,13 +170,26 @@ fn parts(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// Takes files out of the page cache.
+#[cfg(target_os = "linux")]
+fn evict(paths: &[PathBuf]) {
+    for path in paths {
+        let file = File::open(path).expect("a part");
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("a disk's file");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn evict(_: &[PathBuf]) {}
+
 /// Reads the values of all parts by the parquet crate and returns the seconds.
 fn read_parquet(paths: &[PathBuf]) -> f64 {
     let started = Instant::now();
     for path in paths {
         let file = File::open(path).expect("a part");
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("a part");
-        let values = ProjectionMask::roots(reader.parquet_schema(), [5]);
+        let columns = reader.parquet_schema().root_schema().get_fields().len();
+        let values = ProjectionMask::roots(reader.parquet_schema(), 5..columns);
         let reader = reader.with_projection(values).with_batch_size(BATCH);
         for batch in reader.build().expect("a reader") {
             std::hint::black_box(batch.expect("rows"));
@@ -196,9 +211,11 @@ fn main() {
             frames: frames as u32,
             values: noise("bench", frames * width),
         }),
-        layers,
+        entries: (0..layers).map(StoredEntry::Layer).collect(),
     };
-    let context = context();
+    let firsts: Vec<usize> = (0..rows).step_by(BATCH).collect();
+    let mut shuffled = firsts.clone();
+    Key::new(0, &["order"]).shuffle(0, &mut shuffled);
     let root = std::env::temp_dir().join(format!("cache-bench-{}", std::process::id()));
     let numbers: Vec<usize> = (0..layers).collect();
     let codebooks = |books: usize| {
@@ -218,9 +235,18 @@ fn main() {
         ("int8-channel", CodecOption::Int8(Scale::Channel)),
         ("multi-codebook-8", codebooks(8)),
         ("multi-codebook-16", codebooks(16)),
+        ("top-k-20", CodecOption::TopK(20)),
     ];
-    let decoded = (rows * frames * width * layers * 4) as f64;
     for (name, codec) in codecs {
+        let config = match codec {
+            CodecOption::TopK(_) => Noise {
+                entries: vec![StoredEntry::Logits],
+                ..config.clone()
+            },
+            _ => config.clone(),
+        };
+        let decoded = (rows * frames * width * config.entries.len() * 4) as f64;
+        let context = context(config.ports()[0]);
         let folder = root.join(name);
         let open = || {
             nodes::cache::wrap(
@@ -234,15 +260,17 @@ fn main() {
         };
         let mut node = open();
         let started = Instant::now();
-        serve(&mut *node, &context, rows);
+        serve(&mut *node, &context, &firsts);
         node.leave().expect("parts");
         let write = started.elapsed().as_secs_f64();
         let mut node = open();
-        serve(&mut *node, &context, rows); // parts are hashed when they are first read
-        let passes = (0..PASSES).map(|_| serve(&mut *node, &context, rows));
+        serve(&mut *node, &context, &firsts); // parts are hashed when they are first read
+        let passes = (0..PASSES).map(|_| serve(&mut *node, &context, &firsts));
         let read = passes.fold(f64::INFINITY, f64::min);
         let mut paths = vec![];
         parts(&folder, &mut paths);
+        evict(&paths);
+        let from_disk = serve(&mut *node, &context, &shuffled);
         let passes = (0..PASSES).map(|_| read_parquet(&paths));
         let parquet = passes.fold(f64::INFINITY, f64::min);
         let bytes: u64 = paths
@@ -251,9 +279,10 @@ fn main() {
             .sum();
         let speed = |seconds: f64| decoded / seconds / 1e9;
         println!(
-            "{name} {:.3} {:.3} {:.3} {:.5}",
+            "{name} {:.3} {:.3} {:.3} {:.3} {:.5}",
             speed(write),
             speed(read),
+            speed(from_disk),
             speed(parquet),
             bytes as f64 / decoded
         );

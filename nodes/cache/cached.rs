@@ -79,7 +79,7 @@ impl CachedNode {
     /// Tells once how many of the phase's rows are stored.
     fn tell_stored(&mut self) {
         let run = &self.context.run;
-        if self.has_told || run.bench {
+        if self.has_told || run.bench || !run.ranks.is_first() {
             return;
         }
         self.has_told = true;

@@ -132,7 +132,8 @@ impl NodeContext {
         Key::new(self.run.seed, &[&self.run.phase, &self.node, purpose])
     }
 
-    /// Tells the person who watches the run one line about this node.
+    /// Tells the person who watches the run one line about this node, as this rank has it; every rank
+    /// tells its own.
     pub fn say(&self, text: impl Into<String>) {
         let text = text.into();
         let line = format!("node `{}`: {}", self.node, printable_lines(&text));

@@ -199,7 +199,7 @@ impl ModelOption<'_> {
         match transfer.map_err(|error| error.message)? {
             None => model.architecture = architecture,
             Some(transfer) => {
-                context.say(transfer.describe(&folder.display().to_string()));
+                context.say_once(&transfer.describe(&folder.display().to_string()));
                 model = model.transferred(&architecture, &transfer, key);
             }
         }

@@ -5,8 +5,6 @@ use crate::mpi_transport;
 use crate::terminal;
 use compute::ranks::Ranks;
 use nodes::node::report::{Progress, Report};
-use nodes::node::step::StepInfo;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// The ranks that this process has joined.
@@ -139,35 +137,23 @@ fn merged(endings: &[Ending]) -> Ending {
     }
 }
 
-/// What a rank but the first reports: what happens to it alone, which is what it says after a phase
-/// has begun to make steps. The first rank says the rest.
+/// What a rank but the first reports: what happens to it alone. What happens to every rank the first
+/// one says ([`NodeContext::say_once`](nodes::node::NodeContext::say_once)).
 pub(crate) struct OtherRankReport {
     rank: usize,
-    makes_steps: AtomicBool,
 }
 
 impl OtherRankReport {
     /// Reports of the rank with this number.
     pub(crate) fn new(rank: usize) -> OtherRankReport {
-        OtherRankReport {
-            rank,
-            makes_steps: AtomicBool::new(false),
-        }
+        OtherRankReport { rank }
     }
 }
 
 impl Report for OtherRankReport {
-    fn phase_started(&self, _: &str, _: &nodes::node::Clock) {
-        self.makes_steps.store(false, Ordering::Relaxed);
-    }
-    fn step_started(&self, _: &str, _: &StepInfo) {
-        self.makes_steps.store(true, Ordering::Relaxed);
-    }
     fn update(&self, _: &str, _: Progress) {}
     fn say(&self, line: &str) {
-        if self.makes_steps.load(Ordering::Relaxed) {
-            terminal::print_line(&format!("rank {}: {line}", self.rank));
-        }
+        terminal::print_line(&format!("rank {}: {line}", self.rank));
     }
 }
 

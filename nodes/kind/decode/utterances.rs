@@ -50,7 +50,7 @@ impl UtteranceSet {
             left_out,
         } = manifest::read(&context.path(manifest))?;
         if !left_out.is_empty() {
-            context.say(format!("{manifest}: left out: {left_out}"));
+            context.say_once(&format!("{manifest}: left out: {left_out}"));
         }
         let count = u32::try_from(utterances.len())
             .map_err(|_| format!("{manifest} has more than {} utterances", u32::MAX))?;
@@ -59,7 +59,7 @@ impl UtteranceSet {
         let candidates: Vec<u32> = (0..count).filter(is_read).collect();
         let total = candidates.len();
         if total > MANY_FILES {
-            context.say(format!("{manifest}: reading the headers of {total} files"));
+            context.say_once(&format!("{manifest}: reading the headers of {total} files"));
         }
         let mut listed = vec![];
         let mut lengths = Lengths::default();
@@ -71,7 +71,7 @@ impl UtteranceSet {
             .zip(manifest::lengths(&utterances, &candidates))
         {
             match length {
-                Err(error) => bad_files.add(error, |line| context.say(line))?,
+                Err(error) => bad_files.add(error, |line| context.say_once(&line))?,
                 Ok(0) => empty += 1,
                 Ok(length) if options.is_too_short(length) => short += 1,
                 Ok(length) if options.is_too_long(length) => long += 1,
@@ -111,7 +111,7 @@ impl UtteranceSet {
                 (total - listed.len() - short - long - empty, "bad"),
             ];
             let summary = summary(listed.len(), lengths.iter().sum(), &reasons);
-            context.say(format!("{manifest}: {summary}"));
+            context.say_once(&format!("{manifest}: {summary}"));
         }
         let plan = options.batch_plan(lengths.iter(), crop);
         Ok(UtteranceSet {
@@ -213,9 +213,9 @@ impl UtteranceSet {
                 }
                 Ok(_) => {
                     let error = format!("`{}` has changed", printable(id));
-                    bad_files.add(error.into(), |line| context.say(line))?;
+                    bad_files.add(error.into(), |line| context.say_once(&line))?;
                 }
-                Err(error) => bad_files.add(error, |line| context.say(line))?,
+                Err(error) => bad_files.add(error, |line| context.say_once(&line))?,
             }
         }
         Ok(speech)

@@ -123,7 +123,7 @@ impl Cacheable for Options {
         } = self.model_option().open_shared(context)?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
         if let Some(reason) = model.why_not_normalized() {
-            context.say(reason);
+            context.say_once(&reason);
         }
         // A cache compares the files of all that it serves, also where only layers are missing.
         let head = match context.read_outputs.contains(LOGITS_OUT) {
