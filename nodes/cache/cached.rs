@@ -42,10 +42,9 @@ pub(super) struct CachedNode {
     computed: Vec<StoredEntry>,
     /// When all rows were last written.
     written_at: Instant,
+    /// The longest time that a computed row stays in memory alone: a process that is killed loses it.
+    pub(super) longest_unwritten: Duration,
 }
-
-/// The longest time that a computed row stays in memory alone: a process that is killed loses it.
-const LONGEST_UNWRITTEN: Duration = Duration::from_secs(300);
 
 /// What the node sent, by port.
 type Sent = HashMap<&'static str, RecordBatch>;
@@ -73,6 +72,7 @@ impl CachedNode {
             node: None,
             computed: vec![],
             written_at: Instant::now(),
+            longest_unwritten: Duration::from_secs(300),
         }
     }
 
@@ -229,7 +229,7 @@ impl Node for CachedNode {
         let mut found = self.find(&keys)?;
         self.fill(step.info, &rows, &keys, &mut found)?;
         self.has_served |= !keys.is_empty();
-        if step.info.checkpoint || self.written_at.elapsed() > LONGEST_UNWRITTEN {
+        if step.info.checkpoint || self.written_at.elapsed() > self.longest_unwritten {
             self.leave()?;
         }
         let mut entries: Vec<Vec<Entry>> = vec![];

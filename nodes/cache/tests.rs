@@ -33,6 +33,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::time::Duration;
 use store::Store;
 
 const WIDTH: usize = 3;

@@ -3,6 +3,7 @@
 //! All ranks make the same exchanges in the same order. A rank that fails takes part in the next
 //! exchange of the others with the news of its failure alone, so that none of them waits for it.
 //! The first rank writes all files of the run; the others compute.
+mod background;
 mod gradient_sum;
 mod message;
 #[cfg(feature = "nccl")]
@@ -11,8 +12,10 @@ mod nccl;
 mod tests;
 
 use crate::Result;
+use background::Background;
 pub use gradient_sum::GradientSum;
 use message::Message;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How ranks reach each other. All of them must make the same calls in the same order.
@@ -37,7 +40,9 @@ pub trait Transport: Send + Sync {
 #[derive(Default)]
 pub struct Ranks {
     /// `None` if the run has one process.
-    transport: Option<Box<dyn Transport>>,
+    transport: Option<Arc<dyn Transport>>,
+    /// An exchange beside what this rank computes. No other begins before it is over.
+    background: Background,
     /// Whether all ranks know that one has failed, so that there are no further exchanges.
     failure_is_known: AtomicBool,
     /// Whether the failure is another rank's.
@@ -61,7 +66,7 @@ impl Ranks {
     /// Returns the ranks behind a transport.
     pub fn new(transport: Box<dyn Transport>) -> Ranks {
         Ranks {
-            transport: Some(transport),
+            transport: Some(transport.into()),
             ..Ranks::default()
         }
     }
@@ -86,6 +91,22 @@ impl Ranks {
         self.other_failed.load(Ordering::Relaxed)
     }
 
+    /// Returns the transport when nothing is exchanged in the background any more; `None` if the run
+    /// has one process.
+    fn transport(&self) -> Option<&Arc<dyn Transport>> {
+        self.background.wait();
+        self.transport.as_ref()
+    }
+
+    /// Begins an exchange beside what this rank computes from now on.
+    fn begin_exchange(
+        &self,
+        transport: Arc<dyn Transport>,
+        exchange: impl FnOnce(&dyn Transport) + Send + 'static,
+    ) {
+        self.background.begin(move || exchange(&*transport));
+    }
+
     /// Sends a message to every rank and receives those of all. `stop` tells that a signal has
     /// asked this rank to stop.
     ///
@@ -107,7 +128,7 @@ impl Ranks {
         stop: bool,
         patient: bool,
     ) -> Result<Exchange> {
-        let Some(transport) = &self.transport else {
+        let Some(transport) = self.transport() else {
             let messages = vec![message.to_vec()];
             return Ok(Exchange { messages, stop });
         };
@@ -132,7 +153,7 @@ impl Ranks {
     /// Takes part in the next exchange of the others with the news that this rank has failed,
     /// unless all know of a failure.
     pub fn fail(&self) {
-        let Some(transport) = &self.transport else {
+        let Some(transport) = self.transport() else {
             return;
         };
         if self.failure_is_known.swap(true, Ordering::Relaxed) {
@@ -149,7 +170,7 @@ impl Ranks {
 
     /// Exchanges the last messages of all ranks, whatever has failed before.
     pub fn part(&self, message: &[u8]) -> Vec<Vec<u8>> {
-        match &self.transport {
+        match self.transport() {
             Some(transport) => transport.gather("the end of the ranks", message, false),
             None => vec![message.to_vec()],
         }

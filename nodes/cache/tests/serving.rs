@@ -56,6 +56,24 @@ fn only_what_is_missing_is_computed_and_stored() {
 }
 
 #[test]
+fn rows_do_not_wait_long_to_be_written() {
+    let cache = TestCache::new("long");
+    let config = fake(&[4]);
+    let context = cache.context();
+    let codec = Codec::open(&CodecOption::F32, &context).unwrap();
+    let outputs = CachedOutput::open(&config, &codec, &cache.root, &context).unwrap();
+    let node = Arc::new(config.clone());
+    let mut node = CachedNode::new(node, &context, &cache.root, codec, outputs, true);
+    cache.check(&mut node, &config, &[1, 2]);
+    assert!(cache.files("parquet").is_empty());
+    node.longest_unwritten = Duration::ZERO;
+    cache.check(&mut node, &config, &[1, 3]);
+    assert_eq!(cache.files("parquet").len(), 1);
+    drop(node); // as a process that is killed leaves it
+    assert_eq!(cache.serve(&fake(&[4]), &[1, 2, 3]), served([], 0));
+}
+
+#[test]
 fn rows_are_written_at_checkpoints() {
     let cache = TestCache::new("checkpoint");
     let mut node = cache.open(&fake(&[2]));

@@ -5,11 +5,14 @@
 //! chunks as there are ranks; the last bucket is as long as what is left. A rank receives its chunk of every bucket from all ranks, adds them in
 //! the order of ranks to what it has of earlier rounds, and after the last round all ranks receive
 //! all sums. So the bits are those of one process that adds batch after batch.
+//!
+//! On CPUs the exchange of a round runs beside the forward and backward pass of the next.
 #[cfg(feature = "nccl")]
 use super::nccl::Nccl;
 use super::{Ranks, Transport};
-use crate::tensor::{Param, len, param, read};
+use crate::tensor::{ON_GPU, Param, len, param, read};
 use crate::{adamw, parallel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Most numbers of a bucket, of all its chunks together, as long as a chunk has one at least.
 const BUCKET: usize = if cfg!(test) { 1 << 10 } else { 1 << 22 };
@@ -19,13 +22,20 @@ const BUCKET: usize = if cfg!(test) { 1 << 10 } else { 1 << 22 };
 pub struct GradientSum {
     /// In a run of one process: the sums, of each parameter.
     sums: Vec<Param>,
-    /// With several ranks: the sums of this rank's chunks of all buckets.
-    share: Vec<f32>,
-    /// With several ranks: how many numbers each parameter has.
-    lengths: Vec<usize>,
+    /// With several ranks: what this one adds up for all.
+    share: Arc<Mutex<Share>>,
     /// The GPUs of all ranks, from the first round of several ranks on.
     #[cfg(feature = "nccl")]
     nccl: Option<Nccl>,
+}
+
+/// The part of the sums that one of several ranks adds up.
+#[derive(Default)]
+struct Share {
+    /// The sums of this rank's chunks of all buckets.
+    sums: Vec<f32>,
+    /// How many numbers each parameter has.
+    lengths: Vec<usize>,
 }
 
 impl GradientSum {
@@ -38,12 +48,19 @@ impl GradientSum {
         };
         #[cfg(feature = "nccl")]
         {
-            let nccl = self.nccl.get_or_insert_with(|| Nccl::join(transport));
+            let nccl = self.nccl.get_or_insert_with(|| Nccl::join(&*transport));
             nccl.sum(&gradients);
             self.add_own(gradients);
         }
         #[cfg(not(feature = "nccl"))]
-        self.add_in_order(&gradients, transport);
+        {
+            let share = self.share.clone();
+            let add = move |transport: &dyn Transport| locked(&share).add(&gradients, transport);
+            match ON_GPU {
+                true => add(&*transport), // its memory is read by this thread alone
+                false => ranks.begin_exchange(transport, add),
+            }
+        }
     }
 
     /// Adds gradients to the sums that this process has.
@@ -54,18 +71,28 @@ impl GradientSum {
         self.sums = gradients;
     }
 
-    /// Adds this rank's chunks of the gradients of all ranks to its share of the sums.
+    /// Takes the sums, in the order of the parameters.
+    pub fn take(&mut self, ranks: &Ranks) -> Vec<Param> {
+        match several(ranks) {
+            Some(transport) if self.sums.is_empty() => locked(&self.share).take(&*transport),
+            _ => std::mem::take(&mut self.sums),
+        }
+    }
+}
+
+impl Share {
+    /// Adds this rank's chunks of the gradients of all ranks.
     #[cfg_attr(feature = "nccl", expect(dead_code))]
-    fn add_in_order(&mut self, gradients: &[Param], transport: &dyn Transport) {
+    fn add(&mut self, gradients: &[Param], transport: &dyn Transport) {
         self.lengths = gradients.iter().map(len).collect();
         let total: usize = self.lengths.iter().sum();
         let count = transport.count();
-        let is_first_round = self.share.is_empty();
+        let is_first_round = self.sums.is_empty();
         let share = buckets(total, count).map(|bucket| bucket.chunk).sum();
-        self.share.resize(share, 0.0);
+        self.sums.resize(share, 0.0);
         let mut sent = vec![];
         let mut received = vec![];
-        let mut rest = &mut self.share[..];
+        let mut rest = &mut self.sums[..];
         for Bucket { first, chunk } in buckets(total, count) {
             let sums;
             (sums, rest) = rest.split_at_mut(chunk);
@@ -83,17 +110,9 @@ impl GradientSum {
         }
     }
 
-    /// Takes the sums, in the order of the parameters.
-    pub fn take(&mut self, ranks: &Ranks) -> Vec<Param> {
-        match several(ranks) {
-            Some(transport) if self.sums.is_empty() => self.take_shares(transport),
-            _ => std::mem::take(&mut self.sums),
-        }
-    }
-
-    /// Takes the shares of all ranks together.
-    fn take_shares(&mut self, transport: &dyn Transport) -> Vec<Param> {
-        let share = std::mem::take(&mut self.share);
+    /// Takes the shares of all ranks together, by parameter.
+    fn take(&mut self, transport: &dyn Transport) -> Vec<Param> {
+        let share = std::mem::take(&mut self.sums);
         let count = transport.count();
         let lengths = std::mem::take(&mut self.lengths);
         let total = lengths.iter().sum();
@@ -121,10 +140,14 @@ impl GradientSum {
     }
 }
 
-/// Returns the transport of a run of several ranks.
-fn several(ranks: &Ranks) -> Option<&dyn Transport> {
-    let transport = ranks.transport.as_deref()?;
-    (transport.count() > 1).then_some(transport)
+/// Returns the transport of a run of several ranks, when an exchange that was begun is over.
+fn several(ranks: &Ranks) -> Option<Arc<dyn Transport>> {
+    let transport = ranks.transport()?;
+    (transport.count() > 1).then(|| transport.clone())
+}
+
+fn locked(share: &Mutex<Share>) -> MutexGuard<'_, Share> {
+    share.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A part of the flat array.

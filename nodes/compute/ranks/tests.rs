@@ -1,5 +1,6 @@
 //! Ranks that are threads of one process.
-use super::{Ranks, Transport};
+use super::{GradientSum, Ranks, Transport};
+use crate::tensor::{param, read};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
@@ -133,4 +134,47 @@ fn one_process_hears_itself() {
     assert!(heard.stop && ranks.is_first() && ranks.count() == 1);
     ranks.fail();
     assert!(ranks.exchange("b", b"", false).is_ok());
+}
+
+/// A rank computes on while its gradients are exchanged, and nothing else is exchanged meanwhile.
+#[test]
+fn gradients_are_exchanged_beside_other_work() {
+    /// A rank whose exchange of gradients waits for `goes_on`.
+    struct Slow {
+        goes_on: Arc<Barrier>,
+        calls: Arc<Mutex<Vec<&'static str>>>,
+    }
+    impl Transport for Slow {
+        fn rank(&self) -> usize {
+            0
+        }
+        fn count(&self) -> usize {
+            2
+        }
+        fn gather(&self, _: &str, message: &[u8], _: bool) -> Vec<Vec<u8>> {
+            self.calls.lock().unwrap().push("gather");
+            vec![message.to_vec(); 2]
+        }
+        fn swap(&self, sent: &[f32], received: &mut [f32]) {
+            self.goes_on.wait();
+            received.copy_from_slice(sent);
+            self.calls.lock().unwrap().push("swap");
+        }
+        fn join(&self, own: &[f32], all: &mut [f32]) {
+            self.calls.lock().unwrap().push("join");
+            all.copy_from_slice(&[own, own].concat());
+        }
+    }
+    let goes_on = Arc::new(Barrier::new(2));
+    let calls = Arc::new(Mutex::default());
+    let ranks = Ranks::new(Box::new(Slow {
+        goes_on: goes_on.clone(),
+        calls: calls.clone(),
+    }));
+    let mut sum = GradientSum::default();
+    sum.add(vec![param(vec![1.0, 2.0])], &ranks);
+    goes_on.wait(); // would wait forever if `add` waited for the exchange
+    ranks.exchange("a", &[], false).unwrap();
+    assert_eq!(read(&sum.take(&ranks)[0])[..], [3.0, 3.0]);
+    assert_eq!(*calls.lock().unwrap(), ["swap", "gather", "join"]);
 }

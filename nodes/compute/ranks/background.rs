@@ -1,0 +1,34 @@
+//! Work beside what a rank computes: one piece at a time, in a thread of its own.
+use std::panic::resume_unwind;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+/// The piece of work that is under way, if one is.
+#[derive(Default)]
+pub(super) struct Background(Mutex<Option<JoinHandle<()>>>);
+
+impl Background {
+    /// Begins a piece of work when the one before is over.
+    pub(super) fn begin(&self, work: impl FnOnce() + Send + 'static) {
+        let mut running = self.finished();
+        *running = Some(thread::spawn(work));
+    }
+
+    /// Waits until nothing is under way.
+    ///
+    /// # Panics
+    /// With what the work panicked with.
+    pub(super) fn wait(&self) {
+        drop(self.finished());
+    }
+
+    fn finished(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = running.take()
+            && let Err(panic) = thread.join()
+        {
+            resume_unwind(panic);
+        }
+        running
+    }
+}
