@@ -13,6 +13,7 @@ use crate::parallel::{Shared, Vectors, threads};
 pub(crate) use amx::{configure as configure_tiles, release as release_tiles};
 pub use epilogue::Epilogue;
 pub use operands::{Out, Shape, View};
+pub use packed_weight::PackedWeight;
 pub use precision::Precision;
 
 #[cfg(target_arch = "x86_64")]
@@ -31,6 +32,7 @@ mod isa;
 #[cfg(target_arch = "x86_64")]
 mod kernel;
 mod operands;
+mod packed_weight;
 #[cfg(target_arch = "x86_64")]
 mod packing;
 mod portable;
@@ -126,7 +128,7 @@ impl<'a> Packed<'a> {
         #[cfg(target_arch = "x86_64")]
         if let Some(panels) = &self.panels {
             // SAFETY: a and c are long enough, as `is_empty` asserts.
-            return unsafe { panels.multiply(m, a, c, then) };
+            return unsafe { panels.multiply(1, m, a, c, then) };
         }
         portable::gemm(1, s, a, self.b, c, then);
     }

@@ -99,6 +99,7 @@ impl Ranks {
     }
 
     /// Begins an exchange beside what this rank computes from now on.
+    #[cfg_attr(feature = "cuda", expect(dead_code))]
     fn begin_exchange(
         &self,
         transport: Arc<dyn Transport>,

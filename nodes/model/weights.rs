@@ -10,6 +10,8 @@ use crate::data::audio::resample::RATE;
 use crate::data::error::error_at;
 use crate::data::file::{self, GrowingFolder};
 use crate::data::read_files::ReadFiles;
+use compute::gemm::Precision;
+use compute::op::FrozenWeights;
 use compute::tensor::{Param, param, read};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -49,6 +51,8 @@ pub struct Model {
     pub normalize_epsilon: f32,
     /// How a model of log-mel frames normalises them; `None`: not at all.
     pub cmvn: Option<Cmvn>,
+    /// What [`Model::freeze`] has packed.
+    pub frozen: FrozenWeights,
 }
 
 /// A model as it was loaded, with what its checkpoint says beside it.
@@ -72,6 +76,20 @@ impl Model {
         Ok(LoadedModel::load(path, unknown)?.model)
     }
 
+    /// Packs the weights of the layers' linear maps for passes of this precision without gates and
+    /// gradients, so that no pass does. They cannot be read, written or trained any more.
+    pub fn freeze(&mut self, precision: Precision) {
+        let shapes = self.architecture.tensors();
+        for (name, shape) in shapes {
+            let is_linear = is_linear_map(&name);
+            if let (true, &[out, width]) = (is_linear, &shape[..])
+                && let Some(weight) = self.weights.0.get_mut(&name)
+            {
+                self.frozen.pack(precision, out, width, weight);
+            }
+        }
+    }
+
     /// Says that log-mel frames stay as they are, for a model that was loaded without statistics.
     pub(crate) fn why_not_normalized(&self) -> Option<String> {
         let lacks = self.architecture.is_fbank() && self.cmvn.is_none();
@@ -83,6 +101,19 @@ impl Model {
             )
         })
     }
+}
+
+/// Whether a tensor is the weight of a layer's linear map.
+fn is_linear_map(name: &str) -> bool {
+    let ends = [
+        "attention.q_proj.weight",
+        "attention.k_proj.weight",
+        "attention.v_proj.weight",
+        "attention.out_proj.weight",
+        "feed_forward.intermediate_dense.weight",
+        "feed_forward.output_dense.weight",
+    ];
+    name.starts_with("encoder.layers.") && ends.iter().any(|end| name.ends_with(end))
 }
 
 impl LoadedModel {
@@ -133,6 +164,7 @@ impl LoadedModel {
                 normalize: checkpoint.model.normalization.normalize,
                 normalize_epsilon: checkpoint.model.epsilon,
                 cmvn: checkpoint.model.cmvn,
+                frozen: FrozenWeights::default(),
             },
             format: checkpoint.model.format,
             normalization: checkpoint.model.normalization,

@@ -8,6 +8,7 @@ use crate::model::{
     weight_paths,
 };
 use crate::node::{NodeContext, OptionError, PhaseOutputs, SharedModel, folder_owner};
+use compute::gemm::Precision;
 use compute::random::Key;
 use serde_json::Value as Json;
 use std::path::Path;
@@ -206,18 +207,24 @@ impl ModelOption<'_> {
         Ok((model, read_files))
     }
 
-    /// Opens a frozen model as [`ModelOption::open_files`]. Nodes of a phase that name equal models
-    /// share one copy of the weights, also of those that `bench` draws in place of a missing folder.
-    pub fn open_shared(&self, context: &NodeContext) -> Result<SharedModel> {
+    /// Opens a frozen model for passes of this precision, as [`ModelOption::open_files`]. Nodes of a
+    /// phase that name equal models share one copy of the weights, also of those that `bench` draws in
+    /// place of a missing folder.
+    pub fn open_shared(&self, context: &NodeContext, precision: Precision) -> Result<SharedModel> {
         let named = self.folder.unwrap_or_default();
         let except = match self.unknown_keys {
             UnknownKeys::Refuse { except } => except,
             UnknownKeys::Allow => &[],
         };
-        let name = format!("{:?}", (context.path(named), self.architecture, except));
+        let path = context.path(named);
+        let name = format!("{:?}", (path, self.architecture, except, precision));
         let key = Key::new(context.run.seed, &["weights", named]);
         let models = &context.run.models;
-        models.open(name, || self.open_files(context, key))
+        models.open(name, || {
+            let (mut model, files) = self.open_files(context, key)?;
+            model.freeze(precision);
+            Ok((model, files))
+        })
     }
 
     /// Applies the option `architecture`, if it is given, to a folder's architecture.

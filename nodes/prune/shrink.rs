@@ -18,6 +18,7 @@
 use super::{Finalize, groups};
 use crate::Result;
 use crate::model::{Architecture, DUMMY_WEIGHT, Dim, Model, TensorSpec, Unit, UnitGroup, Weights};
+use compute::op::FrozenWeights;
 use compute::tensor::{param, read};
 use std::collections::BTreeMap;
 
@@ -47,6 +48,7 @@ pub fn shrink(model: &Model, gates: &Fixed, how: Finalize) -> Result<Model> {
         normalize: model.normalize,
         normalize_epsilon: model.normalize_epsilon,
         cmvn: model.cmvn.clone(),
+        frozen: FrozenWeights::default(),
     })
 }
 

@@ -72,7 +72,7 @@ pub fn extract(
     out: &Path,
     report: &mut impl ExtractReport,
 ) -> Result<ExtractProgress> {
-    let model = options.model.load(model)?;
+    let mut model = options.model.load(model)?;
     let layers = options
         .layers
         .layers(model.architecture.num_hidden_layers)?;
@@ -87,6 +87,7 @@ pub fn extract(
     }
     let files = audio_files(audio, report)?;
     let mut table = TableWriter::create(out, schema())?;
+    model.freeze(options.precision);
     let forward = Forward::frozen(&model, OPEN, options.precision);
     let mut bad_files = 0;
     let started = Instant::now();

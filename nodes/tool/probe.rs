@@ -18,6 +18,7 @@ use crate::node::layer_outputs::check_command_layers;
 use crate::tool::layers::LayerChoice;
 use crate::tool::model_options::ModelOptions;
 use crate::tool::timing;
+use compute::gemm::Precision;
 use frames::Source;
 use labels::{LabelTable, TRAIN};
 use measure::probe_source;
@@ -40,12 +41,13 @@ pub fn probe(
     layers: &LayerChoice,
     say: impl Fn(&str),
 ) -> Result<ProbeResult> {
-    let model = options.load(model)?;
+    let mut model = options.load(model)?;
     let layers = layers.layers(model.architecture.num_hidden_layers)?;
     check_command_layers(&layers, &model.architecture)?;
     if let Some(reason) = model.why_not_normalized() {
         say(&reason);
     }
+    model.freeze(Precision::F32);
     let model = Box::new(model);
     probe_table(&Source::Model { model, layers }, table)
 }
@@ -72,7 +74,7 @@ pub fn real_time_factor(model: &Path, options: &ModelOptions, table: &Path) -> R
     for utterance in held_out.take(TIMED) {
         rows.push(read_audio(&utterance.path)?);
     }
-    timing::real_time_factor(&model, &rows)
+    timing::real_time_factor(model, &rows)
         .ok_or_else(|| error_at(table, "holds no utterance outside of the split `train`"))
 }
 

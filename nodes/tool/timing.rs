@@ -15,9 +15,10 @@ const NOISE_SAMPLES: usize = 240_000;
 
 /// Returns the seconds that a model computes for a second of audio: one row at a time, in f32, after the
 /// first row was computed once untimed; `None` without a row.
-pub fn real_time_factor(model: &Model, rows: &[Vec<f32>]) -> Option<f64> {
+pub fn real_time_factor(mut model: Model, rows: &[Vec<f32>]) -> Option<f64> {
     let first = rows.first()?;
-    let forward = Forward::frozen(model, OPEN, Precision::F32);
+    model.freeze(Precision::F32);
+    let forward = Forward::frozen(&model, OPEN, Precision::F32);
     let deepest = [model.architecture.num_hidden_layers];
     let compute = |row: &[f32]| {
         for state in forward.hiddens(&[row], &deepest, Convention::Hf) {
@@ -40,5 +41,5 @@ pub fn real_time_factor(model: &Model, rows: &[Vec<f32>]) -> Option<f64> {
 pub fn real_time_factor_on_noise(model: &Path) -> Result<Option<f64>> {
     let model = ModelOptions::default().load(model)?;
     let row = noise("real-time factor", NOISE_SAMPLES);
-    Ok(real_time_factor(&model, &vec![row; NOISE_ROWS]))
+    Ok(real_time_factor(model, &vec![row; NOISE_ROWS]))
 }

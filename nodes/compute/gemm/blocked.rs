@@ -32,8 +32,8 @@ pub(super) unsafe fn gemm(
     c: Out,
     epilogue: &Epilogue,
 ) {
-    let is_serial = s.m * s.n * s.k <= SERIAL;
-    let blocking = Blocking::new(kernel, if is_serial { 1 } else { threads }, s.n, s.k);
+    let threads = useful_threads(threads, s);
+    let blocking = Blocking::new(kernel, s.n, s.k);
     let all_blocks = blocking.words.div_ceil(blocking.kc);
     let blocks = (PACKED_B / blocking.packed_len(blocking.kc)).clamp(1, all_blocks);
     let step = blocking.kc * blocks; // words of depth packed at a time
@@ -42,17 +42,27 @@ pub(super) unsafe fn gemm(
             let words = first..blocking.words.min(first + step);
             // SAFETY: by this function's contract.
             unsafe {
-                blocking.pack_b(b, words.clone(), packed);
+                blocking.pack_b(threads, b, words.clone(), packed);
                 let packed_b = packed.part(0, blocking.packed_len(words.len()));
-                multiply(&blocking, s.m, a, packed_b, words, &c, epilogue);
+                multiply(&blocking, threads, s.m, a, packed_b, words, &c, epilogue);
             }
         }
     })
 }
 
-/// A matrix b (k, n) as packed panels, for products on the calling thread.
+/// Returns on how many of these threads a product is computed.
+fn useful_threads(threads: usize, s: Shape) -> usize {
+    if s.m * s.n * s.k <= SERIAL {
+        1
+    } else {
+        threads
+    }
+}
+
+/// A matrix b (k, n) as packed panels.
 pub(super) struct PackedPanels {
     blocking: Blocking,
+    k: usize,
     words: Vec<f32>,
 }
 
@@ -62,22 +72,41 @@ impl PackedPanels {
     /// # Safety
     /// As [`gemm`].
     pub(super) unsafe fn new(kernel: &'static Kernel, n: usize, k: usize, b: View) -> PackedPanels {
-        let blocking = Blocking::new(kernel, 1, n, k);
+        let blocking = Blocking::new(kernel, n, k);
         let mut words = vec![0.0; blocking.packed_len(blocking.words) + LINE_WORDS];
         // SAFETY: by this function's contract.
-        unsafe { blocking.pack_b(b, 0..blocking.words, aligned(&mut words)) };
-        PackedPanels { blocking, words }
+        unsafe { blocking.pack_b(1, b, 0..blocking.words, aligned(&mut words)) };
+        PackedPanels { blocking, k, words }
     }
 
-    /// Computes as [`gemm`], for a (m, k), on the calling thread.
+    /// Computes as [`gemm`], for a (m, k).
     ///
     /// # Safety
     /// As [`gemm`].
-    pub(super) unsafe fn multiply(&self, m: usize, a: View, c: Out, epilogue: &Epilogue) {
+    pub(super) unsafe fn multiply(
+        &self,
+        threads: usize,
+        m: usize,
+        a: View,
+        c: Out,
+        epilogue: &Epilogue,
+    ) {
         let packed_b = &self.words[line_start(&self.words)..];
-        let words = 0..self.blocking.words;
+        let Blocking { n, words, .. } = self.blocking;
+        let threads = useful_threads(threads, Shape { m, n, k: self.k });
         // SAFETY: by this function's contract.
-        unsafe { multiply(&self.blocking, m, a, packed_b, words, &c, epilogue) };
+        unsafe {
+            multiply(
+                &self.blocking,
+                threads,
+                m,
+                a,
+                packed_b,
+                0..words,
+                &c,
+                epilogue,
+            )
+        };
     }
 }
 
@@ -87,8 +116,10 @@ impl PackedPanels {
 ///
 /// # Safety
 /// As [`gemm`]; `packed_b` holds the words.
+#[expect(clippy::too_many_arguments)]
 unsafe fn multiply(
     blocking: &Blocking,
+    threads: usize,
     m: usize,
     a: View,
     packed_b: &[f32],
@@ -97,8 +128,8 @@ unsafe fn multiply(
     epilogue: &Epilogue,
 ) {
     let a = Rows::new(blocking, a);
-    let parts = parts(m, blocking.threads, blocking.kernel.mr);
-    for_each_task(blocking.threads, parts.len(), &|part| {
+    let parts = parts(m, threads, blocking.kernel.mr);
+    for_each_task(threads, parts.len(), &|part| {
         let rows = parts[part].clone();
         let buffer_len = a.packed_len(rows.len());
         with_buffer(&A_BUFFER, buffer_len, |packed_a| {

@@ -13,7 +13,6 @@ pub(super) const MC: usize = 132;
 /// How b (k, n) is cut: its columns into panels, its depth into even blocks.
 pub(super) struct Blocking {
     pub kernel: &'static Kernel,
-    pub threads: usize,
     pub n: usize,
     k: usize,
     /// Panels that n columns make.
@@ -37,13 +36,12 @@ pub(super) struct KBlock {
 
 impl Blocking {
     /// Cuts b (k, n) for a kernel; neither k nor n is 0.
-    pub(super) fn new(kernel: &'static Kernel, threads: usize, n: usize, k: usize) -> Blocking {
+    pub(super) fn new(kernel: &'static Kernel, n: usize, k: usize) -> Blocking {
         let step = kernel.words_per_step;
         let words = k.div_ceil(kernel.k_per_word).next_multiple_of(step);
         let blocks = words.div_ceil(kernel.max_kc);
         Blocking {
             kernel,
-            threads,
             n,
             k,
             panels: n.div_ceil(kernel.nr),
@@ -77,13 +75,19 @@ impl Blocking {
         (block.kc * k_per_word).min(self.k - block.first * k_per_word)
     }
 
-    /// Packs these words of b.
+    /// Packs these words of b, on so many threads.
     ///
     /// # Safety
     /// b is (k, n), and `packed` has the length for the words.
-    pub(super) unsafe fn pack_b(&self, b: View, words: Range<usize>, packed: Shared) {
+    pub(super) unsafe fn pack_b(
+        &self,
+        threads: usize,
+        b: View,
+        words: Range<usize>,
+        packed: Shared,
+    ) {
         let nr = self.kernel.nr;
-        for_each_task(self.threads, self.panels, &|panel| {
+        for_each_task(threads, self.panels, &|panel| {
             for block in self.blocks(words.clone()) {
                 let b_offset = block.first * self.kernel.k_per_word * b.rs + panel * nr * b.cs;
                 let panel = Panel {

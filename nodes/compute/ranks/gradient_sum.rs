@@ -10,7 +10,7 @@
 #[cfg(feature = "nccl")]
 use super::nccl::Nccl;
 use super::{Ranks, Transport};
-use crate::tensor::{ON_GPU, Param, len, param, read};
+use crate::tensor::{Param, len, param, read};
 use crate::{adamw, parallel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -52,14 +52,14 @@ impl GradientSum {
             nccl.sum(&gradients);
             self.add_own(gradients);
         }
-        #[cfg(not(feature = "nccl"))]
+        #[cfg(all(feature = "cuda", not(feature = "nccl")))]
+        locked(&self.share).add(&gradients, &*transport); // only this thread can read a GPU's memory
+        #[cfg(not(feature = "cuda"))]
         {
             let share = self.share.clone();
-            let add = move |transport: &dyn Transport| locked(&share).add(&gradients, transport);
-            match ON_GPU {
-                true => add(&*transport), // its memory is read by this thread alone
-                false => ranks.begin_exchange(transport, add),
-            }
+            ranks.begin_exchange(transport, move |transport| {
+                locked(&share).add(&gradients, transport);
+            });
         }
     }
 

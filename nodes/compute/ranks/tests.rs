@@ -1,5 +1,8 @@
 //! Ranks that are threads of one process.
-use super::{GradientSum, Ranks, Transport};
+#[cfg(not(feature = "cuda"))]
+use super::GradientSum;
+use super::{Ranks, Transport};
+#[cfg(not(feature = "cuda"))]
 use crate::tensor::{param, read};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -137,6 +140,7 @@ fn one_process_hears_itself() {
 }
 
 /// A rank computes on while its gradients are exchanged, and nothing else is exchanged meanwhile.
+#[cfg(not(feature = "cuda"))]
 #[test]
 fn gradients_are_exchanged_beside_other_work() {
     /// A rank whose exchange of gradients waits for `goes_on`.

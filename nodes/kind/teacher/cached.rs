@@ -120,7 +120,7 @@ impl Cacheable for Options {
             mut model,
             mut read_files,
             features,
-        } = self.model_option().open_shared(context)?;
+        } = self.model_option().open_shared(context, self.precision)?;
         model.normalize = self.normalize.unwrap_or(model.normalize);
         if let Some(reason) = model.why_not_normalized() {
             context.say_once(&reason);

@@ -1,11 +1,14 @@
 //! Hidden states.
 use super::{close, gradient, load, load_model, values};
 use crate::data::file::Loaded;
-use crate::model::{Convention, DropoutKey, Forward, OPEN};
+use crate::model::{Convention, DropoutKey, Forward, Model, OPEN};
 use compute::gemm::Precision;
 use compute::op::mse;
+use compute::parallel::Vectors;
 use compute::random::Key;
-use compute::tensor::{Hidden, Number, Tape, Track, backward, hidden, len, param, plus, put, read};
+use compute::tensor::{
+    Hidden, Number, ON_GPU, Tape, Track, backward, hidden, len, param, plus, put, read,
+};
 
 #[test]
 fn hidden_states_of_base_type() {
@@ -63,6 +66,33 @@ fn hidden_states_agree(name: &str) {
     let both = pass.hiddens(&[a, b], &[2], Convention::Hf);
     let expected = [values(&theirs, "4000/hf/2"), values(&theirs, "5999/hf/2")].concat();
     close("two rows", &read(&both[0].values), &expected);
+}
+
+#[test]
+fn packing_weights_changes_no_bit() {
+    let noise = Key::new(2, &["speech"]);
+    let speech: Vec<f32> = (0..9000).map(|i| noise.normal(0, i)).collect();
+    let rows = [&speech[..4000], &speech[4000..]];
+    for name in ["base", "large", "wavlm_large", "group_bias"] {
+        let model = load_model(name);
+        for precision in [Precision::F32, Precision::Bf16] {
+            let states = |model: &Model| -> Vec<Vec<u32>> {
+                let pass = Forward::frozen(model, OPEN, precision);
+                let states = pass.hiddens(&rows, &[0, 1, 2], Convention::Hf);
+                let bits = |state: &Hidden| {
+                    let numbers = read(&state.values);
+                    numbers.iter().map(|x| x.to_bits()).collect()
+                };
+                states.iter().map(bits).collect()
+            };
+            let mut frozen = model.clone();
+            frozen.freeze(precision);
+            let query = "encoder.layers.0.attention.q_proj.weight";
+            let packs = !ON_GPU && Vectors::detect() != Vectors::Plain;
+            assert_eq!(len(frozen.weights.get(query)) == 1, packs);
+            assert!(states(&frozen) == states(&model), "{name} in {precision:?}");
+        }
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{FeedForward, FeedForwardDevice};
 use crate::gemm::{Epilogue, Out, Shape, View, product};
 use crate::op::gate;
 use crate::op::passes::Passes;
-use crate::op::passes::cpu::{Operand, affine, weight_gradient};
+use crate::op::passes::cpu::{Operand, affine, times_weight, weight_gradient};
 use crate::parallel::{Shared, add, column_sums};
 use crate::tensor::Slot;
 use crate::tensor::cpu::{Cpu, Grads, Matrix, read, tensor};
@@ -30,8 +30,8 @@ impl FeedForwardDevice for Cpu {
             n: up.out,
             k: up.width,
         };
-        let w1 = View::rows(read(&layer.w1), up.width).t();
-        let h = product(layer.precision, shape, x.rows(up.width), w1, then);
+        let w1 = Cpu::weight(layer.precision, &layer.w1);
+        let h = times_weight(layer.precision, x.rows(up.width), &w1, shape, then);
         // SAFETY: the epilogue has written every number of z.
         unsafe { z.set_len(numbers) };
         let shape = Shape {
@@ -39,13 +39,15 @@ impl FeedForwardDevice for Cpu {
             n: up.width,
             k: up.out,
         };
-        let y = affine(
-            layer.precision,
-            &h,
-            &gated_weight(layer),
-            read(&layer.b2),
-            shape,
-        );
+        let b2 = read(&layer.b2);
+        let y = match layer.gate {
+            None => {
+                let w2 = Cpu::weight(layer.precision, &layer.w2);
+                let h = View::rows(&h, up.out);
+                times_weight(layer.precision, h, &w2, shape, Epilogue::Bias(b2))
+            }
+            Some(_) => affine(layer.precision, &h, &gated_weight(layer), b2, shape),
+        };
         (tensor(y, (up.frames, up.width)), z)
     }
 

@@ -1,10 +1,12 @@
 //! [`Passes`] over slices, by all threads.
+use super::frozen::{FrozenWeight, FrozenWeights};
 use super::{Affine, Passes};
 use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, product};
 use crate::math::{Dropout, sum};
 use crate::parallel::{add, column_sums, copy, for_each_chunk, map, wide, zip};
 use crate::tensor::cpu::{Cpu, Matrix, Param, read, tensor};
 use crate::tensor::dimensions;
+use std::sync::Arc;
 
 /// Numbers of an elementwise pass that one task takes, and whose dot product is summed at once.
 const CHUNK: usize = 1 << 14;
@@ -14,15 +16,20 @@ pub enum Operand {
     Matrix(Matrix),
     Param(Param),
     Owned(Vec<f32>),
+    Frozen(Arc<FrozenWeight>),
 }
 
 impl Operand {
     /// Returns all numbers of the factor.
+    ///
+    /// # Panics
+    /// If it is a frozen weight.
     pub fn read(&self) -> &[f32] {
         match self {
             Operand::Matrix(x) => read(x),
             Operand::Param(w) => read(w),
             Operand::Owned(dy) => dy,
+            Operand::Frozen(_) => panic!("a frozen weight has no gradient"),
         }
     }
 
@@ -39,7 +46,13 @@ impl Passes for Cpu {
         Operand::Matrix(x.clone())
     }
     fn weight(_: Precision, w: &Param) -> Operand {
-        Operand::Param(w.clone())
+        match FrozenWeight::find(w) {
+            Some(frozen) => Operand::Frozen(frozen),
+            None => Operand::Param(w.clone()),
+        }
+    }
+    fn freeze(kept: &mut FrozenWeights, precision: Precision, shape: [usize; 2], w: &mut Param) {
+        kept.pack_on_cpu(precision, shape, w);
     }
     fn gradient(_: Precision, dy: Vec<f32>, _: usize) -> Operand {
         Operand::Owned(dy)
@@ -51,10 +64,9 @@ impl Passes for Cpu {
             n: s.out,
             k: s.width,
         };
-        tensor(
-            affine(precision, x.read(), w.read(), read(b), shape),
-            (s.frames, s.out),
-        )
+        let then = Epilogue::Bias(read(b));
+        let y = times_weight(precision, x.rows(s.width), w, shape, then);
+        tensor(y, (s.frames, s.out))
     }
     fn add_weight_gradient(
         precision: Precision,
@@ -147,6 +159,21 @@ impl Passes for Cpu {
 
     fn add_operand_sums(_: Precision, dy: &Operand, shape: Affine, db: &mut Vec<f32>) {
         Self::add_bias_gradient(dy, shape, db);
+    }
+}
+
+/// Returns x wᵀ, (frames, out), with `then` applied to each tile: the depth of `shape` is the width
+/// of x.
+pub(crate) fn times_weight(
+    precision: Precision,
+    x: View,
+    w: &Operand,
+    shape: Shape,
+    then: Epilogue,
+) -> Vec<f32> {
+    match w {
+        Operand::Frozen(frozen) => frozen.packed().product(shape.m, x, then),
+        _ => product(precision, shape, x, w.rows(shape.k).t(), then),
     }
 }
 
