@@ -32,7 +32,7 @@ mod whisper;
 
 pub use architecture::{Architecture, EncoderType, ExtractNorm, FrontEnd};
 pub use architecture_option::{ArchitectureError, architecture_schema};
-pub use checkpoint::{has_statistics, read_architecture};
+pub use checkpoint::{StatedModel, has_statistics, read_architecture};
 pub use cmvn::{CMVN_FILE, Cmvn};
 pub use components::{Component, DUMMY_WEIGHT, MASK_EMBEDDING};
 pub(crate) use components::{Dim, Initial, TensorSpec, lstm_tensors};

@@ -83,6 +83,93 @@ fn a_miss_says_why() {
     assert!(one.contains("an estimate from 1 of "), "{one}");
 }
 
+/// What an option says of a model that its files say too is no other model.
+#[test]
+fn options_that_repeat_the_model_are_hits() {
+    let folder = sample("repeated");
+    let cached = ["--set", "teacher.cache=c", "--steps", "20"];
+    assert!(run(&folder, "full", &cached).status.success());
+    let why = |setting: &str| {
+        let set = ["--set", "teacher.cache=c", "--set", setting];
+        stdout(
+            folder.path(),
+            &[&["cache", "why", "g.json"][..], &set].concat(),
+        )
+    };
+    for same in [
+        "teacher.normalize=false",
+        "teacher.architecture={}",
+        "teacher.architecture={\"hidden_dropout\": 0.3, \"final_proj_size\": 7}",
+    ] {
+        let text = why(same);
+        assert!(text.contains("nothing differs"), "{same}: {text}");
+    }
+    let other = why("teacher.architecture={\"layer_norm_eps\": 0.001}");
+    assert!(other.contains("another option: architecture"), "{other}");
+}
+
+/// A part in the folder of another layer is of no use there.
+#[test]
+fn a_part_serves_the_layer_that_it_was_written_for() {
+    let folder = sample("wrong-layer");
+    let cached = ["--set", "teacher.cache=c", "--steps", "20"];
+    assert!(run(&folder, "full", &cached).status.success());
+    let c = folder.path().join("c");
+    let layers = folders(&folders(&c)[0]);
+    let layer = |end: &str| layers.iter().find(|path| path.ends_with(end)).unwrap();
+    let parts = |end: &str| -> Vec<PathBuf> {
+        let entries = fs::read_dir(layer(end)).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    for part in parts("layer-02") {
+        fs::remove_file(part).unwrap();
+    }
+    for part in parts("layer-00") {
+        fs::copy(&part, layer("layer-02").join(part.file_name().unwrap())).unwrap();
+    }
+    let verify = call(folder.path(), &["cache", "verify", "c"]);
+    assert_eq!(verify.status.code(), Some(1));
+    let text = format!(
+        "{}{}",
+        stderr(&verify),
+        String::from_utf8_lossy(&verify.stdout)
+    );
+    assert!(
+        text.contains("its metadata name another layer, `layer-00`"),
+        "{text}"
+    );
+    let live = finished(&folder, "live", &["--steps", "3"]);
+    let output = run(
+        &folder,
+        "again",
+        &["--set", "teacher.cache=c", "--steps", "3"],
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(results(&folder.path().join("again")) == live);
+}
+
+/// `cache why` finds a damaged part, as a run does.
+#[test]
+fn why_counts_no_row_of_a_damaged_part() {
+    let folder = sample("why-damaged");
+    let cached = ["--set", "teacher.cache=c", "--steps", "20"];
+    assert!(run(&folder, "full", &cached).status.success());
+    let layers = folders(&folders(&folder.path().join("c"))[0]);
+    let part = fs::read_dir(&layers[0])
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let mut bytes = fs::read(&part).unwrap();
+    bytes[200] ^= 1;
+    fs::write(&part, bytes).unwrap();
+    let why = ["cache", "why", "g.json", "--set", "teacher.cache=c"];
+    let text = stdout(folder.path(), &why);
+    assert!(!text.contains("nothing differs"), "{text}");
+    assert!(text.contains("cannot be read"), "{text}");
+}
+
 /// Without a cache, and with an empty, half-filled and full one, the students are the same, bit for
 /// bit; with a full cache the teacher is not opened.
 #[test]

@@ -157,3 +157,39 @@ fn hidden_states_that_are_not_finite_are_told() {
         "{said}"
     );
 }
+
+/// What is no regular file stays, and so does what is read; a link leads to the file that is replaced.
+#[cfg(unix)]
+#[test]
+fn only_a_file_that_is_not_read_is_replaced() {
+    let folder = sample("extract-over");
+    let path = |name: &str| folder.path().join(name);
+    let extract = |out: &str| {
+        let arguments = ["extract", "teacher", "0.wav", "--layers", "0", "--out", out];
+        call(folder.path(), &arguments)
+    };
+    let is_table = |name: &str| fs::read(path(name)).unwrap().starts_with(b"PAR1");
+    let made = std::process::Command::new("mkfifo")
+        .arg(path("pipe"))
+        .status();
+    assert!(made.unwrap().success());
+    std::os::unix::fs::symlink("nowhere", path("dangling")).unwrap();
+    let audio = fs::read(path("0.wav")).unwrap();
+    for (out, says) in [
+        ("pipe", "pipe: is no regular file"),
+        ("dangling", "dangling: is a link to nothing"),
+        ("0.wav", "0.wav: is one of the files that are read"),
+    ] {
+        let output = extract(out);
+        assert_eq!(output.status.code(), Some(1), "{out}");
+        assert!(stderr(&output).contains(says), "{}", stderr(&output));
+    }
+    assert!(fs::read(path("0.wav")).unwrap() == audio);
+    fs::write(path("real.pq"), "old").unwrap();
+    std::os::unix::fs::symlink("real.pq", path("link.pq")).unwrap();
+    fs::write(path("real.pq.tmp-0123456789abcdef"), "of a killed writer").unwrap();
+    assert!(extract("link.pq").status.success());
+    assert!(path("link.pq").is_symlink() && is_table("real.pq"));
+    assert!(!path("real.pq.tmp-0123456789abcdef").exists());
+    assert!(extract("real.pq").status.success());
+}

@@ -106,6 +106,10 @@ fn a_failure_names_its_node_and_leaves_the_checkpoint() {
     );
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(stderr(&output).contains("3.wav") && stderr(&output).contains("5.wav"));
+    // A run goes on that has met more than it was allowed.
+    let accepted = ["--set", "speech.bad_files=2", "--steps", "2", "--resume"];
+    let output = run(&folder, "bad", &accepted);
+    assert!(output.status.success(), "{}", stderr(&output));
 }
 
 #[cfg(not(feature = "mpi"))]

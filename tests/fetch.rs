@@ -45,6 +45,10 @@ fn a_downloaded_repository_becomes_a_folder() {
         fs::read(model).unwrap(),
         fs::read(root().join("tests/golden/base/model.safetensors")).unwrap()
     );
+    let own = [&base[..], &["fbank_front/cmvn.safetensors"]].concat();
+    downloaded(&home, "owner/own", &own);
+    assert!(fetch(&folder, &["owner/own"]).status.success());
+    assert!(folder.path().join("models/own/cmvn.safetensors").exists());
     // Nothing is overwritten.
     assert_eq!(fetch(&folder, &["owner/base"]).status.code(), Some(2));
 

@@ -1,5 +1,5 @@
 //! What `pipeline probe` keeps of a run's student in measured.json, and what `compare` reads of it.
-use crate::program::{Folder, read_json, stdout_json};
+use crate::program::{Folder, call, read_json, stderr, stdout_json};
 use crate::sample::{run, sample};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
@@ -206,4 +206,84 @@ fn the_student_of_one_phase_is_measured() {
     let heads = values_in(&folder, "r/heads/heads.safetensors");
     assert_eq!(found["with_heads"], parameters + heads);
     assert_eq!(found["real_time_factor"], measured["real_time_factor"]);
+}
+
+/// A student that was trained on since is another one, and the best of some layers is not its best.
+#[test]
+fn a_probe_is_of_the_student_and_of_all_its_layers() {
+    let folder = sample("measured-again");
+    write_phones(&folder);
+    run_one_phase(&folder);
+    probed(&folder, "r/student");
+    let measured = fs::read(folder.path().join("r/measured.json")).unwrap();
+    let found = compared(&folder, "r");
+    assert_eq!(found["probe_labels"], "phones.tsv");
+    let one = [
+        "probe",
+        "r/student",
+        "--labels",
+        "phones.tsv",
+        "--layers",
+        "0",
+    ];
+    let output = call(folder.path(), &one);
+    assert!(output.status.success());
+    assert!(stderr(&output).contains("measured.json stays as it is"));
+    assert!(fs::read(folder.path().join("r/measured.json")).unwrap() == measured);
+
+    assert!(run(&folder, "q", &["--steps", "2"]).status.success());
+    let weights = |run: &str| folder.path().join(run).join("student/model.safetensors");
+    fs::copy(weights("q"), weights("r")).unwrap();
+    let output = call(folder.path(), &["compare", "r"]);
+    assert!(stderr(&output).contains("r was probed before its student was trained on"));
+    assert_eq!(compared(&folder, "r")["probe"], Value::Null);
+    probed(&folder, "r/student");
+    assert_ne!(compared(&folder, "r")["probe"], Value::Null);
+
+    fs::copy(
+        folder.path().join("phones.tsv"),
+        folder.path().join("others.tsv"),
+    )
+    .unwrap();
+    let other = ["probe", "q/student", "--labels", "others.tsv"];
+    assert!(call(folder.path(), &other).status.success());
+    let output = call(folder.path(), &["compare", "r", "q"]);
+    assert!(
+        stderr(&output).contains("probed on different tables"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+/// The teacher beside a student is the one that the run had: with its normalisation and the keys that
+/// it lets through.
+#[test]
+fn the_teacher_is_probed_as_the_run_had_it() {
+    let folder = sample("measured-teacher");
+    write_phones(&folder);
+    run_one_phase(&folder);
+    let config = folder.path().join("teacher/config.json");
+    let mut keys = read_json(&config);
+    keys["my_lab_key"] = json!(3);
+    fs::write(&config, keys.to_string()).unwrap();
+    let run_json = folder.path().join("r/run.json");
+    let mut record = read_json(&run_json);
+    let teacher = &mut record["graph"]["nodes"]["teacher"];
+    teacher["normalize"] = json!(true);
+    teacher["ignore_keys"] = json!(["my_lab_key"]);
+    fs::write(&run_json, record.to_string()).unwrap();
+    let printed = probed(&folder, "r/student");
+    let alone = [
+        "probe",
+        "teacher",
+        "--labels",
+        "phones.tsv",
+        "--format",
+        "json",
+        "--ignore-keys",
+        "my_lab_key",
+        "--normalize",
+        "true",
+    ];
+    assert_eq!(printed["teacher"], stdout_json(folder.path(), &alone));
 }

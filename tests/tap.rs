@@ -250,3 +250,24 @@ fn wrong_ports_and_files_are_reported() {
         stderr(&output)
     );
 }
+
+#[test]
+fn a_tap_replaces_nothing_that_it_reads() {
+    let folder = sample("tap-over");
+    for file in ["g.json", "train.tsv"] {
+        let before = fs::read(folder.path().join(file)).unwrap();
+        let tap = [
+            "tap",
+            "g.json",
+            "speech.speech",
+            "--steps",
+            "1",
+            "--out",
+            file,
+        ];
+        let output = call(folder.path(), &tap);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains("is one of the files that are read"));
+        assert!(fs::read(folder.path().join(file)).unwrap() == before);
+    }
+}

@@ -3,7 +3,7 @@ use super::input_rows::InputRows;
 use super::rows::RowKey;
 use super::{layer, part};
 use crate::Result;
-use crate::data::column;
+use crate::data::{column, store};
 use crate::node::StoredEntry;
 use crate::node::port::Value;
 use std::collections::HashMap;
@@ -44,6 +44,9 @@ enum Nearness {
     OtherContent,
     Stored,
 }
+
+/// Parts that have sampled rows are hashed up to so many bytes of an entry: a run finds a damaged one.
+const HASHED_BYTES: u64 = 1 << 30;
 
 impl SampledRows {
     /// Samples up to `most` rows.
@@ -94,11 +97,22 @@ impl SampledRows {
             rows_by_key.entry(sampled.key).or_default().push(row);
         }
         let mut unreadable = 0;
+        let mut hashed = 0;
         for path in part::list(&folder.join(layer::folder_name(entry)))? {
             let Ok(stored_rows) = part::identities(&path) else {
                 unreadable += 1;
                 continue;
             };
+            let serves = stored_rows
+                .iter()
+                .any(|row| rows_by_key.contains_key(&row.key));
+            if serves && hashed < HASHED_BYTES && !store::is_address(&path) {
+                hashed += store::size(&path).unwrap_or_default();
+                if part::verify(&path).is_err() {
+                    unreadable += 1;
+                    continue;
+                }
+            }
             for stored in stored_rows {
                 for &row in rows_by_id.get(&*stored.id).into_iter().flatten() {
                     let nearness = if stored.samples == self.rows[row].samples {

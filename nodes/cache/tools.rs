@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// What the folder of one fingerprint contains.
@@ -134,7 +135,7 @@ pub fn remove(path: &Path) -> Result<Vec<PathBuf>> {
     for folder in &folders {
         match store::is_address(folder) {
             true => remove_objects(folder)?,
-            false => fs::remove_dir_all(folder).at(folder)?,
+            false => remove_folder(folder).at(folder)?,
         }
     }
     if path.is_dir() {
@@ -143,6 +144,18 @@ pub fn remove(path: &Path) -> Result<Vec<PathBuf>> {
         let _ = fs::remove_dir(path); // fails if the folder contains files of somebody else
     }
     Ok(folders)
+}
+
+/// Removes a folder, into which a run may write a part meanwhile.
+fn remove_folder(folder: &Path) -> io::Result<()> {
+    const ATTEMPTS: usize = 10;
+    for _ in 1..ATTEMPTS {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+            removed => return removed,
+        }
+    }
+    fs::remove_dir_all(folder)
 }
 
 /// Removes the objects of a fingerprint: what makes them a cache last, so that a command that was

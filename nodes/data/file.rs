@@ -7,7 +7,7 @@ mod leftovers;
 mod tensors;
 
 use crate::Result;
-use crate::data::error::PathContext;
+use crate::data::error::{PathContext, error_at};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -38,6 +38,38 @@ pub(crate) fn write_atomic_with(
     let mut growing = GrowingFile::create(path).at(path)?;
     write(growing.file()).at(path)?;
     growing.finish().at(path)
+}
+
+/// Returns where a file goes that replaces what is at `path`: to the end of a link, so that the link
+/// stays. Errors name `path`.
+///
+/// # Errors
+/// What is there is no regular file: a folder, a device or a pipe, or a link to nothing.
+pub(crate) fn replaced_by_output(path: &Path) -> Result<PathBuf> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => fs::canonicalize(path).at(path),
+        Ok(_) => Err(error_at(
+            path,
+            "is no regular file, and the whole file would be put in its place; name another",
+        )),
+        Err(_) if path.is_symlink() => Err(error_at(path, "is a link to nothing")),
+        Err(_) => Ok(path.to_owned()),
+    }
+}
+
+/// Returns an error if the file that is at `out` is also among those that are read to make it.
+pub fn refuse_input<'a>(out: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    let Ok(real) = fs::canonicalize(out) else {
+        return Ok(());
+    };
+    let is_out = |input: &&Path| fs::canonicalize(input).is_ok_and(|input| input == real);
+    match inputs.into_iter().find(is_out) {
+        Some(_) => Err(error_at(
+            out,
+            "is one of the files that are read; name another place in `--out`",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Creates the folder of `path`. Errors name `path`.

@@ -16,9 +16,16 @@ pub(crate) struct TableWriter {
 }
 
 impl TableWriter {
-    /// Creates the folder of `path` and begins the file.
+    /// Creates the folder of `path` and begins the file. Removes what writers of the same file have left
+    /// that were killed.
+    ///
+    /// # Errors
+    /// The file cannot be created, or something that is no regular file is in its place.
     pub(crate) fn create(path: &Path, schema: SchemaRef) -> Result<TableWriter> {
         file::create_parent(path)?;
+        let path = &*file::replaced_by_output(path)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        file::remove_leftovers(folder, &|name| path.ends_with(name));
         let file = GrowingFile::create(path).at(path)?;
         let properties = properties(&schema);
         let writer = ArrowWriter::try_new(file, schema, Some(properties)).at(path)?;

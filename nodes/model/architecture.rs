@@ -213,6 +213,21 @@ pub(super) const DATA2VEC: &str = "data2vec-audio";
 pub(super) const WAVLM: &str = "wavlm";
 
 impl Architecture {
+    /// Whether a frozen model of this architecture computes what one of the other does with the same
+    /// tensors: they differ at most in dropout, and in the head that a missing folder would have.
+    pub fn computes_as(&self, other: &Architecture) -> bool {
+        let frozen = |architecture: &Architecture| Architecture {
+            feat_proj_dropout: 0.0,
+            hidden_dropout: 0.0,
+            attention_dropout: 0.0,
+            activation_dropout: 0.0,
+            final_proj_size: None,
+            label_embeddings: None,
+            ..architecture.clone()
+        };
+        frozen(self) == frozen(other)
+    }
+
     /// Returns the `model_type` without what says that transformers cannot compute the model.
     pub(crate) fn family(&self) -> &str {
         let name = self.model_type.strip_prefix("pruned_");

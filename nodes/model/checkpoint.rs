@@ -183,6 +183,24 @@ pub fn read_architecture(path: &Path, unknown: UnknownKeys) -> Result<Architectu
     Ok(architecture)
 }
 
+/// What the files of a model say of it, without its numbers.
+pub struct StatedModel {
+    pub architecture: Architecture,
+    /// Whether waveforms are normalised.
+    pub normalize: bool,
+}
+
+impl StatedModel {
+    /// Reads what a model's files say.
+    pub fn read(path: &Path, unknown: UnknownKeys) -> Result<StatedModel> {
+        let model = Checkpoint::open(path, unknown)?.model;
+        Ok(StatedModel {
+            architecture: model.architecture,
+            normalize: model.normalization.normalize,
+        })
+    }
+}
+
 /// Whether a model of log-mel frames has the statistics that normalise them.
 pub fn has_statistics(path: &Path, unknown: UnknownKeys) -> bool {
     if path.is_file() {

@@ -3,7 +3,7 @@
 use super::{Architecture, ExtractNorm, FrontEnd};
 use crate::Result;
 use crate::data::audio::resample::RATE;
-use crate::data::error::PathContext;
+use crate::data::error::{PathContext, error_at};
 use crate::data::read_files::ReadFiles;
 use serde_json::Value as Json;
 use std::path::Path;
@@ -123,6 +123,9 @@ fn stated(path: &Path, read_files: &mut ReadFiles) -> Result<Option<bool>> {
     const TRANSFORMERS_DEFAULT: bool = true;
     let text = read_files.text(path)?;
     let keys: Json = serde_json::from_str(&text).at(path)?;
+    if !keys.is_object() {
+        return Err(error_at(path, "is no JSON object"));
+    }
     let nested = &keys["feature_extractor"];
     let settings = if nested.is_object() { nested } else { &keys };
     let rate = &settings["sampling_rate"];
@@ -131,9 +134,14 @@ fn stated(path: &Path, read_files: &mut ReadFiles) -> Result<Option<bool>> {
         return Err(format!("{path}: the model wants {rate} Hz, not {RATE}").into());
     }
     let is_extractor = nested.is_object() || path.ends_with(FILES[0]);
-    Ok(settings["do_normalize"]
-        .as_bool()
-        .or(is_extractor.then_some(TRANSFORMERS_DEFAULT)))
+    match settings.get("do_normalize") {
+        Some(Json::Bool(normalize)) => Ok(Some(*normalize)),
+        Some(other) => Err(error_at(
+            path,
+            format!("do_normalize is {other}; it is true or false"),
+        )),
+        None => Ok(is_extractor.then_some(TRANSFORMERS_DEFAULT)),
+    }
 }
 
 #[cfg(test)]
@@ -160,6 +168,24 @@ mod tests {
             normalize,
             file: Some(file),
         }
+    }
+
+    #[test]
+    fn only_true_and_false_say_it() {
+        for text in [
+            r#"{"do_normalize": null}"#,
+            r#"{"do_normalize": 0}"#,
+            r#"{"do_normalize": []}"#,
+            r#"{"do_normalize": "true"}"#,
+            "[]",
+            "3",
+        ] {
+            let found = read("strict", &[("preprocessor_config.json", text)]);
+            assert!(found.is_err(), "{text}: {found:?}");
+        }
+        // As transformers, whose feature extractors normalise unless they are told not to.
+        let silent = read("silent", &[("preprocessor_config.json", "{}")]);
+        assert_eq!(silent.unwrap(), says(true, "preprocessor_config.json"));
     }
 
     #[test]

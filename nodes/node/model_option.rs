@@ -228,7 +228,7 @@ impl ModelOption<'_> {
     }
 
     /// Applies the option `architecture`, if it is given, to a folder's architecture.
-    fn with_option(
+    pub(crate) fn with_option(
         &self,
         stored: Option<&Architecture>,
     ) -> Result<Option<Architecture>, OptionError> {

@@ -5,9 +5,9 @@ use crate::Result;
 use crate::data::audio::read_audio;
 use crate::data::audio::resample::audio_seconds;
 use crate::data::column::list;
-use crate::data::manifest;
 use crate::data::printable::printable;
 use crate::data::table::TableWriter;
+use crate::data::{file, manifest};
 use crate::model::row_memory::check_file;
 use crate::model::{Convention, Forward, Model, OPEN};
 use crate::node::layer_outputs::check_command_layers;
@@ -86,6 +86,7 @@ pub fn extract(
         report.say(&warning);
     }
     let files = audio_files(audio, report)?;
+    file::refuse_input(out, files.iter().map(Path::new))?;
     let mut table = TableWriter::create(out, schema())?;
     model.freeze(options.precision);
     let forward = Forward::frozen(&model, OPEN, options.precision);

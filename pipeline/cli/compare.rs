@@ -5,7 +5,9 @@ mod table;
 use crate::ending::CommandResult;
 use crate::print::{print, print_json};
 use crate::table::{columns, markdown};
+use nodes::data::printable::printable;
 use run::read_run;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use table::table;
 
@@ -40,10 +42,17 @@ impl Arguments {
         if !errors.is_empty() {
             return Err(errors.join("\n").into());
         }
-        for run in runs.iter().filter(|run| !run.finished) {
+        for run in &runs {
+            for warning in &run.warnings {
+                eprintln!("warning: {} {warning}", run.run);
+            }
+        }
+        let tables: BTreeSet<&String> = runs.iter().flat_map(|run| &run.probe_labels).collect();
+        if tables.len() > 1 {
+            let tables: Vec<_> = tables.into_iter().map(|table| printable(table)).collect();
             eprintln!(
-                "warning: {} is not finished: this is what it has so far",
-                run.run
+                "warning: the runs were probed on different tables, so their probes do not compare: {}",
+                tables.join(", ")
             );
         }
         match self.format {

@@ -13,10 +13,13 @@ use std::path::{Path, PathBuf};
 /// What describes a model, of transformers or of DiariZen; the first that is there counts.
 const DESCRIPTIONS: [&str; 2] = ["config.json", "config.toml"];
 /// Files of a model beside its weights and its description.
-const COMPANIONS: [&str; 3] = [
+const COMPANIONS: [&str; 5] = [
     "preprocessor_config.json",
     "processor_config.json",
     "tokenizer_config.json",
+    // Of this program's own models.
+    "cmvn.safetensors",
+    "logits.safetensors",
 ];
 /// A file with all tensors, and the index of shards; the first that is there counts.
 const WEIGHTS: [(&str, &str); 2] = [

@@ -7,8 +7,8 @@ use crate::ending::CommandResult;
 use crate::print::{print, print_json};
 use crate::table::columns;
 use crate::{Format, device, model_options, terminal};
+use nodes::node::contents::Contents;
 use nodes::tool::layers::LayerChoice;
-use nodes::tool::model_options::ModelOptions;
 use nodes::tool::probe::{ProbeResult, probe, probe_fbank, real_time_factor};
 use pipeline::report::measured::{Measured, StudentOfRun, student_of_run};
 use serde_json::to_value;
@@ -74,31 +74,37 @@ impl Arguments {
             ));
             return self.show(&student_probe);
         }
+        let mut teacher_options = of_run.teacher_options;
+        let own = self.model_options.options();
+        teacher_options.ignore_keys.extend(own.ignore_keys.clone());
         let measured = Measured {
+            student_hash: Some(Contents::Files.hash(&self.model)?),
             labels: self.labels.clone(),
             student_probe,
             teacher_probe: probe(
                 &of_run.teacher,
-                &ModelOptions::default(),
+                &teacher_options,
                 &self.labels,
                 &LayerChoice::all(),
                 terminal::print_line,
             )?,
             fbank_probe: probe_fbank(&self.labels)?,
-            real_time_factor: real_time_factor(
-                &self.model,
-                &self.model_options.options(),
-                &self.labels,
-            )?,
+            real_time_factor: real_time_factor(&self.model, &own, &self.labels)?,
             teacher_real_time_factor: Some(real_time_factor(
                 &of_run.teacher,
-                &ModelOptions::default(),
+                &teacher_options,
                 &self.labels,
             )?),
             student: of_run.student,
             teacher: of_run.teacher,
         };
-        measured.write(&of_run.run)?;
+        match self.layers == LayerChoice::all() {
+            true => measured.write(&of_run.run)?,
+            // The best of some layers is not the student's best.
+            false => terminal::print_line(
+                "only some layers were probed, so the run's measured.json stays as it is",
+            ),
+        }
         match self.format {
             Format::Text => {
                 print(&text(&measured.student_probe))?;

@@ -9,6 +9,7 @@ use crate::ending::{CommandError, CommandResult, refuse_folder};
 use crate::screen::Screen;
 use crate::signal::Signals;
 use crate::{device, graph, numbers};
+use nodes::data::file;
 use nodes::data::suggestion::suggestion;
 use nodes::node::step::StepInfo;
 use nodes::tool::tap::Tap;
@@ -17,7 +18,7 @@ use pipeline::run::error::PhaseEnd;
 use pipeline::run::stage::NodeEvent;
 use pipeline::run::{Run, phase};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -52,6 +53,9 @@ impl Arguments {
         let phase = find_phase(&plan, self.phase.as_deref())?;
         let (node, port) = self.find_port(phase)?;
         check_files(phase)?;
+        let reads = phase.nodes.iter().flat_map(|node| &node.info.reads);
+        let reads = reads.map(Path::new).chain([&*self.graph.graph]);
+        file::refuse_input(&self.out, reads)?;
         let device = self.device.choose()?;
 
         let folder = TemporaryFolder::new("tap")?;

@@ -1,7 +1,9 @@
 //! measured.json of a run: what a student of it, its teacher and log-mel frames know of phones or
 //! labels, and how fast the student is.
 use super::recorded::{RecordedPhase, recorded_phases};
+use nodes::node::contents::Contents;
 use nodes::node::path_in_run;
+use nodes::tool::model_options::ModelOptions;
 use nodes::tool::probe::ProbeResult;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -32,6 +34,9 @@ pub struct Measured {
     pub real_time_factor: f64,
     /// The same of the teacher; none in a file that version 0.1.0 wrote.
     pub teacher_real_time_factor: Option<f64>,
+    /// BLAKE3 of the student's files; none in a file that version 0.1.0 wrote.
+    #[serde(default)]
+    pub student_hash: Option<String>,
 }
 
 impl Measured {
@@ -51,6 +56,12 @@ impl Measured {
         let mut all = read_all(run)?;
         let place = all.iter().position(|other| other.student == student);
         Ok(place.map(|place| all.swap_remove(place)))
+    }
+
+    /// Whether the run's student is another one since, as far as can be told.
+    pub fn is_outdated(&self, run: &Path) -> bool {
+        let now = || Contents::Files.hash(&run.join(&self.student)).ok();
+        self.student_hash.is_some() && now() != self.student_hash
     }
 
     /// Writes the file of a run, whole or not at all, with what it has of other students.
@@ -91,6 +102,8 @@ pub struct StudentOfRun {
     pub student: PathBuf,
     /// The model of the first teacher of the student's phase.
     pub teacher: PathBuf,
+    /// What that node says of the model.
+    pub teacher_options: ModelOptions,
 }
 
 /// Finds the run whose folder holds a student, and its teacher; `None` if the folder is of no run,
@@ -107,7 +120,13 @@ pub fn student_of_run(folder: &Path) -> Option<StudentOfRun> {
     let mut nodes = phase.nodes.as_object()?.values();
     let teacher = nodes.find(|node| node["kind"] == "teacher")?;
     let model = teacher["model"].as_str()?;
+    let keys = teacher["ignore_keys"].as_array().into_iter().flatten();
+    let keys = keys.filter_map(|key| Some(key.as_str()?.to_owned()));
     Some(StudentOfRun {
+        teacher_options: ModelOptions {
+            ignore_keys: keys.collect(),
+            normalize: teacher["normalize"].as_bool(),
+        },
         teacher: path_in_run(model, run),
         run: run.to_owned(),
         student,

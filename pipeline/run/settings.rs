@@ -37,7 +37,14 @@ fn fixed_options(graph: &Value) -> Value {
 }
 
 fn fixed_options_of(nodes: &Value) -> Map<String, Value> {
-    const CHANGEABLE: [&str; 5] = ["cache", "budget", "checkpoint_every", "keep", "dev_every"];
+    const CHANGEABLE: [&str; 6] = [
+        "cache",
+        "budget",
+        "checkpoint_every",
+        "keep",
+        "dev_every",
+        "bad_files",
+    ];
     let mut nodes = nodes.as_object().cloned().unwrap_or_default();
     nodes.retain(|_, node| node["kind"] != "log");
     // Which dev pass is the best depends on when there are any.

@@ -3,6 +3,7 @@ use crate::Result;
 use crate::cache::codec::EntryCodec;
 use crate::cache::fingerprint::Fingerprint;
 use crate::cache::rows::{RowKey, UnwrittenRows};
+use crate::data::printable::printable;
 use crate::data::store::{self, StoredFile};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::UInt32Type;
@@ -18,6 +19,11 @@ pub(super) const KEY: usize = 0;
 const FRAMES: usize = 3;
 const WIDTH: usize = 4;
 pub(super) const VALUES: usize = 5;
+
+/// The key of a part's metadata for the fingerprint.
+pub(super) const FINGERPRINT_KEY: &str = "fingerprint";
+/// The key for the name of the layer's folder, which parts of version 0.1.0 lack.
+pub(super) const LAYER_KEY: &str = "layer";
 
 /// Where the values of a row are in its part.
 #[derive(Clone, Copy)]
@@ -96,7 +102,7 @@ fn read_locations(
     let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Required);
     let reader =
         ParquetRecordBatchReaderBuilder::try_new_with_options(store::open(path)?, options)?;
-    check(&reader, fingerprint, codec)?;
+    check(path, &reader, fingerprint, codec)?;
     let pages: Vec<Vec<Page>> = (VALUES..VALUES + codec.columns())
         .map(|column| pages(reader.metadata(), column))
         .collect::<Option<_>>()
@@ -122,18 +128,25 @@ fn u32s(batch: &RecordBatch, column: usize) -> &[u32] {
     batch.column(column).as_primitive::<UInt32Type>().values()
 }
 
-/// Checks that a file is a part of this fingerprint.
+/// Checks that a file is a part of this fingerprint, and of the layer whose folder it is in.
 fn check(
+    path: &Path,
     reader: &ParquetRecordBatchReaderBuilder<StoredFile>,
     fingerprint: &Fingerprint,
     codec: &EntryCodec,
 ) -> Result<()> {
     let metadata = reader.metadata().file_metadata().key_value_metadata();
-    let found = metadata
-        .and_then(|pairs| pairs.iter().find(|pair| pair.key == "fingerprint"))
-        .and_then(|pair| pair.value.as_deref());
-    if found != Some(fingerprint.json()) {
+    let found = |key: &str| {
+        let pair = metadata.and_then(|pairs| pairs.iter().find(|pair| pair.key == key));
+        pair.and_then(|pair| pair.value.as_deref())
+    };
+    if found(FINGERPRINT_KEY) != Some(fingerprint.json()) {
         return Err("its metadata name another fingerprint".into());
+    }
+    let folder = path.parent().and_then(Path::file_name);
+    let folder = folder.unwrap_or_default().to_string_lossy();
+    if let Some(layer) = found(LAYER_KEY).filter(|layer| *layer != folder) {
+        return Err(format!("its metadata name another layer, `{}`", printable(layer)).into());
     }
     let expected = UnwrittenRows::new(codec.clone()).into_batch()?.schema();
     if reader.schema().fields() != expected.fields() {

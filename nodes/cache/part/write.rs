@@ -1,4 +1,5 @@
 //! Writes a part.
+use super::location::{FINGERPRINT_KEY, LAYER_KEY};
 use crate::Result;
 use crate::cache::fingerprint::{Fingerprint, short_hash};
 use crate::cache::rows::{self, UnwrittenRows};
@@ -19,7 +20,7 @@ pub(in crate::cache) fn write(
     fingerprint: &Fingerprint,
 ) -> Result<PathBuf> {
     let batch = rows.into_batch()?;
-    let properties = writer_properties(fingerprint);
+    let properties = writer_properties(fingerprint, folder);
     let mut bytes = vec![];
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))?;
     // Row by row: the writer makes an object of 32 bytes of each f16 value that it is given at once.
@@ -33,8 +34,10 @@ pub(in crate::cache) fn write(
     Ok(path)
 }
 
-fn writer_properties(fingerprint: &Fingerprint) -> WriterProperties {
-    let metadata = KeyValue::new("fingerprint".to_owned(), fingerprint.json().to_owned());
+fn writer_properties(fingerprint: &Fingerprint, folder: &Path) -> WriterProperties {
+    let layer = folder.file_name().unwrap_or_default().to_string_lossy();
+    let metadata = [(FINGERPRINT_KEY, fingerprint.json()), (LAYER_KEY, &*layer)];
+    let metadata = metadata.map(|(key, value)| KeyValue::new(key.to_owned(), value.to_owned()));
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::UNCOMPRESSED)
         .set_encoding(Encoding::PLAIN)
@@ -43,7 +46,7 @@ fn writer_properties(fingerprint: &Fingerprint) -> WriterProperties {
         // The writer checks whether a page is full once per write batch.
         .set_write_batch_size(1)
         .set_column_data_page_row_count_limit(ColumnPath::from(rows::BINARY), 1)
-        .set_key_value_metadata(Some(vec![metadata]));
+        .set_key_value_metadata(Some(metadata.into()));
     for lists in [rows::HIDDEN].iter().chain(&rows::TOP_K) {
         let leaf = list_leaf(lists, Field::LIST_FIELD_DEFAULT_NAME);
         properties = properties.set_column_data_page_row_count_limit(leaf, 1);

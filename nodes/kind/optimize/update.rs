@@ -36,7 +36,7 @@ impl Optimize {
         if norm.is_finite() && self.pass.finite() {
             self.move_weights(step, gradients, norm, factor);
         } else {
-            let reason = not_finite(&gradients, self.update);
+            let reason = not_finite(&gradients, self.update, self.pass.finite());
             if options.not_finite == NotFinite::Stop {
                 return Err(reason.into());
             }
@@ -127,12 +127,41 @@ impl Optimize {
     }
 }
 
-/// Returns which gradient, or the loss, is not finite.
-fn not_finite(gradients: &[(String, Param)], update: u64) -> String {
+/// Returns which gradient, or the loss, or what else is not finite.
+fn not_finite(gradients: &[(String, Param)], update: u64, loss_is_finite: bool) -> String {
     for (name, gradient) in gradients {
         if read(gradient).iter().any(|x| !x.is_finite()) {
             return format!("the gradient of `{name}` is not finite at update {update}");
         }
     }
-    format!("the loss is not finite at update {update}")
+    if !loss_is_finite {
+        return format!("the loss is not finite at update {update}");
+    }
+    format!(
+        "the norm of the gradients is not finite at update {update}: each of them is, but they are so \
+         large that their squares are not"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use compute::tensor::param;
+
+    #[test]
+    fn what_is_not_finite_is_named() {
+        let gradients = |last: f32| {
+            let of = |name: &str, x: f32| (name.to_owned(), param(vec![1.0, x]));
+            vec![of("a.w", 2.0), of("b.w", last)]
+        };
+        let says = |last: f32, loss: bool| not_finite(&gradients(last), 7, loss);
+        assert_eq!(
+            says(f32::NAN, true),
+            "the gradient of `b.w` is not finite at update 7"
+        );
+        assert_eq!(says(1.0, false), "the loss is not finite at update 7");
+        assert!(
+            says(1e30, true).starts_with("the norm of the gradients is not finite at update 7")
+        );
+    }
 }

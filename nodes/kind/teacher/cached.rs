@@ -7,7 +7,7 @@ use crate::Result;
 use crate::data::entry::Entry;
 use crate::data::read_files::ReadFiles;
 use crate::data::targets;
-use crate::model::{label_head_path, named_encoder_files};
+use crate::model::{StatedModel, label_head_path, named_encoder_files};
 use crate::node::layer_outputs::mapped_layers;
 use crate::node::{BuiltNode, Cacheable, LayersOption, NodeContext, SharedModel, StoredEntry};
 use arrow::record_batch::RecordBatch;
@@ -44,17 +44,40 @@ impl Options {
             let drawn_from = json!([run.seed, self.model, architecture.to_config()]);
             model.insert("random".into(), drawn_from);
         }
+        let (normalize, architecture) = self.overruling(context)?;
         let mut identity = Map::new();
         identity.insert("kind".into(), json!("teacher"));
         identity.insert("convention".into(), json!(self.convention));
-        identity.insert("normalize".into(), json!(self.normalize));
+        identity.insert("normalize".into(), json!(normalize));
         identity.insert("precision".into(), json!(self.precision.on_device()));
-        identity.insert("architecture".into(), json!(self.architecture));
+        identity.insert("architecture".into(), json!(architecture));
         identity.insert("model".into(), model.into());
         if let Some(pool) = self.pool {
             identity.insert("pool".into(), json!(pool));
         }
         Ok(identity)
+    }
+}
+
+impl Options {
+    /// Returns `normalize` and `architecture` as far as they say other than the model's files: what says
+    /// the same changes no number.
+    fn overruling(&self, context: &NodeContext) -> Result<(Option<bool>, Option<&Json>)> {
+        let path = context.path(&self.model);
+        let (mut normalize, mut architecture) = (self.normalize, self.architecture.as_ref());
+        if (normalize.is_none() && architecture.is_none()) || !path.exists() {
+            return Ok((normalize, architecture));
+        }
+        let option = self.model_option();
+        let stored = StatedModel::read(&path, option.unknown_keys)?;
+        normalize = normalize.filter(|normalize| *normalize != stored.normalize);
+        let wanted = option.with_option(Some(&stored.architecture));
+        if let Some(wanted) = wanted.map_err(|error| error.message)?
+            && wanted.computes_as(&stored.architecture)
+        {
+            architecture = None;
+        }
+        Ok((normalize, architecture))
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::Result;
 use crate::data::audio::resample::audio_seconds;
 use crate::data::error::{PathContext, error_at};
+use crate::data::printable::printable_path;
 use crate::data::text;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -123,10 +124,22 @@ fn parse(text: &str, folder: &Path) -> Result<LabelTable, String> {
             target,
         });
     }
+    if let Some(path) = in_several_splits(&utterances) {
+        let path = printable_path(path);
+        return Err(format!("{path} is in `train` and in another split"));
+    }
     Ok(LabelTable {
         kind: columns.kind,
         utterances,
     })
+}
+
+/// Returns a recording that is trained on and measured on.
+fn in_several_splits(utterances: &[LabelledUtterance]) -> Option<&Path> {
+    let (train, others): (Vec<_>, Vec<_>) = utterances.iter().partition(|u| u.split == TRAIN);
+    let train: BTreeSet<&Path> = train.iter().map(|u| &*u.path).collect();
+    let mut others = others.iter().map(|u| &*u.path);
+    others.find(|path| train.contains(path))
 }
 
 /// The indices of the columns.
@@ -237,6 +250,10 @@ mod tests {
         assert_eq!(
             error(&TABLE.replace("c.wav\tB", "c.wav\tA")),
             "line 4: the speaker `A` is in `train` and in another split"
+        );
+        assert_eq!(
+            error("path\tsplit\tlabel\na.wav\ttrain\tx\nb.wav\tdev\ty\na.wav\tdev\tx\n"),
+            "a.wav is in `train` and in another split"
         );
     }
 }

@@ -48,11 +48,16 @@ pub(super) struct ComparedRun {
     pub(super) dev: Option<f64>,
     /// Share of the frames whose phone the student's best layer predicts.
     pub(super) probe: Option<f64>,
+    /// The table of phones or labels that the student was probed on.
+    pub(super) probe_labels: Option<String>,
     /// Share of the teacher's gain over log-mel frames that the student keeps.
     pub(super) gain_kept: Option<f64>,
     /// Sizes by node, of the model that the last phase wrote.
     pub(super) models: BTreeMap<String, ModelSize>,
     pub(super) phases: Vec<Summary>,
+    /// What the person who compares ought to know.
+    #[serde(skip)]
+    pub(super) warnings: Vec<String>,
 }
 
 /// Reads a run's folder. A phase that has not started has 0 updates.
@@ -99,6 +104,21 @@ pub(super) fn read_run(folder: &Path) -> nodes::Result<ComparedRun> {
         }
         None => None,
     };
+    let mut warnings = vec![];
+    if record["finished"].is_null() {
+        warnings.push("is not finished: this is what it has so far".to_owned());
+    }
+    if let Some(student) = student.filter(|_| size.is_none() && !record["finished"].is_null()) {
+        warnings.push(format!("has lost its student `{student}`"));
+    }
+    let is_outdated = measured
+        .as_ref()
+        .is_some_and(|measured| measured.is_outdated(folder));
+    if is_outdated {
+        let message = "was probed before its student was trained on, so its probe is left out: probe it again";
+        warnings.push(message.to_owned());
+    }
+    let measured = measured.filter(|_| !is_outdated);
     let measured = measured.as_ref();
     let last = summaries.last();
     let name = graph["name"].as_str().unwrap_or_default();
@@ -123,7 +143,9 @@ pub(super) fn read_run(folder: &Path) -> nodes::Result<ComparedRun> {
         step_seconds: last.and_then(|summary| summary.step_seconds),
         dev: last.and_then(|summary| Some(summary.dev_loss?[1])),
         probe: measured.and_then(|measured| measured.student_probe.best()),
+        probe_labels: measured.map(|measured| measured.labels.display().to_string()),
         gain_kept: measured.and_then(Measured::gain_kept),
+        warnings,
         models,
         phases: summaries,
     })

@@ -2,6 +2,7 @@
 use crate::graph::json::Json;
 use crate::graph::problem::{Location, Problems};
 use nodes::cache::codec::CodecOption;
+use nodes::data::printable::printable;
 use nodes::data::store;
 use nodes::node::Kind;
 use std::path::Path;
@@ -31,6 +32,20 @@ pub(super) fn read_folder(
     };
     if let Some(reason) = store::unsupported(Path::new(path)) {
         let message = format!("`cache`: {reason}");
+        problems.add_for_node(name, &cache.location, message);
+    }
+    if path.starts_with("~/") {
+        let message = format!(
+            "`cache`: `{}`: `~` is a name like any other in a graph: write out the path of your home",
+            printable(path)
+        );
+        problems.add_for_node(name, &cache.location, message);
+    }
+    if Path::new(path).is_file() {
+        let message = format!(
+            "`cache`: `{}` is a file; a cache is a folder",
+            printable(path)
+        );
         problems.add_for_node(name, &cache.location, message);
     }
     if let Some(kind) = known_kind.filter(|kind| !kind.cacheable) {
