@@ -199,6 +199,9 @@ impl Run<'_> {
                 }
             }
         }
+        for line in self.plan.phases.iter().filter_map(Phase::leaves_nothing) {
+            self.report.say(&format!("warning: {line}"));
+        }
     }
 
     fn record(&self, earlier: Option<&RunRecord>) -> RunRecord {

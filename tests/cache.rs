@@ -38,6 +38,22 @@ fn a_graph_can_only_fill_a_cache() {
     assert_eq!(listed[0]["layers"], json!([0, 2]));
 }
 
+#[test]
+fn a_graph_that_leaves_nothing_says_so() {
+    let folder = sample("nothing");
+    let graph = read_json(&folder.path().join("g.json"));
+    let nodes = &graph["phases"][0]["nodes"];
+    let nodes = json!({ "speech": nodes["speech"], "teacher": nodes["teacher"] });
+    let fill = json!({ "name": "fill", "nodes": nodes });
+    fs::write(folder.path().join("fill.json"), fill.to_string()).unwrap();
+    let says = |arguments: &[&str]| {
+        stderr(&call(folder.path(), arguments)).contains("nothing is kept: no node has a `cache`")
+    };
+    assert!(says(&["check", "fill.json"]) && says(&["run", "fill.json", "--out", "f"]));
+    let cached = ["--set", "teacher.cache=c"];
+    assert!(!says(&[&["check", "fill.json"][..], &cached].concat()));
+}
+
 /// `check` prints what a full cache takes in all and by the hour, and the space for it.
 #[test]
 fn check_prints_the_size_of_a_cache() {

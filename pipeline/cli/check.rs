@@ -123,6 +123,7 @@ fn stage_names<'a>(phase: &'a Phase, stage: &[usize]) -> Vec<&'a str> {
 /// row.
 fn warnings(phase: &Phase, rows: &PhaseRows) -> Vec<String> {
     let mut warnings = missing([phase].into_iter());
+    warnings.extend(phase.leaves_nothing());
     for node in &phase.nodes {
         for warning in &node.info.warnings {
             warnings.push(format!("node `{}`: {warning}", node.name()));

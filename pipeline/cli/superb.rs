@@ -76,8 +76,10 @@ impl Arguments {
     /// Measures every model on every task and prints the scores.
     pub(crate) fn run(self) -> CommandResult {
         let mut tasks = vec![];
-        for name in &self.tasks {
-            tasks.push(Task::find(name, &self.data)?);
+        for (i, name) in self.tasks.iter().enumerate() {
+            if !self.tasks[..i].contains(name) {
+                tasks.push(Task::find(name, &self.data)?);
+            }
         }
         if matches!(self.data, Data::Small) && !Path::new(SMALL_SETS).is_dir() {
             let message = format!(

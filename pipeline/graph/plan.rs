@@ -125,6 +125,19 @@ impl Phase {
         self.optimizer.is_none() && self.nodes.iter().any(|node| node.kind().measures())
     }
 
+    /// Returns what there is to say of a phase that leaves nothing: it trains and measures nothing, and no
+    /// node writes a file or has a cache.
+    pub fn leaves_nothing(&self) -> Option<String> {
+        let keeps = |node: &PlannedNode| node.info.writes.is_some() || node.spec.cache.is_some();
+        let leaves = self.optimizer.is_some() || self.measures() || self.nodes.iter().any(keeps);
+        (!leaves).then(|| {
+            format!(
+                "phase `{}` trains and measures nothing, and nothing is kept: no node has a `cache`",
+                self.name
+            )
+        })
+    }
+
     /// Returns whether processes may share out the batches of a dev pass: no node gathers over it.
     pub fn shares_dev(&self) -> bool {
         self.nodes.iter().all(|node| !node.kind().gathers)

@@ -15,6 +15,8 @@ typedef unsigned short bf16;
 #define ENTRY(bounds, name, parameters) \
     extern "C" __global__ void __launch_bounds__ bounds name parameters
 #define NARROW(to, x) asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(to) : "f"(x))
+// A GPU faults at an access that is not aligned; the simulated one checks it here.
+#define CHECK_ALIGNED(address, bytes)
 #endif
 
 // The index of a thread in its row of the grid, of a warp in it, and of a thread in its block.
@@ -33,8 +35,17 @@ __device__ __forceinline__ void narrow(bf16* to, float x) { NARROW(*to, x); }
 // V neighbouring numbers, read or written in one access.
 template <class T, int V> struct alignas(sizeof(T) * V) Pack { T at[V]; };
 
+template <int V, class T> __device__ __forceinline__ Pack<T, V>* pack_at(T* address) {
+    CHECK_ALIGNED(address, sizeof(Pack<T, V>));
+    return (Pack<T, V>*)address;
+}
+template <int V, class T> __device__ __forceinline__ const Pack<T, V>* pack_at(const T* address) {
+    CHECK_ALIGNED(address, sizeof(Pack<T, V>));
+    return (const Pack<T, V>*)address;
+}
+
 template <int V, class T> __device__ __forceinline__ void load(const T* from, float (&x)[V]) {
-    Pack<T, V> pack = *(const Pack<T, V>*)from;
+    Pack<T, V> pack = *pack_at<V>(from);
 #pragma unroll
     for (int i = 0; i < V; i++) x[i] = widen(pack.at[i]);
 }
@@ -43,7 +54,7 @@ template <int V, class T> __device__ __forceinline__ void store(T* to, const flo
     Pack<T, V> pack;
 #pragma unroll
     for (int i = 0; i < V; i++) narrow(&pack.at[i], x[i]);
-    *(Pack<T, V>*)to = pack;
+    *pack_at<V>(to) = pack;
 }
 
 template <int V> __device__ __forceinline__ void accumulate(float* to, const float (&x)[V]) {

@@ -10,7 +10,7 @@ use super::refusal::done;
 use super::trace::traced;
 use cudarc::cublas::{CudaBlas, sys as sys_blas};
 use cudarc::driver::CudaDevice;
-use cudarc::driver::result::{launch_kernel, module::get_function};
+use cudarc::driver::result::{self, launch_kernel, module::get_function};
 use cudarc::driver::sys::{self, CUfunction};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -47,6 +47,11 @@ static ORDINAL: OnceLock<usize> = OnceLock::new();
 /// # Errors
 /// The driver is too old for this build, there is no GPU of this number, or one was chosen before.
 pub fn choose(ordinal: usize) -> crate::Result<()> {
+    result::init().map_err(|error| {
+        format!(
+            "no GPU can be used: {error:?}; `nvidia-smi` says whether its driver runs and a GPU is there"
+        )
+    })?;
     check_driver()?;
     let count =
         CudaDevice::count().map_err(|e| format!("the driver does not tell its GPUs: {e:?}"))?;

@@ -243,7 +243,8 @@ impl Track<Cuda> for Tape<Cuda> {
     fn replay(self, gradients: &mut Grads<Cuda>) {
         let before = std::mem::replace(gradients.0, dfdx::prelude::Gradients::leaky());
         let (nothing, into) = zeros(()).traced(before).split_tape();
-        *gradients.0 = nothing.put_tape(self.0.take().merge(into)).backward();
+        let tape = self.0.take().merge(into);
+        *gradients.0 = done(nothing.put_tape(tape).try_backward());
     }
 }
 
@@ -287,7 +288,7 @@ impl Gradients<Cuda> {
 pub fn backward(loss: Number<Tape<Cuda>>, scale: f32) -> Gradients<Cuda> {
     let (loss, tape) = scaled(loss, scale).split_tape();
     let owned = std::mem::take(&mut *tape.0.borrow_mut());
-    Gradients(loss.put_tape(owned).backward())
+    Gradients(done(loss.put_tape(owned).try_backward()))
 }
 
 #[cfg(test)]

@@ -241,7 +241,7 @@ mod tests {
             "x.jsonl: line 4: cut `c` has channel 2, its recording has not",
             "x.jsonl: line 5: cut `c` is no piece: seconds -1 to 1 at 8000 Hz",
             "x.jsonl: line 6: cut `c` has no recording",
-            "x.jsonl: line 7: cut `c` has the transform Speed, of which only Resample to 16000 is \
+            "x.jsonl: line 7: cut `c` has the transform Speed; of transforms only Resample to 16000 is \
              read",
             "x.jsonl: line 8: missing field `duration`",
             "x.jsonl: line 9: EOF while parsing an object at line 1 column 1",

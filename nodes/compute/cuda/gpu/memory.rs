@@ -1,8 +1,10 @@
 //! The GPU's memory: arrays, what is copied into them and out, and how much was in use.
 use super::{Address, Gpu, gpu};
+use crate::cuda::pinned::{self, PAGEABLE_NUMBERS};
 use crate::cuda::refusal::done;
 use crate::gemm::Precision;
 use crate::tensor::spans::Spans;
+use cudarc::driver::result;
 use cudarc::driver::sys;
 use cudarc::driver::{CudaDevice, CudaSlice, DevicePtr};
 use std::ffi::c_void;
@@ -54,18 +56,23 @@ impl Gpu {
         }
     }
 
-    /// Copies 64-bit integers of the host into new memory.
+    /// Copies 64-bit integers of the host into new memory. Does not wait for queued work: more than
+    /// the driver copies at once pass through pinned memory.
     pub fn upload(&self, numbers: impl IntoIterator<Item = usize>) -> Memory {
-        let bytes: Vec<u8> = numbers.into_iter().flat_map(usize::to_ne_bytes).collect();
-        let slice = if bytes.is_empty() {
-            self.device.alloc_zeros(1)
-        } else {
-            self.device.htod_copy(bytes)
-        };
-        Memory {
-            slice: done(slice),
-            precision: Precision::F32,
+        let numbers: Vec<usize> = numbers.into_iter().collect();
+        let halves = 2 * numbers.len();
+        let memory = self.memory(Precision::F32, halves);
+        // SAFETY: the numbers are as many bytes, and all bits are a float, which is copied as it is.
+        let halves = unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast::<f32>(), halves) };
+        if halves.len() > PAGEABLE_NUMBERS {
+            pinned::upload(&[(&[halves], memory.at())]);
+        } else if !halves.is_empty() {
+            // SAFETY: the destination was just allocated, with as many bytes.
+            done(unsafe {
+                result::memcpy_htod_async(memory.at(), halves, *self.device.cu_stream())
+            });
         }
+        memory
     }
 
     /// Waits for queued work, and returns a copy of the first `n` numbers of 64 bits.
@@ -124,4 +131,23 @@ fn pool(device: &CudaDevice) -> sys::CUmemoryPool {
     // SAFETY: the device is open, and the driver writes the pool's handle.
     done(unsafe { sys::cuDeviceGetDefaultMemPool(&mut pool, *device.cu_device()).result() });
     pool
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On both sides of what the driver copies at once.
+    #[test]
+    fn integers_arrive_as_they_were_sent() {
+        for n in [0, 1, PAGEABLE_NUMBERS / 2, PAGEABLE_NUMBERS / 2 + 1, 20_000] {
+            let number = |i: usize| i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let memory = gpu().upload((0..n).map(number));
+            let found = gpu().doubles(&memory, n).into_iter();
+            assert!(
+                found.map(|x| x.to_bits() as usize).eq((0..n).map(number)),
+                "{n}"
+            );
+        }
+    }
 }

@@ -21,6 +21,12 @@ static unsigned short to_bf16(float x) {
     return (b + 0x7fff + (b >> 16 & 1)) >> 16;
 }
 #define NARROW(to, x) to = to_bf16(x)
+#define CHECK_ALIGNED(address, bytes) check_aligned(address, bytes)
+static void check_aligned(const void* address, size_t bytes) {
+    if ((uintptr_t)address % bytes == 0) return;
+    fprintf(stderr, "an access of %zu bytes at %p is not aligned\n", bytes, address);
+    abort();
+}
 static float __fdividef(float x, float y) { return x / y; }
 using std::min, std::max;
 

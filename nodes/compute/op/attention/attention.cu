@@ -46,14 +46,14 @@ __device__ __forceinline__ void load_frames(T* to, Columns<T> x, unsigned from, 
         unsigned t = from + i / (D / V), column = i % (D / V) * V;
         Pack<T, V> pack = {};
         if (t < at.frames && column < at.size) {
-            pack = *(const Pack<T, V>*)(x.at + at.row(t) + column);
+            pack = *pack_at<V>(x.at + at.row(t) + column);
 #pragma unroll
             for (int v = 0; v < V; v++)
                 if (x.add)
                     narrow(&pack.at[v],
                            widen(pack.at[v]) + x.add[at.head * at.size + column + v]);
         }
-        *(Pack<T, V>*)(to + i / (D / V) * STRIDE + column) = pack;
+        *pack_at<V>(to + i / (D / V) * STRIDE + column) = pack;
     }
 }
 template <int D, class T>
@@ -70,8 +70,8 @@ __device__ __forceinline__ void store_frames(const T* from, T* to, unsigned t, c
     for (unsigned columns = at.size / V, i = threadIdx.x; i < 16 * columns; i += 32) {
         unsigned row = i / columns, column = i % columns * V;
         if (t + row < at.frames)
-            *(Pack<T, V>*)(to + at.row(t + row) + column) =
-                *(const Pack<T, V>*)(from + row * STRIDE + column);
+            *pack_at<V>(to + at.row(t + row) + column) =
+                *pack_at<V>(from + row * STRIDE + column);
     }
 }
 // Stores a product of a warp times a factor for each row, through its own rows in shared memory.

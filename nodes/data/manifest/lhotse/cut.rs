@@ -149,7 +149,7 @@ fn is_resampled(transforms: &[Json]) -> Result<bool, String> {
             .and_then(Json::as_u64);
         if name != "Resample" || rate != Some(RATE as u64) {
             return Err(format!(
-                "has the transform {name}, of which only Resample to {RATE} is read"
+                "has the transform {name}; of transforms only Resample to {RATE} is read"
             ));
         }
     }
