@@ -154,6 +154,9 @@ fn a_part_serves_the_layer_that_it_was_written_for() {
         text.contains("its metadata name another layer, `layer-00`"),
         "{text}"
     );
+    let why = ["cache", "why", "g.json", "--set", "teacher.cache=c"];
+    let why = stdout(folder.path(), &why);
+    assert!(!why.contains("nothing differs"), "{why}");
     let live = finished(&folder, "live", &["--steps", "3"]);
     let output = run(
         &folder,

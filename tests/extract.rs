@@ -179,6 +179,10 @@ fn only_a_file_that_is_not_read_is_replaced() {
         ("pipe", "pipe: is no regular file"),
         ("dangling", "dangling: is a link to nothing"),
         ("0.wav", "0.wav: is one of the files that are read"),
+        (
+            "teacher/config.json",
+            "config.json: is one of the files that are read",
+        ),
     ] {
         let output = extract(out);
         assert_eq!(output.status.code(), Some(1), "{out}");
@@ -192,4 +196,7 @@ fn only_a_file_that_is_not_read_is_replaced() {
     assert!(path("link.pq").is_symlink() && is_table("real.pq"));
     assert!(!path("real.pq.tmp-0123456789abcdef").exists());
     assert!(extract("real.pq").status.success());
+    fs::write(path("new.pq.tmp-0123456789abcdef"), "of a killed writer").unwrap();
+    assert!(extract("new.pq").status.success());
+    assert!(!path("new.pq.tmp-0123456789abcdef").exists());
 }

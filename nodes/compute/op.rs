@@ -80,7 +80,7 @@ pub use map_softmax::map_softmax;
 pub use mask_frames::mask_frames;
 pub use mean_square::mean_square;
 pub use norm_projection::norm_projection;
-pub use passes::frozen::FrozenWeights;
+pub use passes::packed::PackedWeights;
 pub use position_bias::{PositionBias, bucket};
 pub use position_gate::position_gate;
 pub use positional::positional;

@@ -93,9 +93,17 @@ impl Ranks {
 
     /// Returns the transport when nothing is exchanged in the background any more; `None` if the run
     /// has one process.
-    fn transport(&self) -> Option<&Arc<dyn Transport>> {
-        self.background.wait();
+    fn idle_transport(&self) -> Option<&Arc<dyn Transport>> {
+        self.finish_exchange();
         self.transport.as_ref()
+    }
+
+    /// Waits for an exchange that was begun, as every other exchange does by itself.
+    ///
+    /// # Panics
+    /// With what the exchange panicked with.
+    pub fn finish_exchange(&self) {
+        self.background.wait();
     }
 
     /// Begins an exchange beside what this rank computes from now on.
@@ -129,7 +137,7 @@ impl Ranks {
         stop: bool,
         patient: bool,
     ) -> Result<Exchange> {
-        let Some(transport) = self.transport() else {
+        let Some(transport) = self.idle_transport() else {
             let messages = vec![message.to_vec()];
             return Ok(Exchange { messages, stop });
         };
@@ -154,7 +162,8 @@ impl Ranks {
     /// Takes part in the next exchange of the others with the news that this rank has failed,
     /// unless all know of a failure.
     pub fn fail(&self) {
-        let Some(transport) = self.transport() else {
+        self.background.end();
+        let Some(transport) = &self.transport else {
             return;
         };
         if self.failure_is_known.swap(true, Ordering::Relaxed) {
@@ -171,7 +180,8 @@ impl Ranks {
 
     /// Exchanges the last messages of all ranks, whatever has failed before.
     pub fn part(&self, message: &[u8]) -> Vec<Vec<u8>> {
-        match self.transport() {
+        self.background.end();
+        match &self.transport {
             Some(transport) => transport.gather("the end of the ranks", message, false),
             None => vec![message.to_vec()],
         }

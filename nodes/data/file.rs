@@ -84,11 +84,14 @@ pub(crate) fn create_parent(path: &Path) -> Result<()> {
 /// folder it is in.
 fn rename_and_sync(growing: &Path, path: &Path) -> io::Result<()> {
     fs::rename(growing, path)?;
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+    File::open(folder_of(path))?.sync_all()
+}
+
+/// Returns the folder that a path is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent();
+    let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
 }
 
 /// Renames a damaged file to its name with `.damaged` appended, and returns the new path.

@@ -24,8 +24,7 @@ impl TableWriter {
     pub(crate) fn create(path: &Path, schema: SchemaRef) -> Result<TableWriter> {
         file::create_parent(path)?;
         let path = &*file::replaced_by_output(path)?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        file::remove_leftovers(folder, &|name| path.ends_with(name));
+        file::remove_leftovers(file::folder_of(path), &|name| path.ends_with(name));
         let file = GrowingFile::create(path).at(path)?;
         let properties = properties(&schema);
         let writer = ArrowWriter::try_new(file, schema, Some(properties)).at(path)?;

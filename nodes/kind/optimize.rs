@@ -75,6 +75,9 @@ impl Node for Optimize {
             step.record(Measurement::Backward(started.elapsed()));
         }
         let begun = Instant::now();
+        step.context.run.ranks.finish_exchange();
+        let left = begun.elapsed();
+        let begun = Instant::now();
         let round = round::exchange(step.context, step.info, batch, self.norm)?;
         let waiting = begun.elapsed();
         step.info = round.info;
@@ -82,7 +85,7 @@ impl Node for Optimize {
             self.pass.add(batch);
         }
         let metrics = match gradients {
-            Some(gradients) => self.learn(step, gradients, waiting)?,
+            Some(gradients) => self.learn(step, gradients, left, waiting)?,
             None => self.end_dev_batch(step),
         };
         self.publish(step, metrics)?;

@@ -183,7 +183,7 @@ pub fn read_architecture(path: &Path, unknown: UnknownKeys) -> Result<Architectu
     Ok(architecture)
 }
 
-/// What the files of a model say of it, without its numbers.
+/// What the files of a model say of it beside its tensors.
 pub struct StatedModel {
     pub architecture: Architecture,
     /// Whether waveforms are normalised.
@@ -191,8 +191,21 @@ pub struct StatedModel {
 }
 
 impl StatedModel {
-    /// Reads what a model's files say.
+    /// Reads what a model's files say. Of a folder of transformers it reads no tensor.
     pub fn read(path: &Path, unknown: UnknownKeys) -> Result<StatedModel> {
+        let config = path.join("config.json");
+        if config.is_file() && !is_diarizen_folder(path) {
+            let text = text::read_small(&config).at(&config)?;
+            if !serde_json::from_str(&text).is_ok_and(|keys| is_builder_config(&keys)) {
+                let architecture = read_architecture(path, unknown)?;
+                let files = &mut ReadFiles::default();
+                let normalize = Normalization::read(path, &architecture, files)?.normalize;
+                return Ok(StatedModel {
+                    architecture,
+                    normalize,
+                });
+            }
+        }
         let model = Checkpoint::open(path, unknown)?.model;
         Ok(StatedModel {
             architecture: model.architecture,

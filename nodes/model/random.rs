@@ -2,7 +2,7 @@
 use super::components::{ComponentKind, Initial};
 use super::normalization::HUGGING_FACE_EPSILON;
 use super::{Architecture, Model, Normalization, Weights};
-use compute::op::FrozenWeights;
+use compute::op::PackedWeights;
 use compute::parallel::map;
 use compute::random::Key;
 use compute::tensor::{Param, param, read};
@@ -32,7 +32,7 @@ impl Model {
             normalize: Normalization::by_default(architecture),
             normalize_epsilon: HUGGING_FACE_EPSILON,
             cmvn: None,
-            frozen: FrozenWeights::default(),
+            packed: PackedWeights::default(),
         }
     }
 }

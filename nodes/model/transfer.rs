@@ -1,7 +1,7 @@
 //! The weights that a student of another shape takes from a model.
 use super::components::POSITION_TABLE;
 use super::{Architecture, Model, Weights};
-use compute::op::FrozenWeights;
+use compute::op::PackedWeights;
 use compute::random::Key;
 use compute::tensor::{param, read};
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,7 +99,7 @@ impl Model {
             weights: Weights(weights),
             normalize: self.normalize && !architecture.is_fbank(),
             normalize_epsilon: self.normalize_epsilon,
-            frozen: FrozenWeights::default(),
+            packed: PackedWeights::default(),
             cmvn: self.cmvn.clone().filter(|cmvn| {
                 architecture.is_fbank() && cmvn.mean.len() == architecture.fbank_bins
             }),

@@ -11,7 +11,7 @@ use crate::data::error::error_at;
 use crate::data::file::{self, GrowingFolder};
 use crate::data::read_files::ReadFiles;
 use compute::gemm::Precision;
-use compute::op::FrozenWeights;
+use compute::op::PackedWeights;
 use compute::tensor::{Param, param, read};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -51,8 +51,8 @@ pub struct Model {
     pub normalize_epsilon: f32,
     /// How a model of log-mel frames normalises them; `None`: not at all.
     pub cmvn: Option<Cmvn>,
-    /// What [`Model::freeze`] has packed.
-    pub frozen: FrozenWeights,
+    /// What [`Model::pack`] has packed.
+    pub packed: PackedWeights,
 }
 
 /// A model as it was loaded, with what its checkpoint says beside it.
@@ -78,14 +78,14 @@ impl Model {
 
     /// Packs the weights of the layers' linear maps for passes of this precision without gates and
     /// gradients, so that no pass does. They cannot be read, written or trained any more.
-    pub fn freeze(&mut self, precision: Precision) {
+    pub fn pack(&mut self, precision: Precision) {
         let shapes = self.architecture.tensors();
         for (name, shape) in shapes {
-            let is_linear = is_linear_map(&name);
-            if let (true, &[out, width]) = (is_linear, &shape[..])
+            if let &[out, width] = &shape[..]
+                && is_linear_map(&name)
                 && let Some(weight) = self.weights.0.get_mut(&name)
             {
-                self.frozen.pack(precision, out, width, weight);
+                self.packed.pack(precision, out, width, weight);
             }
         }
     }
@@ -164,7 +164,7 @@ impl LoadedModel {
                 normalize: checkpoint.model.normalization.normalize,
                 normalize_epsilon: checkpoint.model.epsilon,
                 cmvn: checkpoint.model.cmvn,
-                frozen: FrozenWeights::default(),
+                packed: PackedWeights::default(),
             },
             format: checkpoint.model.format,
             normalization: checkpoint.model.normalization,

@@ -208,7 +208,7 @@ impl ModelOption<'_> {
     }
 
     /// Opens a frozen model for passes of this precision, as [`ModelOption::open_files`]. Nodes of a
-    /// phase that name equal models share one copy of the weights, also of those that `bench` draws in
+    /// phase that name equal models at equal precision share one copy of the weights, also of those that `bench` draws in
     /// place of a missing folder.
     pub fn open_shared(&self, context: &NodeContext, precision: Precision) -> Result<SharedModel> {
         let named = self.folder.unwrap_or_default();
@@ -217,12 +217,13 @@ impl ModelOption<'_> {
             UnknownKeys::Allow => &[],
         };
         let path = context.path(named);
-        let name = format!("{:?}", (path, self.architecture, except, precision));
+        let computed = precision.on_device();
+        let name = format!("{:?}", (path, self.architecture, except, computed));
         let key = Key::new(context.run.seed, &["weights", named]);
         let models = &context.run.models;
         models.open(name, || {
             let (mut model, files) = self.open_files(context, key)?;
-            model.freeze(precision);
+            model.pack(precision);
             Ok((model, files))
         })
     }

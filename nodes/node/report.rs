@@ -38,7 +38,7 @@ pub enum Measurement {
     Products { precision: Precision, macs: u64 },
     /// The duration of the backward pass.
     Backward(Duration),
-    /// How long a rank has waited for the others, and exchanged gradients with them.
+    /// How long a rank has waited for the others, and for gradients to be exchanged.
     Exchange { waiting: Duration, adding: Duration },
 }
 

@@ -18,7 +18,7 @@
 use super::{Finalize, groups};
 use crate::Result;
 use crate::model::{Architecture, DUMMY_WEIGHT, Dim, Model, TensorSpec, Unit, UnitGroup, Weights};
-use compute::op::FrozenWeights;
+use compute::op::PackedWeights;
 use compute::tensor::{param, read};
 use std::collections::BTreeMap;
 
@@ -48,7 +48,7 @@ pub fn shrink(model: &Model, gates: &Fixed, how: Finalize) -> Result<Model> {
         normalize: model.normalize,
         normalize_epsilon: model.normalize_epsilon,
         cmvn: model.cmvn.clone(),
-        frozen: FrozenWeights::default(),
+        packed: PackedWeights::default(),
     })
 }
 

@@ -9,7 +9,7 @@ use crate::data::printable::printable;
 use crate::data::table::TableWriter;
 use crate::data::{file, manifest};
 use crate::model::row_memory::check_file;
-use crate::model::{Convention, Forward, Model, OPEN};
+use crate::model::{Convention, Forward, Model, OPEN, model_files};
 use crate::node::layer_outputs::check_command_layers;
 use crate::tool::layers::LayerChoice;
 use crate::tool::model_options::ModelOptions;
@@ -17,7 +17,7 @@ use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use compute::gemm::Precision;
 use compute::tensor::{Hidden, len, read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,7 @@ pub fn extract(
     out: &Path,
     report: &mut impl ExtractReport,
 ) -> Result<ExtractProgress> {
+    let of_model = model_files(model);
     let mut model = options.model.load(model)?;
     let layers = options
         .layers
@@ -86,9 +87,10 @@ pub fn extract(
         report.say(&warning);
     }
     let files = audio_files(audio, report)?;
-    file::refuse_input(out, files.iter().map(Path::new))?;
+    let of_model = of_model.iter().map(PathBuf::as_path);
+    file::refuse_input(out, files.iter().map(Path::new).chain(of_model))?;
     let mut table = TableWriter::create(out, schema())?;
-    model.freeze(options.precision);
+    model.pack(options.precision);
     let forward = Forward::frozen(&model, OPEN, options.precision);
     let mut bad_files = 0;
     let started = Instant::now();

@@ -21,6 +21,12 @@ impl LayerChoice {
         LayerChoice(vec![LayerItem::All])
     }
 
+    /// Whether a layer of a model whose last one is `deepest` is not chosen.
+    pub fn leaves_out(&self, deepest: usize) -> bool {
+        self.layers(deepest)
+            .is_ok_and(|layers| layers.len() <= deepest)
+    }
+
     /// Returns the layers of a model whose last layer is `deepest`, in order, each once.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ pub fn probe(
     if let Some(reason) = model.why_not_normalized() {
         say(&reason);
     }
-    model.freeze(Precision::F32);
+    model.pack(Precision::F32);
     let model = Box::new(model);
     probe_table(&Source::Model { model, layers }, table)
 }

@@ -17,7 +17,7 @@ const NOISE_SAMPLES: usize = 240_000;
 /// first row was computed once untimed; `None` without a row.
 pub fn real_time_factor(mut model: Model, rows: &[Vec<f32>]) -> Option<f64> {
     let first = rows.first()?;
-    model.freeze(Precision::F32);
+    model.pack(Precision::F32);
     let forward = Forward::frozen(&model, OPEN, Precision::F32);
     let deepest = [model.architecture.num_hidden_layers];
     let compute = |row: &[f32]| {

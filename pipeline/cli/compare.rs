@@ -47,9 +47,10 @@ impl Arguments {
                 eprintln!("warning: {} {warning}", run.run);
             }
         }
-        let tables: BTreeSet<&String> = runs.iter().flat_map(|run| &run.probe_labels).collect();
+        let tables: BTreeSet<&String> = runs.iter().flat_map(|run| &run.probe_table).collect();
         if tables.len() > 1 {
-            let tables: Vec<_> = tables.into_iter().map(|table| printable(table)).collect();
+            let paths: BTreeSet<&String> = runs.iter().flat_map(|run| &run.probe_labels).collect();
+            let tables: Vec<_> = paths.into_iter().map(|path| printable(path)).collect();
             eprintln!(
                 "warning: the runs were probed on different tables, so their probes do not compare: {}",
                 tables.join(", ")

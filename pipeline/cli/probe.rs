@@ -7,6 +7,7 @@ use crate::ending::CommandResult;
 use crate::print::{print, print_json};
 use crate::table::columns;
 use crate::{Format, device, model_options, terminal};
+use nodes::model::{UnknownKeys, read_architecture};
 use nodes::node::contents::Contents;
 use nodes::tool::layers::LayerChoice;
 use nodes::tool::probe::{ProbeResult, probe, probe_fbank, real_time_factor};
@@ -67,6 +68,13 @@ impl Arguments {
     /// Measures a run's student beside its teacher and log-mel frames, and keeps the numbers.
     fn measure(&self, of_run: StudentOfRun) -> CommandResult {
         let student_probe = self.probe(&self.model)?;
+        if self.layers.leaves_out(deepest_layer(&self.model)?) {
+            // The best of some layers is not the student's best.
+            terminal::print_line(
+                "only some layers are probed, so the student is measured alone, and nothing is kept",
+            );
+            return self.show(&student_probe);
+        }
         if !of_run.teacher.exists() {
             let teacher = of_run.teacher.display();
             terminal::print_line(&format!(
@@ -79,6 +87,7 @@ impl Arguments {
         teacher_options.ignore_keys.extend(own.ignore_keys.clone());
         let measured = Measured {
             student_hash: Some(Contents::Files.hash(&self.model)?),
+            labels_hash: Some(Contents::Files.hash(&self.labels)?),
             labels: self.labels.clone(),
             student_probe,
             teacher_probe: probe(
@@ -98,13 +107,7 @@ impl Arguments {
             student: of_run.student,
             teacher: of_run.teacher,
         };
-        match self.layers == LayerChoice::all() {
-            true => measured.write(&of_run.run)?,
-            // The best of some layers is not the student's best.
-            false => terminal::print_line(
-                "only some layers were probed, so the run's measured.json stays as it is",
-            ),
-        }
+        measured.write(&of_run.run)?;
         match self.format {
             Format::Text => {
                 print(&text(&measured.student_probe))?;
@@ -121,6 +124,12 @@ impl Arguments {
             }
         }
     }
+}
+
+/// Returns the number of a model's last layer.
+fn deepest_layer(model: &Path) -> nodes::Result<usize> {
+    let architecture = read_architecture(model, UnknownKeys::Allow)?;
+    Ok(architecture.num_hidden_layers)
 }
 
 /// Says in a sentence how the student stands between log-mel frames and its teacher.

@@ -53,7 +53,8 @@ impl Arguments {
         let phase = find_phase(&plan, self.phase.as_deref())?;
         let (node, port) = self.find_port(phase)?;
         check_files(phase)?;
-        let reads = phase.nodes.iter().flat_map(|node| &node.info.reads);
+        let nodes = plan.phases.iter().flat_map(|phase| &phase.nodes);
+        let reads = nodes.flat_map(|node| &node.info.reads);
         let reads = reads.map(Path::new).chain([&*self.graph.graph]);
         file::refuse_input(&self.out, reads)?;
         let device = self.device.choose()?;

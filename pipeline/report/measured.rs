@@ -32,11 +32,14 @@ pub struct Measured {
     pub fbank_probe: ProbeResult,
     /// Seconds that the student computes for a second of audio.
     pub real_time_factor: f64,
-    /// The same of the teacher; none in a file that version 0.1.0 wrote.
+    /// The same of the teacher; none if it was not measured.
     pub teacher_real_time_factor: Option<f64>,
-    /// BLAKE3 of the student's files; none in a file that version 0.1.0 wrote.
+    /// BLAKE3 of the student's files, if it was kept.
     #[serde(default)]
     pub student_hash: Option<String>,
+    /// BLAKE3 of the table, if it was kept.
+    #[serde(default)]
+    pub labels_hash: Option<String>,
 }
 
 impl Measured {
@@ -60,8 +63,9 @@ impl Measured {
 
     /// Whether the run's student is another one since, as far as can be told.
     pub fn is_outdated(&self, run: &Path) -> bool {
-        let now = || Contents::Files.hash(&run.join(&self.student)).ok();
-        self.student_hash.is_some() && now() != self.student_hash
+        let now = Contents::Files.hash(&run.join(&self.student)).ok();
+        let both = self.student_hash.as_ref().zip(now);
+        both.is_some_and(|(then, now)| *then != now)
     }
 
     /// Writes the file of a run, whole or not at all, with what it has of other students.

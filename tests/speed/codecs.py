@@ -1,6 +1,6 @@
 """What each codec of a cache costs and does, as two tables in Markdown:
 
-    python tests/speed/codecs.py [STEPS [PIPELINE [FOLDER]]]      # 200; needs numpy and pyarrow; about half an hour
+    python tests/speed/codecs.py [STEPS [PIPELINE [FOLDER]]]      # 200; needs numpy and pyarrow; about ten minutes
 
 The first is of hidden states: bytes for an hour of speech and a layer of width 768, and GB of decoded f32 a second that are
 stored and served, on noise (the bench `cache`, with the parquet crate on the same files); the relative error of the sample's

@@ -1,5 +1,5 @@
 //! Which rows a part has, without their floats.
-use super::location::{KEY, guarded};
+use super::location::{KEY, check_layer, guarded};
 use crate::Result;
 use crate::cache::rows::RowKey;
 use crate::data::store;
@@ -30,6 +30,7 @@ pub(in crate::cache) fn identities(path: &Path) -> Result<Vec<RowIdentity>> {
 
 fn read(path: &Path) -> Result<Vec<RowIdentity>> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(store::open(path)?)?;
+    check_layer(path, &reader)?;
     let columns = ProjectionMask::roots(reader.parquet_schema(), [KEY, ID, SAMPLES]);
     let mut rows = vec![];
     for batch in reader.with_projection(columns).build()? {

@@ -22,7 +22,7 @@ pub(super) const VALUES: usize = 5;
 
 /// The key of a part's metadata for the fingerprint.
 pub(super) const FINGERPRINT_KEY: &str = "fingerprint";
-/// The key for the name of the layer's folder, which parts of version 0.1.0 lack.
+/// The key for the name of the layer's folder; parts that were written before layers were named lack it.
 pub(super) const LAYER_KEY: &str = "layer";
 
 /// Where the values of a row are in its part.
@@ -135,24 +135,40 @@ fn check(
     fingerprint: &Fingerprint,
     codec: &EntryCodec,
 ) -> Result<()> {
-    let metadata = reader.metadata().file_metadata().key_value_metadata();
-    let found = |key: &str| {
-        let pair = metadata.and_then(|pairs| pairs.iter().find(|pair| pair.key == key));
-        pair.and_then(|pair| pair.value.as_deref())
-    };
-    if found(FINGERPRINT_KEY) != Some(fingerprint.json()) {
+    if metadata_of(reader, FINGERPRINT_KEY) != Some(fingerprint.json()) {
         return Err("its metadata name another fingerprint".into());
     }
-    let folder = path.parent().and_then(Path::file_name);
-    let folder = folder.unwrap_or_default().to_string_lossy();
-    if let Some(layer) = found(LAYER_KEY).filter(|layer| *layer != folder) {
-        return Err(format!("its metadata name another layer, `{}`", printable(layer)).into());
-    }
+    check_layer(path, reader)?;
     let expected = UnwrittenRows::new(codec.clone()).into_batch()?.schema();
     if reader.schema().fields() != expected.fields() {
         return Err("its columns are not those of a part".into());
     }
     Ok(())
+}
+
+/// Checks that a part is of the layer whose folder it is in.
+pub(super) fn check_layer(
+    path: &Path,
+    reader: &ParquetRecordBatchReaderBuilder<StoredFile>,
+) -> Result<()> {
+    let folder = path.parent().and_then(Path::file_name);
+    let folder = folder.unwrap_or_default().to_string_lossy();
+    match metadata_of(reader, LAYER_KEY).filter(|layer| *layer != folder) {
+        Some(layer) => {
+            Err(format!("its metadata name another layer, `{}`", printable(layer)).into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Returns what a file's metadata say under a key.
+fn metadata_of<'a>(
+    reader: &'a ParquetRecordBatchReaderBuilder<StoredFile>,
+    key: &str,
+) -> Option<&'a str> {
+    let pairs = reader.metadata().file_metadata().key_value_metadata()?;
+    let pair = pairs.iter().find(|pair| pair.key == key)?;
+    pair.value.as_deref()
 }
 
 /// A page of the values.

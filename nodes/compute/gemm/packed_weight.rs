@@ -5,12 +5,11 @@ use super::{Out, Shape, backend, blocked::PackedPanels, kernel_of};
 #[cfg(target_arch = "x86_64")]
 use crate::parallel::{Shared, threads};
 
-/// A weight w (out, width), packed for products x wᵀ of one precision. Each number of them is the same
-/// as if w were packed for each.
+/// A weight w (out, width), packed for products x wᵀ of one precision. They equal, bit for bit, those of
+/// the unpacked weight.
 pub struct PackedWeight {
-    #[cfg(target_arch = "x86_64")]
+    precision: Precision,
     out: usize,
-    #[cfg(target_arch = "x86_64")]
     width: usize,
     #[cfg(target_arch = "x86_64")]
     panels: PackedPanels,
@@ -27,6 +26,7 @@ impl PackedWeight {
         let b = View::rows(w, width).t();
         assert!(b.holds(width, out), "w is too short for {out} x {width}");
         Some(PackedWeight {
+            precision: p,
             out,
             width,
             // SAFETY: b has `width` rows and `out` columns, as just asserted; the machine has the
@@ -39,6 +39,17 @@ impl PackedWeight {
     #[cfg(not(target_arch = "x86_64"))]
     pub fn new(_: Precision, _: usize, _: usize, _: &[f32]) -> Option<PackedWeight> {
         None
+    }
+
+    /// Panics unless the weight is (out, width) and packed for products of this precision.
+    pub(crate) fn check(&self, precision: Precision, out: usize, width: usize) {
+        assert!(
+            (self.precision, self.out, self.width) == (precision, out, width),
+            "a weight ({}, {}) packed in {:?} is read as ({out}, {width}) in {precision:?}",
+            self.out,
+            self.width,
+            self.precision
+        );
     }
 
     /// Returns x wᵀ for x (m, width), row-major in new memory, with `then` applied to each tile; on all

@@ -5,11 +5,11 @@
 pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda;
-pub(crate) mod frozen;
+pub(crate) mod packed;
 use crate::gemm::Precision;
 use crate::math::Dropout;
 use crate::tensor::{DeviceStorage, Matrix, NoneTape, Param};
-use frozen::FrozenWeights;
+use packed::PackedWeights;
 
 /// What a device must do for the ops that are written over passes.
 pub trait Passes: DeviceStorage {
@@ -21,12 +21,7 @@ pub trait Passes: DeviceStorage {
     /// Prepares a parameter as a factor; a converted copy serves all passes until an update.
     fn weight(precision: Precision, w: &Param<Self>) -> Self::Operand;
     /// Packs a weight (out, width) that changes no more, where that pays.
-    fn freeze(
-        kept: &mut FrozenWeights,
-        precision: Precision,
-        shape: [usize; 2],
-        w: &mut Param<Self>,
-    );
+    fn pack(kept: &mut PackedWeights, precision: Precision, shape: [usize; 2], w: &mut Param<Self>);
     /// Prepares the gradient of a result of `len` numbers as a factor.
     fn gradient(precision: Precision, dy: Self::Upstream, len: usize) -> Self::Operand;
 

@@ -1,6 +1,6 @@
 //! Work beside what a rank computes: one piece at a time, in a thread of its own.
 use std::panic::resume_unwind;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 /// The piece of work that is under way, if one is.
@@ -8,10 +8,33 @@ use std::thread::{self, JoinHandle};
 pub(super) struct Background(Mutex<Option<JoinHandle<()>>>);
 
 impl Background {
-    /// Begins a piece of work when the one before is over.
+    /// Begins a piece of work when the one before is over. Where no thread can be had, does it here.
     pub(super) fn begin(&self, work: impl FnOnce() + Send + 'static) {
         let mut running = self.finished();
-        *running = Some(thread::spawn(work));
+        let work = Arc::new(Mutex::new(Some(work)));
+        let take = |work: &Mutex<Option<_>>| work.lock().ok().and_then(|mut work| work.take());
+        let for_thread = work.clone();
+        let run = move || {
+            if let Some(work) = take(&for_thread) {
+                work();
+            }
+        };
+        match thread::Builder::new().spawn(run) {
+            Ok(thread) => *running = Some(thread),
+            Err(_) => {
+                if let Some(work) = take(&work) {
+                    work();
+                }
+            }
+        }
+    }
+
+    /// Waits until nothing is under way, whether it has panicked or not.
+    pub(super) fn end(&self) {
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = running.take() {
+            let _ = thread.join(); // its panic is not the first failure
+        }
     }
 
     /// Waits until nothing is under way.

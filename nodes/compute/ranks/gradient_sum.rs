@@ -142,7 +142,7 @@ impl Share {
 
 /// Returns the transport of a run of several ranks, when an exchange that was begun is over.
 fn several(ranks: &Ranks) -> Option<Arc<dyn Transport>> {
-    let transport = ranks.transport()?;
+    let transport = ranks.idle_transport()?;
     (transport.count() > 1).then(|| transport.clone())
 }
 

@@ -6,6 +6,8 @@ use super::{Ranks, Transport};
 use crate::tensor::{param, read};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
+#[cfg(not(feature = "cuda"))]
+use std::time::Duration;
 
 /// Ranks that are threads of one process.
 #[derive(Clone)]
@@ -161,6 +163,7 @@ fn gradients_are_exchanged_beside_other_work() {
         }
         fn swap(&self, sent: &[f32], received: &mut [f32]) {
             self.goes_on.wait();
+            thread::sleep(Duration::from_millis(50));
             received.copy_from_slice(sent);
             self.calls.lock().unwrap().push("swap");
         }

@@ -12,18 +12,20 @@ use std::time::{Duration, Instant};
 
 impl Optimize {
     /// Accumulates gradients. With the last batch of an update, changes the weights and returns the
-    /// metrics of the update. `waiting` is how long this rank has waited for the others.
+    /// metrics of the update. `left` is how long this rank has waited for the exchange of earlier
+    /// gradients, `waiting` how long for the others.
     pub(super) fn learn(
         &mut self,
         step: &mut Step,
         gradients: Gradients,
+        left: Duration,
         waiting: Duration,
     ) -> Result<Metrics> {
         let info = step.info;
         self.samples += info.samples;
         let begun = Instant::now();
         let gradients = self.accumulate(step, gradients);
-        let adding = begun.elapsed();
+        let adding = left + begun.elapsed();
         step.record(Measurement::Exchange { waiting, adding });
         let Some(gradients) = gradients else {
             return Ok(vec![]);

@@ -64,7 +64,8 @@ impl Options {
     /// the same changes no number.
     fn overruling(&self, context: &NodeContext) -> Result<(Option<bool>, Option<&Json>)> {
         let path = context.path(&self.model);
-        let (mut normalize, mut architecture) = (self.normalize, self.architecture.as_ref());
+        let mut normalize = self.normalize;
+        let mut architecture = self.architecture.as_ref();
         if (normalize.is_none() && architecture.is_none()) || !path.exists() {
             return Ok((normalize, architecture));
         }

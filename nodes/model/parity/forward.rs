@@ -85,12 +85,12 @@ fn packing_weights_changes_no_bit() {
                 };
                 states.iter().map(bits).collect()
             };
-            let mut frozen = model.clone();
-            frozen.freeze(precision);
+            let mut packed = model.clone();
+            packed.pack(precision);
             let query = "encoder.layers.0.attention.q_proj.weight";
             let packs = !ON_GPU && Vectors::detect() != Vectors::Plain;
-            assert_eq!(len(frozen.weights.get(query)) == 1, packs);
-            assert!(states(&frozen) == states(&model), "{name} in {precision:?}");
+            assert_eq!(len(packed.weights.get(query)) == 1, packs);
+            assert!(states(&packed) == states(&model), "{name} in {precision:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A model that is being rewritten: its architecture, and tensors that need not fit it yet.
 use crate::Result;
 use crate::model::{Architecture, HUGGING_FACE_EPSILON, Model, Weights};
-use compute::op::FrozenWeights;
+use compute::op::PackedWeights;
 use compute::tensor::{param, read};
 use std::collections::BTreeMap;
 
@@ -74,7 +74,7 @@ impl Draft {
             normalize: self.normalize,
             normalize_epsilon: HUGGING_FACE_EPSILON,
             cmvn: None,
-            frozen: FrozenWeights::default(),
+            packed: PackedWeights::default(),
         })
     }
 }

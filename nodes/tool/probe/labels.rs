@@ -75,7 +75,7 @@ fn phone_of(phones: &[PhoneInterval], t: usize) -> Option<&str> {
     (centre < interval.end).then_some(&interval.phone)
 }
 
-/// Reads a table. Errors name the table and the line.
+/// Reads a table. Errors name the table, and the line or the recording.
 pub(super) fn read(table: &Path) -> Result<LabelTable> {
     let text = text::read_list(table).at(table)?;
     let folder = table.parent().unwrap_or(Path::new(""));

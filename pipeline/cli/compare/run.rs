@@ -55,7 +55,10 @@ pub(super) struct ComparedRun {
     /// Sizes by node, of the model that the last phase wrote.
     pub(super) models: BTreeMap<String, ModelSize>,
     pub(super) phases: Vec<Summary>,
-    /// What the person who compares ought to know.
+    /// What the table contains, or where it is if that is not known.
+    #[serde(skip)]
+    pub(super) probe_table: Option<String>,
+    /// Warnings for the reader of the comparison.
     #[serde(skip)]
     pub(super) warnings: Vec<String>,
 }
@@ -143,6 +146,10 @@ pub(super) fn read_run(folder: &Path) -> nodes::Result<ComparedRun> {
         step_seconds: last.and_then(|summary| summary.step_seconds),
         dev: last.and_then(|summary| Some(summary.dev_loss?[1])),
         probe: measured.and_then(|measured| measured.student_probe.best()),
+        probe_table: measured.map(|measured| match &measured.labels_hash {
+            Some(hash) => hash.clone(),
+            None => measured.labels.display().to_string(),
+        }),
         probe_labels: measured.map(|measured| measured.labels.display().to_string()),
         gain_kept: measured.and_then(Measured::gain_kept),
         warnings,

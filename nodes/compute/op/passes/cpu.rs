@@ -1,5 +1,5 @@
 //! [`Passes`] over slices, by all threads.
-use super::frozen::{FrozenWeight, FrozenWeights};
+use super::packed::{PackedParameter, PackedWeights};
 use super::{Affine, Passes};
 use crate::gemm::{Epilogue, Out, Precision, Shape, View, gemm, product};
 use crate::math::{Dropout, sum};
@@ -16,20 +16,20 @@ pub enum Operand {
     Matrix(Matrix),
     Param(Param),
     Owned(Vec<f32>),
-    Frozen(Arc<FrozenWeight>),
+    Packed(Arc<PackedParameter>),
 }
 
 impl Operand {
     /// Returns all numbers of the factor.
     ///
     /// # Panics
-    /// If it is a frozen weight.
+    /// If it is a packed weight.
     pub fn read(&self) -> &[f32] {
         match self {
             Operand::Matrix(x) => read(x),
             Operand::Param(w) => read(w),
             Operand::Owned(dy) => dy,
-            Operand::Frozen(_) => panic!("a frozen weight has no gradient"),
+            Operand::Packed(_) => panic!("a packed weight is read in that form alone"),
         }
     }
 
@@ -46,12 +46,12 @@ impl Passes for Cpu {
         Operand::Matrix(x.clone())
     }
     fn weight(_: Precision, w: &Param) -> Operand {
-        match FrozenWeight::find(w) {
-            Some(frozen) => Operand::Frozen(frozen),
+        match PackedParameter::find(w) {
+            Some(packed) => Operand::Packed(packed),
             None => Operand::Param(w.clone()),
         }
     }
-    fn freeze(kept: &mut FrozenWeights, precision: Precision, shape: [usize; 2], w: &mut Param) {
+    fn pack(kept: &mut PackedWeights, precision: Precision, shape: [usize; 2], w: &mut Param) {
         kept.pack_on_cpu(precision, shape, w);
     }
     fn gradient(_: Precision, dy: Vec<f32>, _: usize) -> Operand {
@@ -172,7 +172,11 @@ pub(crate) fn times_weight(
     then: Epilogue,
 ) -> Vec<f32> {
     match w {
-        Operand::Frozen(frozen) => frozen.packed().product(shape.m, x, then),
+        Operand::Packed(packed) => {
+            let weight = packed.weight();
+            weight.check(precision, shape.n, shape.k);
+            weight.product(shape.m, x, then)
+        }
         _ => product(precision, shape, x, w.rows(shape.k).t(), then),
     }
 }

@@ -1,5 +1,5 @@
 //! [`Passes`] by cuBLAS and by kernels with a lane for each number.
-use super::frozen::FrozenWeights;
+use super::packed::PackedWeights;
 use super::{Affine, Passes};
 use crate::cuda::elementwise::{add, add_row, add_times};
 use crate::cuda::gpu::{Address, Memory, gpu};
@@ -59,7 +59,7 @@ impl Passes for Cuda {
             wide: 0,
         }
     }
-    fn freeze(_: &mut FrozenWeights, _: Precision, _: [usize; 2], _: &mut Param) {}
+    fn pack(_: &mut PackedWeights, _: Precision, _: [usize; 2], _: &mut Param) {}
     fn gradient(precision: Precision, dy: Address, len: usize) -> Operand {
         Operand {
             factor: Factor::at(precision, dy, len),

@@ -10,29 +10,29 @@ use crate::tensor::{Param as DeviceParam, len};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, Weak};
 
-/// Packed weights. What stands in their places serves as long as this or a clone of it is there.
+/// Packed weights. A placeholder works while this value or a clone of it lives.
 #[derive(Clone, Default)]
-pub struct FrozenWeights(Vec<Arc<FrozenWeight>>);
+pub struct PackedWeights(Vec<Arc<PackedParameter>>);
 
 /// A weight in its packed form.
-pub struct FrozenWeight {
-    /// Keeps the address of the number from being another's.
+pub struct PackedParameter {
+    /// Keeps the address of its number from being reused.
     placeholder: Param,
-    packed: PackedWeight,
+    weight: PackedWeight,
 }
 
 /// By the address of the placeholder's number.
-static FROZEN: RwLock<Option<HashMap<usize, Weak<FrozenWeight>>>> = RwLock::new(None);
+static PACKED: RwLock<Option<HashMap<usize, Weak<PackedParameter>>>> = RwLock::new(None);
 
-fn frozen() -> RwLockReadGuard<'static, Option<HashMap<usize, Weak<FrozenWeight>>>> {
-    FROZEN.read().unwrap_or_else(PoisonError::into_inner)
+fn packed() -> RwLockReadGuard<'static, Option<HashMap<usize, Weak<PackedParameter>>>> {
+    PACKED.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn address(placeholder: &Param) -> usize {
     read(placeholder).as_ptr() as usize
 }
 
-impl FrozenWeights {
+impl PackedWeights {
     /// Packs w (out, width) for products x wᵀ of linear maps and feed-forward layers in this precision,
     /// and puts a placeholder for it in its place. On a device whose products take weights as they are
     /// w stays.
@@ -43,7 +43,7 @@ impl FrozenWeights {
         width: usize,
         w: &mut DeviceParam<D>,
     ) {
-        D::freeze(self, precision, [out, width], w);
+        D::pack(self, precision, [out, width], w);
     }
 
     /// Packs a weight in the host's memory.
@@ -53,42 +53,43 @@ impl FrozenWeights {
         [out, width]: [usize; 2],
         w: &mut Param,
     ) {
-        let Some(packed) = PackedWeight::new(precision, out, width, read(w)) else {
+        let Some(weight) = PackedWeight::new(precision, out, width, read(w)) else {
             return;
         };
         let placeholder = param(vec![f32::NAN]);
         *w = placeholder.clone();
-        let weight = Arc::new(FrozenWeight {
+        let weight = Arc::new(PackedParameter {
             placeholder,
-            packed,
+            weight,
         });
-        let mut frozen = FROZEN.write().unwrap_or_else(PoisonError::into_inner);
-        let frozen = frozen.get_or_insert_default();
-        frozen.insert(address(w), Arc::downgrade(&weight));
+        let mut packed = PACKED.write().unwrap_or_else(PoisonError::into_inner);
+        packed
+            .get_or_insert_default()
+            .insert(address(w), Arc::downgrade(&weight));
         self.0.push(weight);
     }
 }
 
-impl FrozenWeight {
+impl PackedParameter {
     /// Returns the packed form of a weight, if `w` stands for one.
-    pub(crate) fn find(w: &Param) -> Option<Arc<FrozenWeight>> {
+    pub(crate) fn find(w: &Param) -> Option<Arc<PackedParameter>> {
         if len(w) != 1 {
             return None;
         }
-        frozen().as_ref()?.get(&address(w))?.upgrade()
+        packed().as_ref()?.get(&address(w))?.upgrade()
     }
 
     /// Returns the packed form.
-    pub(crate) fn packed(&self) -> &PackedWeight {
-        &self.packed
+    pub(crate) fn weight(&self) -> &PackedWeight {
+        &self.weight
     }
 }
 
-impl Drop for FrozenWeight {
+impl Drop for PackedParameter {
     fn drop(&mut self) {
-        let mut frozen = FROZEN.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(frozen) = frozen.as_mut() {
-            frozen.remove(&address(&self.placeholder));
+        let mut packed = PACKED.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(packed) = packed.as_mut() {
+            packed.remove(&address(&self.placeholder));
         }
     }
 }
@@ -120,12 +121,12 @@ mod tests {
                     let z = feed_forward(x.clone(), w.each_ref(), None, drop, precision);
                     [bits(&y), bits(&z.whole())]
                 };
-                let mut kept = FrozenWeights::default();
-                let mut frozen = weights.clone();
-                kept.pack(precision, inner, width, &mut frozen[0]);
-                kept.pack(precision, width, inner, &mut frozen[2]);
+                let mut kept = PackedWeights::default();
+                let mut packed = weights.clone();
+                kept.pack(precision, inner, width, &mut packed[0]);
+                kept.pack(precision, width, inner, &mut packed[2]);
                 assert!(
-                    results(&frozen) == results(&weights),
+                    results(&packed) == results(&weights),
                     "{frames} {width} {inner}"
                 );
             }
@@ -134,19 +135,19 @@ mod tests {
 
     #[test]
     fn a_placeholder_stands_for_a_weight_as_long_as_that_is_kept() {
-        let mut kept = FrozenWeights::default();
+        let mut kept = PackedWeights::default();
         let mut w = param(noise("w", 12));
         kept.pack(Precision::F32, 3, 4, &mut w);
         if len(&w) == 12 {
             return; // nothing is packed on this machine
         }
         assert!(read(&w)[0].is_nan());
-        assert!(FrozenWeight::find(&w).is_some());
-        assert!(FrozenWeight::find(&param(vec![f32::NAN])).is_none());
+        assert!(PackedParameter::find(&w).is_some());
+        assert!(PackedParameter::find(&param(vec![f32::NAN])).is_none());
         let again = kept.clone();
         drop(kept);
-        assert!(FrozenWeight::find(&w.clone()).is_some());
+        assert!(PackedParameter::find(&w.clone()).is_some());
         drop(again);
-        assert!(FrozenWeight::find(&w).is_none());
+        assert!(PackedParameter::find(&w).is_none());
     }
 }
