@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::node::contents::FileOption;
 use crate::node::layer_outputs::{
-    common_width, hiddens_shape, mapped_layers, maps_shape, mask_error, missing_maps,
+    common_width, hiddens_shape, mapped_layers, maps_shape, mask_error, missing_maps, no_map,
 };
 use crate::node::model_option::ModelOption;
 use crate::node::port;
@@ -205,7 +205,7 @@ impl Config for Options {
             outputs: shapes([(OUT, hiddens), (MAPS_OUT, maps), (PENALTY, penalty)]),
             parameters: Some(count::parameters(&architecture)),
             macs: Some(count::macs(&architecture)),
-            unavailable: missing_maps(MAPS_OUT, &architecture),
+            unavailable: missing_maps(MAPS_OUT, &layers, &architecture),
             activation_bytes: Some([per_model, per_second]),
             estimated: planned.estimated,
             writes: Some(Artifact::Model {
@@ -236,7 +236,10 @@ impl Config for Options {
         let has_gates = context.inputs.contains_key(GATES);
         let masked = context.inputs.contains_key(port::MASK.name);
         let mapped = match context.read_outputs.contains(MAPS_OUT) {
-            true => mapped_layers(&layers),
+            true => match no_map(&layers, &model.architecture) {
+                Some(problem) => return Err(problem.into()),
+                None => mapped_layers(&layers),
+            },
             false => vec![],
         };
         let trained_mask = masked && !frozen.holds(MASK_EMBEDDING);

@@ -183,7 +183,7 @@ impl Config for Options {
         let targets = self.targets_shape(&layers, width, &architecture);
         let maps = maps_shape(&layers, &architecture);
         let mut outputs = shapes([(OUT, targets), (MAPS_OUT, maps)]);
-        let mut unavailable = missing_maps(MAPS_OUT, &architecture);
+        let mut unavailable = missing_maps(MAPS_OUT, &layers, &architecture);
         let classes = self.head_classes(&architecture);
         match classes.map_err(|error| vec![error])? {
             Some(classes) => {

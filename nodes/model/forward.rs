@@ -42,8 +42,8 @@ pub struct Forward<'a, T: Track> {
     /// Precision of products; everything else is f32. So is the first convolution, which reads
     /// samples and is bound by what it writes.
     pub precision: Precision,
-    /// Retain each layer's input alone, and compute the layer again for its gradients. Not for
-    /// models that reuse attention maps or have an LSTM, nor for passes that return maps.
+    /// Retain each layer's input alone, and compute the layer again for its gradients, but for layers
+    /// whose maps are returned. Not for models that reuse attention maps or have an LSTM.
     pub recompute: bool,
     /// Average the gradients that later layers send to a layer instead of summing them.
     pub average_gradients: bool,

@@ -63,19 +63,29 @@ pub fn common_width(layers: &[usize], a: &Architecture) -> Result<usize, OptionE
     }
 }
 
-/// Says that a model sends nothing on the port of attention maps, if its layers have none.
-pub fn missing_maps(port: &'static str, a: &Architecture) -> Vec<(&'static str, String)> {
-    let problem = if !a.has_attention() {
-        Some("the model's layers are an LSTM, which has no attention maps")
-    } else if a.is_whisper() {
-        Some("the maps of Whisper's encoder are of 30 s, not of a row's frames")
-    } else {
-        None
-    };
-    problem
-        .map(|problem| (port, problem.to_owned()))
-        .into_iter()
-        .collect()
+/// Says that a model sends nothing on the port of attention maps, if one of these layers has none.
+pub fn missing_maps(
+    port: &'static str,
+    layers: &[usize],
+    a: &Architecture,
+) -> Vec<(&'static str, String)> {
+    let problem = no_map(layers, a).map(|problem| (port, problem));
+    problem.into_iter().collect()
+}
+
+/// Returns why one of these layers has no attention map.
+pub fn no_map(layers: &[usize], a: &Architecture) -> Option<String> {
+    if !a.has_attention() {
+        return Some("the model's layers are an LSTM, which has no attention maps".into());
+    }
+    if a.is_whisper() {
+        return Some("the maps of Whisper's encoder are of 30 s, not of a row's frames".into());
+    }
+    let mut mapped = mapped_layers(layers).into_iter();
+    let layer = mapped.find(|layer| a.heads(layer - 1) == 0)?;
+    Some(format!(
+        "layer {layer} has no attention head left, and so no map: leave it out of `layers`"
+    ))
 }
 
 /// Returns the layers that have an attention map.
@@ -100,4 +110,24 @@ pub fn mask_error(inputs: &Shapes, a: &Architecture) -> Option<OptionError> {
     }
     a.mask_problem()
         .map(|problem| OptionError::input(port::MASK.name, problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_without_heads_has_no_map() {
+        let pruned = Architecture {
+            num_hidden_layers: 3,
+            encoder_num_heads: Some(vec![2, 0, 1]),
+            ..Architecture::default()
+        };
+        assert_eq!(no_map(&[0, 1, 3], &pruned), None);
+        let problem = no_map(&[1, 2, 3], &pruned).unwrap();
+        assert!(
+            problem.starts_with("layer 2 has no attention head left"),
+            "{problem}"
+        );
+    }
 }

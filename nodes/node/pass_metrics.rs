@@ -7,23 +7,44 @@ use compute::tensor::read_all;
 /// Metrics by name, in the order in which the names first came; means come before the others.
 #[derive(Default)]
 pub struct PassMetrics {
+    /// Each loss by its place, the sum of whose means is `loss`.
+    losses: Vec<WeightedSum>,
     means: Vec<WeightedSum>,
     outcomes: Vec<Outcomes>,
 }
 
+#[derive(Default)]
 struct WeightedSum {
     name: String,
     sum: f64,
     weight: f64,
 }
 
+impl WeightedSum {
+    fn add(&mut self, value: f64, weight: f64) {
+        self.sum += value * weight;
+        self.weight += weight;
+    }
+
+    fn mean(&self) -> f64 {
+        self.sum / self.weight.max(f64::MIN_POSITIVE)
+    }
+}
+
+/// A number of which the mean is a metric, and its weight in that mean.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchMean {
+    pub name: String,
+    pub value: f64,
+    pub weight: f64,
+}
+
 /// The losses of one batch, and the metrics of their parts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchMetrics {
-    /// The weight of the batch in the means.
-    pub weight: f64,
-    /// Numbers of which the mean is the metric, by its name.
-    pub means: Vec<(String, f64)>,
+    /// Value and weight of each loss.
+    pub losses: Vec<[f64; 2]>,
+    pub means: Vec<BatchMean>,
     pub outcomes: Vec<Outcomes>,
 }
 
@@ -37,18 +58,24 @@ pub enum BatchWeight {
 }
 
 impl BatchMetrics {
-    /// Lists the losses of one batch, and their sum under the name `loss`. If several nodes send a
-    /// loss, the names of their metrics begin with the node's.
+    /// Lists the losses of one batch, each with its weight; a penalty, which has none, counts as the
+    /// heaviest of them. If several nodes send a loss, the names of their metrics begin with the
+    /// node's.
     pub fn of(losses: &[Scalar], batch_weight: BatchWeight) -> BatchMetrics {
-        let weight = match batch_weight {
+        let heaviest = losses.iter().map(|loss| loss.weight).fold(0.0, f64::max);
+        let weight_of = |loss: &Scalar| match batch_weight {
             BatchWeight::Equal => 1.0,
-            BatchWeight::Frames => losses.iter().map(|loss| loss.weight).fold(0.0, f64::max),
+            BatchWeight::Frames if loss.node.is_empty() => heaviest,
+            BatchWeight::Frames => loss.weight,
         };
         let values = read_all(losses.iter().map(|loss| &loss.value));
-        let total = values.iter().map(|value| value[0] as f64).sum::<f64>();
+        let values = values.iter().map(|value| value[0] as f64);
         let mut batch = BatchMetrics {
-            weight,
-            means: vec![("loss".to_owned(), total)],
+            losses: values
+                .zip(losses.iter().map(weight_of))
+                .map(<[f64; 2]>::from)
+                .collect(),
+            means: vec![],
             outcomes: vec![],
         };
         let several = losses.iter().filter(|loss| !loss.node.is_empty()).count() > 1;
@@ -58,7 +85,11 @@ impl BatchMetrics {
                 false => metric.to_owned(),
             };
             for (metric, value) in &loss.parts {
-                batch.means.push((name(metric), *value as f64));
+                batch.means.push(BatchMean {
+                    name: name(metric),
+                    value: *value as f64,
+                    weight: weight_of(loss),
+                });
             }
             for outcomes in &loss.outcomes {
                 batch.outcomes.push(Outcomes {
@@ -79,8 +110,14 @@ impl PassMetrics {
 
     /// Adds the metrics of one batch.
     pub fn add(&mut self, batch: BatchMetrics) {
-        for (name, value) in &batch.means {
-            self.add_number(name, *value, batch.weight);
+        for (place, [value, weight]) in batch.losses.into_iter().enumerate() {
+            if place == self.losses.len() {
+                self.losses.push(WeightedSum::default());
+            }
+            self.losses[place].add(value, weight);
+        }
+        for mean in batch.means {
+            self.add_mean(mean);
         }
         for outcomes in batch.outcomes {
             self.add_outcomes(outcomes);
@@ -94,17 +131,24 @@ impl PassMetrics {
         }
     }
 
-    fn add_number(&mut self, name: &str, value: f64, weight: f64) {
+    fn add_mean(
+        &mut self,
+        BatchMean {
+            name,
+            value,
+            weight,
+        }: BatchMean,
+    ) {
         match self.means.iter_mut().find(|metric| metric.name == name) {
-            Some(metric) => {
-                metric.sum += value * weight;
-                metric.weight += weight;
+            Some(metric) => metric.add(value, weight),
+            None => {
+                let mut metric = WeightedSum {
+                    name,
+                    ..WeightedSum::default()
+                };
+                metric.add(value, weight);
+                self.means.push(metric);
             }
-            None => self.means.push(WeightedSum {
-                name: name.to_owned(),
-                sum: value * weight,
-                weight,
-            }),
         }
     }
 
@@ -118,7 +162,8 @@ impl PassMetrics {
 
     /// Returns whether all sums are finite.
     pub fn finite(&self) -> bool {
-        self.means.iter().all(|metric| metric.sum.is_finite())
+        let mut sums = self.losses.iter().chain(&self.means);
+        sums.all(|metric| metric.sum.is_finite())
     }
 
     /// Returns the outcomes of all rows so far.
@@ -128,11 +173,18 @@ impl PassMetrics {
 
     /// Returns the metrics and clears them. One that its rows do not define is left out.
     pub fn take(&mut self) -> Vec<(String, f32)> {
-        let PassMetrics { means, outcomes } = std::mem::take(self);
+        let PassMetrics {
+            losses,
+            means,
+            outcomes,
+        } = std::mem::take(self);
         let mut metrics = vec![];
+        if !losses.is_empty() {
+            let loss: f64 = losses.iter().map(WeightedSum::mean).sum();
+            metrics.push(("loss".to_owned(), loss as f32));
+        }
         for metric in means {
-            let mean = metric.sum / metric.weight.max(f64::MIN_POSITIVE);
-            metrics.push((metric.name, mean as f32));
+            metrics.push((metric.name.clone(), metric.mean() as f32));
         }
         for Outcomes { metric, rule, rows } in outcomes {
             let numbers: Vec<[f64; 2]> = rows.iter().map(|row| row.numbers).collect();
@@ -148,7 +200,7 @@ impl PassMetrics {
 mod tests {
     use super::*;
     use crate::node::outcomes::{Outcome, Rule};
-    use compute::tensor::Tape;
+    use compute::tensor::{Tape, put, tensor};
 
     fn loss(node: &str, part: f32, weight: f64, right: f64) -> Scalar {
         let row = Outcome {
@@ -181,6 +233,25 @@ mod tests {
         ];
         assert_eq!(metrics.take(), expected);
         assert!(metrics.take().is_empty());
+    }
+
+    /// Each loss is a mean of its own, however a set is cut into batches.
+    #[test]
+    fn losses_of_other_weights_are_means_of_their_own() {
+        let number = |value: f32, loss: Scalar| Scalar {
+            value: put(&tensor(vec![value], ()), &Tape::default()),
+            ..loss
+        };
+        // Of ten frames one loss counts all, the other those that are chosen: 1 and 4.
+        let all = |x: f32, frames: f64| number(x, loss("all", x, frames, 1.0));
+        let chosen = |x: f32, frames: f64| number(x, loss("chosen", x, frames, 1.0));
+        let mut cut = PassMetrics::default();
+        cut.add_batch(&[all(2.0, 4.0), chosen(10.0, 1.0)], BatchWeight::Frames);
+        cut.add_batch(&[all(7.0, 6.0), chosen(5.0, 4.0)], BatchWeight::Frames);
+        let taken = cut.take();
+        assert_eq!(taken[0], ("loss".to_owned(), 5.0 + 6.0));
+        assert_eq!(taken[1], ("all/loss_ce".to_owned(), 5.0));
+        assert_eq!(taken[2], ("chosen/loss_ce".to_owned(), 6.0));
     }
 
     #[test]

@@ -161,11 +161,19 @@ pub(super) fn aligned_labels(
     if rows.len() != logits.spans.rows() {
         return Err("labels and logits are of other rows".into());
     }
+    // A row of one frame is an utterance, which no padding gives more labels.
+    let is_of_utterances = logits.spans.lengths().all(|frames| frames == 1);
     let mut aligned = Vec::with_capacity(logits.spans.total());
     for (row, (labels, frames)) in rows.into_iter().zip(logits.spans.lengths()).enumerate() {
         let id = ids.value(row);
-        if labels.len().abs_diff(frames) > SLACK {
-            return Err(format!("`{id}` has {frames} frames, but {} labels", labels.len()).into());
+        let has_slots = is_of_utterances && labels.len() > 1;
+        if has_slots || labels.len().abs_diff(frames) > SLACK {
+            let hint = match has_slots {
+                true => "; `slots` names the classes of each",
+                false => "",
+            };
+            let found = labels.len();
+            return Err(format!("`{id}` has {frames} frames, but {found} labels{hint}").into());
         }
         if let Some(label) = labels.iter().find(|label| **label as usize >= classes) {
             return Err(

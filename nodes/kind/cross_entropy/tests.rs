@@ -94,6 +94,21 @@ fn labels_are_aligned_with_frames() {
     assert_eq!(align(&[0, 2]), Err(error.into()));
 }
 
+/// Padding gives a row of frames another label or two, and an utterance none.
+#[test]
+fn an_utterance_of_several_labels_needs_slots() {
+    let align = |labels: &[u32]| {
+        let ids = Arc::new(StringArray::from(vec!["a.wav"]));
+        let batch = labels::batch(ids, labels.to_vec(), &[labels.len()]).expect("a batch");
+        let logits = hidden(vec![2.0, 0.0], 2, Spans::new([1])).on(&Tape::default());
+        aligned_labels(&batch, &logits).map_err(|e| e.to_string())
+    };
+    assert_eq!(align(&[1]), Ok(vec![Some(1)]));
+    assert_eq!(align(&[]), Ok(vec![None]));
+    let error = "`a.wav` has 1 frames, but 2 labels; `slots` names the classes of each";
+    assert_eq!(align(&[0, 1]), Err(error.into()));
+}
+
 #[test]
 fn frames_without_a_label_do_not_count() {
     let frames = LabelledFrames {

@@ -32,10 +32,15 @@ impl Node for Loss {
             }));
         }
 
+        let mut rows = 0;
         let mut parts_by_term = vec![];
         for term in &self.options.terms {
             parts_by_term.push(match (&compared, term.r#type) {
-                (_, TermType::MapKl) => self.map_parts(step)?,
+                (_, TermType::MapKl) => {
+                    let parts;
+                    (parts, rows) = self.map_parts(step)?;
+                    parts
+                }
                 (Some(compared), _) => self.parts(term, compared, &counted),
                 (None, _) => vec![],
             });
@@ -62,7 +67,7 @@ impl Node for Loss {
         let weight = match (&compared, self.options.mean_over) {
             (Some(compared), MeanOver::Chosen) => compared.frames.chosen,
             (Some(compared), MeanOver::All) => compared.frames.total,
-            (None, _) => 1,
+            (None, _) => rows,
         };
         let loss = Scalar {
             value: total,

@@ -78,8 +78,8 @@ impl Loss {
         parts
     }
 
-    /// Compares averaged attention maps.
-    pub(super) fn map_parts(&self, step: &mut Step) -> Result<Vec<Part>> {
+    /// Compares averaged attention maps. Returns how many rows they are of, too.
+    pub(super) fn map_parts(&self, step: &mut Step) -> Result<(Vec<Part>, usize)> {
         let Maps { layers } = step.maps(STUDENT_MAPS)?;
         let targets = step.batch(TARGET_MAPS)?;
         let share = match self.options.reduce {
@@ -98,7 +98,7 @@ impl Loss {
                 factor: share,
             });
         }
-        Ok(parts)
+        Ok((parts, targets.num_rows()))
     }
 }
 

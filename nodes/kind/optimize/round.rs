@@ -2,7 +2,7 @@
 //! that each goes on as one process would after all these batches.
 use crate::Result;
 use crate::node::outcomes::{Outcome, Outcomes, Rule};
-use crate::node::pass_metrics::BatchMetrics;
+use crate::node::pass_metrics::{BatchMean, BatchMetrics};
 use crate::node::step::StepInfo;
 use crate::node::{NodeContext, RunContext};
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,8 @@ struct BatchMessage {
     epoch: u64,
     batch: u64,
     samples: u64,
-    weight: u64,
-    means: Vec<(String, u64)>,
+    losses: Vec<[u64; 2]>,
+    means: Vec<(String, [u64; 2])>,
     outcomes: Vec<OutcomesMessage>,
     /// The norm of the last update, which is that of all ranks unless their weights differ.
     norm: u64,
@@ -132,8 +132,14 @@ fn message(info: StepInfo, batch: BatchMetrics, norm: f64) -> BatchMessage {
         epoch: info.epoch,
         batch: info.batch,
         samples: info.samples,
-        weight: batch.weight.to_bits(),
-        means: means.map(|(name, value)| (name, value.to_bits())).collect(),
+        losses: batch
+            .losses
+            .iter()
+            .map(|loss| loss.map(f64::to_bits))
+            .collect(),
+        means: means
+            .map(|mean| (mean.name, [mean.value, mean.weight].map(f64::to_bits)))
+            .collect(),
         outcomes: outcomes.collect(),
         norm: norm.to_bits(),
         bad_files: vec![],
@@ -154,9 +160,17 @@ fn metrics_of(message: BatchMessage) -> BatchMetrics {
         }
     });
     BatchMetrics {
-        weight: f64::from_bits(message.weight),
+        losses: message
+            .losses
+            .iter()
+            .map(|loss| loss.map(f64::from_bits))
+            .collect(),
         means: means
-            .map(|(name, bits)| (name, f64::from_bits(bits)))
+            .map(|(name, [value, weight])| BatchMean {
+                name,
+                value: f64::from_bits(value),
+                weight: f64::from_bits(weight),
+            })
             .collect(),
         outcomes: outcomes.collect(),
     }
@@ -173,8 +187,12 @@ mod tests {
             numbers: [0.1 + 0.2, 1.0],
         };
         let batch = BatchMetrics {
-            weight: 1.0 / 3.0,
-            means: vec![("loss".into(), -0.0), ("b".into(), f64::INFINITY)],
+            losses: vec![[-0.0, 1.0 / 3.0]],
+            means: vec![BatchMean {
+                name: "b".into(),
+                value: f64::INFINITY,
+                weight: 1.0 / 3.0,
+            }],
             outcomes: vec![Outcomes {
                 metric: "accuracy".into(),
                 rule: Rule::MacroF1,
@@ -186,7 +204,7 @@ mod tests {
         let received: BatchMessage = serde_json::from_slice(&bytes).unwrap();
         assert!(f64::from_bits(received.norm).is_nan());
         let received = metrics_of(received);
-        assert!(received.means[0].1.is_sign_negative());
+        assert!(received.losses[0][0].is_sign_negative());
         assert_eq!(received, batch);
     }
 }

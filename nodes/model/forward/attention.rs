@@ -32,7 +32,7 @@ impl<'a, T: Track> AttentionMaps<'a, T> {
     }
 
     /// Whether the map of layer `l`, from 0, is returned.
-    fn wants(&self, l: usize) -> bool {
+    pub(super) fn wants(&self, l: usize) -> bool {
         self.wanted.contains(&(l + 1))
     }
 

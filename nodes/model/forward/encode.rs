@@ -61,7 +61,7 @@ impl<T: Track> Forward<'_, T> {
                 })
             } else if a.is_lstm() {
                 self.lstm_layer(l, x)
-            } else if self.recompute {
+            } else if self.recompute && !attention_maps.wants(l) {
                 self.recomputed_layer(l, x)
             } else {
                 self.layer(l, x, &mut attention_maps)

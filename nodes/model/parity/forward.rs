@@ -1,7 +1,7 @@
 //! Hidden states.
 use super::{close, gradient, load, load_model, values};
 use crate::data::file::Loaded;
-use crate::model::{Convention, DropoutKey, Forward, Model, OPEN};
+use crate::model::{Convention, DropoutKey, Forward, Model, OPEN, Outputs};
 use compute::gemm::Precision;
 use compute::op::mse;
 use compute::parallel::Vectors;
@@ -9,6 +9,7 @@ use compute::random::Key;
 use compute::tensor::{
     Hidden, Number, ON_GPU, Tape, Track, backward, hidden, len, param, plus, put, read,
 };
+use std::collections::BTreeMap;
 
 #[test]
 fn hidden_states_of_base_type() {
@@ -124,6 +125,32 @@ fn recomputing_layers_changes_no_bit() {
             trained.map(|p| gradient(&mut gradients, p)).collect()
         };
         assert!(gradients(true) == gradients(false), "{name}");
+    }
+}
+
+/// Layers whose maps are returned are not computed again, and the others are.
+#[test]
+fn recomputed_layers_return_their_maps() {
+    let noise = Key::new(3, &["speech"]);
+    let speech: Vec<f32> = (0..4000).map(|i| noise.normal(0, i)).collect();
+    let model = load_model("base");
+    let maps = |recompute: bool, wanted: &[usize]| -> Vec<Vec<f32>> {
+        let gates = BTreeMap::new();
+        let pass = Forward::without_dropout(&model, &gates, Precision::F32, Tape::default());
+        let pass = Forward { recompute, ..pass };
+        let outputs = Outputs {
+            layers: &[2],
+            maps: wanted,
+            encoder_output: false,
+            convention: Convention::Hf,
+        };
+        let encoded = pass.encode(pass.features(&[&speech]), None, outputs);
+        let maps = encoded.maps.iter();
+        maps.map(|map| read(&map.values).into_owned()).collect()
+    };
+    for wanted in [&[1, 2][..], &[2]] {
+        assert_eq!(maps(true, wanted).len(), wanted.len());
+        assert!(maps(true, wanted) == maps(false, wanted));
     }
 }
 
