@@ -1,5 +1,5 @@
 //! What `check` and `bench` say of the cost of a whole recipe.
-use crate::program::{Folder, execute, pipeline, read_json, stderr};
+use crate::program::{Folder, call, execute, pipeline, read_json, root, stderr};
 use crate::sample::sample;
 use serde_json::json;
 use std::fs;
@@ -187,4 +187,13 @@ fn a_benchmark_counts_the_updates_that_it_times() {
         .filter_map(|line| line.strip_prefix("prune ")?.split(' ').next())
         .collect();
     assert_eq!(counts, ["1/3", "2/3", "3/3"], "{text}");
+}
+
+/// Labels are of utterances by their names, which noise does not have.
+#[test]
+fn a_phase_with_labels_is_not_to_be_measured_on_noise() {
+    let output = call(root(), &["check", "graphs/superb/sid.json"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let command = "`pipeline bench graphs/superb/sid.json --steps 5`";
+    assert!(text.contains(command) && !text.contains("--synthetic"), "{text}");
 }

@@ -94,6 +94,7 @@ impl PruningOutcome {
             units,
             part,
         } = sub_layer;
+        let mut has_own_gates = false;
         let mut layers = 0;
         let mut lost_layers = 0;
         let mut lost: Vec<usize> = vec![]; // though their own gate is open, from 1
@@ -104,6 +105,7 @@ impl PruningOutcome {
             };
             let own = gate(*unit);
             let of_sub_layer = gate(*whole);
+            has_own_gates |= own.is_some();
             layers += usize::from(own.is_some() || of_sub_layer.is_some());
             let is_gone = of_sub_layer == Some(true);
             lost_layers += usize::from(is_gone || own == Some(true));
@@ -111,7 +113,8 @@ impl PruningOutcome {
                 lost.push(layer + 1);
             }
         }
-        let name = unit.name();
+        let gated = if has_own_gates { unit } else { whole };
+        let name = gated.name();
         let change = format!(
             "lower `sparsity`, raise `warmup_steps` and `steps`, lower `initial_drop.{name}`, so \
              that these units close later, or leave \"{name}\" out of `units`"
@@ -219,5 +222,8 @@ mod tests {
         let all = [("attention-layer.0", true), ("attention-layer.1", true)];
         let warnings = outcome(0.75, 20, &all).warnings();
         assert!(warnings[0].starts_with("no attention head is left in any layer"));
+        // What is not pruned is not what to change.
+        assert!(warnings[0].contains("leave \"attention-layer\" out of `units`"));
+        assert!(warnings[0].contains("lower `initial_drop.attention-layer`"));
     }
 }

@@ -177,6 +177,9 @@ fn caches(plan: &Plan, rows: &[PhaseRows]) -> Option<u64> {
     Some(total)
 }
 
+/// Kinds whose labels are of utterances by their names: noise has none.
+const LABELS_BY_NAME: [&str; 3] = ["label-file", "transcripts", "trials"];
+
 /// Returns the command that measures a phase.
 fn bench_command(graph: &graph::Arguments, plan: &Plan, phase: &Phase) -> String {
     let file = graph.graph.to_string_lossy();
@@ -184,7 +187,9 @@ fn bench_command(graph: &graph::Arguments, plan: &Plan, phase: &Phase) -> String
     if phase.name != plan.phases[0].name {
         command += &format!(" --phase {}", phase.name);
     }
-    if !missing([phase].into_iter()).is_empty() {
+    let names = |kind: &str| phase.nodes.iter().any(|node| node.kind().name == kind);
+    let has_labels = LABELS_BY_NAME.into_iter().any(names);
+    if !missing([phase].into_iter()).is_empty() && !has_labels {
         command += " --synthetic 4x5";
     }
     for setting in &graph.sets {

@@ -127,6 +127,8 @@ class Results(unittest.TestCase):
     def test_a_folder_without_a_run_is_named(self) -> None:
         with self.assertRaisesRegex(FileNotFoundError, "data holds no run"):
             sc.Run("data").graph
+        with self.assertRaisesRegex(FileNotFoundError, "nowhere holds no run"):
+            sc.Run("nowhere")
 
 
 if __name__ == "__main__":

@@ -189,7 +189,7 @@ impl Options {
         let gap = student
             .layers
             .windows(2)
-            .find(|pair| pair[0] + 1 != pair[1])?;
+            .find(|pair| pair[0].abs_diff(pair[1]) != 1)?;
         self.has(|term| term == TermType::GramBetween).then(|| {
             format!(
                 "\"gram-between\" relates layers {} and {}, which are no neighbours",

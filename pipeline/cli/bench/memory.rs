@@ -8,6 +8,7 @@ use compute::gemm;
 use nodes::node::report::Measurement;
 use pipeline::graph::plan::{Phase, PlannedNode};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// Returns the bytes by what they are for.
 ///
@@ -33,6 +34,7 @@ pub(super) fn bytes(
     let mut weights = 0;
     let mut gradients = 0;
     let mut teacher = 0;
+    let mut models = BTreeSet::new();
     for node in &phase.nodes {
         let bytes = 4 * node.info.parameters.unwrap_or(0) as i64;
         if node.kind().trains {
@@ -40,8 +42,8 @@ pub(super) fn bytes(
             if is_moved(node) {
                 gradients += bytes;
             }
-        } else if is_loaded(node) {
-            teacher += bytes;
+        } else if is_loaded(node) && models.insert(&node.info.reads) {
+            teacher += bytes; // nodes of one model share it
         }
     }
     let moments = 2 * gradients;

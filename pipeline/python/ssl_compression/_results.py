@@ -28,11 +28,21 @@ _MAIN = "main"
 class Run:
     """The folder of a run. Its files are read when they are asked for, also while the run goes on.
 
-    Raises FileNotFoundError where a file is not there (yet), ValueError where one is damaged.
+    Raises FileNotFoundError where there is no folder, or a file is not there (yet), ValueError where
+    one is damaged.
     """
 
     def __init__(self, path: StrPath) -> None:
         self.path = Path(os.fspath(path))
+        if not self.path.is_dir():
+            raise FileNotFoundError(f"{self.path} holds no run: it is no folder")
+
+    @classmethod
+    def _beginning(cls, path: Path) -> Run:
+        """The folder of a run that may not have made it yet."""
+        run = cls.__new__(cls)
+        run.path = path
+        return run
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"

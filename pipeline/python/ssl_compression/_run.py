@@ -115,7 +115,7 @@ class Running(Iterator[Metric]):
     @property
     def run(self) -> Run:
         """The run's folder. It can be read while the run goes on."""
-        return Run(self._folder)
+        return Run._beginning(self._folder)
 
     def __iter__(self) -> Running:
         return self
