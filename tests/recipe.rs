@@ -195,5 +195,8 @@ fn a_phase_with_labels_is_not_to_be_measured_on_noise() {
     let output = call(root(), &["check", "graphs/superb/sid.json"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let command = "`pipeline bench graphs/superb/sid.json --steps 5`";
-    assert!(text.contains(command) && !text.contains("--synthetic"), "{text}");
+    assert!(
+        text.contains(command) && !text.contains("--synthetic"),
+        "{text}"
+    );
 }
