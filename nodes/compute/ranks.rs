@@ -111,7 +111,7 @@ impl Ranks {
     fn begin_exchange(
         &self,
         transport: Arc<dyn Transport>,
-        exchange: impl FnOnce(&dyn Transport) + Send + 'static,
+        exchange: impl Fn(&dyn Transport) + Send + Sync + 'static,
     ) {
         self.background.begin(move || exchange(&*transport));
     }

@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::node::contents::FileOption;
 use crate::node::layer_outputs::{
-    common_width, hiddens_shape, mapped_layers, maps_shape, mask_error, missing_maps, no_map,
+    common_width, hiddens_shape, maps_shape, mask_error, missing_maps, sent_maps,
 };
 use crate::node::model_option::ModelOption;
 use crate::node::port;
@@ -235,13 +235,8 @@ impl Config for Options {
         let layers = self.layers.of(&model.architecture);
         let has_gates = context.inputs.contains_key(GATES);
         let masked = context.inputs.contains_key(port::MASK.name);
-        let mapped = match context.read_outputs.contains(MAPS_OUT) {
-            true => match no_map(&layers, &model.architecture) {
-                Some(problem) => return Err(problem.into()),
-                None => mapped_layers(&layers),
-            },
-            false => vec![],
-        };
+        let sends_maps = context.read_outputs.contains(MAPS_OUT);
+        let mapped = sent_maps(sends_maps, &layers, &model.architecture)?;
         let trained_mask = masked && !frozen.holds(MASK_EMBEDDING);
         let frozen_parts = match has_gates {
             true => 0,

@@ -168,19 +168,26 @@ pub fn read_architecture(path: &Path, unknown: UnknownKeys) -> Result<Architectu
         return Ok(open_file(path, &mut ReadFiles::default())?.architecture);
     }
     check_exists(path)?;
-    if is_diarizen_folder(path) {
+    if is_built(path)? {
         return Ok(open_folder(path, unknown)?.model.architecture);
     }
     let config = path.join("config.json");
     let text = text::read_small(&config).at(&config)?;
-    if serde_json::from_str(&text).is_ok_and(|keys| is_builder_config(&keys)) {
-        return Ok(open_folder(path, unknown)?.model.architecture);
-    }
     let mut architecture = Architecture::from_config(&text, unknown).at(&config)?;
     if architecture.has_mask_embedding() && lacks(path, &architecture, MASK_EMBEDDING) {
         architecture.remove_mask_embedding();
     }
     Ok(architecture)
+}
+
+/// Whether a builder makes the model of a folder from its arguments: its tensors then say the rest.
+fn is_built(folder: &Path) -> Result<bool> {
+    if is_diarizen_folder(folder) {
+        return Ok(true);
+    }
+    let config = folder.join("config.json");
+    let text = text::read_small(&config).at(&config)?;
+    Ok(serde_json::from_str(&text).is_ok_and(|keys| is_builder_config(&keys)))
 }
 
 /// What the files of a model say of it beside its tensors.
@@ -193,23 +200,19 @@ pub struct StatedModel {
 impl StatedModel {
     /// Reads what a model's files say. Of a folder of transformers it reads no tensor.
     pub fn read(path: &Path, unknown: UnknownKeys) -> Result<StatedModel> {
-        let config = path.join("config.json");
-        if config.is_file() && !is_diarizen_folder(path) {
-            let text = text::read_small(&config).at(&config)?;
-            if !serde_json::from_str(&text).is_ok_and(|keys| is_builder_config(&keys)) {
-                let architecture = read_architecture(path, unknown)?;
-                let files = &mut ReadFiles::default();
-                let normalize = Normalization::read(path, &architecture, files)?.normalize;
-                return Ok(StatedModel {
-                    architecture,
-                    normalize,
-                });
-            }
+        if path.is_file() || is_built(path)? {
+            let model = Checkpoint::open(path, unknown)?.model;
+            return Ok(StatedModel {
+                architecture: model.architecture,
+                normalize: model.normalization.normalize,
+            });
         }
-        let model = Checkpoint::open(path, unknown)?.model;
+        let architecture = read_architecture(path, unknown)?;
+        let files = &mut ReadFiles::default();
+        let normalize = Normalization::read(path, &architecture, files)?.normalize;
         Ok(StatedModel {
-            architecture: model.architecture,
-            normalize: model.normalization.normalize,
+            architecture,
+            normalize,
         })
     }
 }

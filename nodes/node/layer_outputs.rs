@@ -74,7 +74,7 @@ pub fn missing_maps(
 }
 
 /// Returns why one of these layers has no attention map.
-pub fn no_map(layers: &[usize], a: &Architecture) -> Option<String> {
+fn no_map(layers: &[usize], a: &Architecture) -> Option<String> {
     if !a.has_attention() {
         return Some("the model's layers are an LSTM, which has no attention maps".into());
     }
@@ -88,8 +88,22 @@ pub fn no_map(layers: &[usize], a: &Architecture) -> Option<String> {
     ))
 }
 
+/// Returns the layers whose maps a node sends, if one reads them.
+///
+/// # Errors
+/// One of them has no map.
+pub fn sent_maps(are_read: bool, layers: &[usize], a: &Architecture) -> Result<Vec<usize>> {
+    if !are_read {
+        return Ok(vec![]);
+    }
+    match no_map(layers, a) {
+        Some(problem) => Err(problem.into()),
+        None => Ok(mapped_layers(layers)),
+    }
+}
+
 /// Returns the layers that have an attention map.
-pub fn mapped_layers(layers: &[usize]) -> Vec<usize> {
+fn mapped_layers(layers: &[usize]) -> Vec<usize> {
     layers.iter().copied().filter(|layer| *layer > 0).collect()
 }
 

@@ -131,25 +131,16 @@ impl PassMetrics {
         }
     }
 
-    fn add_mean(
-        &mut self,
-        BatchMean {
-            name,
-            value,
-            weight,
-        }: BatchMean,
-    ) {
-        match self.means.iter_mut().find(|metric| metric.name == name) {
-            Some(metric) => metric.add(value, weight),
-            None => {
-                let mut metric = WeightedSum {
-                    name,
-                    ..WeightedSum::default()
-                };
-                metric.add(value, weight);
-                self.means.push(metric);
-            }
+    fn add_mean(&mut self, mean: BatchMean) {
+        let known = self.means.iter().position(|known| known.name == mean.name);
+        let place = known.unwrap_or(self.means.len());
+        if known.is_none() {
+            self.means.push(WeightedSum {
+                name: mean.name,
+                ..WeightedSum::default()
+            });
         }
+        self.means[place].add(mean.value, mean.weight);
     }
 
     fn add_outcomes(&mut self, outcomes: Outcomes) {

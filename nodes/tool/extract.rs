@@ -72,7 +72,7 @@ pub fn extract(
     out: &Path,
     report: &mut impl ExtractReport,
 ) -> Result<ExtractProgress> {
-    let of_model = model_files(model);
+    let model_paths = model_files(model);
     let mut model = options.model.load(model)?;
     let layers = options
         .layers
@@ -87,8 +87,8 @@ pub fn extract(
         report.say(&warning);
     }
     let files = audio_files(audio, report)?;
-    let of_model = of_model.iter().map(PathBuf::as_path);
-    file::refuse_input(out, files.iter().map(Path::new).chain(of_model))?;
+    let model_paths = model_paths.iter().map(PathBuf::as_path);
+    file::refuse_input(out, files.iter().map(Path::new).chain(model_paths))?;
     let mut table = TableWriter::create(out, schema())?;
     model.pack(options.precision);
     let forward = Forward::frozen(&model, OPEN, options.precision);

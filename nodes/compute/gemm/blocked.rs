@@ -62,7 +62,6 @@ fn useful_threads(threads: usize, s: Shape) -> usize {
 /// A matrix b (k, n) as packed panels.
 pub(super) struct PackedPanels {
     blocking: Blocking,
-    k: usize,
     words: Vec<f32>,
 }
 
@@ -76,7 +75,7 @@ impl PackedPanels {
         let mut words = vec![0.0; blocking.packed_len(blocking.words) + LINE_WORDS];
         // SAFETY: by this function's contract.
         unsafe { blocking.pack_b(1, b, 0..blocking.words, aligned(&mut words)) };
-        PackedPanels { blocking, k, words }
+        PackedPanels { blocking, words }
     }
 
     /// Computes as [`gemm`], for a (m, k).
@@ -92,8 +91,8 @@ impl PackedPanels {
         epilogue: &Epilogue,
     ) {
         let packed_b = &self.words[line_start(&self.words)..];
-        let Blocking { n, words, .. } = self.blocking;
-        let threads = useful_threads(threads, Shape { m, n, k: self.k });
+        let Blocking { n, k, words, .. } = self.blocking;
+        let threads = useful_threads(threads, Shape { m, n, k });
         // SAFETY: by this function's contract.
         unsafe {
             multiply(

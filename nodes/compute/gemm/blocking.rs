@@ -14,7 +14,7 @@ pub(super) const MC: usize = 132;
 pub(super) struct Blocking {
     pub kernel: &'static Kernel,
     pub n: usize,
-    k: usize,
+    pub k: usize,
     /// Panels that n columns make.
     pub panels: usize,
     /// Words that k numbers of depth make, in whole steps of the micro-kernel.

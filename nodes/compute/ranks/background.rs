@@ -9,23 +9,13 @@ pub(super) struct Background(Mutex<Option<JoinHandle<()>>>);
 
 impl Background {
     /// Begins a piece of work when the one before is over. Where no thread can be had, does it here.
-    pub(super) fn begin(&self, work: impl FnOnce() + Send + 'static) {
+    pub(super) fn begin(&self, work: impl Fn() + Send + Sync + 'static) {
         let mut running = self.finished();
-        let work = Arc::new(Mutex::new(Some(work)));
-        let take = |work: &Mutex<Option<_>>| work.lock().ok().and_then(|mut work| work.take());
-        let for_thread = work.clone();
-        let run = move || {
-            if let Some(work) = take(&for_thread) {
-                work();
-            }
-        };
-        match thread::Builder::new().spawn(run) {
+        let work = Arc::new(work);
+        let shared = work.clone();
+        match thread::Builder::new().spawn(move || shared()) {
             Ok(thread) => *running = Some(thread),
-            Err(_) => {
-                if let Some(work) = take(&work) {
-                    work();
-                }
-            }
+            Err(_) => work(),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::data::entry::Entry;
 use crate::data::read_files::ReadFiles;
 use crate::data::targets;
 use crate::model::{StatedModel, label_head_path, named_encoder_files};
-use crate::node::layer_outputs::{mapped_layers, no_map};
+use crate::node::layer_outputs::sent_maps;
 use crate::node::{BuiltNode, Cacheable, LayersOption, NodeContext, SharedModel, StoredEntry};
 use arrow::record_batch::RecordBatch;
 use serde_json::{Map, Value as Json, json};
@@ -57,9 +57,7 @@ impl Options {
         }
         Ok(identity)
     }
-}
 
-impl Options {
     /// Returns `normalize` and `architecture` as far as they say other than the model's files: what says
     /// the same changes no number.
     fn overruling(&self, context: &NodeContext) -> Result<(Option<bool>, Option<&Json>)> {
@@ -155,14 +153,8 @@ impl Cacheable for Options {
             false => None,
         };
         let sends_maps = context.read_outputs.contains(MAPS_OUT);
-        let mut mapped = vec![];
-        if sends_maps {
-            let layers = self.layers.of(&model.architecture);
-            if let Some(problem) = no_map(&layers, &model.architecture) {
-                return Err(problem.into());
-            }
-            mapped = mapped_layers(&layers);
-        }
+        let chosen = self.layers.of(&model.architecture);
+        let mapped = sent_maps(sends_maps, &chosen, &model.architecture)?;
         let layers = entries.iter().filter_map(|entry| match entry {
             StoredEntry::Layer(layer) => Some(*layer),
             StoredEntry::Logits | StoredEntry::Rows => None,
